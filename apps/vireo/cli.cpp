@@ -1,0 +1,188 @@
+// Shared parts of the command line: see cli.h.
+#include "cli.h"
+
+#include <fcntl.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <cstdio>
+#include <cstring>
+
+namespace cli {
+namespace {
+
+const std::string kDeviceHelp = "auto, cpu, vulkan or vulkan:N";
+
+bool digits(const std::string& text) {
+  return !text.empty() && text.size() <= 6 && text.find_first_not_of("0123456789") == std::string::npos;
+}
+
+void parse_size(const std::string& text, Common& common) {
+  const size_t x = text.find('x');
+  if (x == std::string::npos || !digits(text.substr(0, x)) || !digits(text.substr(x + 1)))
+    throw CLI::ValidationError("--size", "'" + text + "' is no size; expected HxW, for example 224x224");
+  common.height = std::stoi(text.substr(0, x));
+  common.width = std::stoi(text.substr(x + 1));
+  if (common.height == 0 || common.width == 0) throw CLI::ValidationError("--size", "both sides must be at least 1");
+}
+
+std::vector<std::string> split(const std::string& text) {
+  std::vector<std::string> parts;
+  size_t begin = 0;
+  while (begin <= text.size()) {
+    const size_t end = std::min(text.find(',', begin), text.size());
+    if (end > begin) parts.push_back(text.substr(begin, end - begin));
+    begin = end + 1;
+  }
+  return parts;
+}
+
+}  // namespace
+
+std::string check_device(const std::string& text) {
+  if (text == "auto" || text == "cpu" || text == "vulkan") return {};
+  if (text.rfind("vulkan:", 0) == 0 && digits(text.substr(7))) return {};
+  return "'" + text + "' is no device; expected " + kDeviceHelp;
+}
+
+void add_common(CLI::App& verb, Common& common, unsigned which) {
+  if (which & kModel) {
+    CLI::Option* model = verb.add_option("--model", common.model,
+                                         "checkpoint: a Hugging Face or timm folder, or a .safetensors file");
+    model->type_name("DIR");
+    if (which & kRandom) {
+      CLI::Option* config =
+          verb.add_option("--config", common.config, "a model of this config.json with random weights")->type_name("FILE");
+      verb.add_option_function<uint64_t>("--random-weights", [&common](const uint64_t& seed) {
+            common.random = true;
+            common.seed = seed;
+          }, "seed of the random weights; with --model, its config.json is used")->type_name("SEED");
+      model->excludes(config);
+    } else {
+      model->required();
+    }
+  }
+  if (which & kDevice) {
+    verb.add_option("--device", common.device, kDeviceHelp + " (auto falls back to the CPU and says why)")
+        ->type_name("NAME")->check(check_device)->capture_default_str();
+    verb.add_option("--threads", common.threads, "CPU threads; 0 = all cores")
+        ->type_name("N")->check(CLI::Range(0, 1024))->capture_default_str();
+  }
+  if (which & kSession) {
+    verb.add_option_function<std::string>("--precision", [&common](const std::string& text) {
+          for (vireo::Precision p : {vireo::Precision::kFp32, vireo::Precision::kFp16, vireo::Precision::kInt8})
+            if (text == vireo::to_string(p)) return void(common.precision = p);
+          throw CLI::ValidationError("--precision", "'" + text + "' is no precision; expected fp32, fp16 or int8");
+        }, "fp32, fp16 or int8 (weights) [fp32]")->type_name("P");
+    verb.add_option_function<std::string>("--size", [&common](const std::string& text) { parse_size(text, common); },
+                                          "input size in pixels instead of the model's own")->type_name("HxW");
+    verb.add_option_function<std::string>("--cpu-ops", [&common](const std::string& text) { common.cpu_ops = split(text); },
+                                          "operators to place on the CPU in a Vulkan plan, separated by commas")
+        ->type_name("LIST");
+  }
+  if (which & kJson) verb.add_flag("--json", common.json, "print JSON");
+}
+
+vireo::Model open_model(const Common& common) {
+  if (!common.config.empty()) return need(vireo::Model::random(common.config, common.seed));
+  if (common.random && !common.model.empty()) return need(vireo::Model::random(common.model + "/config.json", common.seed));
+  if (common.model.empty()) throw UsageError("--model DIR is required (or --config FILE for random weights)");
+  return need(vireo::Model::open(common.model));
+}
+
+vireo::Device open_device(const std::string& name, int threads) {
+  if (name == "cpu") return vireo::Device::cpu(threads);
+  if (name.rfind("vulkan:", 0) == 0) return need(vireo::Device::vulkan(std::stoi(name.substr(7)), threads));
+  vireo::Device best = vireo::Device::best(threads);
+  if (name == "vulkan" && std::string(best.kind()) != "vulkan") return need(vireo::Device::vulkan(0, threads));
+  return best;
+}
+
+vireo::SessionOptions session_options(const Common& common, const std::string& device) {
+  vireo::SessionOptions options;
+  options.precision = common.precision;
+  options.height = common.height;
+  options.width = common.width;
+  options.cpu_ops = common.cpu_ops;
+  options.fallback = device == "auto";
+  return options;
+}
+
+vireo::Session open_session(const vireo::Model& model, const Common& common, vireo::Head head, int batch) {
+  vireo::SessionOptions options = session_options(common, common.device);
+  options.head = head;
+  options.batch = batch;
+  return need(vireo::Session::create(model, open_device(common.device, common.threads), options));
+}
+
+Json device_json(const vireo::DeviceUsed& used) {
+  return Json{{"kind", used.kind}, {"name", used.name}, {"reason", used.reason}};
+}
+
+std::string device_line(const vireo::DeviceUsed& used) {
+  std::string line = std::string(used.kind) + ": " + used.name;
+  if (*used.reason) line += std::string("\nreason: ") + used.reason;
+  return line;
+}
+
+void print_json(const Json& json) {
+  // File names and labels need not be UTF-8: bytes that are not are replaced rather than refused.
+  const std::string text = json.dump(2, ' ', false, Json::error_handler_t::replace);
+  std::printf("%s\n", text.c_str());
+}
+
+void print_notes(const vireo::Model& model) {
+  for (const std::string& text : model.warnings()) std::printf("note: %s\n", text.c_str());
+}
+
+void add_notes(Json& json, const vireo::Model& model) {
+  if (!model.warnings().empty()) json["warnings"] = model.warnings();
+}
+
+void check_writable(const std::string& path) {
+  const auto refuse = [&path](const char* why) { throw Failure("cannot write '" + path + "': " + why); };
+  if (path.empty()) refuse("the name is empty");
+  struct stat info {};
+  if (stat(path.c_str(), &info) == 0) {
+    if (S_ISDIR(info.st_mode)) refuse("it is a folder; give a file name");
+    if (access(path.c_str(), W_OK) != 0) refuse(std::strerror(errno));
+    if (!S_ISREG(info.st_mode)) return;
+  }
+  const std::string probe = path + "." + std::to_string(getpid()) + ".tmp";
+  const int file = open(probe.c_str(), O_WRONLY | O_CREAT | O_CLOEXEC, 0666);
+  if (file < 0) refuse(std::strerror(errno));
+  close(file);
+  unlink(probe.c_str());
+}
+
+void ImageErrors::add(const std::string& image, const std::string& message) {
+  if (count_++ > 0) return;
+  // Messages of the decoder name the file themselves.
+  first_ = message.find(image) == std::string::npos ? image + ": " + message : message;
+}
+
+void ImageErrors::check(size_t total) const {
+  if (!any()) return;
+  throw Failure(std::to_string(count_) + " of " + std::to_string(total) + (total == 1 ? " image" : " images") +
+                " failed" + (count_ == 1 ? ": " : ", first: ") + first_);
+}
+
+std::vector<float> random_pixels(size_t count, uint64_t seed) {
+  std::vector<float> pixels(count);
+  uint64_t state = seed;
+  for (float& p : pixels) {  // splitmix64, by Sebastiano Vigna (public domain)
+    uint64_t z = (state += 0x9E3779B97F4A7C15ull);
+    z = (z ^ (z >> 30)) * 0xBF58476D1CE4E5B9ull;
+    z = (z ^ (z >> 27)) * 0x94D049BB133111EBull;
+    p = float(double((z ^ (z >> 31)) >> 11) * (4.0 / 9007199254740992.0) - 2.0);
+  }
+  return pixels;
+}
+
+size_t pixel_count(const vireo::Model& model, const vireo::Session& session) {
+  return size_t(session.batch()) * size_t(model.channels()) * size_t(session.input_height()) * size_t(session.input_width());
+}
+
+}  // namespace cli

@@ -1,0 +1,113 @@
+// What the verbs of the command line share: common options, opening models, devices and sessions, failing, printing JSON.
+#pragma once
+
+#include <CLI/CLI.hpp>
+#include <nlohmann/json.hpp>
+
+#include <cstdint>
+#include <stdexcept>
+#include <string>
+#include <vector>
+
+#include <vireo/vireo.hpp>
+
+namespace cli {
+
+/// Key order in our JSON is the order of writing.
+using Json = nlohmann::ordered_json;
+
+/// Ends the program with exit code 1 and this one line on stderr.
+struct Failure : std::runtime_error {
+  using std::runtime_error::runtime_error;
+};
+/// Ends the program with exit code 2 and this one line on stderr.
+struct UsageError : std::runtime_error {
+  using std::runtime_error::runtime_error;
+};
+
+/// The value of a Result, or Failure with its message.
+template <typename T>
+T need(vireo::Result<T> result) {
+  if (!result) throw Failure(result.error().message);
+  return std::move(*result);
+}
+inline void need(vireo::Result<void> result) {
+  if (!result) throw Failure(result.error().message);
+}
+
+/// Options that mean the same for every verb that has them.
+struct Common {
+  std::string model;
+  std::string config;                 // random weights: config.json
+  bool random = false;                // --random-weights was given
+  uint64_t seed = 0;
+  std::string device = "auto";
+  vireo::Precision precision = vireo::Precision::kFp32;
+  int threads = 0;
+  int height = 0, width = 0;          // 0 = the model's own
+  std::vector<std::string> cpu_ops;
+  bool json = false;
+};
+
+/// Which of them a verb takes.
+enum Options : unsigned {
+  kModel = 1,          // --model DIR, required
+  kRandom = 2,         // --config FILE --random-weights SEED instead of --model
+  kDevice = 4,         // --device, --threads
+  kSession = 8,        // --precision, --size, --cpu-ops
+  kJson = 16,          // --json
+};
+void add_common(CLI::App& verb, Common& common, unsigned which);
+/// For CLI11: empty when the text names a device, else what is wrong with it.
+std::string check_device(const std::string& text);
+
+vireo::Model open_model(const Common& common);
+/// "auto", "cpu", "vulkan" or "vulkan:N".
+vireo::Device open_device(const std::string& name, int threads);
+/// Options of a session; a device that was asked for by name does not fall back.
+vireo::SessionOptions session_options(const Common& common, const std::string& device);
+vireo::Session open_session(const vireo::Model& model, const Common& common, vireo::Head head, int batch = 1);
+
+/// {"kind", "name", "reason"}.
+Json device_json(const vireo::DeviceUsed& used);
+/// "vulkan: llvmpipe (...)" and, on a line of its own, the reason if there is one.
+std::string device_line(const vireo::DeviceUsed& used);
+void print_json(const Json& json);
+/// Prints the model's warnings as notes (human output only; with --json they are the array "warnings" when not empty).
+void print_notes(const vireo::Model& model);
+void add_notes(Json& json, const vireo::Model& model);
+
+/// Throws Failure when no file can be written at `path`, so that it shows before the work starts. (write_npy itself makes the
+/// file appear whole or not at all.)
+void check_writable(const std::string& path);
+
+/// "3 of 10 images failed; first: a.png: ...": the closing line of a verb that went on after bad images.
+class ImageErrors {
+ public:
+  void add(const std::string& image, const std::string& message);
+  bool any() const { return count_ > 0; }
+  size_t count() const { return count_; }
+  /// Throws Failure when an image failed.
+  void check(size_t total) const;
+
+ private:
+  size_t count_ = 0;
+  std::string first_;
+};
+
+/// A verb: adds its subcommand, whose callback does the work.
+void add_devices(CLI::App& app);
+void add_classify(CLI::App& app);
+void add_embed(CLI::App& app);
+void add_plan(CLI::App& app);
+void add_bench(CLI::App& app);
+void add_diff(CLI::App& app);
+void add_eval(CLI::App& app);
+void add_env(CLI::App& app);
+
+/// Deterministic pixels in about [-2, 2], for runs without a picture.
+std::vector<float> random_pixels(size_t count, uint64_t seed);
+/// floats of one input batch of the session.
+size_t pixel_count(const vireo::Model& model, const vireo::Session& session);
+
+}  // namespace cli

@@ -1,0 +1,107 @@
+// vireo embed: pictures in, feature vectors out.
+#include <cmath>
+#include <cstdio>
+#include <memory>
+
+#include "cli.h"
+#include "image.h"
+#include "npy.h"
+
+namespace cli {
+namespace {
+
+struct Args {
+  Common common;
+  std::vector<std::string> images;
+  std::string out;
+  bool tokens = false;
+};
+
+struct Features {
+  std::vector<float> data;
+  int rows = 0, cols = 0;  // of one picture; 0 until the first is done
+};
+
+/// Appends picture `index`; rows of pictures that failed before it are NaN.
+void keep(Features& all, size_t index, size_t count, const vireo::Output& out) {
+  const size_t size = size_t(out.rows) * size_t(out.cols);
+  if (all.data.empty()) {
+    all.rows = out.rows;
+    all.cols = out.cols;
+    all.data.assign(count * size, std::nanf(""));
+  }
+  std::copy(out.data, out.data + size, all.data.begin() + ptrdiff_t(index * size));
+}
+
+void run(const Args& args) {
+  check_writable(args.out);
+  const vireo::Model model = open_model(args.common);
+  vireo::Session session =
+      open_session(model, args.common, args.tokens ? vireo::Head::kTokens : vireo::Head::kFeatures);
+
+  const size_t count = args.images.size();
+  Features all;
+  Json results = Json::array();
+  ImageErrors errors;
+  double total_ms = 0;
+  for (size_t i = 0; i < count; ++i) {
+    const std::string& path = args.images[i];
+    Json entry{{"image", path}};
+    std::string error;
+    auto picture = load_image(path);
+    if (picture) {
+      auto out = session.run(vireo::Image{picture->rgb.data(), picture->width, picture->height, 0});
+      if (out) {
+        keep(all, i, count, *out);
+        entry["ms"] = out->ms;
+        total_ms += out->ms;
+      } else {
+        error = out.error().message;
+      }
+    } else {
+      error = picture.error().message;
+    }
+    if (!error.empty()) {
+      errors.add(path, error);
+      entry["error"] = error;
+    }
+    results.push_back(entry);
+  }
+  std::vector<int64_t> shape{int64_t(count)};
+  if (args.tokens) shape.push_back(all.rows);
+  shape.push_back(all.cols);
+  if (!all.data.empty()) {
+    need(write_npy(args.out, all.data.data(), shape));
+  }
+
+  if (args.common.json) {
+    Json json{{"device", device_json(session.device())}, {"precision", vireo::to_string(args.common.precision)},
+              {"out", args.out}, {"shape", shape}, {"results", results}};
+    add_notes(json, model);
+    print_json(json);
+  } else {
+    std::printf("%s\n", device_line(session.device()).c_str());
+    print_notes(model);
+    if (!all.data.empty()) {
+      std::printf("%s: float32 [%zu", args.out.c_str(), count);
+      for (size_t i = 1; i < shape.size(); ++i) std::printf(", %lld", static_cast<long long>(shape[i]));
+      std::printf("], %.1f ms per picture\n", total_ms / double(count - errors.count()));
+    }
+  }
+  errors.check(count);
+}
+
+}  // namespace
+
+void add_embed(CLI::App& app) {
+  auto args = std::make_shared<Args>();
+  CLI::App* verb = app.add_subcommand("embed", "write the feature vectors of pictures");
+  verb->add_option("images", args->images, "pictures")->required()->type_name("IMAGE...");
+  add_common(*verb, args->common, kModel | kDevice | kSession | kJson);
+  verb->add_option("--out", args->out, "float32 [images, width], or with --tokens [images, tokens, width]")
+      ->required()->type_name("FILE.npy");
+  verb->add_flag("--tokens", args->tokens, "every token after the final norm instead of the pooled vector");
+  verb->callback([args] { run(*args); });
+}
+
+}  // namespace cli

@@ -1,0 +1,207 @@
+// vireo eval: how often a model is right on labelled pictures.
+#include <unistd.h>
+
+#include <algorithm>
+#include <chrono>
+#include <cmath>
+#include <cstdio>
+#include <memory>
+
+#include "cli.h"
+#include "dataset.h"
+#include "npy.h"
+
+namespace cli {
+namespace {
+
+struct Args {
+  Common common;
+  std::string data, fashion, logits, compare;
+  bool use_fashion = false, keeps_logits = false;
+  int64_t limit = 0;
+};
+
+using Clock = std::chrono::steady_clock;
+
+/// A bar on stderr, only when that is a terminal.
+class Progress {
+ public:
+  explicit Progress(size_t total) : total_(total), shows_(isatty(STDERR_FILENO) != 0) {}
+  ~Progress() {
+    if (shows_) std::fputs("\r\033[K", stderr);
+  }
+  void step(size_t done, size_t right) {
+    const Clock::time_point now = Clock::now();
+    if (!shows_ || (now - last_ < std::chrono::milliseconds(100) && done != total_)) return;
+    last_ = now;
+    const size_t width = 30, full = width * done / total_;
+    std::fprintf(stderr, "\r[%s%s] %zu/%zu top-1 %.1f %%", std::string(full, '#').c_str(),
+                 std::string(width - full, '.').c_str(), done, total_, done ? 100.0 * double(right) / double(done) : 0.0);
+  }
+
+ private:
+  size_t total_;
+  bool shows_;
+  Clock::time_point last_{};
+};
+
+/// Whether `label` is among the k largest scores; ties go to the smaller index.
+bool within(const float* scores, int classes, int label, int k) {
+  if (label >= classes || std::isnan(scores[label])) return false;
+  int before = 0;
+  for (int i = 0; i < classes; ++i)
+    if (scores[i] > scores[label] || (scores[i] == scores[label] && i < label)) ++before;
+  return before < k;
+}
+
+int best(const float* scores, int classes) { return int(std::max_element(scores, scores + classes) - scores); }
+
+/// Differences from the logits of another runtime.
+struct Comparison {
+  NpyArray reference;
+  double largest = 0;
+  size_t agree = 0, count = 0;
+
+  void add(size_t row, const float* scores, int classes) {
+    const float* other = &reference.data[row * size_t(classes)];
+    for (int i = 0; i < classes; ++i) {
+      const double far = std::fabs(double(scores[i]) - double(other[i]));
+      largest = std::isnan(far) ? INFINITY : std::max(largest, far);
+    }
+    if (best(scores, classes) == best(other, classes)) ++agree;
+    ++count;
+  }
+};
+
+Comparison open_comparison(const std::string& path, size_t rows, int classes) {
+  Comparison c;
+  c.reference = need(read_npy(path));
+  const std::vector<int64_t>& shape = c.reference.shape;
+  if (shape.size() != 2 || shape[0] < int64_t(rows) || shape[1] != classes)
+    throw Failure("'" + path + "' does not hold at least " + std::to_string(rows) + " rows of " + std::to_string(classes) +
+                  " class scores");
+  return c;
+}
+
+Dataset open_data(const Args& args, const vireo::Model& model) {
+  Dataset data = args.use_fashion ? open_fashion_mnist(args.fashion.empty() ? kFashionMnistFolder : args.fashion)
+                                  : open_folder(args.data, model);
+  if (args.limit > 0 && size_t(args.limit) < data.samples.size()) data.samples.resize(size_t(args.limit));
+  return data;
+}
+
+struct Totals {
+  size_t top1 = 0, top5 = 0, done = 0;
+  double ms = 0, inference_ms = 0;
+};
+
+void print_text(const Args& args, const vireo::Model& model, const vireo::Session& session, const Totals& t,
+                const Comparison* compared) {
+  const double n = double(std::max<size_t>(t.done, 1));
+  std::printf("%s, %s, %zu pictures\n%s\n", model.name().c_str(), vireo::to_string(args.common.precision), t.done,
+              device_line(session.device()).c_str());
+  print_notes(model);
+  std::printf("top-1     %7.2f %%\ntop-5     %7.2f %%\n", 100 * double(t.top1) / n, 100 * double(t.top5) / n);
+  std::printf("images/s  %7.2f   (inference alone %.2f ms per picture)\n", t.ms > 0 ? 1000 * double(t.done) / t.ms : 0.0,
+              t.inference_ms / n);
+  if (compared)
+    std::printf("against %s: largest logit difference %.3g, same top-1 on %zu of %zu\n", args.compare.c_str(),
+                compared->largest, compared->agree, compared->count);
+}
+
+Json result_json(const Args& args, const vireo::Session& session, const Totals& t, const Comparison* compared) {
+  const double n = double(std::max<size_t>(t.done, 1));
+  Json json{{"device", device_json(session.device())}, {"precision", vireo::to_string(args.common.precision)},
+            {"images", t.done}, {"top1", double(t.top1) / n}, {"top5", double(t.top5) / n},
+            {"images_per_s", t.ms > 0 ? 1000 * double(t.done) / t.ms : 0.0}, {"inference_ms", t.inference_ms / n}};
+  if (compared)
+    json["compared"] = Json{{"images", compared->count}, {"max_abs", compared->largest}, {"same_top1", compared->agree}};
+  return json;
+}
+
+void run(const Args& args) {
+  if (args.use_fashion == !args.data.empty()) throw UsageError("eval needs either --data DIR or --fashion-mnist");
+  if (args.keeps_logits) check_writable(args.logits);
+  const vireo::Model model = open_model(args.common);
+  const int classes = model.classes();
+  if (classes == 0) throw Failure("'" + model.name() + "' has no classification head: there is no answer to score");
+  const Dataset data = open_data(args, model);
+  const size_t total = data.samples.size();
+  std::unique_ptr<Comparison> compared;
+  if (!args.compare.empty()) compared = std::make_unique<Comparison>(open_comparison(args.compare, total, classes));
+  vireo::Session session = open_session(model, args.common, vireo::Head::kLogits);
+
+  std::vector<float> logits;
+  if (args.keeps_logits) logits.assign(total * size_t(classes), std::nanf(""));
+  Totals t;
+  ImageErrors errors;
+  Json failed = Json::array();
+  {
+    Progress progress(total);
+    const Clock::time_point start = Clock::now();
+    for (size_t i = 0; i < total; ++i) {
+      const Sample& sample = data.samples[i];
+      const auto refuse = [&](const vireo::Error& error) {
+        errors.add(sample.name, error.message);
+        failed.push_back(Json{{"image", sample.name}, {"error", error.message}});
+      };
+      const auto picture = data.load(sample);
+      if (!picture) {
+        refuse(picture.error());
+        continue;
+      }
+      const auto result = session.run(vireo::Image{picture->rgb.data(), picture->width, picture->height, 0});
+      if (!result) {
+        refuse(result.error());
+        continue;
+      }
+      const vireo::Output& out = *result;
+      t.inference_ms += out.ms;
+      t.top1 += within(out.data, classes, sample.label, 1) ? 1 : 0;
+      t.top5 += within(out.data, classes, sample.label, 5) ? 1 : 0;
+      ++t.done;
+      if (args.keeps_logits) std::copy(out.data, out.data + classes, &logits[i * size_t(classes)]);
+      if (compared) compared->add(i, out.data, classes);
+      progress.step(t.done, t.top1);
+    }
+    t.ms = std::chrono::duration<double, std::milli>(Clock::now() - start).count();
+  }
+  if (args.common.json) {
+    Json json = result_json(args, session, t, compared.get());
+    if (!failed.empty()) json["errors"] = failed;
+    add_notes(json, model);
+    print_json(json);
+  } else {
+    print_text(args, model, session, t, compared.get());
+  }
+  if (args.keeps_logits) {
+    need(write_npy(args.logits, logits.data(), {int64_t(total), int64_t(classes)}));
+  }
+  errors.check(total);
+}
+
+}  // namespace
+
+void add_eval(CLI::App& app) {
+  auto args = std::make_shared<Args>();
+  CLI::App* verb = app.add_subcommand("eval", "measure accuracy on labelled pictures");
+  add_common(*verb, args->common, kModel | kDevice | kSession | kJson);
+  verb->add_option("--data", args->data, "a folder with labels.csv (file,label) or with one folder per class")
+      ->type_name("DIR");
+  CLI::Option* fashion =
+      verb->add_option("--fashion-mnist", args->fashion,
+                       std::string("the test set of Fashion-MNIST; by default in ") + kFashionMnistFolder);
+  fashion->expected(0, 1)->type_name("[DIR]");
+  verb->add_option("--limit", args->limit, "only the first N pictures")->type_name("N")->check(CLI::PositiveNumber);
+  CLI::Option* logits = verb->add_option("--logits", args->logits, "write the class scores, float32 [pictures, classes]");
+  logits->type_name("FILE.npy");
+  verb->add_option("--compare-logits", args->compare, "compare with these class scores, float32 [pictures, classes]")
+      ->type_name("FILE.npy");
+  verb->callback([args, fashion, logits] {
+    args->keeps_logits = logits->count() > 0;
+    args->use_fashion = fashion->count() > 0;
+    run(*args);
+  });
+}
+
+}  // namespace cli

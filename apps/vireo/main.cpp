@@ -1,0 +1,67 @@
+// The vireo command line: `vireo VERB ...`. Exit code 0 done, 1 failed, 2 wrong usage; one line on stderr says why.
+#include <cerrno>
+#include <cstdio>
+#include <cstring>
+#include <new>
+
+#include "cli.h"
+
+namespace {
+
+int complain(const std::string& text, int code) {
+  std::string line = text;
+  for (char& c : line)
+    if (c == '\n') c = ' ';
+  std::fflush(stdout);
+  std::fprintf(stderr, "vireo: %s\n", line.c_str());
+  return code;
+}
+
+int run(int argc, char** argv) {
+  CLI::App app("Vision Transformers on Vulkan compute, with a SIMD CPU path.", "vireo");
+  app.set_version_flag("--version", std::string("vireo ") + vireo::version());
+  app.require_subcommand(1);
+  app.footer("Exit code: 0 done, 1 failed, 2 wrong usage. `vireo VERB --help` tells more.");
+
+  cli::add_devices(app);
+  cli::add_classify(app);
+  cli::add_embed(app);
+  cli::add_plan(app);
+  cli::add_bench(app);
+  cli::add_diff(app);
+  cli::add_eval(app);
+  cli::add_env(app);
+
+  if (argc < 2) {
+    std::fputs(app.help().c_str(), stderr);
+    return 2;
+  }
+  try {
+    app.parse(argc, argv);
+  } catch (const CLI::Success& e) {  // --help, --version
+    app.exit(e);
+  } catch (const CLI::ParseError& e) {
+    const auto verbs = app.get_subcommands();
+    const std::string where = verbs.empty() ? "" : " " + verbs.front()->get_name();
+    return complain(std::string(e.what()) + " (see vireo" + where + " --help)", 2);
+  } catch (const cli::UsageError& e) {
+    return complain(e.what(), 2);
+  } catch (const cli::Failure& e) {
+    return complain(e.what(), 1);
+  }
+  // A full disk behind a redirected stdout must not look like success.
+  if (std::fflush(stdout) != 0) return complain(std::string("cannot write the output: ") + std::strerror(errno), 1);
+  return 0;
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  try {
+    return run(argc, argv);
+  } catch (const std::bad_alloc&) {
+    return complain("out of memory", 1);
+  } catch (const std::exception& e) {
+    return complain(std::string("internal error, please report: ") + e.what(), 1);
+  }
+}

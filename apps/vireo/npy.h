@@ -1,0 +1,23 @@
+// NumPy's .npy files: float32 tensors in C order.
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include <vireo/result.hpp>
+
+namespace cli {
+
+struct NpyArray {
+  std::vector<int64_t> shape;
+  std::vector<float> data;
+};
+
+/// Reads little-endian float32, or uint8 converted to float. Errors: kNotFound, kIo, kCorrupt, kUnsupported.
+vireo::Result<NpyArray> read_npy(const std::string& path);
+/// Writes version 1.0, "<f4". The file appears whole or not at all: it is written beside `path` and renamed
+/// (a pipe or device is written directly). Errors: kIo.
+vireo::Result<void> write_npy(const std::string& path, const float* data, const std::vector<int64_t>& shape);
+
+}  // namespace cli

@@ -1,0 +1,255 @@
+// Speed of the CPU kernels on ViT shapes: median GFLOP/s, and its share of the FMA peak measured beside it.
+// Names are kernel/shape/type/target/threads; choose with --benchmark_filter.
+#include <benchmark/benchmark.h>
+
+#if defined(__x86_64__)
+#include <immintrin.h>
+#elif defined(__aarch64__)
+#include <arm_neon.h>
+#endif
+
+#include <algorithm>
+#include <chrono>
+#include <cstring>
+#include <string>
+#include <thread>
+#include <vector>
+
+#include "base/aligned.h"
+#include "base/thread_pool.h"
+#include "simd/kernels.h"
+#include "tensor/tensor.h"
+
+namespace vireo {
+namespace {
+
+using Clock = std::chrono::steady_clock;
+
+double seconds_since(Clock::time_point t) { return std::chrono::duration<double>(Clock::now() - t).count(); }
+
+double median(std::vector<double> v) {
+  if (v.empty()) return 0.0;
+  std::nth_element(v.begin(), v.begin() + std::ptrdiff_t(v.size() / 2), v.end());
+  return v[v.size() / 2];
+}
+
+// ---- FMA peak: independent register chains, as many as hide the latency ----
+
+constexpr int kSteps = 20000;
+volatile float g_sink;
+
+#define VIREO_FMA_CHAINS(Vec, chains, set, fma)                               \
+  Vec acc[chains];                                                            \
+  const Vec x = set(0.999f), y = set(1e-3f);                                  \
+  _Pragma("GCC unroll 32") for (int i = 0; i < chains; ++i) acc[i] = set(float(i));   \
+  for (int s = 0; s < kSteps; ++s) {                                          \
+    _Pragma("GCC unroll 32") for (int i = 0; i < chains; ++i) acc[i] = fma(acc[i], x, y); \
+  }                                                                           \
+  float sum = 0.0f;                                                           \
+  for (int i = 0; i < chains; ++i) sum += acc[i][0];                          \
+  return sum;
+
+#if defined(__x86_64__)
+__attribute__((target("avx512f"), noinline)) float chains_avx512() {
+  VIREO_FMA_CHAINS(__m512, 24, _mm512_set1_ps, _mm512_fmadd_ps)
+}
+__attribute__((target("avx2,fma"), noinline)) float chains_avx2() {
+  VIREO_FMA_CHAINS(__m256, 12, _mm256_set1_ps, _mm256_fmadd_ps)
+}
+#elif defined(__aarch64__)
+inline float32x4_t fma_neon(float32x4_t a, float32x4_t x, float32x4_t y) { return vfmaq_f32(y, a, x); }
+__attribute__((noinline)) float chains_neon() { VIREO_FMA_CHAINS(float32x4_t, 24, vdupq_n_f32, fma_neon) }
+#endif
+
+/// FLOPs of one probe call on this CPU's widest vectors; 0 when there is no probe for it.
+double probe_once() {
+#if defined(__x86_64__)
+  if (__builtin_cpu_supports("avx512f")) {
+    g_sink = chains_avx512();
+    return 2.0 * 16 * 24 * kSteps;
+  }
+  if (__builtin_cpu_supports("avx2")) {
+    g_sink = chains_avx2();
+    return 2.0 * 8 * 12 * kSteps;
+  }
+  return 0.0;
+#elif defined(__aarch64__)
+  g_sink = chains_neon();
+  return 2.0 * 4 * 24 * kSteps;
+#else
+  return 0.0;
+#endif
+}
+
+/// Median FLOP/s of `rounds` probes on all threads of the pool at once.
+double peak(ThreadPool& pool, int rounds) {
+  std::vector<double> rates;
+  for (int i = 0; i < rounds; ++i) {
+    const int64_t jobs = 4 * pool.threads();
+    const auto t = Clock::now();
+    pool.parallel_for(jobs, 1, [&](int64_t, int64_t, int) { probe_once(); });
+    const double s = seconds_since(t);
+    rates.push_back(2.0 * 16 * 24 * kSteps * double(jobs) / s);
+  }
+  const double scale = probe_once() / (2.0 * 16 * 24 * kSteps);
+  return median(rates) * scale;
+}
+
+// ---- Running a kernel ----
+
+template <typename Args>
+struct Runner {
+  ThreadPool& pool;
+  const simd::Kernel<Args>& kernel;
+  AlignedBuffer scratch;
+  size_t each = 0;
+  Runner(ThreadPool& p, const simd::Kernel<Args>& k, const Args& args) : pool(p), kernel(k) {
+    each = (k.scratch_bytes(args) + 127) / 64 * 64;
+    scratch = AlignedBuffer(each * size_t(p.threads()));
+  }
+  void operator()(const Args& args) {
+    pool.parallel_for(kernel.items(args), 1, [&](int64_t begin, int64_t end, int thread) {
+      kernel.run(args, begin, end, scratch.as<char>() + size_t(thread) * each);
+    });
+  }
+};
+
+template <typename Args>
+void measure(benchmark::State& state, ThreadPool& pool, const simd::Kernel<Args>& kernel, const Args& args,
+             double flops) {
+  Runner<Args> runner(pool, kernel, args);
+  std::vector<double> times;
+  times.reserve(100000);
+  const double peak_before = peak(pool, 15);
+  runner(args);
+  for (auto _ : state) {
+    const auto t = Clock::now();
+    runner(args);
+    const double s = seconds_since(t);
+    state.SetIterationTime(s);
+    if (times.size() < times.capacity()) times.push_back(s);
+  }
+  const double peak_now = std::max(peak_before, peak(pool, 15));
+  const double rate = flops / median(times);
+  const double best = flops / *std::min_element(times.begin(), times.end());
+  state.counters["GFLOP/s"] = rate * 1e-9;
+  state.counters["best"] = best * 1e-9;  // of the fastest iteration: what the machine does when left alone
+  if (peak_now > 0) {
+    state.counters["peak"] = peak_now * 1e-9;
+    state.counters["%peak"] = 100.0 * rate / peak_now;
+    state.counters["best%"] = 100.0 * best / peak_now;
+  }
+}
+
+AlignedBuffer random_floats(int64_t count, uint32_t seed) {
+  AlignedBuffer b(size_t(count) * 4);
+  uint32_t s = seed * 2654435761u + 1u;
+  for (int64_t i = 0; i < count; ++i) {
+    s = s * 1664525u + 1013904223u;
+    b.as<float>()[i] = float(int32_t(s)) * (1.0f / 2147483648.0f);
+  }
+  return b;
+}
+
+void bench_gemm(benchmark::State& state, const simd::Kernels* k, int threads, int64_t m, int64_t n, int64_t kk,
+                simd::WeightType type, simd::Act act) {
+  ThreadPool pool(threads);
+  const AlignedBuffer a = random_floats(m * round_up(kk, 4), 1), w = random_floats(n * kk, 2);
+  const AlignedBuffer bias = random_floats(n, 3);
+  AlignedBuffer packed(simd::packed_weight_bytes(n, kk, type)), scales(size_t(round_up(n, 4)) * 4);
+  simd::pack_weight(w.as<float>(), 0, n, n, kk, type, packed.data(), scales.as<float>());
+  AlignedBuffer out = AlignedBuffer::zeroed(size_t(m * round_up(n, 4)) * 4);
+  simd::GemmArgs g;
+  g.a = a.as<float>(), g.lda = round_up(kk, 4), g.m = m, g.n = n, g.k = kk;
+  g.b = packed.data(), g.type = type, g.b_scales = type == simd::WeightType::kI8 ? scales.as<float>() : nullptr;
+  g.bias = bias.as<float>(), g.act = act, g.out = out.as<float>(), g.ldo = round_up(n, 4);
+  measure(state, pool, k->gemm, g, 2.0 * double(m) * double(n) * double(kk));
+}
+
+void bench_attention(benchmark::State& state, const simd::Kernels* k, int threads, int64_t tokens, int64_t heads,
+                     int64_t head_dim) {
+  ThreadPool pool(threads);
+  const int64_t d = heads * head_dim;
+  const AlignedBuffer qkv = random_floats(tokens * 3 * d, 1);
+  AlignedBuffer out = AlignedBuffer::zeroed(size_t(tokens * d) * 4);
+  const auto args =
+      simd::AttentionArgs::from_qkv(qkv.as<float>(), 3 * d, 1, tokens, heads, head_dim, 0.125f, out.as<float>(), d);
+  measure(state, pool, k->attention, args, 4.0 * double(heads) * double(tokens) * double(tokens) * double(head_dim));
+}
+
+void bench_layer_norm(benchmark::State& state, const simd::Kernels* k, int threads, int64_t rows, int64_t cols) {
+  ThreadPool pool(threads);
+  const AlignedBuffer x = random_floats(rows * cols, 1), gamma = random_floats(cols, 2);
+  AlignedBuffer out = AlignedBuffer::zeroed(size_t(rows * cols) * 4);
+  simd::LayerNormArgs a;
+  a.x = x.as<float>(), a.ldx = a.ldo = cols, a.rows = rows, a.cols = cols;
+  a.gamma = a.beta = gamma.as<float>(), a.out = out.as<float>();
+  measure(state, pool, k->layer_norm, a, 8.0 * double(rows * cols));
+}
+
+void bench_peak(benchmark::State& state, int threads) {
+  ThreadPool pool(threads);
+  double p = 0.0;
+  for (auto _ : state) {
+    p = peak(pool, 101);
+    state.SetIterationTime(1e-3);
+  }
+  state.counters["peak"] = p * 1e-9;
+}
+
+struct GemmShape {
+  const char* name;
+  int64_t m, n, k;
+  simd::Act act;
+};
+
+const GemmShape kGemms[] = {
+    {"vit-b.qkv", 197, 2304, 768, simd::Act::kNone},   {"vit-b.proj", 197, 768, 768, simd::Act::kNone},
+    {"vit-b.fc1", 197, 3072, 768, simd::Act::kGeluErf}, {"vit-b.fc2", 197, 768, 3072, simd::Act::kNone},
+    {"deit-s.qkv", 197, 1152, 384, simd::Act::kNone},  {"deit-s.proj", 197, 384, 384, simd::Act::kNone},
+    {"deit-s.fc1", 197, 1536, 384, simd::Act::kGeluErf}, {"deit-s.fc2", 197, 384, 1536, simd::Act::kNone},
+    {"deit-ti.qkv", 197, 576, 192, simd::Act::kNone},  {"deit-ti.proj", 197, 192, 192, simd::Act::kNone},
+    {"deit-ti.fc1", 197, 768, 192, simd::Act::kGeluErf}, {"deit-ti.fc2", 197, 192, 768, simd::Act::kNone},
+    {"vit-l.qkv", 197, 3072, 1024, simd::Act::kNone},  {"vit-b.head", 1, 1000, 768, simd::Act::kNone},
+};
+
+void register_all() {
+  const int cores = int(std::max(1u, std::thread::hardware_concurrency()));
+  std::vector<int> counts{1};
+  if (cores >= 2) counts.push_back(2);
+  if (cores >= 4) counts.push_back(4);
+  for (int threads : counts) {
+    const std::string tail = "/threads:" + std::to_string(threads);
+    benchmark::RegisterBenchmark(("fma_peak" + tail).c_str(), bench_peak, threads)->UseManualTime()->Iterations(1);
+    for (int i = 0; const simd::Kernels* k = simd::supported(i); ++i) {
+      const std::string end = std::string("/") + k->name + tail;
+      const auto add = [&](const std::string& name, auto f, auto... args) {
+        benchmark::RegisterBenchmark((name + end).c_str(), f, k, threads, args...)->UseManualTime();
+      };
+      const std::pair<const char*, simd::WeightType> types[] = {
+          {"/f32", simd::WeightType::kF32}, {"/f16", simd::WeightType::kF16}, {"/i8", simd::WeightType::kI8}};
+      for (const GemmShape& s : kGemms) {
+        for (const auto& t : types) {
+          add(std::string("gemm/") + s.name + t.first, bench_gemm, s.m, s.n, s.k, t.second, s.act);
+        }
+      }
+      add("attention/vit-b.197", bench_attention, int64_t(197), int64_t(12), int64_t(64));
+      add("attention/vit-b.1370", bench_attention, int64_t(1370), int64_t(12), int64_t(64));
+      add("attention/deit-s.197", bench_attention, int64_t(197), int64_t(6), int64_t(64));
+      add("attention/deit-ti.197", bench_attention, int64_t(197), int64_t(3), int64_t(64));
+      add("layer_norm/vit-b", bench_layer_norm, int64_t(197), int64_t(768));
+    }
+  }
+}
+
+}  // namespace
+}  // namespace vireo
+
+int main(int argc, char** argv) {
+  vireo::register_all();
+  benchmark::Initialize(&argc, argv);
+  if (benchmark::ReportUnrecognizedArguments(argc, argv)) return 1;
+  benchmark::RunSpecifiedBenchmarks();
+  benchmark::Shutdown();
+  return 0;
+}

@@ -1,0 +1,61 @@
+# Fails when a module of engine/ includes one that does not stand above it, or sees Vulkan where it must not.
+# Run as `cmake -D ROOT=<source folder> -P cmake/Layers.cmake`; the build does so whenever a source changes.
+
+cmake_minimum_required(VERSION 3.18)
+set(MODULES base tensor device shader simd ops graph model plan profile cpu vk runtime compress)
+set(ALWAYS_APART "cpu:vk" "vk:cpu")  # siblings: neither may see the other, wherever they stand in the list
+
+set(problems "")
+file(GLOB files "${ROOT}/engine/*/*.h" "${ROOT}/engine/*/*.cpp" "${ROOT}/engine/*/*.c" "${ROOT}/engine/*/*.def")
+foreach(file IN LISTS files)
+  file(RELATIVE_PATH relative "${ROOT}/engine" "${file}")
+  string(REGEX MATCH "^[^/]+" module "${relative}")
+  list(FIND MODULES "${module}" rank)
+  if(rank EQUAL -1)
+    list(APPEND problems "engine/${relative}: '${module}' is no module: the list is in cmake/Layers.cmake")
+    continue()
+  endif()
+
+  file(STRINGS "${file}" includes REGEX "^[ \t]*#[ \t]*include[ \t]*[<\"]")
+  foreach(line IN LISTS includes)
+    string(REGEX REPLACE "^[ \t]*#[ \t]*include[ \t]*[<\"]([^>\"]*)[>\"].*" "\\1" path "${line}")
+
+    if(path MATCHES "^(vulkan/|volk\\.)" AND NOT module STREQUAL "vk")
+      list(APPEND problems "engine/${relative}: includes ${path}, but only engine/vk may see Vulkan")
+    endif()
+    if(path STREQUAL "vireo/vulkan.hpp" AND NOT module MATCHES "^(vk|runtime|compress)$")
+      list(APPEND problems "engine/${relative}: includes ${path}, but only engine/vk and what stands below it may see Vulkan")
+    endif()
+
+    string(REGEX MATCH "^[^/]+/" other "${path}")
+    string(REPLACE "/" "" other "${other}")
+    list(FIND MODULES "${other}" other_rank)
+    if(NOT other STREQUAL "" AND NOT other_rank EQUAL -1)
+      if(other_rank GREATER rank OR "${module}:${other}" IN_LIST ALWAYS_APART)
+        list(APPEND problems "engine/${relative}: '${module}' must not include '${path}'")
+      endif()
+    endif()
+  endforeach()
+endforeach()
+
+# The public headers stand alone: the standard library, themselves and, in vulkan.hpp only, Vulkan.
+file(GLOB headers "${ROOT}/include/vireo/*")
+foreach(file IN LISTS headers)
+  get_filename_component(name "${file}" NAME)
+  file(STRINGS "${file}" includes REGEX "^[ \t]*#[ \t]*include[ \t]*[<\"]")
+  foreach(line IN LISTS includes)
+    string(REGEX REPLACE "^[ \t]*#[ \t]*include[ \t]*[<\"]([^>\"]*)[>\"].*" "\\1" path "${line}")
+    if(path MATCHES "^vulkan/" AND name STREQUAL "vulkan.hpp")
+      continue()
+    endif()
+    if(NOT path MATCHES "^vireo/" AND NOT path MATCHES "^[a-z_]+(\\.h)?$")
+      list(APPEND problems "include/vireo/${name}: includes ${path}, but public headers use the standard library only")
+    endif()
+  endforeach()
+endforeach()
+
+if(problems)
+  list(JOIN problems "\n  " text)
+  list(JOIN MODULES " " order)
+  message(FATAL_ERROR "Layers: a module may include only modules before it in this list:\n  ${order}\n  ${text}")
+endif()

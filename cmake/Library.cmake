@@ -1,0 +1,72 @@
+# The library. `vireo_engine` holds the objects once; `vireo` is what others link; `vireo_internal` is the static form that
+# the tests link, because they look inside (the shared library hides everything but the public API).
+
+find_package(Threads REQUIRED)
+
+file(GLOB VIREO_SOURCES CONFIGURE_DEPENDS engine/*/*.cpp engine/*/*.c)
+file(GLOB VIREO_HEADERS CONFIGURE_DEPENDS engine/*/*.h engine/*/*.def include/vireo/*)
+if(NOT VIREO_VULKAN)
+  list(FILTER VIREO_SOURCES EXCLUDE REGEX "/engine/(vk/|runtime/adopt\\.cpp$)")
+endif()
+
+# Header-only dependencies of the engine; none of them shows in the public headers.
+find_path(VIREO_FMT_INCLUDE fmt/format.h REQUIRED)
+find_path(VIREO_JSON_INCLUDE nlohmann/json.hpp REQUIRED)
+find_path(VIREO_HIGHWAY_INCLUDE hwy/highway.h REQUIRED)
+set(VIREO_PRIVATE_INCLUDES "${VIREO_FMT_INCLUDE}" "${VIREO_JSON_INCLUDE}" "${VIREO_HIGHWAY_INCLUDE}")
+if(VIREO_VULKAN)
+  find_path(VIREO_VULKAN_INCLUDE vulkan/vulkan.h REQUIRED)
+  find_path(VIREO_VOLK_INCLUDE volk.h REQUIRED)
+  list(APPEND VIREO_PRIVATE_INCLUDES "${VIREO_VULKAN_INCLUDE}" "${VIREO_VOLK_INCLUDE}")
+endif()
+list(REMOVE_DUPLICATES VIREO_PRIVATE_INCLUDES)
+
+# What the engine and the tests, which see its headers, are compiled with.
+add_library(vireo_private INTERFACE)
+target_include_directories(vireo_private INTERFACE "${PROJECT_SOURCE_DIR}/include" "${PROJECT_SOURCE_DIR}/engine")
+target_include_directories(vireo_private SYSTEM INTERFACE ${VIREO_PRIVATE_INCLUDES})
+target_compile_definitions(vireo_private INTERFACE VIREO_VULKAN=$<BOOL:${VIREO_VULKAN}>
+  VIREO_VERSION="${PROJECT_VERSION}")
+if(VIREO_VULKAN)
+  target_compile_definitions(vireo_private INTERFACE VK_NO_PROTOTYPES)
+endif()
+
+# fmt.cpp holds what fmt needs besides its headers.
+set(VIREO_FMT_SOURCE "${CMAKE_CURRENT_LIST_DIR}/fmt.cpp")
+set_source_files_properties("${VIREO_FMT_SOURCE}" PROPERTIES COMPILE_OPTIONS -O0)
+add_library(vireo_engine OBJECT ${VIREO_SOURCES} "${VIREO_FMT_SOURCE}")
+target_link_libraries(vireo_engine PRIVATE vireo_options vireo_private Threads::Threads)
+target_compile_options(vireo_engine PRIVATE -fno-math-errno)  # sqrt without a call; nothing here reads errno after math
+
+if(EXISTS "${CMAKE_CURRENT_LIST_DIR}/Shaders.cmake")
+  include("${CMAKE_CURRENT_LIST_DIR}/Shaders.cmake")
+  vireo_shaders(vireo_engine)
+endif()
+
+# A module may include only what stands above it (cmake/Layers.cmake): checked now, and again when a file changes.
+set(VIREO_LAYERS_COMMAND "${CMAKE_COMMAND}" -D "ROOT=${PROJECT_SOURCE_DIR}" -P "${CMAKE_CURRENT_LIST_DIR}/Layers.cmake")
+add_custom_command(OUTPUT "${PROJECT_BINARY_DIR}/layers.stamp"
+  COMMAND ${VIREO_LAYERS_COMMAND}
+  COMMAND "${CMAKE_COMMAND}" -E touch "${PROJECT_BINARY_DIR}/layers.stamp"
+  DEPENDS ${VIREO_SOURCES} ${VIREO_HEADERS} "${CMAKE_CURRENT_LIST_DIR}/Layers.cmake"
+  COMMENT "Checking the order of the engine's modules" VERBATIM)
+add_custom_target(vireo_layers DEPENDS "${PROJECT_BINARY_DIR}/layers.stamp")
+add_dependencies(vireo_engine vireo_layers)
+
+add_library(vireo $<TARGET_OBJECTS:vireo_engine>)
+add_library(vireo::vireo ALIAS vireo)
+set_target_properties(vireo PROPERTIES VERSION ${PROJECT_VERSION} SOVERSION ${PROJECT_VERSION_MAJOR}.${PROJECT_VERSION_MINOR}
+  LINKER_LANGUAGE CXX)
+target_compile_features(vireo PUBLIC cxx_std_17)
+target_include_directories(vireo PUBLIC
+  $<BUILD_INTERFACE:${PROJECT_SOURCE_DIR}/include> $<INSTALL_INTERFACE:${CMAKE_INSTALL_INCLUDEDIR}>)
+target_link_libraries(vireo PRIVATE Threads::Threads ${CMAKE_DL_LIBS})
+
+if(BUILD_SHARED_LIBS)
+  add_library(vireo_internal STATIC EXCLUDE_FROM_ALL $<TARGET_OBJECTS:vireo_engine>)
+  set_target_properties(vireo_internal PROPERTIES LINKER_LANGUAGE CXX)
+else()
+  add_library(vireo_internal INTERFACE)
+  target_link_libraries(vireo_internal INTERFACE vireo)
+endif()
+target_link_libraries(vireo_internal INTERFACE vireo_private Threads::Threads ${CMAKE_DL_LIBS})

@@ -1,0 +1,159 @@
+#!/usr/bin/env bash
+# The one way in: installs what is missing (apt), builds with CMake and Ninja, then does what it was asked.
+#   bash cmake/run.sh demo            classify the shipped pictures on the first Vulkan device and on the CPU
+#   bash cmake/run.sh test [fast]     build and run the tests; the last line counts their cases
+#   bash cmake/run.sh build           build only; the tool is build/bin/vireo
+#   bash cmake/run.sh bench [ARG...]  `vireo bench` with the shipped model, on Vulkan and on the CPU
+#   bash cmake/run.sh packages        install the packages only
+# Environment: VIREO_PRESET (a configure preset; default release, where CI is set ci: warnings are errors), VIREO_JOBS (default: all cores).
+set -euo pipefail
+
+root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
+cd "$root"
+jobs=${VIREO_JOBS:-$(nproc)}
+preset=${VIREO_PRESET:-${CI:+ci}}
+preset=${preset:-release}
+
+say() { printf '%s\n' "$*" >&2; }
+die() { say "run.sh: $*"; exit 1; }
+
+usage() { sed -n '2,8s/^# \{0,1\}//p' "${BASH_SOURCE[0]}"; }
+
+# Installs the packages of cmake/packages.txt that dpkg does not know as installed.
+install_packages() {
+  local wanted missing=() have package
+  command -v dpkg-query >/dev/null || { say "no dpkg here: install the packages of cmake/packages.txt by hand"; return 0; }
+  wanted=$(sed -e 's/#.*//' -e '/^[[:space:]]*$/d' cmake/packages.txt)
+  # shellcheck disable=SC2086  # one word per package
+  have=$(dpkg-query -W -f '${db:Status-Status} ${Package}\n' $wanted 2>/dev/null | sed -n 's/^installed //p' || true)
+  for package in $wanted; do
+    grep -qxF "$package" <<<"$have" || missing+=("$package")
+  done
+  [ ${#missing[@]} -gt 0 ] || return 0
+
+  local as_root=()
+  if [ "$(id -u)" -ne 0 ]; then
+    command -v sudo >/dev/null || die "these packages are missing and neither root nor sudo is here: ${missing[*]}"
+    as_root=(sudo)
+  fi
+  say "installing: ${missing[*]}"
+  local apt=("${as_root[@]}" env DEBIAN_FRONTEND=noninteractive apt-get)
+  "${apt[@]}" update -qq || say "apt-get update failed; trying with the lists at hand"
+  "${apt[@]}" install -y -qq --no-install-recommends "${missing[@]}" </dev/null >/dev/null ||
+    die "apt-get could not install: ${missing[*]}"
+}
+
+# build [target...]: configures when needed and builds; sets build_dir.
+build() {
+  case $preset in
+    release|ci) build_dir=build ;;
+    asan-ubsan) build_dir=build-asan ;;
+    *) build_dir=build-$preset ;;
+  esac
+  # ccache keeps its files under HOME; without one it would write to a folder named by chance.
+  [ -n "${HOME:-}" ] || export CCACHE_DIR="${CCACHE_DIR:-$root/build/.ccache}"
+  cmake --preset "$preset" -DVIREO_BUILD_TESTS="${VIREO_BUILD_TESTS:-ON}" >"$(log configure)" 2>&1 ||
+    { cat "$(log configure)" >&2; die "configuring failed"; }
+  if [ $# -gt 0 ]; then set -- --target "$@"; fi
+  cmake --build "$build_dir" -j "$jobs" "$@" || die "the build failed"
+}
+log() { mkdir -p build; echo "build/$1.log"; }
+
+demo() {
+  local model=models/fashion-vit device
+  build vireo_cli
+  [ -f "$model/model.safetensors" ] || die "$model/model.safetensors is missing from this checkout"
+  for device in auto cpu; do
+    printf '\n== %s ==\n' "$([ $device = auto ] && echo 'first Vulkan device' || echo CPU)"
+    "$build_dir/bin/vireo" classify --model "$model" --device "$device" --topk 5 "$model"/samples/*.png
+  done
+  cat <<TEXT
+
+Your own model: a Hugging Face or timm folder (config.json, model.safetensors) and any pictures:
+  $build_dir/bin/vireo classify --model PATH/TO/FOLDER photo.jpg
+  $build_dir/bin/vireo bench    --model PATH/TO/FOLDER --precision fp16
+  $build_dir/bin/vireo --help
+TEXT
+}
+
+# Adds up the cases of every ctest entry: GoogleTest's XML, the scripts' case files, or the entry itself as one case.
+summarise() {
+  local results=$1 junit=$2 entry status passed=0 failed=0 skipped=0 p f s
+  while IFS=$'\t' read -r entry status; do
+    p=0 f=0 s=0
+    if [ -s "$results/$entry.xml" ]; then
+      read -r p f s < <(awk '
+        /<testcase / { if (open) done_case(); open = 1; bad = 0; skip = /result="skipped"/; off = /status="notrun"/ }
+        /<failure/ { bad = 1 }
+        function done_case() { if (off) return; if (bad) f++; else if (skip) s++; else p++ }
+        END { if (open) done_case(); print p + 0, f + 0, s + 0 }' "$results/$entry.xml")
+    elif [ -s "$results/$entry.cases" ]; then
+      p=$(grep -c '^pass ' "$results/$entry.cases" || true)
+      f=$(grep -c '^fail ' "$results/$entry.cases" || true)
+      s=$(grep -c '^skip ' "$results/$entry.cases" || true)
+    elif [ "$status" = run ]; then
+      p=1
+    fi
+    # An entry that died after (or before) its last report, or could not start, is a failure by itself.
+    if [ "$status" != run ] && [ "$f" -eq 0 ]; then f=1; fi
+    [ "$f" -eq 0 ] || printf 'failed: %s\n' "$entry"
+    passed=$((passed + p)) failed=$((failed + f)) skipped=$((skipped + s))
+  done < <(sed -n 's/.*<testcase name="\([^"]*\)".* status="\([^"]*\)".*/\1\t\2/p' "$junit")
+  printf '%d passed, %d failed, %d skipped\n' "$passed" "$failed" "$skipped"
+  [ "$failed" -eq 0 ] && [ "$passed" -gt 0 ]
+}
+
+run_tests() {
+  local select=() code=0 scope=${1:-all}
+  case $scope in
+    all) ;;
+    fast) select=(-LE slow) ;;
+    *) die "test takes 'fast' or nothing, not '$scope'" ;;
+  esac
+  build
+  local results=$build_dir/test-results
+  rm -rf "$results"
+  mkdir -p "$results"
+  ctest --test-dir "$build_dir" --output-on-failure -j "$jobs" --output-junit "$root/$results/ctest.xml" \
+    ${select[@]+"${select[@]}"} </dev/null || code=$?
+  [ -s "$results/ctest.xml" ] || die "ctest wrote no result"
+  list_skipped "$results"
+  summarise "$results" "$results/ctest.xml" || code=1
+  return "$code"
+}
+
+# Every skipped case with its reason: a skip must not look like a pass.
+list_skipped() {
+  local file
+  for file in "$1"/*.cases; do
+    [ -f "$file" ] && sed -n 's/^skip /skipped: /p' "$file"
+  done
+  for file in "$1"/*.xml; do
+    [ "${file##*/}" = ctest.xml ] || awk '
+      function attr(name) { return match($0, " " name "=\"[^\"]*\"") ? substr($0, RSTART + length(name) + 3, RLENGTH - length(name) - 4) : "" }
+      /<testcase / { id = attr("classname") "." attr("name") }
+      /<skipped message=/ { why = attr("message"); sub(/^[^&]*&#x0A;/, "", why); gsub(/&#x0A;/, " ", why); gsub(/&apos;/, "\047", why);
+        gsub(/&quot;/, "\"", why); print "skipped: " id ": " why }' "$file"
+  done
+  return 0
+}
+
+bench() {
+  local device
+  build vireo_cli
+  for device in auto cpu; do
+    "$build_dir/bin/vireo" bench --model models/fashion-vit --device "$device" "$@"
+  done
+}
+
+command=${1:-}
+[ $# -gt 0 ] && shift
+case $command in
+  demo)     install_packages; demo ;;
+  test)     install_packages; run_tests "$@" ;;
+  build)    install_packages; build ;;
+  bench)    install_packages; bench "$@" ;;
+  packages) install_packages ;;
+  -h|--help|help) usage ;;
+  *) usage >&2; exit 2 ;;
+esac

@@ -1,0 +1,40 @@
+#include "base/env.h"
+
+#include <cstdlib>
+#include <cstring>
+
+#include <vireo/vireo.hpp>
+
+namespace vireo {
+
+const std::vector<EnvVar>& env_table() {
+  static const std::vector<EnvVar> table = {
+      {"VIREO_DEVICE", "text", "auto", "Device for Device::best(): auto, cpu, vulkan or vulkan:N."},
+      {"VIREO_THREADS", "integer", "0", "CPU threads when the program asks for 0; 0 = all cores available to the process."},
+      {"VIREO_SIMD", "text", "", "CPU kernels to use (avx512, avx2, sse4, neon, portable); empty = the fastest this CPU has."},
+      {"VIREO_CACHE_DIR", "folder", "", "Where the pipeline cache is kept; empty = XDG_CACHE_HOME/vireo or ~/.cache/vireo, - = no cache."},
+      {"VIREO_VALIDATION", "0 or 1", "0", "Turn on Vulkan's validation layers; any message fails the session."},
+      {"VIREO_NO_FUSE", "0 or 1", "0", "Run the graph as built, operator by operator."},
+      {"VIREO_CPU_OPS", "list", "", "Operators to place on the CPU within a Vulkan plan, separated by commas (attention,linear)."},
+  };
+  return table;
+}
+
+namespace env {
+
+std::string get(const char* name) {
+  for (const EnvVar& v : env_table())
+    if (std::strcmp(v.name, name) == 0) {
+      const char* set = std::getenv(name);
+      return set && *set ? set : v.initial;
+    }
+  return {};
+}
+
+bool flag(const char* name) {
+  const std::string v = get(name);
+  return v == "1" || v == "true" || v == "yes" || v == "on";
+}
+
+}  // namespace env
+}  // namespace vireo

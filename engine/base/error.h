@@ -1,0 +1,33 @@
+// Building and passing on errors inside the engine.
+#pragma once
+
+#include <fmt/format.h>
+
+#include <vireo/result.hpp>
+
+namespace vireo {
+
+/// fail(ErrorCode::kNotFound, "tensor '{}' ...", name): an Error with a formatted sentence.
+template <typename... Args>
+[[nodiscard]] Error fail(ErrorCode code, fmt::format_string<Args...> text, Args&&... args) {
+  return Error{code, fmt::format(text, std::forward<Args>(args)...)};
+}
+
+}  // namespace vireo
+
+#define VIREO_CONCAT_INNER(a, b) a##b
+#define VIREO_CONCAT(a, b) VIREO_CONCAT_INNER(a, b)
+
+/// Passes an Error on to the caller; for expressions of type Result<void>.
+#define VIREO_TRY(expr)                                              \
+  do {                                                               \
+    auto vireo_try = (expr);                                         \
+    if (!vireo_try) return std::move(vireo_try.error());             \
+  } while (false)
+
+/// VIREO_ASSIGN(auto x, f()): declares x from f()'s value or passes its Error on.
+#define VIREO_ASSIGN(decl, expr) VIREO_ASSIGN_IMPL(VIREO_CONCAT(vireo_result_, __LINE__), decl, expr)
+#define VIREO_ASSIGN_IMPL(tmp, decl, expr)      \
+  auto tmp = (expr);                            \
+  if (!tmp) return std::move(tmp.error());      \
+  decl = std::move(*tmp)

@@ -1,0 +1,54 @@
+#include "cpu/executable.h"
+
+#include <mutex>
+
+namespace vireo::cpu {
+
+Memory Executable::memory(int slot) const {
+  Memory m;
+  auto bytes = [](const AlignedBuffer& b) { return const_cast<uint8_t*>(b.as<uint8_t>()); };
+  uint8_t* const staging = bytes(staging_) + uint64_t(slot) * (plan_->input_bytes + plan_->output_bytes);
+  m.base[size_t(Region::kArena)] = bytes(arena_);
+  m.base[size_t(Region::kWeights)] = bytes(weights_);
+  m.base[size_t(Region::kInput)] = staging;
+  m.base[size_t(Region::kOutput)] = staging + plan_->input_bytes;
+  return m;
+}
+
+Result<std::unique_ptr<Executable>> Executable::create(const Plan& plan, const Graph& graph, ThreadPool& pool, const simd::Kernels& kernels, int slots) {
+  std::unique_ptr<Executable> e(new Executable);
+  e->plan_ = &plan;
+  const uint64_t staging = (plan.input_bytes + plan.output_bytes) * uint64_t(slots);
+  e->weights_ = AlignedBuffer(std::max<uint64_t>(plan.weights_bytes, 64));
+  e->arena_ = AlignedBuffer::zeroed(std::max<uint64_t>(plan.arena_bytes, 64));
+  e->staging_ = AlignedBuffer::zeroed(std::max<uint64_t>(staging, 64));
+  if (!e->weights_ || !e->arena_ || !e->staging_)
+    return fail(ErrorCode::kOutOfMemory, "model '{}' needs {} bytes of weights, {} of arena and {} of staging memory; the system refused", plan.model,
+                plan.weights_bytes, plan.arena_bytes, staging);
+
+  std::mutex mutex;
+  Result<void> first_error;
+  pool.parallel_for(int64_t(plan.consts.size()), 1, [&](int64_t begin, int64_t end, int) {
+    for (int64_t i = begin; i < end; ++i) {
+      Result<void> r = pack_constant(plan, graph, size_t(i), e->weights_.as<uint8_t>() + plan.consts[size_t(i)].offset);
+      if (r) continue;
+      const std::lock_guard<std::mutex> lock(mutex);
+      if (first_error) first_error = std::move(r);
+    }
+  });
+  if (!first_error) return first_error.error();
+
+  e->runners_.resize(size_t(slots));
+  for (int slot = 0; slot < slots; ++slot)
+    for (const Step& s : plan.steps) {
+      VIREO_ASSIGN(StepRunner r, StepRunner::create(plan, s, e->memory(slot), kernels));
+      e->runners_[size_t(slot)].push_back(std::move(r));
+    }
+  return e;
+}
+
+void Executable::run(int slot, ThreadPool& pool) {
+  for (StepRunner& r : runners_[size_t(slot)]) r.run(pool);
+}
+
+}  // namespace vireo::cpu

@@ -1,0 +1,32 @@
+// A CPU plan made ready: packed weights, arena and staging memory, and one runner per step and slot.
+#pragma once
+
+#include <memory>
+
+#include "cpu/step_runner.h"
+#include "graph/graph.h"
+
+namespace vireo::cpu {
+
+class Executable {
+ public:
+  /// Packs the weights (over the pool) and allocates. `plan` must outlive the executable; `graph` is needed only now.
+  /// Errors: kOutOfMemory; kCorrupt for a weight that is not finite.
+  static Result<std::unique_ptr<Executable>> create(const Plan& plan, const Graph& graph, ThreadPool& pool, const simd::Kernels& kernels, int slots);
+
+  float* input(int slot) { return reinterpret_cast<float*>(memory(slot).base[size_t(Region::kInput)]); }
+  const float* output(int slot) const { return reinterpret_cast<const float*>(memory(slot).base[size_t(Region::kOutput)]); }
+  void run(int slot, ThreadPool& pool);
+  /// The bytes of a value of the last run.
+  const uint8_t* read(const BufferRef& where, int slot) const { return memory(slot).at(where); }
+
+ private:
+  Executable() = default;
+  Memory memory(int slot) const;
+
+  const Plan* plan_ = nullptr;
+  AlignedBuffer weights_, arena_, staging_;
+  std::vector<std::vector<StepRunner>> runners_;  // [slot][step]
+};
+
+}  // namespace vireo::cpu

@@ -1,0 +1,174 @@
+#include "graph/constant.h"
+
+#include <algorithm>
+#include <cmath>
+
+namespace vireo {
+namespace {
+
+class Owned final : public Constant {
+ public:
+  Owned(int64_t rows, int64_t cols, std::vector<float> v) : Constant(rows, cols), values_(std::move(v)) {}
+  void read(int64_t first, int64_t count, float* out) const override {
+    std::copy_n(values_.data() + first * cols(), size_t(count * cols()), out);
+  }
+
+ private:
+  std::vector<float> values_;
+};
+
+class Fill final : public Constant {
+ public:
+  Fill(int64_t rows, int64_t cols, float v) : Constant(rows, cols), value_(v) {}
+  void read(int64_t, int64_t count, float* out) const override { std::fill_n(out, size_t(count * cols()), value_); }
+
+ private:
+  float value_;
+};
+
+// SplitMix64 (Steele, Lea, Flood 2014): a bijective mix, so element i needs no predecessor.
+uint64_t mix(uint64_t x) {
+  x += 0x9e3779b97f4a7c15ull;
+  x = (x ^ (x >> 30)) * 0xbf58476d1ce4e5b9ull;
+  x = (x ^ (x >> 27)) * 0x94d049bb133111ebull;
+  return x ^ (x >> 31);
+}
+
+class Random final : public Constant {
+ public:
+  Random(int64_t rows, int64_t cols, uint64_t seed, float sigma, float mean)
+      : Constant(rows, cols), seed_(mix(seed)), sigma_(sigma), mean_(mean) {}
+  void read(int64_t first, int64_t count, float* out) const override {
+    // Sum of eight 16-bit uniforms: close enough to a normal for benchmark weights, and exact integer arithmetic, so
+    // every machine and compiler gives the same bits. Variance of the sum is 8 * (2^32 - 1) / 12.
+    const uint64_t start = uint64_t(first * cols());
+    const float unit = sigma_ / 53509.92f;  // sqrt(8 * (2^32 - 1) / 12)
+    for (int64_t i = 0; i < count * cols(); ++i) {
+      const uint64_t a = mix(seed_ ^ (start + uint64_t(i))), b = mix(a);
+      int64_t sum = 0;
+      for (int s = 0; s < 64; s += 16) sum += int64_t((a >> s) & 0xffff) + int64_t((b >> s) & 0xffff);
+      out[i] = mean_ + unit * float(sum - 4 * 65535);
+    }
+  }
+
+ private:
+  uint64_t seed_;
+  float sigma_, mean_;
+};
+
+class StackRows final : public Constant {
+ public:
+  StackRows(int64_t rows, int64_t cols, std::vector<ConstantPtr> p) : Constant(rows, cols), parts_(std::move(p)) {}
+  void read(int64_t first, int64_t count, float* out) const override {
+    int64_t base = 0;
+    for (const ConstantPtr& p : parts_) {
+      const int64_t from = std::max(first, base), to = std::min(first + count, base + p->rows());
+      if (from < to) p->read(from - base, to - from, out + (from - first) * cols());
+      base += p->rows();
+    }
+  }
+
+ private:
+  std::vector<ConstantPtr> parts_;
+};
+
+class StackCols final : public Constant {
+ public:
+  StackCols(int64_t rows, int64_t cols, std::vector<ConstantPtr> p) : Constant(rows, cols), parts_(std::move(p)) {}
+  void read(int64_t first, int64_t count, float* out) const override {
+    int64_t base = 0;
+    std::vector<float> row;
+    for (const ConstantPtr& p : parts_) {
+      row.resize(size_t(p->cols()));
+      for (int64_t r = 0; r < count; ++r) {
+        p->read(first + r, 1, row.data());
+        std::copy(row.begin(), row.end(), out + r * cols() + base);
+      }
+      base += p->cols();
+    }
+  }
+
+ private:
+  std::vector<ConstantPtr> parts_;
+};
+
+class Scaled final : public Constant {
+ public:
+  Scaled(ConstantPtr in, float f) : Constant(in->rows(), in->cols()), inner_(std::move(in)), factor_(f) {}
+  void read(int64_t first, int64_t count, float* out) const override {
+    inner_->read(first, count, out);
+    for (int64_t i = 0; i < count * cols(); ++i) out[i] *= factor_;
+  }
+
+ private:
+  ConstantPtr inner_;
+  float factor_;
+};
+
+class ScaledColumns final : public Constant {
+ public:
+  ScaledColumns(ConstantPtr in, const ConstantPtr& gamma)
+      : Constant(in->rows(), in->cols()), inner_(std::move(in)), gamma_(gamma->read_all()) {}
+  void read(int64_t first, int64_t count, float* out) const override {
+    inner_->read(first, count, out);
+    for (int64_t r = 0; r < count; ++r)
+      for (int64_t c = 0; c < cols(); ++c) out[r * cols() + c] *= gamma_[size_t(c)];
+  }
+
+ private:
+  ConstantPtr inner_;
+  std::vector<float> gamma_;
+};
+
+class FoldedBias final : public Constant {
+ public:
+  FoldedBias(ConstantPtr w, const ConstantPtr& beta, ConstantPtr bias)
+      : Constant(1, w->rows()), weight_(std::move(w)), bias_(std::move(bias)), beta_(beta->read_all()) {}
+  void read(int64_t, int64_t count, float* out) const override {
+    if (count < 1) return;
+    if (bias_) bias_->read(0, 1, out);
+    else std::fill_n(out, size_t(cols()), 0.f);
+    std::vector<float> row(size_t(weight_->cols()));
+    for (int64_t r = 0; r < cols(); ++r) {
+      weight_->read(r, 1, row.data());
+      double sum = double(out[r]);
+      for (size_t c = 0; c < row.size(); ++c) sum += double(row[c]) * double(beta_[c]);
+      out[r] = float(sum);
+    }
+  }
+
+ private:
+  ConstantPtr weight_, bias_;
+  std::vector<float> beta_;
+};
+
+}  // namespace
+
+ConstantPtr make_constant(int64_t rows, int64_t cols, std::vector<float> values) {
+  return std::make_shared<Owned>(rows, cols, std::move(values));
+}
+ConstantPtr fill_constant(int64_t rows, int64_t cols, float value) { return std::make_shared<Fill>(rows, cols, value); }
+ConstantPtr random_constant(int64_t rows, int64_t cols, uint64_t seed, float sigma, float mean) {
+  return std::make_shared<Random>(rows, cols, seed, sigma, mean);
+}
+ConstantPtr stack_rows(std::vector<ConstantPtr> parts) {
+  int64_t rows = 0;
+  for (const ConstantPtr& p : parts) rows += p->rows();
+  const int64_t cols = parts.empty() ? 0 : parts[0]->cols();
+  return std::make_shared<StackRows>(rows, cols, std::move(parts));
+}
+ConstantPtr stack_cols(std::vector<ConstantPtr> parts) {
+  int64_t cols = 0;
+  for (const ConstantPtr& p : parts) cols += p->cols();
+  const int64_t rows = parts.empty() ? 0 : parts[0]->rows();
+  return std::make_shared<StackCols>(rows, cols, std::move(parts));
+}
+ConstantPtr scale_constant(ConstantPtr inner, float factor) { return std::make_shared<Scaled>(std::move(inner), factor); }
+ConstantPtr scale_columns(ConstantPtr inner, ConstantPtr gamma) {
+  return std::make_shared<ScaledColumns>(std::move(inner), gamma);
+}
+ConstantPtr fold_bias(ConstantPtr weight, ConstantPtr beta, ConstantPtr bias) {
+  return std::make_shared<FoldedBias>(std::move(weight), beta, std::move(bias));
+}
+
+}  // namespace vireo

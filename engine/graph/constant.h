@@ -1,0 +1,52 @@
+// Constants of a graph: matrices of floats that are read row by row, so a checkpoint is never copied whole.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <vector>
+
+namespace vireo {
+
+/// A matrix [rows, cols] of fp32 values produced on demand. Vectors are [1, n]. Immutable; read() is safe from any thread.
+class Constant {
+ public:
+  Constant(int64_t rows, int64_t cols) : rows_(rows), cols_(cols) {}
+  virtual ~Constant() = default;
+
+  int64_t rows() const { return rows_; }
+  int64_t cols() const { return cols_; }
+
+  /// Writes rows [first, first + count) to `out`, dense, cols() floats each.
+  virtual void read(int64_t first, int64_t count, float* out) const = 0;
+
+  std::vector<float> read_all() const {
+    std::vector<float> v(size_t(rows_ * cols_));
+    read(0, rows_, v.data());
+    return v;
+  }
+
+ private:
+  int64_t rows_, cols_;
+};
+
+using ConstantPtr = std::shared_ptr<const Constant>;
+
+/// Values owned by the constant itself (small things: positions, biases, tests). values.size() == rows * cols.
+ConstantPtr make_constant(int64_t rows, int64_t cols, std::vector<float> values);
+/// All elements equal.
+ConstantPtr fill_constant(int64_t rows, int64_t cols, float value);
+/// Normal(0, sigma) + mean from a counter-based generator: element i depends on (seed, i) only. For benchmarks without a checkpoint.
+ConstantPtr random_constant(int64_t rows, int64_t cols, uint64_t seed, float sigma, float mean = 0.f);
+/// parts stacked along rows; all have the same cols.
+ConstantPtr stack_rows(std::vector<ConstantPtr> parts);
+/// parts side by side along columns; all have the same rows.
+ConstantPtr stack_cols(std::vector<ConstantPtr> parts);
+/// factor * inner.
+ConstantPtr scale_constant(ConstantPtr inner, float factor);
+/// inner with column k multiplied by gamma[0, k]: LayerNorm's gain folded into the linear that follows.
+ConstantPtr scale_columns(ConstantPtr inner, ConstantPtr gamma);
+/// bias' = bias + weight * beta, [1, weight.rows]; bias may be null: LayerNorm's offset folded into the linear that follows.
+ConstantPtr fold_bias(ConstantPtr weight, ConstantPtr beta, ConstantPtr bias);
+
+}  // namespace vireo

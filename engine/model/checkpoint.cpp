@@ -1,0 +1,230 @@
+#include "model/checkpoint.h"
+
+#include <algorithm>
+#include <utility>
+
+#include <dirent.h>
+
+#include "base/mapped_file.h"
+#include "model/json.h"
+
+namespace vireo {
+namespace {
+
+constexpr const char* kSingle = "model.safetensors";
+constexpr const char* kIndex = "model.safetensors.index.json";
+
+bool ends_with(const std::string& text, const std::string& end) {
+  return text.size() >= end.size() && text.compare(text.size() - end.size(), end.size(), end) == 0;
+}
+
+/// An index may only name files that lie beside it.
+bool is_plain_file_name(const std::string& name) {
+  return !name.empty() && name != "." && name != ".." && name.find_first_of(std::string("/\\\0:", 4)) == std::string::npos;
+}
+
+std::vector<std::string> list_folder(const std::string& folder) {
+  std::vector<std::string> names;
+  if (DIR* dir = ::opendir(folder.c_str())) {
+    while (const dirent* entry = ::readdir(dir)) names.emplace_back(entry->d_name);
+    ::closedir(dir);
+  }
+  std::sort(names.begin(), names.end());
+  return names;
+}
+
+std::vector<int64_t> without_leading_ones(const std::vector<int64_t>& shape) {
+  auto first = shape.begin();
+  while (first != shape.end() && *first == 1) ++first;
+  return std::vector<int64_t>(first, shape.end());
+}
+
+std::string element_index(const TensorView& view, int64_t flat) {
+  std::vector<int64_t> index(view.shape.size());
+  for (size_t i = index.size(); i-- > 0;) {
+    index[i] = flat % view.shape[i];
+    flat /= view.shape[i];
+  }
+  return shape_text(index);
+}
+
+}  // namespace
+
+Result<std::shared_ptr<Checkpoint>> Checkpoint::open(const std::string& path) {
+  auto result = std::make_shared<Checkpoint>();
+  result->source_ = path;
+  switch (path_kind(path)) {
+    case PathKind::kMissing: return fail(ErrorCode::kNotFound, "model '{}' does not exist; check the path", path);
+    case PathKind::kNoPermission:
+      return fail(ErrorCode::kIo, "no permission to read model '{}'; change its access rights", path);
+    case PathKind::kOther: return fail(ErrorCode::kIo, "model '{}' is neither a file nor a folder", path);
+    case PathKind::kFile: {
+      if (ends_with(path, ".index.json")) {
+        const size_t slash = path.find_last_of('/');
+        VIREO_TRY(result->add_shards(slash == std::string::npos ? "." : path.substr(0, slash), path));
+      } else {
+        VIREO_TRY(result->add_file(path, path));
+      }
+      return result;
+    }
+    case PathKind::kFolder: break;
+  }
+  if (path_kind(path + "/" + kSingle) != PathKind::kMissing) {
+    VIREO_TRY(result->add_file(path + "/" + kSingle, path + "/" + kSingle));
+    return result;
+  }
+  if (path_kind(path + "/" + kIndex) != PathKind::kMissing) {
+    VIREO_TRY(result->add_shards(path, path + "/" + kIndex));
+    return result;
+  }
+  std::vector<std::string> others;
+  bool pickle = false;
+  for (const std::string& name : list_folder(path)) {
+    if (ends_with(name, ".safetensors")) others.push_back(name);
+    if (ends_with(name, ".bin") || ends_with(name, ".pth") || ends_with(name, ".pt") || ends_with(name, ".npz")) {
+      pickle = true;
+    }
+  }
+  if (others.size() == 1) {
+    VIREO_TRY(result->add_file(path + "/" + others[0], path + "/" + others[0]));
+    return result;
+  }
+  if (others.size() > 1) {
+    return fail(ErrorCode::kNotFound, "folder '{}' holds {} .safetensors files but no '{}' or '{}'; name one of the "
+                "files instead of the folder", path, others.size(), kSingle, kIndex);
+  }
+  return fail(ErrorCode::kNotFound, "folder '{}' holds no '{}' or '{}'{}", path, kSingle, kIndex,
+              pickle ? "; it has weights in another format: convert them to safetensors first"
+                     : "; expected a Hugging Face or timm model folder");
+}
+
+Result<std::shared_ptr<Checkpoint>> Checkpoint::from_memory(const uint8_t* data, size_t size,
+                                                            const std::string& source) {
+  auto result = std::make_shared<Checkpoint>();
+  result->source_ = source;
+  VIREO_ASSIGN(std::vector<TensorView> views, parse_safetensors(data, size, source));
+  VIREO_TRY(result->add_views(std::move(views), nullptr, source));
+  return result;
+}
+
+Result<void> Checkpoint::add_file(const std::string& path, const std::string& label) {
+  VIREO_ASSIGN(MappedFile opened, MappedFile::open(path));
+  auto file = std::make_shared<const MappedFile>(std::move(opened));
+  VIREO_ASSIGN(std::vector<TensorView> views, parse_safetensors(file->data(), file->size(), label));
+  return add_views(std::move(views), std::move(file), label);
+}
+
+Result<void> Checkpoint::add_views(std::vector<TensorView> views, std::shared_ptr<const void> owner,
+                                   const std::string& label) {
+  const size_t file = labels_.size();
+  owners_.push_back(std::move(owner));
+  labels_.push_back(label);
+  for (TensorView& view : views) {
+    const auto [it, added] = file_of_.emplace(view.name, file);
+    if (!added) {
+      return fail(ErrorCode::kCorrupt, "tensor '{}' is in both '{}' and '{}'; expected it in one shard only", view.name,
+                  labels_[it->second], label);
+    }
+    std::string name = view.name;
+    tensors_.emplace(std::move(name), std::move(view));
+  }
+  return {};
+}
+
+Result<void> Checkpoint::add_shards(const std::string& folder, const std::string& index_path) {
+  VIREO_ASSIGN(const std::string text, read_text_file(index_path, kMaxConfigBytes));
+  VIREO_ASSIGN(const Json index, parse_json_object(text, index_path));
+  const Json* map = find_member(index, "weight_map");
+  if (map == nullptr || !map->is_object() || map->empty()) {
+    return fail(ErrorCode::kCorrupt, "'{}' has no object 'weight_map' from tensor names to files", index_path);
+  }
+  std::set<std::string> files;
+  for (const auto& [tensor, file] : map->items()) {
+    if (!file.is_string()) {
+      return fail(ErrorCode::kCorrupt, "'{}': weight_map names {} for tensor '{}', expected a file name", index_path,
+                  json_text(file), tensor);
+    }
+    const std::string& name = file.get_ref<const std::string&>();
+    if (!is_plain_file_name(name)) {
+      return fail(ErrorCode::kCorrupt, "'{}': weight_map names the file '{}' for tensor '{}'; a shard must lie in the "
+                  "same folder, so no path is allowed. Do not trust this checkpoint", index_path, name, tensor);
+    }
+    files.insert(name);
+  }
+  std::map<std::string, size_t> shard_of;
+  for (const std::string& name : files) {
+    const std::string path = folder + "/" + name;
+    if (path_kind(path) == PathKind::kMissing) {
+      return fail(ErrorCode::kNotFound, "shard '{}', which '{}' lists, is missing; download it too", path, index_path);
+    }
+    shard_of[name] = labels_.size();
+    VIREO_TRY(add_file(path, path));
+  }
+  for (const auto& [tensor, file] : map->items()) {
+    const std::string& name = file.get_ref<const std::string&>();
+    const auto found = file_of_.find(tensor);
+    if (found == file_of_.end() || found->second != shard_of[name]) {
+      return fail(ErrorCode::kCorrupt, "'{}' says that tensor '{}' is in '{}', but that shard does not hold it; the files "
+                  "do not belong together, download them again", index_path, tensor, name);
+    }
+  }
+  return {};
+}
+
+const TensorView* Checkpoint::find(const std::string& name) const {
+  const auto it = tensors_.find(name);
+  return it == tensors_.end() ? nullptr : &it->second;
+}
+
+Result<ConstantPtr> Checkpoint::constant(const std::string& name, const std::vector<int64_t>& shape,
+                                         const std::string& reason, int64_t first_row, int64_t rows,
+                                         int64_t cols) const {
+  const TensorView* view = find(name);
+  if (view == nullptr) {
+    return fail(ErrorCode::kNotFound, "tensor '{}' is missing from '{}'; the model needs it with shape {} ({})", name,
+                source_, shape_text(shape), reason);
+  }
+  const size_t file = file_of_.at(name);
+  const std::string& label = labels_[file];
+  if (without_leading_ones(view->shape) != without_leading_ones(shape)) {
+    return fail(ErrorCode::kCorrupt, "tensor '{}' in '{}' has shape {}, expected {} ({}); weights and configuration do "
+                "not belong together", name, label, shape_text(view->shape), shape_text(shape), reason);
+  }
+  if (!is_weight_dtype(view->dtype)) {
+    return fail(ErrorCode::kUnsupported, "tensor '{}' in '{}' has dtype {}, expected F32, F16 or BF16; convert the "
+                "checkpoint", name, label, view->dtype);
+  }
+  if ((first_row + rows) * cols > view->elements()) {
+    return fail(ErrorCode::kInternal, "rows {} to {} of tensor '{}' do not exist", first_row, first_row + rows, name);
+  }
+  bool known_finite = false;
+  {
+    const std::lock_guard<std::mutex> lock(mutex_);
+    used_.insert(name);
+    known_finite = checked_.count(name) > 0;
+  }
+  if (!known_finite) {
+    const int64_t bad = find_non_finite(*view);
+    if (bad >= 0) {
+      float value = 0;
+      tensor_constant(*view, nullptr, bad, 1, 1)->read(0, 1, &value);
+      return fail(ErrorCode::kCorrupt, "tensor '{}' in '{}' holds {} at {}; the weights are damaged or were trained to "
+                  "overflow, use another copy", name, label, value != value ? "NaN" : "an infinite value",
+                  element_index(*view, bad));
+    }
+    const std::lock_guard<std::mutex> lock(mutex_);
+    checked_.insert(name);
+  }
+  return tensor_constant(*view, owners_[file], first_row, rows, cols);
+}
+
+std::vector<std::string> Checkpoint::unused() const {
+  const std::lock_guard<std::mutex> lock(mutex_);
+  std::vector<std::string> names;
+  for (const auto& [name, view] : tensors_) {
+    if (used_.count(name) == 0) names.push_back(name);
+  }
+  return names;
+}
+
+}  // namespace vireo

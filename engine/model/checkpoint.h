@@ -1,0 +1,58 @@
+// A checkpoint: the tensors of one safetensors file, or of the shards of a folder, found by name and read in place.
+#pragma once
+
+#include <map>
+#include <memory>
+#include <mutex>
+#include <set>
+#include <string>
+#include <vector>
+
+#include "base/error.h"
+#include "graph/constant.h"
+#include "model/safetensors.h"
+
+namespace vireo {
+
+class Checkpoint {
+ public:
+  /// A folder with model.safetensors, model.safetensors.index.json or a single other *.safetensors, or such a file itself.
+  /// Errors: kNotFound, kIo, kCorrupt (see parse_safetensors; an index that contradicts its shards), kUnsupported.
+  static Result<std::shared_ptr<Checkpoint>> open(const std::string& path);
+  /// The same from memory that outlives the checkpoint (tests, fuzzing).
+  static Result<std::shared_ptr<Checkpoint>> from_memory(const uint8_t* data, size_t size, const std::string& source);
+
+  const TensorView* find(const std::string& name) const;
+  bool has(const std::string& name) const { return find(name) != nullptr; }
+  /// All tensors by name.
+  const std::map<std::string, TensorView>& tensors() const { return tensors_; }
+  /// The path it was opened from.
+  const std::string& source() const { return source_; }
+
+  /// A tensor as a matrix constant [rows, cols] starting at row `first_row` of the tensor seen with `cols` columns, and
+  /// notes that the tensor is used. `shape` is what the model expects (leading dimensions of 1 do not count); `reason`
+  /// says in a message where that comes from. Errors: kNotFound, kCorrupt (shape; NaN or infinite values),
+  /// kUnsupported (dtype).
+  Result<ConstantPtr> constant(const std::string& name, const std::vector<int64_t>& shape, const std::string& reason,
+                               int64_t first_row, int64_t rows, int64_t cols) const;
+
+  /// Names that constant() was never asked for.
+  std::vector<std::string> unused() const;
+
+ private:
+  Result<void> add_file(const std::string& path, const std::string& label);
+  Result<void> add_views(std::vector<TensorView> views, std::shared_ptr<const void> owner, const std::string& label);
+  Result<void> add_shards(const std::string& folder, const std::string& index_path);
+
+  std::string source_;
+  std::map<std::string, TensorView> tensors_;
+  std::map<std::string, size_t> file_of_;                 // tensor -> index into owners_ and labels_
+  std::vector<std::shared_ptr<const void>> owners_;       // mappings; null for memory of the caller
+  std::vector<std::string> labels_;                       // paths for messages
+
+  mutable std::mutex mutex_;                              // guards the two sets
+  mutable std::set<std::string> used_;
+  mutable std::set<std::string> checked_;                 // known to hold finite values only
+};
+
+}  // namespace vireo

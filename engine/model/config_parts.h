@@ -1,0 +1,35 @@
+// Shared by the files that read a VitConfig: config.cpp, config_hf.cpp, config_timm.cpp, config_shapes.cpp.
+#pragma once
+
+#include <string>
+
+#include "model/checkpoint.h"
+#include "model/config.h"
+#include "model/json.h"
+
+namespace vireo {
+
+// Bounds that no published model comes near; beyond them a configuration is a mistake or an attack.
+constexpr int64_t kMaxWidth = 1 << 16;
+constexpr int64_t kMaxLayers = 1024;
+constexpr int64_t kMaxImageSide = 1 << 16;
+constexpr int64_t kMaxTokens = 1 << 20;
+constexpr int64_t kMaxClasses = 10'000'000;
+constexpr int64_t kMaxHeadDim = 128;
+
+Result<VitConfig> parse_hf_config(const Json& json, const std::string& source, const Checkpoint* weights);
+Result<VitConfig> parse_timm_config(const Json& json, const std::string& source, const Checkpoint* weights);
+
+/// "gelu", "gelu_new", ... in the spellings of Transformers and timm.
+Result<Activation> parse_activation(const std::string& name, const std::string& source, const char* key);
+
+/// The prefix p for which the checkpoint has the tensor p + suffix; false when there is none. Prefers `wish`.
+bool find_prefix(const Checkpoint& weights, const std::string& suffix, const std::string& wish, std::string* prefix);
+
+/// Side of a square grid with `count` cells, or 0.
+int64_t square_side(int64_t count);
+
+/// Rows of a tensor whose leading ones do not count, or 0 when it is absent: [1, 197, 768] -> 197.
+int64_t tensor_rows(const Checkpoint& weights, const std::string& name);
+
+}  // namespace vireo

@@ -1,0 +1,68 @@
+// What a model family (ViT, later MobileViT, Swin, ...) provides, and the table of families.
+// A new family is one .cpp that fills a Family, and one line in family.cpp.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "base/error.h"
+#include "graph/graph.h"
+#include "model/checkpoint.h"
+#include "model/preprocess.h"
+
+#include <vireo/types.hpp>
+
+namespace vireo {
+
+/// What a model is opened from.
+struct ModelSource {
+  std::string path;                           // folder or file, for messages
+  std::string config;                         // text of config.json; empty when there is none
+  std::string config_path;                    // for messages
+  std::shared_ptr<const Checkpoint> weights;  // null: random weights from `seed`
+  uint64_t seed = 0;
+};
+
+/// A configured model that can be built into graphs. Immutable; every method may be called from several threads.
+class VisionModel {
+ public:
+  virtual ~VisionModel() = default;
+
+  virtual const std::string& architecture() const = 0;
+  virtual int64_t channels() const = 0;
+  /// The picture size of the configuration.
+  virtual int64_t image_h() const = 0;
+  virtual int64_t image_w() const = 0;
+  /// 0 when there is no classification head.
+  virtual int64_t classes() const = 0;
+  /// Empty when the configuration names none.
+  virtual const std::vector<std::string>& labels() const = 0;
+  /// How pictures become this model's input. `text` is preprocessor_config.json, empty when there is none: then what the
+  /// model's own configuration or its family says.
+  virtual Result<PreprocessConfig> preprocess(const std::string& text, const std::string& source) const = 0;
+  /// The graph for `batch` pictures of h x w; its input is "pixels", planar [batch, h, w, channels].
+  virtual Result<Graph> build(Head head, int64_t batch, int64_t h, int64_t w) const = 0;
+  /// True for tensors that published checkpoints hold but inference has no use for.
+  virtual bool is_known_unused(const std::string& tensor) const = 0;
+};
+
+struct Family {
+  const char* name;
+  bool (*matches)(const ModelSource& source);
+  Result<std::unique_ptr<VisionModel>> (*open)(const ModelSource& source);
+};
+
+/// All families; the first that matches opens the model.
+const std::vector<const Family*>& model_families();
+
+/// One weight for a graph: from the checkpoint, or random when there is none.
+struct WeightInit {
+  float mean = 0.f;
+  float sigma = 0.02f;
+};
+Result<ConstantPtr> load_weight(const ModelSource& source, const std::string& name, const std::vector<int64_t>& shape,
+                                const std::string& reason, int64_t rows, int64_t cols, WeightInit init);
+
+}  // namespace vireo

@@ -1,0 +1,56 @@
+// Opening a model: a Hugging Face or timm folder, a single .safetensors file, or a config.json with random weights.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "base/error.h"
+#include "graph/graph.h"
+#include "model/family.h"
+#include "model/preprocess.h"
+
+namespace vireo {
+
+/// An opened model. The checkpoint stays mapped, and graphs built from it keep the mapping alive. Const methods may be
+/// called from several threads.
+class LoadedModel {
+ public:
+  /// `path`: a folder with config.json, preprocessor_config.json and safetensors (one file, or shards with an index), or
+  /// a .safetensors file; the two configurations may be missing. Every tensor is found, measured and scanned for NaN here,
+  /// so that a damaged checkpoint fails now. Errors name file, key or tensor: kNotFound, kIo, kCorrupt, kUnsupported.
+  static Result<LoadedModel> open(const std::string& path);
+  /// Random weights that depend on `seed` only, for benchmarks without a checkpoint. `path`: a config.json or its folder.
+  static Result<LoadedModel> open_config(const std::string& path, uint64_t seed);
+
+  /// "ViTForImageClassification", "vit_tiny_patch16_224", ...
+  const std::string& architecture() const { return vision_->architecture(); }
+  const VisionModel& vision() const { return *vision_; }
+  const PreprocessConfig& preprocess() const { return preprocess_; }
+  /// The input size that preprocessing brings pictures to.
+  int64_t input_h() const { return preprocess_.input_h; }
+  int64_t input_w() const { return preprocess_.input_w; }
+  int64_t channels() const { return vision_->channels(); }
+  int64_t classes() const { return vision_->classes(); }
+  bool has_classes() const { return vision_->classes() > 0; }
+  /// One per class, or empty.
+  const std::vector<std::string>& labels() const { return vision_->labels(); }
+  /// The label of a class, or "LABEL_<index>" where the configuration has none.
+  std::string label(int64_t index) const;
+  /// Sentences for the user: tensors that nothing reads, defaults that were assumed.
+  const std::vector<std::string>& warnings() const { return warnings_; }
+
+  /// The graph for `batch` pictures; h and w of 0 mean input_h() and input_w(). The input is "pixels", planar
+  /// [batch, h, w, channels]; there is one output. Errors: kUnsupported (no classification head), kInvalidArgument (size).
+  Result<Graph> build(Head head, int64_t batch, int64_t h = 0, int64_t w = 0) const;
+
+ private:
+  static Result<LoadedModel> configure(ModelSource source, const std::string& folder);
+
+  std::shared_ptr<const VisionModel> vision_;
+  PreprocessConfig preprocess_;
+  std::vector<std::string> warnings_;
+};
+
+}  // namespace vireo

@@ -1,0 +1,45 @@
+// The safetensors container: 8 bytes of header length, a JSON table of tensors, raw little-endian data.
+// Every promise of the table is checked against the file before a tensor is handed out.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "base/error.h"
+#include "graph/constant.h"
+
+namespace vireo {
+
+/// One tensor inside a mapped file. `data` may have any alignment: read it with memcpy.
+struct TensorView {
+  std::string name;
+  std::string dtype;            // as the file writes it: "F32", "BF16", ...
+  std::vector<int64_t> shape;   // empty for a scalar
+  const uint8_t* data = nullptr;
+  size_t bytes = 0;
+
+  int64_t elements() const;
+};
+
+/// "[192, 3, 16, 16]"
+std::string shape_text(const std::vector<int64_t>& shape);
+
+/// Checks the header of a safetensors file held in memory and lists its tensors in the order of their data.
+/// `source` names the file in messages. The views point into `data`. All errors are kCorrupt or kUnsupported.
+Result<std::vector<TensorView>> parse_safetensors(const uint8_t* data, size_t size, const std::string& source);
+
+/// True for the element types a weight may have: F32, F16, BF16.
+bool is_weight_dtype(const std::string& dtype);
+
+/// Rows of a tensor as a graph constant: rows [first_row, first_row + rows) of the tensor seen as a matrix with `cols`
+/// columns, converted to fp32 when they are read. `owner` keeps the mapping alive.
+ConstantPtr tensor_constant(const TensorView& view, std::shared_ptr<const void> owner, int64_t first_row, int64_t rows,
+                            int64_t cols);
+
+/// Index of the first element that is NaN or infinite, or -1. The dtype must be a weight dtype.
+int64_t find_non_finite(const TensorView& view);
+
+}  // namespace vireo

@@ -1,0 +1,434 @@
+#include "model/vit.h"
+
+#include <algorithm>
+#include <utility>
+
+#include "model/config_parts.h"
+#include "model/position.h"
+
+namespace vireo {
+namespace {
+
+// quick_gelu(x) = x * sigmoid(1.702 x) = silu(1.702 x) / 1.702: the factors go into the weights around a SiLU.
+constexpr float kQuickGelu = 1.702f;
+
+/// Tensor names of one block (without ".weight") and of the parts around the blocks.
+struct Names {
+  std::string cls, dist, registers, position, patch, pre_norm, norm, fc_norm;
+  std::string block;  // before the block's number
+  std::string norm1, qkv, query, key, value, proj, scale1, norm2, fc1, fc2, scale2;
+  std::string head, head_dist;
+};
+
+Names hf_names(const VitConfig& c) {
+  Names n;
+  n.cls = c.prefix + "embeddings.cls_token";
+  n.dist = c.prefix + "embeddings.distillation_token";
+  n.registers = c.prefix + "embeddings.register_tokens";
+  n.position = c.prefix + "embeddings.position_embeddings";
+  n.patch = c.prefix + "embeddings.patch_embeddings.projection";
+  n.norm = n.fc_norm = c.prefix + "layernorm";
+  n.block = c.prefix + "encoder.layer.";
+  const bool dino = c.model_type == "dinov2" || c.model_type == "dinov2_with_registers";
+  n.norm1 = dino ? ".norm1" : ".layernorm_before";
+  n.query = ".attention.attention.query";
+  n.key = ".attention.attention.key";
+  n.value = ".attention.attention.value";
+  n.proj = ".attention.output.dense";
+  n.scale1 = ".layer_scale1.lambda1";
+  n.norm2 = dino ? ".norm2" : ".layernorm_after";
+  n.fc1 = !dino ? ".intermediate.dense" : c.swiglu ? ".mlp.weights_in" : ".mlp.fc1";
+  n.fc2 = !dino ? ".output.dense" : c.swiglu ? ".mlp.weights_out" : ".mlp.fc2";
+  n.scale2 = ".layer_scale2.lambda1";
+  n.head = c.head == HeadKind::kDistilled ? "cls_classifier" : "classifier";
+  n.head_dist = "distillation_classifier";
+  return n;
+}
+
+/// timm's names; `has` tells which of two spellings a checkpoint uses (DeiT III's and DINOv2's own files differ).
+template <typename Has>
+Names timm_names(const VitConfig& c, const Has& has) {
+  const std::string first = c.prefix + "blocks.0";
+  Names n;
+  n.cls = c.prefix + "cls_token";
+  n.dist = c.prefix + "dist_token";
+  n.registers = c.prefix + (has(c.prefix + "register_tokens") ? "register_tokens" : "reg_token");
+  n.position = c.prefix + "pos_embed";
+  n.patch = c.prefix + "patch_embed.proj";
+  n.pre_norm = c.prefix + "norm_pre";
+  n.norm = c.prefix + "norm";
+  n.fc_norm = c.prefix + "fc_norm";
+  n.block = c.prefix + "blocks.";
+  n.norm1 = ".norm1";
+  n.qkv = ".attn.qkv";
+  n.proj = ".attn.proj";
+  n.scale1 = has(first + ".gamma_1") ? ".gamma_1" : ".ls1.gamma";
+  n.norm2 = ".norm2";
+  n.fc1 = has(first + ".mlp.w12.weight") ? ".mlp.w12" : ".mlp.fc1";
+  n.fc2 = has(first + ".mlp.w3.weight") ? ".mlp.w3" : ".mlp.fc2";
+  n.scale2 = has(first + ".gamma_2") ? ".gamma_2" : ".ls2.gamma";
+  n.head = c.prefix + "head";
+  n.head_dist = c.prefix + "head_dist";
+  return n;
+}
+
+/// Builds one graph. The first failure is kept and finish() returns it; until then null constants flow harmlessly.
+class VitBuilder {
+ public:
+  VitBuilder(const VitConfig& config, const ModelSource& source, int64_t batch, int64_t h, int64_t w)
+      : c_(config), source_(source), g_(config.architecture), batch_(batch), h_(h), w_(w), d_(config.hidden) {
+    const auto has = [&](const std::string& name) { return source.weights != nullptr && source.weights->has(name); };
+    n_ = c_.naming == Naming::kHuggingFace ? hf_names(c_) : timm_names(c_, has);
+  }
+
+  Result<Graph> build(Head head) {
+    VIREO_TRY(check(head));
+    ValueId x = g_.input("pixels", TensorDesc{DType::kF32, Shape{{batch_, h_, w_, c_.channels}}, Layout::kPlanar});
+    x = embed(x);
+    for (int64_t i = 0; i < c_.layers && ok(); ++i) x = block(x, i);
+    if (ok()) g_.output(head == Head::kTokens ? final_tokens(x) : head == Head::kFeatures ? features(x) : logits(x));
+    VIREO_TRY(std::move(status_));
+    return g_.finish();
+  }
+
+ private:
+  bool ok() const { return status_.ok(); }
+  int64_t out_h() const { return h_ / c_.patch_h; }
+  int64_t out_w() const { return w_ / c_.patch_w; }
+
+  Result<void> check(Head head) {
+    if (batch_ < 1 || batch_ > 65536) {
+      return fail(ErrorCode::kInvalidArgument, "a batch of {} pictures is out of range; expected 1 to 65536", batch_);
+    }
+    if (h_ < c_.patch_h || w_ < c_.patch_w || h_ > kMaxImageSide || w_ > kMaxImageSide ||
+        out_h() * out_w() > kMaxTokens) {
+      return fail(ErrorCode::kInvalidArgument, "model '{}' cannot take pictures of {} x {}: expected at least one patch of "
+                  "{} x {} and at most {} patches", c_.architecture, h_, w_, c_.patch_h, c_.patch_w, kMaxTokens);
+    }
+    if (head == Head::kLogits && c_.head == HeadKind::kNone) {
+      return fail(ErrorCode::kUnsupported, "model '{}' ({}) has no classification head; use `embed` to get its features",
+                  source_.path, c_.architecture);
+    }
+    if (head == Head::kLogits && c_.pool == Pool::kNone) {
+      return fail(ErrorCode::kUnsupported, "model '{}' ({}) has global_pool '', so its head gives scores for every token; use "
+                  "`embed --tokens`, or set global_pool to 'token' or 'avg'", source_.path, c_.architecture);
+    }
+    return {};
+  }
+
+  // ---- weights
+
+  ConstantPtr weight(const std::string& name, const std::vector<int64_t>& shape, int64_t rows, int64_t cols,
+                     WeightInit init) {
+    if (!ok()) return nullptr;
+    auto loaded = load_weight(source_, name, shape, "from '" + c_.source + "'", rows, cols, init);
+    if (!loaded) {
+      status_ = std::move(loaded.error());
+      return nullptr;
+    }
+    return std::move(*loaded);
+  }
+  ConstantPtr vector(const std::string& name, int64_t size, WeightInit init) { return weight(name, {size}, 1, size, init); }
+  ConstantPtr bias(const std::string& name, int64_t size) { return vector(name + ".bias", size, {0.f, 0.02f}); }
+  ConstantPtr matrix(const std::string& name, int64_t out, int64_t in) {
+    return weight(name + ".weight", {out, in}, out, in, {0.f, 0.02f});
+  }
+  ValueId constant(const std::string& name, ConstantPtr value) {
+    return value == nullptr ? kNoValue : g_.constant(name, std::move(value));
+  }
+
+  // ---- operators
+
+  ValueId layer_norm(ValueId x, const std::string& tensor, const std::string& name) {
+    ConstantPtr gamma = vector(tensor + ".weight", d_, {1.f, 0.02f});
+    ConstantPtr beta = bias(tensor, d_);
+    if (!ok()) return kNoValue;
+    const ValueId g = constant(tensor + ".weight", gamma);
+    const ValueId b = constant(tensor + ".bias", beta);
+    return g_.add(OpKind::kLayerNorm, name, {x, g, b}, {{"eps", c_.eps}});
+  }
+
+  /// x * weight^T + bias, both multiplied by `factor` at load.
+  ValueId linear(ValueId x, const std::string& tensor, int64_t out, int64_t in, bool has_bias, const std::string& name,
+                 float weight_factor = 1.f, float bias_factor = 1.f) {
+    ConstantPtr w = matrix(tensor, out, in);
+    ConstantPtr b = has_bias ? bias(tensor, out) : nullptr;
+    if (!ok()) return kNoValue;
+    if (weight_factor != 1.f) w = scale_constant(w, weight_factor);
+    if (b != nullptr && bias_factor != 1.f) b = scale_constant(b, bias_factor);
+    const ValueId wv = constant(tensor + ".weight", w);
+    return g_.add(OpKind::kLinear, name, {x, wv, constant(tensor + ".bias", b)});
+  }
+
+  ValueId slice(ValueId x, int64_t start, int64_t count, const std::string& name) {
+    return g_.add(OpKind::kSlice, name, {x}, {{"start", double(start)}, {"count", double(count)}});
+  }
+  ValueId mean(ValueId x, int64_t start, const std::string& name) {
+    return g_.add(OpKind::kMean, name, {x}, {{"start", double(start)}});
+  }
+
+  // ---- parts of the model
+
+  ValueId embed(ValueId pixels) {
+    const int64_t k = c_.channels * c_.patch_h * c_.patch_w;
+    ConstantPtr w = weight(n_.patch + ".weight", {d_, c_.channels, c_.patch_h, c_.patch_w}, d_, k, {0.f, 0.02f});
+    ConstantPtr b = c_.patch_bias ? bias(n_.patch, d_) : nullptr;
+    std::vector<float> prefix = prefix_tokens();
+    ConstantPtr position = positions(&prefix);
+    if (!ok()) return kNoValue;
+    const ValueId wv = constant(n_.patch + ".weight", w);
+    ValueId x = g_.add(OpKind::kConv2d, "patch_embed", {pixels, wv, constant(n_.patch + ".bias", b)},
+                       {{"kernel_h", double(c_.patch_h)}, {"kernel_w", double(c_.patch_w)},
+                        {"stride_h", double(c_.patch_h)}, {"stride_w", double(c_.patch_w)},
+                        {"pad_h", 0.0}, {"pad_w", 0.0}});
+    const int64_t p = c_.prefix_tokens();
+    const ValueId pv = p > 0 ? g_.constant("prefix_tokens", make_constant(p, d_, std::move(prefix))) : kNoValue;
+    x = g_.add(OpKind::kTokens, "tokens", {x, pv, constant(n_.position, position)});
+    return c_.pre_norm ? layer_norm(x, n_.pre_norm, "norm_pre") : x;
+  }
+
+  /// The rows before the patches: class token, distillation token, registers.
+  std::vector<float> prefix_tokens() {
+    std::vector<float> rows;
+    const auto append = [&](const std::string& name, int64_t count) {
+      if (count == 0) return;
+      ConstantPtr token = weight(name, {1, count, d_}, count, d_, {0.f, 0.02f});
+      if (token == nullptr) return;
+      const std::vector<float> values = token->read_all();
+      rows.insert(rows.end(), values.begin(), values.end());
+    };
+    append(n_.cls, c_.class_token ? 1 : 0);
+    append(n_.dist, c_.distilled ? 1 : 0);
+    append(n_.registers, c_.registers);
+    return rows;
+  }
+
+  /// The position of every patch, fitted to this input; adds the table's first rows to the prefix tokens.
+  ConstantPtr positions(std::vector<float>* prefix) {
+    if (!ok()) return nullptr;
+    const int64_t patches = out_h() * out_w();
+    if (!c_.position) return fill_constant(patches, d_, 0.f);
+    int64_t from_h = c_.grid_h(), from_w = c_.grid_w(), before = c_.position_prefix;
+    if (c_.naming == Naming::kTimm && source_.weights != nullptr) {
+      // DINOv2's own files have one row for the class token and none for the registers.
+      if (n_.registers == c_.prefix + "register_tokens") before = 1;
+      // timm fits the table of a checkpoint made for another (square) size when it is loaded.
+      const int64_t rows = tensor_rows(*source_.weights, n_.position) - before;
+      const int64_t side = square_side(rows);
+      if (rows != from_h * from_w && side > 0) from_h = from_w = side;
+    }
+    const int64_t cells = from_h * from_w;
+    ConstantPtr table = weight(n_.position, {1, before + cells, d_}, before + cells, d_, {0.f, 0.02f});
+    if (table == nullptr) return nullptr;
+    if (before > 0) {
+      std::vector<float> first(size_t(before * d_));
+      table->read(0, before, first.data());
+      for (size_t i = 0; i < first.size() && i < prefix->size(); ++i) (*prefix)[i] += first[i];
+    }
+    std::vector<float> cell_rows(size_t(cells * d_));
+    table->read(before, cells, cell_rows.data());
+    if (from_h == out_h() && from_w == out_w()) return make_constant(cells, d_, std::move(cell_rows));
+    return make_constant(patches, d_, resample_positions(cell_rows, from_h, from_w, out_h(), out_w(), d_, c_.resample));
+  }
+
+  ValueId qkv(ValueId x, const std::string& at, const std::string& name) {
+    if (!n_.qkv.empty()) return linear(x, at + n_.qkv, 3 * d_, d_, c_.qkv_bias, name);
+    std::vector<ConstantPtr> weights, biases;
+    for (const std::string* part : {&n_.query, &n_.key, &n_.value}) {
+      weights.push_back(matrix(at + *part, d_, d_));
+      if (c_.qkv_bias) biases.push_back(bias(at + *part, d_));
+    }
+    if (!ok()) return kNoValue;
+    const std::string joined = at + ".attention.attention.query|key|value";
+    const ValueId w = g_.constant(joined + ".weight", stack_rows(std::move(weights)));
+    const ValueId b = c_.qkv_bias ? g_.constant(joined + ".bias", stack_cols(std::move(biases))) : kNoValue;
+    return g_.add(OpKind::kLinear, name, {x, w, b});
+  }
+
+  ValueId layer_scale(ValueId x, const std::string& tensor, const std::string& name) {
+    ConstantPtr gamma = vector(tensor, d_, {float(c_.layerscale_value), 0.f});
+    return ok() ? g_.add(OpKind::kScale, name, {x, constant(tensor, gamma)}) : kNoValue;
+  }
+
+  ValueId block(ValueId x, int64_t index) {
+    const std::string name = fmt::format("blocks.{}", index);
+    const std::string at = n_.block + std::to_string(index);
+    ValueId y = layer_norm(x, at + n_.norm1, name + ".norm1");
+    y = qkv(y, at, name + ".attn.qkv");
+    if (!ok()) return kNoValue;
+    y = g_.add(OpKind::kAttention, name + ".attn", {y}, {{"heads", double(c_.heads)}});
+    y = linear(y, at + n_.proj, d_, d_, c_.proj_bias, name + ".attn.proj");
+    if (c_.layerscale) y = layer_scale(y, at + n_.scale1, name + ".attn.ls");
+    if (!ok()) return kNoValue;
+    x = g_.add(OpKind::kAdd, name + ".attn.add", {x, y});
+
+    const bool quick = !c_.swiglu && c_.act == Activation::kQuickGelu;
+    const float factor = quick ? kQuickGelu : 1.f;
+    y = layer_norm(x, at + n_.norm2, name + ".norm2");
+    y = linear(y, at + n_.fc1, c_.swiglu ? 2 * c_.mlp : c_.mlp, d_, c_.proj_bias, name + ".mlp.fc1", factor, factor);
+    if (!ok()) return kNoValue;
+    y = g_.add(activation(), name + ".mlp.act", {y});
+    y = linear(y, at + n_.fc2, d_, c_.mlp, c_.proj_bias, name + ".mlp.fc2", 1.f / factor);
+    if (c_.layerscale) y = layer_scale(y, at + n_.scale2, name + ".mlp.ls");
+    if (!ok()) return kNoValue;
+    return g_.add(OpKind::kAdd, name + ".mlp.add", {x, y});
+  }
+
+  OpKind activation() const {
+    if (c_.swiglu) return OpKind::kSwiglu;
+    switch (c_.act) {
+      case Activation::kGeluErf: return OpKind::kGeluErf;
+      case Activation::kGeluTanh: return OpKind::kGeluTanh;
+      case Activation::kQuickGelu: case Activation::kSilu: return OpKind::kSilu;
+      case Activation::kRelu: return OpKind::kRelu;
+    }
+    return OpKind::kGeluErf;
+  }
+
+  // ---- after the blocks
+
+  ValueId final_tokens(ValueId x) {
+    return c_.final_norm == FinalNorm::kBeforePool ? layer_norm(x, n_.norm, "norm") : x;
+  }
+
+  /// The final norm of something already pooled or cut to single tokens: LayerNorm works on each token alone.
+  ValueId norm_rows(ValueId x, const std::string& name) {
+    if (c_.final_norm == FinalNorm::kNone) return x;
+    return layer_norm(x, c_.final_norm == FinalNorm::kAfterPool ? n_.fc_norm : n_.norm, name);
+  }
+
+  ValueId pooled(ValueId x) {
+    if (c_.pool == Pool::kToken || (c_.pool == Pool::kNone && c_.class_token)) {
+      return norm_rows(slice(x, 0, 1, "pool"), "norm");
+    }
+    // The mean of normed tokens is not the norm of their mean: the order is the model's.
+    const int64_t start = c_.pool_prefix ? 0 : c_.prefix_tokens();
+    if (c_.final_norm == FinalNorm::kBeforePool) return mean(layer_norm(x, n_.norm, "norm"), start, "pool");
+    return norm_rows(mean(x, start, "pool"), "norm");
+  }
+
+  ValueId features(ValueId x) {
+    // timm's pre-logits of a distilled DeiT are the mean of both tokens; Hugging Face's are the class token.
+    if (c_.naming == Naming::kTimm && c_.distilled) return mean(norm_rows(slice(x, 0, 2, "pool"), "norm"), 0, "features");
+    return pooled(x);
+  }
+
+  ValueId logits(ValueId x) {
+    if (c_.head == HeadKind::kDistilled) {
+      // (head(cls) + head_dist(dist)) / 2 with the halves inside the weights.
+      const ValueId cls = norm_rows(slice(x, 0, 1, "pool.cls"), "norm.cls");
+      const ValueId dist = norm_rows(slice(x, 1, 1, "pool.dist"), "norm.dist");
+      const ValueId a = linear(cls, n_.head, c_.classes, d_, true, "head.cls", 0.5f, 0.5f);
+      const ValueId b = linear(dist, n_.head_dist, c_.classes, d_, true, "head.dist", 0.5f, 0.5f);
+      return ok() ? g_.add(OpKind::kAdd, "head", {a, b}) : kNoValue;
+    }
+    if (c_.head == HeadKind::kTokenAndMean) {
+      const ValueId normed = layer_norm(x, n_.norm, "norm");
+      if (!ok()) return kNoValue;
+      const ValueId cls = slice(normed, 0, 1, "pool.cls");
+      const ValueId patches = mean(normed, c_.prefix_tokens(), "pool.mean");
+      return linear(g_.add(OpKind::kConcat, "pool", {cls, patches}), n_.head, c_.classes, 2 * d_, true, "head");
+    }
+    return linear(pooled(x), n_.head, c_.classes, d_, true, "head");
+  }
+
+  const VitConfig& c_;
+  const ModelSource& source_;
+  Names n_;
+  GraphBuilder g_;
+  int64_t batch_, h_, w_, d_;
+  Result<void> status_;
+};
+
+class VitModel final : public VisionModel {
+ public:
+  VitModel(VitConfig config, ModelSource source) : config_(std::move(config)), source_(std::move(source)) {}
+
+  const std::string& architecture() const override { return config_.architecture; }
+  int64_t channels() const override { return config_.channels; }
+  int64_t image_h() const override { return config_.image_h; }
+  int64_t image_w() const override { return config_.image_w; }
+  int64_t classes() const override { return config_.head == HeadKind::kNone ? 0 : config_.classes; }
+  const std::vector<std::string>& labels() const override { return config_.labels; }
+  Result<PreprocessConfig> preprocess(const std::string& text, const std::string& source) const override;
+  Result<Graph> build(Head head, int64_t batch, int64_t h, int64_t w) const override {
+    return build_vit(config_, source_, head, batch, h, w);
+  }
+  bool is_known_unused(const std::string& tensor) const override {
+    // Masks of pre-training, HF's tanh pooler and the decoder of masked image modelling.
+    for (const char* part : {"mask_token", "pooler.dense.", "decoder."}) {
+      if (tensor.find(part) != std::string::npos) return true;
+    }
+    return false;
+  }
+
+ private:
+  VitConfig config_;
+  ModelSource source_;
+};
+
+Result<PreprocessConfig> VitModel::preprocess(const std::string& text, const std::string& source) const {
+  const bool dino = config_.model_type == "dinov2" || config_.model_type == "dinov2_with_registers";
+  const Processor processor = dino ? Processor::kBit : config_.model_type == "deit" ? Processor::kDeit : Processor::kVit;
+  if (!text.empty()) {
+    return parse_preprocessor_config(text, source, processor, config_.image_h, config_.image_w, config_.channels);
+  }
+  constexpr std::array<double, 3> kImagenetMean{{0.485, 0.456, 0.406}}, kImagenetStd{{0.229, 0.224, 0.225}};
+  PreprocessConfig c;
+  if (config_.naming == Naming::kTimm) {
+    // _cfg() of vision_transformer.py and deit.py; a pretrained_cfg normally says it all.
+    const std::string& name = config_.architecture;
+    const bool timm_dino = name.find("dinov2") != std::string::npos;
+    c = timm_preprocess(config_.image_h, config_.image_w, timm_dino ? 1.0 : 0.9, Filter::kBicubic);
+    c.channels = config_.channels;
+    if (timm_dino || name.rfind("deit", 0) == 0) {
+      c.mean = kImagenetMean;
+      c.std = kImagenetStd;
+    }
+    if (!source_.config.empty()) {
+      return parse_timm_preprocess(source_.config, source_.config_path, c, config_.image_h, config_.image_w);
+    }
+  } else if (dino) {
+    // Published DINOv2 models see 224 x 224 although their position table was made for 518 x 518.
+    const int64_t h = std::min(config_.image_h, int64_t(224)), w = std::min(config_.image_w, int64_t(224));
+    c = processor_defaults(processor);
+    c.mean = kImagenetMean;
+    c.std = kImagenetStd;
+    c.shortest = std::max(h, w) * 256 / 224;
+    c.crop_h = c.input_h = h;
+    c.crop_w = c.input_w = w;
+  } else {
+    c = processor_defaults(processor);
+    c.crop_h = c.input_h = config_.image_h;
+    c.crop_w = c.input_w = config_.image_w;
+    c.resize_h = c.crop ? config_.image_h * 256 / 224 : config_.image_h;
+    c.resize_w = c.crop ? config_.image_w * 256 / 224 : config_.image_w;
+  }
+  c.channels = config_.channels;
+  c.warnings.push_back(fmt::format("'{}' has no preprocessor_config.json; pictures are prepared as is usual for {} models, "
+                                   "mean {} and std {}", source_.path, config_.model_type, c.mean[0], c.std[0]));
+  return c;
+}
+
+bool matches(const ModelSource& source) {
+  if (!source.config.empty()) return is_vit_config(source.config);
+  return source.weights != nullptr && is_vit_checkpoint(*source.weights);
+}
+
+Result<std::unique_ptr<VisionModel>> open(const ModelSource& source) {
+  VIREO_ASSIGN(VitConfig config, source.config.empty()
+                                     ? infer_vit_config(*source.weights)
+                                     : parse_vit_config(source.config, source.config_path, source.weights.get()));
+  return std::unique_ptr<VisionModel>(std::make_unique<VitModel>(std::move(config), source));
+}
+
+}  // namespace
+
+const Family kVitFamily = {"vit", matches, open};
+
+Result<Graph> build_vit(const VitConfig& config, const ModelSource& source, Head head, int64_t batch, int64_t h,
+                        int64_t w) {
+  return VitBuilder(config, source, batch, h, w).build(head);
+}
+
+}  // namespace vireo

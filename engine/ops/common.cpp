@@ -1,0 +1,116 @@
+#include "ops/common.h"
+
+#include "base/half.h"
+
+namespace vireo::ops {
+
+uint32_t float_word(double v) { return float_to_bits(float(v)); }
+
+uint32_t type_code(DType t) { return t == DType::kF32 ? 0 : t == DType::kF16 ? 1 : 2; }
+
+DType weight_dtype(Precision p) {
+  return p == Precision::kFp32 ? DType::kF32 : p == Precision::kFp16 ? DType::kF16 : DType::kI8;
+}
+
+simd::WeightType simd_type(DType t) {
+  return t == DType::kF32 ? simd::WeightType::kF32 : t == DType::kF16 ? simd::WeightType::kF16 : simd::WeightType::kI8;
+}
+
+namespace {
+PackedConst with_scales(PackedConst p, int64_t n) {
+  if (p.dtype != DType::kI8) return p;
+  p.scales_offset = uint64_t(round_up(int64_t(p.bytes), 256));  // 256: no device asks for a larger alignment
+  p.bytes = p.scales_offset + uint64_t(round_up(n, 4)) * 4;
+  return p;
+}
+}  // namespace
+
+PackedConst vector_const(int operand, int64_t n) { return rows_const(operand, 1, n); }
+
+PackedConst rows_const(int operand, int64_t rows, int64_t cols) {
+  PackedConst p;
+  p.operand = operand;
+  p.pack = rows == 1 ? Pack::kVector : Pack::kRows;
+  p.bytes = uint64_t(rows * round_up(cols, 4)) * 4;
+  return p;
+}
+
+PackedConst gpu_matrix(int operand, int64_t n, int64_t k, DType t) {
+  PackedConst p;
+  p.operand = operand;
+  p.pack = Pack::kGpuMatrix;
+  p.dtype = t;
+  p.bytes = uint64_t(round_up(k, 4) * round_up(n, 4)) * dtype_size(t);
+  return with_scales(p, n);
+}
+
+PackedConst cpu_panels(int operand, int64_t n, int64_t k, DType t) {
+  PackedConst p;
+  p.operand = operand;
+  p.pack = Pack::kCpuPanels;
+  p.dtype = t;
+  p.bytes = simd::packed_weight_bytes(n, k, simd_type(t));
+  return with_scales(p, n);
+}
+
+BindKind texel_kind(DType t) {
+  return t == DType::kF32 ? BindKind::kTexelF32 : t == DType::kF16 ? BindKind::kTexelF16 : BindKind::kTexelSnorm8;
+}
+
+bool texel_fits(const DeviceCaps& caps, uint64_t bytes, DType t) { return bytes / (4 * dtype_size(t)) <= caps.max_texel_elements; }
+
+std::array<uint32_t, 3> flat_grid(const DeviceCaps& caps, int64_t groups) {
+  const int64_t x = std::min<int64_t>(std::max<int64_t>(groups, 1), caps.max_workgroup_count[0]);
+  return {u32(x), u32(div_up(std::max<int64_t>(groups, 1), x)), 1};
+}
+
+Result<void> check_grid(const OpCall& call, const DeviceCaps& caps, const std::array<uint32_t, 3>& groups) {
+  for (size_t i = 0; i < 3; ++i)
+    if (groups[i] > caps.max_workgroup_count[i])
+      return fail(ErrorCode::kUnsupported, "{} needs {} workgroups in dimension {}, the device takes {}", call.name, groups[i], i,
+                  caps.max_workgroup_count[i]);
+  return {};
+}
+
+std::string got(const TensorDesc* t) { return t ? to_string(t->shape) : "nothing"; }
+
+Error shape_error(const OpCall& call, const char* operand, const std::string& got_text, const std::string& expected) {
+  return fail(ErrorCode::kInvalidArgument, "'{}': {} is {}, expected {}. The file may belong to a model of another size.", call.name,
+              operand, got_text, expected);
+}
+
+const simd::Kernels& kernels_for(const DeviceCaps& caps) {
+  const simd::Kernels* k = caps.simd.empty() ? nullptr : simd::find(caps.simd.c_str());
+  return k ? *k : simd::best();
+}
+
+double act_reference(int act, double x) {
+  switch (simd::Act(act)) {
+    case simd::Act::kNone: return x;
+    case simd::Act::kGeluErf: return 0.5 * x * (1 + std::erf(x * 0.70710678118654752440));
+    case simd::Act::kGeluTanh: return 0.5 * x * (1 + std::tanh(0.79788456080286535588 * (x + 0.044715 * x * x * x)));
+    case simd::Act::kSilu: return x / (1 + std::exp(-x));
+    case simd::Act::kRelu: return x > 0 ? x : 0;
+    case simd::Act::kTanh: return std::tanh(x);
+  }
+  return x;
+}
+
+Cost cost_of(const OpCall& call, double flops) {
+  Cost c;
+  c.flops = flops;
+  for (const TensorDesc* t : call.in)
+    if (t) c.read_bytes += double(t->bytes());
+  c.write_bytes = double(call.out.bytes());
+  return c;
+}
+
+Attrs attrs_of(std::initializer_list<double> values) {
+  Attrs a{};
+  std::copy(values.begin(), values.end(), a.begin());
+  return a;
+}
+
+Shape tokens_shape(int64_t batch, int64_t tokens, int64_t width) { return Shape{{batch, 1, tokens, width}}; }
+
+}  // namespace vireo::ops

@@ -1,0 +1,85 @@
+// What the operators' files share: packing descriptions, binding shorthand, grids, running a CPU kernel on the pool.
+#pragma once
+
+#include <algorithm>
+#include <cmath>
+
+#include "device/tuning.h"
+#include "ops/op.h"
+
+namespace vireo::ops {
+
+inline uint32_t u32(int64_t v) { return uint32_t(v); }
+uint32_t float_word(double v);
+/// The shaders' type codes: 0 f32, 1 f16, 2 i8.
+uint32_t type_code(DType t);
+inline int64_t groups4(int64_t c) { return div_up(c, 4); }
+
+DType weight_dtype(Precision p);
+simd::WeightType simd_type(DType t);
+PackedConst vector_const(int operand, int64_t n);
+PackedConst rows_const(int operand, int64_t rows, int64_t cols);
+PackedConst gpu_matrix(int operand, int64_t n, int64_t k, DType t);
+PackedConst cpu_panels(int operand, int64_t n, int64_t k, DType t);
+
+inline Operand input(int i, BindKind k = BindKind::kStorage) { return {Operand::What::kInput, i, k}; }
+inline Operand output() { return {Operand::What::kOutput, 0, BindKind::kStorage}; }
+inline Operand constant(int i, BindKind k = BindKind::kStorage) { return {Operand::What::kConst, i, k}; }
+inline Operand scales(int i) { return {Operand::What::kScales, i, BindKind::kStorage}; }
+inline Operand dummy(BindKind k = BindKind::kStorage) { return {Operand::What::kDummy, 0, k}; }
+/// The texel view of a tensor or packed matrix of that type.
+BindKind texel_kind(DType t);
+/// True if the tensor can be bound as one texel view on this device.
+bool texel_fits(const DeviceCaps& caps, uint64_t bytes, DType t);
+
+/// A grid of `groups` workgroups in x and y, for shaders that number them flat.
+std::array<uint32_t, 3> flat_grid(const DeviceCaps& caps, int64_t groups);
+
+/// kUnsupported when a grid is larger than the device takes.
+Result<void> check_grid(const OpCall& call, const DeviceCaps& caps, const std::array<uint32_t, 3>& groups);
+
+/// Error for a wrong operand, in the house's words.
+Error shape_error(const OpCall& call, const char* operand, const std::string& got, const std::string& expected);
+std::string got(const TensorDesc* t);
+
+/// True if constant t holds a vector of n values.
+inline bool is_vector(const TensorDesc* t, int64_t n) { return t && t->shape.rows() == 1 && t->shape.c() == n; }
+
+/// Threads the kernel's items over the pool; every thread has its own part of the call's scratch.
+template <typename Args>
+void run_kernel(const CpuCall& call, const simd::Kernel<Args>& kernel, const Args& args) {
+  struct Job {
+    const simd::Kernel<Args>* kernel;
+    const Args* args;
+    uint8_t* scratch;
+    size_t per_thread;
+  } job{&kernel, &args, call.scratch, size_t(round_up(int64_t(kernel.scratch_bytes(args)), 64))};
+  call.pool->parallel_for(kernel.items(args), 1, [&job](int64_t begin, int64_t end, int thread) {
+    job.kernel->run(*job.args, begin, end, job.per_thread ? job.scratch + size_t(thread) * job.per_thread : nullptr);
+  });
+}
+
+/// Scratch for all threads of the plan's device, for lower_cpu.
+template <typename Args>
+uint64_t scratch_for(const LowerContext& ctx, const simd::Kernel<Args>& kernel, const Args& args) {
+  return uint64_t(round_up(int64_t(kernel.scratch_bytes(args)), 64)) * ctx.caps->threads;
+}
+
+/// The kernels that a plan for these caps will run on.
+const simd::Kernels& kernels_for(const DeviceCaps& caps);
+
+/// act() of the epilogue in double, by simd::Act's numbers.
+double act_reference(int act, double x);
+
+/// |got - ref| <= rounding_bound(k) * max(1, max |ref|) for a sum of k products of values around 1 in fp32: rounding
+/// errors of a random walk grow as k * 2^-24 / 8.5 while the sums grow as sqrt(k) / 3, hence about 2^-23 sqrt(k); the
+/// constant covers the epilogue.
+inline double rounding_bound(int64_t k) { return std::ldexp(1.0, -23) * (8 + std::sqrt(double(k))); }
+
+/// Bytes the operator moves when every operand is read once.
+Cost cost_of(const OpCall& call, double flops);
+
+Attrs attrs_of(std::initializer_list<double> values);
+Shape tokens_shape(int64_t batch, int64_t tokens, int64_t width);
+
+}  // namespace vireo::ops

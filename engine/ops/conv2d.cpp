@@ -1,0 +1,181 @@
+// conv2d: y = act(conv(x, W) + bias). x is NHWC rows or the planar picture; W [cout, cin * kh * kw] in PyTorch's order
+// (cin, kh, kw). Output [n, oh, ow, cout], oh = (h + 2 pad - kernel) / stride + 1.
+#include "ops/common.h"
+#include "ops/linear.h"
+
+namespace vireo {
+namespace {
+using namespace ops;
+using namespace conv2d;
+
+constexpr AttrDef kAttrs[] = {{"kernel_h", 1}, {"kernel_w", 1}, {"stride_h", 1}, {"stride_w", 1}, {"pad_h", 0}, {"pad_w", 0}, {"act", 0, kActNames}, {nullptr, 0}};
+
+struct Geometry {
+  int64_t kh, kw, sh, sw, ph, pw, cin, cout, oh, ow;
+  bool planar;
+};
+
+Geometry geometry(const OpCall& c) {
+  Geometry g{c.iattr(kKernelH), c.iattr(kKernelW), c.iattr(kStrideH), c.iattr(kStrideW), c.iattr(kPadH), c.iattr(kPadW), c.in[kX]->shape.c(),
+             c.in[kWeight]->shape.w(), 0, 0, c.in[kX]->layout == Layout::kPlanar};
+  if (g.sh > 0) g.oh = (c.in[kX]->shape.h() + 2 * g.ph - g.kh) / g.sh + 1;
+  if (g.sw > 0) g.ow = (c.in[kX]->shape.w() + 2 * g.pw - g.kw) / g.sw + 1;
+  return g;
+}
+
+Result<TensorDesc> infer(const OpCall& c) {
+  if (!c.input(kX) || !c.input(kWeight)) return shape_error(c, "operand", "missing", "an input and a weight");
+  const Geometry g = geometry(c);
+  if (g.kh < 1 || g.kw < 1 || g.sh < 1 || g.sw < 1 || g.ph < 0 || g.pw < 0)
+    return shape_error(c, "kernel", fmt::format("{}x{} stride {}x{} pad {}x{}", g.kh, g.kw, g.sh, g.sw, g.ph, g.pw), "positive sizes and padding of 0 or more");
+  if (c.in[kWeight]->shape.c() != g.cin * g.kh * g.kw)
+    return shape_error(c, "weight", got(c.in[kWeight]), fmt::format("[.., {}] for {} channels and a {}x{} kernel", g.cin * g.kh * g.kw, g.cin, g.kh, g.kw));
+  if (c.in[kX]->shape.h() + 2 * g.ph < g.kh || c.in[kX]->shape.w() + 2 * g.pw < g.kw)
+    return shape_error(c, "input", got(c.in[kX]), fmt::format("at least {}x{} pixels with its padding", g.kh, g.kw));
+  if (c.input(kBias) && !is_vector(c.in[kBias], g.cout)) return shape_error(c, "bias", got(c.in[kBias]), fmt::format("{} values", g.cout));
+  TensorDesc out;
+  out.shape = Shape{{c.in[kX]->shape.n(), g.oh, g.ow, g.cout}};
+  return out;
+}
+
+/// Rows of the picture are read as NHWC; the weights' rows follow.
+void set_order(PackedConst& p, const Geometry& g, bool pad_channels) {
+  if (g.planar) return;
+  p.permute = {int32_t(g.cin), int32_t(g.kh), int32_t(g.kw)};
+  p.pad_channels = pad_channels;
+}
+
+Result<Lowering> lower(const OpCall& c, const LowerContext& ctx) {
+  const Geometry g = geometry(c);
+  const Tuning t = tuning_for(*ctx.caps);
+  const DType w = weight_dtype(ctx.precision);
+  const TensorDesc& x = *c.in[kX];
+  const int64_t k = g.planar ? g.cin * g.kh * g.kw : round_up(g.cin, 4) * g.kh * g.kw;
+  const int64_t m = c.out.shape.rows(), n4 = groups4(g.cout);
+  Lowering l;
+  l.consts.push_back(gpu_matrix(kWeight, g.cout, k, w));
+  set_order(l.consts[0], g, true);
+  const bool bias = c.input(kBias) != nullptr;
+  if (bias) l.consts.push_back(vector_const(kBias, g.cout));
+
+  const bool by4 = g.planar && x.shape.w() % 4 == 0 && g.kw % 4 == 0 && g.sw % 4 == 0 && g.pw % 4 == 0;
+  const bool texel = t.texel && (!g.planar || by4) && texel_fits(*ctx.caps, x.bytes(), x.dtype) &&
+                     texel_fits(*ctx.caps, uint64_t(round_up(k, 4) * n4 * 4) * dtype_size(w), w);
+  Dispatch d;
+  d.shader = texel ? "conv2d.TEXEL=1" : "conv2d";
+  d.spec.assign(13, 0);
+  d.spec[0] = u32(std::min<int64_t>(t.conv.lx, n4));
+  d.spec[1] = type_code(x.dtype);
+  d.spec[2] = type_code(w);
+  d.spec[3] = type_code(c.out.dtype);
+  d.spec[5] = u32(c.iattr(kAct));
+  d.spec[6] = bias;
+  d.spec[10] = t.conv.r;
+  d.spec[11] = by4 ? 2 : g.planar ? 1 : 0;
+  d.spec[12] = t.conv.ly;
+  d.push = {u32(m), u32(g.cout), u32(g.cin), u32(x.shape.h()), u32(x.shape.w()), u32(g.oh), u32(g.ow), u32(g.kh), u32(g.kw),
+            u32(g.sh), u32(g.sw), u32(g.ph), u32(g.pw), 1, 1, u32(n4), u32(n4), 0};
+  d.groups = {u32(div_up(m, int64_t(t.conv.r) * t.conv.ly)), u32(div_up(n4, d.spec[0])), 1};
+  VIREO_TRY(check_grid(c, *ctx.caps, d.groups));
+  d.operands = {input(kX, texel ? texel_kind(x.dtype) : BindKind::kStorage), constant(0, texel ? texel_kind(w) : BindKind::kStorage),
+                w == DType::kI8 ? scales(0) : dummy(), bias ? constant(1) : dummy(), dummy(), dummy(), output()};
+  l.kernel = d.shader;
+  l.dispatches.push_back(std::move(d));
+  return l;
+}
+
+simd::ConvArgs conv_args(const OpCall& c) {
+  const Geometry g = geometry(c);
+  simd::ConvArgs a;
+  a.geometry.ldx = c.in[kX]->row_stride();
+  a.geometry.planar = g.planar;
+  a.geometry.n = c.in[kX]->shape.n(), a.geometry.h = c.in[kX]->shape.h(), a.geometry.w = c.in[kX]->shape.w(), a.geometry.c = g.cin;
+  a.geometry.kernel_h = g.kh, a.geometry.kernel_w = g.kw, a.geometry.stride_y = g.sh, a.geometry.stride_x = g.sw;
+  a.geometry.pad_y = g.ph, a.geometry.pad_x = g.pw, a.geometry.out_h = g.oh, a.geometry.out_w = g.ow;
+  a.gemm.m = a.geometry.rows(), a.gemm.k = a.geometry.k(), a.gemm.n = g.cout;
+  a.gemm.act = simd::Act(c.iattr(kAct));
+  a.gemm.ldo = c.out.row_stride();
+  return a;
+}
+
+Lowering lower_cpu(const OpCall& c, const LowerContext& ctx) {
+  const Geometry g = geometry(c);
+  Lowering l;
+  l.consts.push_back(cpu_panels(kWeight, g.cout, g.cin * g.kh * g.kw, weight_dtype(ctx.precision)));
+  set_order(l.consts[0], g, false);
+  if (c.input(kBias)) l.consts.push_back(vector_const(kBias, g.cout));
+  simd::ConvArgs a = conv_args(c);
+  a.gemm.type = simd_type(l.consts[0].dtype);
+  l.scratch_bytes = scratch_for(ctx, kernels_for(*ctx.caps).conv, a);
+  l.kernel = "im2col+gemm";
+  return l;
+}
+
+void cpu(const CpuCall& call) {
+  simd::ConvArgs a = conv_args(*call.op);
+  a.geometry.x = call.in[kX];
+  a.gemm.b = call.consts[0];
+  a.gemm.type = simd_type(call.packs[0].dtype);
+  if (a.gemm.type == simd::WeightType::kI8) a.gemm.b_scales = reinterpret_cast<const float*>(call.consts[0] + call.packs[0].scales_offset);
+  if (call.op->input(kBias)) a.gemm.bias = reinterpret_cast<const float*>(call.consts[1]);
+  a.gemm.out = call.out;
+  run_kernel(call, call.kernels->conv, a);
+}
+
+void reference(const RefCall& r) {
+  const OpCall& c = *r.op;
+  const Geometry g = geometry(c);
+  const Shape in = c.in[kX]->shape, out = c.out.shape;
+  size_t at = 0;
+  for (int64_t b = 0; b < out.n(); ++b)
+    for (int64_t y = 0; y < out.h(); ++y)
+      for (int64_t x = 0; x < out.w(); ++x)
+        for (int64_t o = 0; o < g.cout; ++o) {
+          double sum = c.input(kBias) ? (*r.in[kBias])[size_t(o)] : 0;
+          for (int64_t i = 0; i < g.cin; ++i)
+            for (int64_t ky = 0; ky < g.kh; ++ky)
+              for (int64_t kx = 0; kx < g.kw; ++kx) {
+                const int64_t iy = y * g.sh - g.ph + ky, ix = x * g.sw - g.pw + kx;
+                if (iy < 0 || ix < 0 || iy >= in.h() || ix >= in.w()) continue;
+                sum += (*r.in[kX])[size_t(((b * in.h() + iy) * in.w() + ix) * g.cin + i)] *
+                       (*r.in[kWeight])[size_t(((o * g.cin + i) * g.kh + ky) * g.kw + kx)];
+              }
+          (*r.out)[at++] = act_reference(int(c.iattr(kAct)), sum);
+        }
+}
+
+Cost cost(const OpCall& c) {
+  return cost_of(c, 2.0 * double(c.out.shape.elements()) * double(c.in[kWeight]->shape.c()));
+}
+
+double tolerance(const OpCall& c) { return rounding_bound(c.in[kWeight]->shape.c()); }
+
+OpCase make(std::string label, Shape in, int64_t cout, int64_t kernel, int64_t stride, int64_t pad, int act, bool planar, bool bias = true) {
+  OpCase o;
+  o.label = std::move(label);
+  o.in = {in, Shape{{1, 1, cout, in.c() * kernel * kernel}}, bias ? Shape{{1, 1, 1, cout}} : Shape{{1, 1, 1, 0}}};
+  o.constant = {false, true, true};
+  o.attrs = attrs_of({double(kernel), double(kernel), double(stride), double(stride), double(pad), double(pad), double(act)});
+  o.planar = planar;
+  return o;
+}
+
+std::vector<OpCase> cases() {
+  return {
+      make("patches 16 of 224", Shape{{1, 224, 224, 3}}, 192, 16, 16, 0, 0, true),
+      make("patches 14, batch", Shape{{2, 42, 56, 3}}, 60, 14, 14, 0, 0, true),
+      make("patches 5 of 13x17, remainder", Shape{{1, 13, 17, 3}}, 7, 5, 5, 0, 0, true, false),
+      make("patches 4, one channel", Shape{{3, 28, 28, 1}}, 13, 4, 4, 0, 0, true),
+      make("3x3 stride 2 planar", Shape{{2, 33, 31, 3}}, 16, 3, 2, 1, 3, true),
+      make("3x3 stride 1 rows", Shape{{1, 9, 11, 16}}, 24, 3, 1, 1, 4, false),
+      make("3x3 stride 2 rows, odd channels", Shape{{2, 8, 7, 5}}, 7, 3, 2, 1, 1, false),
+      make("1x1 rows", Shape{{1, 6, 5, 12}}, 20, 1, 1, 0, 0, false),
+  };
+}
+
+}  // namespace
+
+extern const OpDef kConv2dOp;
+const OpDef kConv2dOp = {"conv2d", kAttrs, infer, lower, lower_cpu, cpu, reference, cost, tolerance, cases};
+
+}  // namespace vireo

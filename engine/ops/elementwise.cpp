@@ -1,0 +1,52 @@
+#include "ops/elementwise.h"
+
+namespace vireo::ops {
+
+Result<TensorDesc> infer_same(const OpCall& c) {
+  if (!c.input(0)) return shape_error(c, "operand", "missing", "an input");
+  TensorDesc out;
+  out.shape = c.in[0]->shape;
+  return out;
+}
+
+Result<Lowering> lower_elementwise(const OpCall& c, const LowerContext& ctx, const Elementwise& e) {
+  const TensorDesc& x = *c.in[0];
+  const int64_t rows = x.shape.rows(), ld4 = groups4(x.shape.c());
+  const uint32_t local = 64;
+  Lowering l;
+  if (e.scale) l.consts.push_back(vector_const(1, x.shape.c()));
+  Dispatch d;
+  d.shader = l.kernel = "elementwise";
+  d.spec.assign(11, 0);
+  d.spec[0] = local, d.spec[1] = type_code(x.dtype), d.spec[3] = type_code(c.out.dtype);
+  d.spec[4] = e.add ? type_code(c.in[1]->dtype) : 0;
+  d.spec[5] = u32(e.act), d.spec[7] = e.scale, d.spec[8] = e.add;
+  d.push = {u32(rows), u32(ld4), u32(rows)};
+  d.groups = flat_grid(*ctx.caps, div_up(rows * ld4, local));
+  d.operands = {input(0), dummy(), e.scale ? constant(0) : dummy(), e.add ? input(1) : dummy(), output()};
+  l.dispatches.push_back(std::move(d));
+  return l;
+}
+
+std::vector<OpCase> elementwise_cases(int operands, bool second_is_vector) {
+  std::vector<OpCase> list;
+  const auto add = [&](std::string label, Shape s, float amplitude) {
+    OpCase o;
+    o.label = std::move(label);
+    o.in = {s};
+    o.constant = {false};
+    if (operands == 2) {
+      o.in.push_back(second_is_vector ? Shape{{1, 1, 1, s.c()}} : s);
+      o.constant.push_back(second_is_vector);
+    }
+    o.scale = amplitude;
+    list.push_back(std::move(o));
+  };
+  add("vit-ti", tokens_shape(1, 197, 192), 4.f);
+  add("primes", tokens_shape(3, 7, 13), 1.f);
+  add("one element", tokens_shape(1, 1, 1), 1.f);
+  add("wide range", tokens_shape(1, 31, 50), 100.f);
+  return list;
+}
+
+}  // namespace vireo::ops

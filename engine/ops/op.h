@@ -1,0 +1,162 @@
+// What an operator is: one OpDef per line of ops.def, read by the planner, both backends, the tests and the benchmarks.
+#pragma once
+
+#include <array>
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "base/error.h"
+#include "base/thread_pool.h"
+#include "device/caps.h"
+#include "simd/kernels.h"
+#include "tensor/tensor.h"
+
+#include <vireo/types.hpp>
+
+namespace vireo {
+
+enum class OpKind : uint8_t {
+#define OP(kind, def) k##kind,
+#include "ops/ops.def"
+#undef OP
+};
+
+/// Activation epilogues of linear and conv2d; the numbers are those of the shaders and of simd::Act.
+constexpr const char* kActNames[] = {"none", "gelu_erf", "gelu_tanh", "silu", "relu", "tanh", nullptr};
+
+constexpr int kMaxAttrs = 12;
+/// Attribute values in the order of the operator's table; integers and enumerators are stored exactly.
+using Attrs = std::array<double, kMaxAttrs>;
+
+struct AttrDef {
+  const char* name;
+  double initial;
+  const char* const* names = nullptr;  // enumerator names, for the text dump
+};
+
+/// One node as its operator sees it: attributes and operand descriptions. in[i] is null for an absent optional operand.
+struct OpCall {
+  const char* name = "";
+  const Attrs* attrs = nullptr;
+  std::vector<const TensorDesc*> in;
+  TensorDesc out;
+
+  double attr(int i) const { return (*attrs)[size_t(i)]; }
+  int64_t iattr(int i) const { return int64_t((*attrs)[size_t(i)]); }
+  const TensorDesc* input(size_t i) const { return i < in.size() ? in[i] : nullptr; }
+};
+
+/// How a constant is laid out in the weights memory.
+enum class Pack : uint8_t {
+  kVector,     ///< fp32, zero padded to a multiple of 4 elements
+  kRows,       ///< fp32 rows, each zero padded to a multiple of 4 elements
+  kGpuMatrix,  ///< [round_up(k,4)][ceil(n/4)] groups of 4 consecutive outputs; i8 is followed by fp32 scales
+  kCpuPanels,  ///< simd::pack_weight's panels; i8 is followed by fp32 scales
+};
+
+struct PackedConst {
+  int operand = 0;                     // index into OpCall::in
+  Pack pack = Pack::kVector;
+  DType dtype = DType::kF32;           // element type of the packed matrix
+  std::array<int32_t, 3> permute{};    // {cin, kh, kw}: reorder each row from (cin, kh, kw) to (kh, kw, cin); zeros = keep
+  bool pad_channels = false;           // permute: pad cin to a multiple of 4 with zeros
+  uint64_t bytes = 0;                  // everything, scales included
+  uint64_t scales_offset = 0;          // i8: where the scales start, from the beginning of this constant
+};
+
+enum class BindKind : uint8_t { kStorage, kTexelF32, kTexelF16, kTexelSnorm8 };
+
+/// What is bound at one binding number of a dispatch.
+struct Operand {
+  enum class What : uint8_t { kInput, kOutput, kConst, kScales, kDummy } what = What::kDummy;
+  int index = 0;                       // kInput: operand number; kConst and kScales: index into Lowering::consts
+  BindKind kind = BindKind::kStorage;
+};
+
+/// One vkCmdDispatch.
+struct Dispatch {
+  std::string shader;                  // module name in shader/modules.h
+  std::vector<uint32_t> spec;          // specialisation constants by id from 0, as bit patterns
+  std::vector<uint32_t> push;          // push constants, 32-bit words
+  std::array<uint32_t, 3> groups{1, 1, 1};
+  std::vector<Operand> operands;       // by binding number
+};
+
+/// What an operator becomes on a device: constants to pack and dispatches to record (Vulkan) or scratch to reserve (CPU).
+struct Lowering {
+  std::vector<PackedConst> consts;
+  std::vector<Dispatch> dispatches;
+  std::string kernel;                  // for the plan's text: "linear.texel r8", "gemm"
+  uint64_t scratch_bytes = 0;          // CPU: for all threads together
+  bool out_f32 = false;                // the output stays fp32 although activations are fp16
+  int view_of = -1;                    // operand whose bytes the output is, view_offset bytes in: no work at all
+  uint64_t view_offset = 0;
+};
+
+struct LowerContext {
+  const DeviceCaps* caps = nullptr;
+  Precision precision = Precision::kFp32;
+  bool allow_views = true;             // false when the operand's or the output's memory is not the arena's
+};
+
+/// A CPU step ready to run. Pointers are to fp32 rows with TensorDesc::row_stride() (or planar for the picture input).
+struct CpuCall {
+  const OpCall* op = nullptr;
+  const float* const* in = nullptr;        // by operand; null for constants
+  const uint8_t* const* consts = nullptr;  // by index into Lowering::consts
+  const PackedConst* packs = nullptr;      // the same index
+  float* out = nullptr;
+  uint8_t* scratch = nullptr;
+  uint64_t scratch_bytes = 0;
+  const simd::Kernels* kernels = nullptr;
+  ThreadPool* pool = nullptr;
+};
+
+/// Dense double tensors for the reference (rows without padding; constants as [1,1,rows,cols]).
+struct RefCall {
+  const OpCall* op = nullptr;
+  std::vector<const std::vector<double>*> in;
+  std::vector<double>* out = nullptr;
+};
+
+struct Cost {
+  double flops = 0;        // multiply and add counted as two
+  double read_bytes = 0;
+  double write_bytes = 0;
+};
+
+/// A conformance case: operand shapes (rows = 0 for an absent operand) and attributes; random values in [-scale, scale].
+struct OpCase {
+  std::string label;
+  std::vector<Shape> in;                     // c() == 0 marks an absent optional operand
+  std::vector<bool> constant;                // by operand
+  Attrs attrs{};
+  float scale = 1.f;
+  bool planar = false;                       // first operand is a planar picture
+};
+
+struct OpDef {
+  const char* name;
+  const AttrDef* attrs;                      // ends with a null name
+  /// Shape and dtype rule, the only validator. Constants come as [1, 1, rows, cols].
+  Result<TensorDesc> (*infer)(const OpCall& call);
+  /// Vulkan dispatches for a device; kUnsupported with the reason when this device has no kernel for it.
+  Result<Lowering> (*lower)(const OpCall& call, const LowerContext& ctx);
+  /// CPU constants and scratch.
+  Lowering (*lower_cpu)(const OpCall& call, const LowerContext& ctx);
+  void (*cpu)(const CpuCall& call);
+  void (*reference)(const RefCall& call);
+  Cost (*cost)(const OpCall& call);
+  /// Largest allowed |got - reference| relative to the scale of the output's terms, for fp32; derivation beside each.
+  double (*tolerance)(const OpCall& call);
+  std::vector<OpCase> (*cases)();
+};
+
+const OpDef& op_def(OpKind kind);
+/// All kinds in the order of ops.def.
+const std::vector<OpKind>& all_ops();
+/// Attributes of an operator at their initial values, then overridden by name; unknown names are an error.
+Result<Attrs> make_attrs(OpKind kind, const std::vector<std::pair<const char*, double>>& named);
+
+}  // namespace vireo

@@ -1,0 +1,95 @@
+// slice: tokens start .. start + count of every image. With one image it is a view of its operand's bytes and costs nothing.
+#include "ops/common.h"
+
+namespace vireo {
+namespace {
+using namespace ops;
+
+enum Attr { kStart, kCount };
+constexpr AttrDef kAttrs[] = {{"start", 0}, {"count", 1}, {nullptr, 0}};
+
+int64_t tokens(const OpCall& c) { return c.in[0]->shape.h() * c.in[0]->shape.w(); }
+
+Result<TensorDesc> infer(const OpCall& c) {
+  if (!c.input(0)) return shape_error(c, "operand", "missing", "an input");
+  if (c.iattr(kStart) < 0 || c.iattr(kCount) < 1 || c.iattr(kStart) + c.iattr(kCount) > tokens(c))
+    return shape_error(c, "range", fmt::format("{}..{}", c.iattr(kStart), c.iattr(kStart) + c.iattr(kCount)), fmt::format("within {} tokens", tokens(c)));
+  TensorDesc out;
+  out.shape = tokens_shape(c.in[0]->shape.n(), c.iattr(kCount), c.in[0]->shape.c());
+  return out;
+}
+
+bool as_view(const OpCall& c, const LowerContext& ctx, Lowering& l) {
+  const uint64_t offset = uint64_t(c.iattr(kStart) * c.in[0]->row_stride()) * dtype_size(c.in[0]->dtype);
+  const uint64_t alignment = std::max(ctx.caps->storage_alignment, ctx.caps->texel_alignment);
+  if (!ctx.allow_views || c.in[0]->shape.n() != 1 || c.in[0]->dtype != c.out.dtype || c.in[0]->layout != Layout::kRows) return false;
+  if (ctx.caps->kind == DeviceKind::kVulkan && offset % alignment) return false;
+  l.view_of = 0;
+  l.view_offset = offset;
+  l.kernel = "view";
+  return true;
+}
+
+Result<Lowering> lower(const OpCall& c, const LowerContext& ctx) {
+  Lowering l;
+  if (as_view(c, ctx, l)) return l;
+  const TensorDesc& x = *c.in[0];
+  const int64_t n = x.shape.c(), ld4 = groups4(n), count = c.iattr(kCount);
+  const uint32_t local = 64;
+  Dispatch d;
+  d.shader = l.kernel = "copy_rows";
+  d.spec.assign(11, 0);
+  d.spec[0] = local, d.spec[1] = type_code(x.dtype), d.spec[3] = type_code(c.out.dtype);
+  d.push = {u32(x.shape.n()), u32(count), u32(tokens(c)), u32(c.iattr(kStart)), u32(ld4), 0, u32(n), 1, 0, 1, 0, 0, u32(count), 0, u32(ld4)};
+  d.groups = flat_grid(*ctx.caps, div_up(x.shape.n() * count * ld4, local));
+  d.operands = {input(0), dummy(), output()};
+  l.dispatches.push_back(std::move(d));
+  return l;
+}
+
+Lowering lower_cpu(const OpCall& c, const LowerContext& ctx) {
+  Lowering l;
+  // A CPU step inside a Vulkan plan copies: its rows may be converted copies of fp16 ones.
+  if (ctx.caps->kind == DeviceKind::kVulkan || !as_view(c, ctx, l)) l.kernel = "copy";
+  return l;
+}
+
+void cpu(const CpuCall& call) {
+  const OpCall& c = *call.op;
+  simd::CopyArgs a;
+  a.lds = a.ldd = c.out.row_stride();
+  a.src = call.in[0] + c.iattr(kStart) * a.lds, a.src_group_rows = tokens(c);
+  a.dst = call.out, a.dst_group_rows = c.iattr(kCount);
+  a.groups = c.out.shape.n(), a.rows = c.iattr(kCount), a.cols = c.out.shape.c(), a.zero_cols = a.ldd - a.cols;
+  run_kernel(call, call.kernels->copy, a);
+}
+
+void reference(const RefCall& r) {
+  const OpCall& c = *r.op;
+  const int64_t d = c.out.shape.c(), part = c.iattr(kCount) * d;
+  for (int64_t b = 0; b < c.out.shape.n(); ++b)
+    std::copy_n(r.in[0]->begin() + (b * tokens(c) + c.iattr(kStart)) * d, part, r.out->begin() + b * part);
+}
+
+Cost cost(const OpCall& c) { return {0, double(c.out.bytes()), double(c.out.bytes())}; }
+double tolerance(const OpCall&) { return 0; }  // a copy is exact
+
+OpCase make(std::string label, Shape in, double start, double count) {
+  OpCase o;
+  o.label = std::move(label);
+  o.in = {in};
+  o.constant = {false};
+  o.attrs = attrs_of({start, count});
+  return o;
+}
+std::vector<OpCase> cases() {
+  return {make("class token, batch", tokens_shape(3, 50, 96), 0, 1), make("second token", tokens_shape(2, 38, 72), 1, 1),
+          make("odd width", tokens_shape(2, 9, 13), 4, 5), make("one image", tokens_shape(1, 11, 7), 3, 2)};
+}
+
+}  // namespace
+
+extern const OpDef kSliceOp;
+const OpDef kSliceOp = {"slice", kAttrs, infer, lower, lower_cpu, cpu, reference, cost, tolerance, cases};
+
+}  // namespace vireo

@@ -1,0 +1,77 @@
+// dump: a plan as stable text (golden files, review) and as JSON (scripts).
+#include <nlohmann/json.hpp>
+
+#include "plan/plan.h"
+
+namespace vireo {
+namespace {
+
+std::string place_text(const BufferRef& r) { return fmt::format("{}+{}", to_string(r.region), r.offset); }
+
+std::string attr_text(const Step& s) {
+  std::string out;
+  const OpDef& def = op_def(s.op);
+  for (int a = 0; def.attrs[a].name; ++a) {
+    const double v = s.attrs[size_t(a)];
+    if (v == def.attrs[a].initial) continue;
+    out += def.attrs[a].names ? fmt::format(" {}={}", def.attrs[a].name, def.attrs[a].names[int(v)]) : fmt::format(" {}={:g}", def.attrs[a].name, v);
+  }
+  return out;
+}
+
+template <typename T>
+std::string list(const std::vector<T>& v, const char* format) {
+  std::string s;
+  for (size_t i = 0; i < v.size(); ++i) s += (i ? " " : "") + fmt::format(fmt::runtime(format), v[i]);
+  return s;
+}
+
+}  // namespace
+
+std::string dump(const Plan& plan) {
+  std::string s = fmt::format("plan {} for {} ({}), {}, batch {}\n", plan.model, plan.caps_name, to_string(plan.device), to_string(plan.precision), plan.batch);
+  s += fmt::format("steps {} dispatches {} barriers {} arena {} weights {} input {} output {}\n", plan.steps.size(), plan.dispatch_count(),
+                   plan.barriers.size(), plan.arena_bytes, plan.weights_bytes, plan.input_bytes, plan.output_bytes);
+  size_t barrier = 0;
+  for (size_t i = 0; i < plan.steps.size(); ++i) {
+    const Step& step = plan.steps[i];
+    for (; barrier < plan.barriers.size() && plan.barriers[barrier].before_step == int32_t(i); ++barrier)
+      s += fmt::format("     barrier {}\n", plan.barriers[barrier].reason);
+    const PlanValue& out = plan.values[size_t(step.output)];
+    s += fmt::format("{:4} {} {}{} [{}] {} {} -> {} {}\n", i, to_string(step.device), op_def(step.op).name, attr_text(step), step.kernel, step.name,
+                     to_string(out.desc), out.name, place_text(out.where));
+    if (!step.reason.empty()) s += fmt::format("     on the cpu: {}\n", step.reason);
+    for (const PlanDispatch& d : step.dispatches)
+      s += fmt::format("     dispatch {} {}x{}x{} spec {} push {}\n", d.shader, d.groups[0], d.groups[1], d.groups[2], list(d.spec, "{}"), list(d.push, "{:x}"));
+  }
+  for (const PlanValue& v : plan.values)
+    if (v.view_of >= 0) s += fmt::format("view {} of {} {}\n", v.name, plan.values[size_t(v.view_of)].name, place_text(v.where));
+  return s;
+}
+
+std::string dump_json(const Plan& plan) {
+  using nlohmann::json;
+  json j;
+  j["model"] = plan.model;
+  j["device"] = plan.caps_name;
+  j["kind"] = to_string(plan.device);
+  j["precision"] = to_string(plan.precision);
+  j["batch"] = plan.batch;
+  j["dispatches"] = plan.dispatch_count();
+  j["barriers"] = plan.barriers.size();
+  j["arena_bytes"] = plan.arena_bytes;
+  j["weights_bytes"] = plan.weights_bytes;
+  j["input_bytes"] = plan.input_bytes;
+  j["output_bytes"] = plan.output_bytes;
+  j["steps"] = json::array();
+  for (const Step& s : plan.steps) {
+    const PlanValue& out = plan.values[size_t(s.output)];
+    json step = {{"name", s.name},     {"op", op_def(s.op).name}, {"device", to_string(s.device)},   {"reason", s.reason},
+                 {"kernel", s.kernel}, {"output", out.name},      {"shape", out.desc.shape.d},       {"dtype", dtype_name(out.desc.dtype)},
+                 {"offset", out.where.offset}, {"dispatches", s.dispatches.size()}, {"flops", s.cost.flops}, {"bytes", s.cost.read_bytes + s.cost.write_bytes}};
+    j["steps"].push_back(std::move(step));
+  }
+  return j.dump(1);
+}
+
+}  // namespace vireo

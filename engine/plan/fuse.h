@@ -1,0 +1,40 @@
+// The fusion table. A rule looks at one node; if it matches there, it rewrites the graph. Every rule carries an example
+// graph on which the tests compare the reference before and after.
+#pragma once
+
+#include "graph/graph.h"
+
+namespace vireo {
+
+/// The graph under rewrite, with what rules ask about it.
+class Rewriter {
+ public:
+  explicit Rewriter(Graph& g) : graph_(g) { refresh(); }
+
+  Graph& graph() { return graph_; }
+  /// Index of the node that writes v, or -1.
+  int producer(ValueId v) const { return v == kNoValue ? -1 : producer_[size_t(v)]; }
+  int uses(ValueId v) const { return v == kNoValue ? 0 : uses_[size_t(v)]; }
+  bool is_output(ValueId v) const;
+  /// Adds a constant value and returns it.
+  ValueId add_constant(std::string name, ConstantPtr c);
+  /// Removes node `i` (its output must have no reader left) and refreshes the tables.
+  void remove(int i);
+  void refresh();
+
+ private:
+  Graph& graph_;
+  std::vector<int> producer_, uses_;
+};
+
+struct FuseRule {
+  const char* name;
+  /// Tries the rule with node `i` as the pattern's last node. True if the graph changed.
+  bool (*apply)(Rewriter& r, int i);
+  /// A small graph on which the rule fires.
+  Result<Graph> (*example)();
+};
+
+const std::vector<FuseRule>& fuse_rules();
+
+}  // namespace vireo

@@ -1,0 +1,229 @@
+// lower: every node becomes a step for the device, with packed constants and dispatches; no addresses yet.
+#include <algorithm>
+#include <map>
+#include <tuple>
+
+#include "plan/plan.h"
+#include "shader/modules.h"
+#include "shader/reflect.h"
+
+namespace vireo {
+
+const char* to_string(Region r) {
+  switch (r) {
+    case Region::kArena: return "arena";
+    case Region::kWeights: return "weights";
+    case Region::kInput: return "input";
+    case Region::kOutput: return "output";
+  }
+  return "?";
+}
+
+namespace {
+
+/// Constants that several steps pack in the same way are packed once.
+struct ConstKey {
+  ValueId id;
+  Pack pack;
+  DType dtype;
+  std::array<int32_t, 3> permute;
+  bool operator<(const ConstKey& o) const {
+    return std::tie(id, pack, dtype, permute) < std::tie(o.id, o.pack, o.dtype, o.permute);
+  }
+};
+
+bool listed(const std::vector<std::string>& names, const char* name) {
+  return std::find(names.begin(), names.end(), name) != names.end();
+}
+
+/// Reads and writes of each binding, as the shipped SPIR-V declares them.
+Result<void> set_access(const std::string& step, PlanDispatch& d) {
+  const shader::Module* module = shader::find(d.shader);
+  if (!module) return fail(ErrorCode::kInternal, "step '{}': there is no shader module '{}'", step, d.shader);
+  VIREO_ASSIGN(const shader::Reflection reflection, shader::reflect(*module));
+  for (const shader::Binding& b : reflection.bindings) {
+    if (b.binding >= d.bindings.size())
+      return fail(ErrorCode::kInternal, "step '{}': shader '{}' declares binding {} but the lowering gives {}", step, d.shader,
+                  b.binding, d.bindings.size());
+    d.bindings[b.binding].reads = b.reads;
+    d.bindings[b.binding].writes = b.writes;
+  }
+  return {};
+}
+
+class Lowerer {
+ public:
+  Lowerer(const Graph& g, const DeviceCaps& caps, const PlanOptions& o) : graph_(g), options_(o) {
+    plan_.model = g.name;
+    plan_.caps = caps;
+    plan_.caps_name = caps.name;
+    plan_.device = caps.kind;
+    plan_.precision = o.precision;
+    value_index_.assign(g.values.size(), -1);
+  }
+
+  Result<Plan> run() {
+    for (ValueId v : graph_.inputs) {
+      const int32_t i = add_value(v, graph_.value(v).desc);
+      plan_.values[size_t(i)].where.region = Region::kInput;
+      plan_.inputs.push_back(i);
+    }
+    if (!graph_.inputs.empty()) plan_.batch = graph_.value(graph_.inputs[0]).desc.shape.n();
+    for (const Node& n : graph_.nodes) VIREO_TRY(lower_node(n));
+    for (ValueId v : graph_.outputs) {
+      const int32_t i = value_index_[size_t(v)];
+      plan_.values[size_t(i)].where.region = Region::kOutput;
+      plan_.values[size_t(i)].last_step = int32_t(plan_.steps.size());
+      plan_.outputs.push_back(i);
+    }
+    return std::move(plan_);
+  }
+
+ private:
+  bool is_output(ValueId v) const {
+    return std::find(graph_.outputs.begin(), graph_.outputs.end(), v) != graph_.outputs.end();
+  }
+
+  int32_t add_value(ValueId v, TensorDesc desc) {
+    PlanValue p;
+    p.id = v;
+    p.name = graph_.value(v).name;
+    p.desc = desc;
+    plan_.values.push_back(std::move(p));
+    return value_index_[size_t(v)] = int32_t(plan_.values.size()) - 1;
+  }
+
+  int32_t add_const(ValueId v, const PackedConst& pack) {
+    const ConstKey key{v, pack.pack, pack.dtype, pack.permute};
+    const auto it = consts_.find(key);
+    if (it != consts_.end()) return it->second;
+    plan_.consts.push_back({v, graph_.value(v).name, pack, 0});
+    return consts_[key] = int32_t(plan_.consts.size()) - 1;
+  }
+
+  Result<void> lower_node(const Node& n) {
+    const OpDef& def = op_def(n.op);
+    OpCall call;
+    call.name = n.name.c_str();
+    call.attrs = &n.attrs;
+    Step step;
+    step.name = n.name;
+    step.op = n.op;
+    step.attrs = n.attrs;
+    for (ValueId v : n.inputs) {
+      const bool constant = v != kNoValue && graph_.value(v).constant;
+      const int32_t index = v == kNoValue || constant ? -1 : value_index_[size_t(v)];
+      step.inputs.push_back(index);
+      step.operand_present.push_back(v != kNoValue);
+      step.const_descs.push_back(constant ? graph_.value(v).desc : TensorDesc{});
+      call.in.push_back(v == kNoValue ? nullptr : constant ? &graph_.value(v).desc : &plan_.values[size_t(index)].desc);
+    }
+    VIREO_ASSIGN(call.out, def.infer(call));
+    // fp16 halves what a GPU moves; an output leaves as fp32, and the CPU computes on fp32 rows.
+    if (options_.precision == Precision::kFp16 && plan_.device == DeviceKind::kVulkan &&
+        (options_.half_outputs || !is_output(n.output)))
+      call.out.dtype = DType::kF16;
+
+    LowerContext ctx{&plan_.caps, options_.precision, !is_output(n.output) && !options_.keep_all};
+    Result<Lowering> lowered = fail(ErrorCode::kUnsupported, "");
+    step.device = plan_.device;
+    if (plan_.device == DeviceKind::kVulkan) {
+      if (listed(options_.cpu_ops, def.name)) lowered = fail(ErrorCode::kUnsupported, "asked for by cpu_ops");
+      else lowered = def.lower(call, ctx);
+      if (!lowered && lowered.error().code != ErrorCode::kUnsupported) return lowered.error();
+      if (!lowered) {
+        step.device = DeviceKind::kCpu;
+        step.reason = lowered.error().message;
+      }
+    }
+    if (step.device == DeviceKind::kCpu) lowered = def.lower_cpu(call, ctx);
+
+    if (lowered->out_f32) call.out.dtype = DType::kF32;
+    const int32_t number = int32_t(plan_.steps.size());
+    const int32_t out = add_value(n.output, call.out);
+    PlanValue& value = plan_.values[size_t(out)];
+    value.first_step = value.last_step = number;
+    if (lowered->view_of >= 0) {  // nothing to run: the output's lifetime begins with its source's
+      value.view_of = step.inputs[size_t(lowered->view_of)];
+      value.view_offset = lowered->view_offset;
+      const PlanValue& source = plan_.values[size_t(value.view_of)];
+      if (source.view_of >= 0) value.view_offset += source.view_offset, value.view_of = source.view_of;
+      value.first_step = source.first_step;
+      value.last_step = source.first_step;
+      return {};
+    }
+    for (int32_t i : step.inputs)
+      if (i >= 0) {
+        PlanValue& v = plan_.values[size_t(i)];
+        v.last_step = std::max(v.last_step, number);
+        if (v.view_of >= 0) {
+          PlanValue& root = plan_.values[size_t(v.view_of)];
+          root.last_step = std::max(root.last_step, number);
+        }
+      }
+    for (const PackedConst& c : lowered->consts) step.consts.push_back(add_const(n.inputs[size_t(c.operand)], c));
+    step.output = out;
+    step.kernel = lowered->kernel;
+    step.scratch.bytes = lowered->scratch_bytes;
+    step.cost = def.cost(call);
+    for (Dispatch& d : lowered->dispatches) {
+      PlanDispatch p;
+      p.shader = std::move(d.shader);
+      p.spec = std::move(d.spec);
+      p.push = std::move(d.push);
+      p.groups = d.groups;
+      for (const Operand& o : d.operands) {
+        Binding b;
+        b.kind = o.kind;
+        b.source = {o.what, o.what == Operand::What::kInput ? step.inputs[size_t(o.index)]
+                            : o.what == Operand::What::kOutput ? out
+                            : o.what == Operand::What::kDummy ? -1 : step.consts[size_t(o.index)]};
+        p.bindings.push_back(b);
+      }
+      VIREO_TRY(set_access(step.name, p));
+      step.dispatches.push_back(std::move(p));
+    }
+    plan_.steps.push_back(std::move(step));
+    return {};
+  }
+
+  const Graph& graph_;
+  const PlanOptions& options_;
+  Plan plan_;
+  std::vector<int32_t> value_index_;
+  std::map<ConstKey, int32_t> consts_;
+};
+
+}  // namespace
+
+OpCall op_call(const Plan& plan, const Step& step) {
+  OpCall c;
+  c.name = step.name.c_str();
+  c.attrs = &step.attrs;
+  for (size_t i = 0; i < step.inputs.size(); ++i)
+    c.in.push_back(step.inputs[i] >= 0       ? &plan.values[size_t(step.inputs[i])].desc
+                   : step.operand_present[i] ? &step.const_descs[i]
+                                             : nullptr);
+  c.out = plan.values[size_t(step.output)].desc;
+  return c;
+}
+
+Result<Plan> lower(const Graph& graph, const DeviceCaps& caps, const PlanOptions& options) {
+  return Lowerer(graph, caps, options).run();
+}
+
+Result<Planned> make_plan(Graph graph, const DeviceCaps& caps, const PlanOptions& options) {
+  Planned p;
+  if (options.fuse) {
+    VIREO_ASSIGN(p.graph, fuse(std::move(graph)));
+  } else {
+    p.graph = std::move(graph);
+  }
+  VIREO_ASSIGN(p.plan, lower(p.graph, caps, options));
+  place(p.plan, options.keep_all);
+  order(p.plan);
+  VIREO_TRY(verify(p.plan));
+  return p;
+}
+
+}  // namespace vireo

@@ -1,0 +1,214 @@
+// verify: checks a finished plan from its dispatches and bytes alone. It shares no code with lower, place or order: it
+// replays the plan over a map of "who wrote these bytes last" and compares every pair of dispatches for races.
+#include <map>
+
+#include "plan/plan.h"
+#include "shader/modules.h"
+#include "shader/reflect.h"
+
+namespace vireo {
+namespace {
+
+uint64_t region_size(const Plan& p, Region r) {
+  switch (r) {
+    case Region::kArena: return p.arena_bytes;
+    case Region::kWeights: return p.weights_bytes;
+    case Region::kInput: return p.input_bytes;
+    case Region::kOutput: return p.output_bytes;
+  }
+  return 0;
+}
+
+/// Owner of each byte range of one region, as disjoint intervals [start, end) -> value index.
+class Ownership {
+ public:
+  void write(uint64_t lo, uint64_t hi, int32_t owner) {
+    split(lo);
+    split(hi);
+    map_.erase(map_.lower_bound(lo), map_.lower_bound(hi));
+    map_[lo] = {hi, owner};
+  }
+  /// True if every byte of [lo, hi) was last written by `owner`.
+  bool owns(uint64_t lo, uint64_t hi, int32_t owner) const {
+    auto it = map_.upper_bound(lo);
+    if (it == map_.begin()) return false;
+    --it;
+    for (uint64_t at = lo; at < hi; ++it) {
+      if (it == map_.end() || it->first > at || it->second.end <= at || it->second.owner != owner) return false;
+      at = it->second.end;
+    }
+    return true;
+  }
+
+ private:
+  struct Span { uint64_t end; int32_t owner; };
+  void split(uint64_t at) {
+    auto it = map_.upper_bound(at);
+    if (it == map_.begin()) return;
+    --it;
+    if (it->first < at && at < it->second.end) {
+      map_[at] = it->second;
+      it->second.end = at;
+    }
+  }
+  std::map<uint64_t, Span> map_;
+};
+
+Result<void> check_range(const Plan& plan, const std::string& who, const BufferRef& r) {
+  const uint64_t size = region_size(plan, r.region);
+  if (r.offset > size || r.bytes > size - r.offset)
+    return fail(ErrorCode::kInternal, "plan check: {} covers bytes {}..{} of {}, which has {}", who, r.offset, r.offset + r.bytes,
+                to_string(r.region), size);
+  return {};
+}
+
+Result<void> check_limits(const Plan& plan, const Step& step, const PlanDispatch& d) {
+  const DeviceCaps& c = plan.caps;
+  const shader::Module* module = shader::find(d.shader);
+  if (!module) return fail(ErrorCode::kInternal, "plan check: step '{}' names unknown shader '{}'", step.name, d.shader);
+  VIREO_ASSIGN(const shader::Reflection r, shader::reflect(*module));
+  if (d.push.size() * 4 > c.max_push_constant_bytes || r.push_constant_bytes > d.push.size() * 4)
+    return fail(ErrorCode::kInternal, "plan check: step '{}' gives {} bytes of push constants; shader '{}' reads {}, the device takes {}",
+                step.name, d.push.size() * 4, d.shader, r.push_constant_bytes, c.max_push_constant_bytes);
+  for (int i = 0; i < 3; ++i)
+    if (d.groups[size_t(i)] == 0 || d.groups[size_t(i)] > c.max_workgroup_count[size_t(i)])
+      return fail(ErrorCode::kInternal, "plan check: step '{}' dispatches {} workgroups in dimension {}; the device takes 1 to {}",
+                  step.name, d.groups[size_t(i)], i, c.max_workgroup_count[size_t(i)]);
+  const auto local = shader::local_size(r, d.spec);
+  uint64_t invocations = 1;
+  for (int i = 0; i < 3; ++i) {
+    invocations *= local[size_t(i)];
+    if (local[size_t(i)] == 0 || local[size_t(i)] > c.max_workgroup_size[size_t(i)])
+      return fail(ErrorCode::kInternal, "plan check: step '{}' has a workgroup size of {} in dimension {}; the device takes 1 to {}",
+                  step.name, local[size_t(i)], i, c.max_workgroup_size[size_t(i)]);
+  }
+  if (invocations > c.max_workgroup_invocations)
+    return fail(ErrorCode::kInternal, "plan check: step '{}' has {} invocations per workgroup; the device takes {}", step.name,
+                invocations, c.max_workgroup_invocations);
+  VIREO_ASSIGN(const uint64_t shared, shader::shared_bytes(*module, d.spec));
+  if (shared > c.max_shared_bytes)
+    return fail(ErrorCode::kInternal, "plan check: step '{}' needs {} bytes of shared memory; the device has {}", step.name, shared, c.max_shared_bytes);
+  uint32_t storage = 0, texel = 0;
+  for (const Binding& b : d.bindings) {
+    const bool is_storage = b.kind == BindKind::kStorage;
+    (is_storage ? storage : texel) += 1;
+    if (b.where.bytes == 0) continue;
+    if (b.where.offset % (is_storage ? c.storage_alignment : c.texel_alignment))
+      return fail(ErrorCode::kInternal, "plan check: step '{}' binds offset {} of {}, not a multiple of the device's {}", step.name,
+                  b.where.offset, to_string(b.where.region), is_storage ? c.storage_alignment : c.texel_alignment);
+    const uint64_t texel_bytes = b.kind == BindKind::kTexelF32 ? 16 : b.kind == BindKind::kTexelF16 ? 8 : 4;
+    if (is_storage ? b.where.bytes > c.max_storage_range : b.where.bytes / texel_bytes > c.max_texel_elements)
+      return fail(ErrorCode::kInternal, "plan check: step '{}' binds {} bytes at once, more than the device takes", step.name, b.where.bytes);
+    if (!is_storage && b.writes)
+      return fail(ErrorCode::kInternal, "plan check: step '{}' writes through a uniform texel buffer", step.name);
+  }
+  if (storage > c.max_stage_storage_buffers || texel > c.max_stage_sampled)
+    return fail(ErrorCode::kInternal, "plan check: step '{}' binds {} storage and {} texel buffers; the device takes {} and {}", step.name,
+                storage, texel, c.max_stage_storage_buffers, c.max_stage_sampled);
+  return {};
+}
+
+bool same_bytes(const BufferRef& a, const BufferRef& b) {
+  return a.region == b.region && a.offset == b.offset && a.bytes == b.bytes;
+}
+
+int32_t root_of(const Plan& plan, int32_t v) {
+  while (plan.values[size_t(v)].view_of >= 0) v = plan.values[size_t(v)].view_of;
+  return v;
+}
+
+/// Every operand a step reads must still be what its producer wrote.
+Result<void> check_dataflow(const Plan& plan) {
+  Ownership bytes[4];
+  for (int32_t i : plan.inputs) {
+    const BufferRef& w = plan.values[size_t(i)].where;
+    bytes[int(w.region)].write(w.offset, w.offset + w.bytes, i);
+  }
+  const auto intact = [&](int32_t v) {
+    const BufferRef& w = plan.values[size_t(v)].where;
+    return bytes[int(w.region)].owns(w.offset, w.offset + w.bytes, root_of(plan, v));
+  };
+  for (const Step& s : plan.steps) {
+    for (int32_t v : s.inputs)
+      if (v >= 0 && !intact(v))
+        return fail(ErrorCode::kInternal, "plan check: step '{}' reads '{}' after its bytes were given to another value", s.name,
+                    plan.values[size_t(v)].name);
+    const PlanValue& out = plan.values[size_t(s.output)];
+    if (s.scratch.bytes) {
+      VIREO_TRY(check_range(plan, "scratch of " + s.name, s.scratch));
+      for (int32_t v : s.inputs)
+        if (v >= 0) {
+          const BufferRef& w = plan.values[size_t(v)].where;
+          if (w.region == s.scratch.region && w.offset < s.scratch.offset + s.scratch.bytes && s.scratch.offset < w.offset + w.bytes)
+            return fail(ErrorCode::kInternal, "plan check: scratch of '{}' overlaps its operand '{}'", s.name, plan.values[size_t(v)].name);
+        }
+      bytes[int(s.scratch.region)].write(s.scratch.offset, s.scratch.offset + s.scratch.bytes, -2);
+    }
+    for (int32_t v : s.inputs)  // no operator here works in place: shaders read operands while others already write
+      if (v >= 0) {
+        const BufferRef& w = plan.values[size_t(v)].where;
+        if (w.region == out.where.region && w.offset < out.where.offset + out.where.bytes && out.where.offset < w.offset + w.bytes)
+          return fail(ErrorCode::kInternal, "plan check: output of '{}' overlaps its operand '{}'", s.name, plan.values[size_t(v)].name);
+      }
+    bytes[int(out.where.region)].write(out.where.offset, out.where.offset + out.where.bytes, s.output);
+    if (s.scratch.bytes && !bytes[int(s.scratch.region)].owns(s.scratch.offset, s.scratch.offset + s.scratch.bytes, -2))
+      return fail(ErrorCode::kInternal, "plan check: scratch of '{}' overlaps its output", s.name);
+    for (const PlanDispatch& d : s.dispatches)
+      for (const Binding& b : d.bindings) {
+        if (b.writes && b.where.bytes && !same_bytes(b.where, out.where))
+          return fail(ErrorCode::kInternal, "plan check: step '{}' writes bytes that are not its output's", s.name);
+      }
+  }
+  for (int32_t v : plan.outputs)
+    if (!intact(v)) return fail(ErrorCode::kInternal, "plan check: output '{}' is overwritten or never written", plan.values[size_t(v)].name);
+  return {};
+}
+
+/// No two dispatches without a barrier between them may touch the same bytes if one of them writes.
+Result<void> check_races(const Plan& plan) {
+  std::vector<int> epoch(plan.steps.size(), 0);
+  for (size_t i = 0, barrier = 0; i < plan.steps.size(); ++i) {
+    epoch[i] = i ? epoch[i - 1] : 0;
+    for (; barrier < plan.barriers.size() && plan.barriers[barrier].before_step == int32_t(i); ++barrier) ++epoch[i];
+    if (plan.steps[i].device == DeviceKind::kCpu || (i && plan.steps[i - 1].device == DeviceKind::kCpu)) ++epoch[i];
+  }
+  for (size_t i = 0; i < plan.steps.size(); ++i)
+    for (size_t j = i + 1; j < plan.steps.size() && epoch[j] == epoch[i]; ++j)
+      for (const PlanDispatch& a : plan.steps[i].dispatches)
+        for (const PlanDispatch& b : plan.steps[j].dispatches)
+          for (const Binding& x : a.bindings)
+            for (const Binding& y : b.bindings) {
+              if (!(x.writes || y.writes) || x.where.bytes == 0 || y.where.bytes == 0) continue;
+              if (x.where.region != y.where.region) continue;
+              if (x.where.offset < y.where.offset + y.where.bytes && y.where.offset < x.where.offset + x.where.bytes)
+                return fail(ErrorCode::kInternal, "plan check: steps '{}' and '{}' race on {} bytes without a barrier between them",
+                            plan.steps[i].name, plan.steps[j].name, to_string(x.where.region));
+            }
+  return {};
+}
+
+}  // namespace
+
+Result<void> verify(const Plan& plan) {
+  for (const PlanValue& v : plan.values) {
+    VIREO_TRY(check_range(plan, "value '" + v.name + "'", v.where));
+    if (v.where.bytes != v.desc.bytes()) return fail(ErrorCode::kInternal, "plan check: value '{}' has {} bytes, its description needs {}", v.name, v.where.bytes, v.desc.bytes());
+  }
+  for (const PlanConst& c : plan.consts)
+    VIREO_TRY(check_range(plan, "constant '" + c.name + "'", {Region::kWeights, c.offset, c.pack.bytes}));
+  for (size_t i = 0; i < plan.consts.size(); ++i)
+    for (size_t j = i + 1; j < plan.consts.size(); ++j) {
+      const PlanConst &a = plan.consts[i], &b = plan.consts[j];
+      if (a.offset < b.offset + b.pack.bytes && b.offset < a.offset + a.pack.bytes)
+        return fail(ErrorCode::kInternal, "plan check: constants '{}' and '{}' overlap", a.name, b.name);
+    }
+  for (const Step& s : plan.steps)
+    for (const PlanDispatch& d : s.dispatches) {
+      VIREO_TRY(check_limits(plan, s, d));
+      for (const Binding& b : d.bindings) VIREO_TRY(check_range(plan, "a binding of '" + s.name + "'", b.where));
+    }
+  VIREO_TRY(check_dataflow(plan));
+  return plan.device == DeviceKind::kCpu ? Result<void>{} : check_races(plan);
+}
+
+}  // namespace vireo

@@ -1,0 +1,188 @@
+// The C ABI of include/vireo/vireo.h over the C++ API. Nothing is decided here: arguments are checked and passed on.
+#include <algorithm>
+#include <cstdio>
+#include <cstdlib>
+#include <cstring>
+#include <new>
+#include <string>
+#include <vector>
+
+#include "base/error.h"
+
+#include <vireo/vireo.h>
+#include <vireo/vireo.hpp>
+
+struct vireo_session {
+  vireo::Model model;
+  vireo::Session session;
+  std::vector<std::string> labels;  // so that vireo_label can hand out pointers
+};
+
+namespace vireo {
+namespace {
+
+static_assert(sizeof(vireo_error) == 1024, "part of the ABI");
+
+vireo_status status_of(ErrorCode code) { return vireo_status(int(code) + 1); }
+static_assert(int(ErrorCode::kInvalidArgument) + 1 == VIREO_INVALID_ARGUMENT, "the two lists agree");
+static_assert(int(ErrorCode::kInternal) + 1 == VIREO_INTERNAL, "the two lists agree");
+
+vireo_status report(vireo_error* error, vireo_status status, const char* message) {
+  if (error == nullptr) return status;
+  error->status = status;
+  std::snprintf(error->message, sizeof error->message, "%s", message);
+  // A cut must not leave half a UTF-8 sequence.
+  size_t end = std::strlen(error->message);
+  if (end + 1 < sizeof error->message) return status;
+  size_t lead = end;
+  while (lead > 0 && (static_cast<unsigned char>(error->message[lead - 1]) & 0xC0) == 0x80) --lead;
+  if (lead > 0 && static_cast<unsigned char>(error->message[lead - 1]) >= 0xC0) error->message[lead - 1] = '\0';
+  return status;
+}
+
+vireo_status report(vireo_error* error, const Error& e) { return report(error, status_of(e.code), e.message.c_str()); }
+
+/// Runs `body` (returns Result<void>); no exception leaves, the caller's error is filled or emptied.
+template <typename Body>
+vireo_status guarded(vireo_error* error, const Body& body) noexcept {
+  try {
+    const Result<void> result = body();
+    return result ? report(error, VIREO_OK, "") : report(error, result.error());
+  } catch (const std::bad_alloc&) {
+    return report(error, VIREO_OUT_OF_MEMORY, "out of host memory");
+  } catch (const std::exception& e) {
+    return report(error, VIREO_INTERNAL, e.what());
+  } catch (...) {
+    return report(error, VIREO_INTERNAL, "unknown exception");
+  }
+}
+
+Result<Device> device_of(const std::string& name, int threads) {
+  if (name == "cpu") return Device::cpu(threads);
+  Device best = Device::best(threads);
+  if (name == "auto") return best;
+  if (name == "vulkan") return std::strcmp(best.kind(), "vulkan") == 0 ? Result<Device>(best) : Device::vulkan(0, threads);
+  const std::string digits = name.rfind("vulkan:", 0) == 0 ? name.substr(7) : "";
+  if (digits.empty() || digits.size() > 6 || digits.find_first_not_of("0123456789") != std::string::npos)
+    return fail(ErrorCode::kInvalidArgument, "device is '{}'; expected auto, cpu, vulkan or vulkan:N", name);
+  return Device::vulkan(std::atoi(digits.c_str()), threads);
+}
+
+Result<vireo_session*> open(const char* path, const vireo_options& o) {
+  if (path == nullptr) return fail(ErrorCode::kInvalidArgument, "vireo_open: model is NULL; expected a path");
+  if (o.struct_size < sizeof(vireo_options))
+    return fail(ErrorCode::kInvalidArgument, "vireo_open: options.struct_size is {}; expected {}: call vireo_options_init first",
+                o.struct_size, sizeof(vireo_options));
+  if (int(o.precision) < 0 || int(o.precision) > VIREO_INT8 || int(o.head) < 0 || int(o.head) > VIREO_TOKENS)
+    return fail(ErrorCode::kInvalidArgument, "vireo_open: precision {} or head {} is not one of the list", int(o.precision),
+                int(o.head));
+  const std::string device_name = o.device == nullptr ? "auto" : o.device;
+  VIREO_ASSIGN(Model model, Model::open(path));
+  VIREO_ASSIGN(const Device device, device_of(device_name, o.threads));
+  SessionOptions options;
+  options.precision = Precision(int(o.precision));
+  options.head = Head(int(o.head));
+  options.batch = o.batch;
+  options.height = o.height;
+  options.width = o.width;
+  options.fallback = device_name == "auto";
+  if (o.cache_dir != nullptr) options.cache_dir = o.cache_dir;
+  VIREO_ASSIGN(Session session, Session::create(model, device, options));
+  std::vector<std::string> labels;
+  for (int i = 0; i < model.classes(); ++i) labels.push_back(model.label(i));
+  return new vireo_session{std::move(model), std::move(session), std::move(labels)};
+}
+
+Result<void> give(const Output& from, vireo_output* to) {
+  *to = vireo_output{from.data, from.batch, from.rows, from.cols, from.device.kind, from.device.name, from.device.reason,
+                     from.ms, from.preprocess_ms};
+  return {};
+}
+
+Result<void> check(const char* call, const vireo_session* session, const void* input, const vireo_output* output) {
+  const char* missing = session == nullptr ? "session" : input == nullptr ? "the input" : output == nullptr ? "output" : nullptr;
+  if (missing != nullptr) return fail(ErrorCode::kInvalidArgument, "{}: {} is NULL", call, missing);
+  return {};
+}
+
+}  // namespace
+}  // namespace vireo
+
+extern "C" {
+
+const char* vireo_version(void) { return vireo::version(); }
+
+void vireo_options_init(vireo_options* options) {
+  if (options == nullptr) return;
+  *options = vireo_options{sizeof(vireo_options), "auto", VIREO_FP32, VIREO_LOGITS, 1, 0, 0, 0, nullptr};
+}
+
+vireo_status vireo_open(const char* model, const vireo_options* options, vireo_session** session, vireo_error* error) {
+  return vireo::guarded(error, [&]() -> vireo::Result<void> {
+    if (session == nullptr) return vireo::fail(vireo::ErrorCode::kInvalidArgument, "vireo_open: session is NULL");
+    *session = nullptr;
+    vireo_options defaults;
+    vireo_options_init(&defaults);
+    VIREO_ASSIGN(*session, vireo::open(model, options == nullptr ? defaults : *options));
+    return {};
+  });
+}
+
+void vireo_close(vireo_session* session) { delete session; }
+
+vireo_status vireo_run_images(vireo_session* session, const vireo_image* images, int count, vireo_output* output,
+                              vireo_error* error) {
+  return vireo::guarded(error, [&]() -> vireo::Result<void> {
+    VIREO_TRY(vireo::check("vireo_run_images", session, images, output));
+    std::vector<vireo::Image> list;
+    for (int i = 0; i < count; ++i) list.push_back({images[i].rgb, images[i].width, images[i].height, images[i].stride});
+    VIREO_ASSIGN(const vireo::Output out, session->session.run(list.data(), count));
+    return vireo::give(out, output);
+  });
+}
+
+vireo_status vireo_run_rgb(vireo_session* session, const uint8_t* rgb, int width, int height, ptrdiff_t stride,
+                           vireo_output* output, vireo_error* error) {
+  return vireo::guarded(error, [&]() -> vireo::Result<void> {
+    VIREO_TRY(vireo::check("vireo_run_rgb", session, rgb, output));
+    VIREO_ASSIGN(const vireo::Output out, session->session.run(vireo::Image{rgb, width, height, stride}));
+    return vireo::give(out, output);
+  });
+}
+
+vireo_status vireo_run_pixels(vireo_session* session, const float* pixels, size_t count, vireo_output* output,
+                              vireo_error* error) {
+  return vireo::guarded(error, [&]() -> vireo::Result<void> {
+    VIREO_TRY(vireo::check("vireo_run_pixels", session, pixels, output));
+    VIREO_ASSIGN(const vireo::Output out, session->session.run(pixels, count));
+    return vireo::give(out, output);
+  });
+}
+
+int vireo_top_k(const vireo_output* logits, int item, int k, vireo_score* scores) {
+  if (logits == nullptr || logits->data == nullptr || scores == nullptr || k <= 0 || item < 0 || item >= logits->batch) return 0;
+  int count = 0;
+  vireo::guarded(nullptr, [&]() -> vireo::Result<void> {
+    vireo::Output out;
+    out.data = logits->data;
+    out.batch = logits->batch;
+    out.rows = logits->rows;
+    out.cols = logits->cols;
+    for (const vireo::Score& s : vireo::top_k(out, k, item)) scores[count++] = vireo_score{s.index, s.value};
+    return {};
+  });
+  return count;
+}
+
+const char* vireo_label(const vireo_session* session, int index) {
+  if (session == nullptr || index < 0 || size_t(index) >= session->labels.size()) return "";
+  return session->labels[size_t(index)].c_str();
+}
+
+int vireo_classes(const vireo_session* session) { return session == nullptr ? 0 : session->model.classes(); }
+int vireo_input_height(const vireo_session* session) { return session == nullptr ? 0 : session->session.input_height(); }
+int vireo_input_width(const vireo_session* session) { return session == nullptr ? 0 : session->session.input_width(); }
+int vireo_input_channels(const vireo_session* session) { return session == nullptr ? 0 : session->model.channels(); }
+int vireo_batch(const vireo_session* session) { return session == nullptr ? 0 : session->session.batch(); }
+
+}  // extern "C"

@@ -1,0 +1,157 @@
+// Device: finding and choosing where to run.
+#include <sched.h>
+
+#include <algorithm>
+#include <cstdlib>
+#include <fstream>
+
+#include "base/env.h"
+#include "runtime/device_impl.h"
+
+namespace vireo {
+namespace {
+
+int available_cores() {
+  cpu_set_t set;
+  CPU_ZERO(&set);
+  return sched_getaffinity(0, sizeof set, &set) == 0 ? std::max(1, CPU_COUNT(&set)) : 1;
+}
+
+int thread_count(int asked) {
+  if (asked <= 0) asked = std::atoi(env::get("VIREO_THREADS").c_str());
+  return asked > 0 ? std::min(asked, 256) : available_cores();
+}
+
+std::string cpu_name() {
+  std::ifstream info("/proc/cpuinfo");
+  for (std::string line; std::getline(info, line);)
+    if (line.compare(0, 10, "model name") == 0 || line.compare(0, 8, "Hardware") == 0) {
+      const size_t colon = line.find(": ");
+      if (colon != std::string::npos) return line.substr(colon + 2);
+    }
+  return "CPU";
+}
+
+#if VIREO_VULKAN
+struct Opened {
+  std::shared_ptr<vk::Instance> instance;
+  std::shared_ptr<ValidationLog> log;
+};
+
+Result<Opened> open_instance() {
+  Opened r;
+  r.log = std::make_shared<ValidationLog>();
+  vk::InstanceOptions o;
+  o.validation = env::flag("VIREO_VALIDATION");
+  o.on_message = [log = r.log](const std::string& text) { log->add(text); };
+  VIREO_ASSIGN(r.instance, vk::Instance::open(o));
+  return r;
+}
+
+std::shared_ptr<const Device::Impl> make_vulkan_device(const Opened& opened, int index, int threads, std::string reason) {
+  auto d = std::make_shared<Device::Impl>();
+  d->kind = DeviceKind::kVulkan;
+  d->caps = opened.instance->devices()[size_t(index)].caps;
+  d->index = index;
+  d->threads = thread_count(threads);
+  d->caps.threads = uint32_t(d->threads);
+  d->reason = std::move(reason);
+  d->instance = opened.instance;
+  d->validation = opened.log;
+  return d;
+}
+#endif
+
+}  // namespace
+
+std::shared_ptr<const Device::Impl> make_cpu_device(int threads, std::string reason) {
+  auto d = std::make_shared<Device::Impl>();
+  const std::string wanted = env::get("VIREO_SIMD");
+  d->kernels = wanted.empty() ? nullptr : simd::find(wanted.c_str());
+  if (!d->kernels) {
+    d->kernels = &simd::best();
+    if (!wanted.empty()) reason += fmt::format("{}VIREO_SIMD={} is not available on this CPU, {} is used", reason.empty() ? "" : "; ", wanted, d->kernels->name);
+  }
+  d->kind = DeviceKind::kCpu;
+  d->threads = thread_count(threads);
+  d->reason = std::move(reason);
+  d->caps.kind = DeviceKind::kCpu;
+  d->caps.name = fmt::format("{} ({})", cpu_name(), d->kernels->name);
+  d->caps.simd = d->kernels->name;
+  d->caps.threads = uint32_t(d->threads);
+  d->caps.integrated = true;
+  d->caps.storage_alignment = d->caps.texel_alignment = 64;
+  return d;
+}
+
+Device Device::cpu(int threads) { return Device(make_cpu_device(threads, "")); }
+
+#if VIREO_VULKAN
+
+Result<std::shared_ptr<vk::Gpu>> Device::Impl::open_gpu() const {
+  const std::lock_guard<std::mutex> lock(mutex);
+  if (gpu && (adopted || !gpu->lost())) return gpu;
+  VIREO_ASSIGN(gpu, vk::Gpu::open(instance, uint32_t(index), gpu_options));
+  return gpu;
+}
+
+Device Device::best(int threads) {
+  const std::string wanted = env::get("VIREO_DEVICE");
+  if (wanted == "cpu") return Device(make_cpu_device(threads, "VIREO_DEVICE=cpu"));
+  Result<Opened> opened = open_instance();
+  if (!opened) return Device(make_cpu_device(threads, opened.error().message));
+  const std::shared_ptr<vk::Instance>& instance = opened->instance;
+  int index = instance->best();
+  if (wanted.compare(0, 7, "vulkan:") == 0) {
+    index = std::atoi(wanted.c_str() + 7);
+    if (index < 0 || size_t(index) >= instance->devices().size() || !instance->devices()[size_t(index)].unusable.empty())
+      return Device(make_cpu_device(threads, fmt::format("VIREO_DEVICE={} names no usable device; there are:\n{}", wanted, instance->list_devices())));
+  }
+  if (index < 0) return Device(make_cpu_device(threads, "no Vulkan device can be used: " + instance->list_devices()));
+  const bool software = instance->devices()[size_t(index)].caps.device_class == DeviceClass::kSoftware;
+  return Device(make_vulkan_device(*opened, index, threads, software ? "no GPU was found; this is a software driver" : ""));
+}
+
+Result<Device> Device::vulkan(int index, int threads) {
+  VIREO_ASSIGN(const Opened opened, open_instance());
+  const std::shared_ptr<vk::Instance>& instance = opened.instance;
+  const auto& devices = instance->devices();
+  if (index < 0 || size_t(index) >= devices.size())
+    return fail(ErrorCode::kNotFound, "there is no Vulkan device {}; the loader lists {}:\n{}", index, devices.size(), instance->list_devices());
+  if (!devices[size_t(index)].unusable.empty())
+    return fail(ErrorCode::kUnsupported, "Vulkan device {} ({}) cannot be used: {}", index, devices[size_t(index)].caps.name, devices[size_t(index)].unusable);
+  return Device(make_vulkan_device(opened, index, threads, ""));
+}
+
+std::vector<Device> Device::list(std::string* why_not) {
+  std::vector<Device> all;
+  Result<Opened> opened = open_instance();
+  if (opened)
+    for (const vk::Physical& p : opened->instance->devices()) all.push_back(Device(make_vulkan_device(*opened, int(p.index), 0, p.unusable)));
+  if (why_not) *why_not = opened ? (all.empty() ? "the Vulkan loader lists no device" : "") : opened.error().message;
+  all.push_back(Device::cpu());
+  return all;
+}
+
+#else
+
+Device Device::best(int threads) { return Device(make_cpu_device(threads, "this build has no Vulkan path (VIREO_VULKAN=OFF)")); }
+
+Result<Device> Device::vulkan(int index, int) {
+  return fail(ErrorCode::kUnsupported, "Vulkan device {} was asked for, but this build has no Vulkan path (VIREO_VULKAN=OFF)", index);
+}
+
+std::vector<Device> Device::list(std::string* why_not) {
+  if (why_not) *why_not = "this build has no Vulkan path (VIREO_VULKAN=OFF)";
+  return {Device::cpu()};
+}
+
+#endif
+
+const char* Device::kind() const { return to_string(impl_->kind); }
+const std::string& Device::name() const { return impl_->caps.name; }
+const std::string& Device::reason() const { return impl_->reason; }
+int Device::index() const { return impl_->index; }
+std::string Device::caps_text() const { return to_text(impl_->caps); }
+
+}  // namespace vireo

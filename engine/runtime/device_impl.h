@@ -1,0 +1,57 @@
+// What stands behind vireo::Device.
+#pragma once
+
+#include <mutex>
+
+#include "device/caps.h"
+#include "simd/kernels.h"
+#if VIREO_VULKAN
+#include "vk/gpu.h"
+#endif
+
+#include <vireo/vireo.hpp>
+
+namespace vireo {
+
+#if VIREO_VULKAN
+/// The first message of the validation layer, from whichever thread made it.
+class ValidationLog {
+ public:
+  void add(const std::string& message) {
+    const std::lock_guard<std::mutex> lock(mutex_);
+    if (text_.empty()) text_ = message;
+  }
+  std::string text() const {
+    const std::lock_guard<std::mutex> lock(mutex_);
+    return text_;
+  }
+
+ private:
+  mutable std::mutex mutex_;
+  std::string text_;
+};
+#endif
+
+struct Device::Impl {
+  DeviceKind kind = DeviceKind::kCpu;
+  DeviceCaps caps;          // what plans are made for
+  std::string reason;
+  int index = -1;
+  int threads = 1;          // of the session's pool; also runs the CPU steps of a Vulkan plan
+  const simd::Kernels* kernels = nullptr;
+#if VIREO_VULKAN
+  std::shared_ptr<vk::Instance> instance;
+  mutable std::mutex mutex;
+  mutable std::shared_ptr<vk::Gpu> gpu;  // opened by the first session
+  std::shared_ptr<ValidationLog> validation = std::make_shared<ValidationLog>();
+  bool adopted = false;                  // the gpu is an application's and cannot be opened again
+  vk::GpuOptions gpu_options;            // fault injection in tests
+
+  Result<std::shared_ptr<vk::Gpu>> open_gpu() const;
+#endif
+};
+
+/// The CPU as a device, with the reason why it was chosen.
+std::shared_ptr<const Device::Impl> make_cpu_device(int threads, std::string reason);
+
+}  // namespace vireo

@@ -1,0 +1,23 @@
+// What stands behind vireo::Model, and helpers of the runtime that need it.
+#pragma once
+
+#include "graph/graph.h"
+#include "model/model.h"
+#include "plan/plan.h"
+
+#include <vireo/vireo.hpp>
+
+namespace vireo {
+
+struct Model::Impl {
+  LoadedModel loaded;
+  std::string name;  // last part of the path
+};
+
+/// The graph of a model under a session's options; checks the options.
+Result<Graph> build_graph(const Model& model, const SessionOptions& options);
+PlanOptions plan_options(const SessionOptions& options);
+/// A tensor in memory as dense floats, channels last.
+std::vector<float> dense_floats(const TensorDesc& desc, const uint8_t* from, int64_t shape[4]);
+
+}  // namespace vireo

@@ -1,0 +1,345 @@
+// Session: plan, pack, record once; run many times; and go on with the CPU, saying so, when the device fails.
+#include <cmath>
+#include <cstring>
+
+#include "base/env.h"
+#include "runtime/model_impl.h"
+#include "runtime/session_impl.h"
+
+namespace vireo {
+namespace {
+
+double ms_since(Session::Impl::Clock::time_point t) {
+  return std::chrono::duration<double, std::milli>(Session::Impl::Clock::now() - t).count();
+}
+
+std::string cache_dir(const SessionOptions& o) {
+  std::string dir = o.cache_dir.empty() ? env::get("VIREO_CACHE_DIR") : o.cache_dir;
+  if (dir == "-") return {};
+  if (!dir.empty()) return dir;
+  if (const char* xdg = std::getenv("XDG_CACHE_HOME"); xdg && *xdg) return std::string(xdg) + "/vireo";
+  if (const char* home = std::getenv("HOME"); home && *home) return std::string(home) + "/.cache/vireo";
+  return {};
+}
+
+std::vector<std::string> split_list(const std::string& text) {
+  std::vector<std::string> parts;
+  for (size_t at = 0; at < text.size();) {
+    const size_t end = std::min(text.find(',', at), text.size());
+    if (end > at) parts.push_back(text.substr(at, end - at));
+    at = end + 1;
+  }
+  return parts;
+}
+
+Result<void> check_options(const Model& model, const SessionOptions& o) {
+  if (o.batch < 1 || o.batch > 4096) return fail(ErrorCode::kInvalidArgument, "session: batch is {}, expected 1 to 4096", o.batch);
+  if ((o.height == 0) != (o.width == 0) || o.height < 0 || o.width < 0 || o.height > 16384 || o.width > 16384)
+    return fail(ErrorCode::kInvalidArgument, "session: input size is {}x{}, expected both sides from 1 to 16384 pixels, or 0x0 for the model's own", o.height, o.width);
+  if (o.head == Head::kLogits && model.classes() == 0)
+    return fail(ErrorCode::kUnsupported, "model '{}' has no classification head; ask for its features (`vireo embed`, Head::kFeatures)", model.name());
+  for (const std::string& name : o.cpu_ops) {
+    bool known = false;
+    for (OpKind k : all_ops()) known = known || name == op_def(k).name;
+    if (!known) return fail(ErrorCode::kInvalidArgument, "session: cpu_ops names '{}', which is no operator", name);
+  }
+  return {};
+}
+
+/// The checkpoint's preprocessing brought to another input size: the same picture part, the margin around a crop in proportion.
+PreprocessConfig preprocess_for(PreprocessConfig c, int64_t h, int64_t w) {
+  if (h == c.input_h && w == c.input_w) return c;
+  const double ratio = std::max(double(h) / double(c.input_h), double(w) / double(c.input_w));
+  c.resize_h = std::max<int64_t>(h, std::llround(double(c.resize_h) * double(h) / double(c.input_h)));
+  c.resize_w = std::max<int64_t>(w, std::llround(double(c.resize_w) * double(w) / double(c.input_w)));
+  c.shortest = std::llround(double(c.shortest) * ratio);
+  c.longest = std::llround(double(c.longest) * ratio);
+  c.crop_h = c.input_h = h;
+  c.crop_w = c.input_w = w;
+  return c;
+}
+
+}  // namespace
+
+PlanOptions plan_options(const SessionOptions& o) {
+  PlanOptions p;
+  p.precision = o.precision;
+  p.keep_all = o.keep_all;
+  p.fuse = !env::flag("VIREO_NO_FUSE");
+  p.cpu_ops = o.cpu_ops;
+  for (std::string& s : split_list(env::get("VIREO_CPU_OPS"))) p.cpu_ops.push_back(std::move(s));
+  return p;
+}
+
+Result<Graph> build_graph(const Model& model, const SessionOptions& o) {
+  VIREO_TRY(check_options(model, o));
+  const int h = o.height ? o.height : model.input_height(), w = o.width ? o.width : model.input_width();
+  return model.impl().loaded.build(o.head, o.batch, h, w);
+}
+
+Result<void> Session::Impl::open_on(const Device::Impl& target) {
+  VIREO_ASSIGN(Graph graph, build_graph(model, options));
+  VIREO_ASSIGN(planned, make_plan(std::move(graph), target.caps, plan_options(options)));
+  kind = target.kind;
+  device_name = target.caps.name;
+  cpu.reset();
+  if (target.kind == DeviceKind::kCpu) {
+    const simd::Kernels& kernels = target.kernels ? *target.kernels : simd::best();
+    VIREO_ASSIGN(cpu, cpu::Executable::create(planned.plan, planned.graph, pool, kernels, kSlots));
+  }
+#if VIREO_VULKAN
+  if (target.kind == DeviceKind::kVulkan) {
+    VIREO_ASSIGN(const std::shared_ptr<vk::Gpu> device_gpu, target.open_gpu());
+    vk::ExecutableOptions o;
+    o.cache_dir = cache_dir(options);
+    o.readable_arena = options.keep_all;
+    o.host_step = [this](const Step& s, const vk::HostMemory& m) { return run_host_step(s, m); };
+    o.buffers = buffers;
+    VIREO_ASSIGN(gpu, vk::Executable::create(device_gpu, planned.plan, planned.graph, pool, std::move(o)));
+    VIREO_TRY(check_validation());
+  }
+#endif
+  const PlanValue& out = planned.plan.values[size_t(planned.plan.outputs[0])];
+  for (Slot& s : slots) {
+    s.pixels.resize(input_floats());
+    s.result.resize(size_t(out.desc.shape.elements()));
+  }
+  return {};
+}
+
+Result<void> Session::Impl::fall_back(const Error& why) {
+#if VIREO_VULKAN
+  gpu.reset();
+  for (auto& steps : host_steps) steps.clear();
+  host_index.clear();
+#endif
+  const auto target = make_cpu_device(device.impl()->threads, "");
+  VIREO_TRY(open_on(*target));
+  reason = why.message;
+  return {};
+}
+
+Result<void> Session::Impl::open() {
+  height = options.height ? options.height : model.input_height();
+  width = options.width ? options.width : model.input_width();
+  reason = device.impl()->reason;
+  preprocessor.emplace(preprocess_for(model.impl().loaded.preprocess(), height, width));
+  Result<void> opened = open_on(*device.impl());
+  if (opened || device.impl()->kind == DeviceKind::kCpu || !options.fallback) return opened;
+  switch (opened.error().code) {
+    case ErrorCode::kInvalidArgument:  // the model's or the caller's fault: the CPU would say the same
+    case ErrorCode::kCorrupt:
+    case ErrorCode::kInternal: return opened;
+    default: return fall_back(opened.error());
+  }
+}
+
+Result<void> Session::Impl::check_validation() const {
+#if VIREO_VULKAN
+  if (device.impl()->instance && device.impl()->instance->message_count())
+    return fail(ErrorCode::kInternal, "the Vulkan validation layer objects: {}", device.impl()->validation->text());
+#endif
+  return {};
+}
+
+#if VIREO_VULKAN
+Result<void> Session::Impl::run_host_step(const Step& step, const vk::HostMemory& memory) {
+  const Plan& plan = planned.plan;
+  const size_t number = size_t(&step - plan.steps.data());
+  // The slots differ only in where input and output lie; a runner belongs to one of them.
+  cpu::Memory m;
+  std::memcpy(m.base, memory.base, sizeof m.base);
+  const int slot = running_slot;
+  if (host_index.empty()) host_index.assign(plan.steps.size() * kSlots, -1);
+  int32_t& at = host_index[number * kSlots + size_t(slot)];
+  if (at < 0) {
+    VIREO_ASSIGN(cpu::StepRunner runner, cpu::StepRunner::create(plan, step, m, simd::best()));
+    at = int32_t(host_steps[slot].size());
+    host_steps[slot].push_back(std::move(runner));
+  }
+  host_steps[slot][size_t(at)].run(pool);
+  return {};
+}
+#endif
+
+Result<void> Session::Impl::start(int slot) {
+  Slot& s = slots[size_t(slot)];
+  if (cpu) {
+    std::memcpy(cpu->input(slot), s.pixels.data(), s.pixels.size() * sizeof(float));
+    cpu->run(slot, pool);
+    return {};
+  }
+#if VIREO_VULKAN
+  if (float* in = gpu->input(slot)) std::memcpy(in, s.pixels.data(), s.pixels.size() * sizeof(float));
+  running_slot = slot;
+  return gpu->submit(slot);
+#else
+  return {};
+#endif
+}
+
+Result<void> Session::Impl::finish(int slot) {
+#if VIREO_VULKAN
+  if (gpu) {
+    VIREO_TRY(gpu->wait(slot));
+    VIREO_TRY(check_validation());
+  }
+#endif
+  gather(slot);
+  return {};
+}
+
+/// Rows without their padding, for the caller.
+void Session::Impl::gather(int slot) {
+  const TensorDesc& d = planned.plan.values[size_t(planned.plan.outputs[0])].desc;
+  const float* from = cpu ? cpu->output(slot) : nullptr;
+#if VIREO_VULKAN
+  if (gpu) from = gpu->output(slot);
+#endif
+  if (!from) return;
+  for (int64_t r = 0; r < d.shape.rows(); ++r)
+    std::memcpy(&slots[size_t(slot)].result[size_t(r * d.shape.c())], from + r * d.row_stride(), size_t(d.shape.c()) * sizeof(float));
+}
+
+Result<Ticket> Session::Impl::submit(const float* pixels, size_t count) {
+#if VIREO_VULKAN
+  const bool external = buffers.input != VK_NULL_HANDLE;
+#else
+  const bool external = false;
+#endif
+  if (!external && (!pixels || count != input_floats()))
+    return fail(ErrorCode::kInvalidArgument, "session: got {} input values, expected {} = {} x {} channels x {} x {} pixels", pixels ? count : 0, input_floats(),
+                options.batch, model.channels(), height, width);
+  const int slot = int(next_ticket % kSlots);
+  Slot& s = slots[size_t(slot)];
+  if (s.ticket)
+    return fail(ErrorCode::kInvalidArgument, "session: {} inferences are in flight already; wait for ticket {} first", kSlots, s.ticket);
+  s.start = Clock::now();
+  if (!external) std::memcpy(s.pixels.data(), pixels, count * sizeof(float));
+  s.status = start(slot);
+  if (!s.status) {
+    if (!options.fallback || cpu) return s.status.error();
+    // What was in flight beside it is lost as well and done again.
+    const Error why = s.status.error();
+    VIREO_TRY(fall_back(why));
+    for (int i = 0; i < kSlots; ++i)
+      if (slots[size_t(i)].ticket || i == slot) slots[size_t(i)].status = start(i);
+  }
+  s.ticket = next_ticket++;
+  if (next_ticket == 0) next_ticket = kSlots;
+  return Ticket{s.ticket};
+}
+
+Result<Output> Session::Impl::wait(Ticket ticket) {
+  const int slot = int(ticket.id % kSlots);
+  Slot& s = slots[size_t(slot)];
+  if (!ticket.id || s.ticket != ticket.id)
+    return fail(ErrorCode::kInvalidArgument, "session: ticket {} is not in flight; at most {} are, and each is waited for once", ticket.id, kSlots);
+  Result<void> done = s.status ? finish(slot) : s.status;
+  if (!done && options.fallback && !cpu) {
+    VIREO_TRY(fall_back(done.error()));
+    for (int i = 0; i < kSlots; ++i)
+      if (slots[size_t(i)].ticket) slots[size_t(i)].status = start(i);
+    done = finish(slot);
+  }
+  s.ticket = 0;
+  if (!done) return done.error();
+  last_slot = slot;
+  const TensorDesc& d = planned.plan.values[size_t(planned.plan.outputs[0])].desc;
+  Output o;
+  o.data = s.result.data();
+#if VIREO_VULKAN
+  if (buffers.output != VK_NULL_HANDLE && gpu) o.data = nullptr;
+#endif
+  o.batch = int(d.shape.n());
+  o.rows = int(d.shape.h() * d.shape.w());
+  o.cols = int(d.shape.c());
+  o.device = {to_string(kind), device_name.c_str(), reason.c_str()};
+  o.ms = ms_since(s.start);
+  o.preprocess_ms = preprocess_ms;
+  return o;
+}
+
+Session::Session(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}
+Session::Session(Session&&) noexcept = default;
+Session& Session::operator=(Session&&) noexcept = default;
+Session::~Session() = default;
+
+Result<Session> Session::create(const Model& model, const Device& device, const SessionOptions& options) {
+  auto impl = std::make_unique<Impl>(model, device, options);
+  VIREO_TRY(impl->open());
+  return Session(std::move(impl));
+}
+
+Result<Output> Session::run(const float* pixels, size_t count) {
+  impl_->preprocess_ms = 0;
+  VIREO_ASSIGN(const Ticket t, impl_->submit(pixels, count));
+  return impl_->wait(t);
+}
+
+Result<Output> Session::run(const Image* images, int count) {
+  Impl& s = *impl_;
+  if (!images || count != s.options.batch)
+    return fail(ErrorCode::kInvalidArgument, "session: got {} pictures, expected the session's batch of {}", images ? count : 0, s.options.batch);
+  const auto start = Impl::Clock::now();
+  const size_t each = s.input_floats() / size_t(count);
+  s.staged.resize(s.input_floats());
+  for (int i = 0; i < count; ++i)
+    VIREO_TRY(s.preprocessor->run(images[i].rgb, images[i].width, images[i].height, images[i].stride ? images[i].stride : ptrdiff_t(images[i].width) * 3,
+                                  s.staged.data() + size_t(i) * each));
+  const double preprocess_ms = ms_since(start);
+  VIREO_ASSIGN(const Ticket t, s.submit(s.staged.data(), s.staged.size()));
+  s.preprocess_ms = preprocess_ms;
+  return s.wait(t);
+}
+
+Result<Ticket> Session::submit(const float* pixels, size_t count) {
+  impl_->preprocess_ms = 0;
+  return impl_->submit(pixels, count);
+}
+Result<Output> Session::wait(Ticket ticket) { return impl_->wait(ticket); }
+
+int Session::input_height() const { return impl_->height; }
+int Session::input_width() const { return impl_->width; }
+int Session::batch() const { return impl_->options.batch; }
+DeviceUsed Session::device() const { return {to_string(impl_->kind), impl_->device_name.c_str(), impl_->reason.c_str()}; }
+std::string Session::describe_plan() const { return dump(impl_->planned.plan); }
+std::string Session::plan_json() const { return dump_json(impl_->planned.plan); }
+
+Session::Footprint Session::footprint() const {
+  const Plan& p = impl_->planned.plan;
+  return {p.arena_bytes, p.weights_bytes, uint64_t(p.dispatch_count()), uint64_t(p.barriers.size())};
+}
+
+std::vector<std::string> Session::value_names() const {
+  std::vector<std::string> names;
+  const Plan& p = impl_->planned.plan;
+  for (const PlanValue& v : p.values) {
+    const bool kept = impl_->options.keep_all || v.where.region == Region::kInput || v.where.region == Region::kOutput;
+    if (kept) names.push_back(v.name);
+  }
+  return names;
+}
+
+Result<std::vector<float>> Session::value(const std::string& name, int64_t shape[4]) const {
+  const Plan& p = impl_->planned.plan;
+  for (const PlanValue& v : p.values) {
+    if (v.name != name) continue;
+    const uint8_t* from = impl_->cpu ? impl_->cpu->read(v.where, impl_->last_slot) : nullptr;
+#if VIREO_VULKAN
+    if (impl_->gpu) from = impl_->gpu->read(v.where, impl_->last_slot);
+#endif
+    if (!from) return fail(ErrorCode::kUnsupported, "value '{}' lies in memory that the host cannot read; create the session with keep_all", name);
+    return dense_floats(v.desc, from, shape);
+  }
+  return fail(ErrorCode::kNotFound, "session: there is no value '{}'; value_names() lists them", name);
+}
+
+Result<std::string> plan_text(const Model& model, const std::string& caps_text, const SessionOptions& options, bool json) {
+  VIREO_ASSIGN(const DeviceCaps caps, caps_from_text(caps_text, "caps"));
+  VIREO_ASSIGN(Graph graph, build_graph(model, options));
+  VIREO_ASSIGN(const Planned planned, make_plan(std::move(graph), caps, plan_options(options)));
+  return json ? dump_json(planned.plan) : dump(planned.plan);
+}
+
+}  // namespace vireo

@@ -1,0 +1,77 @@
+// What stands behind vireo::Session: a plan, its executable on one device, and what is needed to go on without that device.
+#pragma once
+
+#include <array>
+#include <chrono>
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "base/thread_pool.h"
+#include "cpu/executable.h"
+#include "model/preprocess.h"
+#include "plan/plan.h"
+#include "runtime/device_impl.h"
+#if VIREO_VULKAN
+#include "vk/executable.h"
+
+#include <vireo/vulkan.hpp>
+#endif
+
+#include <vireo/vireo.hpp>
+
+namespace vireo {
+
+struct Session::Impl {
+  static constexpr int kSlots = 2;
+  using Clock = std::chrono::steady_clock;
+
+  Impl(Model m, Device d, SessionOptions o) : model(std::move(m)), device(std::move(d)), options(std::move(o)), pool(device.impl()->threads) {}
+
+  /// One inference in flight.
+  struct Slot {
+    uint32_t ticket = 0;         // 0: free
+    std::vector<float> pixels;   // kept until the answer is there: a lost device's work is done again on the CPU
+    std::vector<float> result;   // dense
+    Clock::time_point start;
+    Result<void> status;
+  };
+
+  Result<void> open();                                // on `device`, or on the CPU if that fails and fallback is on
+  Result<void> open_on(const Device::Impl& target);
+  Result<void> fall_back(const Error& why);           // plans again for the CPU
+  Result<Ticket> submit(const float* pixels, size_t count);
+  Result<Output> wait(Ticket ticket);
+  Result<void> start(int slot);
+  Result<void> finish(int slot);
+  Result<void> check_validation() const;
+  void gather(int slot);
+  size_t input_floats() const { return size_t(planned.plan.values[size_t(planned.plan.inputs[0])].desc.shape.elements()); }
+
+  Model model;
+  Device device;
+  SessionOptions options;
+  ThreadPool pool;
+  int height = 0, width = 0;
+  std::string device_name, reason;   // what DeviceUsed points to
+  DeviceKind kind = DeviceKind::kCpu;
+  Planned planned;
+  std::unique_ptr<cpu::Executable> cpu;
+#if VIREO_VULKAN
+  SessionBuffers buffers;            // an application's own, or null handles
+  std::unique_ptr<vk::Executable> gpu;
+  std::vector<cpu::StepRunner> host_steps[kSlots];     // CPU steps of a Vulkan plan, made at their first run
+  std::vector<int32_t> host_index;                     // [step][slot] -> position in host_steps, or -1
+  int running_slot = 0;
+  Result<void> run_host_step(const Step& step, const vk::HostMemory& memory);
+#endif
+  std::array<Slot, kSlots> slots;
+  uint32_t next_ticket = 1;
+  std::optional<Preprocessor> preprocessor;
+  std::vector<float> staged;         // preprocessed pictures of run(Image)
+  double preprocess_ms = 0;
+  int last_slot = 0;
+};
+
+}  // namespace vireo

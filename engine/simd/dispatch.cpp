@@ -1,0 +1,108 @@
+// The tables of kernels, one per compiled instruction set, and the choice among them by what CPU and system support.
+#include <cstring>
+
+#include "simd/kernels.h"
+#include "simd/targets.h"
+
+#include <hwy/detect_targets.h>
+
+// Every kernel file defines, in each target's namespace, a function that returns its Kernel<Args>.
+#define VIREO_SIMD_DECLARE(name, Args) Kernel<Args> name##_kernel();
+#define VIREO_SIMD_FILL(name, Args) t.name = name##_kernel();
+#define VIREO_SIMD_TABLE(target, text, floats)  \
+  namespace vireo::simd::target {               \
+  VIREO_SIMD_KERNELS(VIREO_SIMD_DECLARE)        \
+  static Kernels make_table() {                 \
+    Kernels t{};                                \
+    t.name = text;                              \
+    t.vector_floats = floats;                   \
+    VIREO_SIMD_KERNELS(VIREO_SIMD_FILL)         \
+    return t;                                   \
+  }                                             \
+  }
+
+#if HWY_TARGETS & HWY_AVX3
+VIREO_SIMD_TABLE(N_AVX3, "avx512", 16)
+#endif
+#if HWY_TARGETS & HWY_AVX2
+VIREO_SIMD_TABLE(N_AVX2, "avx2", 8)
+#endif
+#if HWY_TARGETS & HWY_SSE4
+VIREO_SIMD_TABLE(N_SSE4, "sse4", 4)
+#endif
+#if HWY_TARGETS & HWY_NEON
+VIREO_SIMD_TABLE(N_NEON, "neon", 4)
+#endif
+#if HWY_TARGETS & HWY_EMU128
+VIREO_SIMD_TABLE(N_EMU128, "portable", 4)
+#endif
+#if HWY_TARGETS & HWY_SCALAR
+VIREO_SIMD_TABLE(N_SCALAR, "portable", 1)
+#endif
+
+namespace vireo::simd {
+namespace {
+
+constexpr int kMaxTables = 8;
+
+struct Tables {
+  Kernels table[kMaxTables];
+  int count = 0;
+};
+
+// __builtin_cpu_supports also asks the operating system (XGETBV) whether it saves the wide registers.
+Tables detect() {
+  Tables t;
+#if defined(__x86_64__) || defined(__i386__)
+  __builtin_cpu_init();
+#endif
+#if HWY_TARGETS & HWY_AVX3
+  if (__builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512dq") &&
+      __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("fma") && __builtin_cpu_supports("f16c") &&
+      __builtin_cpu_supports("bmi2")) {
+    t.table[t.count++] = N_AVX3::make_table();
+  }
+#endif
+#if HWY_TARGETS & HWY_AVX2
+  if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") && __builtin_cpu_supports("f16c") &&
+      __builtin_cpu_supports("bmi2")) {
+    t.table[t.count++] = N_AVX2::make_table();
+  }
+#endif
+#if HWY_TARGETS & HWY_SSE4
+  if (__builtin_cpu_supports("sse4.2")) t.table[t.count++] = N_SSE4::make_table();
+#endif
+#if HWY_TARGETS & HWY_NEON
+  t.table[t.count++] = N_NEON::make_table();  // part of the AArch64 baseline
+#endif
+#if HWY_TARGETS & HWY_EMU128
+  t.table[t.count++] = N_EMU128::make_table();
+#endif
+#if HWY_TARGETS & HWY_SCALAR
+  t.table[t.count++] = N_SCALAR::make_table();
+#endif
+  return t;
+}
+
+const Tables& tables() {
+  static const Tables t = detect();  // set once, thread-safe, never changed
+  return t;
+}
+
+}  // namespace
+
+const Kernels* supported(int index) {
+  const Tables& t = tables();
+  return index >= 0 && index < t.count ? &t.table[index] : nullptr;
+}
+
+const Kernels& best() { return tables().table[0]; }
+
+const Kernels* find(const char* name) {
+  for (int i = 0; const Kernels* k = supported(i); ++i) {
+    if (std::strcmp(k->name, name) == 0) return k;
+  }
+  return nullptr;
+}
+
+}  // namespace vireo::simd

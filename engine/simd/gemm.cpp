@@ -1,0 +1,22 @@
+// The GEMM kernel: rows times packed weights.
+#include "simd/targets.h"
+
+#undef HWY_TARGET_INCLUDE
+#define HWY_TARGET_INCLUDE "simd/gemm.cpp"
+#include <hwy/foreach_target.h>
+
+#include "simd/gemm_run-inl.h"
+
+HWY_BEFORE_NAMESPACE();
+namespace vireo::simd::HWY_NAMESPACE {
+
+static int64_t items(const GemmArgs& g) { return gemm_items<NoGather>(g); }
+static size_t scratch_bytes(const GemmArgs& g) { return gemm_scratch<NoGather>(g); }
+static void run(const GemmArgs& g, int64_t begin, int64_t end, void* scratch) {
+  run_gemm(g, begin, end, scratch, NoGather());
+}
+
+Kernel<GemmArgs> gemm_kernel() { return {&items, &scratch_bytes, &run}; }
+
+}  // namespace vireo::simd::HWY_NAMESPACE
+HWY_AFTER_NAMESPACE();

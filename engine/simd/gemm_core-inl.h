@@ -1,0 +1,180 @@
+// The GEMM micro-kernel and the epilogue, shared by GEMM, convolution and attention; compiled once per instruction set.
+#if defined(VIREO_SIMD_GEMM_CORE_INL_H) == defined(HWY_TARGET_TOGGLE)
+#ifdef VIREO_SIMD_GEMM_CORE_INL_H
+#undef VIREO_SIMD_GEMM_CORE_INL_H
+#else
+#define VIREO_SIMD_GEMM_CORE_INL_H
+#endif
+
+#include "simd/vec-inl.h"
+
+HWY_BEFORE_NAMESPACE();
+namespace vireo::simd::HWY_NAMESPACE {
+
+// Register tile: kMaxRows rows x kTileVecs vectors. Accumulators + one row of B + one broadcast fill the register file.
+#if HWY_TARGET == HWY_AVX3
+constexpr int kMaxRows = 14, kTileVecs = 2;
+#elif HWY_TARGET == HWY_AVX2
+constexpr int kMaxRows = 6, kTileVecs = 2;
+#elif HWY_TARGET == HWY_NEON
+constexpr int kMaxRows = 8, kTileVecs = 2;
+#else
+constexpr int kMaxRows = 4, kTileVecs = 2;
+#endif
+constexpr int64_t kTileCols = kTileVecs * kLanes;
+static_assert(kPanel % kTileCols == 0, "a panel is a whole number of register tiles");
+
+// K is worked off in chunks: kChunk rows of a panel are 96 KiB, which stay in L2 while the row blocks pass.
+constexpr int64_t kChunk = 768;
+// Distance of the rows of A where kernels build A themselves: an odd number of cache lines spreads them over the sets.
+constexpr int64_t kStride = kChunk + 16;
+
+/// c[kRows][kTileCols] (+)= a[kRows][k] b[k][kTileCols], with strides lda, ldb, ldc.
+template <int kRows>
+HWY_INLINE void tile(const float* HWY_RESTRICT a, int64_t lda, const float* HWY_RESTRICT b, int64_t ldb, int64_t k,
+                     float* HWY_RESTRICT c, int64_t ldc, bool accumulate) {
+  const D d;
+  // x86 addresses reach three rows from one pointer (scale 0, 1, 2): 14 rows need 5 registers, not 14.
+  const float* base[(kRows + 2) / 3];
+#pragma GCC unroll 8
+  for (int g = 0; g < (kRows + 2) / 3; ++g) base[g] = a + 3 * g * lda;
+  const auto at = [&](int r, int64_t i) HWY_ATTR { return base[r / 3] + (r % 3) * lda + i; };
+  V acc[kRows][kTileVecs];
+  if (accumulate) {
+#pragma GCC unroll 16
+    for (int r = 0; r < kRows; ++r) {
+#pragma GCC unroll 4
+      for (int v = 0; v < kTileVecs; ++v) acc[r][v] = hn::LoadU(d, c + r * ldc + v * kLanes);
+    }
+  } else {
+#pragma GCC unroll 16
+    for (int r = 0; r < kRows; ++r) {
+#pragma GCC unroll 4
+      for (int v = 0; v < kTileVecs; ++v) acc[r][v] = hn::Zero(d);
+    }
+  }
+  const auto step = [&](int64_t i) HWY_ATTR {
+    V bv[kTileVecs];
+#pragma GCC unroll 4
+    for (int v = 0; v < kTileVecs; ++v) bv[v] = hn::LoadU(d, b + i * ldb + v * kLanes);
+#pragma GCC unroll 16
+    for (int r = 0; r < kRows; ++r) {
+      const V av = hn::Set(d, *at(r, i));
+#pragma GCC unroll 4
+      for (int v = 0; v < kTileVecs; ++v) acc[r][v] = hn::MulAdd(av, bv[v], acc[r][v]);
+    }
+  };
+  int64_t i = 0;
+#if HWY_TARGET == HWY_NEON
+  // FMLA takes its multiplier from a lane: one load brings a row's next four values of A.
+  const auto lane_step = [&](auto lane, const V (&av)[kRows], int64_t row) HWY_ATTR {
+    V bv[kTileVecs];
+#pragma GCC unroll 4
+    for (int v = 0; v < kTileVecs; ++v) bv[v] = hn::LoadU(d, b + row * ldb + v * kLanes);
+#pragma GCC unroll 16
+    for (int r = 0; r < kRows; ++r) {
+#pragma GCC unroll 4
+      for (int v = 0; v < kTileVecs; ++v) {
+        acc[r][v] = hn::MulAdd(hn::Broadcast<decltype(lane)::value>(av[r]), bv[v], acc[r][v]);
+      }
+    }
+  };
+  for (; i + 4 <= k; i += 4) {
+    V av[kRows];
+#pragma GCC unroll 16
+    for (int r = 0; r < kRows; ++r) av[r] = hn::LoadU(d, at(r, i));
+    lane_step(std::integral_constant<int, 0>(), av, i);
+    lane_step(std::integral_constant<int, 1>(), av, i + 1);
+    lane_step(std::integral_constant<int, 2>(), av, i + 2);
+    lane_step(std::integral_constant<int, 3>(), av, i + 3);
+  }
+#else
+  for (; i + 4 <= k; i += 4) {
+    step(i);
+    step(i + 1);
+    step(i + 2);
+    step(i + 3);
+  }
+#endif
+  for (; i < k; ++i) step(i);
+#pragma GCC unroll 16
+  for (int r = 0; r < kRows; ++r) {
+#pragma GCC unroll 4
+    for (int v = 0; v < kTileVecs; ++v) hn::StoreU(acc[r][v], d, c + r * ldc + v * kLanes);
+  }
+}
+
+/// The same for the `cols` first columns of a panel (rounded up to register tiles).
+template <int kRows>
+HWY_NOINLINE void panel_rows(const float* a, int64_t lda, const float* b, int64_t ldb, int64_t k, float* c, int64_t ldc,
+                             int64_t cols, bool accumulate) {
+  for (int64_t j = 0; j < cols; j += kTileCols) tile<kRows>(a, lda, b + j, ldb, k, c + j, ldc, accumulate);
+}
+
+using PanelFn = void (*)(const float*, int64_t, const float*, int64_t, int64_t, float*, int64_t, int64_t, bool);
+
+template <int... kRows>
+constexpr auto panel_table(std::integer_sequence<int, kRows...>) {
+  struct Table {
+    PanelFn fn[sizeof...(kRows)];
+  };
+  return Table{{&panel_rows<kRows + 1>...}};
+}
+
+/// c[rows][cols] (+)= a[rows][k] b[k][cols], rows 1 .. kMaxRows.
+HWY_INLINE void panel(int64_t rows, const float* a, int64_t lda, const float* b, int64_t ldb, int64_t k, float* c,
+                      int64_t ldc, int64_t cols, bool accumulate) {
+  static constexpr auto kTable = panel_table(std::make_integer_sequence<int, kMaxRows>());
+  kTable.fn[rows - 1](a, lda, b, ldb, k, c, ldc, cols, accumulate);
+}
+
+/// `total` split into `parts` nearly equal pieces: where piece i begins.
+HWY_INLINE int64_t split(int64_t total, int64_t parts, int64_t i) {
+  return total / parts * i + std::min(i, total % parts);
+}
+
+/// out = residual + col_scale * act(b_scales * c + bias) for rows of one panel; c has stride kPanel.
+HWY_INLINE void epilogue(const GemmArgs& g, const float* c, int64_t row0, int64_t rows, int64_t col0) {
+  const D d;
+  const int64_t cols = std::min(kPanel, g.n - col0);
+  const int64_t padded = std::min(kPanel, pad4(cols));
+  // The column vectors, completed to whole vectors.
+  HWY_ALIGN float bias[kPanel] = {}, b_scale[kPanel], col_scale[kPanel];
+  const auto fetch = [&](const float* p, float* to) HWY_ATTR {
+    if (p != nullptr) std::memcpy(to, p + col0, size_t(cols) * sizeof(float));
+  };
+  fetch(g.bias, bias);
+  fetch(g.b_scales, b_scale);
+  fetch(g.col_scale, col_scale);
+  with_act(g.act, [&](auto tag) HWY_ATTR {
+    for (int64_t v = 0; v < cols; v += kLanes) {
+      const int64_t n = std::min(kLanes, cols - v);
+      const V vb = hn::Load(d, bias + v), vs = hn::Load(d, b_scale + v), vc = hn::Load(d, col_scale + v);
+      const auto keep = hn::FirstN(d, size_t(n));
+      float* out = g.out + row0 * g.ldo + col0 + v;
+      const float* residual = g.residual != nullptr ? g.residual + row0 * g.ldr + col0 + v : nullptr;
+      for (int64_t r = 0; r < rows; ++r) {
+        V x = hn::Load(d, c + r * kPanel + v);
+        x = g.b_scales != nullptr ? hn::MulAdd(x, vs, vb) : hn::Add(x, vb);
+        x = act_v<decltype(tag)::value>(x);
+        if (g.col_scale != nullptr) x = hn::Mul(x, vc);
+        if (residual != nullptr) x = hn::Add(x, load_n(residual + r * g.ldr, n));
+        if (n == kLanes) {
+          hn::StoreU(x, d, out + r * g.ldo);
+        } else {
+          store_n(hn::IfThenElseZero(keep, x), out + r * g.ldo, std::min(kLanes, padded - v));
+        }
+      }
+    }
+  });
+  if (kLanes < 4) {
+    for (int64_t r = 0; r < rows; ++r) {
+      for (int64_t j = cols; j < padded; ++j) g.out[(row0 + r) * g.ldo + col0 + j] = 0.0f;
+    }
+  }
+}
+
+}  // namespace vireo::simd::HWY_NAMESPACE
+HWY_AFTER_NAMESPACE();
+
+#endif

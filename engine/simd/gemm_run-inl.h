@@ -1,0 +1,100 @@
+// The loops around the micro-kernel, over any source of A's rows; compiled once per instruction set.
+#if defined(VIREO_SIMD_GEMM_RUN_INL_H) == defined(HWY_TARGET_TOGGLE)
+#ifdef VIREO_SIMD_GEMM_RUN_INL_H
+#undef VIREO_SIMD_GEMM_RUN_INL_H
+#else
+#define VIREO_SIMD_GEMM_RUN_INL_H
+#endif
+
+#include "simd/gemm_core-inl.h"
+#include "simd/gemm_plan.h"
+
+HWY_BEFORE_NAMESPACE();
+namespace vireo::simd::HWY_NAMESPACE {
+
+/// Expands k rows of an fp16 or int8 panel to fp32 (scales come in the epilogue, after the K loop).
+HWY_INLINE void expand(const void* b, WeightType type, int64_t first, int64_t k, float* out) {
+  const D d;
+  const int64_t count = k * kPanel;
+  if (type == WeightType::kF16) {
+    const hn::Rebind<hwy::float16_t, D> dh;
+    const auto* p = reinterpret_cast<const hwy::float16_t*>(b) + first;
+    for (int64_t i = 0; i < count; i += kLanes) hn::Store(hn::PromoteTo(d, hn::LoadU(dh, p + i)), d, out + i);
+  } else {
+    const hn::RebindToSigned<D> di;
+    const hn::Rebind<int8_t, D> d8;
+    const int8_t* p = static_cast<const int8_t*>(b) + first;
+    for (int64_t i = 0; i < count; i += kLanes) {
+      hn::Store(hn::ConvertTo(d, hn::PromoteTo(di, hn::LoadU(d8, p + i))), d, out + i);
+    }
+  }
+}
+
+/// A in place.
+struct NoGather {
+  static constexpr bool kGathers = false;
+  void operator()(int64_t, int64_t, int64_t, float*) const {}
+};
+
+template <typename Gather>
+HWY_INLINE GemmPlan gemm_plan(const GemmArgs& g) {
+  return plan_gemm(g.m, g.n, g.k, g.type, Gather::kGathers, kMaxRows, kChunk);
+}
+
+/// Work items [begin, end) of g (m and k set). gather(row, k0, count, to) writes columns [k0, k0 + count) of A's row.
+template <typename Gather>
+HWY_INLINE void run_gemm(const GemmArgs& g, int64_t begin, int64_t end, void* scratch, Gather gather) {
+  const GemmPlan p = gemm_plan<Gather>(g);
+  float* const gathered = static_cast<float*>(scratch);
+  float* const wide = gathered + p.a_floats(kStride);
+  float* const c = wide + p.b_floats(g.type);
+  for (int64_t item = begin; item < end; ++item) {
+    const int64_t block0 = item % p.row_groups * p.group_blocks;
+    const int64_t block1 = std::min(p.blocks, block0 + p.group_blocks);
+    const int64_t panel0 = item / p.row_groups * p.group_panels;
+    const int64_t panel1 = std::min(p.panels, panel0 + p.group_panels);
+    const int64_t row0 = split(g.m, p.blocks, block0), row1 = split(g.m, p.blocks, block1);
+    for (int64_t ch = 0; ch < p.chunks; ++ch) {
+      const int64_t k0 = ch * p.chunk, count = std::min(p.chunk, g.k - k0);
+      const float* a = g.a + row0 * g.lda + k0;
+      int64_t lda = g.lda;
+      if (Gather::kGathers) {
+        for (int64_t r = row0; r < row1; ++r) gather(r, k0, count, gathered + (r - row0) * kStride);
+        a = gathered;
+        lda = kStride;
+      }
+      for (int64_t pn = panel0; pn < panel1; ++pn) {
+        const int64_t first = (pn * g.k + k0) * kPanel;
+        const float* b = wide;
+        if (g.type == WeightType::kF32) {
+          b = static_cast<const float*>(g.b) + first;
+        } else {
+          expand(g.b, g.type, first, count, wide);
+        }
+        const int64_t cols = std::min(kPanel, g.n - pn * kPanel);
+        for (int64_t blk = block0; blk < block1; ++blk) {
+          const int64_t r0 = split(g.m, p.blocks, blk), rows = split(g.m, p.blocks, blk + 1) - r0;
+          float* tile_c = p.chunks > 1 ? c + ((pn - panel0) * p.group_rows() + (r0 - row0)) * kPanel : c;
+          panel(rows, a + (r0 - row0) * lda, lda, b, kPanel, count, tile_c, kPanel, cols, ch > 0);
+          if (ch + 1 == p.chunks) epilogue(g, tile_c, r0, rows, pn * kPanel);
+        }
+      }
+    }
+  }
+}
+
+template <typename Gather>
+HWY_INLINE int64_t gemm_items(const GemmArgs& g) {
+  return g.m <= 0 || g.n <= 0 ? 0 : gemm_plan<Gather>(g).items();
+}
+
+template <typename Gather>
+HWY_INLINE size_t gemm_scratch(const GemmArgs& g) {
+  const GemmPlan p = gemm_plan<Gather>(g);
+  return size_t(p.a_floats(kStride) + p.b_floats(g.type) + p.c_floats()) * sizeof(float);
+}
+
+}  // namespace vireo::simd::HWY_NAMESPACE
+HWY_AFTER_NAMESPACE();
+
+#endif

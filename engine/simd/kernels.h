@@ -1,0 +1,271 @@
+// CPU kernels: one table of function pointers per instruction set, picked once at run time.
+// All matrices are rows of fp32 with a stride (ld, in floats); see DESIGN.md section 1 for what may call them.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+
+namespace vireo::simd {
+
+/// Element-wise functions. kGeluErf is x/2 (1 + erf(x/sqrt 2)); kGeluTanh its tanh form. All map 0 to 0 and NaN to NaN.
+enum class Act : int { kNone, kGeluErf, kGeluTanh, kSilu, kRelu, kTanh };
+
+/// Storage of a packed weight matrix.
+enum class WeightType : int { kF32, kF16, kI8 };
+
+/// Columns of a packed weight panel: the same on every target, so that plans do not depend on the CPU.
+constexpr int64_t kPanel = 32;
+
+/// A kernel: `items` independent work items; run() does items [begin, end) and may be called from several threads at
+/// once, each with its own `scratch` of scratch_bytes() (64-byte aligned; null when that is 0). Kernels never allocate.
+/// Rows: the operands have ld >= round_up(columns, 4) and a kernel writes columns c .. round_up(c, 4) of `out` as zero.
+/// What stands in the padding of inputs never matters. Pointers need 4-byte alignment only.
+template <typename Args>
+struct Kernel {
+  int64_t (*items)(const Args&);
+  size_t (*scratch_bytes)(const Args&);
+  void (*run)(const Args&, int64_t begin, int64_t end, void* scratch);
+};
+
+/// out[m,n] = residual + col_scale * act(b_scales * (a[m,k] W[n,k]^T) + bias).
+/// Everything but a, b, out may be null. out may be residual (same ld), never a.
+struct GemmArgs {
+  const float* a = nullptr;          // [m, k], lda >= k
+  int64_t lda = 0;
+  int64_t m = 0, n = 0, k = 0;
+  const void* b = nullptr;           // W as pack_weight() left it
+  WeightType type = WeightType::kF32;
+  const float* b_scales = nullptr;   // [n], for kI8
+  const float* bias = nullptr;       // [n]
+  Act act = Act::kNone;
+  const float* col_scale = nullptr;  // [n]
+  const float* residual = nullptr;   // [m, n]
+  int64_t ldr = 0;
+  float* out = nullptr;              // [m, n]
+  int64_t ldo = 0;
+};
+
+/// Where convolution reads its patches. Output position (oy, ox) sees input (oy*stride_y - pad_y + ky*dilation_y, ...),
+/// zero outside.
+struct ConvGeometry {
+  const float* x = nullptr;          // NHWC rows [n*h*w, c] with stride ldx, or planar [n, c, h, w] dense
+  int64_t ldx = 0;                   // NHWC only
+  bool planar = false;
+  int64_t n = 1, h = 0, w = 0, c = 0;
+  int64_t kernel_h = 1, kernel_w = 1, stride_y = 1, stride_x = 1;
+  int64_t pad_y = 0, pad_x = 0, dilation_y = 1, dilation_x = 1;
+  int64_t out_h = 0, out_w = 0;
+  int64_t rows() const { return n * out_h * out_w; }
+  int64_t k() const { return kernel_h * kernel_w * c; }  // order (ky, kx, c) for NHWC rows, (c, ky, kx) for planar
+};
+
+/// conv2d as an implicit GEMM: gemm.a/lda/m/k are ignored (m = rows(), k = k()); patches are gathered block by block.
+/// The weight rows' K order is that of ConvGeometry::k().
+struct ConvArgs {
+  ConvGeometry geometry;
+  GemmArgs gemm;
+};
+
+/// Rows [first, first + count) of the patch matrix, written dense with stride ldo (zero padded to round_up(k, 4)).
+struct Im2colArgs {
+  ConvGeometry geometry;
+  int64_t first = 0, count = 0;
+  float* out = nullptr;
+  int64_t ldo = 0;
+};
+
+/// Depthwise conv2d on NHWC rows: out = act(sum w[ky,kx,c] x + bias). weight is [kernel_h*kernel_w, c] with stride ldw.
+struct DepthwiseArgs {
+  ConvGeometry geometry;             // planar = false
+  const float* weight = nullptr;
+  int64_t ldw = 0;                   // >= c
+  const float* bias = nullptr;       // [c] or null
+  Act act = Act::kNone;
+  float* out = nullptr;              // NHWC rows [n*out_h*out_w, c]
+  int64_t ldo = 0;
+};
+
+/// softmax(scale * Q K^T + bias) V per (batch, head), online in fp32; memory per thread does not grow with tokens.
+/// Row of q: heads * head_dim floats (head h at h*head_dim); the same for k, v and out. Rows: batch * tokens.
+struct AttentionArgs {
+  const float* q = nullptr;
+  int64_t ldq = 0;
+  const float* k = nullptr;
+  int64_t ldk = 0;
+  const float* v = nullptr;
+  int64_t ldv = 0;
+  int64_t batch = 1, tokens = 0, kv_tokens = 0, heads = 1, head_dim = 0;  // head_dim 1..128
+  float scale = 1.0f;
+  // Added to score (b, h, i, j): bias[(b % bias_batch) * bias_batch_stride + h * bias_head_stride + i * bias_ld + j].
+  const float* bias = nullptr;
+  int64_t bias_batch = 1, bias_batch_stride = 0, bias_head_stride = 0, bias_ld = 0;
+  float* out = nullptr;              // [batch * tokens, heads * head_dim]; never an input
+  int64_t ldo = 0;
+
+  /// The common case: one matrix whose rows hold all q heads, then all k heads, then all v heads.
+  static AttentionArgs from_qkv(const float* qkv, int64_t ld, int64_t batch, int64_t tokens, int64_t heads,
+                                int64_t head_dim, float scale, float* out, int64_t ldo) {
+    AttentionArgs r;
+    r.q = qkv, r.k = qkv + heads * head_dim, r.v = qkv + 2 * heads * head_dim;
+    r.ldq = r.ldk = r.ldv = ld;
+    r.batch = batch, r.tokens = r.kv_tokens = tokens, r.heads = heads, r.head_dim = head_dim;
+    r.scale = scale, r.out = out, r.ldo = ldo;
+    return r;
+  }
+};
+
+/// out = (x - mean) / sqrt(var + eps) * gamma + beta per row; var is a second pass around the mean. out may be x.
+struct LayerNormArgs {
+  const float* x = nullptr;
+  int64_t ldx = 0;
+  int64_t rows = 0, cols = 0;
+  const float* gamma = nullptr;      // [cols] or null
+  const float* beta = nullptr;       // [cols] or null
+  float eps = 1e-6f;
+  float* out = nullptr;
+  int64_t ldo = 0;
+};
+
+/// out = act(x). out may be x.
+struct UnaryArgs {
+  const float* x = nullptr;
+  int64_t ldx = 0;
+  int64_t rows = 0, cols = 0;
+  Act act = Act::kNone;
+  float* out = nullptr;
+  int64_t ldo = 0;
+};
+
+/// out = a + b; row i of a meets row i % b_rows of b (rows: plain addition; 1: a bias; tokens: a position table).
+struct AddArgs {
+  const float* a = nullptr;
+  int64_t lda = 0;
+  const float* b = nullptr;
+  int64_t ldb = 0;
+  int64_t b_rows = 1;
+  int64_t rows = 0, cols = 0;
+  float* out = nullptr;
+  int64_t ldo = 0;
+};
+
+/// out = x * scale + shift per column (LayerScale, folded batch norm). out may be x.
+struct AffineArgs {
+  const float* x = nullptr;
+  int64_t ldx = 0;
+  int64_t rows = 0, cols = 0;
+  const float* scale = nullptr;      // [cols] or null
+  const float* shift = nullptr;      // [cols] or null
+  float* out = nullptr;
+  int64_t ldo = 0;
+};
+
+/// out[rows, hidden] = silu(x[:, :hidden]) * x[:, hidden : 2 hidden]. Never in place.
+struct SwigluArgs {
+  const float* x = nullptr;          // [rows, 2 * hidden]
+  int64_t ldx = 0;
+  int64_t rows = 0, hidden = 0;
+  float* out = nullptr;
+  int64_t ldo = 0;
+};
+
+/// out = softmax(x) per row. out may be x.
+struct SoftmaxArgs {
+  const float* x = nullptr;
+  int64_t ldx = 0;
+  int64_t rows = 0, cols = 0;
+  float* out = nullptr;
+  int64_t ldo = 0;
+};
+
+/// out row g = mean of rows g*group_rows + first ... + count of x.
+struct MeanArgs {
+  const float* x = nullptr;
+  int64_t ldx = 0;
+  int64_t groups = 1, group_rows = 0, first = 0, count = 0, cols = 0;
+  float* out = nullptr;              // [groups, cols]
+  int64_t ldo = 0;
+};
+
+/// Average or maximum over windows of NHWC rows. Padding never wins a maximum; an average divides by the number of
+/// positions inside the image, or by kernel_h*kernel_w with count_include_pad. A window that sees no position at all
+/// yields 0 (average) or -inf (maximum).
+struct PoolArgs {
+  ConvGeometry geometry;             // planar = false
+  bool average = true;
+  bool count_include_pad = false;
+  float* out = nullptr;              // NHWC rows [n*out_h*out_w, c]
+  int64_t ldo = 0;
+};
+
+/// Copies rows: row r of group g goes from src + (g*src_group_rows + r)*lds to dst + (g*dst_group_rows + r)*ldd,
+/// `cols` floats each, then zero_cols zeros (padding is zeroed by that only). src_group_rows = 0 repeats the same rows
+/// (a class token). For concatenation, slices, windows.
+struct CopyArgs {
+  const float* src = nullptr;
+  int64_t lds = 0, src_group_rows = 0;
+  float* dst = nullptr;
+  int64_t ldd = 0, dst_group_rows = 0;
+  int64_t groups = 1, rows = 0, cols = 0, zero_cols = 0;
+};
+
+/// fp32 -> IEEE binary16 rows (round to nearest even) and back. Half rows have a stride in halves and the same padding.
+struct ToHalfArgs {
+  const float* x = nullptr;
+  int64_t ldx = 0;
+  int64_t rows = 0, cols = 0;
+  uint16_t* out = nullptr;
+  int64_t ldo = 0;
+};
+struct FromHalfArgs {
+  const uint16_t* x = nullptr;
+  int64_t ldx = 0;
+  int64_t rows = 0, cols = 0;
+  float* out = nullptr;
+  int64_t ldo = 0;
+};
+
+/// Everything one instruction set offers.
+struct Kernels {
+  const char* name;  // "avx512", "avx2", "sse4", "neon", "portable"
+  int vector_floats;
+  Kernel<GemmArgs> gemm;
+  Kernel<ConvArgs> conv;
+  Kernel<Im2colArgs> im2col;
+  Kernel<DepthwiseArgs> depthwise;
+  Kernel<AttentionArgs> attention;
+  Kernel<LayerNormArgs> layer_norm;
+  Kernel<UnaryArgs> unary;
+  Kernel<AddArgs> add;
+  Kernel<AffineArgs> affine;
+  Kernel<SwigluArgs> swiglu;
+  Kernel<SoftmaxArgs> softmax;
+  Kernel<MeanArgs> mean;
+  Kernel<PoolArgs> pool;
+  Kernel<CopyArgs> copy;
+  Kernel<ToHalfArgs> to_half;
+  Kernel<FromHalfArgs> from_half;
+};
+
+/// The fastest table this CPU (and operating system) can run.
+const Kernels& best();
+
+/// The table called `name`, or null when it is not built in or this CPU cannot run it.
+const Kernels* find(const char* name);
+
+/// The tables this CPU can run, fastest first; null past the end.
+const Kernels* supported(int index);
+
+/// Bytes of a packed weight matrix W [n, k]: [ceil(n/32)][k][32] elements, columns past n zero. Align it to 64 bytes.
+size_t packed_weight_bytes(int64_t n, int64_t k, WeightType type);
+
+/// Packs `count` dense fp32 rows `rows` = W[first .. first+count) into their place. first must be a multiple of 32, and
+/// count too unless the range ends at n; such ranges may be packed from several threads (the last one also writes the
+/// zero padding). kF16: round to nearest even. kI8: symmetric per row, scales[row] = max|w| / 127,
+/// q = round_half_even(w / scale), a zero row has scale 0; `scales` holds round_up(n, 4) floats (padding zeroed).
+void pack_weight(const float* rows, int64_t first, int64_t count, int64_t n, int64_t k, WeightType type,
+                 void* packed, float* scales);
+
+/// The same for int8 values that come quantised (a compressed checkpoint): dense rows into the kI8 layout.
+void pack_weight_i8(const int8_t* rows, int64_t first, int64_t count, int64_t n, int64_t k, void* packed);
+
+}  // namespace vireo::simd

@@ -1,0 +1,81 @@
+// Packing of weight matrices into column panels: once per weight at load time, plain C++, the same bytes on every CPU.
+#include <algorithm>
+#include <cmath>
+#include <cstring>
+
+#include "base/half.h"
+#include "simd/kernels.h"
+#include "tensor/tensor.h"
+
+namespace vireo::simd {
+namespace {
+
+/// Transposes up to 32 rows of length k into one panel [k][32]; `element(row, x)` converts a value.
+template <typename T, typename S, typename F>
+void pack_panel(const S* rows, int64_t count, int64_t k, T* panel, F element) {
+  constexpr int64_t kStep = 16;  // columns of W per pass: 32 rows x 16 floats are 32 cache lines
+  for (int64_t k0 = 0; k0 < k; k0 += kStep) {
+    const int64_t k1 = std::min(k, k0 + kStep);
+    for (int64_t r = 0; r < count; ++r) {
+      for (int64_t i = k0; i < k1; ++i) panel[i * kPanel + r] = element(r, rows[r * k + i]);
+    }
+  }
+  if (count == kPanel) return;
+  for (int64_t i = 0; i < k; ++i) std::fill(panel + i * kPanel + count, panel + (i + 1) * kPanel, T(0));
+}
+
+size_t element_bytes(WeightType t) { return t == WeightType::kF32 ? 4 : t == WeightType::kF16 ? 2 : 1; }
+
+float row_scale(const float* row, int64_t k) {
+  float most = 0.0f;
+  for (int64_t i = 0; i < k; ++i) most = std::max(most, std::fabs(row[i]));
+  return most / 127.0f;
+}
+
+int8_t quantise(float w, float scale) {
+  if (!(scale > 0.0f)) return 0;
+  const float q = std::nearbyint(w / scale);  // the default rounding mode: half to even
+  return int8_t(std::min(127.0f, std::max(-127.0f, q)));
+}
+
+}  // namespace
+
+size_t packed_weight_bytes(int64_t n, int64_t k, WeightType type) {
+  return size_t(round_up(n, kPanel)) * size_t(k) * element_bytes(type);
+}
+
+void pack_weight(const float* rows, int64_t first, int64_t count, int64_t n, int64_t k, WeightType type, void* packed,
+                 float* scales) {
+  for (int64_t r0 = 0; r0 < count; r0 += kPanel) {
+    const int64_t here = std::min(kPanel, count - r0);
+    const float* src = rows + r0 * k;
+    const int64_t offset = (first + r0) * k;  // of the panel, in elements
+    switch (type) {
+      case WeightType::kF32:
+        pack_panel(src, here, k, static_cast<float*>(packed) + offset, [](int64_t, float x) { return x; });
+        break;
+      case WeightType::kF16:
+        pack_panel(src, here, k, static_cast<uint16_t*>(packed) + offset,
+                   [](int64_t, float x) { return float_to_half(x); });
+        break;
+      case WeightType::kI8: {
+        float s[kPanel];
+        for (int64_t r = 0; r < here; ++r) scales[first + r0 + r] = s[r] = row_scale(src + r * k, k);
+        pack_panel(src, here, k, static_cast<int8_t*>(packed) + offset,
+                   [&](int64_t r, float x) { return quantise(x, s[r]); });
+        break;
+      }
+    }
+  }
+  if (type == WeightType::kI8 && first + count == n) std::fill(scales + n, scales + round_up(n, 4), 0.0f);
+}
+
+void pack_weight_i8(const int8_t* rows, int64_t first, int64_t count, int64_t n, int64_t k, void* packed) {
+  (void)n;
+  for (int64_t r0 = 0; r0 < count; r0 += kPanel) {
+    pack_panel(rows + r0 * k, std::min(kPanel, count - r0), k, static_cast<int8_t*>(packed) + (first + r0) * k,
+               [](int64_t, int8_t x) { return x; });
+  }
+}
+
+}  // namespace vireo::simd

@@ -1,0 +1,57 @@
+// Element types, 4-D shapes and tensor descriptions. Pure data.
+#pragma once
+
+#include <array>
+#include <cstddef>
+#include <cstdint>
+#include <string>
+
+namespace vireo {
+
+enum class DType : uint8_t { kF32, kF16, kBF16, kI8, kU8, kI32 };
+
+size_t dtype_size(DType t);
+const char* dtype_name(DType t);
+
+inline int64_t round_up(int64_t x, int64_t to) { return (x + to - 1) / to * to; }
+inline int64_t div_up(int64_t x, int64_t by) { return (x + by - 1) / by; }
+
+/// Every tensor is [n, h, w, c]. Tokens are [batch, 1, tokens, channels]; a feature map is [batch, height, width, channels];
+/// a logits row is [batch, 1, 1, classes]. Logical order is always channels last.
+struct Shape {
+  std::array<int64_t, 4> d{1, 1, 1, 1};
+
+  int64_t n() const { return d[0]; }
+  int64_t h() const { return d[1]; }
+  int64_t w() const { return d[2]; }
+  int64_t c() const { return d[3]; }
+  int64_t rows() const { return d[0] * d[1] * d[2]; }
+  int64_t elements() const { return rows() * d[3]; }
+  bool operator==(const Shape& o) const { return d == o.d; }
+  bool operator!=(const Shape& o) const { return d != o.d; }
+};
+
+std::string to_string(const Shape& s);  // "[1, 1, 197, 768]"
+
+/// How the elements lie in memory.
+enum class Layout : uint8_t {
+  kRows,    ///< rows() rows of c() elements, each row padded with zeros to a multiple of 4 elements: what every operator reads and writes
+  kPlanar,  ///< dense [n, c, h, w] (PyTorch's NCHW): only for the model's picture input
+};
+
+struct TensorDesc {
+  DType dtype = DType::kF32;
+  Shape shape;
+  Layout layout = Layout::kRows;
+
+  /// Elements from one row to the next (kRows only).
+  int64_t row_stride() const { return round_up(shape.c(), 4); }
+  size_t bytes() const {
+    const int64_t n = layout == Layout::kRows ? shape.rows() * row_stride() : shape.elements();
+    return size_t(n) * dtype_size(dtype);
+  }
+};
+
+std::string to_string(const TensorDesc& t);  // "f32[1, 1, 197, 768]"
+
+}  // namespace vireo

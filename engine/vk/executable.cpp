@@ -1,0 +1,199 @@
+#include "vk/executable.h"
+
+#include <algorithm>
+
+#include "vk/status.h"
+
+namespace vireo::vk {
+namespace {
+
+constexpr uint64_t kDummyBytes = 256;
+constexpr uint64_t kLastWait = 30ull * 1000 * 1000 * 1000;  // ns
+constexpr VkBufferUsageFlags kUsage = VK_BUFFER_USAGE_STORAGE_BUFFER_BIT | VK_BUFFER_USAGE_UNIFORM_TEXEL_BUFFER_BIT |
+                                      VK_BUFFER_USAGE_TRANSFER_DST_BIT;
+
+uint64_t align_up(uint64_t x, uint64_t to) { return (x + to - 1) / to * to; }
+
+bool reads_constants(const Plan& plan) {
+  return std::any_of(plan.steps.begin(), plan.steps.end(),
+                     [](const Step& s) { return s.device == DeviceKind::kCpu && !s.consts.empty(); });
+}
+
+}  // namespace
+
+Result<std::unique_ptr<Executable>> Executable::create(std::shared_ptr<Gpu> gpu, const Plan& plan, const Graph& graph,
+                                                       ThreadPool& pool, ExecutableOptions options) {
+  std::unique_ptr<Executable> e(new Executable(std::move(gpu), plan, std::move(options)));
+  VIREO_TRY(e->build(graph, pool));
+  return e;
+}
+
+Result<void> Executable::build(const Graph& graph, ThreadPool& pool) {
+  VIREO_TRY(check_options());
+  // Memory before pipelines: running out of it is the likelier failure and the quicker one to see.
+  VIREO_TRY(allocate());
+  VIREO_TRY(clear_arena());
+  VIREO_TRY(upload_weights(graph, pool));
+  VIREO_TRY(make_pipelines(pool));
+  VIREO_TRY(bind());
+  return record();
+}
+
+Result<void> Executable::check_options() const {
+  if (plan_.device != DeviceKind::kVulkan)
+    return fail(ErrorCode::kInternal, "plan '{}' is made for '{}', expected vulkan", plan_.model, to_string(plan_.device));
+  if (plan_.has_cpu_steps() && !options_.host_step)
+    return fail(ErrorCode::kInternal, "plan '{}' has steps on the CPU, but no function to run them was given", plan_.model);
+  const SessionBuffers& b = options_.buffers;
+  const uint64_t alignment = std::max(gpu_->caps().storage_alignment, gpu_->caps().texel_alignment);
+  const auto check = [&](const char* what, VkBuffer buffer, VkDeviceSize offset, Region region) -> Result<void> {
+    if (!buffer) return {};
+    if (offset % alignment != 0)
+      return fail(ErrorCode::kInvalidArgument, "application's {} buffer: got offset {}, expected a multiple of {} on {}", what,
+                  offset, alignment, gpu_->caps().name);
+    const auto touches = [&](int32_t v) { return v >= 0 && plan_.values[size_t(v)].where.region == region; };
+    for (const Step& s : plan_.steps)
+      if (s.device == DeviceKind::kCpu && (touches(s.output) || std::any_of(s.inputs.begin(), s.inputs.end(), touches)))
+        return fail(ErrorCode::kUnsupported,
+                    "application's {} buffer: step '{}' is placed on the CPU ({}), which cannot reach it; use the session's own",
+                    what, s.name, s.reason);
+    return {};
+  };
+  VIREO_TRY(check("input", b.input, b.input_offset, Region::kInput));
+  return check("output", b.output, b.output_offset, Region::kOutput);
+}
+
+Result<void> Executable::allocate() {
+  const uint64_t alignment =
+      std::max<uint64_t>({256, gpu_->caps().storage_alignment, gpu_->caps().texel_alignment});
+  if (plan_.weights_bytes) {
+    const auto use = reads_constants(plan_) ? MemoryUse::kHostAccess : MemoryUse::kDevice;
+    VIREO_ASSIGN(weights_, Buffer::create(*gpu_, {"weights", plan_.weights_bytes, kUsage, use}));
+  }
+  const bool host_arena = options_.readable_arena || plan_.has_cpu_steps();
+  dummy_offset_ = align_up(plan_.arena_bytes, alignment);
+  VIREO_ASSIGN(arena_, Buffer::create(*gpu_, {"activations", dummy_offset_ + kDummyBytes, kUsage,
+                                              host_arena ? MemoryUse::kHostAccess : MemoryUse::kDevice}));
+  uint64_t bytes = 0;
+  for (Slot& s : slots_) {
+    s.input_offset = bytes;
+    if (!options_.buffers.input) bytes += align_up(plan_.input_bytes, alignment);
+    s.output_offset = bytes;
+    if (!options_.buffers.output) bytes += align_up(plan_.output_bytes, alignment);
+  }
+  if (bytes) {
+    VIREO_ASSIGN(staging_, Buffer::create(*gpu_, {"inputs and outputs", bytes, kUsage, MemoryUse::kHostAccess}));
+    std::fill_n(staging_.mapped(), bytes, uint8_t(0));
+  }
+  const auto info = make<VkFenceCreateInfo>(VK_STRUCTURE_TYPE_FENCE_CREATE_INFO);
+  for (Slot& s : slots_) {
+    const VkResult r = gpu_->fn().vkCreateFence(gpu_->handle(), &info, nullptr, &s.fence);
+    if (r != VK_SUCCESS) return fail_vk(r, "{}: creating a fence failed", gpu_->caps().name);
+  }
+  return {};
+}
+
+HostMemory Executable::host_memory(int slot) const {
+  const Slot& s = slots_[size_t(slot)];
+  HostMemory m;
+  m.base[size_t(Region::kArena)] = arena_.mapped();
+  m.base[size_t(Region::kWeights)] = weights_.mapped();
+  if (!options_.buffers.input && plan_.input_bytes) m.base[size_t(Region::kInput)] = staging_.mapped() + s.input_offset;
+  if (!options_.buffers.output && plan_.output_bytes) m.base[size_t(Region::kOutput)] = staging_.mapped() + s.output_offset;
+  return m;
+}
+
+const uint8_t* Executable::read(const BufferRef& where, int slot) const { return host_memory(slot).at(where); }
+
+float* Executable::input(int slot) {
+  if (plan_.inputs.empty()) return nullptr;
+  return reinterpret_cast<float*>(host_memory(slot).at(plan_.values[size_t(plan_.inputs[0])].where));
+}
+
+const float* Executable::output(int slot) const {
+  if (plan_.outputs.empty()) return nullptr;
+  return reinterpret_cast<const float*>(host_memory(slot).at(plan_.values[size_t(plan_.outputs[0])].where));
+}
+
+std::string Executable::steps_text(const Segment& segment) const {
+  return fmt::format("{}: plan '{}', steps {} '{}' to {} '{}'", gpu_->caps().name, plan_.model, segment.first,
+                     plan_.steps[size_t(segment.first)].name, segment.last - 1, plan_.steps[size_t(segment.last - 1)].name);
+}
+
+Result<void> Executable::start(const Segment& segment, int slot) {
+  Slot& s = slots_[size_t(slot)];
+  VkResult r = gpu_->lost() ? VK_ERROR_DEVICE_LOST : gpu_->fn().vkResetFences(gpu_->handle(), 1, &s.fence);
+  if (r == VK_SUCCESS) r = gpu_->submit(segment.commands[slot], s.fence);
+  if (r != VK_SUCCESS) return fail_vk(r, "{}: submitting failed", steps_text(segment));
+  s.pending = s.submitted = true;
+  return {};
+}
+
+Result<void> Executable::finish(const Segment& segment, int slot) {
+  Slot& s = slots_[size_t(slot)];
+  s.pending = false;
+  const VkResult r = gpu_->wait(s.fence);
+  if (r == VK_TIMEOUT)
+    return fail(ErrorCode::kDeviceLost, "{}: no answer for ten minutes; the device hangs, or the model is too large for it",
+                steps_text(segment));
+  if (r != VK_SUCCESS)
+    return fail_vk(r, "{}: {}", steps_text(segment),
+                   r == VK_ERROR_DEVICE_LOST ? "the device was lost while running them (a dispatch too long for the system's "
+                                               "watchdog, or a driver fault)"
+                                             : "waiting for them failed");
+  s.submitted = false;
+  return {};
+}
+
+Result<void> Executable::run_cpu(const Segment& segment, int slot) {
+  const HostMemory memory = host_memory(slot);
+  for (int32_t i = segment.first; i < segment.last; ++i) VIREO_TRY(options_.host_step(plan_.steps[size_t(i)], memory));
+  return {};
+}
+
+Result<void> Executable::submit(int slot) {
+  if (slots_[size_t(slot)].pending)
+    return fail(ErrorCode::kInvalidArgument, "plan '{}': slot {} is still in flight; wait for it first", plan_.model, slot);
+  if (segments_.empty()) return {};
+  if (segments_.size() == 1 && !segments_[0].cpu) return start(segments_[0], slot);
+  // The arena is one: what the other slot may still be doing there has to end before the host touches it.
+  for (int other = 0; other < kSlots; ++other)
+    if (other != slot) VIREO_TRY(wait(other));
+  for (const Segment& segment : segments_) {
+    if (segment.cpu) {
+      VIREO_TRY(run_cpu(segment, slot));
+    } else {
+      VIREO_TRY(start(segment, slot));
+      VIREO_TRY(finish(segment, slot));
+    }
+  }
+  return {};
+}
+
+Result<void> Executable::wait(int slot) {
+  if (!slots_[size_t(slot)].pending) return {};
+  return finish(segments_[0], slot);
+}
+
+Executable::~Executable() {
+  const DeviceTable& fn = gpu_->fn();
+  const VkDevice device = gpu_->handle();
+  bool idle = true;
+  for (Slot& s : slots_)  // past the fault hook: the device itself decides whether its objects may go
+    if (s.submitted && fn.vkWaitForFences(device, 1, &s.fence, VK_TRUE, kLastWait) == VK_TIMEOUT) idle = false;
+  if (!idle) {
+    // Freeing memory under a GPU that still runs crashes the process or the system. Everything stays until the process ends.
+    weights_.abandon();
+    arena_.abandon();
+    staging_.abandon();
+    new std::pair<std::shared_ptr<Gpu>, std::vector<Launch>>(gpu_, std::move(launches_));
+    return;
+  }
+  for (const VkBufferView v : views_) fn.vkDestroyBufferView(device, v, nullptr);
+  if (descriptors_) fn.vkDestroyDescriptorPool(device, descriptors_, nullptr);
+  if (commands_) fn.vkDestroyCommandPool(device, commands_, nullptr);
+  for (const Slot& s : slots_)
+    if (s.fence) fn.vkDestroyFence(device, s.fence, nullptr);
+}
+
+}  // namespace vireo::vk

@@ -1,0 +1,129 @@
+// A plan on a device: packed weights, pipelines and recorded command buffers, ready to be submitted again and again.
+#pragma once
+
+#include <functional>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "base/thread_pool.h"
+#include "plan/plan.h"
+#include "vk/gpu.h"
+#include "vk/memory.h"
+#include "vk/pipelines.h"
+
+namespace vireo::vk {
+
+constexpr int kSlots = 2;  // inferences in flight
+
+/// Where the regions of a plan lie for the host, for one slot. base[] is indexed by Region; null where the host cannot see.
+struct HostMemory {
+  uint8_t* base[4] = {};
+  uint8_t* at(const BufferRef& r) const { return base[size_t(r.region)] ? base[size_t(r.region)] + r.offset : nullptr; }
+};
+
+/// Runs a step that the plan places on the CPU.
+using HostStep = std::function<Result<void>(const Step& step, const HostMemory& memory)>;
+
+struct ExecutableOptions {
+  std::string cache_dir;      // pipeline cache; empty = no file
+  bool readable_arena = false;  // read() may be called for arena values (keep_all)
+  HostStep host_step;         // required for plans with CPU steps
+  SessionBuffers buffers;     // an application's own input and output; null handles = staging memory
+};
+
+/// Used by one thread at a time. Plans with CPU steps run inside submit(); the others run while the caller does something
+/// else, the two slots one after the other in the order of submission.
+class Executable {
+ public:
+  /// `plan` must outlive the executable, `graph` only this call; `plan` was verified for gpu->caps(). Weights are packed and
+  /// pipelines compiled on `pool`. Errors: kOutOfMemory, kUnsupported (a shader or layout the device refuses),
+  /// kInvalidArgument (a weight that is NaN, misplaced application buffers), kDeviceLost, kInternal (a plan that
+  /// contradicts its shaders).
+  static Result<std::unique_ptr<Executable>> create(std::shared_ptr<Gpu> gpu, const Plan& plan, const Graph& graph,
+                                                    ThreadPool& pool, ExecutableOptions options);
+  ~Executable();
+  Executable(const Executable&) = delete;
+  Executable& operator=(const Executable&) = delete;
+
+  /// The slot's input, dense [n, c, h, w] as the plan's first input; write it before submit(). Null if the application's.
+  float* input(int slot);
+  /// The slot's output rows (TensorDesc::row_stride() floats apart), valid from wait() to the slot's next submit(). Null if
+  /// the application's.
+  const float* output(int slot) const;
+  /// Starts the slot's inference. Errors: kInvalidArgument (slot still in flight), kDeviceLost, what a CPU step reports.
+  Result<void> submit(int slot);
+  /// Waits for it. Without a submit() before, or after an error, there is nothing to wait for: success.
+  Result<void> wait(int slot);
+  bool in_flight(int slot) const { return slots_[size_t(slot)].pending; }
+
+  /// Bytes of a value after wait(); null when the host cannot see that memory.
+  const uint8_t* read(const BufferRef& where, int slot) const;
+
+  /// What was noticed on the way, one sentence each: an unusable pipeline cache, ...
+  const std::vector<std::string>& notes() const { return notes_; }
+  const Gpu& gpu() const { return *gpu_; }
+
+ private:
+  struct Slot {
+    VkFence fence = VK_NULL_HANDLE;
+    uint64_t input_offset = 0, output_offset = 0;  // in staging_
+    bool pending = false;    // between submit() and wait()
+    bool submitted = false;  // the driver has the fence and has not yet said that it is done
+  };
+  /// Consecutive steps that run on one side.
+  struct Segment {
+    int32_t first = 0, last = 0;  // steps [first, last)
+    bool cpu = false;
+    VkCommandBuffer commands[kSlots] = {};
+  };
+  /// One dispatch of the plan, flattened.
+  struct Launch {
+    const PlanDispatch* dispatch = nullptr;
+    int32_t step = 0;
+    PipelinePtr pipeline;
+    VkDescriptorSet sets[kSlots] = {};
+  };
+  struct Range {  // a BufferRef on a real buffer
+    VkBuffer buffer = VK_NULL_HANDLE;
+    uint64_t offset = 0, bytes = 0;
+  };
+  Executable(std::shared_ptr<Gpu> gpu, const Plan& plan, ExecutableOptions options)
+      : gpu_(std::move(gpu)), plan_(plan), options_(std::move(options)) {}
+
+  // executable.cpp
+  Result<void> build(const Graph& graph, ThreadPool& pool);
+  Result<void> check_options() const;
+  Result<void> allocate();
+  HostMemory host_memory(int slot) const;
+  Result<void> run_cpu(const Segment& segment, int slot);
+  Result<void> start(const Segment& segment, int slot);
+  Result<void> finish(const Segment& segment, int slot);
+  std::string steps_text(const Segment& segment) const;
+  // weights.cpp
+  Result<void> upload_weights(const Graph& graph, ThreadPool& pool);
+  Result<void> pack(const Graph& graph, ThreadPool& pool, size_t first, size_t last, uint64_t base, uint8_t* out) const;
+  Result<void> clear_arena();
+  // record.cpp
+  Result<void> make_pipelines(ThreadPool& pool);
+  Result<void> bind();
+  Range resolve(const BufferRef& where, int slot) const;
+  Result<void> check_binding(const Step& step, const PlanDispatch& d, const shader::Binding& declared) const;
+  Result<void> record();
+  Result<void> record(const Segment& segment, int slot);
+
+  std::shared_ptr<Gpu> gpu_;  // first: destroyed last
+  const Plan& plan_;
+  ExecutableOptions options_;
+  std::vector<std::string> notes_;
+  Buffer weights_, arena_, staging_;
+  uint64_t dummy_offset_ = 0;  // in arena_: zeros for bindings that a shader's constants switch off
+  std::vector<Launch> launches_;
+  std::vector<Segment> segments_;
+  std::vector<VkBufferView> views_;
+  VkDescriptorPool descriptors_ = VK_NULL_HANDLE;
+  VkCommandPool commands_ = VK_NULL_HANDLE;
+  Slot slots_[kSlots];
+};
+
+}  // namespace vireo::vk

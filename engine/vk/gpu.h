@@ -1,0 +1,77 @@
+// A logical device with one queue: Vireo's own, or an application's that it only borrows.
+#pragma once
+
+#include <array>
+#include <atomic>
+#include <functional>
+#include <memory>
+#include <mutex>
+
+#include "base/error.h"
+#include "vk/instance.h"
+
+#include <vireo/vulkan.hpp>
+
+namespace vireo::vk {
+
+class PipelineStore;
+
+struct GpuOptions {
+  /// For tests: asked before "allocate", "map" (device memory), "map_host", "pipeline", "submit" and "wait"; anything but
+  /// VK_SUCCESS is taken as the driver's answer and the call is not made. May be called from several threads.
+  std::function<VkResult(const char* call)> fault;
+};
+
+class Gpu {
+ public:
+  /// Creates a device on instance->devices()[index]. Errors: kNotFound (no such index), kUnsupported (unusable device), and
+  /// what the driver answers.
+  static Result<std::shared_ptr<Gpu>> open(std::shared_ptr<Instance> instance, uint32_t index, GpuOptions options = {});
+  /// Borrows an application's objects, see vireo::adopt_vulkan.
+  static Result<std::shared_ptr<Gpu>> adopt(VkInstance instance, VkPhysicalDevice physical, VkDevice device, VkQueue queue,
+                                            uint32_t family, PFN_vkGetInstanceProcAddr get, const VulkanFeatures& enabled,
+                                            GpuOptions options = {});
+  ~Gpu();
+  Gpu(const Gpu&) = delete;
+  Gpu& operator=(const Gpu&) = delete;
+
+  VkDevice handle() const { return device_; }
+  const DeviceTable& fn() const { return fn_; }
+  const Instance& instance() const { return *instance_; }
+  /// What this device can do as opened: for an adopted one, only the features that the application enabled.
+  const DeviceCaps& caps() const { return physical_.caps; }
+  const Physical& physical() const { return physical_; }
+  const VkPhysicalDeviceMemoryProperties& memory() const { return memory_; }
+  const std::array<uint8_t, VK_UUID_SIZE>& cache_uuid() const { return cache_uuid_; }
+  uint32_t queue_family() const { return physical_.queue_family; }
+  PipelineStore& pipelines() { return *pipelines_; }
+  /// The driver once answered VK_ERROR_DEVICE_LOST: every later submission will fail.
+  bool lost() const { return lost_.load(); }
+
+  /// What the fault hook makes of `call`; VK_SUCCESS without one.
+  VkResult fault(const char* call) const { return options_.fault ? options_.fault(call) : VK_SUCCESS; }
+  /// vkQueueSubmit of one command buffer, one thread at a time. No allocation.
+  VkResult submit(VkCommandBuffer commands, VkFence fence);
+  /// Waits up to ten minutes, 30 s at a time (some drivers treat longer timeouts badly). VK_TIMEOUT after that.
+  VkResult wait(VkFence fence);
+
+ private:
+  Gpu() = default;
+  Result<void> finish_opening(PFN_vkGetDeviceProcAddr get);
+  VkResult note_lost(VkResult r);
+
+  std::shared_ptr<Instance> instance_;
+  GpuOptions options_;
+  Physical physical_;
+  VkPhysicalDeviceMemoryProperties memory_{};
+  std::array<uint8_t, VK_UUID_SIZE> cache_uuid_{};
+  VkDevice device_ = VK_NULL_HANDLE;
+  bool owned_ = false;
+  DeviceTable fn_{};
+  VkQueue queue_ = VK_NULL_HANDLE;
+  std::mutex queue_mutex_;
+  std::atomic<bool> lost_{false};
+  std::unique_ptr<PipelineStore> pipelines_;
+};
+
+}  // namespace vireo::vk

@@ -1,0 +1,88 @@
+// A VkInstance and the devices it lists, each with its DeviceCaps.
+#pragma once
+
+#include <atomic>
+#include <functional>
+#include <memory>
+#include <mutex>
+#include <string>
+#include <vector>
+
+#include "base/error.h"
+#include "device/caps.h"
+#include "vk/loader.h"
+
+namespace vireo::vk {
+
+struct InstanceOptions {
+  /// Turn on the Khronos validation layer with synchronisation validation. An error when the layer is not installed.
+  bool validation = false;
+  /// Receives every warning and error of the validation layer, from whichever thread made the call.
+  std::function<void(const std::string&)> on_message;
+  /// Name every dispatch for capture tools. Needs VK_EXT_debug_utils, quietly off without it.
+  bool labels = false;
+  /// Use this loader instead of opening the system's.
+  PFN_vkGetInstanceProcAddr loader = nullptr;
+};
+
+/// A physical device as listed.
+struct Physical {
+  uint32_t index = 0;                       // in the loader's order
+  VkPhysicalDevice handle = VK_NULL_HANDLE;
+  VkPhysicalDeviceType type = VK_PHYSICAL_DEVICE_TYPE_OTHER;
+  DeviceCaps caps;
+  uint32_t queue_family = 0;
+  uint64_t max_allocation = 1ull << 30;     // bytes; the least that Vulkan 1.1 guarantees
+  bool ext_8bit_storage = false, ext_float16_int8 = false;  // extensions to enable by name
+  std::string unusable;                     // why Vireo cannot run on it; empty = it can
+};
+
+/// Owns a VkInstance, or wraps an application's. Destroyed after every Gpu opened from it.
+class Instance {
+ public:
+  /// Errors: kNotFound when there is no loader or no device, kUnsupported when loader or driver are too old or a requested
+  /// layer is absent, kOutOfMemory. Each message says what to install.
+  static Result<std::shared_ptr<Instance>> open(const InstanceOptions& options = {});
+  /// Wraps an instance that the application owns and keeps alive. `get` may be null: the system's loader.
+  static Result<std::shared_ptr<Instance>> adopt(VkInstance instance, PFN_vkGetInstanceProcAddr get);
+  ~Instance();
+  Instance(const Instance&) = delete;
+  Instance& operator=(const Instance&) = delete;
+
+  VkInstance handle() const { return instance_; }
+  const InstanceTable& fn() const { return fn_; }
+  /// In the loader's order, unusable ones included.
+  const std::vector<Physical>& devices() const { return devices_; }
+  /// The best usable device: discrete, integrated, virtual, then software; the first listed among equals. -1 if none.
+  int best() const;
+  /// One line per device, for error messages.
+  std::string list_devices() const;
+  bool labels() const { return labels_; }
+  /// Messages received from the validation layer so far.
+  uint64_t message_count() const { return message_count_.load(); }
+
+ private:
+  Instance() = default;
+  Result<void> create(const Loader& loader, const InstanceOptions& options);
+  Result<void> enumerate();
+  static VKAPI_ATTR VkBool32 VKAPI_CALL receive(VkDebugUtilsMessageSeverityFlagBitsEXT, VkDebugUtilsMessageTypeFlagsEXT,
+                                                const VkDebugUtilsMessengerCallbackDataEXT* data, void* self);
+
+  VkInstance instance_ = VK_NULL_HANDLE;
+  bool owned_ = false;
+  bool labels_ = false;
+  uint32_t api_version_ = VK_API_VERSION_1_1;
+  VkDebugUtilsMessengerEXT messenger_ = VK_NULL_HANDLE;
+  std::function<void(const std::string&)> on_message_;
+  std::mutex message_mutex_;
+  std::atomic<uint64_t> message_count_{0};
+  InstanceTable fn_;
+  std::vector<Physical> devices_;
+};
+
+/// 0 for the kind of device to prefer, larger for worse.
+int rank(const Physical& device);
+/// Reads everything about one device. `instance_version` is the API version the instance was created for.
+Physical describe(const InstanceTable& fn, VkPhysicalDevice handle, uint32_t index, uint32_t instance_version);
+
+}  // namespace vireo::vk

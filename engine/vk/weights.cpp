@@ -1,0 +1,72 @@
+// Filling the memories of an executable: constants packed straight into place, or through a small staging buffer.
+#include <algorithm>
+#include <cstring>
+
+#include "vk/executable.h"
+
+namespace vireo::vk {
+namespace {
+
+constexpr uint64_t kChunk = 16ull << 20;  // large enough to keep the threads packing, small beside the weights
+
+}  // namespace
+
+Result<void> Executable::clear_arena() {
+  // Padding is multiplied by zero weights; NaN bits left from before would survive that.
+  if (arena_.mapped()) {
+    std::memset(arena_.mapped(), 0, arena_.bytes());
+    return {};
+  }
+  Uploader uploader(*gpu_);
+  return uploader.run("clearing the activations", [this](VkCommandBuffer c) {
+    gpu_->fn().vkCmdFillBuffer(c, arena_.handle(), 0, VK_WHOLE_SIZE, 0);
+  });
+}
+
+Result<void> Executable::pack(const Graph& graph, ThreadPool& pool, size_t first, size_t last, uint64_t base,
+                              uint8_t* out) const {
+  std::vector<Result<void>> status(last - first);
+  pool.parallel_for(int64_t(status.size()), 1, [&](int64_t begin, int64_t end, int) {
+    for (int64_t i = begin; i < end; ++i) {
+      const size_t c = first + size_t(i);
+      status[size_t(i)] = pack_constant(plan_, graph, c, out + (plan_.consts[c].offset - base));
+    }
+  });
+  for (Result<void>& s : status) VIREO_TRY(std::move(s));
+  return {};
+}
+
+Result<void> Executable::upload_weights(const Graph& graph, ThreadPool& pool) {
+  if (plan_.consts.empty()) return {};
+  if (weights_.mapped()) return pack(graph, pool, 0, plan_.consts.size(), 0, weights_.mapped());
+
+  struct Piece {
+    size_t first, last;
+    uint64_t base, bytes;
+  };
+  std::vector<Piece> pieces;
+  uint64_t largest = 0;
+  for (size_t i = 0; i < plan_.consts.size(); ++i) {
+    const PlanConst& c = plan_.consts[i];
+    const uint64_t end = c.offset + c.pack.bytes;
+    if (i && c.offset < pieces.back().base + pieces.back().bytes)
+      return fail(ErrorCode::kInternal, "plan '{}': constant '{}' is not placed after the one before it", plan_.model, c.name);
+    if (pieces.empty() || end - pieces.back().base > kChunk) pieces.push_back({i, i, c.offset, 0});
+    pieces.back().last = i + 1;
+    pieces.back().bytes = end - pieces.back().base;
+    largest = std::max(largest, pieces.back().bytes);
+  }
+  VIREO_ASSIGN(const Buffer staging, Buffer::create(*gpu_, {"weights on their way to the device", largest,
+                                                            VK_BUFFER_USAGE_TRANSFER_SRC_BIT, MemoryUse::kHostAccess}));
+  Uploader uploader(*gpu_);  // after the buffer, so that it is gone first
+  for (const Piece& p : pieces) {
+    VIREO_TRY(pack(graph, pool, p.first, p.last, p.base, staging.mapped()));
+    const VkBufferCopy copy{0, p.base, p.bytes};
+    VIREO_TRY(uploader.run("uploading weights", [&](VkCommandBuffer c) {
+      gpu_->fn().vkCmdCopyBuffer(c, staging.handle(), weights_.handle(), 1, &copy);
+    }));
+  }
+  return {};
+}
+
+}  // namespace vireo::vk

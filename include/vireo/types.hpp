@@ -1,0 +1,32 @@
+// Small types shared by the public headers and the engine.
+#ifndef VIREO_TYPES_HPP
+#define VIREO_TYPES_HPP
+
+#include <cstdint>
+
+#if defined(__GNUC__)
+#define VIREO_API __attribute__((visibility("default")))
+#else
+#define VIREO_API
+#endif
+
+namespace vireo {
+
+/// Storage of weights and activations; sums are always fp32.
+enum class Precision : uint8_t {
+  kFp32,  ///< both fp32
+  kFp16,  ///< weights fp16; activations fp16 on Vulkan, fp32 on the CPU
+  kInt8,  ///< weights int8 per output channel, symmetric (s = max|w| / 127, q = round(w / s)); activations fp32
+};
+VIREO_API const char* to_string(Precision p);
+
+/// What a session computes.
+enum class Head : uint8_t {
+  kLogits,    ///< class scores [batch, classes]; distilled DeiT: mean of both heads
+  kFeatures,  ///< the pooled vector [batch, width]: CLS after the final norm, or the model's own average pooling
+  kTokens,    ///< every token after the final norm [batch, tokens, width]
+};
+
+}  // namespace vireo
+
+#endif  // VIREO_TYPES_HPP

@@ -1,0 +1,144 @@
+/* Vireo's C ABI: Vision Transformers on Vulkan compute, with a SIMD CPU path. C99, also for other languages' bindings.
+ *
+ *   vireo_error error;
+ *   vireo_session* session = NULL;
+ *   if (vireo_open("models/fashion-vit", NULL, &session, &error) != VIREO_OK) puts(error.message);
+ *   vireo_output out;
+ *   if (vireo_run_rgb(session, rgb, width, height, 0, &out, &error) != VIREO_OK) puts(error.message);
+ *   vireo_score top[5];
+ *   int n = vireo_top_k(&out, 0, 5, top);
+ *   vireo_close(session);
+ *
+ * Every call that can fail returns a status and, when `error` is not NULL, fills it; on success it is emptied. Nothing is
+ * printed, and no C++ exception passes. A session is used by one thread at a time; several sessions run in several threads.
+ */
+#ifndef VIREO_VIREO_H
+#define VIREO_VIREO_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#if defined(__GNUC__)
+#define VIREO_C_API __attribute__((visibility("default")))
+#else
+#define VIREO_C_API
+#endif
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+/* What went wrong; values are stable. The same kinds as vireo::ErrorCode. */
+typedef enum vireo_status {
+  VIREO_OK = 0,
+  VIREO_INVALID_ARGUMENT = 1, /* the caller's argument is wrong (NULL, shape, range, option) */
+  VIREO_NOT_FOUND = 2,        /* a file, tensor, device or name does not exist */
+  VIREO_IO = 3,               /* reading or writing failed */
+  VIREO_CORRUPT = 4,          /* a file's content is damaged or contradicts itself */
+  VIREO_UNSUPPORTED = 5,      /* understood, but this build, device or model family cannot do it */
+  VIREO_OUT_OF_MEMORY = 6,    /* host or device memory ran out */
+  VIREO_DEVICE_LOST = 7,      /* the GPU stopped answering */
+  VIREO_INTERNAL = 8          /* a defect of Vireo's own; please report it */
+} vireo_status;
+
+/* A failure in words: who, what, got, expected, what now. Longer messages are cut. */
+typedef struct vireo_error {
+  vireo_status status;
+  char message[1020]; /* UTF-8, always terminated */
+} vireo_error;
+
+/* Storage of weights and activations; sums are always fp32. */
+typedef enum vireo_precision {
+  VIREO_FP32 = 0,
+  VIREO_FP16 = 1, /* weights fp16; activations fp16 on Vulkan, fp32 on the CPU */
+  VIREO_INT8 = 2  /* weights int8 per output channel, symmetric */
+} vireo_precision;
+
+/* What a session computes. */
+typedef enum vireo_head {
+  VIREO_LOGITS = 0,   /* class scores [batch, 1, classes] */
+  VIREO_FEATURES = 1, /* the pooled vector [batch, 1, width] */
+  VIREO_TOKENS = 2    /* every token after the final norm [batch, tokens, width] */
+} vireo_head;
+
+/* How to open. Always start from vireo_options_init, so that fields added later have their defaults. */
+typedef struct vireo_options {
+  size_t struct_size;        /* set by vireo_options_init */
+  const char* device;        /* "auto" (default), "cpu", "vulkan" or "vulkan:N"; only auto falls back to the CPU */
+  vireo_precision precision; /* default VIREO_FP32 */
+  vireo_head head;           /* default VIREO_LOGITS */
+  int batch;                 /* images per run, default 1 */
+  int height, width;         /* input size in pixels, default 0 = the model's own */
+  int threads;               /* CPU threads, default 0 = all cores */
+  const char* cache_dir;     /* pipeline cache folder, default NULL = VIREO_CACHE_DIR or the user's cache, "-" = none */
+} vireo_options;
+
+/* An opened model, planned for one device. */
+typedef struct vireo_session vireo_session;
+
+/* An 8-bit RGB picture owned by the caller: rows of 3 * width bytes, `stride` bytes apart (0 = 3 * width). */
+typedef struct vireo_image {
+  const uint8_t* rgb;
+  int width, height;
+  ptrdiff_t stride;
+} vireo_image;
+
+/* The result of a run. The memory belongs to the session and stays valid until its next run or close. */
+typedef struct vireo_output {
+  const float* data; /* dense [batch, rows, cols] */
+  int batch, rows, cols;
+  const char* device_kind;   /* "vulkan" or "cpu": where this run was done */
+  const char* device_name;
+  const char* device_reason; /* empty when it ran where it was asked to, else why not */
+  double ms;                 /* wall time, preprocessing excluded */
+  double preprocess_ms;
+} vireo_output;
+
+/* A class and its probability (softmax over the classes). */
+typedef struct vireo_score {
+  int index;
+  float value;
+} vireo_score;
+
+/* "0.1.0". */
+VIREO_C_API const char* vireo_version(void);
+
+/* Fills in the defaults. */
+VIREO_C_API void vireo_options_init(vireo_options* options);
+
+/* Opens a checkpoint (a Hugging Face or timm folder, or a .safetensors file) and plans it for a device. `options` may be
+ * NULL. On success *session is to be given to vireo_close; on failure it is NULL. */
+VIREO_C_API vireo_status vireo_open(const char* model, const vireo_options* options, vireo_session** session,
+                                    vireo_error* error);
+/* Ends a session; NULL is allowed. */
+VIREO_C_API void vireo_close(vireo_session* session);
+
+/* Preprocesses one picture as the checkpoint prescribes and runs. Only for sessions of batch 1. */
+VIREO_C_API vireo_status vireo_run_rgb(vireo_session* session, const uint8_t* rgb, int width, int height, ptrdiff_t stride,
+                                       vireo_output* output, vireo_error* error);
+/* The same for `count` == batch pictures. */
+VIREO_C_API vireo_status vireo_run_images(vireo_session* session, const vireo_image* images, int count, vireo_output* output,
+                                          vireo_error* error);
+/* Runs on pixels already preprocessed: dense float32 [batch, channels, height, width], `count` floats in all. */
+VIREO_C_API vireo_status vireo_run_pixels(vireo_session* session, const float* pixels, size_t count, vireo_output* output,
+                                          vireo_error* error);
+
+/* Writes the k most probable classes of image `item` to scores[0..k), largest first, ties by smaller index; returns how
+ * many were written: min(k, classes), 0 when an argument is wrong. */
+VIREO_C_API int vireo_top_k(const vireo_output* logits, int item, int k, vireo_score* scores);
+
+/* Name of class `index`, owned by the session; "" when there is no such class. */
+VIREO_C_API const char* vireo_label(const vireo_session* session, int index);
+/* Number of classes; 0 without a classification head. */
+VIREO_C_API int vireo_classes(const vireo_session* session);
+/* Input size in pixels and channels, as vireo_run_pixels expects it. */
+VIREO_C_API int vireo_input_height(const vireo_session* session);
+VIREO_C_API int vireo_input_width(const vireo_session* session);
+VIREO_C_API int vireo_input_channels(const vireo_session* session);
+VIREO_C_API int vireo_batch(const vireo_session* session);
+
+#ifdef __cplusplus
+}
+#endif
+
+#endif /* VIREO_VIREO_H */

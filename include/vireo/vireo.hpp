@@ -1,0 +1,195 @@
+// Vireo: Vision Transformers on Vulkan compute, with a SIMD CPU path.
+//
+//   auto model   = vireo::Model::open("models/fashion-vit");        // memory-mapped
+//   auto session = vireo::Session::create(*model, vireo::Device::best());
+//   auto out     = session->run(vireo::Image{rgb, width, height});   // preprocess, submit, wait
+//   for (const vireo::Score& s : vireo::top_k(*out, 5)) ...
+//
+// Model and Device are cheap to copy and may be shared between threads. A Session is used by one thread at a time; two
+// sessions run in two threads without care. No exception crosses this header; nothing prints or exits.
+#ifndef VIREO_VIREO_HPP
+#define VIREO_VIREO_HPP
+
+#include <cstddef>
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include <vireo/result.hpp>
+#include <vireo/types.hpp>
+
+namespace vireo {
+
+/// "0.1.0".
+VIREO_API const char* version() noexcept;
+
+/// An 8-bit RGB picture owned by the caller: rows of 3 * width bytes, `stride` bytes apart (0 = 3 * width).
+struct Image {
+  const uint8_t* rgb = nullptr;
+  int width = 0;
+  int height = 0;
+  ptrdiff_t stride = 0;
+};
+
+/// A checkpoint: configuration, labels and memory-mapped weights. Immutable.
+class VIREO_API Model {
+ public:
+  /// Opens a Hugging Face folder (config.json, preprocessor_config.json, model.safetensors or its sharded index), a timm
+  /// folder, or one .safetensors file whose shapes tell. Errors: kNotFound, kIo, kCorrupt, kUnsupported; the message names
+  /// the file, key or tensor.
+  static Result<Model> open(const std::string& path);
+  /// A model of the given config.json with random weights (normal, sigma 0.02): for benchmarks without a checkpoint.
+  static Result<Model> random(const std::string& config_path, uint64_t seed);
+
+  const std::string& name() const;      ///< folder or file name
+  const std::string& architecture() const;  ///< "ViTForImageClassification", "vit_tiny_patch16_224", ...
+  int input_height() const;             ///< pixels, after preprocessing
+  int input_width() const;
+  int channels() const;
+  int classes() const;                  ///< 0 without a classification head
+  /// Name of class `index`; "LABEL_17" when the checkpoint has no names.
+  std::string label(int index) const;
+  /// What was noticed while opening, one sentence each: tensors present but unused, absent preprocessing, ...
+  const std::vector<std::string>& warnings() const;
+
+  struct Impl;
+  const Impl& impl() const { return *impl_; }
+
+ private:
+  explicit Model(std::shared_ptr<const Impl> impl) : impl_(std::move(impl)) {}
+  std::shared_ptr<const Impl> impl_;
+};
+
+/// Where a session runs.
+class VIREO_API Device {
+ public:
+  /// The first Vulkan device, discrete and integrated GPUs before software drivers; the CPU if there is none, and then
+  /// reason() says why. Never fails.
+  static Device best(int threads = 0);
+  /// The SIMD CPU path. threads 0 = all cores available to the process.
+  static Device cpu(int threads = 0);
+  /// Vulkan device number `index` in the loader's order. Errors: kNotFound with the list of devices or why there is none.
+  static Result<Device> vulkan(int index, int threads = 0);
+  /// Every Vulkan device, then the CPU. `why_not` receives the reason when no Vulkan device can be used.
+  static std::vector<Device> list(std::string* why_not = nullptr);
+
+  const char* kind() const;             ///< "vulkan" or "cpu"
+  const std::string& name() const;      ///< driver's device name, or the SIMD target
+  const std::string& reason() const;    ///< why best() chose this device when it is not a GPU; empty otherwise
+  int index() const;                    ///< Vulkan device number; -1 for the CPU
+  std::string caps_text() const;        ///< the DeviceCaps as text, the format of `vireo plan --caps`
+
+  struct Impl;
+  const std::shared_ptr<const Impl>& impl() const { return impl_; }
+  explicit Device(std::shared_ptr<const Impl> impl) : impl_(std::move(impl)) {}
+
+ private:
+  std::shared_ptr<const Impl> impl_;
+};
+
+struct SessionOptions {
+  Precision precision = Precision::kFp32;
+  Head head = Head::kLogits;
+  int batch = 1;                        ///< images per inference, fixed for the session
+  int height = 0, width = 0;            ///< input size in pixels; 0 = the model's own
+  bool fallback = true;                 ///< when the device fails, go on with the CPU and say so; false = fail
+  bool keep_all = false;                ///< keep every intermediate value readable (Session::value)
+  std::vector<std::string> cpu_ops;     ///< operators to place on the CPU within a Vulkan plan ("attention"), for debugging
+  std::string cache_dir;                ///< pipeline cache folder; empty = VIREO_CACHE_DIR, XDG_CACHE_HOME/vireo or ~/.cache/vireo; "-" = none
+};
+
+/// Where the work of the last inference was done.
+struct DeviceUsed {
+  const char* kind = "";                ///< "vulkan" or "cpu"
+  const char* name = "";
+  const char* reason = "";              ///< empty when everything ran where it was asked to
+};
+
+/// The result of an inference. The memory belongs to the session and stays valid until its next run() or wait().
+struct Output {
+  const float* data = nullptr;          ///< dense [batch, rows, cols]
+  int batch = 0;
+  int rows = 0;                         ///< 1, or the number of tokens (Head::kTokens)
+  int cols = 0;                         ///< classes or width
+  DeviceUsed device;
+  double ms = 0;                        ///< wall time of this inference, preprocessing excluded
+  double preprocess_ms = 0;
+};
+
+struct Score {
+  int index = 0;
+  float value = 0;                      ///< probability (softmax over the classes)
+};
+
+/// The k most probable classes of image `item`, largest first; ties by smaller index. Softmax: exp(x - max) / sum.
+VIREO_API std::vector<Score> top_k(const Output& logits, int k, int item = 0);
+
+/// Names an inference in flight.
+struct Ticket {
+  uint32_t id = 0;
+};
+
+/// A model planned, packed and recorded for one device. Movable; one thread at a time.
+class VIREO_API Session {
+ public:
+  /// Plans, packs weights, compiles pipelines, records. Errors: bad options, a weight that is NaN (named), and, without
+  /// `fallback`, whatever the device reports.
+  static Result<Session> create(const Model& model, const Device& device, const SessionOptions& options = {});
+
+  Session(Session&&) noexcept;
+  Session& operator=(Session&&) noexcept;
+  ~Session();
+
+  /// Preprocesses `count` == batch pictures as the checkpoint prescribes (Pillow-exact resize, crop, normalise) and runs.
+  Result<Output> run(const Image* images, int count);
+  Result<Output> run(const Image& image) { return run(&image, 1); }
+  /// Runs on pixels already preprocessed: dense float32 [batch, channels, height, width].
+  Result<Output> run(const float* pixels, size_t count);
+
+  /// Starts an inference and returns; up to two may be in flight, a third submit() before a wait() is an error. On the CPU
+  /// the work is done when submit() returns.
+  /// `pixels` is copied before submit() returns.
+  Result<Ticket> submit(const float* pixels, size_t count);
+  Result<Output> wait(Ticket ticket);
+
+  int input_height() const;
+  int input_width() const;
+  int batch() const;
+  DeviceUsed device() const;
+
+  std::string describe_plan() const;    ///< stable text
+  std::string plan_json() const;
+  struct Footprint { uint64_t arena_bytes, weights_bytes, dispatches, barriers; };
+  Footprint footprint() const;
+
+  /// Names of the values that the plan keeps, in order of execution (all of them with keep_all).
+  std::vector<std::string> value_names() const;
+  /// The value `name` of the last run as dense floats (channels last), with its shape [n, h, w, c].
+  Result<std::vector<float>> value(const std::string& name, int64_t shape[4]) const;
+
+  struct Impl;
+  Impl& impl() { return *impl_; }
+  explicit Session(std::unique_ptr<Impl> impl);
+
+ private:
+  std::unique_ptr<Impl> impl_;
+};
+
+/// One environment variable that Vireo reads.
+struct EnvVar {
+  const char* name;
+  const char* type;
+  const char* initial;
+  const char* sentence;
+};
+/// The table of environment variables (what `vireo env` prints).
+VIREO_API const std::vector<EnvVar>& env_table();
+
+/// The plan of a model for a device that need not exist: caps in the text form of Device::caps_text().
+VIREO_API Result<std::string> plan_text(const Model& model, const std::string& caps, const SessionOptions& options, bool json);
+
+}  // namespace vireo
+
+#endif  // VIREO_VIREO_HPP

@@ -1,0 +1,209 @@
+#version 450
+// out = softmax(q k^T * scale) v per head, by online softmax on tiles: a workgroup owns BQ = LX / TX * TM queries of one head and walks over the
+// keys in blocks of BKV = TX * TN. Both products are register-tiled matrix products over shared memory: TM x TN scores per invocation, then
+// TM queries x ceil(HD4 / TX) groups of output. q and k are staged transposed, DC dimensions at a time; v VC keys at a time; all three use
+// the same shared bytes in turn. Scores live in registers, probabilities in shared memory for one block; neither reaches global memory.
+// Row maxima are exchanged through shared memory, row sums only once, after the last block.
+//
+// Bindings: 0 q, 1 k, 2 v, 3 out.
+// Constants: 0 LX, 1 IN_TYPE, 3 OUT_TYPE, 10 HD, 11 ALIGNED, 12 TX, 13 TM, 14 TN, 15 DC, 16 VC,
+//            17 SKIP_ROWS (1: warps whose queries all lie beyond n_q skip the products).
+// Push constants: n_q, n_kv, heads, q_ld4, k_ld4, v_ld4, o_ld4, q_off, k_off, v_off, scale (float), q0.
+// Grid: x = ceil((n_q - q0) / BQ), y = heads, z = batch.
+#extension GL_GOOGLE_include_directive : require
+#extension GL_EXT_control_flow_attributes : require
+#include "types.glsl"
+#include "attention.glsl"
+
+layout(local_size_x_id = 0) in;
+layout(constant_id = 0) const uint LX = 64u;
+layout(constant_id = 1) const uint IN_TYPE = 0u;
+layout(constant_id = 12) const uint TX = 8u;
+layout(constant_id = 13) const uint TM = 4u;
+layout(constant_id = 14) const uint TN = 4u;
+layout(constant_id = 15) const uint DC = 16u;
+layout(constant_id = 16) const uint VC = 16u;
+layout(constant_id = 17) const uint SKIP_ROWS = 0u;
+
+layout(set = 0, binding = 0) readonly buffer Q32 { vec4 q32[]; };
+layout(set = 0, binding = 0) readonly buffer Q16 { uvec2 q16[]; };
+layout(set = 0, binding = 1) readonly buffer K32 { vec4 k32[]; };
+layout(set = 0, binding = 1) readonly buffer K16 { uvec2 k16[]; };
+layout(set = 0, binding = 2) readonly buffer V32 { vec4 v32[]; };
+layout(set = 0, binding = 2) readonly buffer V16 { uvec2 v16[]; };
+
+const uint BQ = LX / TX * TM;
+const uint BKV = TX * TN;
+const uint LDQ = BQ + 4u;         // padded so that the transposing stores spread over the banks
+const uint LDK = BKV + 4u;
+const uint DC4 = DC / 4u;
+const uint CHUNKS = (HD4 + DC4 - 1u) / DC4;
+const uint GROUPS = (HD4 + TX - 1u) / TX;    // groups of output per invocation
+const uint TM4 = TM / 4u, TN4 = TN / 4u;
+const uint K_AT = DC * (LDQ + 1u);           // where k starts behind q
+const uint QK_SIZE = K_AT + DC * (LDK + 1u), MAX_SIZE = TX * BQ, V_SIZE = VC * HD4 * 4u;
+const uint STAGE = QK_SIZE > MAX_SIZE ? (QK_SIZE > V_SIZE ? QK_SIZE : V_SIZE) : (MAX_SIZE > V_SIZE ? MAX_SIZE : V_SIZE);
+
+shared float stage[STAGE];                // q and k, or the row maxima [TX][BQ], or v [VC][HD4]
+shared vec4 prob[BKV * (LDQ / 4u)];       // [key][query]; at the end the row sums [TX][BQ]
+
+vec4 load_q(uint g) { return IN_TYPE == F32 ? q32[g] : from_half4(q16[g]); }
+vec4 load_k(uint g) { return IN_TYPE == F32 ? k32[g] : from_half4(k16[g]); }
+vec4 load_v(uint g) { return IN_TYPE == F32 ? v32[g] : from_half4(v16[g]); }
+
+// Group d4 of the head's slice. start: first group of the row; e0: first element of the head in the row.
+#define LOAD(f, start, ld4, e0, d4)                                                                                   \
+    (ALIGNED != 0u ? f((start) + (e0) / 4u + (d4))                                                                    \
+                   : within_head(shifted(f((start) + (e0) / 4u + (d4)),                                               \
+                                         f((start) + min((e0) / 4u + (d4) + 1u, (ld4) - 1u)), (e0) % 4u), d4))
+
+// Where a transposed row d = 4 * d4 + j starts; the skew spreads the stores of a warp over the banks.
+uint skewed(uint d4, uint j, uint ld) { return (d4 * 4u + j) * ld + d4 / 2u * (DC4 >= 8u ? 4u : 8u); }
+
+void stage_transposed(uint at, vec4 x, uint ld)
+{
+    stage[at] = x.x;
+    stage[at + ld] = x.y;
+    stage[at + ld * 2u] = x.z;
+    stage[at + ld * 3u] = x.w;
+}
+
+vec4 staged4(uint i) { return vec4(stage[i], stage[i + 1u], stage[i + 2u], stage[i + 3u]); }
+
+void main()
+{
+    const uint t = gl_LocalInvocationID.x;
+    const uint tx = t % TX, ty = t / TX;
+    const uint head = gl_WorkGroupID.y, image = gl_WorkGroupID.z;
+    const uint first = p.q0 + gl_WorkGroupID.x * BQ;
+    const uint q_e = p.q_off + head * HD, k_e = p.k_off + head * HD, v_e = p.v_off + head * HD;
+    const float scale = p.scale * LOG2E;
+    const bool has_rows = SKIP_ROWS == 0u || first + ty * TM < p.n_q;
+
+    // Every invocation stages the same group of dimensions of several rows.
+    const uint dd = t % DC4, r0 = t / DC4, ROWS = LX / DC4;
+
+    vec4 sum[TM * GROUPS];
+    [[unroll]] for (uint i = 0u; i < TM * GROUPS; ++i) sum[i] = vec4(0.0);
+    vec4 top[TM4], weight[TM4];
+    [[unroll]] for (uint i = 0u; i < TM4; ++i) {
+        top[i] = vec4(NO_SCORE);
+        weight[i] = vec4(0.0);
+    }
+
+    [[dont_unroll]] for (uint k0 = 0u; k0 < p.n_kv; k0 += BKV) {
+        vec4 s[TN * TM4];   // four queries of one key
+        [[unroll]] for (uint i = 0u; i < TN * TM4; ++i) s[i] = vec4(0.0);
+
+        [[dont_unroll]] for (uint chunk = 0u; chunk < CHUNKS; ++chunk) {
+            const uint d = chunk * DC4 + dd;
+            barrier();
+            [[unroll]] for (uint i = 0u; i < (BQ + ROWS - 1u) / ROWS; ++i) {
+                const uint r = i * ROWS + r0;
+                if ((i + 1u) * ROWS <= BQ || r < BQ) {
+                    vec4 x = vec4(0.0);
+                    if (CHUNKS * DC4 == HD4 || d < HD4)
+                        x = LOAD(load_q, (image * p.n_q + min(first + r, p.n_q - 1u)) * p.q_ld4, p.q_ld4, q_e, d);
+                    stage_transposed(skewed(dd, 0u, LDQ) + r, x, LDQ);
+                }
+            }
+            [[unroll]] for (uint i = 0u; i < (BKV + ROWS - 1u) / ROWS; ++i) {
+                const uint r = i * ROWS + r0;
+                if ((i + 1u) * ROWS <= BKV || r < BKV) {
+                    vec4 x = vec4(0.0);
+                    if (CHUNKS * DC4 == HD4 || d < HD4)
+                        x = LOAD(load_k, (image * p.n_kv + min(k0 + r, p.n_kv - 1u)) * p.k_ld4, p.k_ld4, k_e, d);
+                    stage_transposed(K_AT + skewed(dd, 0u, LDK) + r, x, LDK);
+                }
+            }
+            barrier();
+            if (has_rows) {
+                [[unroll]] for (uint e = 0u; e < DC; ++e) {
+                    vec4 qv[TM4];
+                    [[unroll]] for (uint i = 0u; i < TM4; ++i) qv[i] = staged4(skewed(e / 4u, e % 4u, LDQ) + ty * TM + i * 4u);
+                    [[unroll]] for (uint j = 0u; j < TN4; ++j) {
+                        const vec4 kv = staged4(K_AT + skewed(e / 4u, e % 4u, LDK) + (j * TX + tx) * 4u);
+                        [[unroll]] for (uint c = 0u; c < 4u; ++c)
+                            [[unroll]] for (uint i = 0u; i < TM4; ++i)
+                                s[(j * 4u + c) * TM4 + i] = fma(qv[i], vec4(kv[c]), s[(j * 4u + c) * TM4 + i]);
+                    }
+                }
+            }
+        }
+
+        // Keys beyond the last one: repeated rows were read; give them no weight.
+        [[unroll]] for (uint j = 0u; j < TN; ++j)
+            if (k0 + (j / 4u * TX + tx) * 4u + j % 4u >= p.n_kv)
+                [[unroll]] for (uint i = 0u; i < TM4; ++i) s[j * TM4 + i] = vec4(NO_SCORE);
+
+        vec4 high[TM4];
+        [[unroll]] for (uint i = 0u; i < TM4; ++i) {
+            high[i] = s[i];
+            [[unroll]] for (uint j = 1u; j < TN; ++j) high[i] = max(high[i], s[j * TM4 + i]);
+        }
+        barrier();
+        [[unroll]] for (uint i = 0u; i < TM4; ++i)
+            [[unroll]] for (uint c = 0u; c < 4u; ++c) stage[tx * BQ + ty * TM + i * 4u + c] = high[i][c];
+        barrier();
+        vec4 shrink[TM4];
+        [[unroll]] for (uint i = 0u; i < TM4; ++i) {
+            high[i] = top[i];
+            [[unroll]] for (uint x = 0u; x < TX; ++x) high[i] = max(high[i], staged4(x * BQ + ty * TM + i * 4u));
+            shrink[i] = exp2((top[i] - high[i]) * scale);
+            top[i] = high[i];
+            weight[i] *= shrink[i];
+        }
+        [[unroll]] for (uint j = 0u; j < TN; ++j) {
+            const uint key = (j / 4u * TX + tx) * 4u + j % 4u;
+            [[unroll]] for (uint i = 0u; i < TM4; ++i) {
+                // NO_SCORE - high is hugely negative (a block has at least one real key), so padding keys come out as 0.
+                const vec4 e = exp2((s[j * TM4 + i] - high[i]) * scale);
+                weight[i] += e;
+                prob[key * (LDQ / 4u) + ty * TM4 + i] = e;
+            }
+        }
+        [[unroll]] for (uint i = 0u; i < TM; ++i)
+            [[unroll]] for (uint g = 0u; g < GROUPS; ++g) sum[i * GROUPS + g] *= shrink[i / 4u][i % 4u];
+
+        [[dont_unroll]] for (uint v0 = 0u; v0 < BKV && k0 + v0 < p.n_kv; v0 += VC) {
+            barrier();
+            [[unroll]] for (uint i = 0u; i < (VC * HD4 + LX - 1u) / LX; ++i) {
+                const uint e = i * LX + t;
+                if ((i + 1u) * LX <= VC * HD4 || e < VC * HD4) {
+                    const vec4 x = LOAD(load_v, (image * p.n_kv + min(k0 + v0 + e / HD4, p.n_kv - 1u)) * p.v_ld4, p.v_ld4, v_e, e % HD4);
+                    [[unroll]] for (uint c = 0u; c < 4u; ++c) stage[e * 4u + c] = x[c];
+                }
+            }
+            barrier();
+            if (has_rows) {
+                [[unroll]] for (uint e = 0u; e < VC; ++e) {
+                    vec4 pr[TM4];
+                    [[unroll]] for (uint i = 0u; i < TM4; ++i) pr[i] = prob[(v0 + e) * (LDQ / 4u) + ty * TM4 + i];
+                    [[unroll]] for (uint g = 0u; g < GROUPS; ++g) {
+                        const vec4 vv = staged4((e * HD4 + min(g * TX + tx, HD4 - 1u)) * 4u);
+                        [[unroll]] for (uint i = 0u; i < TM; ++i)
+                            sum[i * GROUPS + g] = fma(vec4(pr[i / 4u][i % 4u]), vv, sum[i * GROUPS + g]);
+                    }
+                }
+            }
+        }
+    }
+
+    barrier();
+    [[unroll]] for (uint i = 0u; i < TM4; ++i) prob[tx * (LDQ / 4u) + ty * TM4 + i] = weight[i];
+    barrier();
+    [[unroll]] for (uint i = 0u; i < TM4; ++i) {
+        weight[i] = vec4(0.0);
+        [[unroll]] for (uint x = 0u; x < TX; ++x) weight[i] += prob[x * (LDQ / 4u) + ty * TM4 + i];
+        weight[i] = 1.0 / weight[i];
+    }
+    [[unroll]] for (uint i = 0u; i < TM; ++i) {
+        const uint query = first + ty * TM + i;
+        if (query < p.n_q) {
+            const uint row = image * p.n_q + query;
+            [[unroll]] for (uint g = 0u; g < GROUPS; ++g)
+                if (g * TX + tx < HD4) store_out(row, head, g * TX + tx, sum[i * GROUPS + g] * weight[i / 4u][i % 4u]);
+            if (tx == 0u) store_padding(row, head);
+        }
+    }
+}

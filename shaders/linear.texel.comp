@@ -1,0 +1,165 @@
+#version 450
+// variants: SHUFFLE=0|1
+// Y = epilogue(A W^T) on a register tile: an invocation computes R rows x C groups of 4 columns. A and W are uniform texel buffers,
+// so the view's format does the decoding (f32, f16, i8 as SNORM) and reads go through the texture path: by far the cheapest load on
+// software drivers, a second cache on GPUs. No shared memory in the loop. SHUFFLE=1 reads A once per subgroup, every lane another
+// piece, and broadcasts it; it falls back to plain reads where subgroups are not full or smaller than RL * Q.
+// LN: rows of A are normalised first; each workgroup computes the statistics of its R rows.
+//
+// Bindings: 0 A (T), 1 W (T), 2 wscale, 3 bias, 4 colscale, 5 residual, 6 out.
+// Constants: 0 LX, 2 W_TYPE, 3 OUT_TYPE, 4 RES_TYPE, 5 ACT, 6 BIAS, 7 COLSCALE, 8 RESIDUAL, 9 LN, 10 R, 11 C, 12 RL, 13 Q.
+// Push constants: M, N, K, a_ld4, o_ld4, r_ld4, a_off4, m0, eps.
+// Grid: x = ceil((M - m0) / R), y = ceil(N4 / (LX * C)); rows run fastest, so that a block of W stays in the cache.
+#extension GL_GOOGLE_include_directive : require
+#extension GL_EXT_control_flow_attributes : require
+#if SHUFFLE
+#extension GL_KHR_shader_subgroup_basic : require
+#extension GL_KHR_shader_subgroup_shuffle : require
+#endif
+#include "types.glsl"
+#include "activation.glsl"
+#include "epilogue.glsl"
+
+layout(local_size_x_id = 0) in;
+layout(constant_id = 0) const uint LX = 64u;
+layout(constant_id = 9) const uint LN = 0u;
+layout(constant_id = 10) const uint R = 8u;
+layout(constant_id = 11) const uint C = 1u;
+#if SHUFFLE
+layout(constant_id = 12) const uint RL = 8u;
+layout(constant_id = 13) const uint Q = 1u;
+#endif
+
+layout(set = 0, binding = 0) uniform samplerBuffer a;
+layout(set = 0, binding = 1) uniform samplerBuffer w;
+
+layout(push_constant) uniform Push { uint M, N, K, a_ld4, o_ld4, r_ld4, a_off4, m0; float eps; } p;
+
+shared float partial[LN != 0u ? LX : 1u];
+shared float row_mean[LN != 0u ? R : 1u];
+shared float row_rstd[LN != 0u ? R : 1u];
+
+uint row_start(uint row) { return p.a_off4 + min(row, p.M - 1u) * p.a_ld4; }
+
+// Sum of the partial sums of row `r`; every invocation has stored its own at [share * R + r].
+float row_total(uint r, uint shares)
+{
+    float total = 0.0;
+    for (uint i = 0u; i < shares; ++i) total += partial[i * R + r];
+    return total;
+}
+
+// Two passes (mean, then squares of differences), each invocation a strided share of one row.
+void row_statistics(uint m, uint k4)
+{
+    const uint t = gl_LocalInvocationID.x;
+    const uint shares = LX / R;
+    const uint r = t % R, share = t / R;
+    const uint start = row_start(m + r);
+    float sum = 0.0;
+    if (share < shares)
+        for (uint k = share; k < k4; k += shares) sum += dot(texelFetch(a, int(start + k)), vec4(1.0));
+    partial[t] = sum;
+    barrier();
+    if (t < R) row_mean[t] = row_total(t, shares) / float(p.K);
+    barrier();
+    const float mean = row_mean[r];
+    sum = 0.0;
+    if (share < shares)
+        for (uint k = share; k < k4; k += shares) {
+            const vec4 d = texelFetch(a, int(start + k)) - mean;
+            const bvec4 inside = lessThan(uvec4(k * 4u) + uvec4(0u, 1u, 2u, 3u), uvec4(p.K));
+            sum += dot(mix(vec4(0.0), d * d, inside), vec4(1.0));
+        }
+    partial[t] = sum;
+    barrier();
+    if (t < R) row_rstd[t] = inversesqrt(row_total(t, shares) / float(p.K) + p.eps);
+    barrier();
+}
+
+void main()
+{
+    const uint k4 = (p.K + 3u) / 4u, n4 = (p.N + 3u) / 4u;
+    const uint m = p.m0 + gl_WorkGroupID.x * R;
+    const uint col0 = gl_WorkGroupID.y * LX * C + gl_LocalInvocationID.x;
+    if (LN != 0u) row_statistics(m, k4);
+
+    vec4 acc[R * C];
+    uint col[C];
+    [[unroll]] for (uint c = 0u; c < C; ++c) col[c] = min(col0 + c * LX, n4 - 1u);
+    [[unroll]] for (uint i = 0u; i < R * C; ++i) acc[i] = vec4(0.0);
+
+#if SHUFFLE
+    // A lane fills, per block of RL rows, one register: row (lane % RL), k-group (lane / RL) of the step. All lane numbers read below are constants:
+    // some drivers broadcast from a constant lane in one instruction and take a loop for any other.
+    const uint BLOCKS = R / RL;
+    if (gl_SubgroupSize >= RL * Q && gl_NumSubgroups * gl_SubgroupSize == LX) {
+        const uint my_row = gl_SubgroupInvocationID % RL, my_k = gl_SubgroupInvocationID / RL % Q;
+        uint start[BLOCKS];
+        float mean[BLOCKS], rstd[BLOCKS];
+        [[unroll]] for (uint b = 0u; b < BLOCKS; ++b) {
+            start[b] = row_start(m + b * RL + my_row);
+            mean[b] = LN != 0u ? row_mean[b * RL + my_row] : 0.0;
+            rstd[b] = LN != 0u ? row_rstd[b * RL + my_row] : 1.0;
+        }
+        for (uint k = 0u; k < k4; k += Q) {
+            vec4 piece[BLOCKS];
+            [[unroll]] for (uint b = 0u; b < BLOCKS; ++b) {
+                piece[b] = texelFetch(a, int(start[b] + (Q == 1u ? k : min(k + my_k, k4 - 1u))));
+                if (LN != 0u) piece[b] = (piece[b] - mean[b]) * rstd[b];
+                if (Q > 1u && k + my_k >= k4) piece[b] = vec4(0.0);
+            }
+            [[unroll]] for (uint q = 0u; q < Q; ++q) {
+                const uint row0 = (Q == 1u ? k : min(k + q, k4 - 1u)) * 4u * n4;
+                vec4 wv[4u * C];
+                [[unroll]] for (uint j = 0u; j < 4u; ++j)
+                    [[unroll]] for (uint c = 0u; c < C; ++c) wv[j * C + c] = texelFetch(w, int(row0 + j * n4 + col[c]));
+                [[unroll]] for (uint r = 0u; r < R; ++r) {
+                    const vec4 av = subgroupShuffle(piece[r / RL], q * RL + r % RL);
+                    [[unroll]] for (uint c = 0u; c < C; ++c) {
+                        vec4 s = acc[r * C + c];
+                        s = fma(vec4(av.x), wv[c], s);
+                        s = fma(vec4(av.y), wv[C + c], s);
+                        s = fma(vec4(av.z), wv[2u * C + c], s);
+                        acc[r * C + c] = fma(vec4(av.w), wv[3u * C + c], s);
+                    }
+                }
+            }
+        }
+    } else
+#endif
+    {
+        uint start[R];
+        [[unroll]] for (uint r = 0u; r < R; ++r) start[r] = row_start(m + r);
+        float mean[R], rstd[R];
+        [[unroll]] for (uint r = 0u; r < R; ++r) {
+            mean[r] = LN != 0u ? row_mean[r] : 0.0;
+            rstd[r] = LN != 0u ? row_rstd[r] : 1.0;
+        }
+        for (uint k = 0u; k < k4; ++k) {
+            vec4 wv[4u * C];
+            [[unroll]] for (uint j = 0u; j < 4u; ++j)
+                [[unroll]] for (uint c = 0u; c < C; ++c) wv[j * C + c] = texelFetch(w, int((k * 4u + j) * n4 + col[c]));
+            [[unroll]] for (uint r = 0u; r < R; ++r) {
+                vec4 av = texelFetch(a, int(start[r] + k));
+                if (LN != 0u) av = (av - mean[r]) * rstd[r];
+                [[unroll]] for (uint c = 0u; c < C; ++c) {
+                    vec4 s = acc[r * C + c];
+                    s = fma(vec4(av.x), wv[c], s);
+                    s = fma(vec4(av.y), wv[C + c], s);
+                    s = fma(vec4(av.z), wv[2u * C + c], s);
+                    acc[r * C + c] = fma(vec4(av.w), wv[3u * C + c], s);
+                }
+            }
+        }
+    }
+
+    [[unroll]] for (uint c = 0u; c < C; ++c) {
+        const uint n = col0 + c * LX;
+        if (n < n4) {
+            const Columns cols = load_columns(n, 127.0);
+            [[unroll]] for (uint r = 0u; r < R; ++r)
+                if (m + r < p.M) finish(acc[r * C + c], cols, (m + r) * p.o_ld4 + n, (m + r) * p.r_ld4 + n);
+        }
+    }
+}

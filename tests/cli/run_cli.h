@@ -1,0 +1,53 @@
+// Runs the built command line tool as a user does: arguments in, exit code and both streams out.
+#pragma once
+
+#include <string>
+#include <utility>
+#include <vector>
+
+#include <nlohmann/json.hpp>
+
+namespace cli_test {
+
+struct Answer {
+  int code = -1;  // exit code; 128 + signal when it was killed
+  std::string out, err;
+  /// stdout as JSON; discarded (is_discarded()) when it is none.
+  nlohmann::json json() const { return nlohmann::json::parse(out, nullptr, false); }
+  /// Everything, for failure messages.
+  std::string text() const { return "exit code " + std::to_string(code) + "\n--- stdout\n" + out + "--- stderr\n" + err; }
+  /// The contract of a failure: this code and exactly one line on stderr that starts with "vireo: ".
+  bool fails_clearly(int expected_code) const;
+};
+
+using Environment = std::vector<std::pair<std::string, std::string>>;
+
+/// `stdout_path`: where to send stdout instead of reading it.
+Answer run_cli(const std::vector<std::string>& arguments, const Environment& environment = {}, const std::string& stdout_path = "");
+
+/// A folder of its own for a test, removed with everything in it at the end.
+class Scratch {
+ public:
+  Scratch();
+  ~Scratch();
+  std::string path(const std::string& name = "") const { return name.empty() ? folder_ : folder_ + "/" + name; }
+  /// Writes a file and returns its path.
+  std::string write(const std::string& name, const std::string& bytes) const;
+  std::string make_folder(const std::string& name) const;
+  /// Names in the folder, sorted.
+  std::vector<std::string> list() const;
+
+ private:
+  std::string folder_;
+};
+
+std::string read_file(const std::string& path);
+
+/// A small .npy file of float32: shape and values; shape empty when the file is none.
+struct Array {
+  std::vector<int64_t> shape;
+  std::vector<float> data;
+};
+Array read_array(const std::string& path);
+
+}  // namespace cli_test

@@ -1,0 +1,66 @@
+// Every fusion rule is applied to its own example graph; the double reference before and after must agree. A rule without
+// an example, or whose example does not make it fire, fails here.
+#include <gtest/gtest.h>
+
+#include "plan/fuse.h"
+#include "plan/plan.h"
+#include "support/reference.h"
+
+namespace vireo {
+namespace {
+
+std::vector<double> reference_output(const Graph& g) {
+  std::vector<std::vector<double>> inputs;
+  for (ValueId v : g.inputs) inputs.push_back(test::noise(size_t(g.value(v).desc.shape.elements()), 7, 1.0));
+  return test::run_reference(g, inputs)[size_t(g.outputs[0])];
+}
+
+class FuseRules : public ::testing::TestWithParam<size_t> {};
+
+TEST_P(FuseRules, KeepsTheAnswer) {
+  const FuseRule& rule = fuse_rules()[GetParam()];
+  Result<Graph> before = rule.example();
+  ASSERT_TRUE(before.ok()) << before.error().message;
+  std::vector<std::string> applied;
+  Result<Graph> after = fuse(*before, &applied);
+  ASSERT_TRUE(after.ok()) << after.error().message;
+  EXPECT_NE(std::find(applied.begin(), applied.end(), rule.name), applied.end()) << "the example does not make the rule fire";
+  EXPECT_LT(after->nodes.size(), before->nodes.size());
+  const std::vector<double> a = reference_output(*before), b = reference_output(*after);
+  ASSERT_EQ(a.size(), b.size());
+  // Folding gamma and beta rounds W' and b' to fp32 once: 2^-24 of terms of size 1, a dozen of them.
+  for (size_t i = 0; i < a.size(); ++i) EXPECT_NEAR(a[i], b[i], 5e-6) << rule.name << " at " << i;
+}
+
+INSTANTIATE_TEST_SUITE_P(All, FuseRules, ::testing::Range(size_t(0), fuse_rules().size()),
+                         [](const auto& info) { return std::string(fuse_rules()[info.param].name); });
+
+TEST(Fuse, LeavesAValueThatOthersReadAlone) {
+  GraphBuilder b("shared");
+  const ValueId x = b.input("x", {DType::kF32, Shape{{1, 1, 3, 8}}});
+  const ValueId fc = b.add(OpKind::kLinear, "fc", {x, b.constant("w", random_constant(8, 8, 1, 0.5f))});
+  const ValueId act = b.add(OpKind::kGeluErf, "act", {fc});
+  b.output(b.add(OpKind::kAdd, "add", {fc, act}));
+  Result<Graph> g = b.finish();
+  ASSERT_TRUE(g.ok());
+  const std::vector<double> before = reference_output(*g);
+  Result<Graph> fused = fuse(*g);
+  ASSERT_TRUE(fused.ok());
+  EXPECT_EQ(fused->nodes.size(), 3u);  // fc feeds both act and add
+  EXPECT_EQ(before, reference_output(*fused));
+}
+
+TEST(Fuse, KeepsANormThatSomethingElseReads) {
+  GraphBuilder b("norm");
+  const ValueId x = b.input("x", {DType::kF32, Shape{{1, 1, 3, 8}}});
+  const ValueId n = b.add(OpKind::kLayerNorm, "norm", {x, b.constant("g", fill_constant(1, 8, 2.f)), b.constant("b", fill_constant(1, 8, 1.f))});
+  const ValueId fc = b.add(OpKind::kLinear, "fc", {n, b.constant("w", random_constant(8, 8, 1, 0.5f))});
+  b.output(b.add(OpKind::kAdd, "add", {n, fc}));
+  Result<Graph> fused = fuse(*b.finish());
+  ASSERT_TRUE(fused.ok());
+  ASSERT_EQ(fused->nodes.size(), 2u);
+  EXPECT_EQ(fused->nodes[0].op, OpKind::kLayerNorm);
+}
+
+}  // namespace
+}  // namespace vireo

@@ -1,0 +1,234 @@
+// Whole models against the outputs of the real libraries: the cases of tests/golden/cases (Transformers, timm) and
+// tests/golden/torchvision, on the CPU and on every Vulkan device; and, where the pictures are at hand, the 250 ImageNet
+// photographs in every precision.
+#include <gtest/gtest.h>
+#include <dirent.h>
+#include <sys/stat.h>
+
+#include <algorithm>
+#include <cmath>
+#include <fstream>
+#include <nlohmann/json.hpp>
+
+#include <vireo/vireo.hpp>
+
+#include "image.h"
+#include "npy.h"
+
+namespace vireo {
+namespace {
+
+using Json = nlohmann::json;
+
+bool exists(const std::string& path) {
+  struct stat s;
+  return stat(path.c_str(), &s) == 0;
+}
+
+std::vector<std::string> folders(const std::string& path) {
+  std::vector<std::string> names;
+  if (DIR* d = opendir(path.c_str())) {
+    while (const dirent* e = readdir(d))
+      if (e->d_name[0] != '.' && exists(path + "/" + e->d_name + "/config.json")) names.push_back(e->d_name);
+    closedir(d);
+  }
+  std::sort(names.begin(), names.end());
+  return names;
+}
+
+std::vector<Device> devices() {
+  std::vector<Device> all;
+  for (const Device& d : Device::list())
+    if (d.reason().empty() || std::string(d.kind()) == "cpu") all.push_back(d);
+  return all;
+}
+
+cli::NpyArray load_npy(const std::string& path) {
+  Result<cli::NpyArray> a = cli::read_npy(path);
+  EXPECT_TRUE(a.ok()) << a.error().message;
+  return a ? *a : cli::NpyArray{};
+}
+
+/// Largest |got - expected| over max(1, largest |expected|), for the best of several accepted answers.
+double distance(const std::vector<float>& got, const std::vector<float>& expected) {
+  if (got.size() != expected.size()) return INFINITY;
+  double worst = 0, largest = 1;
+  for (float e : expected) largest = std::max(largest, std::fabs(double(e)));
+  for (size_t i = 0; i < got.size(); ++i) {
+    const double d = std::fabs(double(got[i]) - double(expected[i]));
+    if (!(d <= worst)) worst = d;
+  }
+  return worst / largest;
+}
+
+class Cases : public ::testing::TestWithParam<std::string> {};
+
+std::vector<float> run_pictures(const Model& model, const Device& device, const std::string& dir, const SessionOptions& options) {
+  std::vector<float> got;
+  Result<Session> session = Session::create(model, device, options);
+  EXPECT_TRUE(session.ok()) << session.error().message;
+  if (!session) return got;
+  for (int i = 0; i < 3; ++i) {
+    Result<cli::Rgb8> picture = cli::load_image(dir + "/" + std::to_string(i) + ".png");
+    EXPECT_TRUE(picture.ok()) << picture.error().message;
+    if (!picture) return got;
+    Result<Output> out = session->run(Image{picture->rgb.data(), picture->width, picture->height, 0});
+    EXPECT_TRUE(out.ok()) << out.error().message;
+    if (!out) return got;
+    EXPECT_STREQ(out->device.kind, device.kind()) << out->device.reason;
+    got.insert(got.end(), out->data, out->data + size_t(out->rows) * size_t(out->cols));
+  }
+  return got;
+}
+
+TEST_P(Cases, MatchesTheRealLibrary) {
+  const std::string dir = std::string(VIREO_TEST_DATA) + "/cases/" + GetParam();
+  const Json info = Json::parse(std::ifstream(dir + "/case.json"));
+  Result<Model> model = Model::open(dir);
+  ASSERT_TRUE(model.ok()) << model.error().message;
+  for (const Device& device : devices()) {
+    SessionOptions options;
+    options.fallback = false;
+    options.head = info["verb"] == "embed" ? Head::kFeatures : Head::kLogits;
+    const std::vector<float> got = run_pictures(*model, device, dir, options);
+    double best = INFINITY;
+    for (const std::string name : info["expected"]) best = std::min(best, distance(got, load_npy(dir + "/" + name).data));
+    EXPECT_LE(best, 5e-5) << GetParam() << " on " << device.name();
+    if (info.contains("tokens")) {
+      options.head = Head::kTokens;
+      const std::vector<float> tokens = run_pictures(*model, device, dir, options);
+      EXPECT_LE(distance(tokens, load_npy(dir + "/" + std::string(info["tokens"])).data), 5e-5) << GetParam() << " tokens on " << device.name();
+    }
+  }
+}
+
+INSTANTIATE_TEST_SUITE_P(All, Cases, ::testing::ValuesIn(folders(std::string(VIREO_TEST_DATA) + "/cases")), [](const auto& info) {
+  std::string n = info.param;
+  std::replace(n.begin(), n.end(), '-', '_');
+  return n;
+});
+
+class Torchvision : public ::testing::TestWithParam<std::string> {};
+
+TEST_P(Torchvision, EveryBatchSize) {
+  const std::string dir = std::string(VIREO_TEST_DATA) + "/torchvision/" + GetParam();
+  Result<Model> model = Model::open(dir);
+  ASSERT_TRUE(model.ok()) << model.error().message;
+  const cli::NpyArray input = load_npy(dir + "/input.npy"), expected = load_npy(dir + "/expected.npy");
+  const size_t each = input.data.size() / 5, classes = expected.data.size() / 5;
+  for (const Device& device : devices())
+    for (int batch = 1; batch <= 5; ++batch) {
+      SessionOptions options;
+      options.fallback = false;
+      options.batch = batch;
+      Result<Session> session = Session::create(*model, device, options);
+      ASSERT_TRUE(session.ok()) << session.error().message;
+      Result<Output> out = session->run(input.data.data(), each * size_t(batch));
+      ASSERT_TRUE(out.ok()) << out.error().message;
+      const std::vector<float> got(out->data, out->data + classes * size_t(batch));
+      EXPECT_LE(distance(got, {expected.data.begin(), expected.data.begin() + ptrdiff_t(got.size())}), 5e-5) << GetParam() << " batch " << batch << " on " << device.name();
+    }
+}
+
+INSTANTIATE_TEST_SUITE_P(All, Torchvision, ::testing::ValuesIn(folders(std::string(VIREO_TEST_DATA) + "/torchvision")), [](const auto& info) {
+  std::string n = info.param;
+  for (char& c : n) if (!std::isalnum(static_cast<unsigned char>(c))) c = '_';
+  return n;
+});
+GTEST_ALLOW_UNINSTANTIATED_PARAMETERIZED_TEST(Torchvision);
+
+// ---- 250 photographs ---------------------------------------------------------------------------------------------------
+
+class ImageNet : public ::testing::TestWithParam<int> {
+ protected:
+  const std::string shared = VIREO_SHARED;
+  const std::string data = shared + "/data/imagenet-dev", weights = shared + "/models/vit-tiny-patch16-224";
+
+  struct Answers {
+    std::vector<float> logits;
+    std::vector<int> top1;
+  };
+
+  static std::vector<int> top1(const std::vector<float>& logits) {
+    std::vector<int> best;
+    for (size_t i = 0; i + 1000 <= logits.size(); i += 1000) best.push_back(int(std::max_element(&logits[i], &logits[i] + 1000) - &logits[i]));
+    return best;
+  }
+
+  void run_all(const Device& device, Precision precision, std::vector<float>* logits) {
+    Result<Model> model = Model::open(weights);
+    ASSERT_TRUE(model.ok()) << model.error().message;
+    SessionOptions options;
+    options.fallback = false;
+    options.precision = precision;
+    Result<Session> session = Session::create(*model, device, options);
+    ASSERT_TRUE(session.ok()) << session.error().message;
+    std::ifstream labels(data + "/labels.csv");
+    std::string line;
+    std::getline(labels, line);
+    while (std::getline(labels, line)) {
+      Result<cli::Rgb8> picture = cli::load_image(data + "/images/" + line.substr(0, line.find(',')));
+      ASSERT_TRUE(picture.ok()) << picture.error().message;
+      Result<Output> out = session->run(Image{picture->rgb.data(), picture->width, picture->height, 0});
+      ASSERT_TRUE(out.ok()) << out.error().message;
+      logits->insert(logits->end(), out->data, out->data + out->cols);
+    }
+  }
+};
+
+// Parameter: 0 = CPU, 1 = the first Vulkan device.
+TEST_P(ImageNet, EveryPrecisionAgrees) {
+  if (!exists(data) || !exists(weights)) GTEST_SKIP() << "shared/data/imagenet-dev or the ViT-Tiny checkpoint is not beside this checkout";
+  Device device = Device::cpu();
+  if (GetParam() == 1) {
+    Result<Device> gpu = Device::vulkan(0);
+    if (!gpu) GTEST_SKIP() << gpu.error().message;
+    device = *gpu;
+  }
+  const cli::NpyArray reference = load_npy(data + "/logits.npy");
+  const std::vector<int> reference_top1 = top1(reference.data);
+  ASSERT_EQ(reference_top1.size(), 250u);
+
+  {  // preprocessed pixels: the network alone
+    const cli::NpyArray pixels = load_npy(data + "/pixels8.npy");
+    Result<Model> model = Model::open(weights);
+    ASSERT_TRUE(model.ok()) << model.error().message;
+    SessionOptions options;
+    options.fallback = false;
+    Result<Session> session = Session::create(*model, device, options);
+    ASSERT_TRUE(session.ok()) << session.error().message;
+    double worst = 0;
+    for (size_t i = 0; i < 8; ++i) {
+      Result<Output> out = session->run(&pixels.data[i * 3 * 224 * 224], 3 * 224 * 224);
+      ASSERT_TRUE(out.ok()) << out.error().message;
+      for (size_t c = 0; c < 1000; ++c) worst = std::max(worst, std::fabs(double(out->data[c]) - double(reference.data[i * 1000 + c])));
+    }
+    EXPECT_LT(worst, 1e-3);
+    std::printf("[   INFO   ] %s fp32 from pixels: largest logit difference %.2e\n", device.name().c_str(), worst);
+  }
+
+  std::vector<float> fp32;
+  run_all(device, Precision::kFp32, &fp32);
+  ASSERT_EQ(fp32.size(), reference.data.size());
+  double worst = 0;
+  for (size_t i = 0; i < fp32.size(); ++i) worst = std::max(worst, std::fabs(double(fp32[i]) - double(reference.data[i])));
+  EXPECT_LT(worst, 5e-3);
+  EXPECT_EQ(top1(fp32), reference_top1);
+  std::printf("[   INFO   ] %s fp32 from JPEG: largest logit difference %.2e\n", device.name().c_str(), worst);
+
+  for (const auto& [precision, least] : {std::pair{Precision::kFp16, 249}, std::pair{Precision::kInt8, 246}}) {
+    std::vector<float> got;
+    run_all(device, precision, &got);
+    const std::vector<int> mine = top1(fp32), other = top1(got);
+    ASSERT_EQ(mine.size(), other.size());
+    int agree = 0;
+    for (size_t i = 0; i < mine.size(); ++i) agree += mine[i] == other[i];
+    EXPECT_GE(agree, least) << to_string(precision);
+    std::printf("[   INFO   ] %s %s: top-1 agrees with fp32 on %d of 250\n", device.name().c_str(), to_string(precision), agree);
+  }
+}
+
+INSTANTIATE_TEST_SUITE_P(Devices, ImageNet, ::testing::Values(0, 1), [](const auto& info) { return info.param ? "Vulkan" : "Cpu"; });
+
+}  // namespace
+}  // namespace vireo

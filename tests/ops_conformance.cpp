@@ -1,0 +1,305 @@
+// Every operator x case x precision x {every SIMD target, every Vulkan device in several classes of tuning} against the
+// operator's double reference. The output lies between guard bytes that must survive, starts as NaN (so that an element
+// never written shows), and its row padding must end as zeros. Vulkan runs under the validation layer, silent.
+#include <gtest/gtest.h>
+
+#include <cmath>
+#include <cstdlib>
+#include <cstring>
+#include <fstream>
+
+#include "base/half.h"
+#include "cpu/executable.h"
+#include "plan/plan.h"
+#include "support/reference.h"
+#include "vk/executable.h"
+
+namespace vireo {
+namespace {
+
+constexpr uint64_t kGuard = 4096;
+
+struct Target {
+  std::string label;
+  DeviceCaps caps;
+  const simd::Kernels* kernels = nullptr;  // a CPU target
+  std::shared_ptr<vk::Gpu> gpu;            // a Vulkan target
+};
+
+struct Vulkan {
+  std::shared_ptr<vk::Instance> instance;
+  std::string messages, why_not;
+};
+
+Vulkan& vulkan() {
+  static Vulkan* v = [] {
+    auto* made = new Vulkan;
+    vk::InstanceOptions o;
+    o.validation = true;
+    o.on_message = [made](const std::string& m) { made->messages += m + "\n"; };
+    Result<std::shared_ptr<vk::Instance>> i = vk::Instance::open(o);
+    if (i) made->instance = *i;
+    else made->why_not = i.error().message;
+    return made;
+  }();
+  return *v;
+}
+
+const std::vector<Target>& targets() {
+  static const std::vector<Target>* all = [] {
+    auto* list = new std::vector<Target>;
+    for (int i = 0; const simd::Kernels* k = simd::supported(i); ++i) {
+      Target t;
+      t.label = fmt::format("cpu_{}", k->name);
+      t.caps.kind = DeviceKind::kCpu;
+      t.caps.simd = k->name;
+      t.caps.threads = 2;
+      t.caps.storage_alignment = t.caps.texel_alignment = 64;
+      t.kernels = k;
+      list->push_back(t);
+    }
+    if (!vulkan().instance) return list;
+    for (const vk::Physical& p : vulkan().instance->devices()) {
+      if (!p.unusable.empty()) continue;
+      Result<std::shared_ptr<vk::Gpu>> gpu = vk::Gpu::open(vulkan().instance, p.index);
+      if (!gpu) continue;
+      const auto add = [&](const char* what, DeviceClass c, bool subgroups) {
+        Target t;
+        t.label = fmt::format("vulkan{}_{}", p.index, what);
+        t.caps = (*gpu)->caps();
+        t.caps.device_class = c;
+        t.caps.threads = 2;
+        if (!subgroups) t.caps.subgroup_basic = t.caps.subgroup_vote = t.caps.subgroup_ballot = t.caps.subgroup_shuffle = t.caps.subgroup_arithmetic = false;
+        t.gpu = *gpu;
+        list->push_back(t);
+      };
+      // The tuning table's classes choose between the kernels; all must be right on every device.
+      add("texel", DeviceClass::kSoftware, true);
+      add("texel_without_subgroups", DeviceClass::kSoftware, false);
+      add("tile_maxwell", DeviceClass::kMaxwell, false);
+      add("tile_mali", DeviceClass::kMali, false);
+    }
+    return list;
+  }();
+  return *all;
+}
+
+struct Case {
+  OpKind op;
+  OpCase spec;
+  Precision precision;
+};
+
+/// The graph of the one node, its inputs as doubles, and the reference under the precision's storage rounding.
+struct Prepared {
+  Graph graph;
+  std::vector<std::vector<double>> inputs;
+  std::vector<double> expected;
+  double bound = 0;
+};
+
+double half_round(double x) { return double(half_to_float(float_to_half(float(x)))); }
+
+Prepared prepare(const Case& c, bool half_activations) {
+  Prepared p;
+  GraphBuilder b("case");
+  std::vector<ValueId> operands;
+  for (size_t i = 0; i < c.spec.in.size(); ++i) {
+    const Shape& s = c.spec.in[i];
+    if (s.c() == 0) {
+      operands.push_back(kNoValue);
+      continue;
+    }
+    std::vector<double> values = test::noise(size_t(s.elements()), 100 + i, c.spec.scale);
+    if (c.spec.constant[i]) {
+      operands.push_back(b.constant(fmt::format("const{}", i), make_constant(s.w(), s.c(), std::vector<float>(values.begin(), values.end()))));
+      continue;
+    }
+    TensorDesc d;
+    d.shape = s;
+    d.layout = i == 0 && c.spec.planar ? Layout::kPlanar : Layout::kRows;
+    if (half_activations && d.layout == Layout::kRows) {
+      d.dtype = DType::kF16;
+      for (double& v : values) v = half_round(v);
+    }
+    operands.push_back(b.input(fmt::format("in{}", i), d));
+    p.inputs.push_back(std::move(values));
+  }
+  std::vector<std::pair<const char*, double>> attrs;
+  const OpDef& def = op_def(c.op);
+  for (int a = 0; def.attrs[a].name; ++a) attrs.push_back({def.attrs[a].name, c.spec.attrs[size_t(a)]});
+  b.output(b.add(c.op, "node", operands, attrs));
+  Result<Graph> g = b.finish();
+  EXPECT_TRUE(g.ok()) << g.error().message;
+  p.graph = std::move(*g);
+
+  // Matrices are stored in the precision; vectors and tables stay fp32.
+  const bool matrix_op = c.op == OpKind::kLinear || c.op == OpKind::kConv2d;
+  const auto storage = [&](const Node&, size_t operand, std::vector<double>& w, int64_t cols) {
+    if (!matrix_op || operand != 1) return;
+    for (size_t row = 0; row < w.size() / size_t(cols); ++row) {
+      double* r = &w[row * size_t(cols)];
+      if (c.precision == Precision::kFp16)
+        for (int64_t k = 0; k < cols; ++k) r[k] = half_round(r[k]);
+      if (c.precision == Precision::kInt8) {
+        float top = 0;
+        for (int64_t k = 0; k < cols; ++k) top = std::max(top, std::fabs(float(r[k])));
+        const float s = top / 127.f;
+        for (int64_t k = 0; k < cols; ++k) r[k] = s > 0 ? double(std::nearbyint(float(r[k]) / s)) * double(s) : 0.0;
+      }
+    }
+  };
+  const auto values = test::run_reference(p.graph, p.inputs, storage);
+  p.expected = values[size_t(p.graph.outputs[0])];
+  double largest = 1;
+  for (double v : p.expected) largest = std::max(largest, std::fabs(v));
+  OpCall call;
+  const Node& n = p.graph.nodes[0];
+  call.name = n.name.c_str();
+  call.attrs = &n.attrs;
+  for (ValueId v : n.inputs) call.in.push_back(v == kNoValue ? nullptr : &p.graph.value(v).desc);
+  call.out = p.graph.value(n.output).desc;
+  p.bound = def.tolerance(call) * largest;
+  if (half_activations) p.bound += std::ldexp(largest, -11);  // the output's own rounding to fp16
+  return p;
+}
+
+/// Moves the output away from its region's edges, so that guards fit around it.
+void add_guards(Plan& plan) {
+  PlanValue& out = plan.values[size_t(plan.outputs[0])];
+  out.where.offset += kGuard;
+  plan.output_bytes += 2 * kGuard;
+  for (Step& s : plan.steps)
+    for (PlanDispatch& d : s.dispatches)
+      for (Binding& b : d.bindings)
+        if (b.source.what == Operand::What::kOutput) b.where = out.where;
+}
+
+void fill_input(const Plan& plan, const Prepared& p, uint8_t* region) {
+  for (size_t i = 0; i < plan.inputs.size(); ++i) {
+    const PlanValue& v = plan.values[size_t(plan.inputs[i])];
+    const TensorDesc& d = v.desc;
+    uint8_t* at = region + v.where.offset;
+    std::memset(at, 0, v.where.bytes);
+    const int64_t cols = d.shape.c(), pixels = d.shape.h() * d.shape.w();
+    for (int64_t r = 0; r < d.shape.rows(); ++r)
+      for (int64_t c = 0; c < cols; ++c) {
+        const float x = float(p.inputs[i][size_t(r * cols + c)]);
+        const int64_t k = d.layout == Layout::kRows ? r * d.row_stride() + c : (r / pixels * cols + c) * pixels + r % pixels;
+        if (d.dtype == DType::kF16) reinterpret_cast<uint16_t*>(at)[k] = float_to_half(x);
+        else reinterpret_cast<float*>(at)[k] = x;
+      }
+  }
+}
+
+void check_output(const Plan& plan, const Prepared& p, const uint8_t* region, const std::string& where) {
+  const PlanValue& out = plan.values[size_t(plan.outputs[0])];
+  const TensorDesc& d = out.desc;
+  for (uint64_t i = 0; i < kGuard; ++i) {
+    ASSERT_EQ(region[out.where.offset - kGuard + i], 0xA5) << where << ": byte " << i << " before the output was written";
+    ASSERT_EQ(region[out.where.offset + out.where.bytes + i], 0xA5) << where << ": byte " << i << " after the output was written";
+  }
+  const uint8_t* at = region + out.where.offset;
+  double worst = 0;
+  size_t worst_at = 0;
+  for (int64_t r = 0; r < d.shape.rows(); ++r)
+    for (int64_t c = 0; c < d.row_stride(); ++c) {
+      const int64_t k = r * d.row_stride() + c;
+      const double got = d.dtype == DType::kF16 ? double(half_to_float(reinterpret_cast<const uint16_t*>(at)[k])) : double(reinterpret_cast<const float*>(at)[k]);
+      if (c >= d.shape.c()) {
+        ASSERT_EQ(got, 0.0) << where << ": padding of row " << r;
+        continue;
+      }
+      const size_t i = size_t(r * d.shape.c() + c);
+      const double error = std::fabs(got - p.expected[i]);
+      if (!(error <= worst)) worst = error, worst_at = i;
+      if (std::isnan(got)) break;
+    }
+  EXPECT_LE(worst, p.bound) << where << ": element " << worst_at << ", expected " << p.expected[worst_at];
+}
+
+void run_case(const Case& c, const Target& t) {
+  const bool half = c.precision == Precision::kFp16 && t.gpu;
+  const Prepared p = prepare(c, half);
+  PlanOptions options;
+  options.precision = c.precision;
+  options.fuse = false;
+  options.half_outputs = true;
+  Result<Planned> planned = make_plan(p.graph, t.caps, options);
+  ASSERT_TRUE(planned.ok()) << planned.error().message;
+  if (t.gpu) {
+    ASSERT_FALSE(planned->plan.has_cpu_steps()) << t.label << ": no Vulkan kernel: " << planned->plan.steps[0].reason;
+  }
+  add_guards(planned->plan);
+  const Result<void> verified = verify(planned->plan);
+  ASSERT_TRUE(verified.ok()) << verified.error().message;
+  ThreadPool pool(2);
+  const std::string where = fmt::format("{} / {} / {} / {}", op_def(c.op).name, c.spec.label, to_string(c.precision), t.label);
+  if (t.kernels) {
+    auto e = cpu::Executable::create(planned->plan, planned->graph, pool, *t.kernels, 1);
+    ASSERT_TRUE(e.ok()) << e.error().message;
+    auto* out = reinterpret_cast<uint8_t*>(const_cast<float*>((*e)->output(0)));
+    std::memset(out, 0xA5, planned->plan.output_bytes);
+    std::memset(out + planned->plan.values[size_t(planned->plan.outputs[0])].where.offset, 0xFF, planned->plan.values[size_t(planned->plan.outputs[0])].where.bytes);
+    fill_input(planned->plan, p, reinterpret_cast<uint8_t*>((*e)->input(0)));
+    (*e)->run(0, pool);
+    check_output(planned->plan, p, out, where);
+  } else {
+    auto e = vk::Executable::create(t.gpu, planned->plan, planned->graph, pool, {});
+    ASSERT_TRUE(e.ok()) << where << ": " << e.error().message;
+    auto* out = reinterpret_cast<uint8_t*>(const_cast<float*>((*e)->output(0)));
+    std::memset(out, 0xA5, planned->plan.output_bytes);
+    std::memset(out + planned->plan.values[size_t(planned->plan.outputs[0])].where.offset, 0xFF, planned->plan.values[size_t(planned->plan.outputs[0])].where.bytes);
+    fill_input(planned->plan, p, reinterpret_cast<uint8_t*>((*e)->input(0)));
+    ASSERT_TRUE((*e)->submit(0).ok());
+    const Result<void> waited = (*e)->wait(0);
+    ASSERT_TRUE(waited.ok()) << waited.error().message;
+    check_output(planned->plan, p, out, where);
+  }
+}
+
+class Conformance : public ::testing::TestWithParam<OpKind> {};
+
+TEST_P(Conformance, EveryCaseOnEveryTarget) {
+  const OpDef& def = op_def(GetParam());
+  const std::vector<OpCase> cases = def.cases();
+  ASSERT_FALSE(cases.empty());
+  for (const OpCase& spec : cases)
+    for (Precision precision : {Precision::kFp32, Precision::kFp16, Precision::kInt8})
+      for (const Target& t : targets()) {
+        const bool matrix_op = GetParam() == OpKind::kLinear || GetParam() == OpKind::kConv2d;
+        if (precision == Precision::kInt8 && !matrix_op) continue;  // int8 stores matrices only: the same case as fp32
+        if (precision == Precision::kFp16 && !matrix_op && t.kernels) continue;  // and CPU activations are always fp32
+        SCOPED_TRACE(spec.label);
+        run_case({GetParam(), spec, precision}, t);
+      }
+  EXPECT_EQ(vulkan().messages, "") << "the validation layer must stay silent";
+}
+
+INSTANTIATE_TEST_SUITE_P(Ops, Conformance, ::testing::ValuesIn(all_ops()), [](const auto& info) { return std::string(op_def(info.param).name); });
+
+TEST(Registry, NoFieldIsMissing) {
+  for (OpKind k : all_ops()) {
+    const OpDef& d = op_def(k);
+    EXPECT_TRUE(d.name && d.attrs && d.infer && d.lower && d.lower_cpu && d.cpu && d.reference && d.cost && d.tolerance && d.cases);
+  }
+}
+
+TEST(Targets, VulkanIsThere) {
+  if (!vulkan().instance) GTEST_SKIP() << vulkan().why_not;
+  int devices = 0;
+  for (const Target& t : targets()) devices += t.gpu != nullptr;
+  EXPECT_GE(devices, 4);
+  for (const Target& t : targets()) if (t.gpu) std::printf("[   INFO   ] %s: %s\n", t.label.c_str(), t.caps.name.c_str());
+}
+
+}  // namespace
+}  // namespace vireo
+
+int main(int argc, char** argv) {
+  // SwiftShader, a second driver with another subgroup size, joins the system's drivers where Debian's chromium put it.
+  const char* swiftshader = "/usr/lib/chromium/vk_swiftshader_icd.json";
+  if (std::ifstream(swiftshader).good()) setenv("VK_ADD_DRIVER_FILES", swiftshader, 0);
+  ::testing::InitGoogleTest(&argc, argv);
+  return RUN_ALL_TESTS();
+}

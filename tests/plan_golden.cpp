@@ -1,0 +1,231 @@
+// Plans are data: their text for known models and devices is kept in tests/golden/plans and compared here, so that a change
+// in the planner shows in review. VIREO_UPDATE_GOLDEN=1 writes them anew. The verifier is tested by breaking good plans.
+#include <gtest/gtest.h>
+
+#include <cstdlib>
+#include <fstream>
+#include <sstream>
+
+#include "model/model.h"
+#include "plan/plan.h"
+
+namespace vireo {
+namespace {
+
+std::string read_file(const std::string& path) {
+  std::ifstream f(path, std::ios::binary);
+  std::stringstream s;
+  s << f.rdbuf();
+  return s.str();
+}
+
+DeviceCaps caps_of(const std::string& name) {
+  const std::string path = std::string(VIREO_SOURCE_DIR) + "/tests/caps/" + name + ".txt";
+  Result<DeviceCaps> caps = caps_from_text(read_file(path), path);
+  EXPECT_TRUE(caps.ok()) << caps.error().message;
+  return *caps;
+}
+
+Planned plan_of(const std::string& config, const DeviceCaps& caps, Precision precision, Head head = Head::kLogits, int64_t size = 224, PlanOptions options = {}) {
+  Result<LoadedModel> model = LoadedModel::open_config(std::string(VIREO_TEST_DATA) + "/configs/" + config + ".json", 1);
+  EXPECT_TRUE(model.ok()) << model.error().message;
+  Result<Graph> graph = model->build(head, 1, size, size);
+  EXPECT_TRUE(graph.ok()) << graph.error().message;
+  options.precision = precision;
+  Result<Planned> planned = make_plan(std::move(*graph), caps, options);
+  EXPECT_TRUE(planned.ok()) << planned.error().message;
+  return std::move(*planned);
+}
+
+struct Golden {
+  const char* config;
+  const char* caps;
+  Precision precision;
+  Head head;
+};
+
+class GoldenPlans : public ::testing::TestWithParam<Golden> {};
+
+TEST_P(GoldenPlans, Match) {
+  const Golden& g = GetParam();
+  const std::string text = dump(plan_of(g.config, caps_of(g.caps), g.precision, g.head).plan);
+  const std::string path = fmt::format("{}/plans/{}_{}.{}.txt", VIREO_TEST_DATA, g.config, to_string(g.precision), g.caps);
+  if (std::getenv("VIREO_UPDATE_GOLDEN")) std::ofstream(path, std::ios::binary) << text;
+  EXPECT_EQ(text, read_file(path)) << "the plan changed; look at the difference, then run with VIREO_UPDATE_GOLDEN=1";
+}
+
+INSTANTIATE_TEST_SUITE_P(All, GoldenPlans,
+                         ::testing::Values(Golden{"vit-ti", "jetson-nano", Precision::kFp32, Head::kLogits}, Golden{"vit-s", "jetson-nano", Precision::kFp16, Head::kLogits},
+                                           Golden{"vit-b", "jetson-nano", Precision::kFp32, Head::kLogits}, Golden{"vit-b", "jetson-nano", Precision::kInt8, Head::kLogits},
+                                           Golden{"dinov2-s", "jetson-nano", Precision::kFp16, Head::kFeatures}, Golden{"vit-ti", "lavapipe", Precision::kFp32, Head::kLogits},
+                                           Golden{"vit-s", "lavapipe", Precision::kFp32, Head::kLogits}, Golden{"vit-b", "lavapipe", Precision::kFp32, Head::kLogits},
+                                           Golden{"dinov2-s", "lavapipe", Precision::kFp32, Head::kFeatures}),
+                         [](const auto& info) {
+                           std::string n = fmt::format("{}_{}_{}", info.param.config, info.param.caps, to_string(info.param.precision));
+                           for (char& c : n) if (c == '-') c = '_';
+                           return n;
+                         });
+
+TEST(Plan, FiveDispatchesPerBlockAndAtMost65) {
+  for (const char* caps : {"jetson-nano", "lavapipe"})
+    for (const char* config : {"vit-ti", "vit-s", "vit-b"})
+      for (Precision p : {Precision::kFp32, Precision::kFp16, Precision::kInt8}) {
+        const Plan plan = plan_of(config, caps_of(caps), p).plan;
+        EXPECT_LE(plan.dispatch_count(), 65) << config << " on " << caps;
+        EXPECT_FALSE(plan.has_cpu_steps());
+        int block = 0;
+        for (const Step& s : plan.steps)
+          if (s.name.compare(0, 9, "blocks.3.") == 0) block += int(s.dispatches.size());
+        EXPECT_LE(block, 5);
+      }
+}
+
+TEST(Plan, AttentionNeverStoresScores) {
+  // 64 x 64 patches: 4,097 tokens; their scores would be 12 heads x 4097 x 4097 floats = 806 MB.
+  const Plan plan = plan_of("vit-b", caps_of("jetson-nano"), Precision::kFp32, Head::kLogits, 1024).plan;
+  EXPECT_LT(plan.arena_bytes, 100u << 20);
+  int parts = 0;
+  for (const Step& s : plan.steps)
+    if (s.op == OpKind::kAttention) parts = std::max(parts, int(s.dispatches.size()));
+  EXPECT_GT(parts, 1) << "a dispatch of 50 GFLOP is split for a board that kills long ones";
+}
+
+TEST(Plan, ArenaIsReused) {
+  uint64_t live = 0;
+  const Plan plan = plan_of("vit-b", caps_of("jetson-nano"), Precision::kFp32).plan;
+  for (const PlanValue& v : plan.values) live += v.where.region == Region::kArena && v.view_of < 0 ? v.where.bytes : 0;
+  EXPECT_LT(plan.arena_bytes * 8, live);
+}
+
+TEST(Plan, NoKernelMeansAVisibleCpuStep) {
+  PlanOptions o;
+  o.cpu_ops = {"attention"};
+  const Plan asked = plan_of("vit-ti", caps_of("lavapipe"), Precision::kFp32, Head::kLogits, 224, o).plan;
+  EXPECT_TRUE(asked.has_cpu_steps());
+  EXPECT_NE(dump(asked).find("on the cpu: asked for by cpu_ops"), std::string::npos);
+
+  DeviceCaps small = caps_of("jetson-nano");
+  small.max_shared_bytes = 4096;
+  small.device_class = DeviceClass::kOther;
+  const Plan forced = plan_of("vit-ti", small, Precision::kFp32).plan;
+  EXPECT_NE(dump(forced).find("shared memory"), std::string::npos) << "the reason names what is missing";
+}
+
+TEST(Plan, CpuPlanNeedsNoVulkan) {
+  DeviceCaps cpu;
+  cpu.name = "some cpu";
+  cpu.kind = DeviceKind::kCpu;
+  const Plan plan = plan_of("vit-b", cpu, Precision::kFp32).plan;
+  EXPECT_TRUE(plan.barriers.empty());
+  for (const Step& s : plan.steps) EXPECT_TRUE(s.dispatches.empty());
+}
+
+// ---- the verifier must notice what is broken on purpose ---------------------------------------------------------------
+
+class Verifier : public ::testing::Test {
+ protected:
+  Plan plan = plan_of("vit-ti", caps_of("jetson-nano"), Precision::kFp32).plan;
+  void expect_error(const char* part) {
+    const Result<void> r = verify(plan);
+    ASSERT_FALSE(r.ok()) << "not noticed: " << part;
+    EXPECT_NE(r.error().message.find(part), std::string::npos) << r.error().message;
+  }
+};
+
+TEST_F(Verifier, AcceptsTheGoodPlan) { EXPECT_TRUE(verify(plan).ok()); }
+
+TEST_F(Verifier, MissingBarrier) {
+  plan.barriers.erase(plan.barriers.begin() + 10);
+  expect_error("race");
+}
+
+TEST_F(Verifier, OverlappingValues) {
+  // A residual's operand is alive across the block: give its bytes to what is written meanwhile.
+  for (Step& s : plan.steps)
+    if (s.name == "blocks.2.mlp.fc1") {
+      PlanValue& out = plan.values[size_t(s.output)];
+      const PlanValue& residual = plan.values[size_t(s.inputs[0])];
+      out.where.offset = residual.where.offset;
+      for (PlanDispatch& d : s.dispatches)
+        for (Binding& b : d.bindings)
+          if (b.source.what == Operand::What::kOutput) b.where = out.where;
+    }
+  EXPECT_FALSE(verify(plan).ok());
+}
+
+TEST_F(Verifier, BeyondTheArena) {
+  plan.arena_bytes /= 2;
+  expect_error("arena");
+}
+
+TEST_F(Verifier, GridBeyondTheDevice) {
+  plan.caps.max_workgroup_count[0] = 2;
+  expect_error("workgroups");
+}
+
+TEST_F(Verifier, WorkgroupBeyondTheDevice) {
+  plan.caps.max_workgroup_invocations = 16;
+  expect_error("invocations");
+}
+
+TEST_F(Verifier, MisalignedBinding) {
+  plan.caps.storage_alignment = 1 << 20;
+  expect_error("multiple");
+}
+
+TEST_F(Verifier, OverlappingConstants) {
+  plan.consts[3].offset = plan.consts[2].offset;
+  expect_error("overlap");
+}
+
+TEST_F(Verifier, WriteToForeignBytes) {
+  for (Binding& b : plan.steps[5].dispatches[0].bindings)
+    if (b.writes) b.where.offset += 4096;
+  EXPECT_FALSE(verify(plan).ok());
+}
+
+// ---- a convolutional toy: hybrids go through the same stages -----------------------------------------------------------
+
+TEST(Plan, ToyConvolutionNetwork) {
+  GraphBuilder b("toy");
+  const ValueId x = b.input("pixels", {DType::kF32, Shape{{1, 32, 32, 3}}, Layout::kPlanar});
+  const ValueId conv = b.add(OpKind::kConv2d, "stem", {x, b.constant("w", random_constant(16, 27, 1, 0.2f)), b.constant("b", fill_constant(1, 16, 0.1f))},
+                             {{"kernel_h", 3}, {"kernel_w", 3}, {"stride_h", 2}, {"stride_w", 2}, {"pad_h", 1}, {"pad_w", 1}});
+  const ValueId act = b.add(OpKind::kRelu, "relu", {conv});
+  const ValueId pooled = b.add(OpKind::kPool, "pool", {act}, {{"mode", 1}, {"kernel", 3}, {"stride", 2}, {"pad", 1}});
+  const ValueId mean = b.add(OpKind::kMean, "mean", {pooled});
+  b.output(b.add(OpKind::kLinear, "head", {mean, b.constant("hw", random_constant(10, 16, 2, 0.2f))}));
+  Result<Planned> planned = make_plan(*b.finish(), caps_of("jetson-nano"), {});
+  ASSERT_TRUE(planned.ok()) << planned.error().message;
+  EXPECT_EQ(planned->plan.steps.size(), 4u) << "relu is the convolution's epilogue";
+  EXPECT_FALSE(planned->plan.has_cpu_steps());
+}
+
+// ---- caps files ----------------------------------------------------------------------------------------------------
+
+TEST(Caps, TextRoundTrip) {
+  const DeviceCaps caps = caps_of("jetson-nano");
+  Result<DeviceCaps> again = caps_from_text(to_text(caps), "again");
+  ASSERT_TRUE(again.ok());
+  EXPECT_EQ(to_text(caps), to_text(*again));
+  EXPECT_EQ(caps.device_class, DeviceClass::kMaxwell);
+}
+
+TEST(Caps, BadFilesAreNamed) {
+  const auto error = [](const std::string& text) {
+    Result<DeviceCaps> r = caps_from_text(text, "some.txt");
+    return r ? std::string("accepted") : r.error().message;
+  };
+  const std::string good = "name: x\nkind: vulkan\n";
+  EXPECT_NE(error("name x").find("line 1"), std::string::npos);
+  EXPECT_NE(error(good + "colour: blue").find("unknown key 'colour'"), std::string::npos);
+  EXPECT_NE(error(good + "max_shared_bytes: many").find("expected a non-negative integer"), std::string::npos);
+  EXPECT_NE(error(good + "max_shared_bytes: -5").find("expected a non-negative integer"), std::string::npos);
+  EXPECT_NE(error(good + "subgroup_size: 0").find("at least 1"), std::string::npos);
+  EXPECT_NE(error(good + "integrated: maybe").find("0 or 1"), std::string::npos);
+  EXPECT_NE(error(good + "subgroup_size: 8\nsubgroup_size: 8").find("twice"), std::string::npos);
+  EXPECT_NE(error("kind: vulkan").find("'name' is missing"), std::string::npos);
+}
+
+}  // namespace
+}  // namespace vireo

@@ -1,0 +1,138 @@
+/* The C ABI as a C99 program uses it. Called case by case from test_c_api.cpp; each returns NULL or what went wrong. */
+#include "test_c_api.h"
+
+#include <vireo/vireo.h>
+
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define EXPECT(condition) \
+  do {                    \
+    if (!(condition)) return "expected " #condition; \
+  } while (0)
+
+const char* c_api_version(void) {
+  EXPECT(vireo_version() != NULL);
+  EXPECT(strchr(vireo_version(), '.') != NULL);
+  return NULL;
+}
+
+const char* c_api_defaults(void) {
+  vireo_options options;
+  memset(&options, 0xff, sizeof options);
+  vireo_options_init(&options);
+  EXPECT(options.struct_size == sizeof options);
+  EXPECT(strcmp(options.device, "auto") == 0);
+  EXPECT(options.precision == VIREO_FP32 && options.head == VIREO_LOGITS && options.batch == 1);
+  EXPECT(options.height == 0 && options.width == 0 && options.threads == 0 && options.cache_dir == NULL);
+  vireo_options_init(NULL);
+  return NULL;
+}
+
+const char* c_api_null_arguments(void) {
+  vireo_error error;
+  vireo_session* session = (vireo_session*)&error;
+  vireo_output out;
+  vireo_score score;
+  float pixel = 0;
+  uint8_t rgb[3] = {0, 0, 0};
+  EXPECT(vireo_open(NULL, NULL, &session, &error) == VIREO_INVALID_ARGUMENT);
+  EXPECT(session == NULL);
+  EXPECT(error.status == VIREO_INVALID_ARGUMENT && error.message[0] != '\0');
+  EXPECT(vireo_open("x", NULL, NULL, NULL) == VIREO_INVALID_ARGUMENT);
+  EXPECT(vireo_run_rgb(NULL, rgb, 1, 1, 0, &out, &error) == VIREO_INVALID_ARGUMENT);
+  EXPECT(strstr(error.message, "session") != NULL);
+  EXPECT(vireo_run_pixels(NULL, &pixel, 1, &out, NULL) == VIREO_INVALID_ARGUMENT);
+  EXPECT(vireo_run_images(NULL, NULL, 1, &out, NULL) == VIREO_INVALID_ARGUMENT);
+  EXPECT(vireo_top_k(NULL, 0, 1, &score) == 0);
+  EXPECT(vireo_label(NULL, 0)[0] == '\0');
+  EXPECT(vireo_classes(NULL) == 0 && vireo_batch(NULL) == 0);
+  EXPECT(vireo_input_height(NULL) == 0 && vireo_input_width(NULL) == 0 && vireo_input_channels(NULL) == 0);
+  vireo_close(NULL);
+  return NULL;
+}
+
+const char* c_api_bad_options(const char* model) {
+  vireo_error error;
+  vireo_session* session = NULL;
+  vireo_options options;
+  vireo_options_init(&options);
+  options.device = "toaster";
+  EXPECT(vireo_open(model, &options, &session, &error) == VIREO_INVALID_ARGUMENT);
+  EXPECT(strstr(error.message, "toaster") != NULL);
+  vireo_options_init(&options);
+  options.struct_size = 8;
+  EXPECT(vireo_open(model, &options, &session, &error) == VIREO_INVALID_ARGUMENT);
+  EXPECT(strstr(error.message, "vireo_options_init") != NULL);
+  vireo_options_init(&options);
+  options.precision = (vireo_precision)77;
+  EXPECT(vireo_open(model, &options, &session, &error) == VIREO_INVALID_ARGUMENT);
+  vireo_options_init(&options);
+  options.device = "cpu";
+  options.batch = 0;
+  EXPECT(vireo_open(model, &options, &session, &error) != VIREO_OK);
+  EXPECT(session == NULL && error.message[0] != '\0');
+  return NULL;
+}
+
+const char* c_api_missing_model(void) {
+  vireo_error error;
+  vireo_session* session = NULL;
+  vireo_status status = vireo_open("/no/such/folder", NULL, &session, &error);
+  EXPECT(status == VIREO_NOT_FOUND || status == VIREO_IO);
+  EXPECT(error.status == status);
+  EXPECT(strstr(error.message, "/no/such/folder") != NULL);
+  return NULL;
+}
+
+const char* c_api_classify(const char* model) {
+  vireo_error error;
+  vireo_session* session = NULL;
+  vireo_options options;
+  vireo_output out;
+  vireo_image image;
+  vireo_score top[3];
+  float sum = 0;
+  float* pixels;
+  size_t count, i;
+  uint8_t rgb[28 * 28 * 3];
+
+  vireo_options_init(&options);
+  options.device = "cpu";
+  EXPECT(vireo_open(model, &options, &session, &error) == VIREO_OK);
+  EXPECT(error.status == VIREO_OK && error.message[0] == '\0');
+  EXPECT(vireo_classes(session) > 2);
+  EXPECT(vireo_label(session, 0)[0] != '\0');
+  EXPECT(vireo_label(session, -1)[0] == '\0' && vireo_label(session, vireo_classes(session))[0] == '\0');
+
+  for (i = 0; i < sizeof rgb; ++i) rgb[i] = (uint8_t)(i * 7);
+  EXPECT(vireo_run_rgb(session, rgb, 28, 28, 0, &out, &error) == VIREO_OK);
+  EXPECT(out.batch == 1 && out.rows == 1 && out.cols == vireo_classes(session));
+  EXPECT(strcmp(out.device_kind, "cpu") == 0 && out.device_name[0] != '\0' && out.device_reason[0] == '\0');
+  EXPECT(vireo_top_k(&out, 0, 3, top) == 3);
+  EXPECT(top[0].value >= top[1].value && top[1].value >= top[2].value);
+  EXPECT(top[0].value > 0 && top[0].value <= 1);
+  EXPECT(vireo_top_k(&out, 1, 3, top) == 0 && vireo_top_k(&out, 0, 0, top) == 0);
+  for (i = 0; i < (size_t)out.cols; ++i) sum += out.data[i];
+  EXPECT(isfinite(sum));
+
+  image.rgb = rgb;
+  image.width = 28;
+  image.height = 28;
+  image.stride = 0;
+  EXPECT(vireo_run_images(session, &image, 1, &out, &error) == VIREO_OK);
+  EXPECT(vireo_run_images(session, &image, 2, &out, &error) == VIREO_INVALID_ARGUMENT || error.message[0] != '\0');
+
+  count = (size_t)vireo_batch(session) * (size_t)vireo_input_channels(session) * (size_t)vireo_input_height(session) *
+          (size_t)vireo_input_width(session);
+  pixels = calloc(count, sizeof *pixels);
+  EXPECT(pixels != NULL);
+  EXPECT(vireo_run_pixels(session, pixels, count, &out, &error) == VIREO_OK);
+  EXPECT(vireo_run_pixels(session, pixels, count - 1, &out, &error) == VIREO_INVALID_ARGUMENT);
+  EXPECT(error.message[0] != '\0');
+  free(pixels);
+  vireo_close(session);
+  return NULL;
+}

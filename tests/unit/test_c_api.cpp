@@ -1,0 +1,71 @@
+// Runs the cases of test_c_api.c, which is compiled as C99, and checks that the C++ and C answers agree.
+#include <gtest/gtest.h>
+
+#include <cstdio>
+#include <vector>
+
+#include <vireo/vireo.h>
+#include <vireo/vireo.hpp>
+
+#include "test_c_api.h"
+
+namespace {
+
+// Small and always in the tree.
+const char* const kModel = VIREO_TEST_DATA "/torchvision/even";
+
+void expect_ok(const char* problem) { EXPECT_EQ(problem, nullptr) << (problem ? problem : ""); }
+
+TEST(CApi, Version) { expect_ok(c_api_version()); }
+TEST(CApi, Defaults) { expect_ok(c_api_defaults()); }
+TEST(CApi, NullArguments) { expect_ok(c_api_null_arguments()); }
+TEST(CApi, BadOptions) { expect_ok(c_api_bad_options(kModel)); }
+TEST(CApi, MissingModel) { expect_ok(c_api_missing_model()); }
+TEST(CApi, Classify) { expect_ok(c_api_classify(kModel)); }
+
+TEST(CApi, LongMessagesAreCutAtACharacter) {
+  // A name of two-byte characters, longer than a message can be.
+  std::string name;
+  for (int i = 0; i < 2000; ++i) name += "\xC3\xA4";
+  vireo_error error;
+  vireo_session* session = nullptr;
+  ASSERT_NE(vireo_open(name.c_str(), nullptr, &session, &error), VIREO_OK);
+  const std::string text = error.message;
+  ASSERT_LT(text.size(), sizeof error.message);
+  size_t leads = 0, tails = 0;
+  for (const char c : text) {
+    const unsigned char u = static_cast<unsigned char>(c);
+    if (u == 0xC3) ++leads;
+    if (u == 0xA4) ++tails;
+  }
+  EXPECT_EQ(leads, tails);
+}
+
+TEST(CApi, AgreesWithCpp) {
+  auto model = vireo::Model::open(kModel);
+  ASSERT_TRUE(model) << model.error().message;
+  auto session = vireo::Session::create(*model, vireo::Device::cpu());
+  ASSERT_TRUE(session) << session.error().message;
+  const size_t count = size_t(model->channels()) * size_t(model->input_height()) * size_t(model->input_width());
+  std::vector<float> pixels(count);
+  for (size_t i = 0; i < count; ++i) pixels[i] = float(int(i * 37 % 101) - 50) / 50.f;
+  auto expected = session->run(pixels.data(), count);
+  ASSERT_TRUE(expected) << expected.error().message;
+
+  vireo_options options;
+  vireo_options_init(&options);
+  options.device = "cpu";
+  vireo_error error;
+  vireo_session* handle = nullptr;
+  ASSERT_EQ(vireo_open(kModel, &options, &handle, &error), VIREO_OK) << error.message;
+  vireo_output out;
+  ASSERT_EQ(vireo_run_pixels(handle, pixels.data(), count, &out, &error), VIREO_OK) << error.message;
+  ASSERT_EQ(out.cols, expected->cols);
+  for (int i = 0; i < out.cols; ++i) EXPECT_EQ(out.data[i], expected->data[i]) << i;
+  vireo_score top[2];
+  ASSERT_EQ(vireo_top_k(&out, 0, 2, top), 2);
+  EXPECT_EQ(top[0].index, vireo::top_k(*expected, 2)[0].index);
+  vireo_close(handle);
+}
+
+}  // namespace

@@ -1,0 +1,333 @@
+// Session: results, errors, falling back, two in flight, no allocation, threads.
+#include <gtest/gtest.h>
+
+#include <atomic>
+#include <cmath>
+#include <cstdlib>
+#include <new>
+#include <thread>
+
+#include "runtime/session_impl.h"
+
+#include <vireo/vireo.hpp>
+
+namespace {
+std::atomic<bool> counting{false};
+std::atomic<int64_t> allocations{0};
+thread_local bool mine = false;
+
+void note() {
+  if (mine && counting.load(std::memory_order_relaxed)) allocations.fetch_add(1, std::memory_order_relaxed);
+}
+}  // namespace
+
+// Counts the C++ allocations of the calling thread; a driver's own malloc is not ours to count.
+void* operator new(size_t n) {
+  note();
+  if (void* p = std::malloc(n ? n : 1)) return p;
+  throw std::bad_alloc();
+}
+void operator delete(void* p) noexcept { std::free(p); }
+void operator delete(void* p, size_t) noexcept { std::free(p); }
+
+namespace vireo {
+namespace {
+
+const std::string kCase = std::string(VIREO_TEST_DATA) + "/cases/hf-vit";
+
+Model open_case() {
+  Result<Model> m = Model::open(kCase);
+  EXPECT_TRUE(m.ok()) << m.error().message;
+  return *m;
+}
+
+std::vector<float> ramp(const Session& s, const Model& m, float phase = 0) {
+  std::vector<float> x(size_t(s.batch()) * size_t(m.channels()) * size_t(s.input_height()) * size_t(s.input_width()));
+  for (size_t i = 0; i < x.size(); ++i) x[i] = std::sin(0.01f * float(i) + phase);
+  return x;
+}
+
+std::vector<float> values(const Output& o) { return {o.data, o.data + size_t(o.batch) * size_t(o.rows) * size_t(o.cols)}; }
+
+bool have_vulkan(Result<Device>* device) {
+  *device = Device::vulkan(0);
+  return device->ok();
+}
+
+#define NEED_VULKAN(device)                                     \
+  Result<Device> device = Device::cpu();                        \
+  if (!have_vulkan(&device)) GTEST_SKIP() << device.error().message
+
+double largest_difference(const std::vector<float>& a, const std::vector<float>& b) {
+  if (a.size() != b.size()) return INFINITY;
+  double worst = 0;
+  for (size_t i = 0; i < a.size(); ++i) worst = std::max(worst, std::fabs(double(a[i]) - double(b[i])));
+  return worst;
+}
+
+std::vector<float> cpu_answer(const Model& m, const SessionOptions& o = {}, float phase = 0) {
+  Result<Session> s = Session::create(m, Device::cpu(), o);
+  EXPECT_TRUE(s.ok()) << s.error().message;
+  const std::vector<float> x = ramp(*s, m, phase);
+  Result<Output> out = s->run(x.data(), x.size());
+  EXPECT_TRUE(out.ok());
+  return values(*out);
+}
+
+TEST(SessionRun, SameAnswerOnCpuAndVulkan) {
+  NEED_VULKAN(device);
+  const Model m = open_case();
+  for (Precision p : {Precision::kFp32, Precision::kFp16, Precision::kInt8}) {
+    SessionOptions o;
+    o.precision = p;
+    o.fallback = false;
+    Result<Session> s = Session::create(m, *device, o);
+    ASSERT_TRUE(s.ok()) << s.error().message;
+    const std::vector<float> x = ramp(*s, m);
+    Result<Output> out = s->run(x.data(), x.size());
+    ASSERT_TRUE(out.ok()) << out.error().message;
+    EXPECT_STREQ(out->device.kind, "vulkan");
+    // fp16 also rounds activations on Vulkan and not on the CPU.
+    EXPECT_LE(largest_difference(values(*out), cpu_answer(m, o)), p == Precision::kFp16 ? 2e-2 : 1e-4) << to_string(p);
+  }
+}
+
+TEST(SessionRun, WrongInputsAreNamed) {
+  const Model m = open_case();
+  Result<Session> s = Session::create(m, Device::cpu());
+  ASSERT_TRUE(s.ok());
+  float few[4] = {};
+  Result<Output> out = s->run(few, 4);
+  ASSERT_FALSE(out.ok());
+  EXPECT_NE(out.error().message.find("got 4 input values, expected 37632"), std::string::npos) << out.error().message;
+  EXPECT_FALSE(s->run(static_cast<const float*>(nullptr), 0).ok());
+  EXPECT_FALSE(s->run(static_cast<const Image*>(nullptr), 1).ok());
+  const Result<Output> missing = s->wait(Ticket{77});
+  ASSERT_FALSE(missing.ok());
+  EXPECT_NE(missing.error().message.find("ticket 77 is not in flight"), std::string::npos);
+}
+
+TEST(SessionRun, BadOptionsAreNamed) {
+  const Model m = open_case();
+  const auto message = [&](SessionOptions o) {
+    Result<Session> s = Session::create(m, Device::cpu(), o);
+    return s ? std::string() : s.error().message;
+  };
+  SessionOptions o;
+  o.batch = 0;
+  EXPECT_NE(message(o).find("batch is 0"), std::string::npos);
+  o = {};
+  o.height = 10;
+  EXPECT_NE(message(o).find("input size is 10x0"), std::string::npos);
+  o = {};
+  o.cpu_ops = {"atention"};
+  EXPECT_NE(message(o).find("'atention', which is no operator"), std::string::npos);
+  const Model bare = *Model::open(std::string(VIREO_TEST_DATA) + "/cases/hf-vitmodel-embed");
+  Result<Session> s = Session::create(bare, Device::cpu());
+  ASSERT_FALSE(s.ok());
+  EXPECT_NE(s.error().message.find("no classification head"), std::string::npos);
+}
+
+TEST(SessionSubmit, TwoInFlight) {
+  std::vector<Device> devices = {Device::cpu()};
+  if (Result<Device> gpu = Device::vulkan(0)) devices.push_back(*gpu);
+  const Model m = open_case();
+  const std::vector<float> first = cpu_answer(m, {}, 0.f), second = cpu_answer(m, {}, 1.f);
+  ASSERT_GT(largest_difference(first, second), 1e-3);
+  for (const Device& d : devices) {
+    Result<Session> s = Session::create(m, d);
+    ASSERT_TRUE(s.ok()) << s.error().message;
+    const std::vector<float> x = ramp(*s, m, 0.f), y = ramp(*s, m, 1.f);
+    for (int round = 0; round < 5; ++round) {
+      Result<Ticket> a = s->submit(x.data(), x.size()), b = s->submit(y.data(), y.size());
+      ASSERT_TRUE(a.ok() && b.ok());
+      const Result<Ticket> third = s->submit(x.data(), x.size());
+      ASSERT_FALSE(third.ok());
+      EXPECT_NE(third.error().message.find("in flight already"), std::string::npos);
+      Result<Output> out = s->wait(*a);
+      ASSERT_TRUE(out.ok());
+      EXPECT_LE(largest_difference(values(*out), first), 1e-4) << d.name();
+      out = s->wait(*b);
+      ASSERT_TRUE(out.ok());
+      EXPECT_LE(largest_difference(values(*out), second), 1e-4) << d.name();
+    }
+  }
+}
+
+TEST(SessionRun, AllocatesNothingAfterTheFirstCall) {
+  std::vector<Device> devices = {Device::cpu(1)};
+  if (Result<Device> gpu = Device::vulkan(0)) devices.push_back(*gpu);
+  const Model m = open_case();
+  std::vector<uint8_t> picture(300 * 200 * 3, 77);
+  for (const Device& d : devices) {
+    Result<Session> s = Session::create(m, d);
+    ASSERT_TRUE(s.ok());
+    const Image image{picture.data(), 300, 200, 0};
+    ASSERT_TRUE(s->run(image).ok());
+    mine = true;
+    allocations = 0;
+    counting = true;
+    const bool ok = s->run(image).ok();
+    counting = false;
+    mine = false;
+    EXPECT_TRUE(ok);
+    EXPECT_EQ(allocations.load(), 0) << d.name();
+  }
+}
+
+TEST(SessionThreads, TwoSessionsOnTwoDevices) {
+  const Model m = open_case();
+  const std::vector<float> expected = cpu_answer(m);
+  std::atomic<int> right{0};
+  const auto work = [&](const Device& d) {
+    Result<Session> s = Session::create(m, d);
+    if (!s) return;
+    const std::vector<float> x = ramp(*s, m);
+    for (int i = 0; i < 10; ++i) {
+      Result<Output> out = s->run(x.data(), x.size());
+      if (out && largest_difference(values(*out), expected) < 1e-4) ++right;
+    }
+  };
+  std::thread a(work, Device::cpu(2)), b(work, Device::best());
+  a.join();
+  b.join();
+  EXPECT_EQ(right.load(), 20);
+}
+
+TEST(SessionValues, EveryIntermediateCanBeRead) {
+  const Model m = open_case();
+  SessionOptions o;
+  o.keep_all = true;
+  Result<Session> s = Session::create(m, Device::cpu(), o);
+  ASSERT_TRUE(s.ok());
+  const std::vector<float> x = ramp(*s, m);
+  ASSERT_TRUE(s->run(x.data(), x.size()).ok());
+  const std::vector<std::string> names = s->value_names();
+  EXPECT_GE(names.size(), 17u);
+  for (const std::string& name : names) {
+    int64_t shape[4];
+    Result<std::vector<float>> v = s->value(name, shape);
+    ASSERT_TRUE(v.ok()) << name;
+    EXPECT_EQ(int64_t(v->size()), shape[0] * shape[1] * shape[2] * shape[3]);
+  }
+  int64_t shape[4];
+  EXPECT_NE(s->value("nothing", shape).error().message.find("there is no value 'nothing'"), std::string::npos);
+}
+
+// ---- falling back: the answer is right, and the result says where it ran and why ---------------------------------------
+
+/// The Vulkan device with a hook that lets calls named `call` fail from the n-th on.
+Device failing(const Device& real, const char* call, VkResult result, int from) {
+  auto impl = std::make_shared<Device::Impl>();
+  impl->kind = DeviceKind::kVulkan;
+  impl->caps = real.impl()->caps;
+  impl->index = real.impl()->index;
+  impl->threads = real.impl()->threads;
+  impl->instance = real.impl()->instance;
+  auto count = std::make_shared<std::atomic<int>>(0);
+  impl->gpu_options.fault = [count, call = std::string(call), result, from](const char* name) {
+    return call == name && ++*count >= from ? result : VK_SUCCESS;
+  };
+  return Device(std::move(impl));
+}
+
+struct Failure {
+  const char* call;
+  VkResult result;
+  int from;
+  const char* reason;
+};
+
+class Fallback : public ::testing::TestWithParam<Failure> {};
+
+TEST_P(Fallback, GoesOnWithTheCpuAndSaysWhy) {
+  NEED_VULKAN(device);
+  const Model m = open_case();
+  const Failure& f = GetParam();
+  const std::vector<float> expected = cpu_answer(m);
+  {
+    Result<Session> s = Session::create(m, failing(*device, f.call, f.result, f.from), {});
+    ASSERT_TRUE(s.ok()) << s.error().message;
+    const std::vector<float> x = ramp(*s, m);
+    for (int i = 0; i < 4; ++i) {
+      Result<Output> out = s->run(x.data(), x.size());
+      ASSERT_TRUE(out.ok()) << out.error().message;
+      EXPECT_LE(largest_difference(values(*out), expected), 1e-4);
+      if (i < 3) continue;
+      EXPECT_STREQ(out->device.kind, "cpu");
+      EXPECT_NE(std::string(out->device.reason).find(f.reason), std::string::npos) << out->device.reason;
+    }
+  }
+  SessionOptions strict;
+  strict.fallback = false;
+  Result<Session> s = Session::create(m, failing(*device, f.call, f.result, f.from), strict);
+  bool failed = !s.ok();
+  if (s) {
+    const std::vector<float> x = ramp(*s, m);
+    for (int i = 0; i < 4 && !failed; ++i) failed = !s->run(x.data(), x.size()).ok();
+  }
+  EXPECT_TRUE(failed) << "without fallback the error must reach the caller";
+}
+
+INSTANTIATE_TEST_SUITE_P(All, Fallback,
+                         ::testing::Values(Failure{"allocate", VK_ERROR_OUT_OF_DEVICE_MEMORY, 1, "memory"},
+                                           Failure{"allocate", VK_ERROR_OUT_OF_DEVICE_MEMORY, 2, "memory"},
+                                           Failure{"pipeline", VK_ERROR_OUT_OF_HOST_MEMORY, 1, "memory"},
+                                           Failure{"submit", VK_ERROR_DEVICE_LOST, 3, "lost"}, Failure{"wait", VK_ERROR_DEVICE_LOST, 3, "lost"}),
+                         [](const auto& info) { return fmt::format("{}_{}", info.param.call, info.index); });
+
+TEST(FallbackInFlight, BothInferencesAreDoneAgain) {
+  NEED_VULKAN(device);
+  const Model m = open_case();
+  const std::vector<float> first = cpu_answer(m, {}, 0.f), second = cpu_answer(m, {}, 1.f);
+  Result<Session> s = Session::create(m, failing(*device, "wait", VK_ERROR_DEVICE_LOST, 2), {});
+  ASSERT_TRUE(s.ok()) << s.error().message;
+  const std::vector<float> x = ramp(*s, m, 0.f), y = ramp(*s, m, 1.f);
+  Result<Ticket> a = s->submit(x.data(), x.size()), b = s->submit(y.data(), y.size());
+  ASSERT_TRUE(a.ok() && b.ok());
+  Result<Output> out = s->wait(*a);
+  ASSERT_TRUE(out.ok()) << out.error().message;
+  EXPECT_LE(largest_difference(values(*out), first), 1e-4);
+  out = s->wait(*b);
+  ASSERT_TRUE(out.ok()) << out.error().message;
+  EXPECT_LE(largest_difference(values(*out), second), 1e-4);
+  EXPECT_STREQ(out->device.kind, "cpu");
+}
+
+TEST(CpuSteps, InsideAVulkanPlan) {
+  NEED_VULKAN(device);
+  const Model m = open_case();
+  for (Precision p : {Precision::kFp32, Precision::kFp16}) {
+    SessionOptions o;
+    o.precision = p;
+    o.fallback = false;
+    o.cpu_ops = {"attention", "layer_norm"};
+    Result<Session> s = Session::create(m, *device, o);
+    ASSERT_TRUE(s.ok()) << s.error().message;
+    EXPECT_NE(s->describe_plan().find("on the cpu: asked for by cpu_ops"), std::string::npos);
+    for (float phase : {0.f, 1.f, 2.f}) {
+      const std::vector<float> x = ramp(*s, m, phase);
+      Result<Output> out = s->run(x.data(), x.size());
+      ASSERT_TRUE(out.ok()) << out.error().message;
+      EXPECT_LE(largest_difference(values(*out), cpu_answer(m, {}, phase)), p == Precision::kFp16 ? 2e-2 : 1e-4);
+    }
+  }
+}
+
+TEST(Scores, SoftmaxOrderAndTies) {
+  const float x[] = {1.f, 3.f, 3.f, -2.f};
+  Output o;
+  o.data = x, o.batch = 1, o.rows = 1, o.cols = 4;
+  const std::vector<Score> s = top_k(o, 10);
+  ASSERT_EQ(s.size(), 4u);
+  EXPECT_EQ(s[0].index, 1);
+  EXPECT_EQ(s[1].index, 2);
+  double sum = 0;
+  for (const Score& v : s) sum += double(v.value);
+  EXPECT_NEAR(sum, 1, 1e-6);
+  EXPECT_TRUE(top_k(o, 0).empty());
+  EXPECT_TRUE(top_k(o, 3, 1).empty());
+}
+
+}  // namespace
+}  // namespace vireo

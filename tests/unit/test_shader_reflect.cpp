@@ -1,0 +1,189 @@
+// The embedded shaders and what reflection says of them: against the tables of shaders/README.md, and on damaged words.
+#include <gtest/gtest.h>
+
+#include <algorithm>
+#include <random>
+#include <string>
+#include <vector>
+
+#include "shader/modules.h"
+#include "shader/reflect.h"
+
+namespace vireo {
+namespace {
+
+using shader::BindingKind;
+
+shader::Reflection reflect_named(const std::string& name) {
+  const shader::Module* m = shader::find(name);
+  EXPECT_NE(m, nullptr) << name;
+  if (!m) return {};
+  auto r = shader::reflect(*m);
+  EXPECT_TRUE(r.ok()) << r.error().message;
+  return r ? *r : shader::Reflection{};
+}
+
+/// "s" storage, "t" texel; "r", "w": access; one word per binding.
+std::string bindings_text(const shader::Reflection& r) {
+  std::string s;
+  for (const shader::Binding& b : r.bindings) {
+    if (!s.empty()) s += ' ';
+    s += std::to_string(b.binding);
+    s += b.kind == BindingKind::kStorage ? 's' : 't';
+    if (b.reads) s += 'r';
+    if (b.writes) s += 'w';
+  }
+  return s;
+}
+
+std::string spec_text(const shader::Reflection& r) {
+  std::string s;
+  for (const shader::SpecConstant& c : r.spec_constants) s += (s.empty() ? "" : " ") + std::to_string(c.id);
+  return s;
+}
+
+TEST(ShaderModules, TableIsSortedFoundByNameAndSmall) {
+  const shader::ModuleList all = shader::all();
+  EXPECT_GE(all.size(), 14u);
+  EXPECT_LE(all.size(), 40u);
+  for (const shader::Module& m : all) {
+    EXPECT_EQ(shader::find(m.name), &m);
+    EXPECT_TRUE(&m == all.first || std::string((&m)[-1].name) < m.name) << m.name;
+  }
+  EXPECT_EQ(shader::find("linear"), nullptr);
+  EXPECT_EQ(shader::find(""), nullptr);
+  EXPECT_EQ(shader::all_hash(), shader::all_hash());
+  EXPECT_NE(shader::hash(*shader::find("linear.tile")), shader::hash(*shader::find("linear.texel")));
+}
+
+// What every shader promises: one descriptor set, inputs only read, the last binding the output and only written, at most 128 bytes of push
+// constants, local size x from constant 0, no capability beyond Vulkan 1.1 core but the subgroup operations of SHUFFLE=1.
+TEST(ShaderModules, ConventionsHold) {
+  for (const shader::Module& m : shader::all()) {
+    SCOPED_TRACE(m.name);
+    const shader::Reflection r = reflect_named(m.name);
+    EXPECT_EQ(r.entry_point, "main");
+    ASSERT_FALSE(r.bindings.empty());
+    for (size_t i = 0; i < r.bindings.size(); ++i) {
+      const bool last = i + 1 == r.bindings.size();
+      EXPECT_EQ(r.bindings[i].set, 0u);
+      EXPECT_EQ(r.bindings[i].binding, i);
+      EXPECT_EQ(r.bindings[i].reads, !last) << "binding " << i;
+      EXPECT_EQ(r.bindings[i].writes, last) << "binding " << i;
+    }
+    EXPECT_GT(r.push_constant_bytes, 0u);
+    EXPECT_LE(r.push_constant_bytes, 128u);
+    EXPECT_EQ(r.push_constant_bytes % 4, 0u);
+    EXPECT_EQ(r.local_size_ids[0], 0);
+    const bool shuffle = std::string(m.name).find("SHUFFLE=1") != std::string::npos;
+    EXPECT_EQ(r.needs(shader::kSubgroupShuffle), shuffle);
+    for (uint32_t c : r.capabilities)
+      EXPECT_TRUE(c == 1 || c == 46 || (shuffle && (c == shader::kSubgroupBasic || c == shader::kSubgroupShuffle))) << "capability " << c;
+  }
+}
+
+TEST(ShaderReflect, KnownShaders) {
+  const shader::Reflection tile = reflect_named("linear.tile");
+  EXPECT_EQ(bindings_text(tile), "0sr 1sr 2sr 3sr 4sr 5sr 6sw");
+  EXPECT_EQ(tile.push_constant_bytes, 36u);
+  EXPECT_EQ(spec_text(tile), "0 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16");
+  EXPECT_EQ(tile.spec_constants[11].value, 128u);
+  EXPECT_TRUE(tile.has_spec(16));
+  EXPECT_FALSE(tile.has_spec(17));
+  EXPECT_EQ(shader::local_size(tile, {96}), (std::array<uint32_t, 3>{96, 1, 1}));
+
+  const shader::Reflection texel = reflect_named("linear.texel.SHUFFLE=1");
+  EXPECT_EQ(bindings_text(texel), "0tr 1tr 2sr 3sr 4sr 5sr 6sw");
+  EXPECT_EQ(spec_text(texel), "0 2 3 4 5 6 7 8 9 10 11 12 13");
+  EXPECT_EQ(spec_text(reflect_named("linear.texel")), "0 2 3 4 5 6 7 8 9 10 11");
+
+  EXPECT_EQ(bindings_text(reflect_named("attention.tile")), "0sr 1sr 2sr 3sw");
+  EXPECT_EQ(bindings_text(reflect_named("attention.texel")), "0tr 1tr 2tr 3sw");
+  EXPECT_EQ(reflect_named("attention.texel").push_constant_bytes, 48u);
+
+  const shader::Reflection conv = reflect_named("conv2d");
+  EXPECT_EQ(bindings_text(conv), "0sr 1sr 2sr 3sr 4sr 5sr 6sw");
+  EXPECT_EQ(conv.push_constant_bytes, 72u);
+  EXPECT_EQ(conv.local_size_ids, (std::array<int64_t, 3>{0, 12, -1}));
+  EXPECT_EQ(shader::local_size(conv, {16, 0, 0, 0, 0, 0, 0, 0, 0, 0, 4, 0, 8}), (std::array<uint32_t, 3>{16, 8, 1}));
+
+  EXPECT_EQ(bindings_text(reflect_named("copy_rows")), "0sr 1sr 2sw");
+  EXPECT_EQ(reflect_named("copy_rows").push_constant_bytes, 60u);
+}
+
+uint64_t shared(const char* name, const std::vector<uint32_t>& spec) {
+  auto bytes = shader::shared_bytes(*shader::find(name), spec);
+  EXPECT_TRUE(bytes.ok()) << bytes.error().message;
+  return bytes ? *bytes : 0;
+}
+
+uint64_t up16(uint64_t v) { return (v + 15) / 16 * 16; }
+
+// The formulas of shaders/README.md, variable by variable.
+TEST(ShaderReflect, SharedBytesFollowTheConstants) {
+  for (uint32_t ln : {0u, 1u})
+    for (uint32_t bk : {8u, 16u, 32u}) {
+      const uint64_t bm = 64, bn = 128, rows = ln ? bm : 1;
+      const std::vector<uint32_t> spec{128, 0, 0, 0, 0, 0, 0, 0, 0, ln, uint32_t(bm), uint32_t(bn), bk, 8, 8, 0};
+      EXPECT_EQ(shared("linear.tile", spec), up16(4 * bk * (bm + 5)) + 4 * bk * bn + 2 * up16(4 * rows));
+    }
+  for (uint32_t hd : {13u, 64u, 128u}) {
+    const uint64_t bq = 128 / 8 * 4, bkv = 8 * 4, dc = 16, vc = 16, hd4 = (hd + 3) / 4 * 4;
+    const std::vector<uint32_t> spec{128, 0, 0, 0, 0, 0, 0, 0, 0, 0, hd, 0, 8, 4, 4, 16, 16};
+    const uint64_t stage = std::max({dc * (bq + bkv + 10), 8 * bq, vc * hd4});
+    EXPECT_EQ(shared("attention.tile", spec), up16(4 * stage) + 4 * bkv * (bq + 4));
+  }
+  EXPECT_EQ(shared("attention.texel", {64}), 0u);
+  EXPECT_EQ(shared("elementwise", {64}), 0u);
+  EXPECT_EQ(shared("mean", {8, 0, 0, 0, 0, 0, 0, 0, 0, 0, 4}), 16u * 8 * 4);
+  EXPECT_EQ(shared("layer_norm", {64}), 256u);
+}
+
+// No read beyond the words (each copy is an exact-size allocation, so AddressSanitizer sees one), no endless loop, an Error or an answer.
+TEST(ShaderReflect, TruncatedWords) {
+  const shader::Module* m = shader::find("attention.tile");
+  ASSERT_NE(m, nullptr);
+  size_t declarations = 0;
+  for (size_t n = 0; n < m->word_count; n += n < 900 ? 1 : 97) {
+    const std::vector<uint32_t> words(m->words, m->words + n);
+    const shader::Module cut{"cut", words.data(), words.size()};
+    declarations += shader::reflect(cut).ok();
+    (void)shader::shared_bytes(cut, {64});
+  }
+  EXPECT_LT(declarations, m->word_count);
+  const auto r = shader::reflect({"empty", nullptr, 0});
+  ASSERT_FALSE(r.ok());
+  EXPECT_EQ(r.error().code, ErrorCode::kCorrupt);
+  EXPECT_NE(r.error().message.find("'empty'"), std::string::npos);
+}
+
+TEST(ShaderReflect, GarbageWords) {
+  std::mt19937 random(1);
+  for (const char* name : {"linear.tile", "attention.texel", "mean"}) {
+    const shader::Module* m = shader::find(name);
+    ASSERT_NE(m, nullptr);
+    for (int round = 0; round < 1000; ++round) {
+      std::vector<uint32_t> words(m->words, m->words + m->word_count);
+      const int changes = 1 + round % 4;
+      for (int i = 0; i < changes; ++i) {
+        const size_t at = random() % std::min<size_t>(words.size(), 1500);
+        const uint32_t kinds[] = {uint32_t(random()), uint32_t(random() % 64), words[random() % words.size()], words[at] ^ (1u << random() % 32)};
+        words[at] = kinds[random() % 4];
+      }
+      const shader::Module broken{"broken", words.data(), words.size()};
+      (void)shader::reflect(broken);
+      (void)shader::shared_bytes(broken, {uint32_t(random()), 0, 0, 0, 0, 0, 0, 0, 0, 0, uint32_t(random())});
+    }
+  }
+  std::vector<uint32_t> noise(512);
+  for (int round = 0; round < 2000; ++round) {
+    for (uint32_t& w : noise) w = (1 + random() % 6) << 16 | random() % 80;
+    noise[0] = 0x07230203;
+    noise[3] = 100;
+    (void)shader::reflect({"noise", noise.data(), noise.size()});
+    (void)shader::shared_bytes({"noise", noise.data(), noise.size()}, {});
+  }
+}
+
+}  // namespace
+}  // namespace vireo
