@@ -27,7 +27,8 @@ layout(constant_id = 10) const uint R = 8u;
 layout(constant_id = 11) const uint C = 1u;
 #if SHUFFLE
 layout(constant_id = 12) const uint RL = 8u;
-layout(constant_id = 13) const uint Q = 1u;
+layout(constant_id = 13) const uint Q_STEP = 1u;
+const uint Q = Q_STEP == 0u ? 1u : Q_STEP;   // 0, "not given", would never end the loop
 #endif
 
 layout(set = 0, binding = 0) uniform samplerBuffer a;

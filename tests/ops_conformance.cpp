@@ -247,10 +247,10 @@ void run_case(const Case& c, const Target& t) {
   } else {
     auto e = vk::Executable::create(t.gpu, planned->plan, planned->graph, pool, {});
     ASSERT_TRUE(e.ok()) << where << ": " << e.error().message;
-    auto* out = reinterpret_cast<uint8_t*>(const_cast<float*>((*e)->output(0)));
+    auto* out = const_cast<uint8_t*>((*e)->read({Region::kOutput, 0, 1}, 0));
     std::memset(out, 0xA5, planned->plan.output_bytes);
     std::memset(out + planned->plan.values[size_t(planned->plan.outputs[0])].where.offset, 0xFF, planned->plan.values[size_t(planned->plan.outputs[0])].where.bytes);
-    fill_input(planned->plan, p, reinterpret_cast<uint8_t*>((*e)->input(0)));
+    fill_input(planned->plan, p, const_cast<uint8_t*>((*e)->read({Region::kInput, 0, 1}, 0)));
     ASSERT_TRUE((*e)->submit(0).ok());
     const Result<void> waited = (*e)->wait(0);
     ASSERT_TRUE(waited.ok()) << waited.error().message;

@@ -1,9 +1,8 @@
-/* Embedding Vireo in C: classify a picture. Pictures here are binary PPM (P6) files, so that the example needs no decoder.
- *   example_classify_c MODEL_FOLDER picture.ppm */
-#include <vireo/vireo.h>
-
+/* Embedding Vireo in C: classify a picture. Pictures here are binary PPM (P6) files, so that the example needs no
+ * decoder. example_classify_c MODEL_FOLDER picture.ppm */
 #include <stdio.h>
 #include <stdlib.h>
+#include <vireo/vireo.h>
 
 static uint8_t* read_ppm(const char* path, int* width, int* height) {
   uint8_t* rgb = NULL;

@@ -1,9 +1,9 @@
-// Embedding Vireo in C++: classify a picture. Pictures here are binary PPM (P6) files, so that the example needs no decoder.
+// Embedding Vireo in C++: classify a picture. Pictures here are binary PPM (P6) files, so that the example needs no
+// decoder.
 //   example_classify_cpp MODEL_FOLDER picture.ppm
-#include <vireo/vireo.hpp>
-
 #include <cstdio>
 #include <fstream>
+#include <vireo/vireo.hpp>
 
 static int fail(const vireo::Error& e) { return std::fprintf(stderr, "%s\n", e.message.c_str()), 1; }
 

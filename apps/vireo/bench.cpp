@@ -76,13 +76,23 @@ void run(const Args& args) {
   const vireo::Session::Footprint size = session.footprint();
   const double mib = 1.0 / (1024 * 1024);
   if (args.common.json) {
-    Json json{{"model", model.name()}, {"device", device_json(session.device())},
-              {"precision", vireo::to_string(args.common.precision)}, {"batch", args.batch}, {"iters", args.iters},
-              {"height", session.input_height()}, {"width", session.input_width()},
-              {"median_ms", mid}, {"min_ms", times.front()}, {"p95_ms", percentile(times, 0.95)},
-              {"images_per_s", images_per_s}, {"load_ms", load_ms}, {"first_ms", first_ms},
-              {"peak_rss_mib", peak_rss_mib()}, {"arena_mib", double(size.arena_bytes) * mib},
-              {"weights_mib", double(size.weights_bytes) * mib}, {"dispatches", size.dispatches}};
+    Json json{{"model", model.name()},
+              {"device", device_json(session.device())},
+              {"precision", vireo::to_string(args.common.precision)},
+              {"batch", args.batch},
+              {"iters", args.iters},
+              {"height", session.input_height()},
+              {"width", session.input_width()},
+              {"median_ms", mid},
+              {"min_ms", times.front()},
+              {"p95_ms", percentile(times, 0.95)},
+              {"images_per_s", images_per_s},
+              {"load_ms", load_ms},
+              {"first_ms", first_ms},
+              {"peak_rss_mib", peak_rss_mib()},
+              {"arena_mib", double(size.arena_bytes) * mib},
+              {"weights_mib", double(size.weights_bytes) * mib},
+              {"dispatches", size.dispatches}};
     add_notes(json, model);
     print_json(json);
     return;
@@ -106,12 +116,19 @@ void add_bench(CLI::App& app) {
   auto args = std::make_shared<Args>();
   CLI::App* verb = app.add_subcommand("bench", "measure inference time and memory");
   add_common(*verb, args->common, kModel | kRandom | kDevice | kSession | kJson);
-  verb->add_option("--batch", args->batch, "images per inference")->type_name("N")->check(CLI::Range(1, 4096))
+  verb->add_option("--batch", args->batch, "images per inference")
+      ->type_name("N")
+      ->check(CLI::Range(1, 4096))
       ->capture_default_str();
-  verb->add_option("--iters", args->iters, "measured inferences")->type_name("N")->check(CLI::Range(1, 1000000))
+  verb->add_option("--iters", args->iters, "measured inferences")
+      ->type_name("N")
+      ->check(CLI::Range(1, 1000000))
       ->capture_default_str();
-  verb->add_option("--warmup", args->warmup, "inferences before measuring; the first is reported as first_ms and is always run")
-      ->type_name("N")->check(CLI::Range(0, 1000000))->capture_default_str();
+  verb->add_option("--warmup", args->warmup,
+                   "inferences before measuring; the first is reported as first_ms and is always run")
+      ->type_name("N")
+      ->check(CLI::Range(0, 1000000))
+      ->capture_default_str();
   verb->callback([args] { run(*args); });
 }
 

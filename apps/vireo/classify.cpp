@@ -94,7 +94,8 @@ void run(const Args& args) {
     }
   }
   if (args.common.json) {
-    Json json{{"device", device_json(session.device())}, {"precision", vireo::to_string(args.common.precision)},
+    Json json{{"device", device_json(session.device())},
+              {"precision", vireo::to_string(args.common.precision)},
               {"results", results}};
     add_notes(json, model);
     print_json(json);
@@ -112,10 +113,12 @@ void add_classify(CLI::App& app) {
   CLI::App* verb = app.add_subcommand("classify", "classify pictures (JPEG, PNG and others)");
   verb->add_option("images", args->images, "pictures")->required()->type_name("IMAGE...");
   add_common(*verb, args->common, kModel | kDevice | kSession | kJson);
-  verb->add_option("--topk", args->topk, "how many classes to print")->type_name("K")->check(CLI::Range(1, 1000000))
+  verb->add_option("--topk", args->topk, "how many classes to print")
+      ->type_name("K")
+      ->check(CLI::Range(1, 1000000))
       ->capture_default_str();
-  CLI::Option* logits = verb->add_option("--logits", args->logits,
-                                         "write the class scores before softmax, float32 [images, classes]");
+  CLI::Option* logits =
+      verb->add_option("--logits", args->logits, "write the class scores before softmax, float32 [images, classes]");
   logits->type_name("FILE.npy");
   verb->callback([args, logits] {
     args->keeps_logits = logits->count() > 0;

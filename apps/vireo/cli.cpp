@@ -49,16 +49,21 @@ std::string check_device(const std::string& text) {
 
 void add_common(CLI::App& verb, Common& common, unsigned which) {
   if (which & kModel) {
-    CLI::Option* model = verb.add_option("--model", common.model,
-                                         "checkpoint: a Hugging Face or timm folder, or a .safetensors file");
+    CLI::Option* model =
+        verb.add_option("--model", common.model, "checkpoint: a Hugging Face or timm folder, or a .safetensors file");
     model->type_name("DIR");
     if (which & kRandom) {
       CLI::Option* config =
-          verb.add_option("--config", common.config, "a model of this config.json with random weights")->type_name("FILE");
-      verb.add_option_function<uint64_t>("--random-weights", [&common](const uint64_t& seed) {
-            common.random = true;
-            common.seed = seed;
-          }, "seed of the random weights; with --model, its config.json is used")->type_name("SEED");
+          verb.add_option("--config", common.config, "a model of this config.json with random weights")
+              ->type_name("FILE");
+      verb.add_option_function<uint64_t>(
+              "--random-weights",
+              [&common](const uint64_t& seed) {
+                common.random = true;
+                common.seed = seed;
+              },
+              "seed of the random weights; with --model, its config.json is used")
+          ->type_name("SEED");
       model->excludes(config);
     } else {
       model->required();
@@ -66,20 +71,31 @@ void add_common(CLI::App& verb, Common& common, unsigned which) {
   }
   if (which & kDevice) {
     verb.add_option("--device", common.device, kDeviceHelp + " (auto falls back to the CPU and says why)")
-        ->type_name("NAME")->check(check_device)->capture_default_str();
+        ->type_name("NAME")
+        ->check(check_device)
+        ->capture_default_str();
     verb.add_option("--threads", common.threads, "CPU threads; 0 = all cores")
-        ->type_name("N")->check(CLI::Range(0, 1024))->capture_default_str();
+        ->type_name("N")
+        ->check(CLI::Range(0, 1024))
+        ->capture_default_str();
   }
   if (which & kSession) {
-    verb.add_option_function<std::string>("--precision", [&common](const std::string& text) {
-          for (vireo::Precision p : {vireo::Precision::kFp32, vireo::Precision::kFp16, vireo::Precision::kInt8})
-            if (text == vireo::to_string(p)) return void(common.precision = p);
-          throw CLI::ValidationError("--precision", "'" + text + "' is no precision; expected fp32, fp16 or int8");
-        }, "fp32, fp16 or int8 (weights) [fp32]")->type_name("P");
-    verb.add_option_function<std::string>("--size", [&common](const std::string& text) { parse_size(text, common); },
-                                          "input size in pixels instead of the model's own")->type_name("HxW");
-    verb.add_option_function<std::string>("--cpu-ops", [&common](const std::string& text) { common.cpu_ops = split(text); },
-                                          "operators to place on the CPU in a Vulkan plan, separated by commas")
+    verb.add_option_function<std::string>(
+            "--precision",
+            [&common](const std::string& text) {
+              for (vireo::Precision p : {vireo::Precision::kFp32, vireo::Precision::kFp16, vireo::Precision::kInt8})
+                if (text == vireo::to_string(p)) return void(common.precision = p);
+              throw CLI::ValidationError("--precision", "'" + text + "' is no precision; expected fp32, fp16 or int8");
+            },
+            "fp32, fp16 or int8 (weights) [fp32]")
+        ->type_name("P");
+    verb.add_option_function<std::string>(
+            "--size", [&common](const std::string& text) { parse_size(text, common); },
+            "input size in pixels instead of the model's own")
+        ->type_name("HxW");
+    verb.add_option_function<std::string>(
+            "--cpu-ops", [&common](const std::string& text) { common.cpu_ops = split(text); },
+            "operators to place on the CPU in a Vulkan plan, separated by commas")
         ->type_name("LIST");
   }
   if (which & kJson) verb.add_flag("--json", common.json, "print JSON");
@@ -87,7 +103,8 @@ void add_common(CLI::App& verb, Common& common, unsigned which) {
 
 vireo::Model open_model(const Common& common) {
   if (!common.config.empty()) return need(vireo::Model::random(common.config, common.seed));
-  if (common.random && !common.model.empty()) return need(vireo::Model::random(common.model + "/config.json", common.seed));
+  if (common.random && !common.model.empty())
+    return need(vireo::Model::random(common.model + "/config.json", common.seed));
   if (common.model.empty()) throw UsageError("--model DIR is required (or --config FILE for random weights)");
   return need(vireo::Model::open(common.model));
 }
@@ -182,7 +199,8 @@ std::vector<float> random_pixels(size_t count, uint64_t seed) {
 }
 
 size_t pixel_count(const vireo::Model& model, const vireo::Session& session) {
-  return size_t(session.batch()) * size_t(model.channels()) * size_t(session.input_height()) * size_t(session.input_width());
+  return size_t(session.batch()) * size_t(model.channels()) * size_t(session.input_height()) *
+         size_t(session.input_width());
 }
 
 }  // namespace cli

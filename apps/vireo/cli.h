@@ -1,14 +1,13 @@
-// What the verbs of the command line share: common options, opening models, devices and sessions, failing, printing JSON.
+// What the verbs of the command line share: common options, opening models, devices and sessions, failing, printing
+// JSON.
 #pragma once
 
 #include <CLI/CLI.hpp>
-#include <nlohmann/json.hpp>
-
 #include <cstdint>
+#include <nlohmann/json.hpp>
 #include <stdexcept>
 #include <string>
 #include <vector>
-
 #include <vireo/vireo.hpp>
 
 namespace cli {
@@ -38,24 +37,24 @@ inline void need(vireo::Result<void> result) {
 /// Options that mean the same for every verb that has them.
 struct Common {
   std::string model;
-  std::string config;                 // random weights: config.json
-  bool random = false;                // --random-weights was given
+  std::string config;   // random weights: config.json
+  bool random = false;  // --random-weights was given
   uint64_t seed = 0;
   std::string device = "auto";
   vireo::Precision precision = vireo::Precision::kFp32;
   int threads = 0;
-  int height = 0, width = 0;          // 0 = the model's own
+  int height = 0, width = 0;  // 0 = the model's own
   std::vector<std::string> cpu_ops;
   bool json = false;
 };
 
 /// Which of them a verb takes.
 enum Options : unsigned {
-  kModel = 1,          // --model DIR, required
-  kRandom = 2,         // --config FILE --random-weights SEED instead of --model
-  kDevice = 4,         // --device, --threads
-  kSession = 8,        // --precision, --size, --cpu-ops
-  kJson = 16,          // --json
+  kModel = 1,    // --model DIR, required
+  kRandom = 2,   // --config FILE --random-weights SEED instead of --model
+  kDevice = 4,   // --device, --threads
+  kSession = 8,  // --precision, --size, --cpu-ops
+  kJson = 16,    // --json
 };
 void add_common(CLI::App& verb, Common& common, unsigned which);
 /// For CLI11: empty when the text names a device, else what is wrong with it.
@@ -77,8 +76,8 @@ void print_json(const Json& json);
 void print_notes(const vireo::Model& model);
 void add_notes(Json& json, const vireo::Model& model);
 
-/// Throws Failure when no file can be written at `path`, so that it shows before the work starts. (write_npy itself makes the
-/// file appear whole or not at all.)
+/// Throws Failure when no file can be written at `path`, so that it shows before the work starts. (write_npy itself
+/// makes the file appear whole or not at all.)
 void check_writable(const std::string& path);
 
 /// "3 of 10 images failed; first: a.png: ...": the closing line of a verb that went on after bad images.

@@ -2,6 +2,7 @@
 #include "dataset.h"
 
 #include <dirent.h>
+#include <stb_image.h>
 #include <sys/stat.h>
 
 #include <algorithm>
@@ -10,8 +11,6 @@
 #include <fstream>
 #include <map>
 #include <sstream>
-
-#include <stb_image.h>
 
 #include "cli.h"
 
@@ -115,18 +114,21 @@ int column(const std::vector<std::string>& header, const char* name) {
 Dataset open_csv(const std::string& folder, const std::string& csv, const ClassNames& names) {
   std::ifstream file(csv, std::ios::binary);
   std::string line;
-  if (!std::getline(file, line)) throw Failure("cannot read '" + csv + "' or it is empty; expected a header line file,label");
+  if (!std::getline(file, line))
+    throw Failure("cannot read '" + csv + "' or it is empty; expected a header line file,label");
   if (line.rfind("\xEF\xBB\xBF", 0) == 0) line.erase(0, 3);  // a byte order mark
   const std::vector<std::string> header = csv_fields(line);
   const int file_at = column(header, "file"), label_at = column(header, "label");
-  if (file_at < 0 || label_at < 0) throw Failure("'" + csv + "': the header is '" + line + "'; expected the columns file,label");
+  if (file_at < 0 || label_at < 0)
+    throw Failure("'" + csv + "': the header is '" + line + "'; expected the columns file,label");
 
   Dataset data;
   for (size_t row = 2; std::getline(file, line); ++row) {
     if (line.empty() || line == "\r") continue;
     const std::vector<std::string> fields = csv_fields(line);
     if (fields.size() <= size_t(std::max(file_at, label_at)))
-      throw Failure("'" + csv + "', line " + std::to_string(row) + ": expected " + std::to_string(header.size()) + " fields");
+      throw Failure("'" + csv + "', line " + std::to_string(row) + ": expected " + std::to_string(header.size()) +
+                    " fields");
     Sample sample;
     sample.name = fields[size_t(file_at)];
     const std::string& label = fields[size_t(label_at)];
@@ -144,8 +146,8 @@ Dataset open_csv(const std::string& folder, const std::string& csv, const ClassN
   return data;
 }
 
-std::vector<int> folder_labels(const std::string& folder, const std::vector<std::string>& folders, const ClassNames& names,
-                               int classes) {
+std::vector<int> folder_labels(const std::string& folder, const std::vector<std::string>& folders,
+                               const ClassNames& names, int classes) {
   std::vector<int> by_name, by_number, by_order;
   std::string unknown;
   for (size_t i = 0; i < folders.size(); ++i) {
@@ -154,7 +156,9 @@ std::vector<int> folder_labels(const std::string& folder, const std::vector<std:
     by_order.push_back(int(i));
     if (by_name.back() < 0 && unknown.empty()) unknown = folders[i];
   }
-  const auto complete = [](const std::vector<int>& labels) { return std::count(labels.begin(), labels.end(), -1) == 0; };
+  const auto complete = [](const std::vector<int>& labels) {
+    return std::count(labels.begin(), labels.end(), -1) == 0;
+  };
   if (complete(by_name)) return by_name;
   if (complete(by_number)) return by_number;
   if (int(folders.size()) == classes) return by_order;
@@ -180,9 +184,11 @@ std::vector<uint8_t> read_gz(const std::string& path) {
   if (flags & 2) begin += 2;  // header checksum
   if (begin + 8 >= gz.size()) throw Failure("'" + path + "' is a truncated gzip file");
 
+  // The checksum and size at the end go along: stb reads ahead and takes the end of its input for a truncation.
   int length = 0;
-  char* plain = stbi_zlib_decode_noheader_malloc(gz.data() + begin, int(gz.size() - begin - 8), &length);
-  const size_t expected = at(gz.size() - 4) | at(gz.size() - 3) << 8 | at(gz.size() - 2) << 16 | size_t(at(gz.size() - 1)) << 24;
+  char* plain = stbi_zlib_decode_noheader_malloc(gz.data() + begin, int(gz.size() - begin), &length);
+  const size_t expected =
+      at(gz.size() - 4) | at(gz.size() - 3) << 8 | at(gz.size() - 2) << 16 | size_t(at(gz.size() - 1)) << 24;
   std::vector<uint8_t> out;
   if (plain != nullptr) out.assign(plain, plain + length);
   std::free(plain);
@@ -224,7 +230,8 @@ vireo::Result<Rgb8> Dataset::load(const Sample& sample) const {
 }
 
 Dataset open_folder(const std::string& folder, const vireo::Model& model) {
-  if (!is_folder(folder)) throw Failure("'" + folder + "' is no folder; expected one with labels.csv or one folder per class");
+  if (!is_folder(folder))
+    throw Failure("'" + folder + "' is no folder; expected one with labels.csv or one folder per class");
   const ClassNames names(model);
   Dataset data;
   const std::string csv = folder + "/labels.csv";
@@ -248,7 +255,8 @@ Dataset open_folder(const std::string& folder, const vireo::Model& model) {
 }
 
 Dataset open_fashion_mnist(const std::string& folder) {
-  const std::string images_path = folder + "/t10k-images-idx3-ubyte.gz", labels_path = folder + "/t10k-labels-idx1-ubyte.gz";
+  const std::string images_path = folder + "/t10k-images-idx3-ubyte.gz",
+                    labels_path = folder + "/t10k-labels-idx1-ubyte.gz";
   Dataset data;
   data.pixels = read_gz(images_path);
   const std::vector<uint8_t> labels = read_gz(labels_path);

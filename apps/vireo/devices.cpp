@@ -47,15 +47,18 @@ void run(const Args& args) {
 void add_devices(CLI::App& app) {
   auto args = std::make_shared<Args>();
   CLI::App* verb = app.add_subcommand("devices", "list the Vulkan devices and the CPU");
-  CLI::Option* caps = verb->add_option("--caps", args->caps_of,
-                                       "print what a device can do, as `vireo plan --caps` reads it; N is a Vulkan device "
-                                       "number or cpu, by default the device that auto takes");
+  CLI::Option* caps =
+      verb->add_option("--caps", args->caps_of,
+                       "print what a device can do, as `vireo plan --caps` reads it; N is a Vulkan device "
+                       "number or cpu, by default the device that auto takes");
   caps->expected(0, 1)->type_name("[N]")->check([](const std::string& text) {
     const bool number = !text.empty() && text.size() < 6 && text.find_first_not_of("0123456789") == std::string::npos;
     return number || text.empty() || text == "cpu" ? std::string() : "'" + text + "' is no device number";
   });
   verb->add_option("--threads", args->common.threads, "CPU threads; 0 = all cores")
-      ->type_name("N")->check(CLI::Range(0, 1024))->capture_default_str();
+      ->type_name("N")
+      ->check(CLI::Range(0, 1024))
+      ->capture_default_str();
   add_common(*verb, args->common, kJson);
   verb->callback([args, caps] {
     args->caps = caps->count() > 0;

@@ -1,5 +1,5 @@
-// vireo diff: the same input on two devices, compared value by value in order of execution. The first that differs is where
-// to look.
+// vireo diff: the same input on two devices, compared value by value in order of execution. The first that differs is
+// where to look.
 #include <algorithm>
 #include <cmath>
 #include <cstdio>
@@ -25,11 +25,11 @@ struct Args {
 struct Difference {
   std::string name;
   int64_t shape[4] = {0, 0, 0, 0};
-  double largest = 0;    // max |a - b|; NaN or infinity in one only counts as infinite
-  double scale = 0;      // max |a|
-  size_t at = 0;         // where the largest is
-  float a = 0, b = 0;    // the two there
-  std::string problem;   // not comparable: why
+  double largest = 0;   // max |a - b|; NaN or infinity in one only counts as infinite
+  double scale = 0;     // max |a|
+  size_t at = 0;        // where the largest is
+  float a = 0, b = 0;   // the two there
+  std::string problem;  // not comparable: why
 
   double relative() const { return largest == 0 ? 0 : scale > 0 ? largest / scale : INFINITY; }
 };
@@ -79,8 +79,9 @@ std::string number(double v) {
 }
 
 Json difference_json(const Difference& d, bool differs) {
-  Json json{{"name", d.name}, {"shape", {d.shape[0], d.shape[1], d.shape[2], d.shape[3]}}, {"max_abs", d.largest},
-            {"max_value", d.scale}, {"relative", d.relative()}, {"differs", differs}};
+  Json json{{"name", d.name},           {"shape", {d.shape[0], d.shape[1], d.shape[2], d.shape[3]}},
+            {"max_abs", d.largest},     {"max_value", d.scale},
+            {"relative", d.relative()}, {"differs", differs}};
   if (!d.problem.empty()) json["problem"] = d.problem;
   if (d.largest > 0) json.update(Json{{"at", index_text(d)}, {"a", d.a}, {"b", d.b}});
   return json;
@@ -143,22 +144,27 @@ void run(const Args& args) {
     if (!args.common.json && args.all) print_row(d, differs);
   }
   if (args.common.json) {
-    Json json{{"a", device_json(used_a)}, {"b", device_json(used_b)},
-              {"precision", vireo::to_string(args.common.precision)}, {"tolerance", args.tolerance},
-              {"compared", names.size()}, {"differing", differing}, {"equal", differing == 0},
-              {"first", first ? difference_json(*first, true) : Json()}, {"worst", difference_json(worst, false)}};
+    Json json{{"a", device_json(used_a)},
+              {"b", device_json(used_b)},
+              {"precision", vireo::to_string(args.common.precision)},
+              {"tolerance", args.tolerance},
+              {"compared", names.size()},
+              {"differing", differing},
+              {"equal", differing == 0},
+              {"first", first ? difference_json(*first, true) : Json()},
+              {"worst", difference_json(worst, false)}};
     json["worst"]["differs"] = !worst.problem.empty() || !(worst.relative() <= args.tolerance);
     if (args.all) json["values"] = table;
     print_json(json);
   } else {
-    std::printf("%zu values compared, %zu differ beyond %s of the largest; worst: %s, %s relative\n", names.size(), differing,
-                number(args.tolerance).c_str(), worst.name.c_str(), number(worst.relative()).c_str());
+    std::printf("%zu values compared, %zu differ beyond %s of the largest; worst: %s, %s relative\n", names.size(),
+                differing, number(args.tolerance).c_str(), worst.name.c_str(), number(worst.relative()).c_str());
   }
   if (!first) return;
   throw Failure("'" + first->name + "' is the first value that differs: " +
-                (first->problem.empty() ? number(first->largest) + " at " + index_text(*first) + " (a " + number(first->a) +
-                                              ", b " + number(first->b) + "), " + number(first->relative()) +
-                                              " of the largest |a| " + number(first->scale)
+                (first->problem.empty() ? number(first->largest) + " at " + index_text(*first) + " (a " +
+                                              number(first->a) + ", b " + number(first->b) + "), " +
+                                              number(first->relative()) + " of the largest |a| " + number(first->scale)
                                         : first->problem));
 }
 
@@ -166,15 +172,26 @@ void run(const Args& args) {
 
 void add_diff(CLI::App& app) {
   auto args = std::make_shared<Args>();
-  CLI::App* verb = app.add_subcommand("diff", "run the same input on two devices and report the first value that differs");
+  CLI::App* verb =
+      app.add_subcommand("diff", "run the same input on two devices and report the first value that differs");
   verb->add_option("image", args->image, "a picture; by default seeded random pixels")->type_name("[IMAGE]");
   add_common(*verb, args->common, kModel | kRandom | kSession | kJson);
-  verb->add_option("--a", args->a, "first device, the reference")->type_name("NAME")->check(check_device)->capture_default_str();
-  verb->add_option("--b,--device", args->b, "second device")->type_name("NAME")->check(check_device)->capture_default_str();
+  verb->add_option("--a", args->a, "first device, the reference")
+      ->type_name("NAME")
+      ->check(check_device)
+      ->capture_default_str();
+  verb->add_option("--b,--device", args->b, "second device")
+      ->type_name("NAME")
+      ->check(check_device)
+      ->capture_default_str();
   verb->add_option("--threads", args->common.threads, "CPU threads; 0 = all cores")
-      ->type_name("N")->check(CLI::Range(0, 1024))->capture_default_str();
+      ->type_name("N")
+      ->check(CLI::Range(0, 1024))
+      ->capture_default_str();
   verb->add_option("--tolerance", args->tolerance, "largest |a - b| allowed, as a part of the value's largest |a|")
-      ->type_name("T")->check(CLI::NonNegativeNumber)->capture_default_str();
+      ->type_name("T")
+      ->check(CLI::NonNegativeNumber)
+      ->capture_default_str();
   verb->add_option("--seed", args->seed, "of the random pixels")->type_name("SEED")->capture_default_str();
   verb->add_flag("--all", args->all, "print every value");
   verb->callback([args] { run(*args); });

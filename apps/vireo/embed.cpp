@@ -75,8 +75,11 @@ void run(const Args& args) {
   }
 
   if (args.common.json) {
-    Json json{{"device", device_json(session.device())}, {"precision", vireo::to_string(args.common.precision)},
-              {"out", args.out}, {"shape", shape}, {"results", results}};
+    Json json{{"device", device_json(session.device())},
+              {"precision", vireo::to_string(args.common.precision)},
+              {"out", args.out},
+              {"shape", shape},
+              {"results", results}};
     add_notes(json, model);
     print_json(json);
   } else {
@@ -99,7 +102,8 @@ void add_embed(CLI::App& app) {
   verb->add_option("images", args->images, "pictures")->required()->type_name("IMAGE...");
   add_common(*verb, args->common, kModel | kDevice | kSession | kJson);
   verb->add_option("--out", args->out, "float32 [images, width], or with --tokens [images, tokens, width]")
-      ->required()->type_name("FILE.npy");
+      ->required()
+      ->type_name("FILE.npy");
   verb->add_flag("--tokens", args->tokens, "every token after the final norm instead of the pooled vector");
   verb->callback([args] { run(*args); });
 }

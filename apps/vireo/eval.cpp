@@ -36,7 +36,8 @@ class Progress {
     last_ = now;
     const size_t width = 30, full = width * done / total_;
     std::fprintf(stderr, "\r[%s%s] %zu/%zu top-1 %.1f %%", std::string(full, '#').c_str(),
-                 std::string(width - full, '.').c_str(), done, total_, done ? 100.0 * double(right) / double(done) : 0.0);
+                 std::string(width - full, '.').c_str(), done, total_,
+                 done ? 100.0 * double(right) / double(done) : 0.0);
   }
 
  private:
@@ -78,8 +79,8 @@ Comparison open_comparison(const std::string& path, size_t rows, int classes) {
   c.reference = need(read_npy(path));
   const std::vector<int64_t>& shape = c.reference.shape;
   if (shape.size() != 2 || shape[0] < int64_t(rows) || shape[1] != classes)
-    throw Failure("'" + path + "' does not hold at least " + std::to_string(rows) + " rows of " + std::to_string(classes) +
-                  " class scores");
+    throw Failure("'" + path + "' does not hold at least " + std::to_string(rows) + " rows of " +
+                  std::to_string(classes) + " class scores");
   return c;
 }
 
@@ -102,8 +103,8 @@ void print_text(const Args& args, const vireo::Model& model, const vireo::Sessio
               device_line(session.device()).c_str());
   print_notes(model);
   std::printf("top-1     %7.2f %%\ntop-5     %7.2f %%\n", 100 * double(t.top1) / n, 100 * double(t.top5) / n);
-  std::printf("images/s  %7.2f   (inference alone %.2f ms per picture)\n", t.ms > 0 ? 1000 * double(t.done) / t.ms : 0.0,
-              t.inference_ms / n);
+  std::printf("images/s  %7.2f   (inference alone %.2f ms per picture)\n",
+              t.ms > 0 ? 1000 * double(t.done) / t.ms : 0.0, t.inference_ms / n);
   if (compared)
     std::printf("against %s: largest logit difference %.3g, same top-1 on %zu of %zu\n", args.compare.c_str(),
                 compared->largest, compared->agree, compared->count);
@@ -111,11 +112,16 @@ void print_text(const Args& args, const vireo::Model& model, const vireo::Sessio
 
 Json result_json(const Args& args, const vireo::Session& session, const Totals& t, const Comparison* compared) {
   const double n = double(std::max<size_t>(t.done, 1));
-  Json json{{"device", device_json(session.device())}, {"precision", vireo::to_string(args.common.precision)},
-            {"images", t.done}, {"top1", double(t.top1) / n}, {"top5", double(t.top5) / n},
-            {"images_per_s", t.ms > 0 ? 1000 * double(t.done) / t.ms : 0.0}, {"inference_ms", t.inference_ms / n}};
+  Json json{{"device", device_json(session.device())},
+            {"precision", vireo::to_string(args.common.precision)},
+            {"images", t.done},
+            {"top1", double(t.top1) / n},
+            {"top5", double(t.top5) / n},
+            {"images_per_s", t.ms > 0 ? 1000 * double(t.done) / t.ms : 0.0},
+            {"inference_ms", t.inference_ms / n}};
   if (compared)
-    json["compared"] = Json{{"images", compared->count}, {"max_abs", compared->largest}, {"same_top1", compared->agree}};
+    json["compared"] =
+        Json{{"images", compared->count}, {"max_abs", compared->largest}, {"same_top1", compared->agree}};
   return json;
 }
 
@@ -193,7 +199,8 @@ void add_eval(CLI::App& app) {
                        std::string("the test set of Fashion-MNIST; by default in ") + kFashionMnistFolder);
   fashion->expected(0, 1)->type_name("[DIR]");
   verb->add_option("--limit", args->limit, "only the first N pictures")->type_name("N")->check(CLI::PositiveNumber);
-  CLI::Option* logits = verb->add_option("--logits", args->logits, "write the class scores, float32 [pictures, classes]");
+  CLI::Option* logits =
+      verb->add_option("--logits", args->logits, "write the class scores, float32 [pictures, classes]");
   logits->type_name("FILE.npy");
   verb->add_option("--compare-logits", args->compare, "compare with these class scores, float32 [pictures, classes]")
       ->type_name("FILE.npy");

@@ -19,7 +19,8 @@ struct Args {
 std::string read_text(const std::string& path) {
   std::ifstream file(path, std::ios::binary);
   std::ostringstream text;
-  if (!file || !(text << file.rdbuf())) throw Failure("cannot read '" + path + "'; expected a text file of capabilities");
+  if (!file || !(text << file.rdbuf()))
+    throw Failure("cannot read '" + path + "'; expected a text file of capabilities");
   return text.str();
 }
 
@@ -46,8 +47,11 @@ void add_plan(CLI::App& app) {
   CLI::App* verb = app.add_subcommand("plan", "print how a model would run: steps, barriers, memory");
   add_common(*verb, args->common, kModel | kRandom | kDevice | kSession | kJson);
   verb->add_option("--caps", args->caps, "plan for the device of this file (vireo devices --caps); needs no Vulkan")
-      ->type_name("FILE")->excludes(verb->get_option("--device"));
-  verb->add_option("--batch", args->batch, "images per inference")->type_name("N")->check(CLI::Range(1, 4096))
+      ->type_name("FILE")
+      ->excludes(verb->get_option("--device"));
+  verb->add_option("--batch", args->batch, "images per inference")
+      ->type_name("N")
+      ->check(CLI::Range(1, 4096))
       ->capture_default_str();
   verb->add_flag("--tokens", args->tokens, "plan for all tokens instead of classes or the pooled vector");
   verb->callback([args] { run(*args); });

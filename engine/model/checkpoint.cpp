@@ -131,28 +131,34 @@ Result<void> Checkpoint::add_views(std::vector<TensorView> views, std::shared_pt
   return {};
 }
 
-Result<void> Checkpoint::add_shards(const std::string& folder, const std::string& index_path) {
-  VIREO_ASSIGN(const std::string text, read_text_file(index_path, kMaxConfigBytes));
-  VIREO_ASSIGN(const Json index, parse_json_object(text, index_path));
+Result<std::map<std::string, std::string>> parse_shard_index(const std::string& text, const std::string& source) {
+  VIREO_ASSIGN(const Json index, parse_json_object(text, source));
   const Json* map = find_member(index, "weight_map");
   if (map == nullptr || !map->is_object() || map->empty()) {
-    return fail(ErrorCode::kCorrupt, "'{}' has no object 'weight_map' from tensor names to files", index_path);
+    return fail(ErrorCode::kCorrupt, "'{}' has no object 'weight_map' from tensor names to files", source);
   }
-  std::set<std::string> files;
+  std::map<std::string, std::string> files;
   for (const auto& [tensor, file] : map->items()) {
     if (!file.is_string()) {
-      return fail(ErrorCode::kCorrupt, "'{}': weight_map names {} for tensor '{}', expected a file name", index_path,
+      return fail(ErrorCode::kCorrupt, "'{}': weight_map names {} for tensor '{}', expected a file name", source,
                   json_text(file), tensor);
     }
     const std::string& name = file.get_ref<const std::string&>();
     if (!is_plain_file_name(name)) {
       return fail(ErrorCode::kCorrupt, "'{}': weight_map names the file '{}' for tensor '{}'; a shard must lie in the "
-                  "same folder, so no path is allowed. Do not trust this checkpoint", index_path, name, tensor);
+                  "same folder, so no path is allowed. Do not trust this checkpoint", source, name, tensor);
     }
-    files.insert(name);
+    files.emplace(tensor, name);
   }
+  return files;
+}
+
+Result<void> Checkpoint::add_shards(const std::string& folder, const std::string& index_path) {
+  VIREO_ASSIGN(const std::string text, read_text_file(index_path, kMaxConfigBytes));
+  VIREO_ASSIGN(const auto files, parse_shard_index(text, index_path));
   std::map<std::string, size_t> shard_of;
-  for (const std::string& name : files) {
+  for (const auto& [tensor, name] : files) {
+    if (shard_of.count(name) > 0) continue;
     const std::string path = folder + "/" + name;
     if (path_kind(path) == PathKind::kMissing) {
       return fail(ErrorCode::kNotFound, "shard '{}', which '{}' lists, is missing; download it too", path, index_path);
@@ -160,8 +166,7 @@ Result<void> Checkpoint::add_shards(const std::string& folder, const std::string
     shard_of[name] = labels_.size();
     VIREO_TRY(add_file(path, path));
   }
-  for (const auto& [tensor, file] : map->items()) {
-    const std::string& name = file.get_ref<const std::string&>();
+  for (const auto& [tensor, name] : files) {
     const auto found = file_of_.find(tensor);
     if (found == file_of_.end() || found->second != shard_of[name]) {
       return fail(ErrorCode::kCorrupt, "'{}' says that tensor '{}' is in '{}', but that shard does not hold it; the files "

@@ -55,4 +55,7 @@ class Checkpoint {
   mutable std::set<std::string> checked_;                 // known to hold finite values only
 };
 
+/// The weight_map of a model.safetensors.index.json: tensor name -> file name, which has no path in it. Errors: kCorrupt.
+Result<std::map<std::string, std::string>> parse_shard_index(const std::string& text, const std::string& source);
+
 }  // namespace vireo

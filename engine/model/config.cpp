@@ -123,9 +123,10 @@ Result<void> validate_vit_config(const VitConfig& c) {
     return bad(fmt::format("the patch ({} x {}) is larger than the image ({} x {}); check patch_size and image_size",
                            c.patch_h, c.patch_w, c.image_h, c.image_w));
   }
-  if (c.grid_h() * c.grid_w() > kMaxTokens) {
-    return bad(fmt::format("an image of {} x {} gives {} patches, expected at most {}", c.image_h, c.image_w,
-                           c.grid_h() * c.grid_w(), kMaxTokens));
+  const int64_t patches = c.grid_h() * c.grid_w();
+  if (patches > kMaxTokens || patches * c.hidden > kMaxTokenFloats) {
+    return bad(fmt::format("an image of {} x {} gives {} patches of width {}, more than any machine should be asked for; "
+                           "check image_size, patch_size and hidden_size", c.image_h, c.image_w, patches, c.hidden));
   }
   if (!in_range(c.channels, 1, 1024)) return bad(fmt::format("{} picture channels are out of range", c.channels));
   if (!in_range(c.registers, 0, 4096)) return bad(fmt::format("{} register tokens are out of range", c.registers));

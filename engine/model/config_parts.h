@@ -14,6 +14,7 @@ constexpr int64_t kMaxWidth = 1 << 16;
 constexpr int64_t kMaxLayers = 1024;
 constexpr int64_t kMaxImageSide = 1 << 16;
 constexpr int64_t kMaxTokens = 1 << 20;
+constexpr int64_t kMaxTokenFloats = 1 << 27;  // all tokens of one picture: 512 MiB
 constexpr int64_t kMaxClasses = 10'000'000;
 constexpr int64_t kMaxHeadDim = 128;
 

@@ -348,23 +348,24 @@ class TensorConstant final : public Constant {
 };
 
 template <typename Word>
+bool has_exponent(const uint8_t* data, int64_t index, Word mask) {
+  Word w;
+  std::memcpy(&w, data + size_t(index) * sizeof(Word), sizeof(Word));
+  return (w & mask) == mask;
+}
+
+template <typename Word>
 int64_t find_exponent(const uint8_t* data, int64_t count, Word mask) {
-  // Blocks without an early exit, so that the compiler can use vectors; then the block that holds one is searched.
+  // Whole blocks without an early exit, so that the compiler can use vectors; the block that holds one is searched.
   constexpr int64_t kBlock = 1024;
-  for (int64_t first = 0; first < count; first += kBlock) {
-    const int64_t n = std::min(kBlock, count - first);
+  int64_t first = 0;
+  for (; first + kBlock <= count; first += kBlock) {
     Word found = 0;
-    for (int64_t i = 0; i < n; ++i) {
-      Word w;
-      std::memcpy(&w, data + size_t(first + i) * sizeof(Word), sizeof(Word));
-      found |= Word((w & mask) == mask ? 1 : 0);
-    }
-    if (found == 0) continue;
-    for (int64_t i = 0; i < n; ++i) {
-      Word w;
-      std::memcpy(&w, data + size_t(first + i) * sizeof(Word), sizeof(Word));
-      if ((w & mask) == mask) return first + i;
-    }
+    for (int64_t i = 0; i < kBlock; ++i) found |= Word(has_exponent(data, first + i, mask));
+    if (found != 0) break;
+  }
+  for (; first < count; ++first) {
+    if (has_exponent(data, first, mask)) return first;
   }
   return -1;
 }

@@ -101,9 +101,10 @@ class VitBuilder {
       return fail(ErrorCode::kInvalidArgument, "a batch of {} pictures is out of range; expected 1 to 65536", batch_);
     }
     if (h_ < c_.patch_h || w_ < c_.patch_w || h_ > kMaxImageSide || w_ > kMaxImageSide ||
-        out_h() * out_w() > kMaxTokens) {
+        out_h() * out_w() > kMaxTokens || out_h() * out_w() * d_ > kMaxTokenFloats) {
       return fail(ErrorCode::kInvalidArgument, "model '{}' cannot take pictures of {} x {}: expected at least one patch of "
-                  "{} x {} and at most {} patches", c_.architecture, h_, w_, c_.patch_h, c_.patch_w, kMaxTokens);
+                  "{} x {} and at most {} patches", c_.architecture, h_, w_, c_.patch_h, c_.patch_w,
+                  std::min(kMaxTokens, kMaxTokenFloats / d_));
     }
     if (head == Head::kLogits && c_.head == HeadKind::kNone) {
       return fail(ErrorCode::kUnsupported, "model '{}' ({}) has no classification head; use `embed` to get its features",

@@ -72,12 +72,16 @@ Result<Lowering> lower(const OpCall& c, const LowerContext& ctx) {
     uint32_t rows = q.r;
     while (rows > 1 && rows / 2 >= s.m) rows /= 2;
     const uint32_t c4 = n4 >= int64_t(q.lx) * q.c ? q.c : 1;
-    const bool shuffle = t.shuffle && rows >= q.rl;
+    // A broadcast register holds rl rows times as many groups of k as the subgroup has room for.
+    uint32_t rl = std::min(q.rl, rows);
+    while (rl > ctx.caps->subgroup_size) rl /= 2;
+    const bool shuffle = t.shuffle && rl > 1 && rows % rl == 0;
     d.shader = shuffle ? "linear.texel.SHUFFLE=1" : "linear.texel";
     d.spec[0] = std::max(q.lx, rows);
     d.spec[10] = rows;
     d.spec[11] = c4;
-    d.spec[12] = shuffle ? q.rl : 1;
+    d.spec[12] = shuffle ? rl : 1;
+    d.spec[13] = shuffle ? std::max(1u, ctx.caps->subgroup_size / rl) : 1;
     d.groups = {u32(div_up(s.m, rows)), u32(div_up(n4, int64_t(d.spec[0]) * c4)), 1};
     l.kernel = fmt::format("{} r{} c{}", d.shader, rows, c4);
   } else {

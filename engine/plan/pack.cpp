@@ -73,17 +73,10 @@ Result<void> pack_gpu_matrix(const PlanConst& c, const Constant& source, uint8_t
         break;
       }
       case DType::kI8: {
-        float inverse[kBlock];
-        for (int64_t r = 0; r < count; ++r) {
-          float top = 0;
-          for (int64_t i = 0; i < k; ++i) top = std::max(top, std::fabs(rows[r * k + i]));
-          scales[first + r] = top / 127.f;
-          inverse[r] = scales[first + r] > 0 ? scales[first + r] : 1.f;
-        }
+        for (int64_t r = 0; r < count; ++r) scales[first + r] = simd::int8_scale(rows + r * k, k);
         auto* q = reinterpret_cast<int8_t*>(out);
         for (int64_t i = 0; i < k; ++i)
-          for (int64_t r = 0; r < count; ++r)
-            q[i * n4 + first + r] = int8_t(std::max(-127.f, std::min(127.f, std::nearbyint(rows[r * k + i] / inverse[r]))));
+          for (int64_t r = 0; r < count; ++r) q[i * n4 + first + r] = simd::int8_quantise(rows[r * k + i], scales[first + r]);
         break;
       }
       default: {

@@ -1,4 +1,6 @@
 // The C ABI of include/vireo/vireo.h over the C++ API. Nothing is decided here: arguments are checked and passed on.
+#include <vireo/vireo.h>
+
 #include <algorithm>
 #include <cstdio>
 #include <cstdlib>
@@ -6,11 +8,9 @@
 #include <new>
 #include <string>
 #include <vector>
+#include <vireo/vireo.hpp>
 
 #include "base/error.h"
-
-#include <vireo/vireo.h>
-#include <vireo/vireo.hpp>
 
 struct vireo_session {
   vireo::Model model;
@@ -61,7 +61,8 @@ Result<Device> device_of(const std::string& name, int threads) {
   if (name == "cpu") return Device::cpu(threads);
   Device best = Device::best(threads);
   if (name == "auto") return best;
-  if (name == "vulkan") return std::strcmp(best.kind(), "vulkan") == 0 ? Result<Device>(best) : Device::vulkan(0, threads);
+  if (name == "vulkan")
+    return std::strcmp(best.kind(), "vulkan") == 0 ? Result<Device>(best) : Device::vulkan(0, threads);
   const std::string digits = name.rfind("vulkan:", 0) == 0 ? name.substr(7) : "";
   if (digits.empty() || digits.size() > 6 || digits.find_first_not_of("0123456789") != std::string::npos)
     return fail(ErrorCode::kInvalidArgument, "device is '{}'; expected auto, cpu, vulkan or vulkan:N", name);
@@ -71,11 +72,12 @@ Result<Device> device_of(const std::string& name, int threads) {
 Result<vireo_session*> open(const char* path, const vireo_options& o) {
   if (path == nullptr) return fail(ErrorCode::kInvalidArgument, "vireo_open: model is NULL; expected a path");
   if (o.struct_size < sizeof(vireo_options))
-    return fail(ErrorCode::kInvalidArgument, "vireo_open: options.struct_size is {}; expected {}: call vireo_options_init first",
-                o.struct_size, sizeof(vireo_options));
+    return fail(ErrorCode::kInvalidArgument,
+                "vireo_open: options.struct_size is {}; expected {}: call vireo_options_init first", o.struct_size,
+                sizeof(vireo_options));
   if (int(o.precision) < 0 || int(o.precision) > VIREO_INT8 || int(o.head) < 0 || int(o.head) > VIREO_TOKENS)
-    return fail(ErrorCode::kInvalidArgument, "vireo_open: precision {} or head {} is not one of the list", int(o.precision),
-                int(o.head));
+    return fail(ErrorCode::kInvalidArgument, "vireo_open: precision {} or head {} is not one of the list",
+                int(o.precision), int(o.head));
   const std::string device_name = o.device == nullptr ? "auto" : o.device;
   VIREO_ASSIGN(Model model, Model::open(path));
   VIREO_ASSIGN(const Device device, device_of(device_name, o.threads));
@@ -94,13 +96,16 @@ Result<vireo_session*> open(const char* path, const vireo_options& o) {
 }
 
 Result<void> give(const Output& from, vireo_output* to) {
-  *to = vireo_output{from.data, from.batch, from.rows, from.cols, from.device.kind, from.device.name, from.device.reason,
-                     from.ms, from.preprocess_ms};
+  *to = vireo_output{from.data,        from.batch,         from.rows, from.cols,         from.device.kind,
+                     from.device.name, from.device.reason, from.ms,   from.preprocess_ms};
   return {};
 }
 
 Result<void> check(const char* call, const vireo_session* session, const void* input, const vireo_output* output) {
-  const char* missing = session == nullptr ? "session" : input == nullptr ? "the input" : output == nullptr ? "output" : nullptr;
+  const char* missing = session == nullptr  ? "session"
+                        : input == nullptr  ? "the input"
+                        : output == nullptr ? "output"
+                                            : nullptr;
   if (missing != nullptr) return fail(ErrorCode::kInvalidArgument, "{}: {} is NULL", call, missing);
   return {};
 }
@@ -135,7 +140,8 @@ vireo_status vireo_run_images(vireo_session* session, const vireo_image* images,
   return vireo::guarded(error, [&]() -> vireo::Result<void> {
     VIREO_TRY(vireo::check("vireo_run_images", session, images, output));
     std::vector<vireo::Image> list;
-    for (int i = 0; i < count; ++i) list.push_back({images[i].rgb, images[i].width, images[i].height, images[i].stride});
+    for (int i = 0; i < count; ++i)
+      list.push_back({images[i].rgb, images[i].width, images[i].height, images[i].stride});
     VIREO_ASSIGN(const vireo::Output out, session->session.run(list.data(), count));
     return vireo::give(out, output);
   });
@@ -160,7 +166,8 @@ vireo_status vireo_run_pixels(vireo_session* session, const float* pixels, size_
 }
 
 int vireo_top_k(const vireo_output* logits, int item, int k, vireo_score* scores) {
-  if (logits == nullptr || logits->data == nullptr || scores == nullptr || k <= 0 || item < 0 || item >= logits->batch) return 0;
+  if (logits == nullptr || logits->data == nullptr || scores == nullptr || k <= 0 || item < 0 || item >= logits->batch)
+    return 0;
   int count = 0;
   vireo::guarded(nullptr, [&]() -> vireo::Result<void> {
     vireo::Output out;
@@ -180,7 +187,9 @@ const char* vireo_label(const vireo_session* session, int index) {
 }
 
 int vireo_classes(const vireo_session* session) { return session == nullptr ? 0 : session->model.classes(); }
-int vireo_input_height(const vireo_session* session) { return session == nullptr ? 0 : session->session.input_height(); }
+int vireo_input_height(const vireo_session* session) {
+  return session == nullptr ? 0 : session->session.input_height();
+}
 int vireo_input_width(const vireo_session* session) { return session == nullptr ? 0 : session->session.input_width(); }
 int vireo_input_channels(const vireo_session* session) { return session == nullptr ? 0 : session->model.channels(); }
 int vireo_batch(const vireo_session* session) { return session == nullptr ? 0 : session->session.batch(); }

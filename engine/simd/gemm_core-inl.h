@@ -29,10 +29,11 @@ constexpr int64_t kChunk = 768;
 // Distance of the rows of A where kernels build A themselves: an odd number of cache lines spreads them over the sets.
 constexpr int64_t kStride = kChunk + 16;
 
-/// c[kRows][kTileCols] (+)= a[kRows][k] b[k][kTileCols], with strides lda, ldb, ldc.
+/// c[kRows][kTileCols] (+)= a[kRows][k] b[k][kTileCols], with strides lda, ldb, ldc. Each step fetches a cache line
+/// into L2 from `ahead` (any address; prefetches do not fault): what the next panel needs, so that it need not wait.
 template <int kRows>
 HWY_INLINE void tile(const float* HWY_RESTRICT a, int64_t lda, const float* HWY_RESTRICT b, int64_t ldb, int64_t k,
-                     float* HWY_RESTRICT c, int64_t ldc, bool accumulate) {
+                     float* HWY_RESTRICT c, int64_t ldc, bool accumulate, const char* ahead) {
   const D d;
   // x86 addresses reach three rows from one pointer (scale 0, 1, 2): 14 rows need 5 registers, not 14.
   const float* base[(kRows + 2) / 3];
@@ -54,6 +55,7 @@ HWY_INLINE void tile(const float* HWY_RESTRICT a, int64_t lda, const float* HWY_
     }
   }
   const auto step = [&](int64_t i) HWY_ATTR {
+    __builtin_prefetch(ahead + i * 64, 0, 2);
     V bv[kTileVecs];
 #pragma GCC unroll 4
     for (int v = 0; v < kTileVecs; ++v) bv[v] = hn::LoadU(d, b + i * ldb + v * kLanes);
@@ -68,6 +70,7 @@ HWY_INLINE void tile(const float* HWY_RESTRICT a, int64_t lda, const float* HWY_
 #if HWY_TARGET == HWY_NEON
   // FMLA takes its multiplier from a lane: one load brings a row's next four values of A.
   const auto lane_step = [&](auto lane, const V (&av)[kRows], int64_t row) HWY_ATTR {
+    __builtin_prefetch(ahead + row * 64, 0, 2);
     V bv[kTileVecs];
 #pragma GCC unroll 4
     for (int v = 0; v < kTileVecs; ++v) bv[v] = hn::LoadU(d, b + row * ldb + v * kLanes);
@@ -107,11 +110,12 @@ HWY_INLINE void tile(const float* HWY_RESTRICT a, int64_t lda, const float* HWY_
 /// The same for the `cols` first columns of a panel (rounded up to register tiles).
 template <int kRows>
 HWY_NOINLINE void panel_rows(const float* a, int64_t lda, const float* b, int64_t ldb, int64_t k, float* c, int64_t ldc,
-                             int64_t cols, bool accumulate) {
-  for (int64_t j = 0; j < cols; j += kTileCols) tile<kRows>(a, lda, b + j, ldb, k, c + j, ldc, accumulate);
+                             int64_t cols, bool accumulate, const char* ahead) {
+  for (int64_t j = 0; j < cols; j += kTileCols) tile<kRows>(a, lda, b + j, ldb, k, c + j, ldc, accumulate, ahead);
 }
 
-using PanelFn = void (*)(const float*, int64_t, const float*, int64_t, int64_t, float*, int64_t, int64_t, bool);
+using PanelFn = void (*)(const float*, int64_t, const float*, int64_t, int64_t, float*, int64_t, int64_t, bool,
+                         const char*);
 
 template <int... kRows>
 constexpr auto panel_table(std::integer_sequence<int, kRows...>) {
@@ -121,11 +125,12 @@ constexpr auto panel_table(std::integer_sequence<int, kRows...>) {
   return Table{{&panel_rows<kRows + 1>...}};
 }
 
-/// c[rows][cols] (+)= a[rows][k] b[k][cols], rows 1 .. kMaxRows.
+/// c[rows][cols] (+)= a[rows][k] b[k][cols], rows 1 .. kMaxRows. Without `ahead` b is prefetched, which does nothing.
 HWY_INLINE void panel(int64_t rows, const float* a, int64_t lda, const float* b, int64_t ldb, int64_t k, float* c,
-                      int64_t ldc, int64_t cols, bool accumulate) {
+                      int64_t ldc, int64_t cols, bool accumulate, const void* ahead = nullptr) {
   static constexpr auto kTable = panel_table(std::make_integer_sequence<int, kMaxRows>());
-  kTable.fn[rows - 1](a, lda, b, ldb, k, c, ldc, cols, accumulate);
+  kTable.fn[rows - 1](a, lda, b, ldb, k, c, ldc, cols, accumulate,
+                      static_cast<const char*>(ahead != nullptr ? ahead : b));
 }
 
 /// `total` split into `parts` nearly equal pieces: where piece i begins.

@@ -65,6 +65,10 @@ HWY_INLINE void run_gemm(const GemmArgs& g, int64_t begin, int64_t end, void* sc
       }
       for (int64_t pn = panel0; pn < panel1; ++pn) {
         const int64_t first = (pn * g.k + k0) * kPanel;
+        // The next panel's part of this chunk, one line per k by each of the first row blocks.
+        const int64_t size = g.type == WeightType::kF32 ? 4 : g.type == WeightType::kF16 ? 2 : 1;
+        const char* ahead = static_cast<const char*>(g.b) + (first + (pn + 1 < p.panels ? g.k * kPanel : 0)) * size;
+        const char* const ahead_end = ahead + count * kPanel * size;
         const float* b = wide;
         if (g.type == WeightType::kF32) {
           b = static_cast<const float*>(g.b) + first;
@@ -75,7 +79,9 @@ HWY_INLINE void run_gemm(const GemmArgs& g, int64_t begin, int64_t end, void* sc
         for (int64_t blk = block0; blk < block1; ++blk) {
           const int64_t r0 = split(g.m, p.blocks, blk), rows = split(g.m, p.blocks, blk + 1) - r0;
           float* tile_c = p.chunks > 1 ? c + ((pn - panel0) * p.group_rows() + (r0 - row0)) * kPanel : c;
-          panel(rows, a + (r0 - row0) * lda, lda, b, kPanel, count, tile_c, kPanel, cols, ch > 0);
+          panel(rows, a + (r0 - row0) * lda, lda, b, kPanel, count, tile_c, kPanel, cols, ch > 0,
+                ahead < ahead_end ? ahead : nullptr);
+          ahead += count * 64;
           if (ch + 1 == p.chunks) epilogue(g, tile_c, r0, rows, pn * kPanel);
         }
       }

@@ -27,7 +27,7 @@ std::vector<VkExtensionProperties> extensions_of(const InstanceTable& fn, VkPhys
   return list;
 }
 
-// A family that also draws is where drivers expect ordinary work (and the only one on Tegra); else the first that computes.
+// A family that also draws is where drivers expect ordinary work (on Tegra the only one); else the first to compute.
 int choose_family(const std::vector<VkQueueFamilyProperties>& families) {
   int found = -1;
   for (size_t i = 0; i < families.size(); ++i) {
@@ -99,8 +99,8 @@ Physical describe(const InstanceTable& fn, VkPhysicalDevice handle, uint32_t ind
     d.unusable = "it has no compute queue";
   }
   if (p.apiVersion < VK_API_VERSION_1_1) {
-    d.unusable = fmt::format("its driver offers Vulkan {}.{}, expected 1.1 or later", VK_API_VERSION_MAJOR(p.apiVersion),
-                             VK_API_VERSION_MINOR(p.apiVersion));
+    d.unusable = fmt::format("its driver offers Vulkan {}.{}, expected 1.1 or later",
+                             VK_API_VERSION_MAJOR(p.apiVersion), VK_API_VERSION_MINOR(p.apiVersion));
     return d;  // the queries below need 1.1
   }
 
@@ -113,7 +113,8 @@ Physical describe(const InstanceTable& fn, VkPhysicalDevice handle, uint32_t ind
   d.ext_float16_int8 = !core12 && has(VK_KHR_SHADER_FLOAT16_INT8_EXTENSION_NAME);
 
   auto subgroup = make<VkPhysicalDeviceSubgroupProperties>(VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_SUBGROUP_PROPERTIES);
-  auto maintenance3 = make<VkPhysicalDeviceMaintenance3Properties>(VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_MAINTENANCE_3_PROPERTIES);
+  auto maintenance3 =
+      make<VkPhysicalDeviceMaintenance3Properties>(VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_MAINTENANCE_3_PROPERTIES);
   auto driver = make<VkPhysicalDeviceDriverProperties>(VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_DRIVER_PROPERTIES);
   auto p2 = make<VkPhysicalDeviceProperties2>(VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_PROPERTIES_2);
   p2.pNext = &subgroup;
@@ -131,7 +132,8 @@ Physical describe(const InstanceTable& fn, VkPhysicalDevice handle, uint32_t ind
 
   auto f16 = make<VkPhysicalDevice16BitStorageFeatures>(VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_16BIT_STORAGE_FEATURES);
   auto f8 = make<VkPhysicalDevice8BitStorageFeatures>(VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_8BIT_STORAGE_FEATURES);
-  auto math = make<VkPhysicalDeviceShaderFloat16Int8Features>(VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_SHADER_FLOAT16_INT8_FEATURES);
+  auto math =
+      make<VkPhysicalDeviceShaderFloat16Int8Features>(VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_SHADER_FLOAT16_INT8_FEATURES);
   auto f2 = make<VkPhysicalDeviceFeatures2>(VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_FEATURES_2);
   f2.pNext = &f16;
   void** next = &f16.pNext;

@@ -9,8 +9,8 @@ namespace {
 
 constexpr uint64_t kDummyBytes = 256;
 constexpr uint64_t kLastWait = 30ull * 1000 * 1000 * 1000;  // ns
-constexpr VkBufferUsageFlags kUsage = VK_BUFFER_USAGE_STORAGE_BUFFER_BIT | VK_BUFFER_USAGE_UNIFORM_TEXEL_BUFFER_BIT |
-                                      VK_BUFFER_USAGE_TRANSFER_DST_BIT;
+constexpr VkBufferUsageFlags kUsage =
+    VK_BUFFER_USAGE_STORAGE_BUFFER_BIT | VK_BUFFER_USAGE_UNIFORM_TEXEL_BUFFER_BIT | VK_BUFFER_USAGE_TRANSFER_DST_BIT;
 
 uint64_t align_up(uint64_t x, uint64_t to) { return (x + to - 1) / to * to; }
 
@@ -41,21 +41,25 @@ Result<void> Executable::build(const Graph& graph, ThreadPool& pool) {
 
 Result<void> Executable::check_options() const {
   if (plan_.device != DeviceKind::kVulkan)
-    return fail(ErrorCode::kInternal, "plan '{}' is made for '{}', expected vulkan", plan_.model, to_string(plan_.device));
+    return fail(ErrorCode::kInternal, "plan '{}' is made for '{}', expected vulkan", plan_.model,
+                to_string(plan_.device));
   if (plan_.has_cpu_steps() && !options_.host_step)
-    return fail(ErrorCode::kInternal, "plan '{}' has steps on the CPU, but no function to run them was given", plan_.model);
+    return fail(ErrorCode::kInternal, "plan '{}' has steps on the CPU, but no function to run them was given",
+                plan_.model);
   const SessionBuffers& b = options_.buffers;
   const uint64_t alignment = std::max(gpu_->caps().storage_alignment, gpu_->caps().texel_alignment);
   const auto check = [&](const char* what, VkBuffer buffer, VkDeviceSize offset, Region region) -> Result<void> {
     if (!buffer) return {};
     if (offset % alignment != 0)
-      return fail(ErrorCode::kInvalidArgument, "application's {} buffer: got offset {}, expected a multiple of {} on {}", what,
-                  offset, alignment, gpu_->caps().name);
+      return fail(ErrorCode::kInvalidArgument,
+                  "application's {} buffer: got offset {}, expected a multiple of {} on {}", what, offset, alignment,
+                  gpu_->caps().name);
     const auto touches = [&](int32_t v) { return v >= 0 && plan_.values[size_t(v)].where.region == region; };
     for (const Step& s : plan_.steps)
       if (s.device == DeviceKind::kCpu && (touches(s.output) || std::any_of(s.inputs.begin(), s.inputs.end(), touches)))
         return fail(ErrorCode::kUnsupported,
-                    "application's {} buffer: step '{}' is placed on the CPU ({}), which cannot reach it; use the session's own",
+                    "application's {} buffer: step '{}' is placed on the CPU ({}), which cannot reach it; use the "
+                    "session's own",
                     what, s.name, s.reason);
     return {};
   };
@@ -64,8 +68,7 @@ Result<void> Executable::check_options() const {
 }
 
 Result<void> Executable::allocate() {
-  const uint64_t alignment =
-      std::max<uint64_t>({256, gpu_->caps().storage_alignment, gpu_->caps().texel_alignment});
+  const uint64_t alignment = std::max<uint64_t>({256, gpu_->caps().storage_alignment, gpu_->caps().texel_alignment});
   if (plan_.weights_bytes) {
     const auto use = reads_constants(plan_) ? MemoryUse::kHostAccess : MemoryUse::kDevice;
     VIREO_ASSIGN(weights_, Buffer::create(*gpu_, {"weights", plan_.weights_bytes, kUsage, use}));
@@ -87,7 +90,7 @@ Result<void> Executable::allocate() {
   }
   const auto info = make<VkFenceCreateInfo>(VK_STRUCTURE_TYPE_FENCE_CREATE_INFO);
   for (Slot& s : slots_) {
-    const VkResult r = gpu_->fn().vkCreateFence(gpu_->handle(), &info, nullptr, &s.fence);
+    const VkResult r = created(gpu_->fn().vkCreateFence(gpu_->handle(), &info, nullptr, &s.fence), &s.fence);
     if (r != VK_SUCCESS) return fail_vk(r, "{}: creating a fence failed", gpu_->caps().name);
   }
   return {};
@@ -99,7 +102,8 @@ HostMemory Executable::host_memory(int slot) const {
   m.base[size_t(Region::kArena)] = arena_.mapped();
   m.base[size_t(Region::kWeights)] = weights_.mapped();
   if (!options_.buffers.input && plan_.input_bytes) m.base[size_t(Region::kInput)] = staging_.mapped() + s.input_offset;
-  if (!options_.buffers.output && plan_.output_bytes) m.base[size_t(Region::kOutput)] = staging_.mapped() + s.output_offset;
+  if (!options_.buffers.output && plan_.output_bytes)
+    m.base[size_t(Region::kOutput)] = staging_.mapped() + s.output_offset;
   return m;
 }
 
@@ -117,7 +121,8 @@ const float* Executable::output(int slot) const {
 
 std::string Executable::steps_text(const Segment& segment) const {
   return fmt::format("{}: plan '{}', steps {} '{}' to {} '{}'", gpu_->caps().name, plan_.model, segment.first,
-                     plan_.steps[size_t(segment.first)].name, segment.last - 1, plan_.steps[size_t(segment.last - 1)].name);
+                     plan_.steps[size_t(segment.first)].name, segment.last - 1,
+                     plan_.steps[size_t(segment.last - 1)].name);
 }
 
 Result<void> Executable::start(const Segment& segment, int slot) {
@@ -134,13 +139,15 @@ Result<void> Executable::finish(const Segment& segment, int slot) {
   s.pending = false;
   const VkResult r = gpu_->wait(s.fence);
   if (r == VK_TIMEOUT)
-    return fail(ErrorCode::kDeviceLost, "{}: no answer for ten minutes; the device hangs, or the model is too large for it",
+    return fail(ErrorCode::kDeviceLost,
+                "{}: no answer for ten minutes; the device hangs, or the model is too large for it",
                 steps_text(segment));
   if (r != VK_SUCCESS)
     return fail_vk(r, "{}: {}", steps_text(segment),
-                   r == VK_ERROR_DEVICE_LOST ? "the device was lost while running them (a dispatch too long for the system's "
-                                               "watchdog, or a driver fault)"
-                                             : "waiting for them failed");
+                   r == VK_ERROR_DEVICE_LOST
+                       ? "the device was lost while running them (a dispatch too long for the system's "
+                         "watchdog, or a driver fault)"
+                       : "waiting for them failed");
   s.submitted = false;
   return {};
 }
@@ -153,7 +160,8 @@ Result<void> Executable::run_cpu(const Segment& segment, int slot) {
 
 Result<void> Executable::submit(int slot) {
   if (slots_[size_t(slot)].pending)
-    return fail(ErrorCode::kInvalidArgument, "plan '{}': slot {} is still in flight; wait for it first", plan_.model, slot);
+    return fail(ErrorCode::kInvalidArgument, "plan '{}': slot {} is still in flight; wait for it first", plan_.model,
+                slot);
   if (segments_.empty()) return {};
   if (segments_.size() == 1 && !segments_[0].cpu) return start(segments_[0], slot);
   // The arena is one: what the other slot may still be doing there has to end before the host touches it.
@@ -182,7 +190,7 @@ Executable::~Executable() {
   for (Slot& s : slots_)  // past the fault hook: the device itself decides whether its objects may go
     if (s.submitted && fn.vkWaitForFences(device, 1, &s.fence, VK_TRUE, kLastWait) == VK_TIMEOUT) idle = false;
   if (!idle) {
-    // Freeing memory under a GPU that still runs crashes the process or the system. Everything stays until the process ends.
+    // Freeing memory under a GPU that still runs crashes the process or the system. Everything stays to its end.
     weights_.abandon();
     arena_.abandon();
     staging_.abandon();

@@ -16,7 +16,7 @@ namespace vireo::vk {
 
 constexpr int kSlots = 2;  // inferences in flight
 
-/// Where the regions of a plan lie for the host, for one slot. base[] is indexed by Region; null where the host cannot see.
+/// Where the regions of a plan lie for the host, for one slot. base[] is by Region; null where the host cannot see.
 struct HostMemory {
   uint8_t* base[4] = {};
   uint8_t* at(const BufferRef& r) const { return base[size_t(r.region)] ? base[size_t(r.region)] + r.offset : nullptr; }
@@ -26,32 +26,32 @@ struct HostMemory {
 using HostStep = std::function<Result<void>(const Step& step, const HostMemory& memory)>;
 
 struct ExecutableOptions {
-  std::string cache_dir;      // pipeline cache; empty = no file
+  std::string cache_dir;        // pipeline cache; empty = no file
   bool readable_arena = false;  // read() may be called for arena values (keep_all)
-  HostStep host_step;         // required for plans with CPU steps
-  SessionBuffers buffers;     // an application's own input and output; null handles = staging memory
+  HostStep host_step;           // required for plans with CPU steps
+  SessionBuffers buffers;       // an application's own input and output; null handles = staging memory
 };
 
-/// Used by one thread at a time. Plans with CPU steps run inside submit(); the others run while the caller does something
-/// else, the two slots one after the other in the order of submission.
+/// Used by one thread at a time. Plans with CPU steps run inside submit(); the others run while the caller does
+/// something else, the two slots one after the other in the order of submission.
 class Executable {
  public:
-  /// `plan` must outlive the executable, `graph` only this call; `plan` was verified for gpu->caps(). Weights are packed and
-  /// pipelines compiled on `pool`. Errors: kOutOfMemory, kUnsupported (a shader or layout the device refuses),
-  /// kInvalidArgument (a weight that is NaN, misplaced application buffers), kDeviceLost, kInternal (a plan that
-  /// contradicts its shaders).
+  /// `plan` must outlive the executable, `graph` only this call; `plan` was verified for gpu->caps(). Weights are
+  /// packed and pipelines compiled on `pool`. Errors: kOutOfMemory, kUnsupported (a shader or layout the device
+  /// refuses), kInvalidArgument (a weight that is NaN, misplaced application buffers), kDeviceLost, kInternal (a plan
+  /// that contradicts its shaders).
   static Result<std::unique_ptr<Executable>> create(std::shared_ptr<Gpu> gpu, const Plan& plan, const Graph& graph,
                                                     ThreadPool& pool, ExecutableOptions options);
   ~Executable();
   Executable(const Executable&) = delete;
   Executable& operator=(const Executable&) = delete;
 
-  /// The slot's input, dense [n, c, h, w] as the plan's first input; write it before submit(). Null if the application's.
+  /// The slot's input, dense [n, c, h, w] as the plan's first input; write before submit(). Null if the application's.
   float* input(int slot);
-  /// The slot's output rows (TensorDesc::row_stride() floats apart), valid from wait() to the slot's next submit(). Null if
-  /// the application's.
+  /// The slot's output rows (TensorDesc::row_stride() floats apart), valid from wait() to the slot's next submit().
+  /// Null if the application's.
   const float* output(int slot) const;
-  /// Starts the slot's inference. Errors: kInvalidArgument (slot still in flight), kDeviceLost, what a CPU step reports.
+  /// Starts the slot's inference. Errors: kInvalidArgument (slot still in flight), kDeviceLost, a CPU step's.
   Result<void> submit(int slot);
   /// Waits for it. Without a submit() before, or after an error, there is nothing to wait for: success.
   Result<void> wait(int slot);
@@ -68,8 +68,8 @@ class Executable {
   struct Slot {
     VkFence fence = VK_NULL_HANDLE;
     uint64_t input_offset = 0, output_offset = 0;  // in staging_
-    bool pending = false;    // between submit() and wait()
-    bool submitted = false;  // the driver has the fence and has not yet said that it is done
+    bool pending = false;                          // between submit() and wait()
+    bool submitted = false;                        // the driver has the fence and has not yet said that it is done
   };
   /// Consecutive steps that run on one side.
   struct Segment {

@@ -43,10 +43,12 @@ struct Features {
 
 Result<std::shared_ptr<Gpu>> Gpu::open(std::shared_ptr<Instance> instance, uint32_t index, GpuOptions options) {
   if (index >= instance->devices().size())
-    return fail(ErrorCode::kNotFound, "Vulkan device {} does not exist; there are: {}", index, instance->list_devices());
+    return fail(ErrorCode::kNotFound, "Vulkan device {} does not exist; there are: {}", index,
+                instance->list_devices());
   const Physical& physical = instance->devices()[index];
   if (!physical.unusable.empty())
-    return fail(ErrorCode::kUnsupported, "Vulkan device {} ({}) cannot be used: {}", index, physical.caps.name, physical.unusable);
+    return fail(ErrorCode::kUnsupported, "Vulkan device {} ({}) cannot be used: {}", index, physical.caps.name,
+                physical.unusable);
 
   std::shared_ptr<Gpu> gpu(new Gpu());
   gpu->instance_ = std::move(instance);
@@ -85,13 +87,18 @@ Result<std::shared_ptr<Gpu>> Gpu::adopt(VkInstance instance, VkPhysicalDevice ph
                                         GpuOptions options) {
   if (!instance || !physical || !device || !queue)
     return fail(ErrorCode::kInvalidArgument, "adopt_vulkan: got a null {}; expected the application's own",
-                !instance ? "VkInstance" : !physical ? "VkPhysicalDevice" : !device ? "VkDevice" : "VkQueue");
+                !instance   ? "VkInstance"
+                : !physical ? "VkPhysicalDevice"
+                : !device   ? "VkDevice"
+                            : "VkQueue");
   std::shared_ptr<Gpu> gpu(new Gpu());
   VIREO_ASSIGN(gpu->instance_, Instance::adopt(instance, get));
   const auto& listed = gpu->instance_->devices();
-  const auto found = std::find_if(listed.begin(), listed.end(), [&](const Physical& p) { return p.handle == physical; });
+  const auto found =
+      std::find_if(listed.begin(), listed.end(), [&](const Physical& p) { return p.handle == physical; });
   if (found == listed.end())
-    return fail(ErrorCode::kInvalidArgument, "adopt_vulkan: the VkPhysicalDevice is not one of the instance's; there are: {}",
+    return fail(ErrorCode::kInvalidArgument,
+                "adopt_vulkan: the VkPhysicalDevice is not one of the instance's; there are: {}",
                 gpu->instance_->list_devices());
   if (!found->unusable.empty())
     return fail(ErrorCode::kUnsupported, "adopt_vulkan: {} cannot be used: {}", found->caps.name, found->unusable);
@@ -102,8 +109,9 @@ Result<std::shared_ptr<Gpu>> Gpu::adopt(VkInstance instance, VkPhysicalDevice ph
   std::vector<VkQueueFamilyProperties> families(n);
   fn.vkGetPhysicalDeviceQueueFamilyProperties(physical, &n, families.data());
   if (family >= n || !(families[family].queueFlags & VK_QUEUE_COMPUTE_BIT))
-    return fail(ErrorCode::kInvalidArgument, "adopt_vulkan: queue family {} of {} {}; give the family of a queue that computes",
-                family, found->caps.name, family >= n ? "does not exist" : "cannot compute");
+    return fail(ErrorCode::kInvalidArgument,
+                "adopt_vulkan: queue family {} of {} {}; give the family of a queue that computes", family,
+                found->caps.name, family >= n ? "does not exist" : "cannot compute");
 
   gpu->options_ = std::move(options);
   gpu->physical_ = *found;
@@ -123,8 +131,9 @@ Result<std::shared_ptr<Gpu>> Gpu::adopt(VkInstance instance, VkPhysicalDevice ph
 Result<void> Gpu::finish_opening(PFN_vkGetDeviceProcAddr get) {
   load_device_table(get, device_, &fn_);
   if (!fn_.vkQueueSubmit || !fn_.vkCmdDispatch || !fn_.vkDestroyDevice)
-    return fail(ErrorCode::kUnsupported, "Vulkan device {} ({}): its driver lacks vkQueueSubmit or vkCmdDispatch; reinstall it",
-                physical_.index, physical_.caps.name);
+    return fail(ErrorCode::kUnsupported,
+                "Vulkan device {} ({}): its driver lacks vkQueueSubmit or vkCmdDispatch; reinstall it", physical_.index,
+                physical_.caps.name);
   const InstanceTable& fn = instance_->fn();
   fn.vkGetPhysicalDeviceMemoryProperties(physical_.handle, &memory_);
   VkPhysicalDeviceProperties p{};

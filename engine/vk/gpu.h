@@ -17,20 +17,20 @@ namespace vireo::vk {
 class PipelineStore;
 
 struct GpuOptions {
-  /// For tests: asked before "allocate", "map" (device memory), "map_host", "pipeline", "submit" and "wait"; anything but
-  /// VK_SUCCESS is taken as the driver's answer and the call is not made. May be called from several threads.
+  /// For tests: asked before "allocate", "map" (device memory), "map_host", "pipeline", "submit" and "wait"; anything
+  /// but VK_SUCCESS is taken as the driver's answer and the call is not made. May be called from several threads.
   std::function<VkResult(const char* call)> fault;
 };
 
 class Gpu {
  public:
-  /// Creates a device on instance->devices()[index]. Errors: kNotFound (no such index), kUnsupported (unusable device), and
-  /// what the driver answers.
+  /// Creates a device on instance->devices()[index]. Errors: kNotFound (no such index), kUnsupported (unusable device),
+  /// and what the driver answers.
   static Result<std::shared_ptr<Gpu>> open(std::shared_ptr<Instance> instance, uint32_t index, GpuOptions options = {});
   /// Borrows an application's objects, see vireo::adopt_vulkan.
-  static Result<std::shared_ptr<Gpu>> adopt(VkInstance instance, VkPhysicalDevice physical, VkDevice device, VkQueue queue,
-                                            uint32_t family, PFN_vkGetInstanceProcAddr get, const VulkanFeatures& enabled,
-                                            GpuOptions options = {});
+  static Result<std::shared_ptr<Gpu>> adopt(VkInstance instance, VkPhysicalDevice physical, VkDevice device,
+                                            VkQueue queue, uint32_t family, PFN_vkGetInstanceProcAddr get,
+                                            const VulkanFeatures& enabled, GpuOptions options = {});
   ~Gpu();
   Gpu(const Gpu&) = delete;
   Gpu& operator=(const Gpu&) = delete;

@@ -9,8 +9,7 @@ namespace vireo::vk {
 namespace {
 
 constexpr char kValidationLayer[] = "VK_LAYER_KHRONOS_validation";
-constexpr char kInstallHint[] =
-    "install the GPU's driver or Mesa's (Debian: mesa-vulkan-drivers), or run on the CPU";
+constexpr char kInstallHint[] = "install the GPU's driver or Mesa's (Debian: mesa-vulkan-drivers), or run on the CPU";
 
 std::string version_text(uint32_t v) { return fmt::format("{}.{}", VK_API_VERSION_MAJOR(v), VK_API_VERSION_MINOR(v)); }
 
@@ -48,13 +47,15 @@ VkBool32 Instance::receive(VkDebugUtilsMessageSeverityFlagBitsEXT, VkDebugUtilsM
 Result<std::shared_ptr<Instance>> Instance::open(const InstanceOptions& options) {
   const Loader loader = options.loader ? custom_loader(options.loader) : system_loader();
   if (!loader.get_instance_proc_addr)
-    return fail(ErrorCode::kNotFound,
-                "Vulkan: no loader: libvulkan.so.1 could not be opened; install it (Debian: libvulkan1) and the GPU's driver, "
-                "or run on the CPU");
+    return fail(
+        ErrorCode::kNotFound,
+        "Vulkan: no loader: libvulkan.so.1 could not be opened; install it (Debian: libvulkan1) and the GPU's driver, "
+        "or run on the CPU");
   if (!loader.create_instance || loader.version == 0)
     return fail(ErrorCode::kUnsupported, "Vulkan: the loader has no vkCreateInstance; reinstall it, or run on the CPU");
   if (loader.version < VK_API_VERSION_1_1)
-    return fail(ErrorCode::kUnsupported, "Vulkan: the loader offers version {}, expected 1.1 or later; update it, or run on the CPU",
+    return fail(ErrorCode::kUnsupported,
+                "Vulkan: the loader offers version {}, expected 1.1 or later; update it, or run on the CPU",
                 version_text(loader.version));
   std::shared_ptr<Instance> instance(new Instance());
   VIREO_TRY(instance->create(loader, options));
@@ -84,13 +85,15 @@ Result<void> Instance::create(const Loader& loader, const InstanceOptions& optio
   std::vector<const char*> layers, extensions;
   if (options.validation) {
     if (!has_layer(loader, kValidationLayer))
-      return fail(ErrorCode::kUnsupported,
-                  "Vulkan: validation was asked for, but the layer {} is not installed (Debian: vulkan-validationlayers)",
-                  kValidationLayer);
+      return fail(
+          ErrorCode::kUnsupported,
+          "Vulkan: validation was asked for, but the layer {} is not installed (Debian: vulkan-validationlayers)",
+          kValidationLayer);
     layers.push_back(kValidationLayer);
   }
-  const bool debug_utils = has_extension(loader, nullptr, VK_EXT_DEBUG_UTILS_EXTENSION_NAME) ||
-                           (options.validation && has_extension(loader, kValidationLayer, VK_EXT_DEBUG_UTILS_EXTENSION_NAME));
+  const bool debug_utils =
+      has_extension(loader, nullptr, VK_EXT_DEBUG_UTILS_EXTENSION_NAME) ||
+      (options.validation && has_extension(loader, kValidationLayer, VK_EXT_DEBUG_UTILS_EXTENSION_NAME));
   const bool messages = options.validation && debug_utils;
   labels_ = options.labels && debug_utils;
   if (messages || labels_) extensions.push_back(VK_EXT_DEBUG_UTILS_EXTENSION_NAME);
@@ -130,7 +133,8 @@ Result<void> Instance::create(const Loader& loader, const InstanceOptions& optio
 
   const VkResult r = loader.create_instance(&info, nullptr, &instance_);
   if (r == VK_ERROR_INCOMPATIBLE_DRIVER)
-    return fail(ErrorCode::kNotFound, "Vulkan: the loader found no driver (VK_ERROR_INCOMPATIBLE_DRIVER); {}", kInstallHint);
+    return fail(ErrorCode::kNotFound, "Vulkan: the loader found no driver (VK_ERROR_INCOMPATIBLE_DRIVER); {}",
+                kInstallHint);
   if (r != VK_SUCCESS) {
     instance_ = VK_NULL_HANDLE;
     return fail_vk(r, "Vulkan: vkCreateInstance failed; check the driver with vulkaninfo, or run on the CPU");
@@ -143,7 +147,8 @@ Result<void> Instance::create(const Loader& loader, const InstanceOptions& optio
   }
   if (messages && fn_.vkCreateDebugUtilsMessengerEXT) {
     messenger.pNext = nullptr;
-    const VkResult m = fn_.vkCreateDebugUtilsMessengerEXT(instance_, &messenger, nullptr, &messenger_);
+    const VkResult m =
+        created(fn_.vkCreateDebugUtilsMessengerEXT(instance_, &messenger, nullptr, &messenger_), &messenger_);
     if (m != VK_SUCCESS) return fail_vk(m, "Vulkan: the validation layer's messages cannot be received");
   }
   labels_ = labels_ && fn_.vkCmdBeginDebugUtilsLabelEXT && fn_.vkCmdEndDebugUtilsLabelEXT;
@@ -162,11 +167,12 @@ Result<void> Instance::enumerate() {
     handles.resize(n);
   }
   if (r != VK_SUCCESS && r != VK_INCOMPLETE)
-    return fail(ErrorCode::kNotFound,
-                "Vulkan: listing the devices failed: vkEnumeratePhysicalDevices answered {}; {}", to_string(r), kInstallHint);
+    return fail(ErrorCode::kNotFound, "Vulkan: listing the devices failed: vkEnumeratePhysicalDevices answered {}; {}",
+                to_string(r), kInstallHint);
   if (handles.empty()) return fail(ErrorCode::kNotFound, "Vulkan: the driver lists no device; {}", kInstallHint);
   devices_.reserve(handles.size());
-  for (const VkPhysicalDevice h : handles) devices_.push_back(describe(fn_, h, uint32_t(devices_.size()), api_version_));
+  for (const VkPhysicalDevice h : handles)
+    devices_.push_back(describe(fn_, h, uint32_t(devices_.size()), api_version_));
   return {};
 }
 
@@ -177,11 +183,16 @@ Instance::~Instance() {
 
 int rank(const Physical& device) {
   switch (device.type) {
-    case VK_PHYSICAL_DEVICE_TYPE_DISCRETE_GPU: return 0;
-    case VK_PHYSICAL_DEVICE_TYPE_INTEGRATED_GPU: return 1;
-    case VK_PHYSICAL_DEVICE_TYPE_VIRTUAL_GPU: return 2;
-    case VK_PHYSICAL_DEVICE_TYPE_CPU: return 4;
-    default: return 3;
+    case VK_PHYSICAL_DEVICE_TYPE_DISCRETE_GPU:
+      return 0;
+    case VK_PHYSICAL_DEVICE_TYPE_INTEGRATED_GPU:
+      return 1;
+    case VK_PHYSICAL_DEVICE_TYPE_VIRTUAL_GPU:
+      return 2;
+    case VK_PHYSICAL_DEVICE_TYPE_CPU:
+      return 4;
+    default:
+      return 3;
   }
 }
 

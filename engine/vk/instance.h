@@ -27,21 +27,21 @@ struct InstanceOptions {
 
 /// A physical device as listed.
 struct Physical {
-  uint32_t index = 0;                       // in the loader's order
+  uint32_t index = 0;  // in the loader's order
   VkPhysicalDevice handle = VK_NULL_HANDLE;
   VkPhysicalDeviceType type = VK_PHYSICAL_DEVICE_TYPE_OTHER;
   DeviceCaps caps;
   uint32_t queue_family = 0;
-  uint64_t max_allocation = 1ull << 30;     // bytes; the least that Vulkan 1.1 guarantees
+  uint64_t max_allocation = 1ull << 30;                     // bytes; the least that Vulkan 1.1 guarantees
   bool ext_8bit_storage = false, ext_float16_int8 = false;  // extensions to enable by name
-  std::string unusable;                     // why Vireo cannot run on it; empty = it can
+  std::string unusable;                                     // why Vireo cannot run on it; empty = it can
 };
 
 /// Owns a VkInstance, or wraps an application's. Destroyed after every Gpu opened from it.
 class Instance {
  public:
-  /// Errors: kNotFound when there is no loader or no device, kUnsupported when loader or driver are too old or a requested
-  /// layer is absent, kOutOfMemory. Each message says what to install.
+  /// Errors: kNotFound when there is no loader or no device, kUnsupported when loader or driver are too old or a
+  /// requested layer is absent, kOutOfMemory. Each message says what to install.
   static Result<std::shared_ptr<Instance>> open(const InstanceOptions& options = {});
   /// Wraps an instance that the application owns and keeps alive. `get` may be null: the system's loader.
   static Result<std::shared_ptr<Instance>> adopt(VkInstance instance, PFN_vkGetInstanceProcAddr get);

@@ -1,4 +1,4 @@
-// Vulkan's types and functions: volk's table per device, a small table per instance, and the loader, opened at run time.
+// Vulkan's types and functions: volk's table per device, a small table per instance, the loader opened at run time.
 #pragma once
 
 // Warnings of the lines below are about volk, which is C, being read inside a namespace.
@@ -12,8 +12,8 @@
 #include <dlfcn.h>
 #include <vulkan/vulkan.h>
 
-// volk defines a global variable named like every Vulkan function. Linked into a program that also links libvulkan, those
-// variables would capture the program's own calls and crash it. Inside a namespace, without volk's extern "C", they cannot.
+// volk defines a global variable named like every Vulkan function. Linked into a program that also links libvulkan,
+// those would capture the program's own calls and crash it. In a namespace, without volk's extern "C", they cannot.
 #pragma push_macro("__cplusplus")
 #undef __cplusplus
 namespace vireo::vk::volk {
@@ -26,16 +26,16 @@ namespace vireo::vk {
 using DeviceTable = volk::VolkDeviceTable;
 
 // Functions that Vireo calls with an instance or a physical device; the second list may be absent.
-#define VIREO_VK_INSTANCE_FUNCTIONS(X)        \
-  X(vkCreateDevice)                           \
-  X(vkDestroyInstance)                        \
-  X(vkEnumerateDeviceExtensionProperties)     \
-  X(vkEnumeratePhysicalDevices)               \
-  X(vkGetDeviceProcAddr)                      \
-  X(vkGetPhysicalDeviceFeatures2)             \
-  X(vkGetPhysicalDeviceMemoryProperties)      \
-  X(vkGetPhysicalDeviceProperties)            \
-  X(vkGetPhysicalDeviceProperties2)           \
+#define VIREO_VK_INSTANCE_FUNCTIONS(X)    \
+  X(vkCreateDevice)                       \
+  X(vkDestroyInstance)                    \
+  X(vkEnumerateDeviceExtensionProperties) \
+  X(vkEnumeratePhysicalDevices)           \
+  X(vkGetDeviceProcAddr)                  \
+  X(vkGetPhysicalDeviceFeatures2)         \
+  X(vkGetPhysicalDeviceMemoryProperties)  \
+  X(vkGetPhysicalDeviceProperties)        \
+  X(vkGetPhysicalDeviceProperties2)       \
   X(vkGetPhysicalDeviceQueueFamilyProperties)
 #define VIREO_VK_DEBUG_FUNCTIONS(X)  \
   X(vkCreateDebugUtilsMessengerEXT)  \
@@ -43,7 +43,7 @@ using DeviceTable = volk::VolkDeviceTable;
   X(vkCmdBeginDebugUtilsLabelEXT)    \
   X(vkCmdEndDebugUtilsLabelEXT)
 
-/// Function pointers of one instance. volk's own are global, which two instances (ours and an application's) cannot share.
+/// Function pointers of one instance. volk's are global: ours and an application's instance cannot share them.
 struct InstanceTable {
 #define VIREO_VK_MEMBER(name) PFN_##name name = nullptr;
   VIREO_VK_INSTANCE_FUNCTIONS(VIREO_VK_MEMBER)
@@ -59,13 +59,20 @@ T make(VkStructureType type) {
   return s;
 }
 
+/// Passes a creation's answer on; a handle that was not made becomes null, whatever the driver left in it.
+template <typename Handle>
+VkResult created(VkResult r, Handle* handle) {
+  if (r != VK_SUCCESS) *handle = VK_NULL_HANDLE;
+  return r;
+}
+
 /// Functions that need no instance, and the version of the loader.
 struct Loader {
   PFN_vkGetInstanceProcAddr get_instance_proc_addr = nullptr;  // null: there is no Vulkan loader on this machine
   PFN_vkCreateInstance create_instance = nullptr;
   PFN_vkEnumerateInstanceExtensionProperties enumerate_extensions = nullptr;
   PFN_vkEnumerateInstanceLayerProperties enumerate_layers = nullptr;
-  uint32_t version = 0;                                        // 0: no usable loader
+  uint32_t version = 0;  // 0: no usable loader
 };
 
 /// The system's loader, opened by the first call (thread-safe); it stays open as long as the process lives.
@@ -73,7 +80,8 @@ Loader system_loader();
 /// A loader reached through an application's own vkGetInstanceProcAddr.
 Loader custom_loader(PFN_vkGetInstanceProcAddr get);
 /// Fills the table; false when a required function is missing, and then `*missing` names it.
-bool load_instance_table(PFN_vkGetInstanceProcAddr get, VkInstance instance, InstanceTable* table, const char** missing);
+bool load_instance_table(PFN_vkGetInstanceProcAddr get, VkInstance instance, InstanceTable* table,
+                         const char** missing);
 /// Fills volk's table through `get`, so calls go straight to the device's driver.
 void load_device_table(PFN_vkGetDeviceProcAddr get, VkDevice device, DeviceTable* table);
 

@@ -8,19 +8,19 @@ namespace vireo::vk {
 namespace {
 
 constexpr VkMemoryPropertyFlags kLocal = VK_MEMORY_PROPERTY_DEVICE_LOCAL_BIT;
-constexpr VkMemoryPropertyFlags kVisible =
-    VK_MEMORY_PROPERTY_HOST_VISIBLE_BIT | VK_MEMORY_PROPERTY_HOST_COHERENT_BIT;
+constexpr VkMemoryPropertyFlags kVisible = VK_MEMORY_PROPERTY_HOST_VISIBLE_BIT | VK_MEMORY_PROPERTY_HOST_COHERENT_BIT;
 constexpr VkMemoryPropertyFlags kCached = VK_MEMORY_PROPERTY_HOST_CACHED_BIT;
 
 }  // namespace
 
-std::vector<uint32_t> rank_memory_types(const VkPhysicalDeviceMemoryProperties& memory, uint32_t type_bits, MemoryUse use,
-                                        bool integrated) {
+std::vector<uint32_t> rank_memory_types(const VkPhysicalDeviceMemoryProperties& memory, uint32_t type_bits,
+                                        MemoryUse use, bool integrated) {
   const VkMemoryPropertyFlags required = use == MemoryUse::kDevice ? kLocal : kVisible;
   const auto score = [&](uint32_t i) {
     const VkMemoryPropertyFlags f = memory.memoryTypes[i].propertyFlags;
     const bool visible = (f & kVisible) == kVisible;
-    if (use == MemoryUse::kDevice) return visible == integrated ? 1 : 0;  // a discrete GPU's visible memory is a small window
+    if (use == MemoryUse::kDevice)
+      return visible == integrated ? 1 : 0;  // a discrete GPU's visible memory is a small window
     // Reading uncached memory is slow enough to matter more than where it lies.
     return ((f & kCached) ? 2 : 0) + (bool(f & kLocal) == integrated ? 1 : 0);
   };
@@ -38,10 +38,11 @@ std::vector<uint32_t> rank_memory_types(const VkPhysicalDeviceMemoryProperties& 
 Result<Buffer> Buffer::create(const Gpu& gpu, const BufferRequest& request) {
   const std::string& device = gpu.caps().name;
   if (request.bytes > gpu.physical().max_allocation)
-    return fail(ErrorCode::kOutOfMemory,
-                "{}: the {} need {} ({} bytes) in one piece, the device allocates at most {}; use a smaller batch, a smaller "
-                "input, fp16 or int8, or the CPU",
-                device, request.what, human_bytes(request.bytes), request.bytes, human_bytes(gpu.physical().max_allocation));
+    return fail(
+        ErrorCode::kOutOfMemory,
+        "{}: the {} need {} ({} bytes) in one piece, the device allocates at most {}; use a smaller batch, a smaller "
+        "input, fp16 or int8, or the CPU",
+        device, request.what, human_bytes(request.bytes), request.bytes, human_bytes(gpu.physical().max_allocation));
   Buffer b;
   b.gpu_ = &gpu;
   b.bytes_ = request.bytes;
@@ -49,18 +50,18 @@ Result<Buffer> Buffer::create(const Gpu& gpu, const BufferRequest& request) {
   auto info = make<VkBufferCreateInfo>(VK_STRUCTURE_TYPE_BUFFER_CREATE_INFO);
   info.size = request.bytes;
   info.usage = request.usage;
-  VkResult r = fn.vkCreateBuffer(gpu.handle(), &info, nullptr, &b.buffer_);
+  VkResult r = created(fn.vkCreateBuffer(gpu.handle(), &info, nullptr, &b.buffer_), &b.buffer_);
   if (r != VK_SUCCESS) {
-    b.buffer_ = VK_NULL_HANDLE;
-    return fail_vk(r, "{}: creating the buffer for the {} ({}) failed", device, request.what, human_bytes(request.bytes));
+    return fail_vk(r, "{}: creating the buffer for the {} ({}) failed", device, request.what,
+                   human_bytes(request.bytes));
   }
   VkMemoryRequirements need{};
   fn.vkGetBufferMemoryRequirements(gpu.handle(), b.buffer_, &need);
   const std::vector<uint32_t> types =
       rank_memory_types(gpu.memory(), need.memoryTypeBits, request.use, gpu.caps().integrated);
   if (types.empty())
-    return fail(ErrorCode::kUnsupported, "{}: no memory type is fit for the {} ({}); run on the CPU", device, request.what,
-                request.use == MemoryUse::kDevice ? "device-local" : "host-visible and coherent");
+    return fail(ErrorCode::kUnsupported, "{}: no memory type is fit for the {} ({}); run on the CPU", device,
+                request.what, request.use == MemoryUse::kDevice ? "device-local" : "host-visible and coherent");
 
   uint64_t heap = 0;
   r = VK_ERROR_OUT_OF_DEVICE_MEMORY;
@@ -79,8 +80,11 @@ Result<Buffer> Buffer::create(const Gpu& gpu, const BufferRequest& request) {
     b.memory_ = VK_NULL_HANDLE;
   }
   if (r != VK_SUCCESS)
-    return fail_vk(r, "{}: out of memory: the {} need {} ({} bytes), the largest heap for them has {} in all; use a smaller batch, "
-                   "fp16 or int8, or the CPU", device, request.what, human_bytes(need.size), need.size, human_bytes(heap));
+    return fail_vk(
+        r,
+        "{}: out of memory: the {} need {} ({} bytes), the largest heap for them has {} in all; use a smaller batch, "
+        "fp16 or int8, or the CPU",
+        device, request.what, human_bytes(need.size), need.size, human_bytes(heap));
   r = fn.vkBindBufferMemory(gpu.handle(), b.buffer_, b.memory_, 0);
   if (r != VK_SUCCESS) return fail_vk(r, "{}: binding the memory of the {} failed", device, request.what);
   if ((gpu.memory().memoryTypes[type].propertyFlags & kVisible) == kVisible) {
@@ -120,7 +124,7 @@ Result<void> Uploader::prepare() {
   auto pool = make<VkCommandPoolCreateInfo>(VK_STRUCTURE_TYPE_COMMAND_POOL_CREATE_INFO);
   pool.flags = VK_COMMAND_POOL_CREATE_TRANSIENT_BIT | VK_COMMAND_POOL_CREATE_RESET_COMMAND_BUFFER_BIT;
   pool.queueFamilyIndex = gpu_.queue_family();
-  VkResult r = pool_ ? VK_SUCCESS : fn.vkCreateCommandPool(gpu_.handle(), &pool, nullptr, &pool_);
+  VkResult r = pool_ ? VK_SUCCESS : created(fn.vkCreateCommandPool(gpu_.handle(), &pool, nullptr, &pool_), &pool_);
   if (r == VK_SUCCESS && !commands_) {
     auto info = make<VkCommandBufferAllocateInfo>(VK_STRUCTURE_TYPE_COMMAND_BUFFER_ALLOCATE_INFO);
     info.commandPool = pool_;
@@ -129,7 +133,7 @@ Result<void> Uploader::prepare() {
     r = fn.vkAllocateCommandBuffers(gpu_.handle(), &info, &commands_);
   }
   const auto fence = make<VkFenceCreateInfo>(VK_STRUCTURE_TYPE_FENCE_CREATE_INFO);
-  if (r == VK_SUCCESS) r = fn.vkCreateFence(gpu_.handle(), &fence, nullptr, &fence_);
+  if (r == VK_SUCCESS) r = created(fn.vkCreateFence(gpu_.handle(), &fence, nullptr, &fence_), &fence_);
   if (r != VK_SUCCESS) return fail_vk(r, "{}: preparing an upload failed", gpu_.caps().name);
   return {};
 }

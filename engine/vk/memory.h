@@ -15,12 +15,12 @@ enum class MemoryUse : uint8_t {
 };
 
 /// Memory types fit for `use` among `type_bits`, best first. Types with properties Vireo does not know are left out.
-std::vector<uint32_t> rank_memory_types(const VkPhysicalDeviceMemoryProperties& memory, uint32_t type_bits, MemoryUse use,
-                                        bool integrated);
+std::vector<uint32_t> rank_memory_types(const VkPhysicalDeviceMemoryProperties& memory, uint32_t type_bits,
+                                        MemoryUse use, bool integrated);
 
 struct BufferRequest {
-  const char* what = "";   // for messages: "weights"
-  uint64_t bytes = 0;      // at least 1
+  const char* what = "";  // for messages: "weights"
+  uint64_t bytes = 0;     // at least 1
   VkBufferUsageFlags usage = 0;
   MemoryUse use = MemoryUse::kDevice;
 };

@@ -19,7 +19,7 @@ constexpr uint32_t kVersion = 1;
 constexpr size_t kMaxFile = size_t(512) << 20;
 constexpr size_t kDriverHeader = 32;  // VkPipelineCacheHeaderVersionOne
 
-// Written as it lies in memory: the file never leaves the machine, and a foreign byte order fails the magic's neighbour.
+// Written as it lies in memory: the file never leaves the machine, and a foreign byte order fails the version.
 struct Header {
   char magic[8];
   uint32_t version;
@@ -95,19 +95,22 @@ std::vector<uint8_t> decode_cache(const CacheKey& key, const std::vector<uint8_t
     return {};
   }
   std::memcpy(&h, file.data(), sizeof h);
-  if (std::memcmp(h.magic, kMagic, sizeof kMagic) != 0) return *note = "not a pipeline cache of Vireo", std::vector<uint8_t>();
+  if (std::memcmp(h.magic, kMagic, sizeof kMagic) != 0)
+    return *note = "not a pipeline cache of Vireo", std::vector<uint8_t>();
   if (h.version != kVersion)
     return *note = fmt::format("of format {}, expected {}", h.version, kVersion), std::vector<uint8_t>();
   if (h.vendor != key.vendor || h.device != key.device || h.driver_version != key.driver_version ||
       std::memcmp(h.uuid, key.uuid.data(), sizeof h.uuid) != 0)
     return *note = "of another device or driver", std::vector<uint8_t>();
-  if (h.shader_hash != key.shader_hash) return *note = "stale: of other shaders than this build's", std::vector<uint8_t>();
+  if (h.shader_hash != key.shader_hash)
+    return *note = "stale: of other shaders than this build's", std::vector<uint8_t>();
   if (h.payload_bytes != file.size() - sizeof h) {
     *note = fmt::format("truncated: {} bytes of content, expected {}", file.size() - sizeof h, h.payload_bytes);
     return {};
   }
   std::vector<uint8_t> payload(file.begin() + sizeof h, file.end());
-  if (fnv1a(payload.data(), payload.size()) != h.checksum) return *note = "damaged: its checksum differs", std::vector<uint8_t>();
+  if (fnv1a(payload.data(), payload.size()) != h.checksum)
+    return *note = "damaged: its checksum differs", std::vector<uint8_t>();
   if (!driver_header_fits(key, payload)) return *note = "of another device or driver", std::vector<uint8_t>();
   return payload;
 }

@@ -12,7 +12,8 @@ namespace vireo::vk {
 struct CacheKey {
   uint32_t vendor = 0, device = 0, driver_version = 0;
   std::array<uint8_t, 16> uuid{};  // VkPhysicalDeviceProperties::pipelineCacheUUID
-  uint64_t shader_hash = 0;        // of all SPIR-V in this build; not part of the file's name, so an upgrade replaces the file
+  uint64_t shader_hash =
+      0;  // of all SPIR-V in this build; not part of the file's name, so an upgrade replaces the file
 };
 
 /// "pipelines-10de-92ba03d7-801c000-<uuid>.bin"

@@ -13,7 +13,7 @@ struct Capability {
   const char* name;
   bool DeviceCaps::*has;
 };
-// Creating a pipeline that uses what the device was not opened with is undefined: some drivers crash instead of refusing.
+// Creating a pipeline that uses what the device was not opened with is undefined: some drivers crash.
 constexpr Capability kCapabilities[] = {
     {9, "Float16", &DeviceCaps::shader_float16},
     {39, "Int8", &DeviceCaps::shader_int8},
@@ -56,7 +56,7 @@ Result<void> PipelineStore::make_layouts(Shader& s, const char* step) {
   auto set = make<VkDescriptorSetLayoutCreateInfo>(VK_STRUCTURE_TYPE_DESCRIPTOR_SET_LAYOUT_CREATE_INFO);
   set.bindingCount = uint32_t(bindings.size());
   set.pBindings = bindings.data();
-  VkResult r = fn.vkCreateDescriptorSetLayout(gpu_.handle(), &set, nullptr, &s.set_layout);
+  VkResult r = created(fn.vkCreateDescriptorSetLayout(gpu_.handle(), &set, nullptr, &s.set_layout), &s.set_layout);
   if (r != VK_SUCCESS) return failed(r, "descriptor layout");
 
   const VkPushConstantRange push{VK_SHADER_STAGE_COMPUTE_BIT, 0, s.reflection.push_constant_bytes};
@@ -65,7 +65,7 @@ Result<void> PipelineStore::make_layouts(Shader& s, const char* step) {
   layout.pSetLayouts = &s.set_layout;
   layout.pushConstantRangeCount = push.size ? 1 : 0;
   layout.pPushConstantRanges = &push;
-  r = fn.vkCreatePipelineLayout(gpu_.handle(), &layout, nullptr, &s.layout);
+  r = created(fn.vkCreatePipelineLayout(gpu_.handle(), &layout, nullptr, &s.layout), &s.layout);
   if (r != VK_SUCCESS) return failed(r, "pipeline layout");
   return {};
 }
@@ -82,28 +82,35 @@ Result<const Shader*> PipelineStore::shader(const std::string& name, const char*
   const DeviceCaps& c = gpu_.caps();
   for (const Capability& needed : kCapabilities)
     if (s->reflection.needs(needed.number) && !(c.*needed.has))
-      return fail(ErrorCode::kUnsupported, "step '{}': shader '{}' needs {}, which {} does not have or did not enable; plan for this "
-                  "device or run on the CPU", step, name, needed.name, c.name);
+      return fail(ErrorCode::kUnsupported,
+                  "step '{}': shader '{}' needs {}, which {} does not have or did not enable; plan for this "
+                  "device or run on the CPU",
+                  step, name, needed.name, c.name);
   uint32_t storage = 0, texel = 0;
   for (const shader::Binding& b : s->reflection.bindings) {
     ++(b.kind == shader::BindingKind::kTexel ? texel : storage);
     if (b.set != 0)
-      return fail(ErrorCode::kInternal, "shader '{}' declares binding {} in set {}, expected set 0", name, b.binding, b.set);
+      return fail(ErrorCode::kInternal, "shader '{}' declares binding {} in set {}, expected set 0", name, b.binding,
+                  b.set);
   }
   if (s->reflection.push_constant_bytes > c.max_push_constant_bytes || storage > c.max_stage_storage_buffers ||
       texel > c.max_stage_sampled)
     return fail(ErrorCode::kUnsupported,
-                "step '{}': shader '{}' needs {} bytes of push constants, {} storage and {} texel buffers; {} has {}, {} and {}; run "
-                "on the CPU", step, name, s->reflection.push_constant_bytes, storage, texel, c.name, c.max_push_constant_bytes,
+                "step '{}': shader '{}' needs {} bytes of push constants, {} storage and {} texel buffers; {} has {}, "
+                "{} and {}; run "
+                "on the CPU",
+                step, name, s->reflection.push_constant_bytes, storage, texel, c.name, c.max_push_constant_bytes,
                 c.max_stage_storage_buffers, c.max_stage_sampled);
   auto info = make<VkShaderModuleCreateInfo>(VK_STRUCTURE_TYPE_SHADER_MODULE_CREATE_INFO);
   info.codeSize = module->word_count * sizeof(uint32_t);
   info.pCode = module->words;
   Shader* raw = (shaders_[name] = std::move(s)).get();  // owned before anything can fail
   Result<void> made;
-  const VkResult r = gpu_.fn().vkCreateShaderModule(gpu_.handle(), &info, nullptr, &raw->module);
-  if (r == VK_SUCCESS) made = make_layouts(*raw, step);
-  else made = fail_vk(r, "{}: step '{}': loading shader '{}' failed", c.name, step, name);
+  const VkResult r = created(gpu_.fn().vkCreateShaderModule(gpu_.handle(), &info, nullptr, &raw->module), &raw->module);
+  if (r == VK_SUCCESS)
+    made = make_layouts(*raw, step);
+  else
+    made = fail_vk(r, "{}: step '{}': loading shader '{}' failed", c.name, step, name);
   if (made) return raw;
   if (raw->layout) gpu_.fn().vkDestroyPipelineLayout(gpu_.handle(), raw->layout, nullptr);
   if (raw->set_layout) gpu_.fn().vkDestroyDescriptorSetLayout(gpu_.handle(), raw->set_layout, nullptr);
@@ -123,16 +130,20 @@ Result<void> PipelineStore::check(const Shader& s, const Key& key, const char* s
   }
   if (!fits || invocations > c.max_workgroup_invocations)
     return fail(ErrorCode::kUnsupported,
-                "step '{}': shader '{}' has workgroups of {} x {} x {}; {} takes at most {} x {} x {} and {} invocations; plan for "
-                "this device or run on the CPU", step, s.name, local[0], local[1], local[2], c.name, c.max_workgroup_size[0],
-                c.max_workgroup_size[1], c.max_workgroup_size[2], c.max_workgroup_invocations);
+                "step '{}': shader '{}' has workgroups of {} x {} x {}; {} takes at most {} x {} x {} and {} "
+                "invocations; plan for "
+                "this device or run on the CPU",
+                step, s.name, local[0], local[1], local[2], c.name, c.max_workgroup_size[0], c.max_workgroup_size[1],
+                c.max_workgroup_size[2], c.max_workgroup_invocations);
   // Drivers accept more than they have and lose the device when it runs. shared_bytes() rounds each variable up to 16
   // bytes; a shader that fills the memory exactly must not fall to that.
   constexpr uint64_t kRounding = 64;
   VIREO_ASSIGN(const uint64_t bytes, shader::shared_bytes(*shader::find(s.name), key.second));
   if (bytes > c.max_shared_bytes + kRounding)
-    return fail(ErrorCode::kUnsupported, "step '{}': shader '{}' needs {} bytes of shared memory, {} has {}; plan for this device or "
-                "run on the CPU", step, s.name, bytes, c.name, c.max_shared_bytes);
+    return fail(ErrorCode::kUnsupported,
+                "step '{}': shader '{}' needs {} bytes of shared memory, {} has {}; plan for this device or "
+                "run on the CPU",
+                step, s.name, bytes, c.name, c.max_shared_bytes);
   return {};
 }
 
@@ -208,7 +219,8 @@ Result<std::vector<PipelinePtr>> PipelineStore::get(const std::vector<PipelineRe
   std::vector<Job> jobs;
   {
     const std::lock_guard<std::mutex> lock(mutex_);
-    for (auto it = pipelines_.begin(); it != pipelines_.end();) it = it->second.expired() ? pipelines_.erase(it) : std::next(it);
+    for (auto it = pipelines_.begin(); it != pipelines_.end();)
+      it = it->second.expired() ? pipelines_.erase(it) : std::next(it);
     for (const PipelineRequest& r : requests) {
       const auto [it, added] = wanted.emplace(Key{*r.shader, *r.spec}, nullptr);
       if (!added) continue;

@@ -42,9 +42,9 @@ class Pipeline {
 using PipelinePtr = std::shared_ptr<const Pipeline>;
 
 struct PipelineRequest {
-  const std::string* shader = nullptr;            // module name
-  const std::vector<uint32_t>* spec = nullptr;    // constant i has id i
-  const char* step = "";                          // for messages
+  const std::string* shader = nullptr;          // module name
+  const std::vector<uint32_t>* spec = nullptr;  // constant i has id i
+  const char* step = "";                        // for messages
 };
 
 /// What a Gpu has compiled. Modules stay as long as the Gpu, pipelines as long as an executable uses them. Thread-safe.
@@ -56,7 +56,7 @@ class PipelineStore {
   PipelineStore& operator=(const PipelineStore&) = delete;
 
   /// One pipeline per request, equal requests sharing one. What must be compiled is compiled on the pool's threads with
-  /// the pipeline cache of `cache_dir` (empty: no file). Notes about that file are added to `notes`; it never fails a call.
+  /// the pipeline cache of `cache_dir` (empty: no file). Notes about that file go to `notes`; it never fails a call.
   Result<std::vector<PipelinePtr>> get(const std::vector<PipelineRequest>& requests, ThreadPool& pool,
                                        const std::string& cache_dir, std::vector<std::string>* notes);
 

@@ -16,9 +16,12 @@ struct Texel {
 
 Texel texel_of(BindKind kind) {
   switch (kind) {
-    case BindKind::kTexelF16: return {VK_FORMAT_R16G16B16A16_SFLOAT, 8};
-    case BindKind::kTexelSnorm8: return {VK_FORMAT_R8G8B8A8_SNORM, 4};
-    default: return {VK_FORMAT_R32G32B32A32_SFLOAT, 16};
+    case BindKind::kTexelF16:
+      return {VK_FORMAT_R16G16B16A16_SFLOAT, 8};
+    case BindKind::kTexelSnorm8:
+      return {VK_FORMAT_R8G8B8A8_SNORM, 4};
+    default:
+      return {VK_FORMAT_R32G32B32A32_SFLOAT, 16};
   }
 }
 
@@ -52,8 +55,7 @@ Result<void> Executable::make_pipelines(ThreadPool& pool) {
       requests.push_back({&d.shader, &d.spec, step.name.c_str()});
     }
   }
-  VIREO_ASSIGN(std::vector<PipelinePtr> pipelines,
-               gpu_->pipelines().get(requests, pool, options_.cache_dir, &notes_));
+  VIREO_ASSIGN(std::vector<PipelinePtr> pipelines, gpu_->pipelines().get(requests, pool, options_.cache_dir, &notes_));
   for (size_t i = 0; i < launches_.size(); ++i) launches_[i].pipeline = std::move(pipelines[i]);
   return {};
 }
@@ -63,35 +65,38 @@ Executable::Range Executable::resolve(const BufferRef& where, int slot) const {
   const Slot& s = slots_[size_t(slot)];
   const SessionBuffers& b = options_.buffers;
   switch (where.region) {
-    case Region::kWeights: return {weights_.handle(), where.offset, where.bytes};
+    case Region::kWeights:
+      return {weights_.handle(), where.offset, where.bytes};
     case Region::kInput:
       return b.input ? Range{b.input, b.input_offset + where.offset, where.bytes}
                      : Range{staging_.handle(), s.input_offset + where.offset, where.bytes};
     case Region::kOutput:
       return b.output ? Range{b.output, b.output_offset + where.offset, where.bytes}
                       : Range{staging_.handle(), s.output_offset + where.offset, where.bytes};
-    case Region::kArena: break;
+    case Region::kArena:
+      break;
   }
   return {arena_.handle(), where.offset, where.bytes};
 }
 
 Result<void> Executable::check_binding(const Step& step, const PlanDispatch& d, const shader::Binding& declared) const {
   const auto broken = [&](const std::string& what) {
-    return fail(ErrorCode::kInternal, "plan '{}', step '{}', shader '{}', binding {}: {}", plan_.model, step.name, d.shader,
-                declared.binding, what);
+    return fail(ErrorCode::kInternal, "plan '{}', step '{}', shader '{}', binding {}: {}", plan_.model, step.name,
+                d.shader, declared.binding, what);
   };
   if (declared.binding >= d.bindings.size())
     return broken(fmt::format("the shader declares it, the plan gives {} bindings", d.bindings.size()));
   const Binding& b = d.bindings[declared.binding];
   const bool texel = b.kind != BindKind::kStorage;
   if (texel != (declared.kind == shader::BindingKind::kTexel))
-    return broken(fmt::format("the plan binds a {} buffer, the shader declares the other kind", texel ? "texel" : "storage"));
+    return broken(
+        fmt::format("the plan binds a {} buffer, the shader declares the other kind", texel ? "texel" : "storage"));
   if (b.where.bytes == 0) return {};
   const uint64_t sizes[] = {plan_.arena_bytes, plan_.weights_bytes, plan_.input_bytes, plan_.output_bytes};
   const uint64_t size = sizes[size_t(b.where.region)];
   if (b.where.offset > size || b.where.bytes > size - b.where.offset)
-    return broken(fmt::format("bytes {}..{} lie outside of {}, which has {}", b.where.offset, b.where.offset + b.where.bytes,
-                              to_string(b.where.region), size));
+    return broken(fmt::format("bytes {}..{} lie outside of {}, which has {}", b.where.offset,
+                              b.where.offset + b.where.bytes, to_string(b.where.region), size));
   const DeviceCaps& c = gpu_->caps();
   const uint32_t alignment = texel ? c.texel_alignment : c.storage_alignment;
   if (b.where.offset % alignment != 0)
@@ -151,7 +156,7 @@ Result<void> Executable::bind() {
   pool.maxSets = uint32_t(sets.size());
   pool.poolSizeCount = uint32_t(sizes.size());
   pool.pPoolSizes = sizes.data();
-  VkResult r = fn.vkCreateDescriptorPool(device, &pool, nullptr, &descriptors_);
+  VkResult r = created(fn.vkCreateDescriptorPool(device, &pool, nullptr, &descriptors_), &descriptors_);
   if (r != VK_SUCCESS) return failed(r, "the descriptor pool");
 
   std::map<std::array<uint64_t, 4>, VkBufferView> views;  // by buffer, format, offset, bytes
@@ -217,7 +222,7 @@ Result<void> Executable::record() {
   const DeviceTable& fn = gpu_->fn();
   auto pool = make<VkCommandPoolCreateInfo>(VK_STRUCTURE_TYPE_COMMAND_POOL_CREATE_INFO);
   pool.queueFamilyIndex = gpu_->queue_family();
-  VkResult r = fn.vkCreateCommandPool(gpu_->handle(), &pool, nullptr, &commands_);
+  VkResult r = created(fn.vkCreateCommandPool(gpu_->handle(), &pool, nullptr, &commands_), &commands_);
   if (r != VK_SUCCESS) return fail_vk(r, "{}: creating a command pool failed", gpu_->caps().name);
   for (Segment& segment : segments_) {
     if (segment.cpu) continue;
@@ -238,7 +243,8 @@ Result<void> Executable::record(const Segment& segment, int slot) {
   const bool labels = gpu_->instance().labels();
   const bool shared = options_.buffers.input || options_.buffers.output;  // with the application's own commands
   const VkCommandBuffer c = segment.commands[slot];
-  const auto barrier = [&](VkPipelineStageFlags from, VkAccessFlags wrote, VkPipelineStageFlags to, VkAccessFlags will) {
+  const auto barrier = [&](VkPipelineStageFlags from, VkAccessFlags wrote, VkPipelineStageFlags to,
+                           VkAccessFlags will) {
     auto b = make<VkMemoryBarrier>(VK_STRUCTURE_TYPE_MEMORY_BARRIER);
     b.srcAccessMask = wrote;
     b.dstAccessMask = will;
@@ -252,10 +258,12 @@ Result<void> Executable::record(const Segment& segment, int slot) {
 
   // Both slots use the one arena: this inference starts when the commands submitted before it are through.
   if (shared)
-    barrier(VK_PIPELINE_STAGE_ALL_COMMANDS_BIT, VK_ACCESS_MEMORY_WRITE_BIT, VK_PIPELINE_STAGE_COMPUTE_SHADER_BIT, kReadWrite);
+    barrier(VK_PIPELINE_STAGE_ALL_COMMANDS_BIT, VK_ACCESS_MEMORY_WRITE_BIT, VK_PIPELINE_STAGE_COMPUTE_SHADER_BIT,
+            kReadWrite);
   else
     barrier(VK_PIPELINE_STAGE_COMPUTE_SHADER_BIT | VK_PIPELINE_STAGE_TRANSFER_BIT,
-            VK_ACCESS_SHADER_WRITE_BIT | VK_ACCESS_TRANSFER_WRITE_BIT, VK_PIPELINE_STAGE_COMPUTE_SHADER_BIT, kReadWrite);
+            VK_ACCESS_SHADER_WRITE_BIT | VK_ACCESS_TRANSFER_WRITE_BIT, VK_PIPELINE_STAGE_COMPUTE_SHADER_BIT,
+            kReadWrite);
 
   VkPipeline bound = VK_NULL_HANDLE;
   auto next = std::lower_bound(plan_.barriers.begin(), plan_.barriers.end(), segment.first,
@@ -265,7 +273,8 @@ Result<void> Executable::record(const Segment& segment, int slot) {
     bool wait = false;
     for (; next != plan_.barriers.end() && next->before_step <= l.step; ++next) wait = true;
     if (wait)
-      barrier(VK_PIPELINE_STAGE_COMPUTE_SHADER_BIT, VK_ACCESS_SHADER_WRITE_BIT, VK_PIPELINE_STAGE_COMPUTE_SHADER_BIT, kReadWrite);
+      barrier(VK_PIPELINE_STAGE_COMPUTE_SHADER_BIT, VK_ACCESS_SHADER_WRITE_BIT, VK_PIPELINE_STAGE_COMPUTE_SHADER_BIT,
+              kReadWrite);
     if (labels) {
       auto label = make<VkDebugUtilsLabelEXT>(VK_STRUCTURE_TYPE_DEBUG_UTILS_LABEL_EXT);
       label.pLabelName = plan_.steps[size_t(l.step)].name.c_str();
@@ -280,9 +289,10 @@ Result<void> Executable::record(const Segment& segment, int slot) {
       fn.vkCmdBindDescriptorSets(c, VK_PIPELINE_BIND_POINT_COMPUTE, shader.layout, 0, 1, &l.sets[slot], 0, nullptr);
     if (shader.reflection.push_constant_bytes) {
       if (l.dispatch->push.size() * 4 < shader.reflection.push_constant_bytes)
-        return fail(ErrorCode::kInternal, "plan '{}', step '{}': shader '{}' reads {} bytes of push constants, the plan gives {}",
-                    plan_.model, plan_.steps[size_t(l.step)].name, l.dispatch->shader, shader.reflection.push_constant_bytes,
-                    l.dispatch->push.size() * 4);
+        return fail(ErrorCode::kInternal,
+                    "plan '{}', step '{}': shader '{}' reads {} bytes of push constants, the plan gives {}",
+                    plan_.model, plan_.steps[size_t(l.step)].name, l.dispatch->shader,
+                    shader.reflection.push_constant_bytes, l.dispatch->push.size() * 4);
       fn.vkCmdPushConstants(c, shader.layout, VK_SHADER_STAGE_COMPUTE_BIT, 0, shader.reflection.push_constant_bytes,
                             l.dispatch->push.data());
     }
@@ -295,7 +305,8 @@ Result<void> Executable::record(const Segment& segment, int slot) {
             VK_PIPELINE_STAGE_ALL_COMMANDS_BIT | VK_PIPELINE_STAGE_HOST_BIT,
             VK_ACCESS_MEMORY_READ_BIT | VK_ACCESS_MEMORY_WRITE_BIT | VK_ACCESS_HOST_READ_BIT);
   else
-    barrier(VK_PIPELINE_STAGE_COMPUTE_SHADER_BIT, VK_ACCESS_SHADER_WRITE_BIT, VK_PIPELINE_STAGE_HOST_BIT, VK_ACCESS_HOST_READ_BIT);
+    barrier(VK_PIPELINE_STAGE_COMPUTE_SHADER_BIT, VK_ACCESS_SHADER_WRITE_BIT, VK_PIPELINE_STAGE_HOST_BIT,
+            VK_ACCESS_HOST_READ_BIT);
   r = fn.vkEndCommandBuffer(c);
   if (r != VK_SUCCESS) return fail_vk(r, "{}: recording failed", steps_text(segment));
   return {};

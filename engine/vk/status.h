@@ -18,8 +18,8 @@ std::string human_bytes(uint64_t bytes);
 /// An Error that begins with a formatted sentence and ends with the driver's answer.
 template <typename... Args>
 [[nodiscard]] Error fail_vk(VkResult r, fmt::format_string<Args...> text, Args&&... args) {
-  return Error{code_of(r), fmt::format("{}: the driver answered {}", fmt::format(text, std::forward<Args>(args)...),
-                                       to_string(r))};
+  return Error{code_of(r),
+               fmt::format("{}: the driver answered {}", fmt::format(text, std::forward<Args>(args)...), to_string(r))};
 }
 
 }  // namespace vireo::vk

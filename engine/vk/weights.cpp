@@ -50,7 +50,8 @@ Result<void> Executable::upload_weights(const Graph& graph, ThreadPool& pool) {
     const PlanConst& c = plan_.consts[i];
     const uint64_t end = c.offset + c.pack.bytes;
     if (i && c.offset < pieces.back().base + pieces.back().bytes)
-      return fail(ErrorCode::kInternal, "plan '{}': constant '{}' is not placed after the one before it", plan_.model, c.name);
+      return fail(ErrorCode::kInternal, "plan '{}': constant '{}' is not placed after the one before it", plan_.model,
+                  c.name);
     if (pieces.empty() || end - pieces.back().base > kChunk) pieces.push_back({i, i, c.offset, 0});
     pieces.back().last = i + 1;
     pieces.back().bytes = end - pieces.back().base;

@@ -9,8 +9,9 @@
  *   int n = vireo_top_k(&out, 0, 5, top);
  *   vireo_close(session);
  *
- * Every call that can fail returns a status and, when `error` is not NULL, fills it; on success it is emptied. Nothing is
- * printed, and no C++ exception passes. A session is used by one thread at a time; several sessions run in several threads.
+ * Every call that can fail returns a status and, when `error` is not NULL, fills it; on success it is emptied. Nothing
+ * is printed, and no C++ exception passes. A session is used by one thread at a time; several sessions run in several
+ * threads.
  */
 #ifndef VIREO_VIREO_H
 #define VIREO_VIREO_H
@@ -87,7 +88,7 @@ typedef struct vireo_image {
 typedef struct vireo_output {
   const float* data; /* dense [batch, rows, cols] */
   int batch, rows, cols;
-  const char* device_kind;   /* "vulkan" or "cpu": where this run was done */
+  const char* device_kind; /* "vulkan" or "cpu": where this run was done */
   const char* device_name;
   const char* device_reason; /* empty when it ran where it was asked to, else why not */
   double ms;                 /* wall time, preprocessing excluded */
@@ -106,22 +107,22 @@ VIREO_C_API const char* vireo_version(void);
 /* Fills in the defaults. */
 VIREO_C_API void vireo_options_init(vireo_options* options);
 
-/* Opens a checkpoint (a Hugging Face or timm folder, or a .safetensors file) and plans it for a device. `options` may be
- * NULL. On success *session is to be given to vireo_close; on failure it is NULL. */
+/* Opens a checkpoint (a Hugging Face or timm folder, or a .safetensors file) and plans it for a device. `options` may
+ * be NULL. On success *session is to be given to vireo_close; on failure it is NULL. */
 VIREO_C_API vireo_status vireo_open(const char* model, const vireo_options* options, vireo_session** session,
                                     vireo_error* error);
 /* Ends a session; NULL is allowed. */
 VIREO_C_API void vireo_close(vireo_session* session);
 
 /* Preprocesses one picture as the checkpoint prescribes and runs. Only for sessions of batch 1. */
-VIREO_C_API vireo_status vireo_run_rgb(vireo_session* session, const uint8_t* rgb, int width, int height, ptrdiff_t stride,
-                                       vireo_output* output, vireo_error* error);
+VIREO_C_API vireo_status vireo_run_rgb(vireo_session* session, const uint8_t* rgb, int width, int height,
+                                       ptrdiff_t stride, vireo_output* output, vireo_error* error);
 /* The same for `count` == batch pictures. */
-VIREO_C_API vireo_status vireo_run_images(vireo_session* session, const vireo_image* images, int count, vireo_output* output,
-                                          vireo_error* error);
+VIREO_C_API vireo_status vireo_run_images(vireo_session* session, const vireo_image* images, int count,
+                                          vireo_output* output, vireo_error* error);
 /* Runs on pixels already preprocessed: dense float32 [batch, channels, height, width], `count` floats in all. */
-VIREO_C_API vireo_status vireo_run_pixels(vireo_session* session, const float* pixels, size_t count, vireo_output* output,
-                                          vireo_error* error);
+VIREO_C_API vireo_status vireo_run_pixels(vireo_session* session, const float* pixels, size_t count,
+                                          vireo_output* output, vireo_error* error);
 
 /* Writes the k most probable classes of image `item` to scores[0..k), largest first, ties by smaller index; returns how
  * many were written: min(k, classes), 0 when an argument is wrong. */

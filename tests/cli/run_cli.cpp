@@ -63,7 +63,8 @@ bool Answer::fails_clearly(int expected_code) const {
          std::count(err.begin(), err.end(), '\n') == 1;
 }
 
-Answer run_cli(const std::vector<std::string>& arguments, const Environment& environment, const std::string& stdout_path) {
+Answer run_cli(const std::vector<std::string>& arguments, const Environment& environment,
+               const std::string& stdout_path) {
   std::vector<std::string> words{VIREO_CLI};
   words.insert(words.end(), arguments.begin(), arguments.end());
   std::vector<char*> argv;
@@ -139,10 +140,12 @@ Array read_array(const std::string& path) {
   Array array;
   const std::string bytes = read_file(path);
   if (bytes.size() < 10 || bytes.compare(0, 6, "\x93NUMPY") != 0 || bytes[6] != 1) return array;
-  const size_t header = 10 + size_t(static_cast<unsigned char>(bytes[8])) + 256 * size_t(static_cast<unsigned char>(bytes[9]));
+  const size_t header =
+      10 + size_t(static_cast<unsigned char>(bytes[8])) + 256 * size_t(static_cast<unsigned char>(bytes[9]));
   if (header % 64 != 0 || header > bytes.size()) return array;
   const std::string text = bytes.substr(10, header - 10);
-  if (text.find("'descr': '<f4'") == std::string::npos || text.find("'fortran_order': False") == std::string::npos) return array;
+  if (text.find("'descr': '<f4'") == std::string::npos || text.find("'fortran_order': False") == std::string::npos)
+    return array;
   size_t at = text.find("'shape': (");
   if (at == std::string::npos) return array;
   std::istringstream numbers(text.substr(at + 10, text.find(')', at) - at - 10));

@@ -1,11 +1,10 @@
 // Runs the built command line tool as a user does: arguments in, exit code and both streams out.
 #pragma once
 
+#include <nlohmann/json.hpp>
 #include <string>
 #include <utility>
 #include <vector>
-
-#include <nlohmann/json.hpp>
 
 namespace cli_test {
 
@@ -15,7 +14,9 @@ struct Answer {
   /// stdout as JSON; discarded (is_discarded()) when it is none.
   nlohmann::json json() const { return nlohmann::json::parse(out, nullptr, false); }
   /// Everything, for failure messages.
-  std::string text() const { return "exit code " + std::to_string(code) + "\n--- stdout\n" + out + "--- stderr\n" + err; }
+  std::string text() const {
+    return "exit code " + std::to_string(code) + "\n--- stdout\n" + out + "--- stderr\n" + err;
+  }
   /// The contract of a failure: this code and exactly one line on stderr that starts with "vireo: ".
   bool fails_clearly(int expected_code) const;
 };
@@ -23,7 +24,8 @@ struct Answer {
 using Environment = std::vector<std::pair<std::string, std::string>>;
 
 /// `stdout_path`: where to send stdout instead of reading it.
-Answer run_cli(const std::vector<std::string>& arguments, const Environment& environment = {}, const std::string& stdout_path = "");
+Answer run_cli(const std::vector<std::string>& arguments, const Environment& environment = {},
+               const std::string& stdout_path = "");
 
 /// A folder of its own for a test, removed with everything in it at the end.
 class Scratch {

@@ -102,7 +102,8 @@ TEST(Usage, VulkanDeviceThatIsNotThere) {
 
 TEST(Usage, ExplicitVulkanFailsWithoutALoaderAndAutoFallsBack) {
   // A driver list that names nothing: the loader is there, but no device is.
-  const cli_test::Environment nothing{{"VK_ICD_FILENAMES", "/no/such/driver.json"}, {"VK_DRIVER_FILES", "/no/such/driver.json"}};
+  const cli_test::Environment nothing{{"VK_ICD_FILENAMES", "/no/such/driver.json"},
+                                      {"VK_DRIVER_FILES", "/no/such/driver.json"}};
   const Answer fails = run_cli({"classify", "--model", kModel, "--device", "vulkan", kPicture}, nothing);
   EXPECT_TRUE(fails.fails_clearly(1)) << fails.text();
   const Answer works = run_cli({"classify", "--model", kModel, "--json", kPicture}, nothing);

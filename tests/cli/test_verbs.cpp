@@ -9,10 +9,10 @@
 
 namespace {
 
+using cli_test::Answer;
 using cli_test::Array;
 using cli_test::read_array;
 using cli_test::read_file;
-using cli_test::Answer;
 using cli_test::run_cli;
 using cli_test::Scratch;
 using Words = std::vector<std::string>;
@@ -62,7 +62,8 @@ TEST(Classify, JsonKeys) {
     }
   }
   EXPECT_EQ(json["results"][0]["image"], kPicture);
-  EXPECT_EQ(run_cli(kClassify + Words{kPicture, "--topk", "100", "--json"}).json()["results"][0]["top"].size(), size_t(kClasses));
+  EXPECT_EQ(run_cli(kClassify + Words{kPicture, "--topk", "100", "--json"}).json()["results"][0]["top"].size(),
+            size_t(kClasses));
 }
 
 TEST(Classify, TextNamesDeviceLabelsAndTime) {
@@ -152,7 +153,8 @@ TEST(Classify, OnePixelPicture) {
 
 TEST(Classify, UnwritableOutputFailsBeforeTheWork) {
   Scratch scratch;
-  for (const std::string& file : {scratch.path("no/such/folder/l.npy"), scratch.make_folder("folder.npy"), std::string()}) {
+  for (const std::string& file :
+       {scratch.path("no/such/folder/l.npy"), scratch.make_folder("folder.npy"), std::string()}) {
     const Answer run = run_cli(kClassify + Words{kPicture, "--logits", file});
     EXPECT_TRUE(run.fails_clearly(1)) << run.text();
     EXPECT_EQ(run.out, "") << "nothing was classified first";
@@ -216,7 +218,8 @@ TEST(Plan, JsonKeys) {
 
 TEST(Plan, ForDevicesThatAreNotHere) {
   // No loader, no driver: planning reads only the text of the capabilities.
-  const cli_test::Environment nothing{{"VK_ICD_FILENAMES", "/no/such/driver.json"}, {"VK_DRIVER_FILES", "/no/such/driver.json"}};
+  const cli_test::Environment nothing{{"VK_ICD_FILENAMES", "/no/such/driver.json"},
+                                      {"VK_DRIVER_FILES", "/no/such/driver.json"}};
   for (const std::string name : {"jetson-nano", "lavapipe"}) {
     const std::string caps = std::string(VIREO_SOURCE_DIR) + "/tests/caps/" + name + ".txt";
     const Answer run = run_cli({"plan", "--model", kModel, "--caps", caps}, nothing);
@@ -229,7 +232,8 @@ TEST(Plan, BadCaps) {
   Scratch scratch;
   EXPECT_TRUE(run_cli({"plan", "--model", kModel, "--caps", "/no/such/caps.txt"}).fails_clearly(1));
   EXPECT_TRUE(run_cli({"plan", "--model", kModel, "--caps", scratch.path()}).fails_clearly(1));
-  EXPECT_TRUE(run_cli({"plan", "--model", kModel, "--caps", scratch.write("c.txt", "this is no list of capabilities")}).fails_clearly(1));
+  EXPECT_TRUE(run_cli({"plan", "--model", kModel, "--caps", scratch.write("c.txt", "this is no list of capabilities")})
+                  .fails_clearly(1));
 }
 
 TEST(Bench, JsonKeys) {
@@ -237,12 +241,13 @@ TEST(Bench, JsonKeys) {
                            {"--config", kModel + "/config.json", "--random-weights", "3"},
                            {"--model", kModel, "--random-weights", "3"}};
   for (const Words& source : sources) {
-    const Answer run = run_cli(Words{"bench", "--device", "cpu", "--iters", "3", "--warmup", "1", "--batch", "2", "--json"} + source);
+    const Answer run =
+        run_cli(Words{"bench", "--device", "cpu", "--iters", "3", "--warmup", "1", "--batch", "2", "--json"} + source);
     ASSERT_EQ(run.code, 0) << run.text();
     const auto json = run.json();
     ASSERT_FALSE(json.is_discarded()) << run.text();
-    for (const char* key : {"median_ms", "min_ms", "p95_ms", "images_per_s", "load_ms", "first_ms", "peak_rss_mib", "arena_mib",
-                            "weights_mib", "dispatches"}) {
+    for (const char* key : {"median_ms", "min_ms", "p95_ms", "images_per_s", "load_ms", "first_ms", "peak_rss_mib",
+                            "arena_mib", "weights_mib", "dispatches"}) {
       ASSERT_TRUE(json[key].is_number()) << key << run.text();
       EXPECT_GT(json[key].get<double>(), 0) << key;
     }
@@ -251,7 +256,8 @@ TEST(Bench, JsonKeys) {
 
 TEST(Diff, CpuAgainstItself) {
   for (const std::string precision : {"fp32", "int8"}) {
-    const Answer run = run_cli({"diff", "--model", kModel, "--a", "cpu", "--b", "cpu", "--precision", precision, "--json", "--all"});
+    const Answer run =
+        run_cli({"diff", "--model", kModel, "--a", "cpu", "--b", "cpu", "--precision", precision, "--json", "--all"});
     ASSERT_EQ(run.code, 0) << run.text();
     const auto json = run.json();
     ASSERT_FALSE(json.is_discarded()) << run.text();
@@ -349,10 +355,12 @@ TEST(Eval, BadData) {
 
 TEST(Eval, FashionMnist) {
   const std::string model = std::string(VIREO_SOURCE_DIR) + "/models/fashion-vit";
-  if (access((model + "/model.safetensors").c_str(), R_OK) != 0) GTEST_SKIP() << "todo: models/fashion-vit has no weights";
+  if (access((model + "/model.safetensors").c_str(), R_OK) != 0)
+    GTEST_SKIP() << "todo: models/fashion-vit has no weights";
   if (access("/usr/share/datasets/fashion-mnist/t10k-images-idx3-ubyte.gz", R_OK) != 0)
     GTEST_SKIP() << "never: dataset-fashion-mnist is not installed";
-  const Answer run = run_cli({"eval", "--model", model, "--fashion-mnist", "--limit", "300", "--device", "cpu", "--json"});
+  const Answer run =
+      run_cli({"eval", "--model", model, "--fashion-mnist", "--limit", "300", "--device", "cpu", "--json"});
   ASSERT_EQ(run.code, 0) << run.text();
   EXPECT_EQ(run.json()["images"], 300);
   EXPECT_GT(run.json()["top1"].get<double>(), 0.85) << run.text();

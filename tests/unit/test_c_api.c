@@ -1,15 +1,14 @@
 /* The C ABI as a C99 program uses it. Called case by case from test_c_api.cpp; each returns NULL or what went wrong. */
 #include "test_c_api.h"
 
-#include <vireo/vireo.h>
-
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <vireo/vireo.h>
 
-#define EXPECT(condition) \
-  do {                    \
+#define EXPECT(condition)                            \
+  do {                                               \
     if (!(condition)) return "expected " #condition; \
   } while (0)
 

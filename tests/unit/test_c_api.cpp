@@ -1,13 +1,12 @@
 // Runs the cases of test_c_api.c, which is compiled as C99, and checks that the C++ and C answers agree.
+#include "test_c_api.h"
+
 #include <gtest/gtest.h>
+#include <vireo/vireo.h>
 
 #include <cstdio>
 #include <vector>
-
-#include <vireo/vireo.h>
 #include <vireo/vireo.hpp>
-
-#include "test_c_api.h"
 
 namespace {
 

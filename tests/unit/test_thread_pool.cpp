@@ -105,7 +105,9 @@ TEST(AlignedBuffer, AlignsOwnsAndFailsQuietly) {
   EXPECT_TRUE(b);
   EXPECT_FALSE(AlignedBuffer());
   EXPECT_FALSE(AlignedBuffer(SIZE_MAX));
+#if !defined(__SANITIZE_ADDRESS__) && !defined(__SANITIZE_THREAD__)  // they abort on requests of this size
   EXPECT_FALSE(AlignedBuffer(size_t(1) << 60));
+#endif
 }
 
 }  // namespace

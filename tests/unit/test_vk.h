@@ -1,4 +1,4 @@
-// What the Vulkan tests share: an instance under the validation layer, its usable devices, and a check that it stayed silent.
+// What the Vulkan tests share: an instance under the validation layer, its usable devices, and a check of its silence.
 #pragma once
 
 #include <gtest/gtest.h>
@@ -23,7 +23,7 @@ class VkTest : public ::testing::Test {
     options.on_message = [this](const std::string& m) { messages_.push_back(m); };
     Result<std::shared_ptr<Instance>> opened = Instance::open(options);
     if (!opened && opened.error().code == ErrorCode::kUnsupported) {  // no validation layer: test without it
-      options.validation = false;
+      validated_ = options.validation = false;
       opened = Instance::open(options);
     }
     if (!opened) GTEST_SKIP() << "no Vulkan device to test on: " << opened.error().message;
@@ -45,6 +45,7 @@ class VkTest : public ::testing::Test {
     return gpu ? *gpu : nullptr;
   }
 
+  bool validated_ = true;
   std::vector<std::string> messages_;  // the instance serialises its calls
   std::shared_ptr<Instance> instance_;
   std::vector<uint32_t> usable_;

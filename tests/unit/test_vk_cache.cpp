@@ -179,9 +179,9 @@ TEST_F(VkCacheFile, BadFilesAreIgnoredAndRewritten) {
     EXPECT_EQ(notes_of(device, dir.path()), std::vector<std::string>{});
 
     Bytes foreign = good, corrupt = good, stale = good;
-    foreign[20] ^= 1;         // driver version
+    foreign[20] ^= 1;  // driver version
     corrupt.back() ^= 1;
-    stale[24] ^= 1;           // shader hash
+    stale[24] ^= 1;  // shader hash
     const Bytes truncated(good.begin(), good.begin() + long(good.size() / 2));
     for (const Bytes& bad : {foreign, corrupt, stale, truncated, Bytes()}) {
       write_file(path, bad);

@@ -59,19 +59,20 @@ TEST_F(VkCaps, AdoptedDeviceKeepsOnlyEnabledFeaturesAndIsNotDestroyed) {
     VkQueue queue = VK_NULL_HANDLE;
     owner->fn().vkGetDeviceQueue(owner->handle(), owner->queue_family(), 0, &queue);
     {
-      const auto plain = Gpu::adopt(instance_->handle(), owner->physical().handle, owner->handle(), queue, owner->queue_family(),
-                                    nullptr, VulkanFeatures{});
+      const auto plain = Gpu::adopt(instance_->handle(), owner->physical().handle, owner->handle(), queue,
+                                    owner->queue_family(), nullptr, VulkanFeatures{});
       ASSERT_TRUE(plain) << plain.error().message;
       EXPECT_FALSE((*plain)->caps().storage_16bit);
       EXPECT_FALSE((*plain)->caps().shader_float16);
       EXPECT_EQ((*plain)->caps().name, owner->caps().name);
     }
     VulkanFeatures all{true, true, true, true};
-    const auto rich = Gpu::adopt(instance_->handle(), owner->physical().handle, owner->handle(), queue, owner->queue_family(),
-                                 nullptr, all);
+    const auto rich = Gpu::adopt(instance_->handle(), owner->physical().handle, owner->handle(), queue,
+                                 owner->queue_family(), nullptr, all);
     ASSERT_TRUE(rich) << rich.error().message;
     EXPECT_EQ((*rich)->caps().storage_16bit, owner->caps().storage_16bit);
-    const auto bad = Gpu::adopt(instance_->handle(), owner->physical().handle, owner->handle(), queue, 77, nullptr, all);
+    const auto bad =
+        Gpu::adopt(instance_->handle(), owner->physical().handle, owner->handle(), queue, 77, nullptr, all);
     ASSERT_FALSE(bad);
     EXPECT_EQ(bad.error().code, ErrorCode::kInvalidArgument);
     EXPECT_EQ(owner->fn().vkDeviceWaitIdle(owner->handle()), VK_SUCCESS);  // still alive
@@ -89,7 +90,8 @@ TEST(VkAdopt, NullHandlesAreRefused) {
 int run_again(const char* filter, const std::vector<std::string>& environment) {
   std::vector<std::string> env = environment;
   for (char** e = environ; *e; ++e)
-    if (std::strncmp(*e, "GTEST_", 6) != 0 && std::strncmp(*e, "VK_", 3) != 0 && std::strncmp(*e, "LD_LIBRARY_PATH=", 16) != 0)
+    if (std::strncmp(*e, "GTEST_", 6) != 0 && std::strncmp(*e, "VK_", 3) != 0 &&
+        std::strncmp(*e, "LD_LIBRARY_PATH=", 16) != 0)
       env.emplace_back(*e);
   env.emplace_back("VIREO_TEST_CHILD=1");
   std::vector<char*> envp;
@@ -231,7 +233,8 @@ class VkFake : public ::testing::Test {
  protected:
   void SetUp() override { fake = FakeDriver(); }
   void TearDown() override { EXPECT_EQ(fake.instances, 0) << "the instance was not destroyed"; }
-  static Result<std::shared_ptr<Instance>> open(PFN_vkGetInstanceProcAddr loader = fake_loader, bool validation = false) {
+  static Result<std::shared_ptr<Instance>> open(PFN_vkGetInstanceProcAddr loader = fake_loader,
+                                                bool validation = false) {
     InstanceOptions options;
     options.loader = loader;
     options.validation = validation;

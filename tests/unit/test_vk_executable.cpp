@@ -1,5 +1,5 @@
-// Plans on real drivers under the validation layer: results, two slots, CPU steps, application buffers, and every failure
-// that a driver can answer with, injected.
+// Plans on real drivers under the validation layer: results, two slots, CPU steps, application buffers, and every
+// failure that a driver can answer with, injected.
 #if VIREO_VULKAN
 #include <algorithm>
 #include <atomic>
@@ -69,6 +69,19 @@ TEST_F(VkExecutable, BothSlotsAgainAndAgain) {
   }
 }
 
+TEST_F(VkExecutable, TheLayerWouldSeeAMissingBarrier) {
+  if (!validated_) GTEST_SKIP() << "no validation layer";
+  const auto gpu = open(usable_[0]);
+  TinyPlan t = tiny_plan(gpu->caps());
+  t.plan.barriers.clear();
+  ASSERT_TRUE(create(gpu, t));
+  ASSERT_FALSE(messages_.empty())
+      << "synchronisation validation is off, so the silence of the other tests means nothing";
+  EXPECT_NE(messages_[0].find("READ-AFTER-WRITE"), std::string::npos) << messages_[0];
+  EXPECT_EQ(instance_->message_count(), messages_.size());
+  messages_.clear();
+}
+
 TEST_F(VkExecutable, SubmittingASlotTwiceIsRefused) {
   const auto gpu = open(usable_[0]);
   const TinyPlan t = tiny_plan(gpu->caps());
@@ -119,7 +132,8 @@ TEST_F(VkExecutable, TexelBuffersInEveryFormat) {
       for (int r = 0; r < 3; ++r)
         for (int n = 0; n < kStride; ++n) {
           double expected = 0;
-          for (int k = 0; k < 6 && n < 5; ++k) expected += double(a[size_t(r * kStride + k)]) * weight[size_t(n * 6 + k)];
+          for (int k = 0; k < 6 && n < 5; ++k)
+            expected += double(a[size_t(r * kStride + k)]) * weight[size_t(n * 6 + k)];
           // int8: half a step of at most max|w| / 127 per weight.
           const double tolerance = type == DType::kI8 ? 6 * 2.5 * (1.5 / 127) / 2 : 1e-5;
           EXPECT_NEAR(y[size_t(r * kStride + n)], expected, tolerance) << dtype_name(type) << " " << r << "," << n;
@@ -150,7 +164,9 @@ TEST_F(VkExecutable, CpuStepsFailures) {
   ASSERT_FALSE(none);
   EXPECT_EQ(none.error().code, ErrorCode::kInternal);
   ExecutableOptions options;
-  options.host_step = [](const Step&, const HostMemory&) -> Result<void> { return fail(ErrorCode::kOutOfMemory, "no scratch"); };
+  options.host_step = [](const Step&, const HostMemory&) -> Result<void> {
+    return fail(ErrorCode::kOutOfMemory, "no scratch");
+  };
   const auto e = create(gpu, t, options);
   ASSERT_TRUE(e) << e.error().message;
   const auto r = (*e)->submit(0);
@@ -187,8 +203,8 @@ TEST_F(VkExecutable, ApplicationBuffersAreUsedInPlace) {
     const auto owner = open(device);
     VkQueue queue = VK_NULL_HANDLE;
     owner->fn().vkGetDeviceQueue(owner->handle(), owner->queue_family(), 0, &queue);
-    const auto adopted = Gpu::adopt(instance_->handle(), owner->physical().handle, owner->handle(), queue, owner->queue_family(),
-                                    nullptr, VulkanFeatures{});
+    const auto adopted = Gpu::adopt(instance_->handle(), owner->physical().handle, owner->handle(), queue,
+                                    owner->queue_family(), nullptr, VulkanFeatures{});
     ASSERT_TRUE(adopted) << adopted.error().message;
     constexpr VkBufferUsageFlags usage = VK_BUFFER_USAGE_STORAGE_BUFFER_BIT | VK_BUFFER_USAGE_UNIFORM_TEXEL_BUFFER_BIT;
     auto in = Buffer::create(*owner, {"picture", 4096, usage, MemoryUse::kHostAccess});
@@ -247,7 +263,9 @@ TEST_F(VkExecutable, TwoThreadsOnOneDevice) {
 TEST_F(VkExecutable, EqualPipelinesAreShared) {
   std::atomic<int> compiled{0};
   GpuOptions options;
-  options.fault = [&](const char* call) { return std::strcmp(call, "pipeline") ? VK_SUCCESS : (++compiled, VK_SUCCESS); };
+  options.fault = [&](const char* call) {
+    return std::strcmp(call, "pipeline") ? VK_SUCCESS : (++compiled, VK_SUCCESS);
+  };
   const auto gpu = open(usable_[0], options);
   const TinyPlan t = tiny_plan(gpu->caps());
   {
@@ -279,7 +297,10 @@ TEST_F(VkExecutable, OutOfMemoryAtEveryAllocation) {
       const auto e = create(gpu, tiny_plan(gpu->caps()));
       ASSERT_FALSE(e);
       EXPECT_EQ(e.error().code, ErrorCode::kOutOfMemory);
-      EXPECT_NE(e.error().message.find(at == 0 ? "weights" : at == 1 ? "activations" : "inputs and outputs"), std::string::npos)
+      EXPECT_NE(e.error().message.find(at == 0   ? "weights"
+                                       : at == 1 ? "activations"
+                                                 : "inputs and outputs"),
+                std::string::npos)
           << e.error().message;
       EXPECT_NE(e.error().message.find("heap"), std::string::npos);
       EXPECT_NE(e.error().message.find(" bytes"), std::string::npos);
@@ -355,7 +376,8 @@ TEST_F(VkExecutable, DeviceLostWhileRunning) {
     const auto r = (*e)->wait(0);
     ASSERT_FALSE(r);
     EXPECT_EQ(r.error().code, ErrorCode::kDeviceLost);
-    EXPECT_NE(r.error().message.find("'tiny', steps 0 'block.a' to 1 'block.out'"), std::string::npos) << r.error().message;
+    EXPECT_NE(r.error().message.find("'tiny', steps 0 'block.a' to 1 'block.out'"), std::string::npos)
+        << r.error().message;
     EXPECT_EQ(gpu->lost(), answer == VK_ERROR_DEVICE_LOST);
     EXPECT_FALSE((*e)->in_flight(0));
   }

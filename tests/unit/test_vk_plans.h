@@ -51,7 +51,8 @@ inline Step elementwise_step(const Plan& p, const char* name, int32_t x, const B
   d.spec = {32, 0, 0, 0, 0, act, bias ? 1u : 0u, 0, y >= 0 ? 1u : 0u, 0, 0};
   d.push = {uint32_t(kRows), uint32_t(kStride / 4), uint32_t(kRows)};
   d.groups = {1, 1, 1};
-  d.bindings = {bound(p, x), bias ? *bias : Binding{}, Binding{}, y >= 0 ? bound(p, y) : Binding{}, bound(p, out, true)};
+  d.bindings = {bound(p, x), bias ? *bias : Binding{}, Binding{}, y >= 0 ? bound(p, y) : Binding{},
+                bound(p, out, true)};
   s.dispatches.push_back(std::move(d));
   return s;
 }
@@ -158,7 +159,12 @@ inline TinyPlan texel_plan(const DeviceCaps& caps, DType type, const std::vector
                         : type == DType::kF16 ? BindKind::kTexelF16
                                               : BindKind::kTexelSnorm8;
   if (type == DType::kI8) scales.where = {Region::kWeights, 256, 32};
-  d.bindings = {bound(p, a, false, BindKind::kTexelF32), matrix_binding, scales, Binding{}, Binding{}, Binding{},
+  d.bindings = {bound(p, a, false, BindKind::kTexelF32),
+                matrix_binding,
+                scales,
+                Binding{},
+                Binding{},
+                Binding{},
                 bound(p, out, true)};
   s.dispatches.push_back(std::move(d));
   p.steps.push_back(std::move(s));
