@@ -45,6 +45,12 @@ Vulkan& vulkan() {
   return *v;
 }
 
+/// VIREO_TEST_TARGETS=text keeps the targets whose label contains the text, for work on one of them.
+bool wanted(const std::string& label) {
+  const char* filter = std::getenv("VIREO_TEST_TARGETS");
+  return !filter || label.find(filter) != std::string::npos;
+}
+
 const std::vector<Target>& targets() {
   static const std::vector<Target>* all = [] {
     auto* list = new std::vector<Target>;
@@ -56,7 +62,7 @@ const std::vector<Target>& targets() {
       t.caps.threads = 2;
       t.caps.storage_alignment = t.caps.texel_alignment = 64;
       t.kernels = k;
-      list->push_back(t);
+      if (wanted(t.label)) list->push_back(t);
     }
     if (!vulkan().instance) return list;
     for (const vk::Physical& p : vulkan().instance->devices()) {
@@ -71,7 +77,7 @@ const std::vector<Target>& targets() {
         t.caps.threads = 2;
         if (!subgroups) t.caps.subgroup_basic = t.caps.subgroup_vote = t.caps.subgroup_ballot = t.caps.subgroup_shuffle = t.caps.subgroup_arithmetic = false;
         t.gpu = *gpu;
-        list->push_back(t);
+        if (wanted(t.label)) list->push_back(t);
       };
       // The tuning table's classes choose between the kernels; all must be right on every device.
       add("texel", DeviceClass::kSoftware, true);

@@ -48,11 +48,13 @@ Result<Lowering> lower(const OpCall& c, const LowerContext& ctx) {
   int64_t rows;  // queries per workgroup
   if (texel) {
     const auto& q = t.attention_texel;
+    // The query, the accumulator and kb scores of every query live in registers: wide heads leave room for one query.
+    const uint32_t queries = s.dim > 64 || !aligned ? 1 : q.qi, keys = s.dim > 64 || !aligned ? std::min(q.kb, 2u) : q.kb;
     d.spec[0] = q.lx;
-    d.spec[12] = q.qi;
-    d.spec[13] = q.kb;
-    rows = int64_t(q.lx) * q.qi;
-    l.kernel = fmt::format("attention.texel q{} k{}", q.qi, q.kb);
+    d.spec[12] = queries;
+    d.spec[13] = keys;
+    rows = int64_t(q.lx) * queries;
+    l.kernel = fmt::format("attention.texel q{} k{}", queries, keys);
   } else {
     const auto& q = t.attention_tile;
     const uint32_t d4 = u32(round_up(s.dim, 4));

@@ -272,8 +272,8 @@ TEST_P(Fallback, GoesOnWithTheCpuAndSaysWhy) {
 INSTANTIATE_TEST_SUITE_P(All, Fallback,
                          ::testing::Values(Failure{"allocate", VK_ERROR_OUT_OF_DEVICE_MEMORY, 1, "memory"},
                                            Failure{"allocate", VK_ERROR_OUT_OF_DEVICE_MEMORY, 2, "memory"},
-                                           Failure{"pipeline", VK_ERROR_OUT_OF_HOST_MEMORY, 1, "memory"},
-                                           Failure{"submit", VK_ERROR_DEVICE_LOST, 3, "lost"}, Failure{"wait", VK_ERROR_DEVICE_LOST, 3, "lost"}),
+                                           Failure{"pipeline", VK_ERROR_OUT_OF_HOST_MEMORY, 1, "compiling shader"},
+                                           Failure{"submit", VK_ERROR_DEVICE_LOST, 3, "DEVICE_LOST"}, Failure{"wait", VK_ERROR_DEVICE_LOST, 3, "lost"}),
                          [](const auto& info) { return fmt::format("{}_{}", info.param.call, info.index); });
 
 TEST(FallbackInFlight, BothInferencesAreDoneAgain) {
