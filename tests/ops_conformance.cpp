@@ -10,7 +10,9 @@
 
 #include "base/half.h"
 #include "cpu/executable.h"
+#include "ops/linear.h"
 #include "plan/plan.h"
+#include "plan/quantise.h"
 #include "support/reference.h"
 #include "vk/executable.h"
 
@@ -147,11 +149,15 @@ Prepared prepare(const Case& c, bool half_activations) {
       double* r = &w[row * size_t(cols)];
       if (c.precision == Precision::kFp16)
         for (int64_t k = 0; k < cols; ++k) r[k] = half_round(r[k]);
-      if (c.precision == Precision::kInt8) {
-        float top = 0;
-        for (int64_t k = 0; k < cols; ++k) top = std::max(top, std::fabs(float(r[k])));
-        const float s = top / 127.f;
-        for (int64_t k = 0; k < cols; ++k) r[k] = s > 0 ? double(std::nearbyint(float(r[k]) / s)) * double(s) : 0.0;
+      if (c.precision == Precision::kInt8) {  // the quantiser has tests of its own; here its numbers are the weights
+        std::vector<float> f(r, r + cols);
+        std::vector<int8_t> q(f.size());
+        if (c.op == OpKind::kLinear && c.spec.attrs[linear::kNorm] != 0) centre_row(f.data(), cols);
+        const float s = quantise_row(f.data(), cols, q.data());
+        const int64_t taps = c.op == OpKind::kConv2d ? int64_t(c.spec.attrs[conv2d::kKernelH] * c.spec.attrs[conv2d::kKernelW]) : cols;
+        if (c.op == OpKind::kConv2d)
+          for (int64_t k = 0; k < cols; k += taps) balance_roundings(&f[size_t(k)], s, taps, 1, &q[size_t(k)]);
+        for (int64_t k = 0; k < cols; ++k) r[k] = double(q[size_t(k)]) * double(s);
       }
     }
   };

@@ -46,9 +46,9 @@ void add_plan(CLI::App& app) {
   auto args = std::make_shared<Args>();
   CLI::App* verb = app.add_subcommand("plan", "print how a model would run: steps, barriers, memory");
   add_common(*verb, args->common, kModel | kRandom | kDevice | kSession | kJson);
-  verb->add_option("--caps", args->caps, "plan for the device of this file (vireo devices --caps); needs no Vulkan")
-      ->type_name("FILE")
-      ->excludes(verb->get_option("--device"));
+  verb->add_option("--caps", args->caps,
+                   "plan for the device of this file (vireo devices --caps) instead of --device; needs no Vulkan")
+      ->type_name("FILE");
   verb->add_option("--batch", args->batch, "images per inference")
       ->type_name("N")
       ->check(CLI::Range(1, 4096))

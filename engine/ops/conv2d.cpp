@@ -40,6 +40,7 @@ Result<TensorDesc> infer(const OpCall& c) {
 
 /// Rows of the picture are read as NHWC; the weights' rows follow.
 void set_order(PackedConst& p, const Geometry& g, bool pad_channels) {
+  p.taps = int32_t(g.kh * g.kw);
   if (g.planar) return;
   p.permute = {int32_t(g.cin), int32_t(g.kh), int32_t(g.kw)};
   p.pad_channels = pad_channels;

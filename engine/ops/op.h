@@ -61,6 +61,8 @@ struct PackedConst {
   DType dtype = DType::kF32;           // element type of the packed matrix
   std::array<int32_t, 3> permute{};    // {cin, kh, kw}: reorder each row from (cin, kh, kw) to (kh, kw, cin); zeros = keep
   bool pad_channels = false;           // permute: pad cin to a multiple of 4 with zeros
+  bool centre = false;                 // i8: the operand is normalised, so rows may be centred (plan/quantise.h)
+  int32_t taps = 0;                    // i8: weights per kernel of a convolution, whose rounding errors are balanced; 0 = none
   uint64_t bytes = 0;                  // everything, scales included
   uint64_t scales_offset = 0;          // i8: where the scales start, from the beginning of this constant
 };

@@ -1,11 +1,11 @@
-// pack: reads a constant row by row and writes it as a kernel wants it. int8 is quantised here: per output channel,
-// symmetric, s = max|w| / 127, q = round_half_even(w / s).
+// pack: reads a constant row by row and writes it as a kernel wants it; int8 is quantised on the way (plan/quantise.h).
 #include <algorithm>
 #include <cmath>
 #include <cstring>
 
 #include "base/half.h"
 #include "plan/plan.h"
+#include "plan/quantise.h"
 
 namespace vireo {
 namespace {
@@ -49,6 +49,35 @@ class RowReader {
   std::vector<float> raw_, rows_;
 };
 
+/// Rows as int8 with their scales.
+class Quantiser {
+ public:
+  Quantiser(const PlanConst& c, int64_t cols) : pack_(c.pack), cols_(cols), row_(size_t(cols)), q_(size_t(kBlock * cols)) {}
+
+  const int8_t* run(const float* rows, int64_t count, float* scales) {
+    const bool permuted = pack_.permute[0] != 0;
+    for (int64_t r = 0; r < count; ++r) {
+      row_.assign(rows + r * cols_, rows + (r + 1) * cols_);
+      int8_t* const q = &q_[size_t(r * cols_)];
+      if (pack_.centre) centre_row(row_.data(), cols_);
+      scales[r] = quantise_row(row_.data(), cols_, q);
+      if (!pack_.taps) continue;
+      const int64_t kernels = cols_ / pack_.taps;  // (cin, taps), or (taps, cin) where the operand is NHWC
+      for (int64_t c = 0; c < kernels; ++c) {
+        const int64_t start = permuted ? c : c * pack_.taps;
+        balance_roundings(&row_[size_t(start)], scales[r], pack_.taps, permuted ? kernels : 1, q + start);
+      }
+    }
+    return q_.data();
+  }
+
+ private:
+  const PackedConst& pack_;
+  int64_t cols_;
+  std::vector<float> row_;
+  std::vector<int8_t> q_;
+};
+
 Result<void> check_half(const PlanConst& c, const float* rows, int64_t n) {
   for (int64_t i = 0; i < n; ++i)
     if (std::fabs(rows[i]) > 65504.f)
@@ -61,6 +90,7 @@ Result<void> pack_gpu_matrix(const PlanConst& c, const Constant& source, uint8_t
   const int64_t n = source.rows(), k = reader.cols(), n4 = round_up(n, 4);
   std::memset(out, 0, size_t(c.pack.bytes));
   float* const scales = reinterpret_cast<float*>(out + c.pack.scales_offset);
+  Quantiser quantiser(c, k);
   for (int64_t first = 0; first < n; first += kBlock) {
     const int64_t count = std::min(kBlock, n - first);
     VIREO_ASSIGN(const float* rows, reader.read(first, count));
@@ -73,10 +103,10 @@ Result<void> pack_gpu_matrix(const PlanConst& c, const Constant& source, uint8_t
         break;
       }
       case DType::kI8: {
-        for (int64_t r = 0; r < count; ++r) scales[first + r] = simd::int8_scale(rows + r * k, k);
+        const int8_t* from = quantiser.run(rows, count, scales + first);
         auto* q = reinterpret_cast<int8_t*>(out);
         for (int64_t i = 0; i < k; ++i)
-          for (int64_t r = 0; r < count; ++r) q[i * n4 + first + r] = simd::int8_quantise(rows[r * k + i], scales[first + r]);
+          for (int64_t r = 0; r < count; ++r) q[i * n4 + first + r] = from[r * k + i];
         break;
       }
       default: {
@@ -91,16 +121,21 @@ Result<void> pack_gpu_matrix(const PlanConst& c, const Constant& source, uint8_t
 
 Result<void> pack_cpu_panels(const PlanConst& c, const Constant& source, uint8_t* out) {
   RowReader reader(c, source);
-  const simd::WeightType type = c.pack.dtype == DType::kF32   ? simd::WeightType::kF32
-                                : c.pack.dtype == DType::kF16 ? simd::WeightType::kF16
-                                                              : simd::WeightType::kI8;
-  float* const scales = c.pack.scales_offset ? reinterpret_cast<float*>(out + c.pack.scales_offset) : nullptr;
-  for (int64_t first = 0; first < source.rows(); first += kBlock) {
-    const int64_t count = std::min(kBlock, source.rows() - first);
+  const simd::WeightType type = c.pack.dtype == DType::kF16 ? simd::WeightType::kF16 : simd::WeightType::kF32;
+  float* const scales = reinterpret_cast<float*>(out + c.pack.scales_offset);
+  const int64_t n = source.rows(), k = reader.cols();
+  Quantiser quantiser(c, k);
+  for (int64_t first = 0; first < n; first += kBlock) {
+    const int64_t count = std::min(kBlock, n - first);
     VIREO_ASSIGN(const float* rows, reader.read(first, count));
-    if (type == simd::WeightType::kF16) VIREO_TRY(check_half(c, rows, count * reader.cols()));
-    simd::pack_weight(rows, first, count, source.rows(), reader.cols(), type, out, scales);
+    if (c.pack.dtype == DType::kI8) {
+      simd::pack_weight_i8(quantiser.run(rows, count, scales + first), first, count, n, k, out);
+      continue;
+    }
+    if (type == simd::WeightType::kF16) VIREO_TRY(check_half(c, rows, count * k));
+    simd::pack_weight(rows, first, count, n, k, type, out, nullptr);
   }
+  if (c.pack.dtype == DType::kI8) std::fill(scales + n, scales + round_up(n, 4), 0.f);
   return {};
 }
 

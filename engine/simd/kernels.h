@@ -258,15 +258,10 @@ const Kernels* supported(int index);
 /// Bytes of a packed weight matrix W [n, k]: [ceil(n/32)][k][32] elements, columns past n zero. Align it to 64 bytes.
 size_t packed_weight_bytes(int64_t n, int64_t k, WeightType type);
 
-/// The scale of one row of k weights for int8: max|w| / 127; 0 for a row of zeros.
-float int8_scale(const float* row, int64_t k);
-/// clamp(round_half_even(w / scale), -127, 127); 0 when the scale is 0.
-int8_t int8_quantise(float w, float scale);
-
 /// Packs `count` dense fp32 rows `rows` = W[first .. first+count) into their place. first must be a multiple of 32, and
 /// count too unless the range ends at n; such ranges may be packed from several threads (the last one also writes the
-/// zero padding). kF16: round to nearest even. kI8: symmetric per row, scales[row] = int8_scale(row),
-/// q = int8_quantise(w, scale), a zero row has scale 0; `scales` holds round_up(n, 4) floats (padding zeroed).
+/// zero padding). kF16: round to nearest even. kI8: symmetric per row, scales[row] = max|w| / 127,
+/// q = round_half_even(w / scale), a zero row has scale 0; `scales` holds round_up(n, 4) floats (padding zeroed).
 void pack_weight(const float* rows, int64_t first, int64_t count, int64_t n, int64_t k, WeightType type,
                  void* packed, float* scales);
 

@@ -26,19 +26,19 @@ void pack_panel(const S* rows, int64_t count, int64_t k, T* panel, F element) {
 
 size_t element_bytes(WeightType t) { return t == WeightType::kF32 ? 4 : t == WeightType::kF16 ? 2 : 1; }
 
-}  // namespace
-
-float int8_scale(const float* row, int64_t k) {
+float row_scale(const float* row, int64_t k) {
   float most = 0.0f;
   for (int64_t i = 0; i < k; ++i) most = std::max(most, std::fabs(row[i]));
   return most / 127.0f;
 }
 
-int8_t int8_quantise(float w, float scale) {
+int8_t quantise(float w, float scale) {
   if (!(scale > 0.0f)) return 0;
   const float q = std::nearbyint(w / scale);  // the default rounding mode: half to even
   return int8_t(std::min(127.0f, std::max(-127.0f, q)));
 }
+
+}  // namespace
 
 size_t packed_weight_bytes(int64_t n, int64_t k, WeightType type) {
   return size_t(round_up(n, kPanel)) * size_t(k) * element_bytes(type);
@@ -60,9 +60,9 @@ void pack_weight(const float* rows, int64_t first, int64_t count, int64_t n, int
         break;
       case WeightType::kI8: {
         float s[kPanel];
-        for (int64_t r = 0; r < here; ++r) scales[first + r0 + r] = s[r] = int8_scale(src + r * k, k);
+        for (int64_t r = 0; r < here; ++r) scales[first + r0 + r] = s[r] = row_scale(src + r * k, k);
         pack_panel(src, here, k, static_cast<int8_t*>(packed) + offset,
-                   [&](int64_t r, float x) { return int8_quantise(x, s[r]); });
+                   [&](int64_t r, float x) { return quantise(x, s[r]); });
         break;
       }
     }

@@ -1,0 +1,42 @@
+#include "plan/quantise.h"
+
+#include <algorithm>
+#include <cmath>
+
+namespace vireo {
+
+void centre_row(float* row, int64_t k) {
+  if (k < 1) return;
+  const auto [low, high] = std::minmax_element(row, row + k);
+  const float middle = 0.5f * (*low + *high);
+  for (int64_t i = 0; i < k; ++i) row[i] -= middle;
+}
+
+float quantise_row(const float* row, int64_t k, int8_t* q) {
+  float most = 0.f;
+  for (int64_t i = 0; i < k; ++i) most = std::max(most, std::fabs(row[i]));
+  const float scale = most / 127.f;
+  for (int64_t i = 0; i < k; ++i)
+    q[i] = scale > 0.f ? int8_t(std::max(-127.f, std::min(127.f, std::nearbyint(row[i] / scale)))) : int8_t(0);
+  return scale;
+}
+
+void balance_roundings(const float* row, float scale, int64_t n, int64_t step, int8_t* q) {
+  if (!(scale > 0.f)) return;
+  const auto error = [&](int64_t i) { return double(q[i * step]) - double(row[i * step]) / double(scale); };
+  double sum = 0;
+  for (int64_t i = 0; i < n; ++i) sum += error(i);
+  const int turn = sum > 0 ? -1 : 1;  // what is added to a weight to bring the sum back
+  for (int64_t flips = int64_t(std::floor(std::fabs(sum) + 0.5)); flips > 0; --flips) {
+    int64_t best = -1;
+    for (int64_t i = 0; i < n; ++i) {
+      const int next = q[i * step] + turn;
+      if (next < -127 || next > 127 || error(i) * turn >= 0) continue;  // rounded the other way, or turned already
+      if (best < 0 || std::fabs(error(i)) > std::fabs(error(best))) best = i;
+    }
+    if (best < 0) return;
+    q[best * step] = int8_t(q[best * step] + turn);
+  }
+}
+
+}  // namespace vireo
