@@ -5,13 +5,13 @@
 #   bash cmake/run.sh build           build only; the tool is build/bin/vireo
 #   bash cmake/run.sh bench [ARG...]  `vireo bench` with the shipped model, on Vulkan and on the CPU
 #   bash cmake/run.sh packages        install the packages only
-# Environment: VIREO_PRESET (a configure preset; default release, where CI is set ci: warnings are errors), VIREO_JOBS (default: all cores).
+# Environment: VIREO_PRESET (a configure preset; default release), VIREO_JOBS (default: all cores).
 set -euo pipefail
 
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 cd "$root"
 jobs=${VIREO_JOBS:-$(nproc)}
-preset=${VIREO_PRESET:-${CI:+ci}}
+preset=${VIREO_PRESET:-release}
 preset=${preset:-release}
 
 say() { printf '%s\n' "$*" >&2; }
