@@ -320,6 +320,7 @@ WeightType weight_type(const std::string& dtype) {
 }
 
 void to_float(WeightType type, const uint8_t* from, int64_t count, float* out) {
+  if (count == 0) return;  // an empty tensor: its pointers may be null, which memcpy must not see
   if (type == WeightType::kF32) {
     std::memcpy(out, from, size_t(count) * 4);
     return;
