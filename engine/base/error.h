@@ -1,6 +1,9 @@
 // Building and passing on errors inside the engine.
 #pragma once
 
+#include <exception>
+#include <new>
+
 #include <fmt/format.h>
 
 #include <vireo/result.hpp>
@@ -11,6 +14,18 @@ namespace vireo {
 template <typename... Args>
 [[nodiscard]] Error fail(ErrorCode code, fmt::format_string<Args...> text, Args&&... args) {
   return Error{code, fmt::format(text, std::forward<Args>(args)...)};
+}
+
+/// Runs f(), which returns a Result, and turns an exception of the standard library into an Error: none crosses the API.
+template <typename F>
+auto no_throw(F&& f) -> decltype(f()) {
+  try {
+    return f();
+  } catch (const std::bad_alloc&) {
+    return fail(ErrorCode::kOutOfMemory, "the system has no memory left for this model, batch and input size");
+  } catch (const std::exception& e) {
+    return fail(ErrorCode::kInternal, "unexpected: {}", e.what());
+  }
 }
 
 }  // namespace vireo

@@ -27,8 +27,11 @@ struct ConstKey {
   Pack pack;
   DType dtype;
   std::array<int32_t, 3> permute;
+  bool pad_channels, centre;
+  int32_t taps;
   bool operator<(const ConstKey& o) const {
-    return std::tie(id, pack, dtype, permute) < std::tie(o.id, o.pack, o.dtype, o.permute);
+    return std::tie(id, pack, dtype, permute, pad_channels, centre, taps) <
+           std::tie(o.id, o.pack, o.dtype, o.permute, o.pad_channels, o.centre, o.taps);
   }
 };
 
@@ -94,11 +97,36 @@ class Lowerer {
   }
 
   int32_t add_const(ValueId v, const PackedConst& pack) {
-    const ConstKey key{v, pack.pack, pack.dtype, pack.permute};
+    const ConstKey key{v, pack.pack, pack.dtype, pack.permute, pack.pad_channels, pack.centre, pack.taps};
     const auto it = consts_.find(key);
     if (it != consts_.end()) return it->second;
     plan_.consts.push_back({v, graph_.value(v).name, pack, 0});
     return consts_[key] = int32_t(plan_.consts.size()) - 1;
+  }
+
+  /// What a device takes at most: a step beyond it goes to the CPU, with this reason.
+  Result<void> check_device(const OpCall& call, const Lowering& l) const {
+    const DeviceCaps& c = plan_.caps;
+    for (const Dispatch& d : l.dispatches) {
+      uint32_t storage = 0, texel = 0;
+      for (size_t i = 0; i < 3; ++i)
+        if (d.groups[i] == 0 || d.groups[i] > c.max_workgroup_count[i])
+          return fail(ErrorCode::kUnsupported, "{} needs {} workgroups in dimension {}, the device takes {}", call.name, d.groups[i], i, c.max_workgroup_count[i]);
+      for (const Operand& o : d.operands) {
+        const bool is_storage = o.kind == BindKind::kStorage;
+        (is_storage ? storage : texel) += 1;
+        uint64_t bytes = 0;
+        if (o.what == Operand::What::kInput) bytes = call.in[size_t(o.index)]->bytes();
+        if (o.what == Operand::What::kOutput) bytes = call.out.bytes();
+        if (o.what == Operand::What::kConst) bytes = l.consts[size_t(o.index)].bytes;
+        if (is_storage && bytes > c.max_storage_range)
+          return fail(ErrorCode::kUnsupported, "{} binds {} bytes at once, the device takes {}", call.name, bytes, c.max_storage_range);
+      }
+      if (storage > c.max_stage_storage_buffers || texel > c.max_stage_sampled)
+        return fail(ErrorCode::kUnsupported, "{} binds {} storage and {} texel buffers, the device takes {} and {}", call.name, storage, texel,
+                    c.max_stage_storage_buffers, c.max_stage_sampled);
+    }
+    return {};
   }
 
   Result<void> lower_node(const Node& n) {
@@ -130,6 +158,9 @@ class Lowerer {
     if (plan_.device == DeviceKind::kVulkan) {
       if (listed(options_.cpu_ops, def.name)) lowered = fail(ErrorCode::kUnsupported, "asked for by cpu_ops");
       else lowered = def.lower(call, ctx);
+      if (lowered) {
+        if (const Result<void> fits = check_device(call, *lowered); !fits) lowered = fits.error();
+      }
       if (!lowered && lowered.error().code != ErrorCode::kUnsupported) return lowered.error();
       if (!lowered) {
         step.device = DeviceKind::kCpu;

@@ -157,13 +157,15 @@ Result<void> pack_rows(const PlanConst& c, const Constant& source, uint8_t* out)
 Result<void> pack_constant(const Plan& plan, const Graph& graph, size_t index, uint8_t* out) {
   const PlanConst& c = plan.consts[index];
   const Constant& source = *graph.value(c.id).constant;
-  switch (c.pack.pack) {
-    case Pack::kVector:
-    case Pack::kRows: return pack_rows(c, source, out);
-    case Pack::kGpuMatrix: return pack_gpu_matrix(c, source, out);
-    case Pack::kCpuPanels: return pack_cpu_panels(c, source, out);
-  }
-  return {};
+  return no_throw([&]() -> Result<void> {  // it runs on the pool's threads, out of which nothing may be thrown
+    switch (c.pack.pack) {
+      case Pack::kVector:
+      case Pack::kRows: return pack_rows(c, source, out);
+      case Pack::kGpuMatrix: return pack_gpu_matrix(c, source, out);
+      case Pack::kCpuPanels: return pack_cpu_panels(c, source, out);
+    }
+    return {};
+  });
 }
 
 }  // namespace vireo

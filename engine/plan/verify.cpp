@@ -72,22 +72,22 @@ Result<void> check_limits(const Plan& plan, const Step& step, const PlanDispatch
                 step.name, d.push.size() * 4, d.shader, r.push_constant_bytes, c.max_push_constant_bytes);
   for (int i = 0; i < 3; ++i)
     if (d.groups[size_t(i)] == 0 || d.groups[size_t(i)] > c.max_workgroup_count[size_t(i)])
-      return fail(ErrorCode::kInternal, "plan check: step '{}' dispatches {} workgroups in dimension {}; the device takes 1 to {}",
+      return fail(ErrorCode::kUnsupported, "plan check: step '{}' dispatches {} workgroups in dimension {}; the device takes 1 to {}",
                   step.name, d.groups[size_t(i)], i, c.max_workgroup_count[size_t(i)]);
   const auto local = shader::local_size(r, d.spec);
   uint64_t invocations = 1;
   for (int i = 0; i < 3; ++i) {
     invocations *= local[size_t(i)];
     if (local[size_t(i)] == 0 || local[size_t(i)] > c.max_workgroup_size[size_t(i)])
-      return fail(ErrorCode::kInternal, "plan check: step '{}' has a workgroup size of {} in dimension {}; the device takes 1 to {}",
+      return fail(ErrorCode::kUnsupported, "plan check: step '{}' has a workgroup size of {} in dimension {}; the device takes 1 to {}",
                   step.name, local[size_t(i)], i, c.max_workgroup_size[size_t(i)]);
   }
   if (invocations > c.max_workgroup_invocations)
-    return fail(ErrorCode::kInternal, "plan check: step '{}' has {} invocations per workgroup; the device takes {}", step.name,
+    return fail(ErrorCode::kUnsupported, "plan check: step '{}' has {} invocations per workgroup; the device takes {}", step.name,
                 invocations, c.max_workgroup_invocations);
   VIREO_ASSIGN(const uint64_t shared, shader::shared_bytes(*module, d.spec));
   if (shared > c.max_shared_bytes)
-    return fail(ErrorCode::kInternal, "plan check: step '{}' needs {} bytes of shared memory; the device has {}", step.name, shared, c.max_shared_bytes);
+    return fail(ErrorCode::kUnsupported, "plan check: step '{}' needs {} bytes of shared memory; the device has {}", step.name, shared, c.max_shared_bytes);
   uint32_t storage = 0, texel = 0;
   for (const Binding& b : d.bindings) {
     const bool is_storage = b.kind == BindKind::kStorage;
@@ -98,12 +98,12 @@ Result<void> check_limits(const Plan& plan, const Step& step, const PlanDispatch
                   b.where.offset, to_string(b.where.region), is_storage ? c.storage_alignment : c.texel_alignment);
     const uint64_t texel_bytes = b.kind == BindKind::kTexelF32 ? 16 : b.kind == BindKind::kTexelF16 ? 8 : 4;
     if (is_storage ? b.where.bytes > c.max_storage_range : b.where.bytes / texel_bytes > c.max_texel_elements)
-      return fail(ErrorCode::kInternal, "plan check: step '{}' binds {} bytes at once, more than the device takes", step.name, b.where.bytes);
+      return fail(ErrorCode::kUnsupported, "plan check: step '{}' binds {} bytes at once, more than the device takes", step.name, b.where.bytes);
     if (!is_storage && b.writes)
       return fail(ErrorCode::kInternal, "plan check: step '{}' writes through a uniform texel buffer", step.name);
   }
   if (storage > c.max_stage_storage_buffers || texel > c.max_stage_sampled)
-    return fail(ErrorCode::kInternal, "plan check: step '{}' binds {} storage and {} texel buffers; the device takes {} and {}", step.name,
+    return fail(ErrorCode::kUnsupported, "plan check: step '{}' binds {} storage and {} texel buffers; the device takes {} and {}", step.name,
                 storage, texel, c.max_stage_storage_buffers, c.max_stage_sampled);
   return {};
 }
@@ -155,8 +155,19 @@ Result<void> check_dataflow(const Plan& plan) {
       return fail(ErrorCode::kInternal, "plan check: scratch of '{}' overlaps its output", s.name);
     for (const PlanDispatch& d : s.dispatches)
       for (const Binding& b : d.bindings) {
-        if (b.writes && b.where.bytes && !same_bytes(b.where, out.where))
+        if (b.where.bytes == 0) continue;
+        if (b.writes && !same_bytes(b.where, out.where))
           return fail(ErrorCode::kInternal, "plan check: step '{}' writes bytes that are not its output's", s.name);
+        if (b.writes) continue;
+        bool known = false;
+        for (int32_t v : s.inputs) known = known || (v >= 0 && same_bytes(b.where, plan.values[size_t(v)].where));
+        for (int32_t i : s.consts) {
+          const PlanConst& c = plan.consts[size_t(i)];
+          const uint64_t matrix = c.pack.scales_offset ? c.pack.scales_offset : c.pack.bytes;
+          known = known || same_bytes(b.where, {Region::kWeights, c.offset, matrix}) ||
+                  (c.pack.scales_offset && same_bytes(b.where, {Region::kWeights, c.offset + matrix, c.pack.bytes - matrix}));
+        }
+        if (!known) return fail(ErrorCode::kInternal, "plan check: step '{}' reads bytes that are none of its operands", s.name);
       }
   }
   for (int32_t v : plan.outputs)

@@ -114,7 +114,12 @@ Result<void> Session::Impl::fall_back(const Error& why) {
   host_index.clear();
 #endif
   const auto target = make_cpu_device(device.impl()->threads, "");
-  VIREO_TRY(open_on(*target));
+  if (Result<void> opened = open_on(*target); !opened) {
+    cpu.reset();
+    broken = fail(opened.error().code, "{}; going on with the CPU failed too: {}", why.message, opened.error().message);
+    for (Slot& s : slots) s.ticket = 0;
+    return broken;
+  }
   reason = why.message;
   return {};
 }
@@ -163,6 +168,7 @@ Result<void> Session::Impl::run_host_step(const Step& step, const vk::HostMemory
 #endif
 
 Result<void> Session::Impl::start(int slot) {
+  if (!broken) return broken.error();
   Slot& s = slots[size_t(slot)];
   if (cpu) {
     std::memcpy(cpu->input(slot), s.pixels.data(), s.pixels.size() * sizeof(float));
@@ -185,6 +191,7 @@ Result<void> Session::Impl::finish(int slot) {
     VIREO_TRY(check_validation());
   }
 #endif
+  if (!broken) return broken.error();
   gather(slot);
   return {};
 }
@@ -210,10 +217,12 @@ Result<Ticket> Session::Impl::submit(const float* pixels, size_t count) {
   if (!external && (!pixels || count != input_floats()))
     return fail(ErrorCode::kInvalidArgument, "session: got {} input values, expected {} = {} x {} channels x {} x {} pixels", pixels ? count : 0, input_floats(),
                 options.batch, model.channels(), height, width);
-  const int slot = int(next_ticket % kSlots);
+  if (!broken) return broken.error();
+  int slot = 0;
+  while (slot < kSlots && slots[size_t(slot)].ticket) ++slot;
+  if (slot == kSlots)
+    return fail(ErrorCode::kInvalidArgument, "session: {} inferences are in flight already; wait for one of them first", kSlots);
   Slot& s = slots[size_t(slot)];
-  if (s.ticket)
-    return fail(ErrorCode::kInvalidArgument, "session: {} inferences are in flight already; wait for ticket {} first", kSlots, s.ticket);
   s.start = Clock::now();
   if (!external) std::memcpy(s.pixels.data(), pixels, count * sizeof(float));
   s.status = start(slot);
@@ -226,15 +235,17 @@ Result<Ticket> Session::Impl::submit(const float* pixels, size_t count) {
       if (slots[size_t(i)].ticket || i == slot) slots[size_t(i)].status = start(i);
   }
   s.ticket = next_ticket++;
-  if (next_ticket == 0) next_ticket = kSlots;
+  if (next_ticket == 0) next_ticket = 1;
   return Ticket{s.ticket};
 }
 
 Result<Output> Session::Impl::wait(Ticket ticket) {
-  const int slot = int(ticket.id % kSlots);
-  Slot& s = slots[size_t(slot)];
-  if (!ticket.id || s.ticket != ticket.id)
+  if (!broken) return broken.error();
+  int slot = 0;
+  while (slot < kSlots && slots[size_t(slot)].ticket != ticket.id) ++slot;
+  if (!ticket.id || slot == kSlots)
     return fail(ErrorCode::kInvalidArgument, "session: ticket {} is not in flight; at most {} are, and each is waited for once", ticket.id, kSlots);
+  Slot& s = slots[size_t(slot)];
   Result<void> done = s.status ? finish(slot) : s.status;
   if (!done && options.fallback && !cpu) {
     VIREO_TRY(fall_back(done.error()));
@@ -266,15 +277,16 @@ Session& Session::operator=(Session&&) noexcept = default;
 Session::~Session() = default;
 
 Result<Session> Session::create(const Model& model, const Device& device, const SessionOptions& options) {
-  auto impl = std::make_unique<Impl>(model, device, options);
-  VIREO_TRY(impl->open());
-  return Session(std::move(impl));
+  return no_throw([&]() -> Result<Session> {
+    auto impl = std::make_unique<Impl>(model, device, options);
+    VIREO_TRY(impl->open());
+    return Session(std::move(impl));
+  });
 }
 
 Result<Output> Session::run(const float* pixels, size_t count) {
-  impl_->preprocess_ms = 0;
-  VIREO_ASSIGN(const Ticket t, impl_->submit(pixels, count));
-  return impl_->wait(t);
+  VIREO_ASSIGN(const Ticket t, submit(pixels, count));
+  return wait(t);
 }
 
 Result<Output> Session::run(const Image* images, int count) {
@@ -288,16 +300,18 @@ Result<Output> Session::run(const Image* images, int count) {
     VIREO_TRY(s.preprocessor->run(images[i].rgb, images[i].width, images[i].height, images[i].stride ? images[i].stride : ptrdiff_t(images[i].width) * 3,
                                   s.staged.data() + size_t(i) * each));
   const double preprocess_ms = ms_since(start);
-  VIREO_ASSIGN(const Ticket t, s.submit(s.staged.data(), s.staged.size()));
+  VIREO_ASSIGN(const Ticket t, submit(s.staged.data(), s.staged.size()));
   s.preprocess_ms = preprocess_ms;
-  return s.wait(t);
+  return wait(t);
 }
 
 Result<Ticket> Session::submit(const float* pixels, size_t count) {
   impl_->preprocess_ms = 0;
-  return impl_->submit(pixels, count);
+  return no_throw([&] { return impl_->submit(pixels, count); });
 }
-Result<Output> Session::wait(Ticket ticket) { return impl_->wait(ticket); }
+Result<Output> Session::wait(Ticket ticket) {
+  return no_throw([&] { return impl_->wait(ticket); });
+}
 
 int Session::input_height() const { return impl_->height; }
 int Session::input_width() const { return impl_->width; }
@@ -314,10 +328,8 @@ Session::Footprint Session::footprint() const {
 std::vector<std::string> Session::value_names() const {
   std::vector<std::string> names;
   const Plan& p = impl_->planned.plan;
-  for (const PlanValue& v : p.values) {
-    const bool kept = impl_->options.keep_all || v.where.region == Region::kInput || v.where.region == Region::kOutput;
-    if (kept) names.push_back(v.name);
-  }
+  for (const PlanValue& v : p.values)
+    if (impl_->kept(v)) names.push_back(v.name);
   return names;
 }
 
@@ -325,6 +337,10 @@ Result<std::vector<float>> Session::value(const std::string& name, int64_t shape
   const Plan& p = impl_->planned.plan;
   for (const PlanValue& v : p.values) {
     if (v.name != name) continue;
+    if (!impl_->kept(v))
+      return fail(ErrorCode::kUnsupported, "value '{}' is not kept, its bytes are used again; create the session with keep_all", name);
+    for (const Impl::Slot& s : impl_->slots)
+      if (s.ticket) return fail(ErrorCode::kInvalidArgument, "value '{}' cannot be read while an inference is in flight; wait for it first", name);
     const uint8_t* from = impl_->cpu ? impl_->cpu->read(v.where, impl_->last_slot) : nullptr;
 #if VIREO_VULKAN
     if (impl_->gpu) from = impl_->gpu->read(v.where, impl_->last_slot);
@@ -336,10 +352,12 @@ Result<std::vector<float>> Session::value(const std::string& name, int64_t shape
 }
 
 Result<std::string> plan_text(const Model& model, const std::string& caps_text, const SessionOptions& options, bool json) {
-  VIREO_ASSIGN(const DeviceCaps caps, caps_from_text(caps_text, "caps"));
-  VIREO_ASSIGN(Graph graph, build_graph(model, options));
-  VIREO_ASSIGN(const Planned planned, make_plan(std::move(graph), caps, plan_options(options)));
-  return json ? dump_json(planned.plan) : dump(planned.plan);
+  return no_throw([&]() -> Result<std::string> {
+    VIREO_ASSIGN(const DeviceCaps caps, caps_from_text(caps_text, "caps"));
+    VIREO_ASSIGN(Graph graph, build_graph(model, options));
+    VIREO_ASSIGN(const Planned planned, make_plan(std::move(graph), caps, plan_options(options)));
+    return json ? dump_json(planned.plan) : dump(planned.plan);
+  });
 }
 
 }  // namespace vireo

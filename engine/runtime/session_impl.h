@@ -47,6 +47,8 @@ struct Session::Impl {
   Result<void> finish(int slot);
   Result<void> check_validation() const;
   void gather(int slot);
+  /// True if the value's bytes are its own until the next inference.
+  bool kept(const PlanValue& v) const { return options.keep_all || v.where.region == Region::kInput || v.where.region == Region::kOutput; }
   size_t input_floats() const { return size_t(planned.plan.values[size_t(planned.plan.inputs[0])].desc.shape.elements()); }
 
   Model model;
@@ -67,6 +69,7 @@ struct Session::Impl {
   Result<void> run_host_step(const Step& step, const vk::HostMemory& memory);
 #endif
   std::array<Slot, kSlots> slots;
+  Result<void> broken;               // the device failed and the CPU could not take over: what every later call answers
   uint32_t next_ticket = 1;
   std::optional<Preprocessor> preprocessor;
   std::vector<float> staged;         // preprocessed pictures of run(Image)

@@ -55,7 +55,7 @@ ErrorCode code_of(VkResult r) {
     case VK_ERROR_INVALID_SHADER_NV:
       return ErrorCode::kUnsupported;
     default:
-      return ErrorCode::kInternal;
+      return ErrorCode::kUnsupported;  // whatever it was, the CPU can take over
   }
 }
 

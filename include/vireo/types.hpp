@@ -16,7 +16,8 @@ namespace vireo {
 enum class Precision : uint8_t {
   kFp32,  ///< both fp32
   kFp16,  ///< weights fp16; activations fp16 on Vulkan, fp32 on the CPU
-  kInt8,  ///< weights int8 per output channel, symmetric (s = max|w| / 127, q = round(w / s)); activations fp32
+  kInt8,  ///< weights int8 per output channel, symmetric (s = max|w| / 127, q = round(w / s); rows behind a
+          ///< LayerNorm are centred and patch kernels balanced first, engine/plan/quantise.h); activations fp32
 };
 VIREO_API const char* to_string(Precision p);
 
