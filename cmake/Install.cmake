@@ -1,6 +1,5 @@
 # cmake --install: library, headers, CMake package, pkg-config file, the command line tool and the shipped model.
 
-include(GNUInstallDirs)
 include(CMakePackageConfigHelpers)
 
 install(TARGETS vireo EXPORT vireoTargets

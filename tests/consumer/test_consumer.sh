@@ -34,6 +34,11 @@ check cpp_and_c_agree bash -c "
        <('$work/cmake-build/example_classify_c' '$model' '$picture' | tail -n 5)"
 check c_names_a_missing_model bash -c "'$work/cmake-build/example_classify_c' /no/such/model '$picture' 2>&1 | grep -q /no/such/model"
 
+# What is exported must not depend on a cache that an earlier configuration left.
+check first_configuration_exports_includes bash -c "
+  '$cmake' -S '$VIREO_SOURCE' -B '$work/first' -G Ninja -DVIREO_BUILD_TESTS=OFF -DVIREO_BUILD_APPS=OFF &&
+  grep -rq 'INTERFACE_INCLUDE_DIRECTORIES.*/include\"' '$work/first/CMakeFiles/Export'"
+
 # pkg-config.
 if command -v pkg-config >/dev/null; then
   export PKG_CONFIG_PATH=$libdir/pkgconfig
