@@ -131,7 +131,9 @@ vireo::Session open_session(const vireo::Model& model, const Common& common, vir
   vireo::SessionOptions options = session_options(common, common.device);
   options.head = head;
   options.batch = batch;
-  return need(vireo::Session::create(model, open_device(common.device, common.threads), options));
+  vireo::Session session = need(vireo::Session::create(model, open_device(common.device, common.threads), options));
+  for (const std::string& text : session.warnings()) std::fprintf(stderr, "note: %s\n", text.c_str());
+  return session;
 }
 
 Json device_json(const vireo::DeviceUsed& used) {

@@ -14,6 +14,7 @@ const std::vector<EnvVar>& env_table() {
       {"VIREO_SIMD", "text", "", "CPU kernels to use (avx512, avx2, sse4, neon, portable); empty = the fastest this CPU has."},
       {"VIREO_CACHE_DIR", "folder", "", "Where the pipeline cache is kept; empty = XDG_CACHE_HOME/vireo or ~/.cache/vireo, - = no cache."},
       {"VIREO_VALIDATION", "0 or 1", "0", "Turn on Vulkan's validation layers; any message fails the session."},
+      {"VIREO_TIMEOUT", "seconds", "600", "How long a GPU may work on one submission before it counts as hung and the CPU takes over."},
       {"VIREO_NO_FUSE", "0 or 1", "0", "Run the graph as built, operator by operator."},
       {"VIREO_CPU_OPS", "list", "", "Operators to place on the CPU within a Vulkan plan, separated by commas (attention,linear)."},
   };

@@ -23,6 +23,7 @@ class ThreadPool {
 
   int threads() const { return started_ + 1; }
 
+  /// f must not throw: there is nobody on a worker's stack to catch it (work that allocates goes through no_throw).
   /// Runs f over items [0, items) in chunks of at most `grain` and returns when all are done. No allocation. A call
   /// made while the pool is busy (nested, or from another thread) runs inline as thread 0: give it its own scratch.
   void run(int64_t items, int64_t grain, Fn fn, void* context);
@@ -31,7 +32,7 @@ class ThreadPool {
   template <typename F>
   void parallel_for(int64_t items, int64_t grain, F&& f) {
     using Callable = std::remove_reference_t<F>;
-    run(items, grain, [](void* c, int64_t begin, int64_t end, int thread) {
+    run(items, grain, [](void* c, int64_t begin, int64_t end, int thread) noexcept {
       (*static_cast<Callable*>(c))(begin, end, thread);
     }, const_cast<void*>(static_cast<const void*>(&f)));
   }

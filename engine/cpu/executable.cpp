@@ -30,7 +30,7 @@ Result<std::unique_ptr<Executable>> Executable::create(const Plan& plan, const G
   Result<void> first_error;
   pool.parallel_for(int64_t(plan.consts.size()), 1, [&](int64_t begin, int64_t end, int) {
     for (int64_t i = begin; i < end; ++i) {
-      Result<void> r = pack_constant(plan, graph, size_t(i), e->weights_.as<uint8_t>() + plan.consts[size_t(i)].offset);
+      Result<void> r = no_throw([&] { return pack_constant(plan, graph, size_t(i), e->weights_.as<uint8_t>() + plan.consts[size_t(i)].offset); });
       if (r) continue;
       const std::lock_guard<std::mutex> lock(mutex);
       if (first_error) first_error = std::move(r);

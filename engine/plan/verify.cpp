@@ -218,6 +218,10 @@ Result<void> verify(const Plan& plan) {
       VIREO_TRY(check_limits(plan, s, d));
       for (const Binding& b : d.bindings) VIREO_TRY(check_range(plan, "a binding of '" + s.name + "'", b.where));
     }
+  for (size_t i = 0; i < plan.barriers.size(); ++i)
+    if (plan.barriers[i].before_step < (i ? plan.barriers[i - 1].before_step : 0) || size_t(plan.barriers[i].before_step) >= plan.steps.size())
+      return fail(ErrorCode::kInternal, "plan check: barrier {} stands before step {}, out of order or beyond the last of {} steps", i,
+                  plan.barriers[i].before_step, plan.steps.size());
   VIREO_TRY(check_dataflow(plan));
   return plan.device == DeviceKind::kCpu ? Result<void>{} : check_races(plan);
 }

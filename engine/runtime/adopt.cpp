@@ -6,38 +6,46 @@ namespace vireo {
 
 Result<Device> adopt_vulkan(VkInstance instance, VkPhysicalDevice physical, VkDevice device, VkQueue queue, uint32_t family,
                             PFN_vkGetInstanceProcAddr get, const VulkanFeatures& enabled) {
-  auto d = std::make_shared<Device::Impl>();
-  VIREO_ASSIGN(d->gpu, vk::Gpu::adopt(instance, physical, device, queue, family, get, enabled));
-  d->kind = DeviceKind::kVulkan;
-  d->caps = d->gpu->caps();
-  d->index = int(d->gpu->physical().index);
-  d->threads = int(make_cpu_device(0, "")->threads);
-  d->caps.threads = uint32_t(d->threads);
-  d->adopted = true;
-  return Device(std::move(d));
+  return no_throw([&]() -> Result<Device> {
+    auto d = std::make_shared<Device::Impl>();
+    VIREO_ASSIGN(d->gpu, vk::Gpu::adopt(instance, physical, device, queue, family, get, enabled));
+    d->kind = DeviceKind::kVulkan;
+    d->caps = d->gpu->caps();
+    d->index = int(d->gpu->physical().index);
+    d->threads = int(make_cpu_device(0, "")->threads);
+    d->caps.threads = uint32_t(d->threads);
+    d->adopted = true;
+    return Device(std::move(d));
+  });
 }
 
 Result<SessionBufferLayout> session_buffer_layout(const Model& model, const SessionOptions& options) {
-  VIREO_ASSIGN(const Graph graph, build_graph(model, options));
-  const TensorDesc &in = graph.value(graph.inputs[0]).desc, &out = graph.value(graph.outputs[0]).desc;
-  SessionBufferLayout l;
-  l.input_bytes = in.bytes();
-  l.output_rows = int(out.shape.rows());
-  l.output_cols = int(out.shape.c());
-  l.output_stride = int(out.row_stride());
-  l.output_bytes = out.bytes();
-  return l;
+  return no_throw([&]() -> Result<SessionBufferLayout> {
+    VIREO_ASSIGN(const Graph graph, build_graph(model, options));
+    const TensorDesc &in = graph.value(graph.inputs[0]).desc, &out = graph.value(graph.outputs[0]).desc;
+    if (out.shape.rows() > INT32_MAX || out.row_stride() > INT32_MAX)
+      return fail(ErrorCode::kUnsupported, "session_buffer_layout: an output of {} rows is more than an int counts; use a smaller batch", out.shape.rows());
+    SessionBufferLayout l;
+    l.input_bytes = in.bytes();
+    l.output_rows = int(out.shape.rows());
+    l.output_cols = int(out.shape.c());
+    l.output_stride = int(out.row_stride());
+    l.output_bytes = out.bytes();
+    return l;
+  });
 }
 
 Result<Session> create_session(const Model& model, const Device& device, const SessionOptions& options, const SessionBuffers& buffers) {
-  if (device.impl()->kind != DeviceKind::kVulkan)
-    return fail(ErrorCode::kInvalidArgument, "create_session: the device is the CPU, which cannot use an application's VkBuffer; adopt a VkDevice first");
-  SessionOptions strict = options;
-  strict.fallback = false;
-  auto impl = std::make_unique<Session::Impl>(model, device, strict);
-  impl->buffers = buffers;
-  VIREO_TRY(impl->open());
-  return Session(std::move(impl));
+  return no_throw([&]() -> Result<Session> {
+    if (device.impl()->kind != DeviceKind::kVulkan)
+      return fail(ErrorCode::kInvalidArgument, "create_session: the device is the CPU, which cannot use an application's VkBuffer; adopt a VkDevice first");
+    SessionOptions strict = options;
+    strict.fallback = false;
+    auto impl = std::make_unique<Session::Impl>(model, device, strict);
+    impl->buffers = buffers;
+    VIREO_TRY(impl->open());
+    return Session(std::move(impl));
+  });
 }
 
 }  // namespace vireo

@@ -32,6 +32,16 @@ std::string cpu_name() {
   return "CPU";
 }
 
+/// VIREO_SIMD's kernels, or the best ones; a wish that cannot be met is added to the reason.
+const simd::Kernels& kernels_asked_for(std::string* reason) {
+  const std::string wanted = env::get("VIREO_SIMD");
+  const simd::Kernels* kernels = wanted.empty() ? nullptr : simd::find(wanted.c_str());
+  if (kernels) return *kernels;
+  if (!wanted.empty())
+    *reason += fmt::format("{}VIREO_SIMD={} is not available on this CPU, {} is used", reason->empty() ? "" : "; ", wanted, simd::best().name);
+  return simd::best();
+}
+
 #if VIREO_VULKAN
 struct Opened {
   std::shared_ptr<vk::Instance> instance;
@@ -56,6 +66,7 @@ std::shared_ptr<const Device::Impl> make_vulkan_device(const Opened& opened, int
   d->threads = thread_count(threads);
   d->caps.threads = uint32_t(d->threads);
   d->reason = std::move(reason);
+  d->kernels = &kernels_asked_for(&d->reason);
   d->instance = opened.instance;
   d->validation = opened.log;
   return d;
@@ -66,12 +77,7 @@ std::shared_ptr<const Device::Impl> make_vulkan_device(const Opened& opened, int
 
 std::shared_ptr<const Device::Impl> make_cpu_device(int threads, std::string reason) {
   auto d = std::make_shared<Device::Impl>();
-  const std::string wanted = env::get("VIREO_SIMD");
-  d->kernels = wanted.empty() ? nullptr : simd::find(wanted.c_str());
-  if (!d->kernels) {
-    d->kernels = &simd::best();
-    if (!wanted.empty()) reason += fmt::format("{}VIREO_SIMD={} is not available on this CPU, {} is used", reason.empty() ? "" : "; ", wanted, d->kernels->name);
-  }
+  d->kernels = &kernels_asked_for(&reason);
   d->kind = DeviceKind::kCpu;
   d->threads = thread_count(threads);
   d->reason = std::move(reason);
@@ -113,14 +119,16 @@ Device Device::best(int threads) {
 }
 
 Result<Device> Device::vulkan(int index, int threads) {
-  VIREO_ASSIGN(const Opened opened, open_instance());
-  const std::shared_ptr<vk::Instance>& instance = opened.instance;
-  const auto& devices = instance->devices();
-  if (index < 0 || size_t(index) >= devices.size())
-    return fail(ErrorCode::kNotFound, "there is no Vulkan device {}; the loader lists {}:\n{}", index, devices.size(), instance->list_devices());
-  if (!devices[size_t(index)].unusable.empty())
-    return fail(ErrorCode::kUnsupported, "Vulkan device {} ({}) cannot be used: {}", index, devices[size_t(index)].caps.name, devices[size_t(index)].unusable);
-  return Device(make_vulkan_device(opened, index, threads, ""));
+  return no_throw([&]() -> Result<Device> {
+    VIREO_ASSIGN(const Opened opened, open_instance());
+    const std::shared_ptr<vk::Instance>& instance = opened.instance;
+    const auto& devices = instance->devices();
+    if (index < 0 || size_t(index) >= devices.size())
+      return fail(ErrorCode::kNotFound, "there is no Vulkan device {}; the loader lists {}:\n{}", index, devices.size(), instance->list_devices());
+    if (!devices[size_t(index)].unusable.empty())
+      return fail(ErrorCode::kUnsupported, "Vulkan device {} ({}) cannot be used: {}", index, devices[size_t(index)].caps.name, devices[size_t(index)].unusable);
+    return Device(make_vulkan_device(opened, index, threads, ""));
+  });
 }
 
 std::vector<Device> Device::list(std::string* why_not) {

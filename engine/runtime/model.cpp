@@ -19,13 +19,17 @@ Result<std::shared_ptr<const Model::Impl>> wrap(Result<LoadedModel> loaded, cons
 }  // namespace
 
 Result<Model> Model::open(const std::string& path) {
-  VIREO_ASSIGN(std::shared_ptr<const Impl> impl, wrap(LoadedModel::open(path), path));
-  return Model(std::move(impl));
+  return no_throw([&]() -> Result<Model> {
+    VIREO_ASSIGN(std::shared_ptr<const Impl> impl, wrap(LoadedModel::open(path), path));
+    return Model(std::move(impl));
+  });
 }
 
 Result<Model> Model::random(const std::string& config_path, uint64_t seed) {
-  VIREO_ASSIGN(std::shared_ptr<const Impl> impl, wrap(LoadedModel::open_config(config_path, seed), config_path));
-  return Model(std::move(impl));
+  return no_throw([&]() -> Result<Model> {
+    VIREO_ASSIGN(std::shared_ptr<const Impl> impl, wrap(LoadedModel::open_config(config_path, seed), config_path));
+    return Model(std::move(impl));
+  });
 }
 
 const std::string& Model::name() const { return impl_->name; }

@@ -22,6 +22,12 @@ std::string cache_dir(const SessionOptions& o) {
   return {};
 }
 
+double timeout_s(const SessionOptions& o) {
+  if (o.timeout_s > 0) return o.timeout_s;
+  const double set = std::atof(env::get("VIREO_TIMEOUT").c_str());
+  return set > 0 ? set : 600;
+}
+
 std::vector<std::string> split_list(const std::string& text) {
   std::vector<std::string> parts;
   for (size_t at = 0; at < text.size();) {
@@ -38,6 +44,8 @@ Result<void> check_options(const Model& model, const SessionOptions& o) {
     return fail(ErrorCode::kInvalidArgument, "session: input size is {}x{}, expected both sides from 1 to 16384 pixels, or 0x0 for the model's own", o.height, o.width);
   if (o.head == Head::kLogits && model.classes() == 0)
     return fail(ErrorCode::kUnsupported, "model '{}' has no classification head; ask for its features (`vireo embed`, Head::kFeatures)", model.name());
+  if (!(o.timeout_s >= 0 && o.timeout_s <= 86400))
+    return fail(ErrorCode::kInvalidArgument, "session: timeout_s is {}, expected 0 (the default) to 86400 seconds", o.timeout_s);
   for (const std::string& name : o.cpu_ops) {
     bool known = false;
     for (OpKind k : all_ops()) known = known || name == op_def(k).name;
@@ -80,8 +88,8 @@ Result<Graph> build_graph(const Model& model, const SessionOptions& o) {
 Result<void> Session::Impl::open_on(const Device::Impl& target) {
   VIREO_ASSIGN(Graph graph, build_graph(model, options));
   VIREO_ASSIGN(planned, make_plan(std::move(graph), target.caps, plan_options(options)));
-  kind = target.kind;
-  device_name = target.caps.name;
+  places[place].kind = target.kind;
+  places[place].name = target.caps.name;
   cpu.reset();
   if (target.kind == DeviceKind::kCpu) {
     const simd::Kernels& kernels = target.kernels ? *target.kernels : simd::best();
@@ -93,9 +101,15 @@ Result<void> Session::Impl::open_on(const Device::Impl& target) {
     vk::ExecutableOptions o;
     o.cache_dir = cache_dir(options);
     o.readable_arena = options.keep_all;
-    o.host_step = [this](const Step& s, const vk::HostMemory& m) { return run_host_step(s, m); };
+    o.timeout_s = timeout_s(options);
+    o.host_step = [this](size_t step, int slot, const vk::HostMemory&) -> Result<void> {
+      host_steps[slot].at(step).run(pool);
+      return {};
+    };
     o.buffers = buffers;
     VIREO_ASSIGN(gpu, vk::Executable::create(device_gpu, planned.plan, planned.graph, pool, std::move(o)));
+    warnings.insert(warnings.end(), gpu->notes().begin(), gpu->notes().end());
+    VIREO_TRY(make_host_steps(target.kernels ? *target.kernels : simd::best()));
     VIREO_TRY(check_validation());
   }
 #endif
@@ -111,8 +125,8 @@ Result<void> Session::Impl::fall_back(const Error& why) {
 #if VIREO_VULKAN
   gpu.reset();
   for (auto& steps : host_steps) steps.clear();
-  host_index.clear();
 #endif
+  place = 1;
   const auto target = make_cpu_device(device.impl()->threads, "");
   if (Result<void> opened = open_on(*target); !opened) {
     cpu.reset();
@@ -120,14 +134,14 @@ Result<void> Session::Impl::fall_back(const Error& why) {
     for (Slot& s : slots) s.ticket = 0;
     return broken;
   }
-  reason = why.message;
+  places[place].reason = why.message;
   return {};
 }
 
 Result<void> Session::Impl::open() {
   height = options.height ? options.height : model.input_height();
   width = options.width ? options.width : model.input_width();
-  reason = device.impl()->reason;
+  places[place].reason = device.impl()->reason;
   preprocessor.emplace(preprocess_for(model.impl().loaded.preprocess(), height, width));
   Result<void> opened = open_on(*device.impl());
   if (opened || device.impl()->kind == DeviceKind::kCpu || !options.fallback) return opened;
@@ -148,21 +162,17 @@ Result<void> Session::Impl::check_validation() const {
 }
 
 #if VIREO_VULKAN
-Result<void> Session::Impl::run_host_step(const Step& step, const vk::HostMemory& memory) {
+Result<void> Session::Impl::make_host_steps(const simd::Kernels& kernels) {
   const Plan& plan = planned.plan;
-  const size_t number = size_t(&step - plan.steps.data());
-  // The slots differ only in where input and output lie; a runner belongs to one of them.
-  cpu::Memory m;
-  std::memcpy(m.base, memory.base, sizeof m.base);
-  const int slot = running_slot;
-  if (host_index.empty()) host_index.assign(plan.steps.size() * kSlots, -1);
-  int32_t& at = host_index[number * kSlots + size_t(slot)];
-  if (at < 0) {
-    VIREO_ASSIGN(cpu::StepRunner runner, cpu::StepRunner::create(plan, step, m, simd::best()));
-    at = int32_t(host_steps[slot].size());
-    host_steps[slot].push_back(std::move(runner));
-  }
-  host_steps[slot][size_t(at)].run(pool);
+  for (int slot = 0; slot < kSlots; ++slot)
+    for (size_t i = 0; i < plan.steps.size(); ++i) {
+      if (plan.steps[i].device != DeviceKind::kCpu) continue;
+      const vk::HostMemory memory = gpu->host_memory(slot);
+      cpu::Memory m;
+      std::memcpy(m.base, memory.base, sizeof m.base);
+      VIREO_ASSIGN(cpu::StepRunner runner, cpu::StepRunner::create(plan, plan.steps[i], m, kernels));
+      host_steps[slot].emplace(i, std::move(runner));
+    }
   return {};
 }
 #endif
@@ -177,7 +187,6 @@ Result<void> Session::Impl::start(int slot) {
   }
 #if VIREO_VULKAN
   if (float* in = gpu->input(slot)) std::memcpy(in, s.pixels.data(), s.pixels.size() * sizeof(float));
-  running_slot = slot;
   return gpu->submit(slot);
 #else
   return {};
@@ -208,7 +217,7 @@ void Session::Impl::gather(int slot) {
     std::memcpy(&slots[size_t(slot)].result[size_t(r * d.shape.c())], from + r * d.row_stride(), size_t(d.shape.c()) * sizeof(float));
 }
 
-Result<Ticket> Session::Impl::submit(const float* pixels, size_t count) {
+Result<Ticket> Session::Impl::submit(const float* pixels, size_t count, double preprocess_ms) {
 #if VIREO_VULKAN
   const bool external = buffers.input != VK_NULL_HANDLE;
 #else
@@ -224,6 +233,7 @@ Result<Ticket> Session::Impl::submit(const float* pixels, size_t count) {
     return fail(ErrorCode::kInvalidArgument, "session: {} inferences are in flight already; wait for one of them first", kSlots);
   Slot& s = slots[size_t(slot)];
   s.start = Clock::now();
+  s.preprocess_ms = preprocess_ms;
   if (!external) std::memcpy(s.pixels.data(), pixels, count * sizeof(float));
   s.status = start(slot);
   if (!s.status) {
@@ -265,9 +275,9 @@ Result<Output> Session::Impl::wait(Ticket ticket) {
   o.batch = int(d.shape.n());
   o.rows = int(d.shape.h() * d.shape.w());
   o.cols = int(d.shape.c());
-  o.device = {to_string(kind), device_name.c_str(), reason.c_str()};
+  o.device = used();
   o.ms = ms_since(s.start);
-  o.preprocess_ms = preprocess_ms;
+  o.preprocess_ms = s.preprocess_ms;
   return o;
 }
 
@@ -284,30 +294,28 @@ Result<Session> Session::create(const Model& model, const Device& device, const 
   });
 }
 
+Result<Output> Session::Impl::run(const Image* images, int count) {
+  if (!images || count != options.batch)
+    return fail(ErrorCode::kInvalidArgument, "session: got {} pictures, expected the session's batch of {}", images ? count : 0, options.batch);
+  const auto start = Clock::now();
+  const size_t each = input_floats() / size_t(count);
+  staged.resize(input_floats());
+  for (int i = 0; i < count; ++i)
+    VIREO_TRY(preprocessor->run(images[i].rgb, images[i].width, images[i].height, images[i].stride ? images[i].stride : ptrdiff_t(images[i].width) * 3,
+                                staged.data() + size_t(i) * each));
+  VIREO_ASSIGN(const Ticket t, submit(staged.data(), staged.size(), ms_since(start)));
+  return wait(t);
+}
+
 Result<Output> Session::run(const float* pixels, size_t count) {
   VIREO_ASSIGN(const Ticket t, submit(pixels, count));
   return wait(t);
 }
-
 Result<Output> Session::run(const Image* images, int count) {
-  Impl& s = *impl_;
-  if (!images || count != s.options.batch)
-    return fail(ErrorCode::kInvalidArgument, "session: got {} pictures, expected the session's batch of {}", images ? count : 0, s.options.batch);
-  const auto start = Impl::Clock::now();
-  const size_t each = s.input_floats() / size_t(count);
-  s.staged.resize(s.input_floats());
-  for (int i = 0; i < count; ++i)
-    VIREO_TRY(s.preprocessor->run(images[i].rgb, images[i].width, images[i].height, images[i].stride ? images[i].stride : ptrdiff_t(images[i].width) * 3,
-                                  s.staged.data() + size_t(i) * each));
-  const double preprocess_ms = ms_since(start);
-  VIREO_ASSIGN(const Ticket t, submit(s.staged.data(), s.staged.size()));
-  s.preprocess_ms = preprocess_ms;
-  return wait(t);
+  return no_throw([&] { return impl_->run(images, count); });
 }
-
 Result<Ticket> Session::submit(const float* pixels, size_t count) {
-  impl_->preprocess_ms = 0;
-  return no_throw([&] { return impl_->submit(pixels, count); });
+  return no_throw([&] { return impl_->submit(pixels, count, 0); });
 }
 Result<Output> Session::wait(Ticket ticket) {
   return no_throw([&] { return impl_->wait(ticket); });
@@ -316,7 +324,8 @@ Result<Output> Session::wait(Ticket ticket) {
 int Session::input_height() const { return impl_->height; }
 int Session::input_width() const { return impl_->width; }
 int Session::batch() const { return impl_->options.batch; }
-DeviceUsed Session::device() const { return {to_string(impl_->kind), impl_->device_name.c_str(), impl_->reason.c_str()}; }
+DeviceUsed Session::device() const { return impl_->used(); }
+const std::vector<std::string>& Session::warnings() const { return impl_->warnings; }
 std::string Session::describe_plan() const { return dump(impl_->planned.plan); }
 std::string Session::plan_json() const { return dump_json(impl_->planned.plan); }
 
@@ -333,22 +342,25 @@ std::vector<std::string> Session::value_names() const {
   return names;
 }
 
-Result<std::vector<float>> Session::value(const std::string& name, int64_t shape[4]) const {
-  const Plan& p = impl_->planned.plan;
-  for (const PlanValue& v : p.values) {
+Result<std::vector<float>> Session::Impl::value(const std::string& name, int64_t shape[4]) const {
+  for (const PlanValue& v : planned.plan.values) {
     if (v.name != name) continue;
-    if (!impl_->kept(v))
+    if (!kept(v))
       return fail(ErrorCode::kUnsupported, "value '{}' is not kept, its bytes are used again; create the session with keep_all", name);
-    for (const Impl::Slot& s : impl_->slots)
+    for (const Slot& s : slots)
       if (s.ticket) return fail(ErrorCode::kInvalidArgument, "value '{}' cannot be read while an inference is in flight; wait for it first", name);
-    const uint8_t* from = impl_->cpu ? impl_->cpu->read(v.where, impl_->last_slot) : nullptr;
+    const uint8_t* from = cpu ? cpu->read(v.where, last_slot) : nullptr;
 #if VIREO_VULKAN
-    if (impl_->gpu) from = impl_->gpu->read(v.where, impl_->last_slot);
+    if (gpu) from = gpu->read(v.where, last_slot);
 #endif
     if (!from) return fail(ErrorCode::kUnsupported, "value '{}' lies in memory that the host cannot read; create the session with keep_all", name);
     return dense_floats(v.desc, from, shape);
   }
   return fail(ErrorCode::kNotFound, "session: there is no value '{}'; value_names() lists them", name);
+}
+
+Result<std::vector<float>> Session::value(const std::string& name, int64_t shape[4]) const {
+  return no_throw([&] { return impl_->value(name, shape); });
 }
 
 Result<std::string> plan_text(const Model& model, const std::string& caps_text, const SessionOptions& options, bool json) {

@@ -3,6 +3,7 @@
 
 #include <array>
 #include <chrono>
+#include <map>
 #include <memory>
 #include <optional>
 #include <string>
@@ -35,13 +36,21 @@ struct Session::Impl {
     std::vector<float> pixels;   // kept until the answer is there: a lost device's work is done again on the CPU
     std::vector<float> result;   // dense
     Clock::time_point start;
+    double preprocess_ms = 0;
     Result<void> status;
+  };
+  /// What DeviceUsed points to. An Output of before a fallback still points to the first one.
+  struct Place {
+    DeviceKind kind = DeviceKind::kCpu;
+    std::string name, reason;
   };
 
   Result<void> open();                                // on `device`, or on the CPU if that fails and fallback is on
   Result<void> open_on(const Device::Impl& target);
   Result<void> fall_back(const Error& why);           // plans again for the CPU
-  Result<Ticket> submit(const float* pixels, size_t count);
+  Result<Ticket> submit(const float* pixels, size_t count, double preprocess_ms);
+  Result<Output> run(const Image* images, int count);
+  Result<std::vector<float>> value(const std::string& name, int64_t shape[4]) const;
   Result<Output> wait(Ticket ticket);
   Result<void> start(int slot);
   Result<void> finish(int slot);
@@ -56,24 +65,24 @@ struct Session::Impl {
   SessionOptions options;
   ThreadPool pool;
   int height = 0, width = 0;
-  std::string device_name, reason;   // what DeviceUsed points to
-  DeviceKind kind = DeviceKind::kCpu;
+  Place places[2];                   // as opened, and after falling back
+  int place = 0;
+  DeviceUsed used() const { return {to_string(places[place].kind), places[place].name.c_str(), places[place].reason.c_str()}; }
+  std::vector<std::string> warnings;
   Planned planned;
   std::unique_ptr<cpu::Executable> cpu;
 #if VIREO_VULKAN
   SessionBuffers buffers;            // an application's own, or null handles
   std::unique_ptr<vk::Executable> gpu;
-  std::vector<cpu::StepRunner> host_steps[kSlots];     // CPU steps of a Vulkan plan, made at their first run
-  std::vector<int32_t> host_index;                     // [step][slot] -> position in host_steps, or -1
-  int running_slot = 0;
-  Result<void> run_host_step(const Step& step, const vk::HostMemory& memory);
+  // CPU steps of a Vulkan plan, by step number. The slots differ in where input and output lie, so each has its own.
+  std::map<size_t, cpu::StepRunner> host_steps[kSlots];
+  Result<void> make_host_steps(const simd::Kernels& kernels);
 #endif
   std::array<Slot, kSlots> slots;
   Result<void> broken;               // the device failed and the CPU could not take over: what every later call answers
   uint32_t next_ticket = 1;
   std::optional<Preprocessor> preprocessor;
   std::vector<float> staged;         // preprocessed pictures of run(Image)
-  double preprocess_ms = 0;
   int last_slot = 0;
 };
 

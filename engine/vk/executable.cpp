@@ -137,11 +137,11 @@ Result<void> Executable::start(const Segment& segment, int slot) {
 Result<void> Executable::finish(const Segment& segment, int slot) {
   Slot& s = slots_[size_t(slot)];
   s.pending = false;
-  const VkResult r = gpu_->wait(s.fence);
+  const VkResult r = gpu_->wait(s.fence, options_.timeout_s);
   if (r == VK_TIMEOUT)
     return fail(ErrorCode::kDeviceLost,
-                "{}: no answer for ten minutes; the device hangs, or the model is too large for it",
-                steps_text(segment));
+                "{}: no answer for {} seconds; the device hangs, or the model is too large for it (VIREO_TIMEOUT)",
+                steps_text(segment), options_.timeout_s);
   if (r != VK_SUCCESS)
     return fail_vk(r, "{}: {}", steps_text(segment),
                    r == VK_ERROR_DEVICE_LOST
@@ -154,7 +154,7 @@ Result<void> Executable::finish(const Segment& segment, int slot) {
 
 Result<void> Executable::run_cpu(const Segment& segment, int slot) {
   const HostMemory memory = host_memory(slot);
-  for (int32_t i = segment.first; i < segment.last; ++i) VIREO_TRY(options_.host_step(plan_.steps[size_t(i)], memory));
+  for (int32_t i = segment.first; i < segment.last; ++i) VIREO_TRY(options_.host_step(size_t(i), slot, memory));
   return {};
 }
 

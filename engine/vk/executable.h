@@ -22,11 +22,12 @@ struct HostMemory {
   uint8_t* at(const BufferRef& r) const { return base[size_t(r.region)] ? base[size_t(r.region)] + r.offset : nullptr; }
 };
 
-/// Runs a step that the plan places on the CPU.
-using HostStep = std::function<Result<void>(const Step& step, const HostMemory& memory)>;
+/// Runs step number `step` of the plan, placed on the CPU, on the slot's memory (that of Executable::host_memory).
+using HostStep = std::function<Result<void>(size_t step, int slot, const HostMemory& memory)>;
 
 struct ExecutableOptions {
   std::string cache_dir;        // pipeline cache; empty = no file
+  double timeout_s = 600;       // a submission without an answer for so long means that the device hangs
   bool readable_arena = false;  // read() may be called for arena values (keep_all)
   HostStep host_step;           // required for plans with CPU steps
   SessionBuffers buffers;       // an application's own input and output; null handles = staging memory
@@ -57,6 +58,8 @@ class Executable {
   Result<void> wait(int slot);
   bool in_flight(int slot) const { return slots_[size_t(slot)].pending; }
 
+  /// What the host sees of the slot's memory; the same for the executable's life.
+  HostMemory host_memory(int slot) const;
   /// Bytes of a value after wait(); null when the host cannot see that memory.
   const uint8_t* read(const BufferRef& where, int slot) const;
 
@@ -95,7 +98,6 @@ class Executable {
   Result<void> build(const Graph& graph, ThreadPool& pool);
   Result<void> check_options() const;
   Result<void> allocate();
-  HostMemory host_memory(int slot) const;
   Result<void> run_cpu(const Segment& segment, int slot);
   Result<void> start(const Segment& segment, int slot);
   Result<void> finish(const Segment& segment, int slot);

@@ -8,8 +8,7 @@
 namespace vireo::vk {
 namespace {
 
-constexpr uint64_t kWaitSlice = 30ull * 1000 * 1000 * 1000;  // ns
-constexpr int kWaitSlices = 20;                              // ten minutes
+constexpr double kWaitSlice = 30;  // s
 
 // The optional features of one device, chained for vkCreateDevice. They point at each other: not to be copied.
 struct Features {
@@ -149,7 +148,7 @@ Gpu::~Gpu() {
 }
 
 VkResult Gpu::note_lost(VkResult r) {
-  if (r == VK_ERROR_DEVICE_LOST) lost_.store(true);
+  if (r == VK_ERROR_DEVICE_LOST || r == VK_TIMEOUT) lost_.store(true);
   return r;
 }
 
@@ -163,13 +162,13 @@ VkResult Gpu::submit(VkCommandBuffer commands, VkFence fence) {
   return note_lost(fn_.vkQueueSubmit(queue_, 1, &info, fence));
 }
 
-VkResult Gpu::wait(VkFence fence) {
-  for (int i = 0; i < kWaitSlices; ++i) {
-    VkResult r = fault("wait");
-    if (r == VK_SUCCESS) r = fn_.vkWaitForFences(device_, 1, &fence, VK_TRUE, kWaitSlice);
-    if (r != VK_TIMEOUT) return note_lost(r);
+VkResult Gpu::wait(VkFence fence, double timeout_s) {
+  VkResult r = VK_TIMEOUT;
+  for (double left = timeout_s; left > 0 && r == VK_TIMEOUT; left -= kWaitSlice) {
+    r = fault("wait");
+    if (r == VK_SUCCESS) r = fn_.vkWaitForFences(device_, 1, &fence, VK_TRUE, uint64_t(std::min(left, kWaitSlice) * 1e9));
   }
-  return VK_TIMEOUT;
+  return note_lost(r);
 }
 
 }  // namespace vireo::vk

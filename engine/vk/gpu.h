@@ -52,8 +52,9 @@ class Gpu {
   VkResult fault(const char* call) const { return options_.fault ? options_.fault(call) : VK_SUCCESS; }
   /// vkQueueSubmit of one command buffer, one thread at a time. No allocation.
   VkResult submit(VkCommandBuffer commands, VkFence fence);
-  /// Waits up to ten minutes, 30 s at a time (some drivers treat longer timeouts badly). VK_TIMEOUT after that.
-  VkResult wait(VkFence fence);
+  /// Waits up to `timeout_s` seconds, at most 30 s at a time (some drivers treat longer timeouts badly). VK_TIMEOUT after
+  /// that, and then the device counts as lost.
+  VkResult wait(VkFence fence, double timeout_s);
 
  private:
   Gpu() = default;

@@ -7,6 +7,7 @@
 namespace vireo::vk {
 namespace {
 
+constexpr double kTimeout = 600;  // s; a copy over the slowest bus takes a few
 constexpr VkMemoryPropertyFlags kLocal = VK_MEMORY_PROPERTY_DEVICE_LOCAL_BIT;
 constexpr VkMemoryPropertyFlags kVisible = VK_MEMORY_PROPERTY_HOST_VISIBLE_BIT | VK_MEMORY_PROPERTY_HOST_COHERENT_BIT;
 constexpr VkMemoryPropertyFlags kCached = VK_MEMORY_PROPERTY_HOST_CACHED_BIT;
@@ -152,7 +153,7 @@ Result<void> Uploader::run(const char* what, const std::function<void(VkCommandB
   if (r == VK_SUCCESS) {
     r = gpu_.submit(commands_, fence_);
     if (r == VK_SUCCESS) {
-      r = gpu_.wait(fence_);
+      r = gpu_.wait(fence_, kTimeout);
       stuck_ = r != VK_SUCCESS;
     }
   }

@@ -147,7 +147,7 @@ Result<void> PipelineStore::check(const Shader& s, const Key& key, const char* s
   return {};
 }
 
-void PipelineStore::compile(Job& job, VkPipelineCache cache) {
+Result<void> PipelineStore::compile(Job& job, VkPipelineCache cache) {
   const std::vector<uint32_t>& spec = job.key->second;
   std::vector<VkSpecializationMapEntry> entries(spec.size());
   for (uint32_t i = 0; i < entries.size(); ++i) entries[i] = {i, i * 4, 4};
@@ -163,12 +163,11 @@ void PipelineStore::compile(Job& job, VkPipelineCache cache) {
   VkPipeline handle = VK_NULL_HANDLE;
   VkResult r = gpu_.fault("pipeline");
   if (r == VK_SUCCESS) r = gpu_.fn().vkCreateComputePipelines(gpu_.handle(), cache, 1, &info, nullptr, &handle);
-  if (r == VK_SUCCESS) {
-    job.made = std::make_shared<const Pipeline>(gpu_, *job.shader, handle);
-  } else {
-    job.status = fail_vk(r, "{}: step '{}': compiling shader '{}' failed; update the driver, or run on the CPU",
-                         gpu_.caps().name, job.step, job.shader->name);
-  }
+  if (r != VK_SUCCESS)
+    return fail_vk(r, "{}: step '{}': compiling shader '{}' failed; update the driver, or run on the CPU",
+                   gpu_.caps().name, job.step, job.shader->name);
+  job.made = std::make_shared<const Pipeline>(gpu_, *job.shader, handle);
+  return {};
 }
 
 Result<void> PipelineStore::compile_all(std::vector<Job>& jobs, ThreadPool& pool, const std::string& cache_dir,
@@ -191,7 +190,10 @@ Result<void> PipelineStore::compile_all(std::vector<Job>& jobs, ThreadPool& pool
   }
 
   pool.parallel_for(int64_t(jobs.size()), 1, [&](int64_t begin, int64_t end, int) {
-    for (int64_t i = begin; i < end; ++i) compile(jobs[size_t(i)], cache);
+    for (int64_t i = begin; i < end; ++i) {
+      Job& job = jobs[size_t(i)];
+      job.status = no_throw([&] { return compile(job, cache); });
+    }
   });
 
   if (cache && !cache_dir.empty()) {

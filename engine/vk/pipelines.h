@@ -73,7 +73,7 @@ class PipelineStore {
   Result<const Shader*> shader(const std::string& name, const char* step);
   Result<void> make_layouts(Shader& s, const char* step);
   Result<void> check(const Shader& s, const Key& key, const char* step) const;
-  void compile(Job& job, VkPipelineCache cache);
+  Result<void> compile(Job& job, VkPipelineCache cache);
   Result<void> compile_all(std::vector<Job>& jobs, ThreadPool& pool, const std::string& cache_dir,
                            std::vector<std::string>* notes);
   CacheKey cache_key() const;

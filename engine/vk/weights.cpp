@@ -29,7 +29,8 @@ Result<void> Executable::pack(const Graph& graph, ThreadPool& pool, size_t first
   pool.parallel_for(int64_t(status.size()), 1, [&](int64_t begin, int64_t end, int) {
     for (int64_t i = begin; i < end; ++i) {
       const size_t c = first + size_t(i);
-      status[size_t(i)] = pack_constant(plan_, graph, c, out + (plan_.consts[c].offset - base));
+      status[size_t(i)] =
+          no_throw([&] { return pack_constant(plan_, graph, c, out + (plan_.consts[c].offset - base)); });
     }
   });
   for (Result<void>& s : status) VIREO_TRY(std::move(s));

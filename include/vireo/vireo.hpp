@@ -6,7 +6,8 @@
 //   for (const vireo::Score& s : vireo::top_k(*out, 5)) ...
 //
 // Model and Device are cheap to copy and may be shared between threads. A Session is used by one thread at a time; two
-// sessions run in two threads without care. No exception crosses this header; nothing prints or exits.
+// sessions run in two threads without care. No exception crosses a function that returns a Result; the others throw nothing but
+// std::bad_alloc. Nothing prints or exits.
 #ifndef VIREO_VIREO_HPP
 #define VIREO_VIREO_HPP
 
@@ -95,6 +96,7 @@ struct SessionOptions {
   int batch = 1;                        ///< images per inference, fixed for the session
   int height = 0, width = 0;            ///< input size in pixels; 0 = the model's own
   bool fallback = true;                 ///< when the device fails, go on with the CPU and say so; false = fail
+  double timeout_s = 0;                 ///< a GPU silent for so many seconds counts as lost; 0 = VIREO_TIMEOUT or 600
   bool keep_all = false;                ///< keep every intermediate value readable (Session::value)
   std::vector<std::string> cpu_ops;     ///< operators to place on the CPU within a Vulkan plan ("attention"), for debugging
   std::string cache_dir;                ///< pipeline cache folder; empty = VIREO_CACHE_DIR, XDG_CACHE_HOME/vireo or ~/.cache/vireo; "-" = none
@@ -157,7 +159,9 @@ class VIREO_API Session {
   int input_height() const;
   int input_width() const;
   int batch() const;
-  DeviceUsed device() const;
+  DeviceUsed device() const;            ///< its strings live as long as the session
+  /// What was noticed while opening, one sentence each: an unusable pipeline cache, ...
+  const std::vector<std::string>& warnings() const;
 
   std::string describe_plan() const;    ///< stable text
   std::string plan_json() const;

@@ -65,7 +65,9 @@ TEST(Quantise, BalancedErrorsSumToLessThanHalfAStep) {
     EXPECT_LE(std::fabs(sum), 0.5 + 1e-6);
     for (size_t i = 0; i < q.size(); ++i) {
       EXPECT_LE(std::abs(q[i] - before[i]), 1);
-      if (i % size_t(step)) EXPECT_EQ(q[i], before[i]) << "another kernel's weight";
+      if (i % size_t(step)) {
+        EXPECT_EQ(q[i], before[i]) << "another kernel's weight";
+      }
     }
   }
 }

@@ -21,14 +21,15 @@ void note() {
 }
 }  // namespace
 
-// Counts the C++ allocations of the calling thread; a driver's own malloc is not ours to count.
-void* operator new(size_t n) {
+// Counts the C++ allocations of the calling thread; a driver's own malloc is not ours to count. Not inlined: GCC would see
+// malloc and free without the operators around them and warn that they do not match.
+__attribute__((noinline)) void* operator new(size_t n) {
   note();
   if (void* p = std::malloc(n ? n : 1)) return p;
   throw std::bad_alloc();
 }
-void operator delete(void* p) noexcept { std::free(p); }
-void operator delete(void* p, size_t) noexcept { std::free(p); }
+__attribute__((noinline)) void operator delete(void* p) noexcept { std::free(p); }
+__attribute__((noinline)) void operator delete(void* p, size_t) noexcept { std::free(p); }
 
 namespace vireo {
 namespace {
@@ -151,6 +152,16 @@ TEST(SessionSubmit, TwoInFlight) {
       ASSERT_TRUE(out.ok());
       EXPECT_LE(largest_difference(values(*out), second), 1e-4) << d.name();
     }
+    // Waited for in the other order, and a ticket only once.
+    Result<Ticket> a = s->submit(x.data(), x.size()), b = s->submit(y.data(), y.size());
+    ASSERT_TRUE(a.ok() && b.ok());
+    Result<Output> out = s->wait(*b);
+    ASSERT_TRUE(out.ok());
+    EXPECT_LE(largest_difference(values(*out), second), 1e-4) << d.name();
+    EXPECT_FALSE(s->wait(*b).ok());
+    out = s->wait(*a);
+    ASSERT_TRUE(out.ok());
+    EXPECT_LE(largest_difference(values(*out), first), 1e-4) << d.name();
   }
 }
 
@@ -159,20 +170,27 @@ TEST(SessionRun, AllocatesNothingAfterTheFirstCall) {
   if (Result<Device> gpu = Device::vulkan(0)) devices.push_back(*gpu);
   const Model m = open_case();
   std::vector<uint8_t> picture(300 * 200 * 3, 77);
-  for (const Device& d : devices) {
-    Result<Session> s = Session::create(m, d);
-    ASSERT_TRUE(s.ok());
-    const Image image{picture.data(), 300, 200, 0};
-    ASSERT_TRUE(s->run(image).ok());
-    mine = true;
-    allocations = 0;
-    counting = true;
-    const bool ok = s->run(image).ok();
-    counting = false;
-    mine = false;
-    EXPECT_TRUE(ok);
-    EXPECT_EQ(allocations.load(), 0) << d.name();
-  }
+  const Image image{picture.data(), 300, 200, 0};
+  for (const Device& d : devices)
+    for (const bool cpu_step : {false, true}) {
+      SessionOptions o;
+      if (cpu_step) o.cpu_ops = {"attention"};
+      Result<Session> s = Session::create(m, d, o);
+      ASSERT_TRUE(s.ok()) << s.error().message;
+      ASSERT_TRUE(s->run(image).ok());
+      const std::vector<float> x = ramp(*s, m);
+      mine = true;
+      allocations = 0;
+      counting = true;
+      bool ok = s->run(image).ok();
+      // The second slot as well, which the runs so far did not use.
+      const Result<Ticket> a = s->submit(x.data(), x.size()), b = s->submit(x.data(), x.size());
+      ok = ok && a.ok() && b.ok() && s->wait(*b).ok() && s->wait(*a).ok();
+      counting = false;
+      mine = false;
+      EXPECT_TRUE(ok);
+      EXPECT_EQ(allocations.load(), 0) << d.name() << (cpu_step ? " with CPU steps" : "");
+    }
 }
 
 TEST(SessionThreads, TwoSessionsOnTwoDevices) {
@@ -211,24 +229,38 @@ TEST(SessionValues, EveryIntermediateCanBeRead) {
     EXPECT_EQ(int64_t(v->size()), shape[0] * shape[1] * shape[2] * shape[3]);
   }
   int64_t shape[4];
+  Result<Session> plain = Session::create(m, Device::cpu());
+  ASSERT_TRUE(plain.ok() && plain->run(x.data(), x.size()).ok());
+  const Result<std::vector<float>> reused = plain->value(names[3], shape);
+  ASSERT_FALSE(reused.ok());
+  EXPECT_NE(reused.error().message.find("create the session with keep_all"), std::string::npos) << reused.error().message;
   EXPECT_NE(s->value("nothing", shape).error().message.find("there is no value 'nothing'"), std::string::npos);
 }
 
 // ---- falling back: the answer is right, and the result says where it ran and why ---------------------------------------
 
-/// The Vulkan device with a hook that lets calls named `call` fail from the n-th on.
-Device failing(const Device& real, const char* call, VkResult result, int from) {
+Device with_fault(const Device& real, std::function<VkResult(const char*)> fault) {
   auto impl = std::make_shared<Device::Impl>();
   impl->kind = DeviceKind::kVulkan;
   impl->caps = real.impl()->caps;
   impl->index = real.impl()->index;
   impl->threads = real.impl()->threads;
   impl->instance = real.impl()->instance;
-  auto count = std::make_shared<std::atomic<int>>(0);
-  impl->gpu_options.fault = [count, call = std::string(call), result, from](const char* name) {
-    return call == name && ++*count >= from ? result : VK_SUCCESS;
-  };
+  impl->gpu_options.fault = std::move(fault);
   return Device(std::move(impl));
+}
+
+/// The Vulkan device with a hook that lets calls named `call` fail from the n-th on.
+Device failing(const Device& real, const char* call, VkResult result, int from) {
+  auto count = std::make_shared<std::atomic<int>>(0);
+  return with_fault(real, [count, call = std::string(call), result, from](const char* name) {
+    return call == name && ++*count >= from ? result : VK_SUCCESS;
+  });
+}
+
+/// The same, but only while `now` is true.
+Device failing(const Device& real, const char* call, VkResult result, std::shared_ptr<std::atomic<bool>> now) {
+  return with_fault(real, [now, call = std::string(call), result](const char* name) { return call == name && *now ? result : VK_SUCCESS; });
 }
 
 struct Failure {
@@ -273,7 +305,8 @@ INSTANTIATE_TEST_SUITE_P(All, Fallback,
                          ::testing::Values(Failure{"allocate", VK_ERROR_OUT_OF_DEVICE_MEMORY, 1, "memory"},
                                            Failure{"allocate", VK_ERROR_OUT_OF_DEVICE_MEMORY, 2, "memory"},
                                            Failure{"pipeline", VK_ERROR_OUT_OF_HOST_MEMORY, 1, "compiling shader"},
-                                           Failure{"submit", VK_ERROR_DEVICE_LOST, 3, "DEVICE_LOST"}, Failure{"wait", VK_ERROR_DEVICE_LOST, 3, "lost"}),
+                                           Failure{"submit", VK_ERROR_DEVICE_LOST, 3, "DEVICE_LOST"},
+                                           Failure{"submit", VK_ERROR_UNKNOWN, 3, "VK_ERROR_UNKNOWN"}, Failure{"wait", VK_TIMEOUT, 3, "no answer for 600 seconds"}, Failure{"wait", VK_ERROR_DEVICE_LOST, 3, "lost"}),
                          [](const auto& info) { return fmt::format("{}_{}", info.param.call, info.index); });
 
 TEST(FallbackInFlight, BothInferencesAreDoneAgain) {
@@ -292,6 +325,45 @@ TEST(FallbackInFlight, BothInferencesAreDoneAgain) {
   ASSERT_TRUE(out.ok()) << out.error().message;
   EXPECT_LE(largest_difference(values(*out), second), 1e-4);
   EXPECT_STREQ(out->device.kind, "cpu");
+}
+
+TEST(FallbackInFlight, WithoutACpuPlanEveryLaterCallSaysWhy) {
+  NEED_VULKAN(device);
+  const Model m = open_case();
+  const auto lose = std::make_shared<std::atomic<bool>>(false);
+  Result<Session> s = Session::create(m, failing(*device, "wait", VK_ERROR_DEVICE_LOST, lose), {});
+  ASSERT_TRUE(s.ok()) << s.error().message;
+  const std::vector<float> x = ramp(*s, m);
+  *lose = true;
+  const Result<Ticket> a = s->submit(x.data(), x.size());
+  ASSERT_TRUE(a.ok());
+  s->impl().options.batch = 0;  // nothing can be planned for any more
+  for (int i = 0; i < 2; ++i) {
+    const Result<Output> out = s->wait(*a);
+    ASSERT_FALSE(out.ok());
+    EXPECT_NE(out.error().message.find("lost"), std::string::npos) << out.error().message;
+    EXPECT_NE(out.error().message.find("going on with the CPU failed too: session: batch is 0"), std::string::npos) << out.error().message;
+  }
+  const Result<Output> again = s->run(x.data(), x.size());
+  ASSERT_FALSE(again.ok());
+  EXPECT_NE(again.error().message.find("going on with the CPU failed too"), std::string::npos);
+}
+
+TEST(FallbackInFlight, AnEarlierOutputStillNamesItsDevice) {
+  NEED_VULKAN(device);
+  const Model m = open_case();
+  const auto lose = std::make_shared<std::atomic<bool>>(false);
+  Result<Session> s = Session::create(m, failing(*device, "submit", VK_ERROR_DEVICE_LOST, lose), {});
+  ASSERT_TRUE(s.ok()) << s.error().message;
+  const std::vector<float> x = ramp(*s, m);
+  Result<Output> first = s->run(x.data(), x.size());
+  ASSERT_TRUE(first.ok()) << first.error().message;
+  *lose = true;
+  const Result<Ticket> second = s->submit(x.data(), x.size());
+  ASSERT_TRUE(second.ok());
+  EXPECT_STREQ(first->device.kind, "vulkan");
+  EXPECT_EQ(first->device.name, device->name());
+  EXPECT_STREQ(s->device().kind, "cpu");
 }
 
 TEST(CpuSteps, InsideAVulkanPlan) {

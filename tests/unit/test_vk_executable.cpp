@@ -40,7 +40,8 @@ class VkExecutable : public VkTest {
   }
 
   static HostStep doubling(const Plan& plan) {
-    return [&plan](const Step& s, const HostMemory& m) -> Result<void> {
+    return [&plan](size_t step, int, const HostMemory& m) -> Result<void> {
+      const Step& s = plan.steps[step];
       const auto* in = reinterpret_cast<const float*>(m.at(plan.values[size_t(s.inputs[0])].where));
       auto* out = reinterpret_cast<float*>(m.at(plan.values[size_t(s.output)].where));
       const float* bias = reinterpret_cast<const float*>(m.at({Region::kWeights, plan.consts[0].offset, 32}));
@@ -164,7 +165,7 @@ TEST_F(VkExecutable, CpuStepsFailures) {
   ASSERT_FALSE(none);
   EXPECT_EQ(none.error().code, ErrorCode::kInternal);
   ExecutableOptions options;
-  options.host_step = [](const Step&, const HostMemory&) -> Result<void> {
+  options.host_step = [](size_t, int, const HostMemory&) -> Result<void> {
     return fail(ErrorCode::kOutOfMemory, "no scratch");
   };
   const auto e = create(gpu, t, options);
@@ -378,7 +379,7 @@ TEST_F(VkExecutable, DeviceLostWhileRunning) {
     EXPECT_EQ(r.error().code, ErrorCode::kDeviceLost);
     EXPECT_NE(r.error().message.find("'tiny', steps 0 'block.a' to 1 'block.out'"), std::string::npos)
         << r.error().message;
-    EXPECT_EQ(gpu->lost(), answer == VK_ERROR_DEVICE_LOST);
+    EXPECT_TRUE(gpu->lost()) << "a device that hangs is as good as lost";
     EXPECT_FALSE((*e)->in_flight(0));
   }
 }
