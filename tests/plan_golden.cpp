@@ -111,6 +111,30 @@ TEST(Plan, NoKernelMeansAVisibleCpuStep) {
   EXPECT_NE(dump(forced).find("shared memory"), std::string::npos) << "the reason names what is missing";
 }
 
+TEST(Plan, WhatADeviceCannotTakeGoesToTheCpu) {
+  const auto text = [](void (*limit)(DeviceCaps*)) {
+    DeviceCaps caps = caps_of("jetson-nano");
+    limit(&caps);
+    return dump(plan_of("vit-b", caps, Precision::kFp32).plan);
+  };
+  EXPECT_NE(text([](DeviceCaps* c) { c->max_storage_range = 1 << 20; }).find("binds 7077888 bytes at once, the device takes 1048576"), std::string::npos);
+  EXPECT_NE(text([](DeviceCaps* c) { c->max_stage_storage_buffers = 4; }).find("storage and 0 texel buffers, the device takes 4"), std::string::npos);
+}
+
+TEST(Plan, AConstantIsNoActivation) {
+  for (const bool swapped : {false, true}) {
+    GraphBuilder b("roles");
+    const ValueId x = b.input("x", {DType::kF32, Shape{{1, 1, 4, 8}}}), c = b.constant("c", random_constant(4, 8, 1, 1.f));
+    b.output(swapped ? b.add(OpKind::kLinear, "fc", {x, b.add(OpKind::kTanh, "t", {x})}) : b.add(OpKind::kAdd, "sum", {x, c}));
+    Result<Graph> graph = b.finish();
+    ASSERT_TRUE(graph.ok()) << graph.error().message;
+    const Result<Planned> planned = make_plan(std::move(*graph), caps_of("jetson-nano"), {});
+    ASSERT_FALSE(planned.ok());
+    EXPECT_NE(planned.error().message.find(swapped ? "is an activation; linear expects a constant" : "('c') is a constant; add expects an activation"), std::string::npos)
+        << planned.error().message;
+  }
+}
+
 TEST(Plan, CpuPlanNeedsNoVulkan) {
   DeviceCaps cpu;
   cpu.name = "some cpu";

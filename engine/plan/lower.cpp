@@ -129,6 +129,21 @@ class Lowerer {
     return {};
   }
 
+  /// Constants are packed by the lowering; an activation where it wants one, or the other way round, has no bytes to read.
+  Result<void> check_roles(const Node& n, const Lowering& l) const {
+    for (size_t i = 0; i < n.inputs.size(); ++i) {
+      if (n.inputs[i] == kNoValue) continue;
+      const bool constant = graph_.value(n.inputs[i]).constant != nullptr;
+      bool packed = false;
+      for (const PackedConst& c : l.consts) packed = packed || size_t(c.operand) == i;
+      if (constant != packed)
+        return fail(ErrorCode::kInternal, "graph '{}': node '{}': operand {} ('{}') is {}; {} expects {}", graph_.name, n.name, i,
+                    graph_.value(n.inputs[i]).name, constant ? "a constant" : "an activation", op_def(n.op).name,
+                    constant ? "an activation" : "a constant");
+    }
+    return {};
+  }
+
   Result<void> lower_node(const Node& n) {
     const OpDef& def = op_def(n.op);
     OpCall call;
@@ -169,6 +184,7 @@ class Lowerer {
     }
     if (step.device == DeviceKind::kCpu) lowered = def.lower_cpu(call, ctx);
 
+    VIREO_TRY(check_roles(n, *lowered));
     if (lowered->out_f32) call.out.dtype = DType::kF32;
     const int32_t number = int32_t(plan_.steps.size());
     const int32_t out = add_value(n.output, call.out);
