@@ -26,6 +26,9 @@ TEST_P(FuseRules, KeepsTheAnswer) {
   ASSERT_TRUE(after.ok()) << after.error().message;
   EXPECT_NE(std::find(applied.begin(), applied.end(), rule.name), applied.end()) << "the example does not make the rule fire";
   EXPECT_LT(after->nodes.size(), before->nodes.size());
+  if (std::string(rule.name) == "product_act") {
+    EXPECT_EQ(after->nodes.size() * 2, before->nodes.size()) << "every activation is its product's epilogue";
+  }
   const std::vector<double> a = reference_output(*before), b = reference_output(*after);
   ASSERT_EQ(a.size(), b.size());
   // Folding gamma and beta rounds W' and b' to fp32 once: 2^-24 of terms of size 1, a dozen of them.

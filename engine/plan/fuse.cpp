@@ -159,8 +159,15 @@ struct Example {
 };
 
 Result<Graph> example_act() {
-  Example e;
-  return e.finish(e.b.add(OpKind::kGeluErf, "act", {e.linear("fc", e.x, 7, 12, 1)}));
+  Example e;  // every activation, behind a linear and behind a convolution
+  ValueId v = e.x;
+  uint64_t seed = 1;
+  for (OpKind act : {OpKind::kGeluErf, OpKind::kGeluTanh, OpKind::kSilu, OpKind::kRelu, OpKind::kTanh}) {
+    v = e.b.add(act, "act", {e.linear("fc", v, 12, 12, seed++)});
+    const ValueId w = e.b.constant("w", noise(12, 3 * 12, seed++));
+    v = e.b.add(act, "act", {e.b.add(OpKind::kConv2d, "conv", {v, w, e.b.constant("b", noise(1, 12, seed++))}, {{"kernel_w", 3}, {"pad_w", 1}})});
+  }
+  return e.finish(v);
 }
 Result<Graph> example_scale() {
   Example e;

@@ -6,7 +6,7 @@ embeddings). It is written out as a Hugging Face folder, with the names and
 shapes of ViTForImageClassification: config.json, preprocessor_config.json and
 model.safetensors.
 
-    python3 train.py --work /tmp/fashion --out /tmp/fashion/export
+    python3 train.py --work WORK --out WORK/export
 
 Needs python3, torch and numpy (Pillow for --samples). The four idx .gz files
 of Fashion-MNIST are read from --data; the default is where the Debian package
@@ -274,7 +274,7 @@ def drop_path(depth, batch, rate, gen):
 def main():
     p = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     p.add_argument("--data", default="/usr/share/datasets/fashion-mnist", help="folder of the idx .gz files")
-    p.add_argument("--work", default="/tmp/fashion", help="folder for the checkpoint and the log")
+    p.add_argument("--work", default="fashion-work", help="folder for the checkpoint and the log")
     p.add_argument("--out", help="where the Hugging Face folder is written (default: WORK/export)")
     p.add_argument("--stop", type=int, metavar="EPOCH", help="stop after this epoch, as if interrupted")
     p.add_argument("--samples", metavar="FOLDER", help="only write the sample pictures there")
