@@ -186,6 +186,8 @@ class Lowerer {
 
     VIREO_TRY(check_roles(n, *lowered));
     if (lowered->out_f32) call.out.dtype = DType::kF32;
+    step.cost = def.cost(call);
+    call.in.clear();  // points into plan_.values, which is about to grow
     const int32_t number = int32_t(plan_.steps.size());
     const int32_t out = add_value(n.output, call.out);
     PlanValue& value = plan_.values[size_t(out)];
@@ -212,7 +214,6 @@ class Lowerer {
     step.output = out;
     step.kernel = lowered->kernel;
     step.scratch.bytes = lowered->scratch_bytes;
-    step.cost = def.cost(call);
     for (Dispatch& d : lowered->dispatches) {
       PlanDispatch p;
       p.shader = std::move(d.shader);
