@@ -135,6 +135,19 @@ TEST(Plan, AConstantIsNoActivation) {
   }
 }
 
+TEST(Plan, ANormWhoseGainIsAnActivationIsNamed) {
+  GraphBuilder b("roles");
+  const ValueId x = b.input("x", {DType::kF32, Shape{{1, 1, 1, 8}}});
+  const ValueId gain = b.add(OpKind::kTanh, "gain", {x});
+  const ValueId n = b.add(OpKind::kLayerNorm, "norm", {x, gain, b.constant("beta", fill_constant(1, 8, 0.f))});
+  b.output(b.add(OpKind::kLinear, "fc", {n, b.constant("w", random_constant(4, 8, 1, 1.f))}));
+  Result<Graph> graph = b.finish();
+  ASSERT_TRUE(graph.ok()) << graph.error().message;
+  const Result<Planned> planned = make_plan(std::move(*graph), caps_of("jetson-nano"), {});
+  ASSERT_FALSE(planned.ok());
+  EXPECT_NE(planned.error().message.find("('gain') is an activation; layer_norm expects a constant"), std::string::npos) << planned.error().message;
+}
+
 TEST(Plan, CpuPlanNeedsNoVulkan) {
   DeviceCaps cpu;
   cpu.name = "some cpu";

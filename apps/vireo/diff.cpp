@@ -189,6 +189,12 @@ void add_diff(CLI::App& app) {
       ->check(CLI::Range(0, 1024))
       ->capture_default_str();
   verb->add_option("--tolerance", args->tolerance, "largest |a - b| allowed, as a part of the value's largest |a|")
+      ->check(CLI::Validator(
+          [](const std::string& text) {
+            double t = 0;
+            return CLI::detail::lexical_cast(text, t) && t >= 0 && t <= 1e30 ? std::string() : "expected a number from 0, got '" + text + "'";
+          },
+          ""))
       ->type_name("T")
       ->check(CLI::NonNegativeNumber)
       ->capture_default_str();

@@ -87,6 +87,8 @@ Comparison open_comparison(const std::string& path, size_t rows, int classes) {
 Dataset open_data(const Args& args, const vireo::Model& model) {
   Dataset data = args.use_fashion ? open_fashion_mnist(args.fashion.empty() ? kFashionMnistFolder : args.fashion)
                                   : open_folder(args.data, model);
+  if (args.use_fashion && model.classes() != 10)
+    throw Failure("model '" + model.name() + "' has " + std::to_string(model.classes()) + " classes; Fashion-MNIST needs one trained on its 10");
   if (args.limit > 0 && size_t(args.limit) < data.samples.size()) data.samples.resize(size_t(args.limit));
   return data;
 }
@@ -198,7 +200,7 @@ void add_eval(CLI::App& app) {
       verb->add_option("--fashion-mnist", args->fashion,
                        std::string("the test set of Fashion-MNIST; by default in ") + kFashionMnistFolder);
   fashion->expected(0, 1)->type_name("[DIR]");
-  verb->add_option("--limit", args->limit, "only the first N pictures")->type_name("N")->check(CLI::PositiveNumber);
+  verb->add_option("--limit", args->limit, "only the first N pictures")->type_name("N")->check(CLI::Range(int64_t(1), int64_t(1) << 40));
   CLI::Option* logits =
       verb->add_option("--logits", args->logits, "write the class scores, float32 [pictures, classes]");
   logits->type_name("FILE.npy");

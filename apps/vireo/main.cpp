@@ -29,6 +29,7 @@ int run(int argc, char** argv) {
   cli::add_plan(app);
   cli::add_bench(app);
   cli::add_diff(app);
+  cli::add_tune(app);
   cli::add_eval(app);
   cli::add_env(app);
 
@@ -42,6 +43,11 @@ int run(int argc, char** argv) {
     app.exit(e);
   } catch (const CLI::ParseError& e) {
     const auto verbs = app.get_subcommands();
+    if (verbs.empty() && argv[1][0] != '-') {
+      std::string known;
+      for (const CLI::App* verb : app.get_subcommands({})) known += (known.empty() ? "" : ", ") + verb->get_name();
+      return complain(std::string("there is no verb '") + argv[1] + "'; expected one of " + known, 2);
+    }
     const std::string where = verbs.empty() ? "" : " " + verbs.front()->get_name();
     return complain(std::string(e.what()) + " (see vireo" + where + " --help)", 2);
   } catch (const cli::UsageError& e) {

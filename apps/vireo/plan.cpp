@@ -19,7 +19,7 @@ struct Args {
 std::string read_text(const std::string& path) {
   std::ifstream file(path, std::ios::binary);
   std::ostringstream text;
-  if (!file || !(text << file.rdbuf()))
+  if (!file || (file.peek() != std::ifstream::traits_type::eof() && !(text << file.rdbuf())))
     throw Failure("cannot read '" + path + "'; expected a text file of capabilities");
   return text.str();
 }
@@ -35,7 +35,9 @@ void run(const Args& args) {
   }
   const std::string caps =
       args.caps.empty() ? open_device(args.common.device, args.common.threads).caps_text() : read_text(args.caps);
-  const std::string text = need(vireo::plan_text(model, caps, options, args.common.json));
+  vireo::Result<std::string> planned = vireo::plan_text(model, caps, options, args.common.json);
+  if (!planned && !args.caps.empty()) throw Failure("'" + args.caps + "': " + planned.error().message);
+  const std::string text = need(std::move(planned));
   std::fputs(text.c_str(), stdout);
   if (text.empty() || text.back() != '\n') std::fputc('\n', stdout);
 }

@@ -16,15 +16,28 @@ template <typename... Args>
   return Error{code, fmt::format(text, std::forward<Args>(args)...)};
 }
 
+/// The one error that must be made without memory at hand: its text may have to be one that needs none.
+inline Error out_of_memory() noexcept {
+  try {
+    return {ErrorCode::kOutOfMemory, "the system has no memory left for this model, batch and input size"};
+  } catch (...) {
+    return {ErrorCode::kOutOfMemory, "out of memory"};  // short enough to lie within the string itself
+  }
+}
+
 /// Runs f(), which returns a Result, and turns an exception of the standard library into an Error: none crosses the API.
 template <typename F>
 auto no_throw(F&& f) -> decltype(f()) {
   try {
     return f();
   } catch (const std::bad_alloc&) {
-    return fail(ErrorCode::kOutOfMemory, "the system has no memory left for this model, batch and input size");
+    return out_of_memory();
   } catch (const std::exception& e) {
-    return fail(ErrorCode::kInternal, "unexpected: {}", e.what());
+    try {
+      return fail(ErrorCode::kInternal, "unexpected: {}", e.what());
+    } catch (...) {
+      return out_of_memory();
+    }
   }
 }
 

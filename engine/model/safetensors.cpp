@@ -15,6 +15,7 @@ namespace {
 
 constexpr uint64_t kMaxHeader = 100'000'000;  // the limit of the reference implementation
 constexpr size_t kMaxRank = 16;
+constexpr uint64_t kMaxDimension = uint64_t(1) << 40;  // sums and squares of a few stay within 64 bits even for empty tensors
 
 struct DtypeRow {
   const char* name;
@@ -63,7 +64,7 @@ class HeaderReader {
   bool number_unsigned(uint64_t v) {
     if (skip_depth_ > 0) return true;
     if (state_ == State::kShapeItems) {
-      if (v > uint64_t(std::numeric_limits<int64_t>::max())) return fail_with("has a dimension beyond 64 bits");
+      if (v > kMaxDimension) return fail_with("has a dimension beyond 2^40");
       if (entry().shape.size() >= kMaxRank) return fail_with("has more than 16 dimensions");
       entry().shape.push_back(int64_t(v));
       return true;

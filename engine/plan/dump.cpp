@@ -68,10 +68,10 @@ std::string dump_json(const Plan& plan) {
     const PlanValue& out = plan.values[size_t(s.output)];
     json step = {{"name", s.name},     {"op", op_def(s.op).name}, {"device", to_string(s.device)},   {"reason", s.reason},
                  {"kernel", s.kernel}, {"output", out.name},      {"shape", out.desc.shape.d},       {"dtype", dtype_name(out.desc.dtype)},
-                 {"offset", out.where.offset}, {"dispatches", s.dispatches.size()}, {"flops", s.cost.flops}, {"bytes", s.cost.read_bytes + s.cost.write_bytes}};
+                 {"offset", out.where.offset}, {"dispatches", s.device == DeviceKind::kCpu ? 1 : s.dispatches.size()}, {"flops", s.cost.flops}, {"bytes", s.cost.read_bytes + s.cost.write_bytes}};
     j["steps"].push_back(std::move(step));
   }
-  return j.dump(1);
+  return j.dump(1, ' ', false, nlohmann::ordered_json::error_handler_t::replace);  // drivers choose their own names
 }
 
 }  // namespace vireo

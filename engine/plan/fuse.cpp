@@ -131,6 +131,7 @@ bool norm_linear(Rewriter& r, int i) {
   const ValueId weight = g.nodes[size_t(i)].inputs[1], bias = operand(g.nodes[size_t(i)], 2);
   const ConstantPtr w = g.value(weight).constant, gamma = g.value(norm.inputs[1]).constant, beta = g.value(norm.inputs[2]).constant;
   const ConstantPtr b = bias == kNoValue ? nullptr : g.value(bias).constant;
+  if (!w || !gamma || !beta || (bias != kNoValue && !b)) return false;  // not ours to judge: lower names what is wrong
   const ValueId folded = r.add_constant(g.value(weight).name, scale_columns(w, gamma));
   const ValueId offset = r.add_constant(bias == kNoValue ? g.value(norm.inputs[2]).name : g.value(bias).name, fold_bias(w, beta, b));
   Node& n = g.nodes[size_t(i)];

@@ -81,7 +81,7 @@ class Quantiser {
 Result<void> check_half(const PlanConst& c, const float* rows, int64_t n) {
   for (int64_t i = 0; i < n; ++i)
     if (std::fabs(rows[i]) > 65504.f)
-      return fail(ErrorCode::kUnsupported, "weight '{}' holds {}, beyond fp16's 65504; use --precision fp32", c.name, rows[i]);
+      return fail(ErrorCode::kInvalidArgument, "weight '{}' holds {}, beyond fp16's 65504; use --precision fp32", c.name, rows[i]);
   return {};
 }
 

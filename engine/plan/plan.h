@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "device/caps.h"
+#include "device/tuned.h"
 #include "graph/graph.h"
 #include "ops/op.h"
 
@@ -114,6 +115,7 @@ struct PlanOptions {
   bool fuse = true;
   bool keep_all = false;                 // every value keeps its own bytes, for `diff`
   bool half_outputs = false;             // outputs leave as fp16 rows when activations are fp16 (tests)
+  const TunedSteps* tuned = nullptr;     // per-step constants of this device, by step_key; null for none
   std::vector<std::string> cpu_ops;      // operators to place on the CPU in a Vulkan plan (names, for debugging and tests)
 };
 
@@ -136,6 +138,11 @@ std::string dump_json(const Plan& plan);
 
 /// Rebuilds the view an operator has of a step (for CPU calls, cost and tests).
 OpCall op_call(const Plan& plan, const Step& step);
+
+/// What a tuned choice of constants belongs to: operator, attributes, operand types and shapes.
+/// "linear fp32 act=gelu_erf ln=1 f32[1, 1, 197, 192] f32[1, 1, 768, 192] f32[1, 1, 1, 768]".
+std::string step_key(OpKind op, const OpCall& call, Precision precision);
+std::string step_key(const Plan& plan, const Step& step);
 
 /// Packs constant number `index` of the plan into `out` (PackedConst::bytes bytes). A NaN or infinite weight is an error
 /// that names the tensor. Safe to call from several threads for different constants. (pack.cpp)

@@ -2,6 +2,7 @@
 #include <vireo/vireo.h>
 
 #include <algorithm>
+#include <cstddef>
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
@@ -22,6 +23,7 @@ namespace vireo {
 namespace {
 
 static_assert(sizeof(vireo_error) == 1024, "part of the ABI");
+constexpr size_t kFirstOptions = offsetof(vireo_options, cache_dir) + sizeof(char*);  // version 0.1.0: what every program has
 
 vireo_status status_of(ErrorCode code) { return vireo_status(int(code) + 1); }
 static_assert(int(ErrorCode::kInvalidArgument) + 1 == VIREO_INVALID_ARGUMENT, "the two lists agree");
@@ -71,10 +73,6 @@ Result<Device> device_of(const std::string& name, int threads) {
 
 Result<vireo_session*> open(const char* path, const vireo_options& o) {
   if (path == nullptr) return fail(ErrorCode::kInvalidArgument, "vireo_open: model is NULL; expected a path");
-  if (o.struct_size < sizeof(vireo_options))
-    return fail(ErrorCode::kInvalidArgument,
-                "vireo_open: options.struct_size is {}; expected {}: call vireo_options_init first", o.struct_size,
-                sizeof(vireo_options));
   if (int(o.precision) < 0 || int(o.precision) > VIREO_INT8 || int(o.head) < 0 || int(o.head) > VIREO_TOKENS)
     return fail(ErrorCode::kInvalidArgument, "vireo_open: precision {} or head {} is not one of the list",
                 int(o.precision), int(o.head));
@@ -117,18 +115,28 @@ extern "C" {
 
 const char* vireo_version(void) { return vireo::version(); }
 
-void vireo_options_init(vireo_options* options) {
+void vireo_options_init_sized(vireo_options* options, size_t struct_size) {
   if (options == nullptr) return;
-  *options = vireo_options{sizeof(vireo_options), "auto", VIREO_FP32, VIREO_LOGITS, 1, 0, 0, 0, nullptr};
+  vireo_options defaults{sizeof(vireo_options), "auto", VIREO_FP32, VIREO_LOGITS, 1, 0, 0, 0, nullptr};
+  defaults.struct_size = struct_size;
+  std::memset(static_cast<void*>(options), 0, struct_size);  // a newer program's fields that this library does not know
+  std::memcpy(static_cast<void*>(options), &defaults, std::min(struct_size, sizeof defaults));
 }
 
 vireo_status vireo_open(const char* model, const vireo_options* options, vireo_session** session, vireo_error* error) {
   return vireo::guarded(error, [&]() -> vireo::Result<void> {
     if (session == nullptr) return vireo::fail(vireo::ErrorCode::kInvalidArgument, "vireo_open: session is NULL");
     *session = nullptr;
-    vireo_options defaults;
-    vireo_options_init(&defaults);
-    VIREO_ASSIGN(*session, vireo::open(model, options == nullptr ? defaults : *options));
+    vireo_options mine;
+    vireo_options_init(&mine);
+    if (options != nullptr) {
+      if (options->struct_size < vireo::kFirstOptions)
+        return vireo::fail(vireo::ErrorCode::kInvalidArgument,
+                           "vireo_open: options.struct_size is {}; expected at least {}: call vireo_options_init first", options->struct_size,
+                           vireo::kFirstOptions);
+      std::memcpy(static_cast<void*>(&mine), options, std::min(options->struct_size, sizeof mine));
+    }
+    VIREO_ASSIGN(*session, vireo::open(model, mine));
     return {};
   });
 }
@@ -139,6 +147,9 @@ vireo_status vireo_run_images(vireo_session* session, const vireo_image* images,
                               vireo_error* error) {
   return vireo::guarded(error, [&]() -> vireo::Result<void> {
     VIREO_TRY(vireo::check("vireo_run_images", session, images, output));
+    if (count != session->session.batch())  // before a single one of them is looked at
+      return vireo::fail(vireo::ErrorCode::kInvalidArgument, "vireo_run_images: got {} pictures, expected the session's batch of {}", count,
+                         session->session.batch());
     std::vector<vireo::Image> list;
     for (int i = 0; i < count; ++i)
       list.push_back({images[i].rgb, images[i].width, images[i].height, images[i].stride});

@@ -22,6 +22,12 @@ int thread_count(int asked) {
   return asked > 0 ? std::min(asked, 256) : available_cores();
 }
 
+std::string one_line(std::string text) {
+  while (!text.empty() && text.back() == '\n') text.pop_back();
+  for (size_t at; (at = text.find('\n')) != std::string::npos;) text.replace(at, 1, "; ");
+  return text;
+}
+
 std::string cpu_name() {
   std::ifstream info("/proc/cpuinfo");
   for (std::string line; std::getline(info, line);)
@@ -67,6 +73,7 @@ std::shared_ptr<const Device::Impl> make_vulkan_device(const Opened& opened, int
   d->caps.threads = uint32_t(d->threads);
   d->reason = std::move(reason);
   d->kernels = &kernels_asked_for(&d->reason);
+  d->caps.simd = d->kernels->name;  // plans size the scratch of their CPU steps for these
   d->instance = opened.instance;
   d->validation = opened.log;
   return d;
@@ -108,12 +115,14 @@ Device Device::best(int threads) {
   if (!opened) return Device(make_cpu_device(threads, opened.error().message));
   const std::shared_ptr<vk::Instance>& instance = opened->instance;
   int index = instance->best();
+  if (!wanted.empty() && wanted != "auto" && wanted != "vulkan" && (wanted.compare(0, 7, "vulkan:") != 0 || wanted.find_first_not_of("0123456789", 7) != std::string::npos || wanted.size() == 7 || wanted.size() > 13))
+    return Device(make_cpu_device(threads, fmt::format("VIREO_DEVICE is '{}'; expected auto, cpu, vulkan or vulkan:N", wanted)));
   if (wanted.compare(0, 7, "vulkan:") == 0) {
     index = std::atoi(wanted.c_str() + 7);
     if (index < 0 || size_t(index) >= instance->devices().size() || !instance->devices()[size_t(index)].unusable.empty())
-      return Device(make_cpu_device(threads, fmt::format("VIREO_DEVICE={} names no usable device; there are:\n{}", wanted, instance->list_devices())));
+      return Device(make_cpu_device(threads, fmt::format("VIREO_DEVICE={} names no usable device; there are: {}", wanted, one_line(instance->list_devices()))));
   }
-  if (index < 0) return Device(make_cpu_device(threads, "no Vulkan device can be used: " + instance->list_devices()));
+  if (index < 0) return Device(make_cpu_device(threads, "no Vulkan device can be used: " + one_line(instance->list_devices())));
   const bool software = instance->devices()[size_t(index)].caps.device_class == DeviceClass::kSoftware;
   return Device(make_vulkan_device(*opened, index, threads, software ? "no GPU was found; this is a software driver" : ""));
 }

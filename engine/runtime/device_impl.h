@@ -38,7 +38,7 @@ struct Device::Impl {
   std::string reason;
   int index = -1;
   int threads = 1;          // of the session's pool; also runs the CPU steps of a Vulkan plan
-  const simd::Kernels* kernels = nullptr;
+  const simd::Kernels* kernels = &simd::best();  // of the CPU, or of the CPU steps of a Vulkan plan; caps.simd is their name
 #if VIREO_VULKAN
   std::shared_ptr<vk::Instance> instance;
   mutable std::mutex mutex;

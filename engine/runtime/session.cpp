@@ -5,6 +5,7 @@
 #include "base/env.h"
 #include "runtime/model_impl.h"
 #include "runtime/session_impl.h"
+#include "shader/modules.h"
 
 namespace vireo {
 namespace {
@@ -13,19 +14,9 @@ double ms_since(Session::Impl::Clock::time_point t) {
   return std::chrono::duration<double, std::milli>(Session::Impl::Clock::now() - t).count();
 }
 
-std::string cache_dir(const SessionOptions& o) {
-  std::string dir = o.cache_dir.empty() ? env::get("VIREO_CACHE_DIR") : o.cache_dir;
-  if (dir == "-") return {};
-  if (!dir.empty()) return dir;
-  if (const char* xdg = std::getenv("XDG_CACHE_HOME"); xdg && *xdg) return std::string(xdg) + "/vireo";
-  if (const char* home = std::getenv("HOME"); home && *home) return std::string(home) + "/.cache/vireo";
-  return {};
-}
-
 double timeout_s(const SessionOptions& o) {
   if (o.timeout_s > 0) return o.timeout_s;
-  const double set = std::atof(env::get("VIREO_TIMEOUT").c_str());
-  return set > 0 ? set : 600;
+  return std::strtod(env::get("VIREO_TIMEOUT").c_str(), nullptr);  // a number: check_options saw to it
 }
 
 std::vector<std::string> split_list(const std::string& text) {
@@ -46,10 +37,14 @@ Result<void> check_options(const Model& model, const SessionOptions& o) {
     return fail(ErrorCode::kUnsupported, "model '{}' has no classification head; ask for its features (`vireo embed`, Head::kFeatures)", model.name());
   if (!(o.timeout_s >= 0 && o.timeout_s <= 86400))
     return fail(ErrorCode::kInvalidArgument, "session: timeout_s is {}, expected 0 (the default) to 86400 seconds", o.timeout_s);
-  for (const std::string& name : o.cpu_ops) {
+  const std::string seconds = env::get("VIREO_TIMEOUT");
+  char* end = nullptr;
+  if (!(std::strtod(seconds.c_str(), &end) > 0) || *end)
+    return fail(ErrorCode::kInvalidArgument, "VIREO_TIMEOUT is '{}', expected a number of seconds", seconds);
+  for (const std::string& name : plan_options(o).cpu_ops) {
     bool known = false;
     for (OpKind k : all_ops()) known = known || name == op_def(k).name;
-    if (!known) return fail(ErrorCode::kInvalidArgument, "session: cpu_ops names '{}', which is no operator", name);
+    if (!known) return fail(ErrorCode::kInvalidArgument, "session: cpu_ops or VIREO_CPU_OPS names '{}', which is no operator", name);
   }
   return {};
 }
@@ -69,6 +64,15 @@ PreprocessConfig preprocess_for(PreprocessConfig c, int64_t h, int64_t w) {
 
 }  // namespace
 
+std::string cache_dir(const SessionOptions& o) {
+  std::string dir = o.cache_dir.empty() ? env::get("VIREO_CACHE_DIR") : o.cache_dir;
+  if (dir == "-") return {};
+  if (!dir.empty()) return dir;
+  if (const char* xdg = std::getenv("XDG_CACHE_HOME"); xdg && *xdg == '/') return std::string(xdg) + "/vireo";
+  if (const char* home = std::getenv("HOME"); home && *home == '/') return std::string(home) + "/.cache/vireo";
+  return {};
+}
+
 PlanOptions plan_options(const SessionOptions& o) {
   PlanOptions p;
   p.precision = o.precision;
@@ -85,15 +89,37 @@ Result<Graph> build_graph(const Model& model, const SessionOptions& o) {
   return model.impl().loaded.build(o.head, o.batch, h, w);
 }
 
+/// What a Vulkan plan leaves to the CPU, for the result's reason; empty when nothing.
+static std::string cpu_steps_note(const Plan& plan) {
+  if (plan.device != DeviceKind::kVulkan) return {};
+  size_t count = 0;
+  const Step* first = nullptr;
+  for (const Step& s : plan.steps)
+    if (s.device == DeviceKind::kCpu && ++count == 1) first = &s;
+  return first ? fmt::format("{} of {} steps run on the CPU, first '{}': {}", count, plan.steps.size(), first->name, first->reason) : std::string();
+}
+
+/// What was tuned for this device; a file that cannot be used is noted.
+static TunedSteps tuned_steps(const SessionOptions& o, const DeviceCaps& caps, std::vector<std::string>* notes) {
+  if (caps.kind != DeviceKind::kVulkan) return {};
+  const TuningId id = tuning_id(caps, shader::all_hash());
+  Result<TunedSteps> found = load_tuning(tuning_path(o, id), id);
+  if (found) return std::move(*found);
+  if (found.error().code == ErrorCode::kCorrupt) notes->push_back(found.error().message);
+  return {};
+}
+
 Result<void> Session::Impl::open_on(const Device::Impl& target) {
   VIREO_ASSIGN(Graph graph, build_graph(model, options));
-  VIREO_ASSIGN(planned, make_plan(std::move(graph), target.caps, plan_options(options)));
+  PlanOptions how = plan_options(options);
+  const TunedSteps tuned = tuned_steps(options, target.caps, &warnings);
+  how.tuned = &tuned;
+  VIREO_ASSIGN(planned, make_plan(std::move(graph), target.caps, how));
   places[place].kind = target.kind;
   places[place].name = target.caps.name;
   cpu.reset();
   if (target.kind == DeviceKind::kCpu) {
-    const simd::Kernels& kernels = target.kernels ? *target.kernels : simd::best();
-    VIREO_ASSIGN(cpu, cpu::Executable::create(planned.plan, planned.graph, pool, kernels, kSlots));
+    VIREO_ASSIGN(cpu, cpu::Executable::create(planned.plan, planned.graph, pool, *target.kernels, kSlots));
   }
 #if VIREO_VULKAN
   if (target.kind == DeviceKind::kVulkan) {
@@ -109,10 +135,14 @@ Result<void> Session::Impl::open_on(const Device::Impl& target) {
     o.buffers = buffers;
     VIREO_ASSIGN(gpu, vk::Executable::create(device_gpu, planned.plan, planned.graph, pool, std::move(o)));
     warnings.insert(warnings.end(), gpu->notes().begin(), gpu->notes().end());
-    VIREO_TRY(make_host_steps(target.kernels ? *target.kernels : simd::best()));
+    VIREO_TRY(make_host_steps(*target.kernels));
     VIREO_TRY(check_validation());
   }
 #endif
+  if (std::string note = cpu_steps_note(planned.plan); !note.empty()) {
+    std::string& reason = places[place].reason;
+    reason += (reason.empty() ? "" : "; ") + note;
+  }
   const PlanValue& out = planned.plan.values[size_t(planned.plan.outputs[0])];
   for (Slot& s : slots) {
     s.pixels.resize(input_floats());
@@ -128,7 +158,8 @@ Result<void> Session::Impl::fall_back(const Error& why) {
 #endif
   place = 1;
   const auto target = make_cpu_device(device.impl()->threads, "");
-  if (Result<void> opened = open_on(*target); !opened) {
+  // Whatever happens in there, no half-made session may stay behind.
+  if (Result<void> opened = no_throw([&] { return open_on(*target); }); !opened) {
     cpu.reset();
     broken = fail(opened.error().code, "{}; going on with the CPU failed too: {}", why.message, opened.error().message);
     for (Slot& s : slots) s.ticket = 0;
@@ -138,6 +169,11 @@ Result<void> Session::Impl::fall_back(const Error& why) {
   return {};
 }
 
+/// Not when it is the model's or the caller's fault, about which the CPU would say the same, nor a defect of ours, which must show.
+static bool may_fall_back(const Error& e) {
+  return e.code != ErrorCode::kInvalidArgument && e.code != ErrorCode::kCorrupt && e.code != ErrorCode::kInternal;
+}
+
 Result<void> Session::Impl::open() {
   height = options.height ? options.height : model.input_height();
   width = options.width ? options.width : model.input_width();
@@ -145,12 +181,7 @@ Result<void> Session::Impl::open() {
   preprocessor.emplace(preprocess_for(model.impl().loaded.preprocess(), height, width));
   Result<void> opened = open_on(*device.impl());
   if (opened || device.impl()->kind == DeviceKind::kCpu || !options.fallback) return opened;
-  switch (opened.error().code) {
-    case ErrorCode::kInvalidArgument:  // the model's or the caller's fault: the CPU would say the same
-    case ErrorCode::kCorrupt:
-    case ErrorCode::kInternal: return opened;
-    default: return fall_back(opened.error());
-  }
+  return may_fall_back(opened.error()) ? fall_back(opened.error()) : opened;
 }
 
 Result<void> Session::Impl::check_validation() const {
@@ -223,6 +254,8 @@ Result<Ticket> Session::Impl::submit(const float* pixels, size_t count, double p
 #else
   const bool external = false;
 #endif
+  if (external && (pixels || count))
+    return fail(ErrorCode::kInvalidArgument, "session: got {} input values, but the input is the application's buffer; call it with nullptr, 0", count);
   if (!external && (!pixels || count != input_floats()))
     return fail(ErrorCode::kInvalidArgument, "session: got {} input values, expected {} = {} x {} channels x {} x {} pixels", pixels ? count : 0, input_floats(),
                 options.batch, model.channels(), height, width);
@@ -237,13 +270,14 @@ Result<Ticket> Session::Impl::submit(const float* pixels, size_t count, double p
   if (!external) std::memcpy(s.pixels.data(), pixels, count * sizeof(float));
   s.status = start(slot);
   if (!s.status) {
-    if (!options.fallback || cpu) return s.status.error();
+    if (!options.fallback || cpu || !may_fall_back(s.status.error())) return s.status.error();
     // What was in flight beside it is lost as well and done again.
     const Error why = s.status.error();
     VIREO_TRY(fall_back(why));
     for (int i = 0; i < kSlots; ++i)
       if (slots[size_t(i)].ticket || i == slot) slots[size_t(i)].status = start(i);
   }
+  newest_slot = slot;
   s.ticket = next_ticket++;
   if (next_ticket == 0) next_ticket = 1;
   return Ticket{s.ticket};
@@ -257,7 +291,7 @@ Result<Output> Session::Impl::wait(Ticket ticket) {
     return fail(ErrorCode::kInvalidArgument, "session: ticket {} is not in flight; at most {} are, and each is waited for once", ticket.id, kSlots);
   Slot& s = slots[size_t(slot)];
   Result<void> done = s.status ? finish(slot) : s.status;
-  if (!done && options.fallback && !cpu) {
+  if (!done && options.fallback && !cpu && may_fall_back(done.error())) {
     VIREO_TRY(fall_back(done.error()));
     for (int i = 0; i < kSlots; ++i)
       if (slots[size_t(i)].ticket) slots[size_t(i)].status = start(i);
@@ -297,6 +331,10 @@ Result<Session> Session::create(const Model& model, const Device& device, const 
 Result<Output> Session::Impl::run(const Image* images, int count) {
   if (!images || count != options.batch)
     return fail(ErrorCode::kInvalidArgument, "session: got {} pictures, expected the session's batch of {}", images ? count : 0, options.batch);
+#if VIREO_VULKAN
+  if (buffers.input != VK_NULL_HANDLE)
+    return fail(ErrorCode::kInvalidArgument, "session: got a picture, but the input is the application's buffer; call run(nullptr, 0)");
+#endif
   const auto start = Clock::now();
   const size_t each = input_floats() / size_t(count);
   staged.resize(input_floats());
@@ -347,6 +385,8 @@ Result<std::vector<float>> Session::Impl::value(const std::string& name, int64_t
     if (v.name != name) continue;
     if (!kept(v))
       return fail(ErrorCode::kUnsupported, "value '{}' is not kept, its bytes are used again; create the session with keep_all", name);
+    if (last_slot != newest_slot)
+      return fail(ErrorCode::kInvalidArgument, "value '{}' is of the last inference submitted, another one was waited for last; wait in the order of submission", name);
     for (const Slot& s : slots)
       if (s.ticket) return fail(ErrorCode::kInvalidArgument, "value '{}' cannot be read while an inference is in flight; wait for it first", name);
     const uint8_t* from = cpu ? cpu->read(v.where, last_slot) : nullptr;
@@ -367,8 +407,15 @@ Result<std::string> plan_text(const Model& model, const std::string& caps_text, 
   return no_throw([&]() -> Result<std::string> {
     VIREO_ASSIGN(const DeviceCaps caps, caps_from_text(caps_text, "caps"));
     VIREO_ASSIGN(Graph graph, build_graph(model, options));
-    VIREO_ASSIGN(const Planned planned, make_plan(std::move(graph), caps, plan_options(options)));
-    return json ? dump_json(planned.plan) : dump(planned.plan);
+    PlanOptions how = plan_options(options);
+    std::vector<std::string> notes;
+    const TunedSteps tuned = tuned_steps(options, caps, &notes);
+    how.tuned = &tuned;
+    VIREO_ASSIGN(const Planned planned, make_plan(std::move(graph), caps, how));
+    if (json) return dump_json(planned.plan);
+    std::string text = dump(planned.plan);
+    for (const std::string& n : notes) text += "note: " + n + "\n";
+    return text;
   });
 }
 

@@ -11,6 +11,7 @@
 
 #include "base/thread_pool.h"
 #include "cpu/executable.h"
+#include "device/tuned.h"
 #include "model/preprocess.h"
 #include "plan/plan.h"
 #include "runtime/device_impl.h"
@@ -23,6 +24,15 @@
 #include <vireo/vireo.hpp>
 
 namespace vireo {
+
+/// The folder for what may be lost: options, VIREO_CACHE_DIR, XDG_CACHE_HOME/vireo or ~/.cache/vireo; empty for none.
+std::string cache_dir(const SessionOptions& options);
+/// The tuning file that sessions read: VIREO_TUNING or one in the cache folder; empty for none.
+std::string tuning_path(const SessionOptions& options, const TuningId& id);
+/// Errors: kNotFound (no such file), kCorrupt (one sentence why it is not used).
+Result<TunedSteps> load_tuning(const std::string& path, const TuningId& id);
+/// Returns why it failed, or "".
+std::string save_tuning(const std::string& path, const TuningId& id, const TunedSteps& steps);
 
 struct Session::Impl {
   static constexpr int kSlots = 2;
@@ -83,7 +93,7 @@ struct Session::Impl {
   uint32_t next_ticket = 1;
   std::optional<Preprocessor> preprocessor;
   std::vector<float> staged;         // preprocessed pictures of run(Image)
-  int last_slot = 0;
+  int last_slot = 0, newest_slot = 0;  // waited for last; submitted last
 };
 
 }  // namespace vireo

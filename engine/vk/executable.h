@@ -39,7 +39,7 @@ class Executable {
  public:
   /// `plan` must outlive the executable, `graph` only this call; `plan` was verified for gpu->caps(). Weights are
   /// packed and pipelines compiled on `pool`. Errors: kOutOfMemory, kUnsupported (a shader or layout the device
-  /// refuses), kInvalidArgument (a weight that is NaN, misplaced application buffers), kDeviceLost, kInternal (a plan
+  /// refuses), kCorrupt (a weight that is NaN), kInvalidArgument (misplaced application buffers, a weight beyond fp16), kDeviceLost, kInternal (a plan
   /// that contradicts its shaders).
   static Result<std::unique_ptr<Executable>> create(std::shared_ptr<Gpu> gpu, const Plan& plan, const Graph& graph,
                                                     ThreadPool& pool, ExecutableOptions options);

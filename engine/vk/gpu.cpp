@@ -148,7 +148,7 @@ Gpu::~Gpu() {
 }
 
 VkResult Gpu::note_lost(VkResult r) {
-  if (r == VK_ERROR_DEVICE_LOST || r == VK_TIMEOUT) lost_.store(true);
+  if (r == VK_ERROR_DEVICE_LOST) lost_.store(true);
   return r;
 }
 
@@ -168,7 +168,8 @@ VkResult Gpu::wait(VkFence fence, double timeout_s) {
     r = fault("wait");
     if (r == VK_SUCCESS) r = fn_.vkWaitForFences(device_, 1, &fence, VK_TRUE, uint64_t(std::min(left, kWaitSlice) * 1e9));
   }
-  return note_lost(r);
+  if (r != VK_SUCCESS) lost_.store(true);  // whatever it was, the GPU may still be using fence and commands
+  return r;
 }
 
 }  // namespace vireo::vk

@@ -45,7 +45,7 @@ class Gpu {
   const std::array<uint8_t, VK_UUID_SIZE>& cache_uuid() const { return cache_uuid_; }
   uint32_t queue_family() const { return physical_.queue_family; }
   PipelineStore& pipelines() { return *pipelines_; }
-  /// The driver once answered VK_ERROR_DEVICE_LOST: every later submission will fail.
+  /// The driver once answered VK_ERROR_DEVICE_LOST, or waiting for it failed or took too long: nothing more is submitted.
   bool lost() const { return lost_.load(); }
 
   /// What the fault hook makes of `call`; VK_SUCCESS without one.
@@ -53,7 +53,7 @@ class Gpu {
   /// vkQueueSubmit of one command buffer, one thread at a time. No allocation.
   VkResult submit(VkCommandBuffer commands, VkFence fence);
   /// Waits up to `timeout_s` seconds, at most 30 s at a time (some drivers treat longer timeouts badly). VK_TIMEOUT after
-  /// that, and then the device counts as lost.
+  /// that. After any failure the device counts as lost.
   VkResult wait(VkFence fence, double timeout_s);
 
  private:

@@ -7,10 +7,11 @@
 namespace vireo::vk {
 namespace {
 
-constexpr double kTimeout = 600;  // s; a copy over the slowest bus takes a few
 constexpr VkMemoryPropertyFlags kLocal = VK_MEMORY_PROPERTY_DEVICE_LOCAL_BIT;
 constexpr VkMemoryPropertyFlags kVisible = VK_MEMORY_PROPERTY_HOST_VISIBLE_BIT | VK_MEMORY_PROPERTY_HOST_COHERENT_BIT;
 constexpr VkMemoryPropertyFlags kCached = VK_MEMORY_PROPERTY_HOST_CACHED_BIT;
+
+constexpr uint64_t kLastWait = 30ull * 1000 * 1000 * 1000;  // ns
 
 }  // namespace
 
@@ -121,27 +122,27 @@ void Buffer::destroy() {
 
 Result<void> Uploader::prepare() {
   if (fence_) return {};
-  const DeviceTable& fn = gpu_.fn();
+  const DeviceTable& fn = gpu_->fn();
   auto pool = make<VkCommandPoolCreateInfo>(VK_STRUCTURE_TYPE_COMMAND_POOL_CREATE_INFO);
   pool.flags = VK_COMMAND_POOL_CREATE_TRANSIENT_BIT | VK_COMMAND_POOL_CREATE_RESET_COMMAND_BUFFER_BIT;
-  pool.queueFamilyIndex = gpu_.queue_family();
-  VkResult r = pool_ ? VK_SUCCESS : created(fn.vkCreateCommandPool(gpu_.handle(), &pool, nullptr, &pool_), &pool_);
+  pool.queueFamilyIndex = gpu_->queue_family();
+  VkResult r = pool_ ? VK_SUCCESS : created(fn.vkCreateCommandPool(gpu_->handle(), &pool, nullptr, &pool_), &pool_);
   if (r == VK_SUCCESS && !commands_) {
     auto info = make<VkCommandBufferAllocateInfo>(VK_STRUCTURE_TYPE_COMMAND_BUFFER_ALLOCATE_INFO);
     info.commandPool = pool_;
     info.level = VK_COMMAND_BUFFER_LEVEL_PRIMARY;
     info.commandBufferCount = 1;
-    r = fn.vkAllocateCommandBuffers(gpu_.handle(), &info, &commands_);
+    r = fn.vkAllocateCommandBuffers(gpu_->handle(), &info, &commands_);
   }
   const auto fence = make<VkFenceCreateInfo>(VK_STRUCTURE_TYPE_FENCE_CREATE_INFO);
-  if (r == VK_SUCCESS) r = created(fn.vkCreateFence(gpu_.handle(), &fence, nullptr, &fence_), &fence_);
-  if (r != VK_SUCCESS) return fail_vk(r, "{}: preparing an upload failed", gpu_.caps().name);
+  if (r == VK_SUCCESS) r = created(fn.vkCreateFence(gpu_->handle(), &fence, nullptr, &fence_), &fence_);
+  if (r != VK_SUCCESS) return fail_vk(r, "{}: preparing an upload failed", gpu_->caps().name);
   return {};
 }
 
 Result<void> Uploader::run(const char* what, const std::function<void(VkCommandBuffer)>& record) {
   VIREO_TRY(prepare());
-  const DeviceTable& fn = gpu_.fn();
+  const DeviceTable& fn = gpu_->fn();
   auto begin = make<VkCommandBufferBeginInfo>(VK_STRUCTURE_TYPE_COMMAND_BUFFER_BEGIN_INFO);
   begin.flags = VK_COMMAND_BUFFER_USAGE_ONE_TIME_SUBMIT_BIT;
   VkResult r = fn.vkBeginCommandBuffer(commands_, &begin);
@@ -149,24 +150,27 @@ Result<void> Uploader::run(const char* what, const std::function<void(VkCommandB
     record(commands_);
     r = fn.vkEndCommandBuffer(commands_);
   }
-  if (r == VK_SUCCESS) r = fn.vkResetFences(gpu_.handle(), 1, &fence_);
+  if (r == VK_SUCCESS) r = fn.vkResetFences(gpu_->handle(), 1, &fence_);
   if (r == VK_SUCCESS) {
-    r = gpu_.submit(commands_, fence_);
+    r = gpu_->submit(commands_, fence_);
     if (r == VK_SUCCESS) {
-      r = gpu_.wait(fence_, kTimeout);
+      r = gpu_->wait(fence_, timeout_s_);
       stuck_ = r != VK_SUCCESS;
     }
   }
-  if (r != VK_SUCCESS) return fail_vk(r, "{}: {} failed", gpu_.caps().name, what);
+  if (r != VK_SUCCESS) return fail_vk(r, "{}: {} failed", gpu_->caps().name, what);
   return {};
 }
 
 Uploader::~Uploader() {
-  const DeviceTable& fn = gpu_.fn();
-  // After a failed wait the copy may still run; give it a last chance to end before its objects go.
-  if (stuck_) fn.vkDeviceWaitIdle(gpu_.handle());
-  if (fence_) fn.vkDestroyFence(gpu_.handle(), fence_, nullptr);
-  if (pool_) fn.vkDestroyCommandPool(gpu_.handle(), pool_, nullptr);
+  const DeviceTable& fn = gpu_->fn();
+  // After a failed wait the copy may still run; it gets a last chance to end before its objects go.
+  if (stuck_ && fn.vkWaitForFences(gpu_->handle(), 1, &fence_, VK_TRUE, kLastWait) == VK_TIMEOUT) {
+    new std::shared_ptr<Gpu>(gpu_);
+    return;
+  }
+  if (fence_) fn.vkDestroyFence(gpu_->handle(), fence_, nullptr);
+  if (pool_) fn.vkDestroyCommandPool(gpu_->handle(), pool_, nullptr);
 }
 
 }  // namespace vireo::vk

@@ -53,16 +53,20 @@ class Buffer {
 /// Records commands and runs them to their end, once or many times; for uploads, not for inference.
 class Uploader {
  public:
-  explicit Uploader(Gpu& gpu) : gpu_(gpu) {}
+  Uploader(std::shared_ptr<Gpu> gpu, double timeout_s) : gpu_(std::move(gpu)), timeout_s_(timeout_s) {}
+  /// Of a copy that never ended, fence and command buffer stay to the end of the process, and the Gpu with them.
   ~Uploader();
   Uploader(const Uploader&) = delete;
   Uploader& operator=(const Uploader&) = delete;
   /// `what` is for messages.
   Result<void> run(const char* what, const std::function<void(VkCommandBuffer)>& record);
+  /// After an error: whether the GPU may still be at work on the buffers, which must then not be freed.
+  bool stuck() const { return stuck_; }
 
  private:
   Result<void> prepare();
-  Gpu& gpu_;
+  std::shared_ptr<Gpu> gpu_;
+  const double timeout_s_;
   VkCommandPool pool_ = VK_NULL_HANDLE;
   VkCommandBuffer commands_ = VK_NULL_HANDLE;
   VkFence fence_ = VK_NULL_HANDLE;

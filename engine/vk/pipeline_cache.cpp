@@ -1,15 +1,15 @@
 #include "vk/pipeline_cache.h"
 
 #include <fmt/format.h>
-#include <fcntl.h>
 #include <sys/stat.h>
-#include <unistd.h>
 
 #include <cerrno>
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
 #include <memory>
+
+#include "base/write_file.h"
 
 namespace vireo::vk {
 namespace {
@@ -43,18 +43,6 @@ bool driver_header_fits(const CacheKey& key, const std::vector<uint8_t>& payload
   std::memcpy(words, payload.data(), sizeof words);
   return words[0] >= kDriverHeader && words[0] <= payload.size() && words[1] == 1 && words[2] == key.vendor &&
          words[3] == key.device && std::memcmp(payload.data() + 16, key.uuid.data(), key.uuid.size()) == 0;
-}
-
-bool make_folders(const std::string& dir) {
-  for (size_t at = 1; at <= dir.size(); ++at) {
-    if (at != dir.size() && dir[at] != '/') continue;
-    const std::string part = dir.substr(0, at);
-    if (mkdir(part.c_str(), 0755) != 0 && errno != EEXIST) {
-      struct stat s;
-      if (stat(part.c_str(), &s) != 0 || !S_ISDIR(s.st_mode)) return false;  // a read-only parent that exists is fine
-    }
-  }
-  return true;
 }
 
 }  // namespace
@@ -135,30 +123,9 @@ std::vector<uint8_t> load_cache(const std::string& dir, const CacheKey& key, std
 }
 
 std::string save_cache(const std::string& dir, const CacheKey& key, const std::vector<uint8_t>& payload) {
-  const auto failed = [&dir](const char* what) {
-    return fmt::format("pipeline cache in '{}' was not written: {}: {}", dir, what, std::strerror(errno));
-  };
-  if (!make_folders(dir)) return failed("the folder cannot be made");
-  const std::string path = dir + "/" + cache_file_name(key);
-  std::string temporary = path + ".XXXXXX";
-  const int fd = mkostemp(&temporary[0], O_CLOEXEC);
-  if (fd < 0) return failed("no file can be made there");
-  fchmod(fd, 0644);
-  File f{fdopen(fd, "wb")};
-  if (!f) {
-    close(fd);
-    unlink(temporary.c_str());
-    return failed("fdopen");
-  }
   const std::vector<uint8_t> bytes = encode_cache(key, payload);
-  const bool written = std::fwrite(bytes.data(), 1, bytes.size(), f.get()) == bytes.size() && std::fflush(f.get()) == 0;
-  const bool closed = std::fclose(f.release()) == 0;
-  if (!written || !closed || std::rename(temporary.c_str(), path.c_str()) != 0) {
-    const std::string why = failed(written && closed ? "renaming failed" : "writing failed");
-    unlink(temporary.c_str());
-    return why;
-  }
-  return {};
+  const std::string why = write_whole_file(dir, cache_file_name(key), bytes.data(), bytes.size());
+  return why.empty() ? why : fmt::format("pipeline cache in '{}' was not written: {}", dir, why);
 }
 
 }  // namespace vireo::vk

@@ -17,10 +17,12 @@ Result<void> Executable::clear_arena() {
     std::memset(arena_.mapped(), 0, arena_.bytes());
     return {};
   }
-  Uploader uploader(*gpu_);
-  return uploader.run("clearing the activations", [this](VkCommandBuffer c) {
+  Uploader uploader(gpu_, options_.timeout_s);
+  Result<void> cleared = uploader.run("clearing the activations", [this](VkCommandBuffer c) {
     gpu_->fn().vkCmdFillBuffer(c, arena_.handle(), 0, VK_WHOLE_SIZE, 0);
   });
+  if (uploader.stuck()) arena_.abandon();
+  return cleared;
 }
 
 Result<void> Executable::pack(const Graph& graph, ThreadPool& pool, size_t first, size_t last, uint64_t base,
@@ -58,15 +60,20 @@ Result<void> Executable::upload_weights(const Graph& graph, ThreadPool& pool) {
     pieces.back().bytes = end - pieces.back().base;
     largest = std::max(largest, pieces.back().bytes);
   }
-  VIREO_ASSIGN(const Buffer staging, Buffer::create(*gpu_, {"weights on their way to the device", largest,
+  VIREO_ASSIGN(Buffer staging, Buffer::create(*gpu_, {"weights on their way to the device", largest,
                                                             VK_BUFFER_USAGE_TRANSFER_SRC_BIT, MemoryUse::kHostAccess}));
-  Uploader uploader(*gpu_);  // after the buffer, so that it is gone first
+  Uploader uploader(gpu_, options_.timeout_s);  // after the buffer, so that it is gone first
   for (const Piece& p : pieces) {
     VIREO_TRY(pack(graph, pool, p.first, p.last, p.base, staging.mapped()));
     const VkBufferCopy copy{0, p.base, p.bytes};
-    VIREO_TRY(uploader.run("uploading weights", [&](VkCommandBuffer c) {
+    Result<void> copied = uploader.run("uploading weights", [&](VkCommandBuffer c) {
       gpu_->fn().vkCmdCopyBuffer(c, staging.handle(), weights_.handle(), 1, &copy);
-    }));
+    });
+    if (uploader.stuck()) {
+      staging.abandon();
+      weights_.abandon();
+    }
+    VIREO_TRY(std::move(copied));
   }
   return {};
 }

@@ -84,7 +84,7 @@ typedef struct vireo_image {
   ptrdiff_t stride;
 } vireo_image;
 
-/* The result of a run. The memory belongs to the session and stays valid until its next run or close. */
+/* The result of a run; its fields change only with the library's major version. The memory belongs to the session and stays valid until its next run or close. */
 typedef struct vireo_output {
   const float* data; /* dense [batch, rows, cols] */
   int batch, rows, cols;
@@ -104,8 +104,9 @@ typedef struct vireo_score {
 /* "0.1.0". */
 VIREO_C_API const char* vireo_version(void);
 
-/* Fills in the defaults. */
-VIREO_C_API void vireo_options_init(vireo_options* options);
+/* Fills in the defaults. The caller's size goes along, so that a program and a library of different versions agree. */
+#define vireo_options_init(options) vireo_options_init_sized((options), sizeof(vireo_options))
+VIREO_C_API void vireo_options_init_sized(vireo_options* options, size_t struct_size);
 
 /* Opens a checkpoint (a Hugging Face or timm folder, or a .safetensors file) and plans it for a device. `options` may
  * be NULL. On success *session is to be given to vireo_close; on failure it is NULL. */

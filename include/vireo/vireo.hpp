@@ -39,7 +39,8 @@ class VIREO_API Model {
  public:
   /// Opens a Hugging Face folder (config.json, preprocessor_config.json, model.safetensors or its sharded index), a timm
   /// folder, or one .safetensors file whose shapes tell. Errors: kNotFound, kIo, kCorrupt, kUnsupported; the message names
-  /// the file, key or tensor.
+  /// the file, key or tensor. The weights stay mapped while the model lives: replace a file by renaming a new one over it,
+  /// never by writing into it (reading a file that was cut short under a mapping ends the process).
   static Result<Model> open(const std::string& path);
   /// A model of the given config.json with random weights (normal, sigma 0.02): for benchmarks without a checkpoint.
   static Result<Model> random(const std::string& config_path, uint64_t seed);
@@ -180,6 +181,43 @@ class VIREO_API Session {
  private:
   std::unique_ptr<Impl> impl_;
 };
+
+/// How far `tune` is; called before a step's first candidate and after each.
+struct TuneProgress {
+  int step = 0, steps = 0;              ///< number of this step, and of all
+  const char* name = "";                ///< the first step of the plan that this choice is for
+  int tried = 0;                        ///< candidates measured for it so far
+  double best_ms = 0, default_ms = 0;   ///< valid once tried > 0
+  double seconds = 0;                   ///< since the beginning, at this step's start
+};
+
+struct TuneOptions {
+  SessionOptions session;               ///< precision, batch, input size and head of the sessions to come
+  double budget_s = 120;                ///< seconds to spend, as a goal
+  std::string file;                     ///< empty = the file that sessions read (VIREO_TUNING, or in the cache folder)
+  std::function<void(const TuneProgress&)> progress;
+};
+
+struct TuneReport {
+  struct Step {
+    std::string name, key;
+    int times = 0;                      ///< how many steps of the plan are alike
+    std::string use;                    ///< chosen constants; empty = the device class's defaults
+    double ms = 0, default_ms = 0;      ///< of one such step alone, submission included
+    int tried = 0, rejected = 0;        ///< candidates measured; those that failed or gave a wrong answer
+    bool complete = true;               ///< false when the time was up
+  };
+  std::string file;
+  std::vector<Step> steps;
+  std::vector<std::string> notes;
+  double seconds = 0;
+  bool complete = true;
+};
+
+/// Measures on `device` which kernels and constants do each step of the model fastest, among those whose answer agrees with
+/// the CPU's, and writes them to the tuning file, beside what it held for other models. Sessions made later use it. Errors:
+/// kUnsupported (the CPU), kInvalidArgument, kIo (file), and what the device reports.
+VIREO_API Result<TuneReport> tune(const Model& model, const Device& device, const TuneOptions& options);
 
 /// One environment variable that Vireo reads.
 struct EnvVar {

@@ -12,13 +12,19 @@ using cli_test::Scratch;
 
 const std::string kModel = std::string(VIREO_TEST_DATA) + "/torchvision/even";
 const std::string kPicture = std::string(VIREO_TEST_DATA) + "/images/rgb8.png";
-const std::vector<std::string> kVerbs{"devices", "classify", "embed", "plan", "bench", "diff", "eval", "env"};
+const std::vector<std::string> kVerbs{"devices", "classify", "embed", "plan", "bench", "diff", "eval", "tune", "env"};
 
 TEST(Usage, NoVerbPrintsUsage) {
   const Answer run = run_cli({});
   EXPECT_EQ(run.code, 2) << run.text();
   EXPECT_EQ(run.out, "");
   for (const std::string& verb : kVerbs) EXPECT_NE(run.err.find(verb), std::string::npos) << verb << run.text();
+}
+
+TEST(Usage, AnUnknownVerbIsNamed) {
+  const Answer run = run_cli({"classfy", "--model", "x"});
+  EXPECT_TRUE(run.fails_clearly(2)) << run.text();
+  EXPECT_NE(run.err.find("there is no verb 'classfy'; expected one of devices, classify"), std::string::npos) << run.text();
 }
 
 TEST(Usage, HelpOfEveryVerb) {

@@ -366,4 +366,62 @@ TEST(Eval, FashionMnist) {
   EXPECT_GT(run.json()["top1"].get<double>(), 0.85) << run.text();
 }
 
+/// Skips where no Vulkan device can be tuned.
+bool has_vulkan() {
+  for (const auto& d : run_cli({"devices", "--json"}).json()["devices"])
+    if (d["kind"] == "vulkan") return true;
+  return false;
+}
+
+TEST(Tune, FindsWritesAndUses) {
+  if (!has_vulkan()) GTEST_SKIP() << "no Vulkan device";
+  const Scratch scratch;
+  const cli_test::Environment environment{{"VIREO_CACHE_DIR", scratch.path("cache")}};
+  const Words tune{"tune", "--model", kModel, "--device", "vulkan", "--budget", "4"};
+  const Answer first = run_cli(tune + Words{"--json"}, environment);
+  ASSERT_EQ(first.code, 0) << first.text();
+  const auto json = first.json();
+  ASSERT_FALSE(json.is_discarded()) << first.text();
+  const std::string file = json["file"];
+  EXPECT_EQ(file.find(scratch.path("cache") + "/tuning-"), 0u) << file;
+  ASSERT_GE(json["steps"].size(), 3u) << first.text();
+  for (const auto& s : json["steps"]) {
+    EXPECT_GT(s["default_ms"].get<double>(), 0);
+    EXPECT_LE(s["ms"].get<double>(), s["default_ms"].get<double>());
+    EXPECT_GE(s["times"].get<int>(), 1);
+  }
+  const std::string text = read_file(file);
+  EXPECT_EQ(text.find("vireo-tuning 1\n"), 0u) << text;
+
+  // A choice made by hand is used, visibly; the answer stays the same.
+  const Words classify{"classify", "--model", kModel, "--device", "vulkan", "--json", kPicture};
+  const std::string name = json["steps"][0]["name"], key = json["steps"][0]["key"];
+  std::string chosen = text.substr(0, text.find("step "));
+  chosen += "step " + key + "\n  use texel=0 linear_tile=16,32,16,4,4\n  ms 1 default 2\n";
+  scratch.write("mine.txt", chosen);
+  const Answer plain = run_cli(classify, {{"VIREO_TUNING", "-"}}), tuned = run_cli(classify, {{"VIREO_TUNING", scratch.path("mine.txt")}});
+  ASSERT_EQ(tuned.code, 0) << tuned.text();
+  EXPECT_EQ(tuned.err, "");
+  const auto a = plain.json()["results"][0]["top"], b = tuned.json()["results"][0]["top"];
+  ASSERT_EQ(a.size(), b.size());
+  for (size_t i = 0; i < a.size(); ++i) EXPECT_NEAR(a[i]["score"].get<double>(), b[i]["score"].get<double>(), 1e-4);
+  const Answer plan = run_cli({"plan", "--model", kModel, "--device", "vulkan"}, {{"VIREO_TUNING", scratch.path("mine.txt")}});
+  ASSERT_EQ(plan.code, 0) << plan.text();
+  EXPECT_NE(plan.out.find("linear.tile 16x32x16, tuned"), std::string::npos) << plan.text();
+
+  // A stale or damaged file is named and ignored; tuning again replaces it.
+  for (const std::string& bad : {std::string("not a tuning file"), text.substr(0, text.find("driver ")) + "driver 1 shaders 2\n"}) {
+    const std::string path = scratch.write("bad.txt", bad);
+    const Answer answer = run_cli(classify, {{"VIREO_TUNING", path}});
+    EXPECT_EQ(answer.code, 0) << answer.text();
+    EXPECT_EQ(answer.err.find("note: tuning file '" + path + "' is not used: "), 0u) << answer.text();
+  }
+}
+
+TEST(Tune, RefusesTheCpuAndUnwritableFiles) {
+  EXPECT_TRUE(run_cli({"tune", "--model", kModel, "--device", "cpu"}).fails_clearly(1));
+  EXPECT_TRUE(run_cli({"tune", "--model", kModel, "--out", "/nowhere/at/all.txt"}).fails_clearly(1));
+  EXPECT_TRUE(run_cli({"tune", "--model", kModel, "--budget", "0"}).fails_clearly(2));
+}
+
 }  // namespace

@@ -122,7 +122,7 @@ const char* c_api_classify(const char* model) {
   image.height = 28;
   image.stride = 0;
   EXPECT(vireo_run_images(session, &image, 1, &out, &error) == VIREO_OK);
-  EXPECT(vireo_run_images(session, &image, 2, &out, &error) == VIREO_INVALID_ARGUMENT || error.message[0] != '\0');
+  EXPECT(vireo_run_images(session, &image, 2, &out, &error) == VIREO_INVALID_ARGUMENT);
 
   count = (size_t)vireo_batch(session) * (size_t)vireo_input_channels(session) * (size_t)vireo_input_height(session) *
           (size_t)vireo_input_width(session);

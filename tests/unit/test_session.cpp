@@ -8,6 +8,7 @@
 #include <thread>
 
 #include "runtime/session_impl.h"
+#include "support/compare.h"
 
 #include <vireo/vireo.hpp>
 
@@ -59,11 +60,18 @@ bool have_vulkan(Result<Device>* device) {
   Result<Device> device = Device::cpu();                        \
   if (!have_vulkan(&device)) GTEST_SKIP() << device.error().message
 
-double largest_difference(const std::vector<float>& a, const std::vector<float>& b) {
-  if (a.size() != b.size()) return INFINITY;
-  double worst = 0;
-  for (size_t i = 0; i < a.size(); ++i) worst = std::max(worst, std::fabs(double(a[i]) - double(b[i])));
-  return worst;
+using test::largest_difference;
+
+TEST(Comparing, ANumberThatIsNoneIsSeenAnywhere) {
+  for (size_t at : {0u, 1u, 2u}) {
+    std::vector<float> a{1, 2, 3}, b = a;
+    EXPECT_EQ(largest_difference(a, b), 0);
+    a[at] = NAN;
+    EXPECT_EQ(largest_difference(a, b), INFINITY);
+    a = b;
+    b[at] += 0.5f;
+    EXPECT_EQ(largest_difference(a, b), 0.5);
+  }
 }
 
 std::vector<float> cpu_answer(const Model& m, const SessionOptions& o = {}, float phase = 0) {
@@ -349,6 +357,29 @@ TEST(FallbackInFlight, WithoutACpuPlanEveryLaterCallSaysWhy) {
   EXPECT_NE(again.error().message.find("going on with the CPU failed too"), std::string::npos);
 }
 
+TEST(FallbackInFlight, ADefectOfOursIsNotHiddenByTheCpu) {
+  NEED_VULKAN(device);
+  setenv("VIREO_VALIDATION", "1", 1);
+  Result<Device> checked = Device::vulkan(0);
+  unsetenv("VIREO_VALIDATION");
+  ASSERT_TRUE(checked.ok());
+  const Model m = open_case();
+  Result<Session> s = Session::create(m, *checked);
+  ASSERT_TRUE(s.ok()) << s.error().message;
+  const std::vector<float> x = ramp(*s, m);
+  ASSERT_TRUE(s->run(x.data(), x.size()).ok());
+  const Result<std::shared_ptr<vk::Gpu>> gpu = checked->impl()->open_gpu();
+  ASSERT_TRUE(gpu.ok());
+  VkBufferCreateInfo wrong{};  // no size, no usage
+  wrong.sType = VK_STRUCTURE_TYPE_BUFFER_CREATE_INFO;
+  VkBuffer buffer = VK_NULL_HANDLE;
+  if ((*gpu)->fn().vkCreateBuffer((*gpu)->handle(), &wrong, nullptr, &buffer) == VK_SUCCESS) (*gpu)->fn().vkDestroyBuffer((*gpu)->handle(), buffer, nullptr);
+  if (checked->impl()->instance->message_count() == 0) GTEST_SKIP() << "the validation layer is not installed";
+  const Result<Output> out = s->run(x.data(), x.size());
+  ASSERT_FALSE(out.ok());
+  EXPECT_NE(out.error().message.find("validation layer objects"), std::string::npos) << out.error().message;
+}
+
 TEST(FallbackInFlight, AnEarlierOutputStillNamesItsDevice) {
   NEED_VULKAN(device);
   const Model m = open_case();
@@ -384,6 +415,59 @@ TEST(CpuSteps, InsideAVulkanPlan) {
       EXPECT_LE(largest_difference(values(*out), cpu_answer(m, {}, phase)), p == Precision::kFp16 ? 2e-2 : 1e-4);
     }
   }
+}
+
+TEST(CpuSteps, WithEverySetOfKernels) {
+  const Model m = open_case();
+  const std::vector<float> expected = cpu_answer(m);
+  for (int i = 0; const simd::Kernels* k = simd::supported(i); ++i) {
+    setenv("VIREO_SIMD", k->name, 1);
+    Result<Device> device = Device::vulkan(0, 4);
+    unsetenv("VIREO_SIMD");
+    if (!device.ok()) GTEST_SKIP() << device.error().message;
+    EXPECT_NE(device->caps_text().find(std::string("simd: ") + k->name), std::string::npos) << device->caps_text();
+    SessionOptions o;
+    o.fallback = false;
+    o.cpu_ops = {"linear", "attention"};
+    Result<Session> s = Session::create(m, *device, o);
+    ASSERT_TRUE(s.ok()) << s.error().message;
+    const std::vector<float> x = ramp(*s, m);
+    Result<Output> out = s->run(x.data(), x.size());
+    ASSERT_TRUE(out.ok()) << out.error().message;
+    EXPECT_LE(largest_difference(values(*out), expected), 1e-4) << k->name;
+  }
+}
+
+TEST(Environment, WrongValuesAreNamed) {
+  const Model m = open_case();
+  const auto message = [&](const char* name, const char* value) {
+    setenv(name, value, 1);
+    const Device device = Device::best();
+    Result<Session> s = Session::create(m, device);
+    unsetenv(name);
+    return s ? device.reason() : s.error().message;
+  };
+  EXPECT_NE(message("VIREO_TIMEOUT", "5m").find("VIREO_TIMEOUT is '5m'"), std::string::npos);
+  EXPECT_NE(message("VIREO_CPU_OPS", "atention").find("names 'atention', which is no operator"), std::string::npos);
+#if VIREO_VULKAN
+  EXPECT_NE(message("VIREO_DEVICE", "gpu").find("VIREO_DEVICE is 'gpu'; expected auto"), std::string::npos);
+  EXPECT_NE(message("VIREO_DEVICE", "vulkan:abc").find("VIREO_DEVICE is 'vulkan:abc'"), std::string::npos);
+#endif
+}
+
+TEST(SessionValues, OfTheLastInferenceOnly) {
+  const Model m = open_case();
+  SessionOptions o;
+  o.keep_all = true;
+  Result<Session> s = Session::create(m, Device::cpu(), o);
+  ASSERT_TRUE(s.ok());
+  const std::vector<float> x = ramp(*s, m);
+  const Result<Ticket> a = s->submit(x.data(), x.size()), b = s->submit(x.data(), x.size());
+  ASSERT_TRUE(a.ok() && b.ok() && s->wait(*b).ok() && s->wait(*a).ok());
+  int64_t shape[4];
+  const Result<std::vector<float>> v = s->value(s->value_names()[2], shape);
+  ASSERT_FALSE(v.ok());
+  EXPECT_NE(v.error().message.find("wait in the order of submission"), std::string::npos);
 }
 
 TEST(Scores, SoftmaxOrderAndTies) {
