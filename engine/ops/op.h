@@ -76,6 +76,14 @@ struct Operand {
   BindKind kind = BindKind::kStorage;
 };
 
+/// What a dispatch computes, for tools that judge kernels; nothing is decided by it. An operator that does not say gets an equal
+/// share of its step's cost.
+struct Work {
+  double flops = 0;                    // of the result, as Cost counts them
+  double issued_flops = 0;             // with what a kernel computes beyond the edges and throws away
+  std::vector<uint32_t> trips;         // of the kernel's loops in the order of its source, where that order is compiled into loops
+};
+
 /// One vkCmdDispatch.
 struct Dispatch {
   std::string shader;                  // module name in shader/modules.h
@@ -83,6 +91,7 @@ struct Dispatch {
   std::vector<uint32_t> push;          // push constants, 32-bit words
   std::array<uint32_t, 3> groups{1, 1, 1};
   std::vector<Operand> operands;       // by binding number
+  Work work;
 };
 
 /// What an operator becomes on a device: constants to pack and dispatches to record (Vulkan) or scratch to reserve (CPU).

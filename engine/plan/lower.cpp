@@ -203,6 +203,9 @@ class Lowerer {
       p.spec = std::move(d.spec);
       p.push = std::move(d.push);
       p.groups = d.groups;
+      p.work = std::move(d.work);
+      if (p.work.flops == 0) p.work.flops = step.cost.flops / double(lowered->dispatches.size());
+      p.work.issued_flops = std::max(p.work.issued_flops, p.work.flops);
       for (const Operand& o : d.operands) {
         Binding b;
         b.kind = o.kind;

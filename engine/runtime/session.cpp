@@ -5,6 +5,7 @@
 #include "base/env.h"
 #include "runtime/model_impl.h"
 #include "runtime/session_impl.h"
+#include "shader/modules.h"
 
 namespace vireo {
 namespace {
@@ -351,12 +352,32 @@ Result<std::vector<float>> Session::value(const std::string& name, int64_t shape
   return fail(ErrorCode::kNotFound, "session: there is no value '{}'; value_names() lists them", name);
 }
 
+namespace {
+Result<Planned> plan_for_caps(const Model& model, const std::string& caps_text, const SessionOptions& options) {
+  VIREO_ASSIGN(const DeviceCaps caps, caps_from_text(caps_text, "caps"));
+  VIREO_ASSIGN(Graph graph, build_graph(model, options));
+  return make_plan(std::move(graph), caps, plan_options(options));
+}
+}  // namespace
+
 Result<std::string> plan_text(const Model& model, const std::string& caps_text, const SessionOptions& options, bool json) {
   return no_throw([&]() -> Result<std::string> {
-    VIREO_ASSIGN(const DeviceCaps caps, caps_from_text(caps_text, "caps"));
-    VIREO_ASSIGN(Graph graph, build_graph(model, options));
-    VIREO_ASSIGN(const Planned planned, make_plan(std::move(graph), caps, plan_options(options)));
+    VIREO_ASSIGN(const Planned planned, plan_for_caps(model, caps_text, options));
     return json ? dump_json(planned.plan) : dump(planned.plan);
+  });
+}
+
+Result<std::vector<PipelineDump>> plan_pipelines(const Model& model, const std::string& caps_text,
+                                                 const SessionOptions& options) {
+  return no_throw([&]() -> Result<std::vector<PipelineDump>> {
+    VIREO_ASSIGN(const Planned planned, plan_for_caps(model, caps_text, options));
+    std::vector<PipelineDump> all;
+    for (const PlanPipeline& p : pipelines(planned.plan)) {
+      VIREO_ASSIGN(std::string json, pipeline_json(p));
+      const shader::Module& module = *shader::find(p.shader);
+      all.push_back({p.shader, {module.words, module.words + module.word_count}, std::move(json)});
+    }
+    return all;
   });
 }
 
