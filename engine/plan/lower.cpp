@@ -28,10 +28,11 @@ struct ConstKey {
   DType dtype;
   std::array<int32_t, 3> permute;
   bool pad_channels, centre;
-  int32_t taps;
+  int32_t panel, taps;
+  uint64_t bytes;
   bool operator<(const ConstKey& o) const {
-    return std::tie(id, pack, dtype, permute, pad_channels, centre, taps) <
-           std::tie(o.id, o.pack, o.dtype, o.permute, o.pad_channels, o.centre, o.taps);
+    return std::tie(id, pack, dtype, permute, pad_channels, centre, panel, taps, bytes) <
+           std::tie(o.id, o.pack, o.dtype, o.permute, o.pad_channels, o.centre, o.panel, o.taps, o.bytes);
   }
 };
 
@@ -56,7 +57,8 @@ Result<void> set_access(const std::string& step, PlanDispatch& d) {
 
 class Lowerer {
  public:
-  Lowerer(const Graph& g, const DeviceCaps& caps, const PlanOptions& o) : graph_(g), options_(o) {
+  Lowerer(const Graph& g, const DeviceCaps& caps, const PlanOptions& o)
+      : graph_(g), options_(o), tuning_(o.tuning ? *o.tuning : tuning_for(caps)) {
     plan_.model = g.name;
     plan_.caps = caps;
     plan_.caps_name = caps.name;
@@ -97,7 +99,8 @@ class Lowerer {
   }
 
   int32_t add_const(ValueId v, const PackedConst& pack) {
-    const ConstKey key{v, pack.pack, pack.dtype, pack.permute, pack.pad_channels, pack.centre, pack.taps};
+    const ConstKey key{v, pack.pack, pack.dtype, pack.permute, pack.pad_channels, pack.centre,
+                       pack.panel, pack.taps, pack.bytes};
     const auto it = consts_.find(key);
     if (it != consts_.end()) return it->second;
     plan_.consts.push_back({v, graph_.value(v).name, pack, 0});
@@ -152,7 +155,7 @@ class Lowerer {
         (options_.half_outputs || !is_output(n.output)))
       call.out.dtype = DType::kF16;
 
-    LowerContext ctx{&plan_.caps, options_.precision, !is_output(n.output) && !options_.keep_all};
+    LowerContext ctx{&plan_.caps, &tuning_, options_.precision, !is_output(n.output) && !options_.keep_all};
     Result<Lowering> lowered = fail(ErrorCode::kUnsupported, "");
     step.device = plan_.device;
     if (plan_.device == DeviceKind::kVulkan) {
@@ -223,6 +226,7 @@ class Lowerer {
 
   const Graph& graph_;
   const PlanOptions& options_;
+  const Tuning tuning_;
   Plan plan_;
   std::vector<int32_t> value_index_;
   std::map<ConstKey, int32_t> consts_;

@@ -1,4 +1,5 @@
 // pipelines: the distinct pipelines of a plan as data, for tools that compile and judge shaders away from the device.
+#include <algorithm>
 #include <nlohmann/json.hpp>
 
 #include "plan/plan.h"
@@ -8,9 +9,14 @@
 namespace vireo {
 namespace {
 
+using Json = nlohmann::ordered_json;
+
 bool same_use(const PlanPipeline::Use& u, const PlanDispatch& d) {
+  const auto same = [](const Work::Loop& a, const Work::Loop& b) {
+    return a.runs == b.runs && a.multiply_adds == b.multiply_adds;
+  };
   return u.groups == d.groups && u.work.flops == d.work.flops && u.work.issued_flops == d.work.issued_flops &&
-         u.work.trips == d.work.trips;
+         std::equal(u.work.loops.begin(), u.work.loops.end(), d.work.loops.begin(), d.work.loops.end(), same);
 }
 
 void add_use(PlanPipeline& p, const Step& step, const PlanDispatch& d) {
@@ -37,7 +43,6 @@ std::vector<PlanPipeline> pipelines(const Plan& plan) {
 }
 
 Result<std::string> pipeline_json(const PlanPipeline& p) {
-  using Json = nlohmann::ordered_json;
   const shader::Module* module = shader::find(p.shader);
   if (!module) return fail(ErrorCode::kInternal, "there is no shader module '{}'", p.shader);
   VIREO_ASSIGN(const shader::Reflection reflection, shader::reflect(*module));
@@ -51,13 +56,15 @@ Result<std::string> pipeline_json(const PlanPipeline& p) {
     flops += u.work.flops * u.times;
     issued += u.work.issued_flops * u.times;
     times += u.times;
+    Json loops = Json::array();
+    for (const Work::Loop& l : u.work.loops) loops.push_back({{"runs", l.runs}, {"multiply_adds", l.multiply_adds}});
     uses.push_back({{"step", u.step},
                     {"times", u.times},
                     {"workgroups", u.groups},
                     {"push", u.push},
                     {"flops", u.work.flops},
                     {"issued_flops", u.work.issued_flops},
-                    {"trips", u.work.trips}});
+                    {"loops", loops}});
   }
   const Json j = {{"shader", p.shader},
                   {"spec", spec},

@@ -3,6 +3,7 @@
 
 #include <array>
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -115,6 +116,7 @@ struct PlanOptions {
   bool fuse = true;
   bool keep_all = false;                 // every value keeps its own bytes, for `diff`
   bool half_outputs = false;             // outputs leave as fp16 rows when activations are fp16 (tests)
+  std::optional<Tuning> tuning;          // instead of the class's defaults
   std::vector<std::string> cpu_ops;      // operators to place on the CPU in a Vulkan plan (names, for debugging and tests)
 };
 
