@@ -40,6 +40,8 @@ const uint DC4 = DC / 4u;
 const uint CHUNKS = (HD4 + DC4 - 1u) / DC4;
 const uint GROUPS = (HD4 + TX - 1u) / TX;    // groups of output per invocation
 const uint TM4 = TM / 4u, TN4 = TN / 4u;
+const uint ROWS = LX / DC4;                  // rows staged at once
+const uint Q_LOADS = (BQ + ROWS - 1u) / ROWS, K_LOADS = (BKV + ROWS - 1u) / ROWS, V_LOADS = (VC * HD4 + LX - 1u) / LX;
 const uint K_AT = DC * (LDQ + 1u);           // where k starts behind q
 const uint QK_SIZE = K_AT + DC * (LDK + 1u), MAX_SIZE = TX * BQ, V_SIZE = VC * HD4 * 4u;
 const uint STAGE = QK_SIZE > MAX_SIZE ? (QK_SIZE > V_SIZE ? QK_SIZE : V_SIZE) : (MAX_SIZE > V_SIZE ? MAX_SIZE : V_SIZE);
@@ -80,8 +82,13 @@ void main()
     const float scale = p.scale * LOG2E;
     const bool has_rows = SKIP_ROWS == 0u || first + ty * TM < p.n_q;
 
-    // Every invocation stages the same group of dimensions of several rows.
-    const uint dd = t % DC4, r0 = t / DC4, ROWS = LX / DC4;
+    // Every invocation stages the same group of dimensions of several rows. What does not change
+    // is computed here, because not every compiler takes it out of the loops.
+    const uint dd = t % DC4, r0 = t / DC4;
+    const uint q_to = skewed(dd, 0u, LDQ) + r0, k_to = K_AT + skewed(dd, 0u, LDK) + r0;
+    uint q_at[Q_LOADS];
+    [[unroll]] for (uint i = 0u; i < Q_LOADS; ++i)
+        q_at[i] = (image * p.n_q + min(first + i * ROWS + r0, p.n_q - 1u)) * p.q_ld4;
 
     vec4 sum[TM * GROUPS];
     [[unroll]] for (uint i = 0u; i < TM * GROUPS; ++i) sum[i] = vec4(0.0);
@@ -95,25 +102,28 @@ void main()
         vec4 s[TN * TM4];   // four queries of one key
         [[unroll]] for (uint i = 0u; i < TN * TM4; ++i) s[i] = vec4(0.0);
 
+        uint k_at[K_LOADS];
+        [[unroll]] for (uint i = 0u; i < K_LOADS; ++i)
+            k_at[i] = (image * p.n_kv + min(k0 + i * ROWS + r0, p.n_kv - 1u)) * p.k_ld4;
         [[dont_unroll]] for (uint chunk = 0u; chunk < CHUNKS; ++chunk) {
             const uint d = chunk * DC4 + dd;
             barrier();
-            [[unroll]] for (uint i = 0u; i < (BQ + ROWS - 1u) / ROWS; ++i) {
+            [[unroll]] for (uint i = 0u; i < Q_LOADS; ++i) {
                 const uint r = i * ROWS + r0;
                 if ((i + 1u) * ROWS <= BQ || r < BQ) {
                     vec4 x = vec4(0.0);
                     if (CHUNKS * DC4 == HD4 || d < HD4)
-                        x = LOAD(load_q, (image * p.n_q + min(first + r, p.n_q - 1u)) * p.q_ld4, p.q_ld4, q_e, d);
-                    stage_transposed(skewed(dd, 0u, LDQ) + r, x, LDQ);
+                        x = LOAD(load_q, q_at[i], p.q_ld4, q_e, d);
+                    stage_transposed(q_to + i * ROWS, x, LDQ);
                 }
             }
-            [[unroll]] for (uint i = 0u; i < (BKV + ROWS - 1u) / ROWS; ++i) {
+            [[unroll]] for (uint i = 0u; i < K_LOADS; ++i) {
                 const uint r = i * ROWS + r0;
                 if ((i + 1u) * ROWS <= BKV || r < BKV) {
                     vec4 x = vec4(0.0);
                     if (CHUNKS * DC4 == HD4 || d < HD4)
-                        x = LOAD(load_k, (image * p.n_kv + min(k0 + r, p.n_kv - 1u)) * p.k_ld4, p.k_ld4, k_e, d);
-                    stage_transposed(K_AT + skewed(dd, 0u, LDK) + r, x, LDK);
+                        x = LOAD(load_k, k_at[i], p.k_ld4, k_e, d);
+                    stage_transposed(k_to + i * ROWS, x, LDK);
                 }
             }
             barrier();
@@ -167,7 +177,7 @@ void main()
 
         [[dont_unroll]] for (uint v0 = 0u; v0 < BKV && k0 + v0 < p.n_kv; v0 += VC) {
             barrier();
-            [[unroll]] for (uint i = 0u; i < (VC * HD4 + LX - 1u) / LX; ++i) {
+            [[unroll]] for (uint i = 0u; i < V_LOADS; ++i) {
                 const uint e = i * LX + t;
                 if ((i + 1u) * LX <= VC * HD4 || e < VC * HD4) {
                     const vec4 x = LOAD(load_v, (image * p.n_kv + min(k0 + v0 + e / HD4, p.n_kv - 1u)) * p.v_ld4, p.v_ld4, v_e, e % HD4);

@@ -4,7 +4,8 @@
 // input is a planar picture (NCHW f32) or rows (NHWC). TEXEL=1 reads input and weights through uniform texel buffers.
 //
 // Bindings: 0 input, 1 W, 2 wscale, 3 bias, 4 colscale, 5 residual, 6 out rows.
-// Constants: 0 LX, 1 IN_TYPE (TEXEL=0), 2 W_TYPE, 3 OUT_TYPE, 4 RES_TYPE, 5 ACT, 6 BIAS, 7 COLSCALE, 8 RESIDUAL, 10 R, 11 PLANAR, 12 LY.
+// Constants: 0 LX, 1 IN_TYPE (TEXEL=0), 2 W_TYPE, 3 OUT_TYPE, 4 RES_TYPE, 5 ACT, 6 BIAS, 7 COLSCALE, 8 RESIDUAL, 10 R,
+//            11 PLANAR, 12 LY, 13 PADDED (0: there is no padding, so every tap lies in the picture and nothing is checked).
 // PLANAR: 0 rows; 1 planar; 2 planar in groups of 4 along x (IW, KW, stride_w, pad_w multiples of 4, dil_w 1).
 // K order of the weights: planar (cin, ky, kx); rows (ky, kx, cin padded to a multiple of 4).
 // Push constants: M = B * OH * OW, N, IC, IH, IW, OH, OW, KH, KW, stride_h, stride_w, pad_h, pad_w, dil_h, dil_w, o_ld4, r_ld4, m0.
@@ -20,6 +21,7 @@ layout(constant_id = 0) const uint LX = 64u;
 layout(constant_id = 12) const uint LY = 1u;
 layout(constant_id = 10) const uint R = 4u;
 layout(constant_id = 11) const uint PLANAR = 0u;
+layout(constant_id = 13) const uint PADDED = 1u;
 
 #if TEXEL
 layout(set = 0, binding = 0) uniform samplerBuffer x;
@@ -100,11 +102,11 @@ void main()
                 [[unroll]] for (uint r = 0u; r < R; ++r) {
                     const uint iy = uint(y0[r] + int(ky * p.dil_h));
                     if (PLANAR == 2u) {
-                        inside[r] = iy < p.IH;
+                        inside[r] = PADDED == 0u || iy < p.IH;
                         at[r] = base[r] / 4u + (i * p.IH + iy) * (p.IW / 4u);
                     } else {
                         const uint ix = uint(x0[r] + int(j * p.dil_w));
-                        inside[r] = iy < p.IH && ix < p.IW;
+                        inside[r] = PADDED == 0u || (iy < p.IH && ix < p.IW);
                         at[r] = base[r] + (iy * p.IW + ix) * c4;
                     }
                 }
@@ -116,7 +118,7 @@ void main()
                         bool real = inside[r];
                         if (PLANAR == 2u) {
                             const uint ix4 = uint((x0[r] >> 2) + int(g));
-                            real = real && ix4 < p.IW / 4u;
+                            real = real && (PADDED == 0u || ix4 < p.IW / 4u);
                             from = at[r] + ix4;
                         }
                         const vec4 v = LOAD4(real ? from : 0u);

@@ -42,10 +42,11 @@ const uint BN4 = BN / 4u;
 const uint BK4 = BK / 4u;
 const uint TN4 = TN / 4u;
 
+const uint A_LOADS = (BM * BK4 + LX - 1u) / LX, W_LOADS = (BK * BN4 + LX - 1u) / LX;
+// Where W's groups are no multiple of LX, the last load's surplus goes to a margin that nobody reads: no branch.
 shared float as[BK * (LDA + 1u)];     // as[k][m]
-shared vec4 ws[BK * BN4];             // ws[k][n / 4]
-shared float row_mean[LN != 0u ? BM : 1u];
-shared float row_rstd[LN != 0u ? BM : 1u];
+shared vec4 ws[W_LOADS * LX];         // ws[k][n / 4]
+shared vec2 row_norm[LN != 0u ? BM : 2u];   // LN: a normalised element is x * row_norm.x + row_norm.y
 
 vec4 load_a(uint g) { return IN_TYPE == F32 ? a32[g] : from_half4(a16[g]); }
 vec4 load_w(uint g)
@@ -58,81 +59,96 @@ vec4 load_w(uint g)
 // Where as[k][0] starts, k as group and remainder; the skew spreads the transposing stores of a warp over the banks.
 uint a_row(uint k4, uint k) { return (k4 * 4u + k) * LDA + k4 / 2u * (BK4 >= 8u ? 4u : 8u); }
 
-// Two passes (mean, then squares of differences). BK neighbours share a row, so reads are contiguous; `as` holds their partial sums.
-void row_statistics(uint m, uint k4)
+// LANES neighbours share a row, each with every LANES-th group: one pass that sums differences from the mean of the lane's
+// own first group (so that neither a large mean nor one large value costs digits), then the lanes' means and squares are
+// joined (Chan et al. 1983).
+const uint LANES = LX > BM ? LX / BM : 1u;
+
+// Elements of a row that lane `lane` sees; the group that holds the row's end may be partial.
+uint lane_elements(uint lane)
+{
+    const uint groups = (p.K + 3u) / 4u;
+    const uint mine = (groups + LANES - 1u - lane) / LANES;
+    return mine * 4u - ((groups - 1u) % LANES == lane ? groups * 4u - p.K : 0u);
+}
+
+void row_statistics(uint m)
 {
     const uint t = gl_LocalInvocationID.x;
-    const uint rows = LX / BK;
-    const uint share = t % BK;
-    for (uint pass = 0u; pass < 2u; ++pass) {
-        for (uint r = t / BK; r < BM; r += rows) {
+    const uint lane = t % LANES, full = p.K / 4u;
+    [[unroll]] for (uint first = 0u; first < BM * LANES; first += LX) {
+        const uint r = (first + t) / LANES;
+        if (r < BM) {
             const uint start = p.a_off4 + min(m + r, p.M - 1u) * p.a_ld4;
-            float sum = 0.0;
-            if (pass == 0u) {
-                for (uint k = share; k < k4; k += BK) sum += dot(load_a(start + k), vec4(1.0));
-            } else {
-                const float mean = row_mean[r];
-                for (uint k = share; k < k4; k += BK) {
-                    const vec4 d = load_a(start + k) - mean;
-                    const bvec4 inside = lessThan(uvec4(k * 4u) + uvec4(0u, 1u, 2u, 3u), uvec4(p.K));
-                    sum += dot(mix(vec4(0.0), d * d, inside), vec4(1.0));
+            const float shift = dot(load_a(start + min(lane, (p.K - 1u) / 4u)), vec4(0.25));
+            vec4 sum = vec4(0.0), squares = vec4(0.0);
+            uint k = lane;
+            [[dont_unroll]] for (; k + 3u * LANES < full; k += 4u * LANES)
+                [[unroll]] for (uint i = 0u; i < 4u; ++i) {
+                    const vec4 d = load_a(start + k + i * LANES) - shift;
+                    sum += d;
+                    squares = fma(d, d, squares);
                 }
+            [[dont_unroll]] for (; k * 4u < p.K; k += LANES) {
+                vec4 d = load_a(start + k) - shift;
+                d = mix(vec4(0.0), d, lessThan(uvec4(k * 4u) + uvec4(0u, 1u, 2u, 3u), uvec4(p.K)));
+                sum += d;
+                squares = fma(d, d, squares);
             }
-            as[share * LDA + r] = sum;
+            const float total = dot(sum, vec4(1.0)), n = float(max(lane_elements(lane), 1u));
+            as[r * LANES + lane] = shift + total / n;
+            as[(BM + r) * LANES + lane] = dot(squares, vec4(1.0)) - total * total / n;
         }
-        barrier();
-        for (uint r = t; r < BM; r += LX) {
-            float total = 0.0;
-            for (uint i = 0u; i < BK; ++i) total += as[i * LDA + r];
-            total /= float(p.K);
-            if (pass == 0u) row_mean[r] = total;
-            else row_rstd[r] = inversesqrt(total + p.eps);
-        }
-        barrier();
     }
+    barrier();
+    [[unroll]] for (uint first = 0u; first < BM; first += LX) {
+        const uint r = first + t;
+        if (r < BM) {
+            float mean = 0.0, squares = 0.0;
+            [[unroll]] for (uint i = 0u; i < LANES; ++i) mean = fma(float(lane_elements(i)), as[r * LANES + i], mean);
+            mean /= float(p.K);
+            [[unroll]] for (uint i = 0u; i < LANES; ++i) {
+                const float d = as[r * LANES + i] - mean;
+                squares += fma(float(lane_elements(i)) * d, d, as[(BM + r) * LANES + i]);
+            }
+            const float rstd = inversesqrt(squares / float(p.K) + p.eps);
+            row_norm[r] = vec2(rstd, -mean * rstd);
+        }
+    }
+    barrier();
 }
 
 void main()
 {
-    
     const uint t = gl_LocalInvocationID.x;
     const uint tx = t % (BN / TN), ty = t / (BN / TN);
     const uint k4 = (p.K + 3u) / 4u, n4 = (p.N + 3u) / 4u;
     const uint m0 = p.m0 + gl_WorkGroupID.x * BM, col0 = gl_WorkGroupID.y * BN4;
-    if (LN != 0u) row_statistics(m0, k4);
+    if (LN != 0u) row_statistics(m0);
 
-    // What this invocation stages of A never changes but for k: row starts (clamped rows repeat the last one) and their statistics.
-    const uint A_LOADS = (BM * BK4 + LX - 1u) / LX;
-    uint a_start[A_LOADS];
-    float mean[A_LOADS], rstd[A_LOADS];
-    [[unroll]] for (uint i = 0u; i < A_LOADS; ++i) {
-        const uint r = min((i * LX + t) / BK4, BM - 1u);
-        a_start[i] = p.a_off4 + min(m0 + r, p.M - 1u) * p.a_ld4;
-        mean[i] = LN != 0u ? row_mean[r] : 0.0;
-        rstd[i] = LN != 0u ? row_rstd[r] : 1.0;
-    }
-    const uint W_LOADS = (BK * BN4 + LX - 1u) / LX;
-    uint w_start[W_LOADS];
-    [[unroll]] for (uint i = 0u; i < W_LOADS; ++i) {
-        const uint e = i * LX + t;
-        w_start[i] = e / BN4 * n4 + min(col0 + e % BN4, n4 - 1u);
-    }
-    const uint kk = t % BK4;               // LX is a multiple of BK4: one k-group per invocation
+    // What this invocation stages of A and where to: rows beyond M repeat the last one.
+    const uint kk = t % BK4, row = t / BK4;   // LX is a multiple of BK4: one k-group per invocation
+    const uint a_to = a_row(kk, 0u) + row;
+    uint a_at[A_LOADS];
+    [[unroll]] for (uint i = 0u; i < A_LOADS; ++i)
+        a_at[i] = p.a_off4 + min(m0 + i * (LX / BK4) + row, p.M - 1u) * p.a_ld4 + kk;
+    uint w_at = gl_WorkGroupID.y * (k4 * 4u * BN4) + t;
     const bool has_rows = m0 + ty * TM < p.M;
 
     vec4 acc[TM * TN4];
     [[unroll]] for (uint i = 0u; i < TM * TN4; ++i) acc[i] = vec4(0.0);
 
+    const uint a_from = ty * TM;
     [[dont_unroll]] for (uint k0 = 0u; k0 < k4; k0 += BK4) {
         [[unroll]] for (uint i = 0u; i < A_LOADS; ++i) {
-            const uint r = (i * LX + t) / BK4;
+            const uint r = i * (LX / BK4) + row;
             if ((i + 1u) * LX <= BM * BK4 || r < BM) {
                 vec4 v = vec4(0.0);
                 if (K_FULL != 0u || k0 + kk < k4) {
-                    v = load_a(a_start[i] + k0 + kk);
-                    if (LN != 0u) v = (v - mean[i]) * rstd[i];
+                    v = load_a(a_at[i] + k0);
+                    if (LN != 0u) v = fma(v, row_norm[r].xxxx, row_norm[r].yyyy);
                 }
-                const uint to = a_row(kk, 0u) + r;
+                const uint to = a_to + i * (LX / BK4);
                 as[to] = v.x;
                 as[to + LDA] = v.y;
                 as[to + LDA * 2u] = v.z;
@@ -140,18 +156,15 @@ void main()
             }
         }
         [[unroll]] for (uint i = 0u; i < W_LOADS; ++i) {
-            const uint e = i * LX + t;
-            if ((i + 1u) * LX <= BK * BN4 || e < BK * BN4) {
-                vec4 v = vec4(0.0);
-                if (K_FULL != 0u || k0 + e / BN4 / 4u < k4) v = load_w(w_start[i]);
-                ws[e] = v;
-            }
-            w_start[i] += BK * n4;
+            vec4 v = vec4(0.0);
+            if (K_FULL != 0u || k0 + (i * LX + t) / BN4 / 4u < k4) v = load_w(w_at + i * LX);
+            ws[i * LX + t] = v;
         }
+        w_at += BK * BN4;
         barrier();
         if (SKIP_ROWS == 0u || has_rows) {
             [[unroll]] for (uint k = 0u; k < BK; ++k) {
-                const uint from = a_row(k / 4u, k % 4u) + ty * TM;
+                const uint from = a_row(k / 4u, k % 4u) + a_from;
                 float av[TM];
                 [[unroll]] for (uint i = 0u; i < TM; ++i) av[i] = as[from + i];
                 [[unroll]] for (uint j = 0u; j < TN4; ++j) {

@@ -3,11 +3,14 @@
 // never written shows), and its row padding must end as zeros. Vulkan runs under the validation layer, silent.
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <cmath>
 #include <cstdlib>
 #include <cstring>
 #include <fstream>
+#include <optional>
 #include <set>
+#include <tuple>
 
 #include "base/half.h"
 #include "cpu/executable.h"
@@ -30,6 +33,7 @@ struct Target {
   DeviceCaps caps;
   const simd::Kernels* kernels = nullptr;  // a CPU target
   std::shared_ptr<vk::Gpu> gpu;            // a Vulkan target
+  std::optional<Tuning> tuning;            // instead of the class's
 };
 
 struct Vulkan {
@@ -75,7 +79,7 @@ const std::vector<Target>& targets() {
       if (!p.unusable.empty()) continue;
       Result<std::shared_ptr<vk::Gpu>> gpu = vk::Gpu::open(vulkan().instance, p.index);
       if (!gpu) continue;
-      const auto add = [&](const char* what, DeviceClass c, bool subgroups) {
+      const auto add = [&](const char* what, DeviceClass c, bool subgroups, bool split = false) {
         Target t;
         t.label = fmt::format("vulkan{}_{}", p.index, what);
         t.caps = (*gpu)->caps();
@@ -84,11 +88,16 @@ const std::vector<Target>& targets() {
         if (!subgroups) t.caps.subgroup_basic = t.caps.subgroup_vote = t.caps.subgroup_ballot = t.caps.subgroup_shuffle = t.caps.subgroup_arithmetic = false;
         t.gpu = *gpu;
         if (wanted(t.label)) list->push_back(t);
+        // The same with every block of rows in a dispatch of its own.
+        t.label += "_split";
+        t.tuning = tuning_for(t.caps);
+        t.tuning->max_dispatch_flops = 1;
+        if (split && wanted(t.label)) list->push_back(t);
       };
       // The tuning table's classes choose between the kernels; all must be right on every device.
-      add("texel", DeviceClass::kSoftware, true);
+      add("texel", DeviceClass::kSoftware, true, true);
       add("texel_without_subgroups", DeviceClass::kSoftware, false);
-      add("tile_maxwell", DeviceClass::kMaxwell, false);
+      add("tile_maxwell", DeviceClass::kMaxwell, false, true);
       add("tile_mali", DeviceClass::kMali, false);
     }
     return list;
@@ -234,6 +243,8 @@ void check_output(const Plan& plan, const Prepared& p, const uint8_t* region, co
   EXPECT_LE(worst, p.bound) << where << ": element " << worst_at << ", expected " << p.expected[worst_at];
 }
 
+int splits = 0;  // cases that ran as several dispatches
+
 void run_case(const Case& c, const Target& t) {
   const bool half = c.precision == Precision::kFp16 && t.gpu;
   const Prepared p = prepare(c, half);
@@ -241,11 +252,13 @@ void run_case(const Case& c, const Target& t) {
   options.precision = c.precision;
   options.fuse = false;
   options.half_outputs = true;
+  options.tuning = t.tuning;
   Result<Planned> planned = make_plan(p.graph, t.caps, options);
   ASSERT_TRUE(planned.ok()) << planned.error().message;
   if (t.gpu) {
     ASSERT_FALSE(planned->plan.has_cpu_steps()) << t.label << ": no Vulkan kernel: " << planned->plan.steps[0].reason;
   }
+  if (t.tuning) splits += planned->plan.dispatch_count() > 1;
   add_guards(planned->plan);
   const Result<void> verified = verify(planned->plan);
   ASSERT_TRUE(verified.ok()) << verified.error().message;
@@ -277,22 +290,58 @@ void run_case(const Case& c, const Target& t) {
 class Conformance : public ::testing::TestWithParam<OpKind> {};
 
 TEST_P(Conformance, EveryCaseOnEveryTarget) {
+  splits = 0;
   const OpDef& def = op_def(GetParam());
   const std::vector<OpCase> cases = def.cases();
   ASSERT_FALSE(cases.empty());
+  const bool matrix_op = GetParam() == OpKind::kLinear || GetParam() == OpKind::kConv2d;
   for (const OpCase& spec : cases)
     for (Precision precision : {Precision::kFp32, Precision::kFp16, Precision::kInt8})
       for (const Target& t : targets()) {
-        const bool matrix_op = GetParam() == OpKind::kLinear || GetParam() == OpKind::kConv2d;
         if (precision == Precision::kInt8 && !matrix_op) continue;  // int8 stores matrices only: the same case as fp32
         if (precision == Precision::kFp16 && !matrix_op && t.kernels) continue;  // and CPU activations are always fp32
+        if (precision != Precision::kFp32 && t.tuning) continue;  // where rows start has nothing to do with their type
         SCOPED_TRACE(spec.label);
         run_case({GetParam(), spec, precision}, t);
       }
+  bool split_target = false;
+  for (const Target& t : targets()) split_target = split_target || t.tuning;
+  if (split_target && (matrix_op || GetParam() == OpKind::kAttention)) {
+    EXPECT_GT(splits, 0) << "no case was long enough to be split";
+  }
   EXPECT_EQ(vulkan().messages, "") << "the validation layer must stay silent";
 }
 
 INSTANTIATE_TEST_SUITE_P(Ops, Conformance, ::testing::ValuesIn(all_ops()), [](const auto& info) { return std::string(op_def(info.param).name); });
+
+/// The choice of a tile goes by shape; every tile of every class must be right on any shape.
+TEST(Tiles, EveryTileOfTheTables) {
+  std::vector<LinearTile> tiles;
+  const auto same = [](const LinearTile& a, const LinearTile& b) {
+    return std::tie(a.bm, a.bn, a.bk, a.tm, a.tn) == std::tie(b.bm, b.bn, b.bk, b.tm, b.tn);
+  };
+  for (const DeviceClass c : {DeviceClass::kMaxwell, DeviceClass::kMali, DeviceClass::kOther}) {
+    DeviceCaps caps;
+    caps.device_class = c;
+    for (const LinearTile& t : tuning_for(caps).linear_tiles)
+      if (std::none_of(tiles.begin(), tiles.end(), [&](const LinearTile& o) { return same(o, t); })) tiles.push_back(t);
+  }
+  int runs = 0;
+  for (Target t : targets()) {
+    if (!t.gpu || t.tuning || t.caps.device_class != DeviceClass::kMaxwell) continue;
+    for (const LinearTile& tile : tiles) {
+      t.tuning = tuning_for(t.caps);
+      t.tuning->linear_tiles = {tile};
+      if (!linear::choose_tile(*t.tuning, t.caps, 1, 1, 1)) continue;  // larger than this device takes
+      t.label = fmt::format("{}x{}x{} on {}", tile.bm, tile.bn, tile.bk, t.caps.name);
+      for (const OpCase& spec : op_def(OpKind::kLinear).cases())
+        if (spec.label == "primes" || spec.label == "one past the tile" || spec.label == "vit-ti qkv")
+          run_case({OpKind::kLinear, spec, Precision::kFp32}, t), ++runs;
+    }
+  }
+  EXPECT_TRUE(runs > 0 || !vulkan().instance);
+  EXPECT_EQ(vulkan().messages, "") << "the validation layer must stay silent";
+}
 
 /// A convolutional toy (3x3 stride 2, ReLU, max pool, mean, linear) through fuse, lower, place, order, verify and run.
 Result<Graph> toy_network() {

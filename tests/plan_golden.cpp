@@ -7,6 +7,7 @@
 #include <sstream>
 
 #include "model/model.h"
+#include "ops/linear.h"
 #include "plan/plan.h"
 
 namespace vireo {
@@ -78,6 +79,87 @@ TEST(Plan, FiveDispatchesPerBlockAndAtMost65) {
           if (s.name.compare(0, 9, "blocks.3.") == 0) block += int(s.dispatches.size());
         EXPECT_EQ(block, 5);
       }
+}
+
+// ---- the tile of a linear goes by its shape ----------------------------------------------------------------------
+
+TEST(TileChoice, LittlePaddingOnTheNano) {
+  const DeviceCaps caps = caps_of("jetson-nano");
+  const Tuning tuning = tuning_for(caps);
+  for (const int64_t d : {192, 384, 768})
+    for (const auto& [n, k] : {std::pair{3 * d, d}, {d, d}, {4 * d, d}, {d, 4 * d}}) {
+      const LinearTile* tile = linear::choose_tile(tuning, caps, 197, n, k);
+      ASSERT_TRUE(tile);
+      const linear::TileWork work = linear::tile_work(*tile, tuning, caps, 197, n, k);
+      const double waste = 1 - 2.0 * 197 * double(n) * double(k) / work.issued_flops;
+      EXPECT_LE(waste, d == 192 ? 0.15 : 0.10) << n << " x " << k << ": " << tile->bm << " x " << tile->bn;
+      EXPECT_GE(waste, 0) << "nothing is computed by half";
+      EXPECT_EQ(k % tile->bk, 0) << "no bounds to check in the loop";
+    }
+}
+
+TEST(TileChoice, SmallProductsTakeSmallTiles) {
+  const DeviceCaps caps = caps_of("jetson-nano");
+  const Tuning tuning = tuning_for(caps);
+  const LinearTile* head = linear::choose_tile(tuning, caps, 1, 1000, 768);
+  ASSERT_TRUE(head);
+  EXPECT_LE(head->bm, 32u) << "one row";
+  const LinearTile* narrow = linear::choose_tile(tuning, caps, 1000, 10, 768);
+  ASSERT_TRUE(narrow);
+  EXPECT_LE(narrow->bn, 64u) << "ten columns";
+}
+
+TEST(TileChoice, OnlyWhatTheDeviceTakes) {
+  DeviceCaps caps = caps_of("jetson-nano");
+  caps.max_workgroup_invocations = 128;
+  caps.max_shared_bytes = 16384;  // the least that Vulkan guarantees
+  for (const DeviceClass c : {DeviceClass::kMaxwell, DeviceClass::kMali, DeviceClass::kOther}) {
+    caps.device_class = c;
+    const Tuning tuning = tuning_for(caps);
+    const LinearTile* tile = linear::choose_tile(tuning, caps, 197, 768, 768);
+    ASSERT_TRUE(tile);
+    EXPECT_LE((tile->bm / tile->tm) * (tile->bn / tile->tn), 128u);
+    EXPECT_TRUE(linear::tile_work(*tile, tuning, caps, 197, 768, 768).legal);
+  }
+  caps.max_shared_bytes = 64;
+  EXPECT_FALSE(linear::choose_tile(tuning_for(caps), caps, 197, 768, 768)) << "nothing fits";
+}
+
+TEST(TileChoice, RulesOfTheShader) {
+  for (const DeviceClass c : {DeviceClass::kMaxwell, DeviceClass::kMali, DeviceClass::kOther}) {
+    DeviceCaps caps = caps_of("jetson-nano");
+    caps.device_class = c;
+    for (const LinearTile& t : tuning_for(caps).linear_tiles) {
+      const uint32_t lx = (t.bm / t.tm) * (t.bn / t.tn);
+      EXPECT_EQ(t.bm % t.tm + t.bn % t.tn + t.tm % 4 + t.tn % 4 + t.bk % 4, 0u);
+      EXPECT_GE(t.bk, 8u);
+      EXPECT_EQ(lx % (t.bk / 4), 0u);
+      EXPECT_LE(2 * t.bm * std::max(1u, lx / t.bm), t.bk * (t.bm + 5)) << "row statistics share A's bytes";
+    }
+  }
+}
+
+// ---- long dispatches are cut --------------------------------------------------------------------------------------
+
+TEST(Plan, LongDispatchesAreCutAlongTheRows) {
+  PlanOptions o;
+  o.tuning = tuning_for(caps_of("jetson-nano"));
+  o.tuning->max_dispatch_flops = 1e8;
+  for (const char* caps : {"jetson-nano", "lavapipe"}) {
+    const Plan plan = plan_of("vit-b", caps_of(caps), Precision::kFp32, Head::kLogits, 224, o).plan;
+    for (const Step& s : plan.steps) {
+      double flops = 0;
+      for (const PlanDispatch& d : s.dispatches) {
+        flops += d.work.flops;
+        EXPECT_GE(d.work.issued_flops, d.work.flops) << s.name;
+      }
+      if (s.op != OpKind::kLinear && s.op != OpKind::kConv2d && s.op != OpKind::kAttention) continue;
+      EXPECT_EQ(flops > 1e8, s.dispatches.size() > 1) << s.name;
+      if (s.op == OpKind::kConv2d) {
+        EXPECT_NEAR(flops, s.cost.flops, 1) << s.name << ": the parts are the whole";
+      }
+    }
+  }
 }
 
 TEST(Plan, AttentionNeverStoresScores) {

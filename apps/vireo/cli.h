@@ -80,6 +80,9 @@ void add_notes(Json& json, const vireo::Model& model);
 /// makes the file appear whole or not at all.)
 void check_writable(const std::string& path);
 
+/// Writes a file that appears whole or not at all; throws Failure.
+void write_file(const std::string& path, const void* bytes, size_t count);
+
 /// "3 of 10 images failed; first: a.png: ...": the closing line of a verb that went on after bad images.
 class ImageErrors {
  public:

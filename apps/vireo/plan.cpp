@@ -1,8 +1,12 @@
 // vireo plan: the plan of a model for a device that is here, or for one of which only the capabilities are known.
+#include <cerrno>
 #include <cstdio>
+#include <cstring>
+#include <dirent.h>
 #include <fstream>
 #include <memory>
 #include <sstream>
+#include <sys/stat.h>
 
 #include "cli.h"
 
@@ -12,6 +16,7 @@ namespace {
 struct Args {
   Common common;
   std::string caps;
+  std::string shaders;
   int batch = 1;
   bool tokens = false;
 };
@@ -22,6 +27,33 @@ std::string read_text(const std::string& path) {
   if (!file || (file.peek() != std::ifstream::traits_type::eof() && !(text << file.rdbuf())))
     throw Failure("cannot read '" + path + "'; expected a text file of capabilities");
   return text.str();
+}
+
+/// An empty folder at `path`, made if there is none: files of an earlier plan beside new ones would be taken for its own.
+void open_folder(const std::string& path) {
+  const auto refuse = [&path](const std::string& why) { throw Failure("cannot write shaders to '" + path + "': " + why); };
+  if (path.empty()) refuse("the name is empty");
+  if (mkdir(path.c_str(), 0777) == 0) return;
+  if (errno != EEXIST) refuse(std::strerror(errno));
+  const std::unique_ptr<DIR, int (*)(DIR*)> folder(opendir(path.c_str()), closedir);
+  if (!folder) refuse(std::strerror(errno));
+  while (const dirent* entry = readdir(folder.get()))
+    if (std::strcmp(entry->d_name, ".") != 0 && std::strcmp(entry->d_name, "..") != 0)
+      refuse("the folder is not empty; give a new or an empty one");
+}
+
+/// NN_name.spv and NN_name.json for every pipeline.
+void write_shaders(const std::string& folder, const std::vector<vireo::PipelineDump>& pipelines) {
+  if (pipelines.empty()) throw Failure("there are no shaders to write: every step of this plan runs on the CPU");
+  open_folder(folder);
+  int number = 0;
+  for (const vireo::PipelineDump& p : pipelines) {
+    char prefix[16];
+    std::snprintf(prefix, sizeof prefix, "/%02d_", number++);
+    const std::string path = folder + prefix + p.name;
+    write_file(path + ".spv", p.spirv.data(), p.spirv.size() * sizeof(uint32_t));
+    write_file(path + ".json", p.json.data(), p.json.size());
+  }
 }
 
 void run(const Args& args) {
@@ -38,6 +70,7 @@ void run(const Args& args) {
   vireo::Result<std::string> planned = vireo::plan_text(model, caps, options, args.common.json);
   if (!planned && !args.caps.empty()) throw Failure("'" + args.caps + "': " + planned.error().message);
   const std::string text = need(std::move(planned));
+  if (!args.shaders.empty()) write_shaders(args.shaders, need(vireo::plan_pipelines(model, caps, options)));
   std::fputs(text.c_str(), stdout);
   if (text.empty() || text.back() != '\n') std::fputc('\n', stdout);
 }
@@ -55,6 +88,9 @@ void add_plan(CLI::App& app) {
       ->type_name("N")
       ->check(CLI::Range(1, 4096))
       ->capture_default_str();
+  verb->add_option("--dump-shaders", args->shaders,
+                   "also write each pipeline as NN_name.spv and NN_name.json (constants, workgroups, FLOPs) to this folder")
+      ->type_name("FOLDER");
   verb->add_flag("--tokens", args->tokens, "plan for all tokens instead of classes or the pooled vector");
   verb->callback([args] { run(*args); });
 }

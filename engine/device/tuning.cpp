@@ -7,6 +7,13 @@ Tuning class_defaults(DeviceClass c) {
   Tuning t;
   switch (c) {
     case DeviceClass::kMaxwell:
+      // 104 = 8 * 13: 197 tokens make two tiles of 25 * 8 rows. 192 divides the widths of ViT-Ti, -S and -B.
+      t.linear_tiles = {{104, 192, 24, 8, 8}, {104, 192, 16, 8, 8}, {128, 128, 16, 8, 8}, {64, 128, 16, 8, 8},
+                        {64, 64, 16, 8, 8},   {32, 64, 16, 4, 8},   {16, 32, 16, 4, 4}};
+      t.skip_rows = true;
+      t.machine = {1, 65536, 32768, 65536};  // a Nano's GM20B
+      t.attention_tile = {128, 8, 4, 4, 16, 16};
+      t.conv = {16, 4, 7};  // 196 patches are 7 * 28
       t.max_dispatch_flops = 8e9;  // about 70 ms at half of the Nano's fp32 peak; its driver kills long kernels
       break;
     case DeviceClass::kSoftware:
@@ -17,7 +24,7 @@ Tuning class_defaults(DeviceClass c) {
     case DeviceClass::kMali:
     case DeviceClass::kAdreno:
     case DeviceClass::kV3d:
-      t.linear_tile = {32, 64, 16, 4, 8};
+      t.linear_tiles = {{32, 64, 16, 4, 8}, {16, 32, 16, 4, 4}};
       t.max_dispatch_flops = 8e9;
       break;
     default: break;
@@ -25,22 +32,12 @@ Tuning class_defaults(DeviceClass c) {
   return t;
 }
 
-uint32_t tile_shared_bytes(const Tuning& t) {  // the formula of shaders/README.md, with the LayerNorm prologue
-  const auto& l = t.linear_tile;
-  return 4 * (l.bk * (l.bm + 4) + 16 + l.bk * l.bn + 2 * l.bm);
-}
-
 }  // namespace
 
 Tuning tuning_for(const DeviceCaps& caps) {
   Tuning t = class_defaults(caps.device_class);
   t.shuffle = t.shuffle && caps.subgroup_basic && caps.subgroup_shuffle;
-  auto& l = t.linear_tile;
-  while ((l.bm / l.tm) * (l.bn / l.tn) > caps.max_workgroup_invocations || tile_shared_bytes(t) > caps.max_shared_bytes) {
-    if (l.bn > 32) l.bn /= 2;
-    else if (l.bm > 16) l.bm /= 2;
-    else break;
-  }
+  while (t.attention_tile.lx > 32 && t.attention_tile.lx > caps.max_workgroup_invocations) t.attention_tile.lx /= 2;
   return t;
 }
 

@@ -30,9 +30,25 @@ Result<TensorDesc> infer(const OpCall& c) {
   return out;
 }
 
+/// attention.tile's work for one dispatch of `queries` queries; the sizes are the shader's.
+Work tile_work(const Sizes& s, const std::vector<uint32_t>& spec, int64_t queries, bool skip_rows, uint32_t subgroup) {
+  const int64_t lx = spec[0], tx = spec[12], tm = spec[13], tn = spec[14], dc = spec[15], vc = spec[16];
+  const int64_t rows = lx / tx * tm, keys = tx * tn, d4 = groups4(s.dim);
+  const int64_t blocks = div_up(s.tokens, keys), chunks = div_up(d4, dc / 4);
+  const int64_t left = s.tokens % keys, values = s.tokens / keys * div_up(keys, vc) + div_up(left, vc);
+  const int64_t score = tm * tn * dc, value = tm * div_up(d4, tx) * 4 * vc;  // multiply-adds of one run
+  Work w;
+  w.loops = {{u32(blocks), 0}, {u32(blocks * chunks), u32(score)}, {u32(values), u32(value)}};
+  const int64_t subgroups = div_up(lx, subgroup), rest = queries % rows;
+  const int64_t last = skip_rows ? div_up(div_up(rest, tm) * tx, subgroup) : rest ? subgroups : 0;
+  const int64_t active = (queries / rows * subgroups + last) * s.heads * s.batch;
+  w.issued_flops = 2.0 * double(active * subgroup) * double(blocks * chunks * score + values * value);
+  return w;
+}
+
 Result<Lowering> lower(const OpCall& c, const LowerContext& ctx) {
   const Sizes s = sizes(c);
-  const Tuning t = tuning_for(*ctx.caps);
+  const Tuning& t = *ctx.tuning;
   const TensorDesc& x = *c.in[0];
   const bool aligned = s.dim % 4 == 0;  // the offsets d and 2d are multiples of it
   Lowering l;
@@ -40,7 +56,7 @@ Result<Lowering> lower(const OpCall& c, const LowerContext& ctx) {
   const bool texel = t.texel && texel_fits(*ctx.caps, x.bytes(), x.dtype);
   Dispatch d;
   d.shader = texel ? "attention.texel" : "attention.tile";
-  d.spec.assign(17, 0);
+  d.spec.assign(texel ? 17 : 18, 0);
   d.spec[1] = type_code(x.dtype);
   d.spec[3] = l.out_f32 ? 0 : type_code(c.out.dtype);
   d.spec[10] = u32(s.dim);
@@ -66,6 +82,7 @@ Result<Lowering> lower(const OpCall& c, const LowerContext& ctx) {
     d.spec[14] = q.tn;
     d.spec[15] = dc;
     d.spec[16] = q.vc;
+    d.spec[17] = t.skip_rows;
     rows = int64_t(q.lx / q.tx) * q.tm;
     const int64_t keys = int64_t(q.tx) * q.tn;
     const int64_t shared = 4 * (std::max<int64_t>({dc * (rows + 4) + 16 + dc * (keys + 4) + 16, q.tx * rows, int64_t(q.vc) * d4}) + keys * (rows + 4));
@@ -81,10 +98,12 @@ Result<Lowering> lower(const OpCall& c, const LowerContext& ctx) {
   // A long dispatch is cut along the queries.
   const int64_t blocks = div_up(s.tokens, rows);
   const double flops = 4.0 * double(s.batch * s.heads * s.dim) * double(s.tokens) * double(s.tokens);
-  const int64_t parts = std::min<int64_t>(blocks, std::max<int64_t>(1, int64_t(std::ceil(flops / t.max_dispatch_flops))));
-  const int64_t per_part = div_up(blocks, parts);
+  const int64_t per_part = blocks_per_dispatch(flops, t.max_dispatch_flops, blocks);
   for (int64_t first = 0; first < blocks; first += per_part) {
     d.push[11] = u32(first * rows);
+    const int64_t queries = std::min(s.tokens, (first + per_part) * rows) - first * rows;
+    if (!texel) d.work = tile_work(s, d.spec, queries, t.skip_rows, ctx.caps->subgroup_size);
+    d.work.flops = flops * double(queries) / double(s.tokens);
     d.groups = {u32(std::min(per_part, blocks - first)), u32(s.heads), u32(s.batch)};
     VIREO_TRY(check_grid(c, *ctx.caps, d.groups));
     l.dispatches.push_back(d);

@@ -35,12 +35,13 @@ PackedConst rows_const(int operand, int64_t rows, int64_t cols) {
   return p;
 }
 
-PackedConst gpu_matrix(int operand, int64_t n, int64_t k, DType t) {
+PackedConst gpu_matrix(int operand, int64_t n, int64_t k, DType t, int64_t panel, int64_t slack) {
   PackedConst p;
   p.operand = operand;
   p.pack = Pack::kGpuMatrix;
   p.dtype = t;
-  p.bytes = uint64_t(round_up(k, 4) * round_up(n, 4)) * dtype_size(t);
+  p.panel = int32_t(panel);
+  p.bytes = uint64_t(round_up(k, 4) * round_up(n, panel ? panel : 4) + slack * 4) * dtype_size(t);
   return with_scales(p, n);
 }
 
@@ -70,6 +71,11 @@ Result<void> check_grid(const OpCall& call, const DeviceCaps& caps, const std::a
       return fail(ErrorCode::kUnsupported, "{} needs {} workgroups in dimension {}, the device takes {}", call.name, groups[i], i,
                   caps.max_workgroup_count[i]);
   return {};
+}
+
+int64_t blocks_per_dispatch(double flops, double limit, int64_t blocks) {
+  const double parts = std::min(double(blocks), std::max(1.0, std::ceil(flops / limit)));
+  return div_up(blocks, int64_t(parts));
 }
 
 std::string got(const TensorDesc* t) { return t ? to_string(t->shape) : "nothing"; }

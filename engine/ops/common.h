@@ -19,7 +19,8 @@ DType weight_dtype(Precision p);
 simd::WeightType simd_type(DType t);
 PackedConst vector_const(int operand, int64_t n);
 PackedConst rows_const(int operand, int64_t rows, int64_t cols);
-PackedConst gpu_matrix(int operand, int64_t n, int64_t k, DType t);
+/// `panel`: PackedConst::panel; `slack`: groups of 4 that a kernel may read, and throw away, beyond the last.
+PackedConst gpu_matrix(int operand, int64_t n, int64_t k, DType t, int64_t panel = 0, int64_t slack = 0);
 PackedConst cpu_panels(int operand, int64_t n, int64_t k, DType t);
 
 inline Operand input(int i, BindKind k = BindKind::kStorage) { return {Operand::What::kInput, i, k}; }
@@ -37,6 +38,9 @@ std::array<uint32_t, 3> flat_grid(const DeviceCaps& caps, int64_t groups);
 
 /// kUnsupported when a grid is larger than the device takes.
 Result<void> check_grid(const OpCall& call, const DeviceCaps& caps, const std::array<uint32_t, 3>& groups);
+
+/// Blocks of rows per dispatch, so that none exceeds the device's limit of work in one (but for a single block).
+int64_t blocks_per_dispatch(double flops, double limit, int64_t blocks);
 
 /// Error for a wrong operand, in the house's words.
 Error shape_error(const OpCall& call, const char* operand, const std::string& got, const std::string& expected);

@@ -48,7 +48,7 @@ void set_order(PackedConst& p, const Geometry& g, bool pad_channels) {
 
 Result<Lowering> lower(const OpCall& c, const LowerContext& ctx) {
   const Geometry g = geometry(c);
-  const Tuning t = tuning_for(*ctx.caps);
+  const Tuning& t = *ctx.tuning;
   const DType w = weight_dtype(ctx.precision);
   const TensorDesc& x = *c.in[kX];
   const int64_t k = g.planar ? g.cin * g.kh * g.kw : round_up(g.cin, 4) * g.kh * g.kw;
@@ -64,7 +64,7 @@ Result<Lowering> lower(const OpCall& c, const LowerContext& ctx) {
                      texel_fits(*ctx.caps, uint64_t(round_up(k, 4) * n4 * 4) * dtype_size(w), w);
   Dispatch d;
   d.shader = texel ? "conv2d.TEXEL=1" : "conv2d";
-  d.spec.assign(13, 0);
+  d.spec.assign(14, 0);
   d.spec[0] = u32(std::min<int64_t>(t.conv.lx, n4));
   d.spec[1] = type_code(x.dtype);
   d.spec[2] = type_code(w);
@@ -74,14 +74,28 @@ Result<Lowering> lower(const OpCall& c, const LowerContext& ctx) {
   d.spec[10] = t.conv.r;
   d.spec[11] = by4 ? 2 : g.planar ? 1 : 0;
   d.spec[12] = t.conv.ly;
+  d.spec[13] = g.ph > 0 || g.pw > 0;
   d.push = {u32(m), u32(g.cout), u32(g.cin), u32(x.shape.h()), u32(x.shape.w()), u32(g.oh), u32(g.ow), u32(g.kh), u32(g.kw),
             u32(g.sh), u32(g.sw), u32(g.ph), u32(g.pw), 1, 1, u32(n4), u32(n4), 0};
-  d.groups = {u32(div_up(m, int64_t(t.conv.r) * t.conv.ly)), u32(div_up(n4, d.spec[0])), 1};
-  VIREO_TRY(check_grid(c, *ctx.caps, d.groups));
   d.operands = {input(kX, texel ? texel_kind(x.dtype) : BindKind::kStorage), constant(0, texel ? texel_kind(w) : BindKind::kStorage),
                 w == DType::kI8 ? scales(0) : dummy(), bias ? constant(1) : dummy(), dummy(), dummy(), output()};
   l.kernel = d.shader;
-  l.dispatches.push_back(std::move(d));
+  // A long dispatch is cut along the rows.
+  const int64_t block = int64_t(t.conv.r) * t.conv.ly, blocks = div_up(m, block);
+  const double row_flops = 2.0 * double(g.cout) * double(g.cin * g.kh * g.kw);
+  const int64_t per_part = blocks_per_dispatch(row_flops * double(m), t.max_dispatch_flops, blocks);
+  d.groups[1] = u32(div_up(n4, d.spec[0]));
+  if (d.spec[11] == 2)
+    d.work.loops = {{u32(g.cin * g.kh * g.kw / 4), t.conv.r * 16}, {u32(g.cin * g.kh), 0}, {u32(g.cin), 0}};
+  for (int64_t first = 0; first < blocks; first += per_part) {
+    const int64_t begin = first * block, rows = std::min(m, (first + per_part) * block) - begin;
+    d.push[17] = u32(begin);
+    d.groups[0] = u32(div_up(rows, block));
+    d.work.flops = row_flops * double(rows);
+    d.work.issued_flops = 2.0 * double(k) * double(d.groups[0] * block) * double(d.groups[1] * d.spec[0] * 4);
+    VIREO_TRY(check_grid(c, *ctx.caps, d.groups));
+    l.dispatches.push_back(d);
+  }
   return l;
 }
 

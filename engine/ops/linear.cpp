@@ -2,6 +2,8 @@
 // residual like y. `ln` normalises the rows of x first, (x - mean) / sqrt(var + eps); gain and offset are folded into W and bias.
 #include "ops/linear.h"
 
+#include <algorithm>
+
 #include "ops/common.h"
 
 namespace vireo {
@@ -42,19 +44,65 @@ Consts add_vectors(const OpCall& c, int64_t n, Lowering& l) {
   return r;
 }
 
+/// linear.tile's derived sizes; the formulas are the shader's.
+struct Tile {
+  explicit Tile(const LinearTile& t) : size(t), lx((t.bm / t.tm) * (t.bn / t.tn)) {
+    a_loads = u32(div_up(int64_t(t.bm) * t.bk / 4, lx));
+    w_loads = u32(div_up(int64_t(t.bk) * t.bn / 4, lx));
+    lanes = std::max(1u, lx / t.bm);
+  }
+  LinearTile size;
+  uint32_t lx, a_loads, w_loads;
+  uint32_t lanes;  // invocations that share a row when rows are normalised
+  /// Of the largest variant, which normalises rows.
+  uint64_t shared_bytes() const {
+    return 4 * (uint64_t(size.bk) * (size.bm + 5) + uint64_t(w_loads) * lx * 4 + 2 * size.bm);
+  }
+  int64_t slack() const { return int64_t(w_loads) * lx - int64_t(size.bk) * size.bn / 4; }
+  int64_t trips(int64_t k) const { return div_up(groups4(k), size.bk / 4); }
+  bool whole_trips(int64_t k) const { return round_up(k, 4) % size.bk == 0; }
+
+  /// Multiply-adds of `rows` rows, counted as the device issues them: whole subgroups, without those that skip.
+  double issued_flops(int64_t rows, int64_t n, int64_t k, bool skip_rows, uint32_t subgroup) const {
+    const int64_t across = size.bn / size.tn, subgroups = div_up(lx, subgroup);
+    const int64_t left = rows % size.bm, last = div_up(div_up(left, size.tm) * across, subgroup);
+    const int64_t active = rows / size.bm * subgroups + (skip_rows ? last : left ? subgroups : 0);
+    return 2.0 * double(active * subgroup * size.tm * size.tn) * double(div_up(n, size.bn) * trips(k) * size.bk);
+  }
+
+  std::vector<Work::Loop> loops(int64_t k, bool norm) const {
+    std::vector<Work::Loop> all;
+    if (norm) {
+      const int64_t full = k / 4, step = 4 * lanes;
+      const int64_t by4 = full > 3 * lanes ? div_up(full - 3 * lanes, step) : 0;
+      all.push_back({u32(by4), 16});
+      all.push_back({u32(div_up(std::max<int64_t>(0, groups4(k) - by4 * step), lanes)), 4});
+    }
+    all.push_back({u32(trips(k)), size.tm * size.tn * size.bk});
+    return all;
+  }
+};
+
 Result<Lowering> lower(const OpCall& c, const LowerContext& ctx) {
   const Sizes s = sizes(c);
-  const Tuning t = tuning_for(*ctx.caps);
+  const Tuning& t = *ctx.tuning;
   const DType w = weight_dtype(ctx.precision);
   const int64_t n4 = groups4(s.n), k4 = groups4(s.k);
-  Lowering l;
-  l.consts.push_back(gpu_matrix(kWeight, s.n, s.k, w));
-  l.consts[0].centre = c.iattr(kNorm) != 0;
-  const Consts at = add_vectors(c, s.n, l);
   const TensorDesc &x = *c.in[kX], *r = c.input(kResidualIn);
+  const bool norm = c.iattr(kNorm) != 0;
+  const bool texel = t.texel && texel_fits(*ctx.caps, x.bytes(), x.dtype) &&
+                     texel_fits(*ctx.caps, uint64_t(k4 * n4 * 16) * dtype_size(w), w);
+  const LinearTile* const chosen = texel ? nullptr : linear::choose_tile(t, *ctx.caps, s.m, s.n, s.k);
+  if (!texel && !chosen)
+    return fail(ErrorCode::kUnsupported, "linear.tile has no tile for {} bytes of shared memory and {} invocations",
+                ctx.caps->max_shared_bytes, ctx.caps->max_workgroup_invocations);
+  Lowering l;
+  l.consts.push_back(gpu_matrix(kWeight, s.n, s.k, w, chosen ? chosen->bn : 0, chosen ? Tile(*chosen).slack() : 0));
+  l.consts[0].centre = norm;
+  const Consts at = add_vectors(c, s.n, l);
 
   Dispatch d;
-  d.spec.assign(16, 0);
+  d.spec.assign(texel ? 16 : 17, 0);
   d.spec[1] = type_code(x.dtype);
   d.spec[2] = type_code(w);
   d.spec[3] = type_code(c.out.dtype);
@@ -66,8 +114,7 @@ Result<Lowering> lower(const OpCall& c, const LowerContext& ctx) {
   d.spec[9] = u32(c.iattr(kNorm));
   d.push = {u32(s.m), u32(s.n), u32(s.k), u32(k4), u32(n4), u32(n4), 0, 0, float_word(c.attr(kEps))};
 
-  const bool texel = t.texel && texel_fits(*ctx.caps, x.bytes(), x.dtype) &&
-                     texel_fits(*ctx.caps, uint64_t(k4 * n4 * 16) * dtype_size(w), w);
+  int64_t block;  // rows of a workgroup
   if (texel) {
     const auto& q = t.linear_texel;
     uint32_t rows = q.r;
@@ -83,22 +130,26 @@ Result<Lowering> lower(const OpCall& c, const LowerContext& ctx) {
     d.spec[11] = c4;
     d.spec[12] = shuffle ? rl : 1;
     d.spec[13] = shuffle ? std::max(1u, ctx.caps->subgroup_size / rl) : 1;
-    d.groups = {u32(div_up(s.m, rows)), u32(div_up(n4, int64_t(d.spec[0]) * c4)), 1};
+    block = rows;
+    d.groups[1] = u32(div_up(n4, int64_t(d.spec[0]) * c4));
     l.kernel = fmt::format("{} r{} c{}", d.shader, rows, c4);
   } else {
-    const auto& q = t.linear_tile;
+    const Tile tile(*chosen);
+    const LinearTile& q = tile.size;
     d.shader = "linear.tile";
-    d.spec[0] = (q.bm / q.tm) * (q.bn / q.tn);
+    d.spec[0] = tile.lx;
     d.spec[10] = q.bm;
     d.spec[11] = q.bn;
     d.spec[12] = q.bk;
     d.spec[13] = q.tm;
     d.spec[14] = q.tn;
-    d.spec[15] = round_up(s.k, 4) % q.bk == 0;
-    d.groups = {u32(div_up(s.m, q.bm)), u32(div_up(s.n, q.bn)), 1};
-    l.kernel = fmt::format("linear.tile {}x{}x{}", q.bm, q.bn, q.bk);
+    d.spec[15] = tile.whole_trips(s.k);
+    d.spec[16] = t.skip_rows;
+    block = q.bm;
+    d.groups[1] = u32(div_up(s.n, q.bn));
+    d.work.loops = tile.loops(s.k, norm);
+    l.kernel = fmt::format("linear.tile {}x{}x{}, weights in panels of {}", q.bm, q.bn, q.bk, q.bn);
   }
-  VIREO_TRY(check_grid(c, *ctx.caps, d.groups));
   const BindKind weights = texel ? texel_kind(w) : BindKind::kStorage;
   d.operands = {input(kX, texel ? texel_kind(x.dtype) : BindKind::kStorage),
                 constant(0, weights),
@@ -107,7 +158,19 @@ Result<Lowering> lower(const OpCall& c, const LowerContext& ctx) {
                 at.scale >= 0 ? constant(at.scale) : dummy(),
                 r ? input(kResidualIn) : dummy(),
                 output()};
-  l.dispatches.push_back(std::move(d));
+  // A long dispatch is cut along the rows.
+  const int64_t blocks = div_up(s.m, block);
+  const double row_flops = 2.0 * double(s.n) * double(s.k);
+  const int64_t per_part = blocks_per_dispatch(row_flops * double(s.m), t.max_dispatch_flops, blocks);
+  for (int64_t first = 0; first < blocks; first += per_part) {
+    const int64_t begin = first * block, rows = std::min(s.m, (first + per_part) * block) - begin;
+    d.push[7] = u32(begin);
+    d.groups[0] = u32(div_up(rows, block));
+    d.work.flops = row_flops * double(rows);
+    if (chosen) d.work.issued_flops = Tile(*chosen).issued_flops(rows, s.n, s.k, t.skip_rows, ctx.caps->subgroup_size);
+    VIREO_TRY(check_grid(c, *ctx.caps, d.groups));
+    l.dispatches.push_back(d);
+  }
   return l;
 }
 
@@ -228,6 +291,53 @@ std::vector<OpCase> cases() {
 }
 
 }  // namespace
+
+namespace linear {
+
+TileWork tile_work(const LinearTile& tile, const Tuning& tuning, const DeviceCaps& caps, int64_t m, int64_t n,
+                   int64_t k) {
+  const Tile t(tile);
+  const auto& machine = tuning.machine;
+  const int64_t subgroup = caps.subgroup_size, subgroups = div_up(t.lx, subgroup);
+  const int64_t registers = (tile.tm * tile.tn + 32) * subgroups * subgroup;  // sums, operands and addresses
+  TileWork w;
+  w.legal = t.lx <= caps.max_workgroup_invocations && t.lx <= caps.max_workgroup_size[0] &&
+            t.shared_bytes() <= caps.max_shared_bytes && registers <= machine.workgroup_registers;
+  if (!w.legal) return w;
+  w.issued_flops = t.issued_flops(m, n, k, tuning.skip_rows, caps.subgroup_size);
+
+  // Instructions of a subgroup: loads of shared memory beside the multiply-adds; a load and a store of each staged group
+  // with their addresses, and the loop; the epilogue. Rounded from what compilers make of the shader.
+  const double trip = double(tile.bk * (tile.tm + tile.tn)) / 4 + t.a_loads * 10 + t.w_loads * 6 + 40 +
+                      (t.whole_trips(k) ? 0 : (t.a_loads + t.w_loads) * 6);
+  const double epilogue = tile.tm * tile.tn * 8 + 150;
+  const int64_t workgroups = div_up(m, tile.bm) * div_up(n, tile.bn);
+  const double products = w.issued_flops / (2.0 * double(subgroup)) / double(workgroups);
+  const double slots = products + double(subgroups) * (double(t.trips(k)) * trip + epilogue);
+
+  // A core works on as many workgroups as fit, then on the rest; few subgroups cannot hide each other's latency.
+  const int64_t fit = std::min<int64_t>(machine.registers / registers, machine.shared_bytes / t.shared_bytes());
+  const int64_t resident = std::max<int64_t>(1, fit);
+  const auto time = [&](int64_t count) {
+    constexpr double kEnough = 12;  // subgroups
+    return double(count) * slots * std::max(1.0, kEnough / double(count * subgroups));
+  };
+  const int64_t wave = resident * machine.cores, rest = workgroups % wave;
+  w.cost = double(workgroups / wave) * time(resident) + (rest ? time(div_up(rest, machine.cores)) : 0);
+  return w;
+}
+
+const LinearTile* choose_tile(const Tuning& tuning, const DeviceCaps& caps, int64_t m, int64_t n, int64_t k) {
+  const LinearTile* best = nullptr;
+  double least = 0;
+  for (const LinearTile& tile : tuning.linear_tiles) {
+    const TileWork w = tile_work(tile, tuning, caps, m, n, k);
+    if (w.legal && (!best || w.cost < least)) best = &tile, least = w.cost;
+  }
+  return best;
+}
+
+}  // namespace linear
 
 extern const OpDef kLinearOp;
 const OpDef kLinearOp = {"linear", kAttrs, infer, lower, lower_cpu, cpu, reference, cost, tolerance, cases};

@@ -9,6 +9,7 @@
 #include "base/error.h"
 #include "base/thread_pool.h"
 #include "device/caps.h"
+#include "device/tuning.h"
 #include "simd/kernels.h"
 #include "tensor/tensor.h"
 
@@ -51,7 +52,7 @@ struct OpCall {
 enum class Pack : uint8_t {
   kVector,     ///< fp32, zero padded to a multiple of 4 elements
   kRows,       ///< fp32 rows, each zero padded to a multiple of 4 elements
-  kGpuMatrix,  ///< [round_up(k,4)][ceil(n/4)] groups of 4 consecutive outputs; i8 is followed by fp32 scales
+  kGpuMatrix,  ///< per panel [round_up(k,4)][panel/4] groups of 4 consecutive outputs; i8 is followed by fp32 scales
   kCpuPanels,  ///< simd::pack_weight's panels; i8 is followed by fp32 scales
 };
 
@@ -62,6 +63,7 @@ struct PackedConst {
   std::array<int32_t, 3> permute{};    // {cin, kh, kw}: reorder each row from (cin, kh, kw) to (kh, kw, cin); zeros = keep
   bool pad_channels = false;           // permute: pad cin to a multiple of 4 with zeros
   bool centre = false;                 // i8: the operand is normalised, so rows may be centred (plan/quantise.h)
+  int32_t panel = 0;                   // kGpuMatrix: columns per panel, in one piece with all its k; 0: one panel of all
   int32_t taps = 0;                    // i8: weights per kernel of a convolution, whose rounding errors are balanced; 0 = none
   uint64_t bytes = 0;                  // everything, scales included
   uint64_t scales_offset = 0;          // i8: where the scales start, from the beginning of this constant
@@ -76,6 +78,18 @@ struct Operand {
   BindKind kind = BindKind::kStorage;
 };
 
+/// What a dispatch computes, for tools that judge kernels; nothing is decided by it. An operator that does not say gets an equal
+/// share of its step's cost.
+struct Work {
+  double flops = 0;                    // of the result, as Cost counts them
+  double issued_flops = 0;             // with what is computed beyond the edges and thrown away, idle lanes included
+  struct Loop {
+    uint32_t runs;                     // how often its body runs in one invocation
+    uint32_t multiply_adds;            // of one run, inner loops left out: tells the loops of a binary apart
+  };
+  std::vector<Loop> loops;             // those that the kernel asks not to unroll
+};
+
 /// One vkCmdDispatch.
 struct Dispatch {
   std::string shader;                  // module name in shader/modules.h
@@ -83,6 +97,7 @@ struct Dispatch {
   std::vector<uint32_t> push;          // push constants, 32-bit words
   std::array<uint32_t, 3> groups{1, 1, 1};
   std::vector<Operand> operands;       // by binding number
+  Work work;
 };
 
 /// What an operator becomes on a device: constants to pack and dispatches to record (Vulkan) or scratch to reserve (CPU).
@@ -98,6 +113,7 @@ struct Lowering {
 
 struct LowerContext {
   const DeviceCaps* caps = nullptr;
+  const Tuning* tuning = nullptr;
   Precision precision = Precision::kFp32;
   bool allow_views = true;             // false when the operand's or the output's memory is not the arena's
 };

@@ -8,12 +8,12 @@ namespace {
 
 std::string place_text(const BufferRef& r) { return fmt::format("{}+{}", to_string(r.region), r.offset); }
 
-std::string attr_text(const Step& s) {
+std::string attr_text(OpKind op, const Attrs& attrs, bool with_eps = true) {
   std::string out;
-  const OpDef& def = op_def(s.op);
+  const OpDef& def = op_def(op);
   for (int a = 0; def.attrs[a].name; ++a) {
-    const double v = s.attrs[size_t(a)];
-    if (v == def.attrs[a].initial) continue;
+    const double v = attrs[size_t(a)];
+    if (v == def.attrs[a].initial || (!with_eps && def.attrs[a].name == std::string("eps"))) continue;
     out += def.attrs[a].names ? fmt::format(" {}={}", def.attrs[a].name, def.attrs[a].names[int(v)]) : fmt::format(" {}={:g}", def.attrs[a].name, v);
   }
   return out;
@@ -38,7 +38,7 @@ std::string dump(const Plan& plan) {
     for (; barrier < plan.barriers.size() && plan.barriers[barrier].before_step == int32_t(i); ++barrier)
       s += fmt::format("     barrier {}\n", plan.barriers[barrier].reason);
     const PlanValue& out = plan.values[size_t(step.output)];
-    s += fmt::format("{:4} {} {}{} [{}] {} {} -> {} {}\n", i, to_string(step.device), op_def(step.op).name, attr_text(step), step.kernel, step.name,
+    s += fmt::format("{:4} {} {}{} [{}] {} {} -> {} {}\n", i, to_string(step.device), op_def(step.op).name, attr_text(step.op, step.attrs), step.kernel, step.name,
                      to_string(out.desc), out.name, place_text(out.where));
     if (!step.reason.empty()) s += fmt::format("     on the cpu: {}\n", step.reason);
     for (const PlanDispatch& d : step.dispatches)
@@ -48,6 +48,14 @@ std::string dump(const Plan& plan) {
     if (v.view_of >= 0) s += fmt::format("view {} of {} {}\n", v.name, plan.values[size_t(v.view_of)].name, place_text(v.where));
   return s;
 }
+
+std::string step_key(OpKind op, const OpCall& call, Precision precision) {
+  std::string key = fmt::format("{} {}{}", op_def(op).name, to_string(precision), attr_text(op, *call.attrs, false));
+  for (const TensorDesc* t : call.in) key += t ? " " + to_string(*t) : " -";
+  return key;
+}
+
+std::string step_key(const Plan& plan, const Step& step) { return step_key(step.op, op_call(plan, step), plan.precision); }
 
 std::string dump_json(const Plan& plan) {
   using nlohmann::json;

@@ -28,10 +28,11 @@ struct ConstKey {
   DType dtype;
   std::array<int32_t, 3> permute;
   bool pad_channels, centre;
-  int32_t taps;
+  int32_t panel, taps;
+  uint64_t bytes;
   bool operator<(const ConstKey& o) const {
-    return std::tie(id, pack, dtype, permute, pad_channels, centre, taps) <
-           std::tie(o.id, o.pack, o.dtype, o.permute, o.pad_channels, o.centre, o.taps);
+    return std::tie(id, pack, dtype, permute, pad_channels, centre, panel, taps, bytes) <
+           std::tie(o.id, o.pack, o.dtype, o.permute, o.pad_channels, o.centre, o.panel, o.taps, o.bytes);
   }
 };
 
@@ -56,7 +57,8 @@ Result<void> set_access(const std::string& step, PlanDispatch& d) {
 
 class Lowerer {
  public:
-  Lowerer(const Graph& g, const DeviceCaps& caps, const PlanOptions& o) : graph_(g), options_(o) {
+  Lowerer(const Graph& g, const DeviceCaps& caps, const PlanOptions& o)
+      : graph_(g), options_(o), tuning_(o.tuning ? *o.tuning : tuning_for(caps)) {
     plan_.model = g.name;
     plan_.caps = caps;
     plan_.caps_name = caps.name;
@@ -97,7 +99,8 @@ class Lowerer {
   }
 
   int32_t add_const(ValueId v, const PackedConst& pack) {
-    const ConstKey key{v, pack.pack, pack.dtype, pack.permute, pack.pad_channels, pack.centre, pack.taps};
+    const ConstKey key{v, pack.pack, pack.dtype, pack.permute, pack.pad_channels, pack.centre,
+                       pack.panel, pack.taps, pack.bytes};
     const auto it = consts_.find(key);
     if (it != consts_.end()) return it->second;
     plan_.consts.push_back({v, graph_.value(v).name, pack, 0});
@@ -144,6 +147,25 @@ class Lowerer {
     return {};
   }
 
+  /// With the constants that were tuned for this step, if there are any that the device still takes; else with its class's.
+  Result<Lowering> lower_gpu(OpKind op, const OpCall& call, const LowerContext& ctx) const {
+    const OpDef& def = op_def(op);
+    if (options_.tuned && !options_.tuned->empty()) {
+      const auto found = options_.tuned->find(step_key(op, call, options_.precision));
+      Tuning tuning = tuning_;
+      if (found != options_.tuned->end() && apply_tuning(found->second.use, &tuning)) {
+        LowerContext with = ctx;
+        with.tuning = &tuning;
+        Result<Lowering> lowered = def.lower(call, with);
+        if (lowered && check_device(call, *lowered)) {
+          lowered->kernel += ", tuned";
+          return lowered;
+        }
+      }
+    }
+    return def.lower(call, ctx);
+  }
+
   Result<void> lower_node(const Node& n) {
     const OpDef& def = op_def(n.op);
     OpCall call;
@@ -167,12 +189,12 @@ class Lowerer {
         (options_.half_outputs || !is_output(n.output)))
       call.out.dtype = DType::kF16;
 
-    LowerContext ctx{&plan_.caps, options_.precision, !is_output(n.output) && !options_.keep_all};
+    LowerContext ctx{&plan_.caps, &tuning_, options_.precision, !is_output(n.output) && !options_.keep_all};
     Result<Lowering> lowered = fail(ErrorCode::kUnsupported, "");
     step.device = plan_.device;
     if (plan_.device == DeviceKind::kVulkan) {
       if (listed(options_.cpu_ops, def.name)) lowered = fail(ErrorCode::kUnsupported, "asked for by cpu_ops");
-      else lowered = def.lower(call, ctx);
+      else lowered = lower_gpu(n.op, call, ctx);
       if (lowered) {
         if (const Result<void> fits = check_device(call, *lowered); !fits) lowered = fits.error();
       }
@@ -220,6 +242,9 @@ class Lowerer {
       p.spec = std::move(d.spec);
       p.push = std::move(d.push);
       p.groups = d.groups;
+      p.work = std::move(d.work);
+      if (p.work.flops == 0) p.work.flops = step.cost.flops / double(lowered->dispatches.size());
+      p.work.issued_flops = std::max(p.work.issued_flops, p.work.flops);
       for (const Operand& o : d.operands) {
         Binding b;
         b.kind = o.kind;
@@ -237,6 +262,7 @@ class Lowerer {
 
   const Graph& graph_;
   const PlanOptions& options_;
+  const Tuning tuning_;
   Plan plan_;
   std::vector<int32_t> value_index_;
   std::map<ConstKey, int32_t> consts_;

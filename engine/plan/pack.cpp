@@ -1,5 +1,6 @@
 // pack: reads a constant row by row and writes it as a kernel wants it; int8 is quantised on the way (plan/quantise.h).
 #include <algorithm>
+#include <array>
 #include <cmath>
 #include <cstring>
 
@@ -87,33 +88,33 @@ Result<void> check_half(const PlanConst& c, const float* rows, int64_t n) {
 
 Result<void> pack_gpu_matrix(const PlanConst& c, const Constant& source, uint8_t* out) {
   RowReader reader(c, source);
-  const int64_t n = source.rows(), k = reader.cols(), n4 = round_up(n, 4);
+  const int64_t n = source.rows(), k = reader.cols();
+  const int64_t panel = c.pack.panel ? c.pack.panel : round_up(n, 4);
+  // Where column j of row 0 lies; its next row is `panel` elements on.
+  const auto column = [&](int64_t j) { return j / panel * round_up(k, 4) * panel + j % panel; };
   std::memset(out, 0, size_t(c.pack.bytes));
   float* const scales = reinterpret_cast<float*>(out + c.pack.scales_offset);
   Quantiser quantiser(c, k);
   for (int64_t first = 0; first < n; first += kBlock) {
     const int64_t count = std::min(kBlock, n - first);
     VIREO_ASSIGN(const float* rows, reader.read(first, count));
+    std::array<int64_t, kBlock> at{};
+    for (int64_t r = 0; r < count; ++r) at[size_t(r)] = column(first + r);
+    const auto store = [&](auto* to, auto value) {
+      for (int64_t i = 0; i < k; ++i)
+        for (int64_t r = 0; r < count; ++r) to[at[size_t(r)] + i * panel] = value(r * k + i);
+    };
     switch (c.pack.dtype) {
-      case DType::kF16: {
+      case DType::kF16:
         VIREO_TRY(check_half(c, rows, count * k));
-        auto* h = reinterpret_cast<uint16_t*>(out);
-        for (int64_t i = 0; i < k; ++i)
-          for (int64_t r = 0; r < count; ++r) h[i * n4 + first + r] = float_to_half(rows[r * k + i]);
+        store(reinterpret_cast<uint16_t*>(out), [&](int64_t i) { return float_to_half(rows[i]); });
         break;
-      }
       case DType::kI8: {
-        const int8_t* from = quantiser.run(rows, count, scales + first);
-        auto* q = reinterpret_cast<int8_t*>(out);
-        for (int64_t i = 0; i < k; ++i)
-          for (int64_t r = 0; r < count; ++r) q[i * n4 + first + r] = from[r * k + i];
+        const int8_t* q = quantiser.run(rows, count, scales + first);
+        store(reinterpret_cast<int8_t*>(out), [&](int64_t i) { return q[i]; });
         break;
       }
-      default: {
-        auto* f = reinterpret_cast<float*>(out);
-        for (int64_t i = 0; i < k; ++i)
-          for (int64_t r = 0; r < count; ++r) f[i * n4 + first + r] = rows[r * k + i];
-      }
+      default: store(reinterpret_cast<float*>(out), [&](int64_t i) { return rows[i]; });
     }
   }
   return {};

@@ -3,6 +3,7 @@
 
 #include <array>
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -60,6 +61,7 @@ struct PlanDispatch {
   std::vector<uint32_t> spec, push;
   std::array<uint32_t, 3> groups{1, 1, 1};
   std::vector<Binding> bindings;  // by binding number
+  Work work;
 };
 
 struct Step {
@@ -116,6 +118,7 @@ struct PlanOptions {
   bool keep_all = false;                 // every value keeps its own bytes, for `diff`
   bool half_outputs = false;             // outputs leave as fp16 rows when activations are fp16 (tests)
   const TunedSteps* tuned = nullptr;     // per-step constants of this device, by step_key; null for none
+  std::optional<Tuning> tuning;          // instead of the class's defaults
   std::vector<std::string> cpu_ops;      // operators to place on the CPU in a Vulkan plan (names, for debugging and tests)
 };
 
@@ -135,6 +138,24 @@ void order(Plan& plan);                     // fills barriers, from byte ranges
 Result<void> verify(const Plan& plan);      // independent brute-force check of place, order and limits
 std::string dump(const Plan& plan);         // stable text
 std::string dump_json(const Plan& plan);
+
+/// A compute pipeline of the plan (one shader with one set of constants) and what the plan does with it. (pipelines.cpp)
+struct PlanPipeline {
+  std::string shader;
+  std::vector<uint32_t> spec;      // by id
+  struct Use {                     // dispatches of one size
+    std::array<uint32_t, 3> groups{1, 1, 1};
+    std::vector<uint32_t> push;    // of the first one
+    Work work;                     // of each
+    int times = 0;
+    std::string step;              // the first one's name
+  };
+  std::vector<Use> uses;
+};
+/// In the order of first use; steps on the CPU have none.
+std::vector<PlanPipeline> pipelines(const Plan& plan);
+/// The pipeline as JSON: constants that the module declares, workgroup size, shared memory, FLOPs, uses.
+Result<std::string> pipeline_json(const PlanPipeline& p);
 
 /// Rebuilds the view an operator has of a step (for CPU calls, cost and tests).
 OpCall op_call(const Plan& plan, const Step& step);

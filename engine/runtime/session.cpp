@@ -403,19 +403,40 @@ Result<std::vector<float>> Session::value(const std::string& name, int64_t shape
   return no_throw([&] { return impl_->value(name, shape); });
 }
 
+namespace {
+Result<Planned> plan_for_caps(const Model& model, const std::string& caps_text, const SessionOptions& options, std::vector<std::string>* notes) {
+  VIREO_ASSIGN(const DeviceCaps caps, caps_from_text(caps_text, "caps"));
+  VIREO_ASSIGN(Graph graph, build_graph(model, options));
+  PlanOptions how = plan_options(options);
+  const TunedSteps tuned = tuned_steps(options, caps, notes);
+  how.tuned = &tuned;
+  return make_plan(std::move(graph), caps, how);
+}
+}  // namespace
+
 Result<std::string> plan_text(const Model& model, const std::string& caps_text, const SessionOptions& options, bool json) {
   return no_throw([&]() -> Result<std::string> {
-    VIREO_ASSIGN(const DeviceCaps caps, caps_from_text(caps_text, "caps"));
-    VIREO_ASSIGN(Graph graph, build_graph(model, options));
-    PlanOptions how = plan_options(options);
     std::vector<std::string> notes;
-    const TunedSteps tuned = tuned_steps(options, caps, &notes);
-    how.tuned = &tuned;
-    VIREO_ASSIGN(const Planned planned, make_plan(std::move(graph), caps, how));
+    VIREO_ASSIGN(const Planned planned, plan_for_caps(model, caps_text, options, &notes));
     if (json) return dump_json(planned.plan);
     std::string text = dump(planned.plan);
     for (const std::string& n : notes) text += "note: " + n + "\n";
     return text;
+  });
+}
+
+Result<std::vector<PipelineDump>> plan_pipelines(const Model& model, const std::string& caps_text,
+                                                 const SessionOptions& options) {
+  return no_throw([&]() -> Result<std::vector<PipelineDump>> {
+    std::vector<std::string> notes;
+    VIREO_ASSIGN(const Planned planned, plan_for_caps(model, caps_text, options, &notes));
+    std::vector<PipelineDump> all;
+    for (const PlanPipeline& p : pipelines(planned.plan)) {
+      VIREO_ASSIGN(std::string json, pipeline_json(p));
+      const shader::Module& module = *shader::find(p.shader);
+      all.push_back({p.shader, {module.words, module.words + module.word_count}, std::move(json)});
+    }
+    return all;
   });
 }
 

@@ -150,7 +150,7 @@ Result<Measured> Tuner::prepare(const Plan& plan, const Step& step, const std::s
   Tuning tuning = tuning_for(plan.caps);
   if (!use.empty()) VIREO_TRY(apply_tuning(use, &tuning));
   PlanOptions o = plan_options(plan.values[size_t(step.output)].desc.dtype == DType::kF16);
-  o.tuning = &tuning;
+  o.tuning = tuning;
   Measured m;
   m.use = use;
   VIREO_ASSIGN(Planned planned, make_plan(single(plan, step, false), plan.caps, o));

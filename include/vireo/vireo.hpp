@@ -232,6 +232,16 @@ VIREO_API const std::vector<EnvVar>& env_table();
 /// The plan of a model for a device that need not exist: caps in the text form of Device::caps_text().
 VIREO_API Result<std::string> plan_text(const Model& model, const std::string& caps, const SessionOptions& options, bool json);
 
+/// A compute pipeline of a plan, for tools that compile shaders elsewhere.
+struct PipelineDump {
+  std::string name;                     ///< of the shader
+  std::vector<uint32_t> spirv;
+  std::string json;                     ///< specialisation constants, workgroups, shared memory, FLOPs and uses
+};
+/// The distinct pipelines of such a plan in the order of first use; empty for a CPU.
+VIREO_API Result<std::vector<PipelineDump>> plan_pipelines(const Model& model, const std::string& caps,
+                                                           const SessionOptions& options);
+
 }  // namespace vireo
 
 #endif  // VIREO_VIREO_HPP

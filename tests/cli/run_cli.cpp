@@ -117,9 +117,9 @@ std::string Scratch::make_folder(const std::string& name) const {
   return path(name);
 }
 
-std::vector<std::string> Scratch::list() const {
+std::vector<std::string> Scratch::names_in(const std::string& folder) {
   std::vector<std::string> names;
-  if (DIR* dir = opendir(folder_.c_str())) {
+  if (DIR* dir = opendir(folder.c_str())) {
     while (const dirent* entry = readdir(dir))
       if (entry->d_name[0] != '.') names.emplace_back(entry->d_name);
     closedir(dir);

@@ -37,7 +37,8 @@ class Scratch {
   std::string write(const std::string& name, const std::string& bytes) const;
   std::string make_folder(const std::string& name) const;
   /// Names in the folder, sorted.
-  std::vector<std::string> list() const;
+  std::vector<std::string> list() const { return names_in(folder_); }
+  static std::vector<std::string> names_in(const std::string& folder);
 
  private:
   std::string folder_;

@@ -236,6 +236,61 @@ TEST(Plan, BadCaps) {
                   .fails_clearly(1));
 }
 
+TEST(Plan, DumpShaders) {
+  Scratch scratch;
+  const std::string caps = std::string(VIREO_SOURCE_DIR) + "/tests/caps/jetson-nano.txt";
+  const cli_test::Environment nothing{{"VK_ICD_FILENAMES", "/no/such/driver.json"},
+                                      {"VK_DRIVER_FILES", "/no/such/driver.json"}};
+  const Words plan{"plan", "--model", kModel, "--caps", caps, "--dump-shaders"};
+  const std::string folder = scratch.path("shaders");
+  const Answer run = run_cli(plan + Words{folder}, nothing);
+  ASSERT_EQ(run.code, 0) << run.text();
+  EXPECT_EQ(run.out, run_cli({"plan", "--model", kModel, "--caps", caps}, nothing).out) << "the plan's text as always";
+
+  int files = 0, linear = 0;
+  double flops = 0;
+  for (const std::string& name : Scratch::names_in(folder)) {
+    ++files;
+    ASSERT_EQ(name.find(".tmp"), std::string::npos) << name;
+    if (name.size() < 5 || name.substr(name.size() - 5) != ".json") continue;
+    const std::string path = folder + "/" + name;
+    const auto json = nlohmann::json::parse(read_file(path), nullptr, false);
+    ASSERT_FALSE(json.is_discarded()) << name;
+    const std::string spirv = read_file(path.substr(0, path.size() - 5) + ".spv");
+    ASSERT_GT(spirv.size(), 20u) << name;
+    EXPECT_EQ(spirv.substr(0, 4), std::string("\x03\x02\x23\x07", 4)) << name;
+    EXPECT_EQ(name.find(json["shader"].get<std::string>()), 3u) << name;
+    EXPECT_EQ(json["spec"]["0"], json["workgroup_size"][0]) << name;
+    EXPECT_GT(json["times"], 0) << name;
+    EXPECT_GE(json["issued_flops"], json["flops"]) << name;
+    int times = 0;
+    for (const auto& use : json["uses"]) {
+      times += use["times"].get<int>();
+      EXPECT_EQ(use["workgroups"].size(), 3u) << name;
+    }
+    EXPECT_EQ(times, json["times"]) << name;
+    flops += json["flops"].get<double>();
+    linear += json["shader"].get<std::string>().find("linear") == 0;
+  }
+  EXPECT_GT(linear, 0);
+  EXPECT_GT(files, 4);
+  EXPECT_GT(flops, 0);
+}
+
+TEST(Plan, DumpShadersFailsClearly) {
+  Scratch scratch;
+  const std::string caps = std::string(VIREO_SOURCE_DIR) + "/tests/caps/jetson-nano.txt";
+  const Words plan{"plan", "--model", kModel, "--caps", caps, "--dump-shaders"};
+  EXPECT_TRUE(run_cli(plan + Words{"/no/such/folder/shaders"}).fails_clearly(1));
+  EXPECT_TRUE(run_cli(plan + Words{scratch.write("file", "text")}).fails_clearly(1)) << "not a folder";
+  const std::string full = scratch.make_folder("full");
+  scratch.write("full/00_linear.tile.json", "of another plan");
+  EXPECT_TRUE(run_cli(plan + Words{full}).fails_clearly(1)) << "not empty";
+  EXPECT_EQ(read_file(full + "/00_linear.tile.json"), "of another plan");
+  const Words cpu{"plan", "--model", kModel, "--device", "cpu", "--dump-shaders", scratch.path("none")};
+  EXPECT_TRUE(run_cli(cpu).fails_clearly(1)) << "no shaders on a CPU";
+}
+
 TEST(Bench, JsonKeys) {
   const Words sources[] = {{"--model", kModel},
                            {"--config", kModel + "/config.json", "--random-weights", "3"},

@@ -123,10 +123,13 @@ uint64_t up16(uint64_t v) { return (v + 15) / 16 * 16; }
 TEST(ShaderReflect, SharedBytesFollowTheConstants) {
   for (uint32_t ln : {0u, 1u})
     for (uint32_t bk : {8u, 16u, 32u}) {
-      const uint64_t bm = 64, bn = 128, rows = ln ? bm : 1;
+      const uint64_t bm = 64, bn = 128, rows = ln ? bm : 2;
       const std::vector<uint32_t> spec{128, 0, 0, 0, 0, 0, 0, 0, 0, ln, uint32_t(bm), uint32_t(bn), bk, 8, 8, 0};
-      EXPECT_EQ(shared("linear.tile", spec), up16(4 * bk * (bm + 5)) + 4 * bk * bn + 2 * up16(4 * rows));
+      EXPECT_EQ(shared("linear.tile", spec), up16(4 * bk * (bm + 5)) + 4 * bk * bn + up16(8 * rows));
     }
+  // 1152 groups of weights, staged by 312 invocations four times.
+  EXPECT_EQ(shared("linear.tile", {312, 0, 0, 0, 0, 0, 0, 0, 0, 1, 104, 192, 24, 8, 8, 1}),
+            up16(4 * 24 * 109) + 16 * 4 * 312 + 8 * 104);
   for (uint32_t hd : {13u, 64u, 128u}) {
     const uint64_t bq = 128 / 8 * 4, bkv = 8 * 4, dc = 16, vc = 16, hd4 = (hd + 3) / 4 * 4;
     const std::vector<uint32_t> spec{128, 0, 0, 0, 0, 0, 0, 0, 0, 0, hd, 0, 8, 4, 4, 16, 16};

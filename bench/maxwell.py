@@ -1,0 +1,177 @@
+"""Tables and limits of bench/maxwell.sh: reads the folders of `vireo plan --dump-shaders` and asks maxwell-stat about
+each pipeline.
+
+A pipeline's issue slots per warp are the instructions outside all loops plus, for each loop, one pass times how often
+its body runs (the plan says how often; both sides of every branch are counted). One SM issues four instructions per
+clock."""
+import json
+import pathlib
+import subprocess
+import sys
+
+CLOCK = 921.6e6          # the Nano's highest GPU clock
+ROOFLINE_MS = {"vit-ti": 10.7, "vit-s": 39.1, "vit-b": 149.0}  # fp32, 128 FMA per clock
+GOAL = {"vit-ti": 1.45, "vit-s": 1.30, "vit-b": 1.25}
+WASTE = {"vit-ti": 0.15, "vit-s": 0.10, "vit-b": 0.10}
+SHARE = 0.02             # limits hold for pipelines with more than this share of the FLOPs
+
+stat_tool, folder = sys.argv[1], pathlib.Path(sys.argv[2])
+models, precisions = sys.argv[3].split(), sys.argv[4].split()
+answers = {}
+
+
+def stat(spirv, spec):
+    """maxwell-stat's answer; models share pipelines, so each is asked once."""
+    key = (spirv.read_bytes(), tuple(spec.items()))
+    if key not in answers:
+        command = [stat_tool, str(spirv), "--json"]
+        for number, value in spec.items():
+            command += ["--spec", f"{number}={value}"]
+        done = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, universal_newlines=True)
+        if done.returncode != 0:
+            sys.exit(f"maxwell.py: {' '.join(command)} failed: {done.stderr.strip()}")
+        answers[key] = json.loads(done.stdout)
+    return answers[key]
+
+
+class Pipeline:
+    def __init__(self, path):
+        self.plan = json.loads(path.read_text())
+        self.name = path.stem
+        s = stat(path.with_suffix(".spv"), self.plan["spec"])
+        self.registers = s["statistics"]["Number of GPRs"]
+        self.spills = s["statistics"]["Spills to memory"] + s["statistics"]["SLM size"]
+        occupancy = s["occupancy"]
+        self.warps_per_sm = occupancy["warps_per_sm"]
+        self.warps = occupancy["warps_per_workgroup"]
+        self.workgroup_registers = self.registers * 32 * self.warps
+        # The plan tells loops apart by their multiply-adds; so both sides are sorted by them.
+        self.loops = [l["own"] for l in s["loops"]]
+        self.loops.sort(key=lambda l: (-l["ops"].get("FFMA", 0), -l["instructions"]))
+        for use in self.plan["uses"]:
+            use["loops"].sort(key=lambda l: (-l["multiply_adds"], -l["runs"]))
+        self.straight = s["total"]["instructions"] - sum(l["instructions"] for l in self.loops)
+        self.known = all(self.fits(u) for u in self.plan["uses"])
+        # A linear has one loop of products, an attention two.
+        self.products = range(min(len(self.loops), 2 if self.plan["shader"].startswith("attention") else 1))
+        self.slots = sum(u["times"] * self.dispatch_slots(u) for u in self.plan["uses"])
+
+    def fits(self, use):
+        return len(use["loops"]) == len(self.loops) and all(
+            l["ops"].get("FFMA", 0) >= planned["multiply_adds"] for l, planned in zip(self.loops, use["loops"]))
+
+    @staticmethod
+    def workgroups(use):
+        x, y, z = use["workgroups"]
+        return x * y * z
+
+    def trips(self, use):
+        return [l["runs"] for l in use["loops"]] if self.known else [1] * len(self.loops)
+
+    def dispatch_slots(self, use):
+        trips, warps = self.trips(use), self.workgroups(use) * self.warps
+        slots = warps * (self.straight + sum(n * l["instructions"] for n, l in zip(trips, self.loops)))
+        if not self.known or not self.loops:
+            return slots
+        # Warps that skip a product for want of rows issue neither its multiply-adds nor its shared loads.
+        products = warps * sum(trips[i] * use["loops"][i]["multiply_adds"] for i in self.products)
+        skipped = max(0.0, 1 - use["issued_flops"] / 64 / products) if products else 0.0
+        return slots - skipped * warps * sum(
+            trips[i] * (use["loops"][i]["multiply_adds"] + self.loops[i]["ops"].get("LDS", 0)) for i in self.products)
+
+    def product_share(self):
+        """FFMA of all instructions in the product loops, weighted by how often they run."""
+        use = self.plan["uses"][0]
+        trips = self.trips(use)
+        issued = sum(trips[i] * self.loops[i]["instructions"] for i in self.products)
+        return sum(trips[i] * self.loops[i]["ops"].get("FFMA", 0) for i in self.products) / issued if issued else 0.0
+
+    def per_trip(self):
+        return [self.loops[i]["instructions"] for i in self.products]
+
+    def loop_ops(self, names):
+        return sum(self.loops[i]["ops"].get(n, 0) for i in self.products for n in names)
+
+    def waste(self):
+        """Part of the issued multiply-adds that is no result: rows and columns beyond the edge, and idle lanes."""
+        return 1 - self.plan["flops"] / self.plan["issued_flops"] if self.plan["issued_flops"] else 0.0
+
+
+misses = 0
+
+
+def check(holds, text):
+    global misses
+    misses += not holds
+    print(f"  {'PASS' if holds else 'MISS'}  {text}")
+
+
+def alike(p, others):
+    """The fp32 pipeline that does the same work."""
+    step = p.plan["uses"][0]["step"]
+    return next((o for o in others if any(u["step"] == step for u in o.plan["uses"])), None)
+
+
+def table(model, precision, pipelines, fp32):
+    total = sum(p.plan["flops"] for p in pipelines)
+    issued = sum(p.plan["issued_flops"] for p in pipelines)
+    slots = sum(p.slots for p in pipelines)
+    print(f"\n{model} {precision}")
+    print(f"  {'pipeline':22} {'times':>5} {'FLOPs':>6} {'slots':>6} {'regs':>4} {'warps':>5} {'spill':>5} {'FFMA':>6} "
+          f"{'instr/trip':>10} {'useful/issued':>13}")
+    for p in pipelines:
+        per_trip = "+".join(map(str, p.per_trip())) or "-"
+        print(f"  {p.name[:22]:22} {p.plan['times']:5} {p.plan['flops'] / total:6.1%} {p.slots / slots:6.1%} "
+              f"{p.registers:4} {p.warps_per_sm:5} {p.spills:5} {p.product_share():6.1%} {per_trip:>10} "
+              f"{1 - p.waste():13.1%}{'' if p.known else '  (loops counted once)'}")
+    ms = slots / 4 / CLOCK * 1e3
+    roofline = ROOFLINE_MS.get(model)
+    print(f"  useful/issued FLOPs {total / issued:.1%}; issue slots {slots / 1e6:.1f} M = {ms:.1f} ms at 921.6 MHz "
+          "(computed, not measured)" + (f"; roofline {roofline} ms, {ms / roofline:.2f}x" if roofline else ""))
+    for p in pipelines:
+        if p.plan["flops"] > SHARE * total:
+            check_pipeline(model, precision, p, fp32)
+    if precision == "fp32" and model in GOAL:
+        check(ms <= GOAL[model] * roofline, f"{model}: {ms / roofline:.2f}x of the roofline, at most {GOAL[model]}x")
+    return model, precision, total / issued, ms, roofline
+
+
+def check_pipeline(model, precision, p, fp32):
+    share = p.product_share()
+    check(p.spills == 0, f"{p.name}: {p.spills} spills, at most 0")
+    check(p.workgroup_registers <= 32768, f"{p.name}: {p.workgroup_registers} registers per workgroup, at most 32768")
+    check(p.warps_per_sm >= 16, f"{p.name}: {p.warps_per_sm} warps per SM, at least 16")
+    check(p.known, f"{p.name}: the binary has the loops that the plan names")
+    if p.plan["shader"].startswith("attention"):
+        check(share >= 0.70, f"{p.name}: {share:.1%} FFMA in the two products, at least 70 %")
+    if not p.plan["shader"].startswith("linear"):
+        return
+    if model in WASTE:
+        check(p.waste() <= WASTE[model], f"{p.name}: {p.waste():.1%} padding waste, at most {WASTE[model]:.0%}")
+    if precision == "fp32":
+        check(share >= 0.88, f"{p.name}: {share:.1%} FFMA per trip, at least 88 %")
+    if precision == "int8":
+        bad = p.loop_ops(["CVT", "IMUL"])
+        check(bad == 0, f"{p.name}: {bad} conversions and integer multiplies in the K loop, at most 0")
+        other = alike(p, fp32)
+        if other:
+            more = sum(p.per_trip()) / sum(other.per_trip()) - 1
+            check(more <= 0.05, f"{p.name}: {more:+.1%} instructions per trip beside fp32, at most +5 %")
+
+
+results = []
+for model in models:
+    fp32 = []
+    for precision in precisions:
+        pipelines = [Pipeline(path) for path in sorted((folder / f"{model}.{precision}").glob("*.json"))]
+        if precision == "fp32":
+            fp32 = pipelines
+        results.append(table(model, precision, pipelines, fp32))
+
+print("\n| model | precision | useful / issued FLOPs | issue-slot bound, ms | fp32 roofline, ms | ratio |")
+print("|---|---|---|---|---|---|")
+for model, precision, useful, ms, roofline in results:
+    ratio = f"{ms / roofline:.2f}" if roofline else "-"
+    print(f"| {model} | {precision} | {useful:.1%} | {ms:.1f} | {roofline or '-'} | {ratio} |")
+print(f"\n{misses} limits missed. Computed from NAK's instruction counts, not measured on a board.")
+sys.exit(1 if misses else 0)
