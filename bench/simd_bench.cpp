@@ -2,12 +2,6 @@
 // Names are kernel/shape/type/target/threads; choose with --benchmark_filter.
 #include <benchmark/benchmark.h>
 
-#if defined(__x86_64__)
-#include <immintrin.h>
-#elif defined(__aarch64__)
-#include <arm_neon.h>
-#endif
-
 #include <algorithm>
 #include <chrono>
 #include <cstring>
@@ -17,6 +11,7 @@
 
 #include "base/aligned.h"
 #include "base/thread_pool.h"
+#include "fma_peak.h"
 #include "simd/kernels.h"
 #include "tensor/tensor.h"
 
@@ -33,53 +28,7 @@ double median(std::vector<double> v) {
   return v[v.size() / 2];
 }
 
-// ---- FMA peak: independent register chains, as many as hide the latency ----
-
-constexpr int kSteps = 20000;
-volatile float g_sink;
-
-#define VIREO_FMA_CHAINS(Vec, chains, set, fma)                               \
-  Vec acc[chains];                                                            \
-  const Vec x = set(0.999f), y = set(1e-3f);                                  \
-  _Pragma("GCC unroll 32") for (int i = 0; i < chains; ++i) acc[i] = set(float(i));   \
-  for (int s = 0; s < kSteps; ++s) {                                          \
-    _Pragma("GCC unroll 32") for (int i = 0; i < chains; ++i) acc[i] = fma(acc[i], x, y); \
-  }                                                                           \
-  float sum = 0.0f;                                                           \
-  for (int i = 0; i < chains; ++i) sum += acc[i][0];                          \
-  return sum;
-
-#if defined(__x86_64__)
-__attribute__((target("avx512f"), noinline)) float chains_avx512() {
-  VIREO_FMA_CHAINS(__m512, 24, _mm512_set1_ps, _mm512_fmadd_ps)
-}
-__attribute__((target("avx2,fma"), noinline)) float chains_avx2() {
-  VIREO_FMA_CHAINS(__m256, 12, _mm256_set1_ps, _mm256_fmadd_ps)
-}
-#elif defined(__aarch64__)
-inline float32x4_t fma_neon(float32x4_t a, float32x4_t x, float32x4_t y) { return vfmaq_f32(y, a, x); }
-__attribute__((noinline)) float chains_neon() { VIREO_FMA_CHAINS(float32x4_t, 24, vdupq_n_f32, fma_neon) }
-#endif
-
-/// FLOPs of one probe call on this CPU's widest vectors; 0 when there is no probe for it.
-double probe_once() {
-#if defined(__x86_64__)
-  if (__builtin_cpu_supports("avx512f")) {
-    g_sink = chains_avx512();
-    return 2.0 * 16 * 24 * kSteps;
-  }
-  if (__builtin_cpu_supports("avx2")) {
-    g_sink = chains_avx2();
-    return 2.0 * 8 * 12 * kSteps;
-  }
-  return 0.0;
-#elif defined(__aarch64__)
-  g_sink = chains_neon();
-  return 2.0 * 4 * 24 * kSteps;
-#else
-  return 0.0;
-#endif
-}
+// ---- FMA peak ----
 
 /// Median FLOP/s of `rounds` probes on all threads of the pool at once.
 double peak(ThreadPool& pool, int rounds) {
@@ -87,11 +36,11 @@ double peak(ThreadPool& pool, int rounds) {
   for (int i = 0; i < rounds; ++i) {
     const int64_t jobs = 4 * pool.threads();
     const auto t = Clock::now();
-    pool.parallel_for(jobs, 1, [&](int64_t, int64_t, int) { probe_once(); });
+    pool.parallel_for(jobs, 1, [&](int64_t, int64_t, int) { fma_probe(); });
     const double s = seconds_since(t);
-    rates.push_back(2.0 * 16 * 24 * kSteps * double(jobs) / s);
+    rates.push_back(2.0 * 16 * 24 * kProbeSteps * double(jobs) / s);
   }
-  const double scale = probe_once() / (2.0 * 16 * 24 * kSteps);
+  const double scale = fma_probe() / (2.0 * 16 * 24 * kProbeSteps);
   return median(rates) * scale;
 }
 
