@@ -30,7 +30,7 @@ struct GemmPlan {
 
 inline GemmPlan plan_gemm(int64_t m, int64_t n, int64_t k, WeightType type, bool gathered, int64_t rows_max,
                           int64_t chunk_max) {
-  constexpr int64_t kItems = 16;  // at least, where the shape allows it, so that 2-4 threads end together
+  constexpr int64_t kItems = 16;  // where the shape allows it, so that 2-4 threads end together
   constexpr int64_t kGroupRows = 210, kGatheredRows = 70;
   const auto up = [](int64_t a, int64_t b) { return (a + b - 1) / b; };
   GemmPlan p{};
@@ -48,8 +48,8 @@ inline GemmPlan plan_gemm(int64_t m, int64_t n, int64_t k, WeightType type, bool
   p.row_groups = std::max(up(p.blocks, most), std::min(p.blocks, up(kItems, p.panels)));
   p.group_blocks = up(p.blocks, p.row_groups);
   p.row_groups = up(p.blocks, p.group_blocks);
-  // With one chunk and A in place nothing is shared between panels.
-  const int64_t wanted = p.chunks == 1 && !gathered ? 4 * kItems : kItems;
+  // With one chunk and A in place nothing is shared between panels; with several, A comes from beyond L2 once per item.
+  const int64_t wanted = p.chunks == 1 && !gathered ? 4 * kItems : kItems / 2;
   p.group_panels = std::min<int64_t>(8, std::max<int64_t>(1, p.panels * p.row_groups / wanted));
   p.panel_groups = up(p.panels, p.group_panels);
   p.group_panels = up(p.panels, p.panel_groups);
