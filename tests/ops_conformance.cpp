@@ -120,8 +120,11 @@ struct Prepared {
 };
 
 double half_round(double x) { return double(half_to_float(float_to_half(float(x)))); }
+double bf16_round(double x) { return double(bf16_to_float(float_to_bf16(float(x)))); }
 
-Prepared prepare(const Case& c, bool half_activations) {
+/// `bf16`: the plan multiplies bfloat16 weights and rows. Inputs are bfloat16 values then, so that only a LayerNorm in
+/// front of the product leaves something to round: that much is added to the bound.
+Prepared prepare(const Case& c, bool half_activations, bool bf16 = false) {
   Prepared p;
   GraphBuilder b("case");
   std::vector<ValueId> operands;
@@ -143,6 +146,8 @@ Prepared prepare(const Case& c, bool half_activations) {
       d.dtype = DType::kF16;
       for (double& v : values) v = half_round(v);
     }
+    if (bf16)
+      for (double& v : values) v = bf16_round(v);
     operands.push_back(b.input(fmt::format("in{}", i), d));
     p.inputs.push_back(std::move(values));
   }
@@ -155,13 +160,17 @@ Prepared prepare(const Case& c, bool half_activations) {
   p.graph = std::move(*g);
 
   // Matrices are stored in the precision; vectors and tables stay fp32.
+  double longest_row = 0;  // of the weight matrix: the largest Euclidean norm
   const bool matrix_op = c.op == OpKind::kLinear || c.op == OpKind::kConv2d;
   const auto storage = [&](const Node&, size_t operand, std::vector<double>& w, int64_t cols) {
     if (!matrix_op || operand != 1) return;
     for (size_t row = 0; row < w.size() / size_t(cols); ++row) {
       double* r = &w[row * size_t(cols)];
       if (c.precision == Precision::kFp16)
-        for (int64_t k = 0; k < cols; ++k) r[k] = half_round(r[k]);
+        for (int64_t k = 0; k < cols; ++k) r[k] = bf16 ? bf16_round(r[k]) : half_round(r[k]);
+      double norm = 0;
+      for (int64_t k = 0; k < cols; ++k) norm += r[k] * r[k];
+      longest_row = std::max(longest_row, std::sqrt(norm));
       if (c.precision == Precision::kInt8) {  // the quantiser has tests of its own; here its numbers are the weights
         std::vector<float> f(r, r + cols);
         std::vector<int8_t> q(f.size());
@@ -185,6 +194,14 @@ Prepared prepare(const Case& c, bool half_activations) {
   for (ValueId v : n.inputs) call.in.push_back(v == kNoValue ? nullptr : &p.graph.value(v).desc);
   call.out = p.graph.value(n.output).desc;
   p.bound = def.tolerance(call) * largest;
+  if (bf16 && c.op == OpKind::kLinear && c.spec.attrs[linear::kNorm] != 0) {
+    // A normalised row x has |x| <= sqrt(k) and every element moves by at most 2^-9 of itself, hence each sum by at most
+    // 2^-9 |x| |w| (Cauchy and Schwarz); no activation is steeper than 1.13 (GELU), and the scales follow.
+    double steepest = 1.13;
+    const Shape& scale = c.spec.in[size_t(linear::kScaleIn)];
+    if (scale.c() != 0) steepest *= c.spec.scale;  // noise is at most that
+    p.bound += std::ldexp(std::sqrt(double(c.spec.in[0].c())) * longest_row * steepest, -9);
+  }
   if (half_activations) p.bound += std::ldexp(largest, -11);  // the output's own rounding to fp16
   return p;
 }
@@ -247,7 +264,7 @@ int splits = 0;  // cases that ran as several dispatches
 
 void run_case(const Case& c, const Target& t) {
   const bool half = c.precision == Precision::kFp16 && t.gpu;
-  const Prepared p = prepare(c, half);
+  Prepared p = prepare(c, half);
   PlanOptions options;
   options.precision = c.precision;
   options.fuse = false;
@@ -255,6 +272,15 @@ void run_case(const Case& c, const Target& t) {
   options.tuning = t.tuning;
   Result<Planned> planned = make_plan(p.graph, t.caps, options);
   ASSERT_TRUE(planned.ok()) << planned.error().message;
+  bool bf16 = false;
+  for (const PlanConst& k : planned->plan.consts) bf16 |= k.pack.dtype == DType::kBF16;
+  if (bf16) {
+    ASSERT_TRUE(t.kernels && t.kernels->gemm_bf16.run && c.precision == Precision::kFp16);
+    ASSERT_NE(planned->plan.steps[0].kernel.find("bf16"), std::string::npos) << "the plan says so";
+    p = prepare(c, half, true);
+    planned = make_plan(p.graph, t.caps, options);
+    ASSERT_TRUE(planned.ok()) << planned.error().message;
+  }
   if (t.gpu) {
     ASSERT_FALSE(planned->plan.has_cpu_steps()) << t.label << ": no Vulkan kernel: " << planned->plan.steps[0].reason;
   }

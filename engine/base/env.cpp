@@ -11,7 +11,7 @@ const std::vector<EnvVar>& env_table() {
   static const std::vector<EnvVar> table = {
       {"VIREO_DEVICE", "text", "auto", "Device for Device::best(): auto, cpu, vulkan or vulkan:N."},
       {"VIREO_THREADS", "integer", "0", "CPU threads when the program asks for 0; 0 = all cores available to the process."},
-      {"VIREO_SIMD", "text", "", "CPU kernels to use (avx512, avx2, sse4, neon, portable); empty = the fastest this CPU has."},
+      {"VIREO_SIMD", "text", "", "CPU kernels to use (amx, avx512_bf16, avx512, avx2, sse4, neon, portable); empty = the fastest this CPU has."},
       {"VIREO_CACHE_DIR", "folder", "", "Where the pipeline cache is kept; empty = XDG_CACHE_HOME/vireo or ~/.cache/vireo, - = no cache."},
       {"VIREO_TUNING", "file", "", "What `vireo tune` found out; empty = tuning-VENDOR-DEVICE.txt in the cache folder, - = none."},
       {"VIREO_VALIDATION", "0 or 1", "0", "Turn on Vulkan's validation layers; any message fails the session."},

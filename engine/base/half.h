@@ -33,6 +33,13 @@ inline uint16_t float_to_half(float f) {
   return sign | uint16_t((a - 0x38000000u + 0xfffu + odd) >> 13);
 }
 
+/// Rounds to nearest even; NaN stays NaN.
+inline uint16_t float_to_bf16(float x) {
+  const uint32_t b = float_to_bits(x);
+  if ((b & 0x7fffffffu) > 0x7f800000u) return uint16_t(b >> 16 | 0x40);
+  return uint16_t((b + 0x7fff + (b >> 16 & 1)) >> 16);
+}
+
 inline float bf16_to_float(uint16_t b) { return bits_to_float(uint32_t(b) << 16); }
 
 }  // namespace vireo

@@ -43,6 +43,7 @@ struct ThreadPool::Worker {
   ThreadPool* pool = nullptr;
   int index = 0;
   pthread_t handle{};
+  Range range;
 };
 
 ThreadPool::ThreadPool(int threads) {
@@ -74,11 +75,24 @@ void* ThreadPool::start(void* worker) {
   return nullptr;
 }
 
+void ThreadPool::do_chunk(int64_t chunk, int thread) {
+  fn_(context_, chunk * grain_, std::min((chunk + 1) * grain_, items_), thread);
+}
+
 void ThreadPool::take_chunks(int thread) {
-  for (;;) {
-    const int64_t begin = next_.fetch_add(grain_, std::memory_order_relaxed);
-    if (begin >= items_) return;
-    fn_(context_, begin, std::min(begin + grain_, items_), thread);
+  // Relaxed throughout: what the chunks read was published by state_, which every thread here has read.
+  for (int i = 0; i <= started_; ++i) {
+    const int owner = (thread + i) % (started_ + 1);
+    std::atomic<uint64_t>& span = owner == 0 ? caller_range_.span : workers_[size_t(owner - 1)].range.span;
+    uint64_t s = span.load(std::memory_order_relaxed);
+    for (;;) {
+      const uint64_t next = s >> 32, end = s & 0xffffffffu;
+      if (next >= end) break;
+      const uint64_t left = i == 0 ? (next + 1) << 32 | end : next << 32 | (end - 1);
+      if (!span.compare_exchange_weak(s, left, std::memory_order_relaxed)) continue;
+      do_chunk(int64_t(i == 0 ? next : end - 1), thread);
+      s = span.load(std::memory_order_relaxed);
+    }
   }
 }
 
@@ -113,7 +127,7 @@ void ThreadPool::work(Worker& self) {
 
 void ThreadPool::run(int64_t items, int64_t grain, Fn fn, void* context) {
   if (items <= 0) return;
-  grain = std::max<int64_t>(grain, 1);
+  grain = std::max<int64_t>({grain, 1, items / 0x7fffffff + 1});  // chunk numbers have 32 bits
   if (started_ == 0 || items <= grain || busy_.exchange(true, std::memory_order_acquire)) {
     for (int64_t i = 0; i < items; i += grain) fn(context, i, std::min(i + grain, items), 0);
     return;
@@ -122,13 +136,17 @@ void ThreadPool::run(int64_t items, int64_t grain, Fn fn, void* context) {
   context_ = context;
   items_ = items;
   grain_ = grain;
-  next_.store(0, std::memory_order_relaxed);
+  const int64_t chunks = (items + grain - 1) / grain, threads = started_ + 1;
+  for (int64_t i = 0; i < threads; ++i) {
+    const uint64_t first = uint64_t(chunks * i / threads), end = uint64_t(chunks * (i + 1) / threads);
+    (i == 0 ? caller_range_ : workers_[size_t(i - 1)].range).span.store(first << 32 | end, std::memory_order_relaxed);
+  }
   const uint64_t epoch = (epoch_of(state_.load()) + 1) & 0xffffffffu;
   state_.store(epoch << 32 | kOpen);
   if (sleepers_.load() > 0) {
     // Passing through the mutex makes sure that a worker between its check and its wait is in the wait by now.
     { std::lock_guard<std::mutex> lock(mutex_); }
-    if ((items + grain - 1) / grain == 2) {
+    if (chunks == 2) {
       wake_.notify_one();
     } else {
       wake_.notify_all();

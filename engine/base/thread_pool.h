@@ -1,4 +1,5 @@
-// A small fork-join pool: the caller works too, an atomic counter hands out chunks, idle workers spin, then sleep.
+// A small fork-join pool: the caller works too, every thread has a run of neighbouring chunks and then helps the others,
+// idle workers spin, then sleep.
 #pragma once
 
 #include <atomic>
@@ -24,8 +25,9 @@ class ThreadPool {
   int threads() const { return started_ + 1; }
 
   /// f must not throw: there is nobody on a worker's stack to catch it (work that allocates goes through no_throw).
-  /// Runs f over items [0, items) in chunks of at most `grain` and returns when all are done. No allocation. A call
-  /// made while the pool is busy (nested, or from another thread) runs inline as thread 0: give it its own scratch.
+  /// Runs f over items [0, items) in chunks of at most `grain` and returns when all are done. No allocation. A thread
+  /// goes upwards through neighbouring chunks, so that item i may prefetch for item i + 1. A call made while the pool is
+  /// busy (nested, or from another thread) runs inline as thread 0: give it its own scratch.
   void run(int64_t items, int64_t grain, Fn fn, void* context);
 
   /// The same for a callable f(begin, end, thread).
@@ -42,10 +44,15 @@ class ThreadPool {
   static void* start(void* worker);
   void work(Worker& self);
   void take_chunks(int thread);
+  void do_chunk(int64_t chunk, int thread);
+
+  /// The chunks a thread has still to do: next << 32 | end. Its owner takes from the front, the others from the back.
+  struct alignas(64) Range {
+    std::atomic<uint64_t> span{0};
+  };
 
   // epoch << 32 | open << 31 | joined: one word, so that joining a job and closing it cannot cross.
   std::atomic<uint64_t> state_{0};
-  std::atomic<int64_t> next_{0};
   // The job. Written while nobody has joined, read by those who have.
   Fn fn_ = nullptr;
   void* context_ = nullptr;
@@ -61,6 +68,7 @@ class ThreadPool {
   std::condition_variable done_;
   int started_ = 0;
   std::unique_ptr<Worker[]> workers_;
+  Range caller_range_;  // thread 0's; the workers hold their own
 };
 
 }  // namespace vireo

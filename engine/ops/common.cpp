@@ -12,7 +12,14 @@ DType weight_dtype(Precision p) {
   return p == Precision::kFp32 ? DType::kF32 : p == Precision::kFp16 ? DType::kF16 : DType::kI8;
 }
 
+DType cpu_weight_dtype(const LowerContext& ctx, int64_t rows) {
+  // A few rows wait for memory, not for products: there bfloat16 would cost accuracy and win nothing.
+  const bool bf16 = ctx.precision == Precision::kFp16 && rows >= kBf16Rows && kernels_for(*ctx.caps).gemm_bf16.run;
+  return bf16 ? DType::kBF16 : weight_dtype(ctx.precision);
+}
+
 simd::WeightType simd_type(DType t) {
+  if (t == DType::kBF16) return simd::WeightType::kBF16;
   return t == DType::kF32 ? simd::WeightType::kF32 : t == DType::kF16 ? simd::WeightType::kF16 : simd::WeightType::kI8;
 }
 

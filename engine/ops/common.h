@@ -16,6 +16,9 @@ uint32_t type_code(DType t);
 inline int64_t groups4(int64_t c) { return div_up(c, 4); }
 
 DType weight_dtype(Precision p);
+/// Weights of a CPU product with that many rows: kBF16 where the kernels multiply bfloat16 and the precision allows it.
+DType cpu_weight_dtype(const LowerContext& ctx, int64_t rows);
+constexpr int64_t kBf16Rows = 16;
 simd::WeightType simd_type(DType t);
 PackedConst vector_const(int operand, int64_t n);
 PackedConst rows_const(int operand, int64_t rows, int64_t cols);
@@ -68,6 +71,13 @@ template <typename Args>
 uint64_t scratch_for(const LowerContext& ctx, const simd::Kernel<Args>& kernel, const Args& args) {
   return uint64_t(round_up(int64_t(kernel.scratch_bytes(args)), 64)) * ctx.caps->threads;
 }
+
+/// Bfloat16 rows in scratch: values from one row to the next (not a multiple of 2 KiB, see row_gap in plan/lower.cpp).
+inline int64_t bf16_stride(int64_t k) {
+  const int64_t padded = round_up(k, simd::kBf16Step);
+  return padded % 1024 == 0 ? padded + 32 : padded;
+}
+inline uint64_t bf16_bytes(int64_t rows, int64_t k) { return uint64_t(round_up(rows * bf16_stride(k) * 2, 64)); }
 
 /// The kernels that a plan for these caps will run on.
 const simd::Kernels& kernels_for(const DeviceCaps& caps);

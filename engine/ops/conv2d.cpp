@@ -113,13 +113,25 @@ simd::ConvArgs conv_args(const OpCall& c) {
   return a;
 }
 
+/// fp32 patches in scratch, before they become bfloat16.
+uint64_t patch_bytes(const simd::ConvArgs& a) { return uint64_t(round_up(a.gemm.m * round_up(a.gemm.k, 4) * 4, 64)); }
+
 Lowering lower_cpu(const OpCall& c, const LowerContext& ctx) {
   const Geometry g = geometry(c);
   Lowering l;
-  l.consts.push_back(cpu_panels(kWeight, g.cout, g.cin * g.kh * g.kw, weight_dtype(ctx.precision)));
+  simd::ConvArgs a = conv_args(c);
+  // bfloat16 patches are written out first, which is no more than the picture itself where they do not overlap.
+  const bool apart = g.kh <= g.sh && g.kw <= g.sw;
+  const DType dtype = apart ? cpu_weight_dtype(ctx, a.gemm.m) : weight_dtype(ctx.precision);
+  l.consts.push_back(cpu_panels(kWeight, g.cout, g.cin * g.kh * g.kw, dtype));
   set_order(l.consts[0], g, false);
   if (c.input(kBias)) l.consts.push_back(vector_const(kBias, g.cout));
-  simd::ConvArgs a = conv_args(c);
+  if (dtype == DType::kBF16) {
+    const simd::Kernels& k = kernels_for(*ctx.caps);
+    l.scratch_bytes = bf16_bytes(a.gemm.m, a.gemm.k) + patch_bytes(a) + scratch_for(ctx, k.gemm_bf16, {a.gemm});
+    l.kernel = fmt::format("im2col+gemm {}", k.bf16_name);
+    return l;
+  }
   a.gemm.type = simd_type(l.consts[0].dtype);
   l.scratch_bytes = scratch_for(ctx, kernels_for(*ctx.caps).conv, a);
   l.kernel = "im2col+gemm";
@@ -134,6 +146,22 @@ void cpu(const CpuCall& call) {
   if (a.gemm.type == simd::WeightType::kI8) a.gemm.b_scales = reinterpret_cast<const float*>(call.consts[0] + call.packs[0].scales_offset);
   if (call.op->input(kBias)) a.gemm.bias = reinterpret_cast<const float*>(call.consts[1]);
   a.gemm.out = call.out;
+  if (a.gemm.type == simd::WeightType::kBF16) {
+    CpuCall rest = call;
+    simd::ToBf16Args rows;
+    rows.rows = a.gemm.m, rows.cols = a.gemm.k, rows.out = reinterpret_cast<uint16_t*>(call.scratch);
+    rows.ldo = bf16_stride(rows.cols), rows.ldx = round_up(rows.cols, 4);
+    rest.scratch += bf16_bytes(rows.rows, rows.cols);
+    float* const patches = reinterpret_cast<float*>(rest.scratch);
+    rest.scratch += patch_bytes(a);
+    simd::Im2colArgs gather;
+    gather.geometry = a.geometry, gather.count = rows.rows, gather.out = patches, gather.ldo = rows.ldx;
+    rows.x = patches;
+    run_kernel(rest, call.kernels->im2col, gather);
+    run_kernel(rest, call.kernels->to_bf16, rows);
+    run_kernel(rest, call.kernels->gemm_bf16, {a.gemm, rows.out, rows.ldo});
+    return;
+  }
   run_kernel(call, call.kernels->conv, a);
 }
 

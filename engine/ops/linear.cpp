@@ -193,10 +193,16 @@ uint64_t norm_bytes(const OpCall& c) {
 Lowering lower_cpu(const OpCall& c, const LowerContext& ctx) {
   const Sizes s = sizes(c);
   Lowering l;
-  l.consts.push_back(cpu_panels(kWeight, s.n, s.k, weight_dtype(ctx.precision)));
+  l.consts.push_back(cpu_panels(kWeight, s.n, s.k, cpu_weight_dtype(ctx, s.m)));
   l.consts[0].centre = c.iattr(kNorm) != 0;
   add_vectors(c, s.n, l);
   simd::GemmArgs a = gemm_args(c);
+  if (l.consts[0].dtype == DType::kBF16) {
+    const simd::Kernels& k = kernels_for(*ctx.caps);
+    l.scratch_bytes = bf16_bytes(s.m, s.k) + scratch_for(ctx, k.gemm_bf16, {a});
+    l.kernel = fmt::format("{}gemm {}", c.iattr(kNorm) ? "layer_norm+" : "", k.bf16_name);
+    return l;
+  }
   a.type = simd_type(l.consts[0].dtype);
   l.scratch_bytes = norm_bytes(c) + scratch_for(ctx, kernels_for(*ctx.caps).gemm, a);
   l.kernel = c.iattr(kNorm) ? "layer_norm+gemm" : "gemm";
@@ -216,6 +222,16 @@ void cpu(const CpuCall& call) {
   if (c.input(kResidualIn)) a.residual = call.in[kResidualIn];
   a.out = call.out;
   CpuCall rest = call;
+  if (a.type == simd::WeightType::kBF16) {
+    simd::ToBf16Args rows;
+    rows.x = a.a, rows.ldx = a.lda, rows.rows = a.m, rows.cols = a.k;
+    rows.normalise = c.iattr(kNorm) != 0, rows.eps = float(c.attr(kEps));
+    rows.out = reinterpret_cast<uint16_t*>(call.scratch), rows.ldo = bf16_stride(a.k);
+    rest.scratch += bf16_bytes(a.m, a.k);
+    run_kernel(rest, call.kernels->to_bf16, rows);
+    run_kernel(rest, call.kernels->gemm_bf16, {a, rows.out, rows.ldo});
+    return;
+  }
   if (c.iattr(kNorm)) {
     simd::LayerNormArgs n;
     n.x = a.a, n.ldx = a.lda, n.rows = a.m, n.cols = a.k, n.eps = float(c.attr(kEps));

@@ -79,7 +79,7 @@ std::string dump_json(const Plan& plan) {
                  {"offset", out.where.offset}, {"dispatches", s.device == DeviceKind::kCpu ? 1 : s.dispatches.size()}, {"flops", s.cost.flops}, {"bytes", s.cost.read_bytes + s.cost.write_bytes}};
     j["steps"].push_back(std::move(step));
   }
-  return j.dump(1, ' ', false, nlohmann::ordered_json::error_handler_t::replace);  // drivers choose their own names
+  return j.dump(1, ' ', false, nlohmann::json::error_handler_t::replace);  // drivers choose their own names
 }
 
 }  // namespace vireo

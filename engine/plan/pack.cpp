@@ -122,7 +122,9 @@ Result<void> pack_gpu_matrix(const PlanConst& c, const Constant& source, uint8_t
 
 Result<void> pack_cpu_panels(const PlanConst& c, const Constant& source, uint8_t* out) {
   RowReader reader(c, source);
-  const simd::WeightType type = c.pack.dtype == DType::kF16 ? simd::WeightType::kF16 : simd::WeightType::kF32;
+  const simd::WeightType type = c.pack.dtype == DType::kF16    ? simd::WeightType::kF16
+                                : c.pack.dtype == DType::kBF16 ? simd::WeightType::kBF16
+                                                               : simd::WeightType::kF32;
   float* const scales = reinterpret_cast<float*>(out + c.pack.scales_offset);
   const int64_t n = source.rows(), k = reader.cols();
   Quantiser quantiser(c, k);

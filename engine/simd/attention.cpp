@@ -224,6 +224,15 @@ void run_item(const AttentionArgs& a, const Plan& p, int64_t b, int64_t h, int64
         }
       }
       for (int64_t j = 0; j < count; j += kPanel) {
+        if (kPair == 2 && j + kPanel < count) {
+          for_blocks([&](int64_t r, int64_t n) HWY_ATTR {
+            float* to = s + r * kScoreStride + j;
+            panel_pair(n, q + r * kQueryStride, kQueryStride, kp + j * dim, kp + (j + kPanel) * dim, dim, to,
+                       to + kPanel, kScoreStride, false);
+          });
+          j += kPanel;
+          continue;
+        }
         for_blocks([&](int64_t r, int64_t n) HWY_ATTR {
           panel(n, q + r * kQueryStride, kQueryStride, kp + j * dim, kPanel, dim, s + r * kScoreStride + j,
                 kScoreStride, std::min(kPanel, count - j), false);
@@ -240,6 +249,15 @@ void run_item(const AttentionArgs& a, const Plan& p, int64_t b, int64_t h, int64
         }
       }
       for (int64_t c = 0; c < dim; c += kPanel) {
+        if (kPair == 2 && c + kPanel < dim) {
+          for_blocks([&](int64_t r, int64_t n) HWY_ATTR {
+            float* to = o + (r0 + r) * p.dims + c;
+            panel_pair(n, s + r * kScoreStride, kScoreStride, vp + c * p.keys, vp + (c + kPanel) * p.keys, count, to,
+                       to + kPanel, p.dims, j0 != 0);
+          });
+          c += kPanel;
+          continue;
+        }
         for_blocks([&](int64_t r, int64_t n) HWY_ATTR {
           panel(n, s + r * kScoreStride, kScoreStride, vp + c * p.keys, kPanel, count, o + (r0 + r) * p.dims + c,
                 p.dims, std::min(kPanel, dim - c), j0 != 0);

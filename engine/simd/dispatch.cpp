@@ -1,6 +1,7 @@
 // The tables of kernels, one per compiled instruction set, and the choice among them by what CPU and system support.
 #include <cstring>
 
+#include "simd/bf16.h"
 #include "simd/kernels.h"
 #include "simd/targets.h"
 
@@ -16,6 +17,7 @@
     Kernels t{};                                \
     t.name = text;                              \
     t.vector_floats = floats;                   \
+    t.bf16_name = "";                           \
     VIREO_SIMD_KERNELS(VIREO_SIMD_FILL)         \
     return t;                                   \
   }                                             \
@@ -43,7 +45,7 @@ VIREO_SIMD_TABLE(N_SCALAR, "portable", 1)
 namespace vireo::simd {
 namespace {
 
-constexpr int kMaxTables = 8;
+constexpr int kMaxTables = 10;
 
 struct Tables {
   Kernels table[kMaxTables];
@@ -60,7 +62,20 @@ Tables detect() {
   if (__builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512dq") &&
       __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("fma") && __builtin_cpu_supports("f16c") &&
       __builtin_cpu_supports("bmi2")) {
+#if VIREO_SIMD_BF16
+    const auto add_bf16 = [&t](const char* name, const char* in_plans, const Kernel<Bf16GemmArgs>& gemm) {
+      Kernels& k = t.table[t.count++] = N_AVX3::make_table();
+      k.name = name, k.bf16_name = in_plans, k.to_bf16 = to_bf16_kernel(), k.gemm_bf16 = gemm;
+    };
+    if (have_bf16_amx()) add_bf16("amx", "bf16 amx", bf16_amx_kernel());
+    // AMD's dot products are twice as fast as its fp32; Intel's were measured at half the speed of fp32 beside AMX.
+    const bool fast_dot = have_bf16_dot() && __builtin_cpu_is("amd");
+    if (fast_dot) add_bf16("avx512_bf16", "bf16 dot", bf16_dot_kernel());
     t.table[t.count++] = N_AVX3::make_table();
+    if (have_bf16_dot() && !fast_dot) add_bf16("avx512_bf16", "bf16 dot", bf16_dot_kernel());
+#else
+    t.table[t.count++] = N_AVX3::make_table();
+#endif
   }
 #endif
 #if HWY_TARGETS & HWY_AVX2

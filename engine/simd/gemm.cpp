@@ -16,6 +16,14 @@ static void run(const GemmArgs& g, int64_t begin, int64_t end, void* scratch) {
   run_gemm(g, begin, end, scratch, NoGather());
 }
 
+#if HWY_TARGET == HWY_AVX3
+/// The epilogue for bf16.cpp, which has sums of its own.
+void finish_rows(const GemmArgs& g, const float* c, int64_t row0, int64_t rows, int64_t col0);
+void finish_rows(const GemmArgs& g, const float* c, int64_t row0, int64_t rows, int64_t col0) {
+  epilogue(g, c, row0, rows, col0);
+}
+#endif
+
 Kernel<GemmArgs> gemm_kernel() { return {&items, &scratch_bytes, &run}; }
 
 }  // namespace vireo::simd::HWY_NAMESPACE

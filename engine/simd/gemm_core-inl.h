@@ -12,20 +12,26 @@ HWY_BEFORE_NAMESPACE();
 namespace vireo::simd::HWY_NAMESPACE {
 
 // Register tile: kMaxRows rows x kTileVecs vectors. Accumulators + one row of B + one broadcast fill the register file.
+// Where there are registers enough, two panels are multiplied at once, kPairRows rows at a time: 6 rows x 4 vectors load
+// 10 vectors for 24 multiply-adds where 12 x 2 load 14, and loads are what such a CPU runs out of first.
 #if HWY_TARGET == HWY_AVX3
-constexpr int kMaxRows = 14, kTileVecs = 2;
+constexpr int kMaxRows = 12, kTileVecs = 2, kPairRows = 6;
 #elif HWY_TARGET == HWY_AVX2
-constexpr int kMaxRows = 6, kTileVecs = 2;
+constexpr int kMaxRows = 6, kTileVecs = 2, kPairRows = 0;
 #elif HWY_TARGET == HWY_NEON
-constexpr int kMaxRows = 8, kTileVecs = 2;
+constexpr int kMaxRows = 8, kTileVecs = 2, kPairRows = 0;
 #else
-constexpr int kMaxRows = 4, kTileVecs = 2;
+constexpr int kMaxRows = 4, kTileVecs = 2, kPairRows = 0;
 #endif
 constexpr int64_t kTileCols = kTileVecs * kLanes;
 static_assert(kPanel % kTileCols == 0, "a panel is a whole number of register tiles");
 
-// K is worked off in chunks: kChunk rows of a panel are 96 KiB, which stay in L2 while the row blocks pass.
-constexpr int64_t kChunk = 768;
+constexpr int64_t kPair = kPairRows > 0 ? 2 : 1;  // panels multiplied at once
+static_assert(kPairRows == 0 || (kTileCols == kPanel && kMaxRows <= 2 * kPairRows), "a row block is two tiles at most");
+
+// K is worked off in chunks. A pair of panels is read anew by every few rows, so its chunk (32 KiB) has to stay in L1;
+// a single panel's (96 KiB) stays in L2 while the row blocks pass.
+constexpr int64_t kChunk = kPair == 2 ? 128 : 768;
 // Distance of the rows of A where kernels build A themselves: an odd number of cache lines spreads them over the sets.
 constexpr int64_t kStride = kChunk + 16;
 
@@ -132,6 +138,82 @@ HWY_INLINE void panel(int64_t rows, const float* a, int64_t lda, const float* b,
   kTable.fn[rows - 1](a, lda, b, ldb, k, c, ldc, cols, accumulate,
                       static_cast<const char*>(ahead != nullptr ? ahead : b));
 }
+
+#if HWY_TARGET == HWY_AVX3
+/// tile() on two panels b0, b1 (stride kPanel), into c0 and c1. The accumulators are named one by one, because GCC keeps
+/// an array of this shape in memory.
+template <int kRows>
+HWY_INLINE void tile_pair(const float* HWY_RESTRICT a, int64_t lda, const float* HWY_RESTRICT b0,
+                          const float* HWY_RESTRICT b1, int64_t k, float* c0, float* c1, int64_t ldc, bool accumulate) {
+  static_assert(kRows >= 1 && kRows <= 6);
+  const D d;
+  const float* const a3 = a + 3 * lda;  // x86 addresses reach three rows from one pointer
+#define VIREO_EACH_ROW(X) X(0) X(1) X(2) X(3) X(4) X(5)
+#define VIREO_DECLARE(r) V x##r##0 = hn::Zero(d), x##r##1 = x##r##0, x##r##2 = x##r##0, x##r##3 = x##r##0;
+#define VIREO_FETCH(r)                                                       \
+  if constexpr (r < kRows) {                                                 \
+    x##r##0 = hn::LoadU(d, c0 + r * ldc), x##r##1 = hn::LoadU(d, c0 + r * ldc + kLanes); \
+    x##r##2 = hn::LoadU(d, c1 + r * ldc), x##r##3 = hn::LoadU(d, c1 + r * ldc + kLanes); \
+  }
+#define VIREO_STEP(r)                                                        \
+  if constexpr (r < kRows) {                                                 \
+    const V s = hn::Set(d, (r < 3 ? a : a3)[(r % 3) * lda + i]);             \
+    x##r##0 = hn::MulAdd(s, w0, x##r##0), x##r##1 = hn::MulAdd(s, w1, x##r##1); \
+    x##r##2 = hn::MulAdd(s, w2, x##r##2), x##r##3 = hn::MulAdd(s, w3, x##r##3); \
+  }
+#define VIREO_KEEP(r)                                                        \
+  if constexpr (r < kRows) {                                                 \
+    hn::StoreU(x##r##0, d, c0 + r * ldc), hn::StoreU(x##r##1, d, c0 + r * ldc + kLanes); \
+    hn::StoreU(x##r##2, d, c1 + r * ldc), hn::StoreU(x##r##3, d, c1 + r * ldc + kLanes); \
+  }
+  VIREO_EACH_ROW(VIREO_DECLARE)
+  if (accumulate) {
+    VIREO_EACH_ROW(VIREO_FETCH)
+  }
+#pragma GCC unroll 4
+  for (int64_t i = 0; i < k; ++i) {
+    const V w0 = hn::LoadU(d, b0 + i * kPanel), w1 = hn::LoadU(d, b0 + i * kPanel + kLanes);
+    const V w2 = hn::LoadU(d, b1 + i * kPanel), w3 = hn::LoadU(d, b1 + i * kPanel + kLanes);
+    VIREO_EACH_ROW(VIREO_STEP)
+  }
+  VIREO_EACH_ROW(VIREO_KEEP)
+#undef VIREO_EACH_ROW
+#undef VIREO_DECLARE
+#undef VIREO_FETCH
+#undef VIREO_STEP
+#undef VIREO_KEEP
+}
+
+template <int kRows>
+HWY_NOINLINE void pair_rows(const float* a, int64_t lda, const float* b0, const float* b1, int64_t k, float* c0,
+                            float* c1, int64_t ldc, bool accumulate) {
+  constexpr int kFirst = kRows > kPairRows ? (kRows + 1) / 2 : kRows, kRest = kRows - kFirst;
+  tile_pair<kFirst>(a, lda, b0, b1, k, c0, c1, ldc, accumulate);
+  if constexpr (kRest > 0) {
+    tile_pair<kRest>(a + kFirst * lda, lda, b0, b1, k, c0 + kFirst * ldc, c1 + kFirst * ldc, ldc, accumulate);
+  }
+}
+
+using PairFn = void (*)(const float*, int64_t, const float*, const float*, int64_t, float*, float*, int64_t, bool);
+
+template <int... kRows>
+constexpr auto pair_table(std::integer_sequence<int, kRows...>) {
+  struct Table {
+    PairFn fn[sizeof...(kRows)];
+  };
+  return Table{{&pair_rows<kRows + 1>...}};
+}
+
+/// panel() on two whole panels at once.
+HWY_INLINE void panel_pair(int64_t rows, const float* a, int64_t lda, const float* b0, const float* b1, int64_t k,
+                           float* c0, float* c1, int64_t ldc, bool accumulate) {
+  static constexpr auto kTable = pair_table(std::make_integer_sequence<int, kMaxRows>());
+  kTable.fn[rows - 1](a, lda, b0, b1, k, c0, c1, ldc, accumulate);
+}
+#else
+HWY_INLINE void panel_pair(int64_t, const float*, int64_t, const float*, const float*, int64_t, float*, float*, int64_t,
+                           bool) {}  // kPair is 1: never called
+#endif
 
 /// `total` split into `parts` nearly equal pieces: where piece i begins.
 HWY_INLINE int64_t split(int64_t total, int64_t parts, int64_t i) {

@@ -11,10 +11,13 @@ namespace vireo::simd {
 enum class Act : int { kNone, kGeluErf, kGeluTanh, kSilu, kRelu, kTanh };
 
 /// Storage of a packed weight matrix.
-enum class WeightType : int { kF32, kF16, kI8 };
+enum class WeightType : int { kF32, kF16, kI8, kBF16 };
 
 /// Columns of a packed weight panel: the same on every target, so that plans do not depend on the CPU.
 constexpr int64_t kPanel = 32;
+
+/// bfloat16 rows and weights are padded with zeros to a multiple of this along k: one tile of 32 x 16 values.
+constexpr int64_t kBf16Step = 32;
 
 /// A kernel: `items` independent work items; run() does items [begin, end) and may be called from several threads at
 /// once, each with its own `scratch` of scratch_bytes() (64-byte aligned; null when that is 0). Kernels never allocate.
@@ -43,6 +46,25 @@ struct GemmArgs {
   int64_t ldr = 0;
   float* out = nullptr;              // [m, n]
   int64_t ldo = 0;
+};
+
+/// GEMM on bfloat16 rows of A and kBF16 weights, sums in fp32. gemm.a, lda, type and b_scales are ignored.
+struct Bf16GemmArgs {
+  GemmArgs gemm;
+  const uint16_t* a = nullptr;       // [m, round_up(k, kBf16Step)], zero past k, as to_bf16 writes it
+  int64_t lda = 0;                   // in values
+};
+
+/// out = x as bfloat16 (round to nearest even), zero up to round_up(cols, kBf16Step). With `normalise`, each row is
+/// normalised first, (x - mean) / sqrt(var + eps), in fp32.
+struct ToBf16Args {
+  const float* x = nullptr;
+  int64_t ldx = 0;
+  int64_t rows = 0, cols = 0;
+  bool normalise = false;
+  float eps = 1e-6f;
+  uint16_t* out = nullptr;
+  int64_t ldo = 0;                   // in values, >= round_up(cols, kBf16Step)
 };
 
 /// Where convolution reads its patches. Output position (oy, ox) sees input (oy*stride_y - pad_y + ky*dilation_y, ...),
@@ -226,8 +248,12 @@ struct FromHalfArgs {
 
 /// Everything one instruction set offers.
 struct Kernels {
-  const char* name;  // "avx512", "avx2", "sse4", "neon", "portable"
+  const char* name;  // "amx", "avx512_bf16", "avx512", "avx2", "sse4", "neon", "portable"
   int vector_floats;
+  // bfloat16 products for Precision::kFp16, or null: "amx" and "avx512_bf16" are "avx512" and these.
+  const char* bf16_name;  // for plans: "bf16 amx"; empty without
+  Kernel<ToBf16Args> to_bf16;
+  Kernel<Bf16GemmArgs> gemm_bf16;
   Kernel<GemmArgs> gemm;
   Kernel<ConvArgs> conv;
   Kernel<Im2colArgs> im2col;
@@ -256,11 +282,12 @@ const Kernels* find(const char* name);
 const Kernels* supported(int index);
 
 /// Bytes of a packed weight matrix W [n, k]: [ceil(n/32)][k][32] elements, columns past n zero. Align it to 64 bytes.
+/// kBF16: [ceil(n/32)][ceil(k/32) * 16][32][2], pairs of k together and zero past k.
 size_t packed_weight_bytes(int64_t n, int64_t k, WeightType type);
 
 /// Packs `count` dense fp32 rows `rows` = W[first .. first+count) into their place. first must be a multiple of 32, and
 /// count too unless the range ends at n; such ranges may be packed from several threads (the last one also writes the
-/// zero padding). kF16: round to nearest even. kI8: symmetric per row, scales[row] = max|w| / 127,
+/// zero padding). kF16, kBF16: round to nearest even. kI8: symmetric per row, scales[row] = max|w| / 127,
 /// q = round_half_even(w / scale), a zero row has scale 0; `scales` holds round_up(n, 4) floats (padding zeroed).
 void pack_weight(const float* rows, int64_t first, int64_t count, int64_t n, int64_t k, WeightType type,
                  void* packed, float* scales);

@@ -24,7 +24,7 @@ void pack_panel(const S* rows, int64_t count, int64_t k, T* panel, F element) {
   for (int64_t i = 0; i < k; ++i) std::fill(panel + i * kPanel + count, panel + (i + 1) * kPanel, T(0));
 }
 
-size_t element_bytes(WeightType t) { return t == WeightType::kF32 ? 4 : t == WeightType::kF16 ? 2 : 1; }
+size_t element_bytes(WeightType t) { return t == WeightType::kF32 ? 4 : t == WeightType::kI8 ? 1 : 2; }
 
 float row_scale(const float* row, int64_t k) {
   float most = 0.0f;
@@ -41,7 +41,8 @@ int8_t quantise(float w, float scale) {
 }  // namespace
 
 size_t packed_weight_bytes(int64_t n, int64_t k, WeightType type) {
-  return size_t(round_up(n, kPanel)) * size_t(k) * element_bytes(type);
+  const int64_t padded = type == WeightType::kBF16 ? round_up(k, kBf16Step) : k;
+  return size_t(round_up(n, kPanel)) * size_t(padded) * element_bytes(type);
 }
 
 void pack_weight(const float* rows, int64_t first, int64_t count, int64_t n, int64_t k, WeightType type, void* packed,
@@ -58,6 +59,15 @@ void pack_weight(const float* rows, int64_t first, int64_t count, int64_t n, int
         pack_panel(src, here, k, static_cast<uint16_t*>(packed) + offset,
                    [](int64_t, float x) { return float_to_half(x); });
         break;
+      case WeightType::kBF16: {
+        const int64_t padded = round_up(k, kBf16Step);
+        uint16_t* const panel = static_cast<uint16_t*>(packed) + (first + r0) * padded;
+        std::memset(panel, 0, size_t(padded * kPanel) * sizeof(uint16_t));
+        for (int64_t r = 0; r < here; ++r) {
+          for (int64_t i = 0; i < k; ++i) panel[i / 2 * 2 * kPanel + 2 * r + i % 2] = float_to_bf16(src[r * k + i]);
+        }
+        break;
+      }
       case WeightType::kI8: {
         float s[kPanel];
         for (int64_t r = 0; r < here; ++r) scales[first + r0 + r] = s[r] = row_scale(src + r * k, k);

@@ -43,9 +43,10 @@ struct TensorDesc {
   DType dtype = DType::kF32;
   Shape shape;
   Layout layout = Layout::kRows;
+  int32_t gap = 0;  ///< elements between a row's padding and the next row (a multiple of 4; kRows on the CPU only)
 
   /// Elements from one row to the next (kRows only).
-  int64_t row_stride() const { return round_up(shape.c(), 4); }
+  int64_t row_stride() const { return round_up(shape.c(), 4) + gap; }
   size_t bytes() const {
     const int64_t n = layout == Layout::kRows ? shape.rows() * row_stride() : shape.elements();
     return size_t(n) * dtype_size(dtype);

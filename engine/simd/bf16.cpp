@@ -1,0 +1,276 @@
+// Products of bfloat16 rows and weights with fp32 sums, on the x86 instructions made for them: AMX tiles and, where there
+// are none, AVX-512's dot product. Intrinsics, because Highway has no tiles. dispatch.cpp asks CPU and system before use.
+#include "simd/bf16.h"
+
+#if VIREO_SIMD_BF16
+
+#include <immintrin.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cmath>
+#include <cstring>
+
+#include "tensor/tensor.h"
+
+#define VIREO_BF16_TARGET __attribute__((target("avx512f,avx512bw,avx512dq,avx512vl,avx512bf16,fma,avx2")))
+#define VIREO_AMX_TARGET __attribute__((target("avx512f,amx-tile,amx-bf16")))
+
+namespace vireo::simd {
+
+namespace N_AVX3 {
+void finish_rows(const GemmArgs& g, const float* c, int64_t row0, int64_t rows, int64_t col0);  // gemm.cpp
+}
+
+namespace {
+
+/// Rows of A for one item at most, so that they stay in L2 beside a panel; items at least, where the shape allows it.
+constexpr int64_t kGroupRows = 256, kItems = 16;
+
+/// Row blocks x panels; an item is a group of row blocks and `step` panels, over all of K.
+struct Plan {
+  int64_t blocks, row_groups, group_blocks, panels, step;
+  int64_t items() const { return row_groups * div_up(panels, step); }
+};
+
+Plan make_plan(const Bf16GemmArgs& a, int64_t rows_max, int64_t step) {
+  Plan p{};
+  p.step = step;
+  p.blocks = std::max<int64_t>(1, div_up(a.gemm.m, rows_max));
+  p.panels = std::max<int64_t>(1, div_up(a.gemm.n, kPanel));
+  p.row_groups = std::max(div_up(p.blocks, kGroupRows / rows_max),
+                          std::min(p.blocks, div_up(kItems, div_up(p.panels, step))));
+  p.group_blocks = div_up(p.blocks, p.row_groups);
+  p.row_groups = div_up(p.blocks, p.group_blocks);
+  return p;
+}
+
+/// Where block i of `blocks` nearly equal ones begins.
+int64_t begin_of(int64_t total, int64_t blocks, int64_t i) { return total / blocks * i + std::min(i, total % blocks); }
+
+int64_t padded_k(const Bf16GemmArgs& a) { return round_up(a.gemm.k, kBf16Step); }
+
+// ---- rows to bfloat16 ----
+
+constexpr int64_t kConvertRows = 8;
+
+int64_t convert_items(const ToBf16Args& a) { return div_up(a.rows, kConvertRows); }
+size_t convert_scratch(const ToBf16Args&) { return 0; }
+
+VIREO_BF16_TARGET __m512 load_part(const float* x, int64_t left) {
+  return left >= 16 ? _mm512_loadu_ps(x) : _mm512_maskz_loadu_ps(__mmask16((1u << std::max<int64_t>(left, 0)) - 1), x);
+}
+
+/// The sum of the lanes (GCC 12 warns about its own _mm512_reduce_add_ps).
+VIREO_BF16_TARGET float lane_sum(__m512 v) {
+  alignas(64) float lane[16];
+  _mm512_store_ps(lane, v);
+  for (int width = 8; width > 0; width /= 2) {
+    for (int i = 0; i < width; ++i) lane[i] += lane[i + width];
+  }
+  return lane[0];
+}
+
+VIREO_BF16_TARGET void convert_run(const ToBf16Args& a, int64_t begin, int64_t end, void*) {
+  const int64_t last = std::min(a.rows, end * kConvertRows), width = round_up(a.cols, kBf16Step);
+  for (int64_t row = begin * kConvertRows; row < last; ++row) {
+    const float* x = a.x + row * a.ldx;
+    __m512 shift = _mm512_setzero_ps(), scale = _mm512_set1_ps(1.0f);
+    if (a.normalise) {
+      __m512 sum = _mm512_setzero_ps();
+      for (int64_t c = 0; c < a.cols; c += 16) sum = _mm512_add_ps(sum, load_part(x + c, a.cols - c));
+      const float mean = lane_sum(sum) / float(a.cols);
+      shift = _mm512_set1_ps(mean);
+      sum = _mm512_setzero_ps();
+      for (int64_t c = 0; c < a.cols; c += 16) {
+        const __mmask16 keep = a.cols - c >= 16 ? 0xffff : __mmask16((1u << (a.cols - c)) - 1);
+        const __m512 t = _mm512_maskz_sub_ps(keep, load_part(x + c, a.cols - c), shift);
+        sum = _mm512_fmadd_ps(t, t, sum);
+      }
+      scale = _mm512_set1_ps(1.0f / std::sqrt(lane_sum(sum) / float(a.cols) + a.eps));
+    }
+    for (int64_t c = 0; c < width; c += 16) {
+      const int64_t left = a.cols - c;
+      const __mmask16 keep = left >= 16 ? 0xffff : __mmask16((1u << std::max<int64_t>(left, 0)) - 1);
+      const __m512 y = _mm512_maskz_mul_ps(keep, _mm512_sub_ps(load_part(x + c, left), shift), scale);
+      _mm256_storeu_si256(reinterpret_cast<__m256i*>(a.out + row * a.ldo + c), __m256i(_mm512_cvtneps_pbh(y)));
+    }
+  }
+}
+
+// ---- AVX-512 dot products: 6 rows x two panels ----
+
+constexpr int64_t kDotRows = 6;
+
+int64_t dot_items(const Bf16GemmArgs& a) {
+  return a.gemm.m <= 0 || a.gemm.n <= 0 ? 0 : make_plan(a, kDotRows, 2).items();
+}
+size_t dot_scratch(const Bf16GemmArgs&) { return size_t(2 * kDotRows * kPanel) * sizeof(float); }
+
+/// c[2 panels][kRows][32] = rows of a times panels b0, b1; `pairs` pairs of k.
+template <int kRows>
+VIREO_BF16_TARGET void dot_tile(const uint16_t* a, int64_t lda, const uint16_t* b0, const uint16_t* b1, int64_t pairs,
+                                float* c) {
+#define VIREO_EACH_ROW(X) X(0) X(1) X(2) X(3) X(4) X(5)
+#define VIREO_DECLARE(r) \
+  __m512 x##r##0 = _mm512_setzero_ps(), x##r##1 = x##r##0, x##r##2 = x##r##0, x##r##3 = x##r##0;
+#define VIREO_STEP(r)                                                           \
+  if constexpr (r < kRows) {                                                    \
+    uint32_t pair;                                                              \
+    std::memcpy(&pair, a + r * lda + 2 * i, 4);                                 \
+    const __m512bh s = (__m512bh)_mm512_set1_epi32(int32_t(pair));              \
+    x##r##0 = _mm512_dpbf16_ps(x##r##0, s, w0), x##r##1 = _mm512_dpbf16_ps(x##r##1, s, w1); \
+    x##r##2 = _mm512_dpbf16_ps(x##r##2, s, w2), x##r##3 = _mm512_dpbf16_ps(x##r##3, s, w3); \
+  }
+#define VIREO_KEEP(r)                                                           \
+  if constexpr (r < kRows) {                                                    \
+    _mm512_storeu_ps(c + r * kPanel, x##r##0), _mm512_storeu_ps(c + r * kPanel + 16, x##r##1); \
+    _mm512_storeu_ps(c + (kDotRows + r) * kPanel, x##r##2);                     \
+    _mm512_storeu_ps(c + (kDotRows + r) * kPanel + 16, x##r##3);                \
+  }
+  VIREO_EACH_ROW(VIREO_DECLARE)
+  for (int64_t i = 0; i < pairs; ++i) {
+    const __m512bh w0 = (__m512bh)_mm512_loadu_si512(b0 + i * 64), w1 = (__m512bh)_mm512_loadu_si512(b0 + i * 64 + 32);
+    const __m512bh w2 = (__m512bh)_mm512_loadu_si512(b1 + i * 64), w3 = (__m512bh)_mm512_loadu_si512(b1 + i * 64 + 32);
+    VIREO_EACH_ROW(VIREO_STEP)
+  }
+  VIREO_EACH_ROW(VIREO_KEEP)
+#undef VIREO_EACH_ROW
+#undef VIREO_DECLARE
+#undef VIREO_STEP
+#undef VIREO_KEEP
+}
+
+void dot_run(const Bf16GemmArgs& a, int64_t begin, int64_t end, void* scratch) {
+  const Plan p = make_plan(a, kDotRows, 2);
+  const GemmArgs& g = a.gemm;
+  const int64_t k = padded_k(a);
+  float* const c = static_cast<float*>(scratch);
+  for (int64_t item = begin; item < end; ++item) {
+    const int64_t block0 = item % p.row_groups * p.group_blocks, block1 = std::min(p.blocks, block0 + p.group_blocks);
+    const int64_t panel = item / p.row_groups * 2;
+    const bool both = panel + 1 < p.panels;
+    const uint16_t* b0 = static_cast<const uint16_t*>(g.b) + panel * k * kPanel;
+    const uint16_t* b1 = both ? b0 + k * kPanel : b0;
+    for (int64_t blk = block0; blk < block1; ++blk) {
+      const int64_t r0 = begin_of(g.m, p.blocks, blk), rows = begin_of(g.m, p.blocks, blk + 1) - r0;
+      const uint16_t* from = a.a + r0 * a.lda;
+      switch (rows) {
+        case 1: dot_tile<1>(from, a.lda, b0, b1, k / 2, c); break;
+        case 2: dot_tile<2>(from, a.lda, b0, b1, k / 2, c); break;
+        case 3: dot_tile<3>(from, a.lda, b0, b1, k / 2, c); break;
+        case 4: dot_tile<4>(from, a.lda, b0, b1, k / 2, c); break;
+        case 5: dot_tile<5>(from, a.lda, b0, b1, k / 2, c); break;
+        default: dot_tile<6>(from, a.lda, b0, b1, k / 2, c);
+      }
+      N_AVX3::finish_rows(g, c, r0, rows, panel * kPanel);
+      if (both) N_AVX3::finish_rows(g, c + kDotRows * kPanel, r0, rows, (panel + 1) * kPanel);
+    }
+  }
+}
+
+// ---- AMX: 32 rows x one panel, as 2 x 2 tiles of 16 x 16 sums ----
+
+constexpr int64_t kAmxRows = 32;
+
+int64_t amx_items(const Bf16GemmArgs& a) {
+  return a.gemm.m <= 0 || a.gemm.n <= 0 ? 0 : make_plan(a, kAmxRows, 1).items();
+}
+size_t amx_scratch(const Bf16GemmArgs&) { return size_t(kAmxRows * kPanel) * sizeof(float); }
+
+/// Tiles 0-3 are sums, 4 and 5 rows of A (16 and the rest), 6 and 7 columns of W. A product takes as many cycles as A's
+/// tile has rows, so the shapes are those of the block, not whole tiles.
+struct alignas(64) TileConfig {
+  uint8_t palette = 1, start = 0, reserved[14] = {};
+  uint16_t row_bytes[16] = {64, 64, 64, 64, 64, 64, 64, 64};
+  uint8_t rows[16] = {16, 16, 16, 16, 16, 16, 16, 16};
+};
+
+VIREO_AMX_TARGET void set_tiles(int64_t rows) {
+  TileConfig t;
+  const uint8_t first = uint8_t(std::min<int64_t>(rows, 16)), rest = uint8_t(rows > 16 ? rows - 16 : 16);
+  t.rows[0] = t.rows[1] = t.rows[4] = first;
+  t.rows[2] = t.rows[3] = t.rows[5] = rest;
+  asm volatile("ldtilecfg %0" : : "m"(t));  // the intrinsic does not tell GCC 12 that it reads all of t
+}
+
+/// c[rows][32] = a[rows][k] times one panel. Fetches `lines` cache lines from `ahead` into L2 on the way.
+template <bool kBoth>
+VIREO_AMX_TARGET void amx_block(const uint16_t* a, int64_t lda, const uint16_t* b, int64_t k, float* c,
+                                const char* ahead, int64_t lines) {
+  const uint16_t* const a16 = a + 16 * lda;
+  const int64_t steps = k / kBf16Step, each = div_up(lines, steps);
+  _tile_zero(0);
+  _tile_zero(1);
+  if (kBoth) {
+    _tile_zero(2);
+    _tile_zero(3);
+  }
+  for (int64_t i = 0; i < steps; ++i) {
+    const uint16_t* const w = b + i * kBf16Step * kPanel;
+    _tile_loadd(4, a + i * kBf16Step, lda * 2);
+    _tile_loadd(6, w, kPanel * 4);
+    _tile_loadd(7, w + 32, kPanel * 4);
+    if (kBoth) _tile_loadd(5, a16 + i * kBf16Step, lda * 2);
+    for (int64_t l = 0; l < each; ++l, ahead += 64) _mm_prefetch(ahead, _MM_HINT_T1);
+    _tile_dpbf16ps(0, 4, 6);
+    _tile_dpbf16ps(1, 4, 7);
+    if (kBoth) {
+      _tile_dpbf16ps(2, 5, 6);
+      _tile_dpbf16ps(3, 5, 7);
+    }
+  }
+  _tile_stored(0, c, kPanel * 4);
+  _tile_stored(1, c + 16, kPanel * 4);
+  if (kBoth) {
+    _tile_stored(2, c + 16 * kPanel, kPanel * 4);
+    _tile_stored(3, c + 16 * kPanel + 16, kPanel * 4);
+  }
+}
+
+VIREO_AMX_TARGET void amx_run(const Bf16GemmArgs& a, int64_t begin, int64_t end, void* scratch) {
+  const Plan p = make_plan(a, kAmxRows, 1);
+  const GemmArgs& g = a.gemm;
+  const int64_t k = padded_k(a), panel_bytes = k * kPanel * 2;
+  float* const c = static_cast<float*>(scratch);
+  int64_t shape = 0;
+  for (int64_t item = begin; item < end; ++item) {
+    const int64_t block0 = item % p.row_groups * p.group_blocks, block1 = std::min(p.blocks, block0 + p.group_blocks);
+    const int64_t panel = item / p.row_groups;
+    const char* const b = static_cast<const char*>(g.b) + panel * panel_bytes;
+    // A thread takes items upwards, so the next panel is its own too; every block fetches a part of it.
+    const int64_t lines = panel + 1 < p.panels ? panel_bytes / 64 / (block1 - block0) : 0;
+    for (int64_t blk = block0; blk < block1; ++blk) {
+      const int64_t r0 = begin_of(g.m, p.blocks, blk), rows = begin_of(g.m, p.blocks, blk + 1) - r0;
+      if (rows != shape) set_tiles(shape = rows);
+      const char* const ahead = b + panel_bytes + (blk - block0) * lines * 64;
+      (rows > 16 ? amx_block<true> : amx_block<false>)(a.a + r0 * a.lda, a.lda, reinterpret_cast<const uint16_t*>(b), k,
+                                                       c, ahead, lines);
+      N_AVX3::finish_rows(g, c, r0, rows, panel * kPanel);
+    }
+  }
+  _tile_release();  // the system need not save tiles that nobody uses
+}
+
+}  // namespace
+
+Kernel<ToBf16Args> to_bf16_kernel() { return {&convert_items, &convert_scratch, &convert_run}; }
+Kernel<Bf16GemmArgs> bf16_dot_kernel() { return {&dot_items, &dot_scratch, &dot_run}; }
+Kernel<Bf16GemmArgs> bf16_amx_kernel() { return {&amx_items, &amx_scratch, &amx_run}; }
+
+bool have_bf16_dot() { return __builtin_cpu_supports("avx512bf16"); }
+
+bool have_bf16_amx() {
+  uint32_t eax = 7, ebx = 0, ecx = 0, edx = 0;
+  asm volatile("cpuid" : "+a"(eax), "=b"(ebx), "+c"(ecx), "=d"(edx));
+  constexpr uint32_t kAmxBf16 = 1u << 22, kAmxTile = 1u << 24;
+  if ((edx & kAmxBf16) == 0 || (edx & kAmxTile) == 0 || !have_bf16_dot()) return false;
+  // Linux hands the 8 KiB of tile state to processes that ask for it (ARCH_REQ_XCOMP_PERM of XTILEDATA), once for all
+  // threads. It refuses when the kernel is too old or a thread's signal stack is too small: then there is no AMX.
+  return syscall(SYS_arch_prctl, 0x1023, 18) == 0;
+}
+
+}  // namespace vireo::simd
+
+#endif

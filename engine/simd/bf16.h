@@ -1,0 +1,23 @@
+// The bfloat16 kernels of x86 (bf16.cpp) and whether this CPU and system have them; for dispatch.cpp.
+#pragma once
+
+#include "simd/kernels.h"
+
+#if defined(__x86_64__) && defined(__linux__)
+#define VIREO_SIMD_BF16 1
+#else
+#define VIREO_SIMD_BF16 0
+#endif
+
+#if VIREO_SIMD_BF16
+namespace vireo::simd {
+
+bool have_bf16_dot();
+/// Asks the system for the tile state; true when this process may use it from now on.
+bool have_bf16_amx();
+Kernel<ToBf16Args> to_bf16_kernel();
+Kernel<Bf16GemmArgs> bf16_dot_kernel();
+Kernel<Bf16GemmArgs> bf16_amx_kernel();
+
+}  // namespace vireo::simd
+#endif
