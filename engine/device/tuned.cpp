@@ -1,5 +1,6 @@
 #include "device/tuned.h"
 
+#include <algorithm>
 #include <cstdlib>
 #include <sstream>
 
@@ -128,7 +129,7 @@ Result<void> check_tuning(const Tuning& t) {
   for (const LinearTile& l : t.linear_tiles) {
     if (l.tm % 4 || l.tn % 4 || l.bk % 4 || l.bk < 8 || !l.tm || !l.tn || l.bm % l.tm || l.bn % l.tn) return broken("linear_tile");
     const uint32_t lx = (l.bm / l.tm) * (l.bn / l.tn);
-    if (!lx || lx % (l.bk / 4) || lx % l.bk) return broken("linear_tile");
+    if (!lx || lx % (l.bk / 4) || 2 * l.bm * std::max(1u, lx / l.bm) > l.bk * (l.bm + 5)) return broken("linear_tile");
   }
   const auto& x = t.linear_texel;
   if (!x.lx || !x.r || x.r > 16 || !x.c || x.c > 4 || !x.rl || x.r % x.rl) return broken("linear_texel");

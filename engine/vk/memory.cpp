@@ -155,7 +155,8 @@ Result<void> Uploader::run(const char* what, const std::function<void(VkCommandB
     r = gpu_->submit(commands_, fence_);
     if (r == VK_SUCCESS) {
       r = gpu_->wait(fence_, timeout_s_);
-      stuck_ = r != VK_SUCCESS;
+      // The copy gets a last chance to end before its objects go; past the fault hook, the device itself decides.
+      stuck_ = r != VK_SUCCESS && fn.vkWaitForFences(gpu_->handle(), 1, &fence_, VK_TRUE, kLastWait) == VK_TIMEOUT;
     }
   }
   if (r != VK_SUCCESS) return fail_vk(r, "{}: {} failed", gpu_->caps().name, what);
@@ -164,8 +165,7 @@ Result<void> Uploader::run(const char* what, const std::function<void(VkCommandB
 
 Uploader::~Uploader() {
   const DeviceTable& fn = gpu_->fn();
-  // After a failed wait the copy may still run; it gets a last chance to end before its objects go.
-  if (stuck_ && fn.vkWaitForFences(gpu_->handle(), 1, &fence_, VK_TRUE, kLastWait) == VK_TIMEOUT) {
+  if (stuck_) {
     new std::shared_ptr<Gpu>(gpu_);
     return;
   }
