@@ -17,6 +17,7 @@ SHARE = 0.02             # limits hold for pipelines with more than this share o
 
 stat_tool, folder = sys.argv[1], pathlib.Path(sys.argv[2])
 models, precisions = sys.argv[3].split(), sys.argv[4].split()
+counts_file = sys.argv[5]
 answers = {}
 
 
@@ -55,6 +56,11 @@ class Pipeline:
         # A linear has one loop of products, an attention two.
         self.products = range(min(len(self.loops), 2 if self.plan["shader"].startswith("attention") else 1))
         self.slots = sum(u["times"] * self.dispatch_slots(u) for u in self.plan["uses"])
+
+    def counts(self):
+        """One line to compare with an earlier one."""
+        return (f"{self.name}: {self.registers} registers, {self.warps_per_sm} warps per SM, {self.spills} spills, "
+                f"{'+'.join(map(str, self.per_trip())) or 0} instructions per trip, {self.straight} once")
 
     def fits(self, use):
         return len(use["loops"]) == len(self.loops) and all(
@@ -159,13 +165,14 @@ def check_pipeline(model, precision, p, fp32):
             check(more <= 0.05, f"{p.name}: {more:+.1%} instructions per trip beside fp32, at most +5 %")
 
 
-results = []
+results, counts = [], []
 for model in models:
     fp32 = []
     for precision in precisions:
         pipelines = [Pipeline(path) for path in sorted((folder / f"{model}.{precision}").glob("*.json"))]
         if precision == "fp32":
             fp32 = pipelines
+        counts += [f"{model} {precision} {p.counts()}" for p in pipelines]
         results.append(table(model, precision, pipelines, fp32))
 
 print("\n| model | precision | useful / issued FLOPs | issue-slot bound, ms | fp32 roofline, ms | ratio |")
@@ -173,5 +180,8 @@ print("|---|---|---|---|---|---|")
 for model, precision, useful, ms, roofline in results:
     ratio = f"{ms / roofline:.2f}" if roofline else "-"
     print(f"| {model} | {precision} | {useful:.1%} | {ms:.1f} | {roofline or '-'} | {ratio} |")
+if counts_file:
+    compilers = {a["driver"] for a in answers.values()}
+    pathlib.Path(counts_file).write_text("\n".join(sorted(compilers) + counts) + "\n")
 print(f"\n{misses} limits missed. Computed from NAK's instruction counts, not measured on a board.")
 sys.exit(1 if misses else 0)
