@@ -80,7 +80,20 @@ Result<Graph> build_graph(const Model& model, const SessionOptions& o) {
 
 Result<void> Session::Impl::open_on(const Device::Impl& target) {
   VIREO_ASSIGN(Graph graph, build_graph(model, options));
-  VIREO_ASSIGN(planned, make_plan(std::move(graph), target.caps, plan_options(options)));
+  PlanOptions how = plan_options(options);
+#if VIREO_VULKAN
+  if (target.kind == DeviceKind::kVulkan && how.precision == Precision::kFp16 && target.caps.shader_float16) {
+    Tuning tuning = tuning_for(target.caps);
+    if (!tuning.half_tiles.empty()) {
+      VIREO_ASSIGN(const std::shared_ptr<vk::Gpu> device_gpu, target.open_gpu());
+      if (!target.halves_hold(device_gpu, pool)) {
+        tuning.half_tiles.clear();
+        how.tuning = std::move(tuning);
+      }
+    }
+  }
+#endif
+  VIREO_ASSIGN(planned, make_plan(std::move(graph), target.caps, how));
   kind = target.kind;
   device_name = target.caps.name;
   cpu.reset();
