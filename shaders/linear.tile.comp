@@ -46,7 +46,6 @@ const uint A_LOADS = (BM * BK4 + LX - 1u) / LX, W_LOADS = (BK * BN4 + LX - 1u) /
 // Where W's groups are no multiple of LX, the last load's surplus goes to a margin that nobody reads: no branch.
 shared float as[BK * (LDA + 1u)];     // as[k][m]
 shared vec4 ws[W_LOADS * LX];         // ws[k][n / 4]
-shared vec2 row_norm[LN != 0u ? BM : 2u];   // LN: a normalised element is x * row_norm.x + row_norm.y
 
 vec4 load_a(uint g) { return IN_TYPE == F32 ? a32[g] : from_half4(a16[g]); }
 vec4 load_w(uint g)
@@ -59,64 +58,9 @@ vec4 load_w(uint g)
 // Where as[k][0] starts, k as group and remainder; the skew spreads the transposing stores of a warp over the banks.
 uint a_row(uint k4, uint k) { return (k4 * 4u + k) * LDA + k4 / 2u * (BK4 >= 8u ? 4u : 8u); }
 
-// LANES neighbours share a row, each with every LANES-th group: one pass that sums differences from the mean of the lane's
-// own first group (so that neither a large mean nor one large value costs digits), then the lanes' means and squares are
-// joined (Chan et al. 1983).
-const uint LANES = LX > BM ? LX / BM : 1u;
-
-// Elements of a row that lane `lane` sees; the group that holds the row's end may be partial.
-uint lane_elements(uint lane)
-{
-    const uint groups = (p.K + 3u) / 4u;
-    const uint mine = (groups + LANES - 1u - lane) / LANES;
-    return mine * 4u - ((groups - 1u) % LANES == lane ? groups * 4u - p.K : 0u);
-}
-
-void row_statistics(uint m)
-{
-    const uint t = gl_LocalInvocationID.x;
-    const uint lane = t % LANES, full = p.K / 4u;
-    [[unroll]] for (uint first = 0u; first < BM * LANES; first += LX) {
-        const uint r = (first + t) / LANES;
-        if (r < BM) {
-            const uint start = p.a_off4 + min(m + r, p.M - 1u) * p.a_ld4;
-            const float shift = dot(load_a(start + min(lane, (p.K - 1u) / 4u)), vec4(0.25));
-            vec4 sum = vec4(0.0), squares = vec4(0.0);
-            uint k = lane;
-            [[dont_unroll]] for (; k + 3u * LANES < full; k += 4u * LANES)
-                [[unroll]] for (uint i = 0u; i < 4u; ++i) {
-                    const vec4 d = load_a(start + k + i * LANES) - shift;
-                    sum += d;
-                    squares = fma(d, d, squares);
-                }
-            [[dont_unroll]] for (; k * 4u < p.K; k += LANES) {
-                vec4 d = load_a(start + k) - shift;
-                d = mix(vec4(0.0), d, lessThan(uvec4(k * 4u) + uvec4(0u, 1u, 2u, 3u), uvec4(p.K)));
-                sum += d;
-                squares = fma(d, d, squares);
-            }
-            const float total = dot(sum, vec4(1.0)), n = float(max(lane_elements(lane), 1u));
-            as[r * LANES + lane] = shift + total / n;
-            as[(BM + r) * LANES + lane] = dot(squares, vec4(1.0)) - total * total / n;
-        }
-    }
-    barrier();
-    [[unroll]] for (uint first = 0u; first < BM; first += LX) {
-        const uint r = first + t;
-        if (r < BM) {
-            float mean = 0.0, squares = 0.0;
-            [[unroll]] for (uint i = 0u; i < LANES; ++i) mean = fma(float(lane_elements(i)), as[r * LANES + i], mean);
-            mean /= float(p.K);
-            [[unroll]] for (uint i = 0u; i < LANES; ++i) {
-                const float d = as[r * LANES + i] - mean;
-                squares += fma(float(lane_elements(i)) * d, d, as[(BM + r) * LANES + i]);
-            }
-            const float rstd = inversesqrt(squares / float(p.K) + p.eps);
-            row_norm[r] = vec2(rstd, -mean * rstd);
-        }
-    }
-    barrier();
-}
+#define SCRATCH_STORE(i, x) as[i] = x
+#define SCRATCH_LOAD(i) as[i]
+#include "row_norm.glsl"
 
 void main()
 {

@@ -17,6 +17,7 @@
 #include "ops/linear.h"
 #include "plan/plan.h"
 #include "plan/quantise.h"
+#include "runtime/half_check.h"
 #include "support/reference.h"
 #include "vk/executable.h"
 
@@ -85,6 +86,8 @@ const std::vector<Target>& targets() {
         t.caps = (*gpu)->caps();
         t.caps.device_class = c;
         t.caps.threads = 2;
+        // fp16 products have a test of their own.
+        t.caps.shader_float16 = false;
         if (!subgroups) t.caps.subgroup_basic = t.caps.subgroup_vote = t.caps.subgroup_ballot = t.caps.subgroup_shuffle = t.caps.subgroup_arithmetic = false;
         t.gpu = *gpu;
         if (wanted(t.label)) list->push_back(t);
@@ -262,9 +265,13 @@ void check_output(const Plan& plan, const Prepared& p, const uint8_t* region, co
 
 int splits = 0;  // cases that ran as several dispatches
 
-void run_case(const Case& c, const Target& t) {
+/// `extra`: allowed beside the operator's bound, of the largest result.
+void run_case(const Case& c, const Target& t, double extra = 0) {
   const bool half = c.precision == Precision::kFp16 && t.gpu;
   Prepared p = prepare(c, half);
+  double largest = 1;
+  for (double v : p.expected) largest = std::max(largest, std::fabs(v));
+  p.bound += extra * largest;
   PlanOptions options;
   options.precision = c.precision;
   options.fuse = false;
@@ -358,7 +365,7 @@ TEST(Tiles, EveryTileOfTheTables) {
     for (const LinearTile& tile : tiles) {
       t.tuning = tuning_for(t.caps);
       t.tuning->linear_tiles = {tile};
-      if (!linear::choose_tile(*t.tuning, t.caps, 1, 1, 1)) continue;  // larger than this device takes
+      if (!linear::choose_tile(*t.tuning, t.caps, false, 1, 1, 1).tile) continue;  // larger than this device takes
       t.label = fmt::format("{}x{}x{} on {}", tile.bm, tile.bn, tile.bk, t.caps.name);
       for (const OpCase& spec : op_def(OpKind::kLinear).cases())
         if (spec.label == "primes" || spec.label == "one past the tile" || spec.label == "vit-ti qkv")
@@ -366,6 +373,32 @@ TEST(Tiles, EveryTileOfTheTables) {
     }
   }
   EXPECT_TRUE(runs > 0 || !vulkan().instance);
+  EXPECT_EQ(vulkan().messages, "") << "the validation layer must stay silent";
+}
+
+/// A selection of shapes: each is slow to compile on lavapipe.
+TEST(Tiles, PackedHalves) {
+  int runs = 0;
+  for (Target t : targets()) {
+    if (!t.gpu || t.tuning || t.caps.device_class != DeviceClass::kMaxwell || !t.gpu->caps().shader_float16) continue;
+    t.caps.shader_float16 = true;
+    const Tuning all = tuning_for(t.caps);
+    for (const LinearTile& tile : all.half_tiles) {
+      t.tuning = all;
+      t.tuning->linear_tiles = {};
+      t.tuning->half_tiles = {tile};
+      if (!linear::choose_tile(*t.tuning, t.caps, true, 1, 1, 1).tile) continue;
+      t.label = fmt::format("half {}x{}x{} on {}", tile.bm, tile.bn, tile.bk, t.caps.name);
+      ThreadPool pool(2);
+      EXPECT_TRUE(packed_halves_hold(t.gpu, t.caps, pool)) << "what a session asks before it uses them";
+      for (const OpCase& spec : op_def(OpKind::kLinear).cases()) {
+        if (spec.label == "vit-ti fc1" || spec.label == "dinov2-s fc2" || spec.label == "primes" ||
+            spec.label == "one past the tile" || spec.label == "odd width" || spec.label == "large values")
+          run_case({OpKind::kLinear, spec, Precision::kFp16}, t, linear::half_error(tile.bk)), ++runs;
+      }
+    }
+  }
+  if (runs == 0) GTEST_SKIP() << "no device with shaderFloat16";
   EXPECT_EQ(vulkan().messages, "") << "the validation layer must stay silent";
 }
 

@@ -88,9 +88,9 @@ TEST(TileChoice, LittlePaddingOnTheNano) {
   const Tuning tuning = tuning_for(caps);
   for (const int64_t d : {192, 384, 768})
     for (const auto& [n, k] : {std::pair{3 * d, d}, {d, d}, {4 * d, d}, {d, 4 * d}}) {
-      const LinearTile* tile = linear::choose_tile(tuning, caps, 197, n, k);
+      const LinearTile* tile = linear::choose_tile(tuning, caps, false, 197, n, k).tile;
       ASSERT_TRUE(tile);
-      const linear::TileWork work = linear::tile_work(*tile, tuning, caps, 197, n, k);
+      const linear::TileWork work = linear::tile_work(*tile, false, tuning, caps, 197, n, k);
       const double waste = 1 - 2.0 * 197 * double(n) * double(k) / work.issued_flops;
       EXPECT_LE(waste, d == 192 ? 0.15 : 0.10) << n << " x " << k << ": " << tile->bm << " x " << tile->bn;
       EXPECT_GE(waste, 0) << "nothing is computed by half";
@@ -101,10 +101,10 @@ TEST(TileChoice, LittlePaddingOnTheNano) {
 TEST(TileChoice, SmallProductsTakeSmallTiles) {
   const DeviceCaps caps = caps_of("jetson-nano");
   const Tuning tuning = tuning_for(caps);
-  const LinearTile* head = linear::choose_tile(tuning, caps, 1, 1000, 768);
+  const LinearTile* head = linear::choose_tile(tuning, caps, true, 1, 1000, 768).tile;
   ASSERT_TRUE(head);
   EXPECT_LE(head->bm, 32u) << "one row";
-  const LinearTile* narrow = linear::choose_tile(tuning, caps, 1000, 10, 768);
+  const LinearTile* narrow = linear::choose_tile(tuning, caps, false, 1000, 10, 768).tile;
   ASSERT_TRUE(narrow);
   EXPECT_LE(narrow->bn, 64u) << "ten columns";
 }
@@ -116,13 +116,31 @@ TEST(TileChoice, OnlyWhatTheDeviceTakes) {
   for (const DeviceClass c : {DeviceClass::kMaxwell, DeviceClass::kMali, DeviceClass::kOther}) {
     caps.device_class = c;
     const Tuning tuning = tuning_for(caps);
-    const LinearTile* tile = linear::choose_tile(tuning, caps, 197, 768, 768);
-    ASSERT_TRUE(tile);
-    EXPECT_LE((tile->bm / tile->tm) * (tile->bn / tile->tn), 128u);
-    EXPECT_TRUE(linear::tile_work(*tile, tuning, caps, 197, 768, 768).legal);
+    for (const bool half : {false, true}) {
+      const linear::TileChoice choice = linear::choose_tile(tuning, caps, half, 197, 768, 768);
+      const LinearTile* tile = choice.tile;
+      ASSERT_TRUE(tile);
+      EXPECT_LE((tile->bm / tile->tm) * (tile->bn / tile->tn), 128u);
+      EXPECT_TRUE(linear::tile_work(*tile, choice.half, tuning, caps, 197, 768, 768).legal);
+    }
   }
   caps.max_shared_bytes = 64;
-  EXPECT_FALSE(linear::choose_tile(tuning_for(caps), caps, 197, 768, 768)) << "nothing fits";
+  EXPECT_FALSE(linear::choose_tile(tuning_for(caps), caps, true, 197, 768, 768).tile) << "nothing fits";
+}
+
+TEST(TileChoice, PackedHalvesOnlyWhereTheDeviceHasThem) {
+  DeviceCaps caps = caps_of("jetson-nano");
+  const auto halves = [&](Precision p) {
+    int n = 0;
+    for (const Step& s : plan_of("vit-s", caps, p).plan.steps)
+      for (const PlanDispatch& d : s.dispatches) n += d.shader == "linear.half";
+    return n;
+  };
+  EXPECT_GE(halves(Precision::kFp16), 48);
+  EXPECT_EQ(halves(Precision::kFp32), 0);
+  EXPECT_EQ(halves(Precision::kInt8), 0);
+  caps.shader_float16 = false;
+  EXPECT_EQ(halves(Precision::kFp16), 0);
 }
 
 TEST(TileChoice, RulesOfTheShader) {
@@ -135,6 +153,12 @@ TEST(TileChoice, RulesOfTheShader) {
       EXPECT_GE(t.bk, 8u);
       EXPECT_EQ(lx % (t.bk / 4), 0u);
       EXPECT_LE(2 * t.bm * std::max(1u, lx / t.bm), t.bk * (t.bm + 5)) << "row statistics share A's bytes";
+    }
+    for (const LinearTile& t : tuning_for(caps).half_tiles) {
+      const uint32_t lx = (t.bm / t.tm) * (t.bn / t.tn);
+      EXPECT_EQ(t.bm % t.tm + t.bn % t.tn + t.tm % 4 + t.bk % 4, 0u);
+      EXPECT_EQ(t.tn, 8u);
+      EXPECT_LE(2 * t.bm * std::max(1u, lx / t.bm), t.bk * (t.bm / 2 + 4)) << "row statistics share A's bytes";
     }
   }
 }

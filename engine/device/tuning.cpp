@@ -10,6 +10,7 @@ Tuning class_defaults(DeviceClass c) {
       // 104 = 8 * 13: 197 tokens make two tiles of 25 * 8 rows. 192 divides the widths of ViT-Ti, -S and -B.
       t.linear_tiles = {{104, 192, 24, 8, 8}, {104, 192, 16, 8, 8}, {128, 128, 16, 8, 8}, {64, 128, 16, 8, 8},
                         {64, 64, 16, 8, 8},   {32, 64, 16, 4, 8},   {16, 32, 16, 4, 4}};
+      t.half_tiles = {{128, 128, 48, 8, 8}, {128, 64, 32, 8, 8}};
       t.skip_rows = true;
       t.machine = {1, 65536, 32768, 65536};  // a Nano's GM20B
       t.attention_tile = {128, 8, 4, 4, 16, 16};

@@ -19,6 +19,9 @@ struct Tuning {
 
   /// Of these a linear takes the one that costs least for its shape (linear::choose_tile).
   std::vector<LinearTile> linear_tiles{{64, 128, 16, 8, 8}, {64, 64, 16, 8, 8}, {32, 64, 16, 4, 8}, {16, 32, 16, 4, 4}};
+  /// Tiles of linear.half, which sums in packed fp16; used by fp16 plans where the device has shaderFloat16 and a tile
+  /// costs less than the best of linear.tile. A session checks the device's accuracy first (runtime/half_check.h).
+  std::vector<LinearTile> half_tiles;
   bool skip_rows = false;    // tile kernels: subgroups without a real row skip the products
   struct { uint32_t lx, r, c, rl; } linear_texel{32, 8, 1, 8};
   struct { uint32_t lx, tx, tm, tn, dc, vc; } attention_tile{64, 8, 4, 4, 16, 16};

@@ -44,21 +44,27 @@ Consts add_vectors(const OpCall& c, int64_t n, Lowering& l) {
   return r;
 }
 
-/// linear.tile's derived sizes; the formulas are the shader's.
+/// Derived sizes of linear.tile and linear.half; the formulas are the shaders'.
 struct Tile {
-  explicit Tile(const LinearTile& t) : size(t), lx((t.bm / t.tm) * (t.bn / t.tn)) {
-    a_loads = u32(div_up(int64_t(t.bm) * t.bk / 4, lx));
-    w_loads = u32(div_up(int64_t(t.bk) * t.bn / 4, lx));
+  Tile(const LinearTile& t, bool packed) : size(t), half(packed), lx((t.bm / t.tm) * (t.bn / t.tn)) {
+    const int64_t a_groups = int64_t(t.bm) * t.bk / 4, w_groups = int64_t(t.bk) * t.bn / 4;
+    a_loads = u32(div_up(half ? a_groups / 2 : a_groups, lx));
+    w_loads = u32(div_up(half ? w_groups / 2 : w_groups, lx));
     lanes = std::max(1u, lx / t.bm);
   }
   LinearTile size;
+  bool half;  // two rows per load of A, two groups per load of W, two multiply-adds per instruction
   uint32_t lx, a_loads, w_loads;
   uint32_t lanes;  // invocations that share a row when rows are normalised
   /// Of the largest variant, which normalises rows.
   uint64_t shared_bytes() const {
+    if (half) return 4 * (uint64_t(size.bk) * (size.bm / 2 + 4) + uint64_t(w_loads) * lx * 4 + 3 * size.bm);
     return 4 * (uint64_t(size.bk) * (size.bm + 5) + uint64_t(w_loads) * lx * 4 + 2 * size.bm);
   }
-  int64_t slack() const { return int64_t(w_loads) * lx - int64_t(size.bk) * size.bn / 4; }
+  int64_t slack() const { return int64_t(w_loads) * lx * (half ? 2 : 1) - int64_t(size.bk) * size.bn / 4; }
+  int64_t registers() const {  // sums, operands and addresses
+    return size.tm * size.tn * (half ? 3 : 2) / 2 + 32;
+  }
   int64_t trips(int64_t k) const { return div_up(groups4(k), size.bk / 4); }
   bool whole_trips(int64_t k) const { return round_up(k, 4) % size.bk == 0; }
 
@@ -78,7 +84,7 @@ struct Tile {
       all.push_back({u32(by4), 16});
       all.push_back({u32(div_up(std::max<int64_t>(0, groups4(k) - by4 * step), lanes)), 4});
     }
-    all.push_back({u32(trips(k)), size.tm * size.tn * size.bk});
+    all.push_back({u32(trips(k)), size.tm * size.tn * size.bk / (half ? 2 : 1)});
     return all;
   }
 };
@@ -92,12 +98,15 @@ Result<Lowering> lower(const OpCall& c, const LowerContext& ctx) {
   const bool norm = c.iattr(kNorm) != 0;
   const bool texel = t.texel && texel_fits(*ctx.caps, x.bytes(), x.dtype) &&
                      texel_fits(*ctx.caps, uint64_t(k4 * n4 * 16) * dtype_size(w), w);
-  const LinearTile* const chosen = texel ? nullptr : linear::choose_tile(t, *ctx.caps, s.m, s.n, s.k);
-  if (!texel && !chosen)
+  const bool half = ctx.caps->shader_float16 && x.dtype == DType::kF16 && w == DType::kF16;
+  linear::TileChoice chosen;
+  if (!texel) chosen = linear::choose_tile(t, *ctx.caps, half, s.m, s.n, s.k);
+  if (!texel && !chosen.tile)
     return fail(ErrorCode::kUnsupported, "linear.tile has no tile for {} bytes of shared memory and {} invocations",
                 ctx.caps->max_shared_bytes, ctx.caps->max_workgroup_invocations);
   Lowering l;
-  l.consts.push_back(gpu_matrix(kWeight, s.n, s.k, w, chosen ? chosen->bn : 0, chosen ? Tile(*chosen).slack() : 0));
+  const int64_t panel = texel ? 0 : chosen.tile->bn, slack = texel ? 0 : Tile(*chosen.tile, chosen.half).slack();
+  l.consts.push_back(gpu_matrix(kWeight, s.n, s.k, w, panel, slack));
   l.consts[0].centre = norm;
   const Consts at = add_vectors(c, s.n, l);
 
@@ -134,9 +143,9 @@ Result<Lowering> lower(const OpCall& c, const LowerContext& ctx) {
     d.groups[1] = u32(div_up(n4, int64_t(d.spec[0]) * c4));
     l.kernel = fmt::format("{} r{} c{}", d.shader, rows, c4);
   } else {
-    const Tile tile(*chosen);
+    const Tile tile(*chosen.tile, chosen.half);
     const LinearTile& q = tile.size;
-    d.shader = "linear.tile";
+    d.shader = chosen.half ? "linear.half" : "linear.tile";
     d.spec[0] = tile.lx;
     d.spec[10] = q.bm;
     d.spec[11] = q.bn;
@@ -148,7 +157,7 @@ Result<Lowering> lower(const OpCall& c, const LowerContext& ctx) {
     block = q.bm;
     d.groups[1] = u32(div_up(s.n, q.bn));
     d.work.loops = tile.loops(s.k, norm);
-    l.kernel = fmt::format("linear.tile {}x{}x{}, weights in panels of {}", q.bm, q.bn, q.bk, q.bn);
+    l.kernel = fmt::format("{} {}x{}x{}, weights in panels of {}", d.shader, q.bm, q.bn, q.bk, q.bn);
   }
   const BindKind weights = texel ? texel_kind(w) : BindKind::kStorage;
   d.operands = {input(kX, texel ? texel_kind(x.dtype) : BindKind::kStorage),
@@ -167,7 +176,9 @@ Result<Lowering> lower(const OpCall& c, const LowerContext& ctx) {
     d.push[7] = u32(begin);
     d.groups[0] = u32(div_up(rows, block));
     d.work.flops = row_flops * double(rows);
-    if (chosen) d.work.issued_flops = Tile(*chosen).issued_flops(rows, s.n, s.k, t.skip_rows, ctx.caps->subgroup_size);
+    if (chosen.tile)
+      d.work.issued_flops =
+          Tile(*chosen.tile, chosen.half).issued_flops(rows, s.n, s.k, t.skip_rows, ctx.caps->subgroup_size);
     VIREO_TRY(check_grid(c, *ctx.caps, d.groups));
     l.dispatches.push_back(d);
   }
@@ -310,12 +321,12 @@ std::vector<OpCase> cases() {
 
 namespace linear {
 
-TileWork tile_work(const LinearTile& tile, const Tuning& tuning, const DeviceCaps& caps, int64_t m, int64_t n,
-                   int64_t k) {
-  const Tile t(tile);
+TileWork tile_work(const LinearTile& tile, bool half, const Tuning& tuning, const DeviceCaps& caps, int64_t m,
+                   int64_t n, int64_t k) {
+  const Tile t(tile, half);
   const auto& machine = tuning.machine;
   const int64_t subgroup = caps.subgroup_size, subgroups = div_up(t.lx, subgroup);
-  const int64_t registers = (tile.tm * tile.tn + 32) * subgroups * subgroup;  // sums, operands and addresses
+  const int64_t registers = t.registers() * subgroups * subgroup;
   TileWork w;
   w.legal = t.lx <= caps.max_workgroup_invocations && t.lx <= caps.max_workgroup_size[0] &&
             t.shared_bytes() <= caps.max_shared_bytes && registers <= machine.workgroup_registers;
@@ -324,11 +335,12 @@ TileWork tile_work(const LinearTile& tile, const Tuning& tuning, const DeviceCap
 
   // Instructions of a subgroup: loads of shared memory beside the multiply-adds; a load and a store of each staged group
   // with their addresses, and the loop; the epilogue. Rounded from what compilers make of the shader.
-  const double trip = double(tile.bk * (tile.tm + tile.tn)) / 4 + t.a_loads * 10 + t.w_loads * 6 + 40 +
+  const double trip = double(tile.bk * (tile.tm + tile.tn)) / (half ? 8 : 4) + t.a_loads * (half ? 20 : 10) +
+                      t.w_loads * 6 + 40 + (half ? tile.tm * tile.tn * 2 : 0) +
                       (t.whole_trips(k) ? 0 : (t.a_loads + t.w_loads) * 6);
   const double epilogue = tile.tm * tile.tn * 8 + 150;
   const int64_t workgroups = div_up(m, tile.bm) * div_up(n, tile.bn);
-  const double products = w.issued_flops / (2.0 * double(subgroup)) / double(workgroups);
+  const double products = w.issued_flops / ((half ? 4.0 : 2.0) * double(subgroup)) / double(workgroups);
   const double slots = products + double(subgroups) * (double(t.trips(k)) * trip + epilogue);
 
   // A core works on as many workgroups as fit, then on the rest; few subgroups cannot hide each other's latency.
@@ -343,15 +355,21 @@ TileWork tile_work(const LinearTile& tile, const Tuning& tuning, const DeviceCap
   return w;
 }
 
-const LinearTile* choose_tile(const Tuning& tuning, const DeviceCaps& caps, int64_t m, int64_t n, int64_t k) {
-  const LinearTile* best = nullptr;
+TileChoice choose_tile(const Tuning& tuning, const DeviceCaps& caps, bool half, int64_t m, int64_t n, int64_t k) {
+  TileChoice best;
   double least = 0;
-  for (const LinearTile& tile : tuning.linear_tiles) {
-    const TileWork w = tile_work(tile, tuning, caps, m, n, k);
-    if (w.legal && (!best || w.cost < least)) best = &tile, least = w.cost;
-  }
+  const auto consider = [&](const std::vector<LinearTile>& tiles, bool packed) {
+    for (const LinearTile& tile : tiles) {
+      const TileWork w = tile_work(tile, packed, tuning, caps, m, n, k);
+      if (w.legal && (!best.tile || w.cost < least)) best = {&tile, packed}, least = w.cost;
+    }
+  };
+  consider(tuning.linear_tiles, false);
+  if (half) consider(tuning.half_tiles, true);
   return best;
 }
+
+double half_error(uint32_t bk) { return std::ldexp(1 + std::sqrt(bk / 6.0), -11); }
 
 }  // namespace linear
 

@@ -11,17 +11,27 @@ namespace vireo::linear {
 enum Attr { kAct, kNorm, kEps };
 enum In { kX, kWeight, kBias, kScaleIn, kResidualIn };
 
-/// What linear.tile does for a product of [m, k] and [n, k] with this tile on this device.
+/// What linear.tile (linear.half, if `half`) does for a product of [m, k] and [n, k] with this tile on this device.
 struct TileWork {
   bool legal = false;          // the device can run it
   double issued_flops = 0;     // with rows and columns beyond the edges and idle lanes
   double cost = 0;             // instruction slots of one core; more where subgroups are too few to hide latency
 };
-TileWork tile_work(const LinearTile& tile, const Tuning& tuning, const DeviceCaps& caps, int64_t m, int64_t n,
-                   int64_t k);
+TileWork tile_work(const LinearTile& tile, bool half, const Tuning& tuning, const DeviceCaps& caps, int64_t m,
+                   int64_t n, int64_t k);
 
-/// The legal tile of least cost, null if there is none.
-const LinearTile* choose_tile(const Tuning& tuning, const DeviceCaps& caps, int64_t m, int64_t n, int64_t k);
+/// The legal tile of least cost; tile is null if there is none. `half`: tiles of linear.half may be taken.
+struct TileChoice {
+  const LinearTile* tile = nullptr;
+  bool half = false;
+};
+TileChoice choose_tile(const Tuning& tuning, const DeviceCaps& caps, bool half, int64_t m, int64_t n, int64_t k);
+
+/// How far linear.half's sums may be off, as a part of the largest: BK products are summed in fp16 before they are added
+/// in fp32. A sum of j terms of size s is around s sqrt(j), and each addition rounds it by 2^-12 of itself on average:
+/// together s 2^-12 BK / sqrt(6), and over the trips 2^-12 sqrt(BK / 6) of the result's size. Results reach 4 times that
+/// size and so may errors; the operands' own rounding is the 1. Twice that, for small outputs with few terms to average.
+double half_error(uint32_t bk);
 }  // namespace vireo::linear
 
 namespace vireo::conv2d {

@@ -2,7 +2,9 @@
 #pragma once
 
 #include <mutex>
+#include <optional>
 
+#include "base/thread_pool.h"
 #include "device/caps.h"
 #include "simd/kernels.h"
 #if VIREO_VULKAN
@@ -48,6 +50,9 @@ struct Device::Impl {
   vk::GpuOptions gpu_options;            // fault injection in tests
 
   Result<std::shared_ptr<vk::Gpu>> open_gpu() const;
+  /// packed_halves_hold(), asked once.
+  bool halves_hold(const std::shared_ptr<vk::Gpu>& opened, ThreadPool& pool) const;
+  mutable std::optional<bool> halves;
 #endif
 };
 

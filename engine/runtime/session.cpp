@@ -114,6 +114,18 @@ Result<void> Session::Impl::open_on(const Device::Impl& target) {
   PlanOptions how = plan_options(options);
   const TunedSteps tuned = tuned_steps(options, target.caps, &warnings);
   how.tuned = &tuned;
+#if VIREO_VULKAN
+  if (target.kind == DeviceKind::kVulkan && how.precision == Precision::kFp16 && target.caps.shader_float16) {
+    Tuning tuning = tuning_for(target.caps);
+    if (!tuning.half_tiles.empty()) {
+      VIREO_ASSIGN(const std::shared_ptr<vk::Gpu> device_gpu, target.open_gpu());
+      if (!target.halves_hold(device_gpu, pool)) {
+        tuning.half_tiles.clear();
+        how.tuning = std::move(tuning);
+      }
+    }
+  }
+#endif
   VIREO_ASSIGN(planned, make_plan(std::move(graph), target.caps, how));
   places[place].kind = target.kind;
   places[place].name = target.caps.name;

@@ -6,13 +6,10 @@ const uint F32 = 0u, F16 = 1u, I8 = 2u;
 vec4 from_half4(uvec2 h) { return vec4(unpackHalf2x16(h.x), unpackHalf2x16(h.y)); }
 uvec2 to_half4(vec4 v) { return uvec2(packHalf2x16(v.xy), packHalf2x16(v.zw)); }
 
-// Four signed bytes to four floats without an integer conversion (a quarter-rate instruction on Maxwell): a biased byte placed in the
-// mantissa of 2^23 is the float 2^23 + byte. The xor sets the exponent and adds the bias of 128 in the one logic operation that
-// also follows the mask. Bytes 1 and 3 stay where they are, 8 bits up, so a multiply-add by 2^-8 replaces a second shift. All exact.
+// Four signed bytes to four floats without an integer conversion (a quarter-rate instruction on Maxwell): a biased byte
+// placed in the mantissa of 2^23 is the float 2^23 + byte. The xor sets the exponent and adds the bias of 128. All exact.
 vec4 from_int8x4(uint q)
 {
-    const uint hi = q >> 16;
-    const vec2 even = uintBitsToFloat((uvec2(q, hi) & 0xFFu) ^ 0x4B000080u) - 8388736.0;
-    const vec2 odd = fma(uintBitsToFloat((uvec2(q, hi) & 0xFF00u) ^ 0x4B008000u), vec2(0.00390625), vec2(-32896.0));
-    return vec4(even.x, odd.x, even.y, odd.y);
+    const uvec4 bytes = uvec4(q & 0xFFu, (q >> 8) & 0xFFu, (q >> 16) & 0xFFu, q >> 24);
+    return uintBitsToFloat(bytes ^ 0x4B000080u) - 8388736.0;
 }

@@ -77,8 +77,12 @@ TEST(ShaderModules, ConventionsHold) {
     EXPECT_EQ(r.local_size_ids[0], 0);
     const bool shuffle = std::string(m.name).find("SHUFFLE=1") != std::string::npos;
     EXPECT_EQ(r.needs(shader::kSubgroupShuffle), shuffle);
+    constexpr uint32_t kFloat16 = 9;
+    EXPECT_EQ(r.needs(kFloat16), std::string(m.name) == "linear.half");
     for (uint32_t c : r.capabilities)
-      EXPECT_TRUE(c == 1 || c == 46 || (shuffle && (c == shader::kSubgroupBasic || c == shader::kSubgroupShuffle))) << "capability " << c;
+      EXPECT_TRUE(c == 1 || c == 46 || c == kFloat16 ||
+                  (shuffle && (c == shader::kSubgroupBasic || c == shader::kSubgroupShuffle)))
+          << "capability " << c;
   }
 }
 
