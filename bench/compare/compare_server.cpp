@@ -1,5 +1,5 @@
 // One half of bench/compare: Vireo behind a pipe, so that another runtime can be run in turns with it.
-// Usage: compare_server MODEL_DIR INPUT.f32 THREADS PRECISION BATCH. Commands on stdin, one line of answer on stdout each:
+// Usage: compare_server MODEL_DIR INPUT.f32 THREADS PRECISION BATCH. Commands on stdin, a line of answer on stdout each:
 //   run N        N inferences: their times in ms
 //   output FILE  the last inference's logits as raw floats: their count
 //   peak N       the FMA peak of THREADS threads: the N probes' GFLOP/s

@@ -17,7 +17,7 @@ namespace {
 
 constexpr int64_t kKeys = 256;     // per key block: K and V of 64 dimensions take 64 KiB each, well inside L2
 constexpr int64_t kQueries = 256;  // per work item at most; K and V are packed anew for each item
-constexpr int64_t kWantItems = 12;
+constexpr int64_t kWantItems = 6;  // more would let more threads end together, but packing costs 5 % of a whole head
 // Row blocks worked on together: a panel of K or V is read from L1 by all but the first of them.
 constexpr int64_t kGroup = 4;
 constexpr int64_t kScoreStride = kKeys + 16, kQueryStride = 128 + 16;  // odd numbers of cache lines, see kStride
@@ -119,8 +119,8 @@ HWY_INLINE V exp2_v(V t) {
 }
 
 /// One row of scores: adds bias (if any), updates the running maximum and sum, leaves 2^(score - maximum). Returns the
-/// factor by which what was accumulated before shrinks.
-HWY_INLINE float soften(float* s, const float* bias, int64_t keys, float* row_max, float* row_sum) {
+/// factor by which what was accumulated before shrinks; nothing was before the `first` block.
+HWY_INLINE float soften(float* s, const float* bias, int64_t keys, bool first, float* row_max, float* row_sum) {
   const D d;
   const int64_t whole = keys / kLanes * kLanes, rest = keys - whole;
   const V lowest = hn::Set(d, -FLT_MAX), log2e = hn::Set(d, kLog2E);
@@ -166,7 +166,7 @@ HWY_INLINE float soften(float* s, const float* bias, int64_t keys, float* row_ma
     hn::StoreU(e, d, s + j);
     sum1 = hn::Add(sum1, e);
   }
-  const float shrink = old_max == new_max ? 1.0f : std::exp2(old_max - new_max);
+  const float shrink = first || old_max == new_max ? 1.0f : std::exp2(old_max - new_max);
   *row_max = new_max;
   *row_sum = *row_sum * shrink + sum_lanes(hn::Add(sum0, sum1));
   return shrink;
@@ -241,7 +241,7 @@ void run_item(const AttentionArgs& a, const Plan& p, int64_t b, int64_t h, int64
       for (int64_t r = 0; r < rows; ++r) {
         const int64_t row = r0 + r;
         const float* row_bias = bias == nullptr ? nullptr : bias + (q0 + row) * a.bias_ld + j0;
-        const float shrink = soften(s + r * kScoreStride, row_bias, count, row_max + row, row_sum + row);
+        const float shrink = soften(s + r * kScoreStride, row_bias, count, j0 == 0, row_max + row, row_sum + row);
         if (j0 != 0 && shrink != 1.0f) {
           const V vs = hn::Set(d, shrink);
           float* acc = o + row * p.dims;

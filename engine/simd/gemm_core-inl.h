@@ -12,8 +12,8 @@ HWY_BEFORE_NAMESPACE();
 namespace vireo::simd::HWY_NAMESPACE {
 
 // Register tile: kMaxRows rows x kTileVecs vectors. Accumulators + one row of B + one broadcast fill the register file.
-// Where there are registers enough, two panels are multiplied at once, kPairRows rows at a time: 6 rows x 4 vectors load
-// 10 vectors for 24 multiply-adds where 12 x 2 load 14, and loads are what such a CPU runs out of first.
+// Where there are registers enough, two panels are multiplied at once, kPairRows rows at a time: 6 rows x 4 vectors
+// load 10 vectors for 24 multiply-adds where 12 x 2 load 14, and loads are what such a CPU runs out of first.
 #if HWY_TARGET == HWY_AVX3
 constexpr int kMaxRows = 12, kTileVecs = 2, kPairRows = 6;
 #elif HWY_TARGET == HWY_AVX2
@@ -140,8 +140,8 @@ HWY_INLINE void panel(int64_t rows, const float* a, int64_t lda, const float* b,
 }
 
 #if HWY_TARGET == HWY_AVX3
-/// tile() on two panels b0, b1 (stride kPanel), into c0 and c1. The accumulators are named one by one, because GCC keeps
-/// an array of this shape in memory.
+/// tile() on two panels b0, b1 (stride kPanel), into c0 and c1. The accumulators are named one by one, because GCC
+/// keeps an array of this shape in memory.
 template <int kRows>
 HWY_INLINE void tile_pair(const float* HWY_RESTRICT a, int64_t lda, const float* HWY_RESTRICT b0,
                           const float* HWY_RESTRICT b1, int64_t k, float* c0, float* c1, int64_t ldc, bool accumulate) {

@@ -52,9 +52,10 @@ HWY_INLINE void run_gemm(const GemmArgs& g, int64_t begin, int64_t end, void* sc
   float* const wide = gathered + p.a_floats(kStride);
   float* const c = wide + p.b_floats(g.type);
   for (int64_t item = begin; item < end; ++item) {
-    const int64_t block0 = item % p.row_groups * p.group_blocks;
+    // Panels first: a group of rows stays in L2 while they pass, and each is fetched while its neighbour is multiplied.
+    const int64_t block0 = item / p.panel_groups * p.group_blocks;
     const int64_t block1 = std::min(p.blocks, block0 + p.group_blocks);
-    const int64_t panel0 = item / p.row_groups * p.group_panels;
+    const int64_t panel0 = item % p.panel_groups * p.group_panels;
     const int64_t panel1 = std::min(p.panels, panel0 + p.group_panels);
     const int64_t row0 = split(g.m, p.blocks, block0), row1 = split(g.m, p.blocks, block1);
     for (int64_t ch = 0; ch < p.chunks; ++ch) {
