@@ -38,7 +38,7 @@ struct Plan {
 HWY_INLINE Plan make_plan(const AttentionArgs& a) {
   Plan p{};
   const int64_t heads = std::max<int64_t>(1, a.batch * a.heads);
-  p.splits = std::max(up(a.tokens, kQueries), std::min(up(kWantItems, heads), up(a.tokens, 2 * kMaxRows)));
+  p.splits = std::max(up(a.tokens, kQueries), std::min(up(kWantItems, heads), up(a.tokens, 2 * kPairBlock)));
   p.splits = std::max<int64_t>(1, p.splits);
   p.queries = up(a.tokens, p.splits);
   p.dims = up(a.head_dim, kPanel) * kPanel;
@@ -179,20 +179,20 @@ int64_t items(const AttentionArgs& a) {
 
 size_t scratch_bytes(const AttentionArgs& a) {
   const Plan p = make_plan(a);
-  return size_t(p.k_floats() + p.v_floats() + p.o_floats() + kGroup * kMaxRows * (kScoreStride + kQueryStride) +
+  return size_t(p.k_floats() + p.v_floats() + p.o_floats() + kGroup * kPairBlock * (kScoreStride + kQueryStride) +
                 2 * pad4(p.queries) + 64) * sizeof(float);
 }
 
 /// Queries [q0, q1) of one head.
 void run_item(const AttentionArgs& a, const Plan& p, int64_t b, int64_t h, int64_t q0, int64_t q1, float* scratch) {
   const D d;
-  const int64_t dim = a.head_dim, queries = q1 - q0, blocks = up(queries, kMaxRows);
+  const int64_t dim = a.head_dim, queries = q1 - q0, blocks = up(queries, kPairBlock);
   float* const kp = scratch;
   float* const vp = kp + p.k_floats();
   float* const o = vp + p.v_floats();
   float* const q = o + p.o_floats();
-  float* const s = q + kGroup * kMaxRows * kQueryStride;
-  float* const row_max = s + kGroup * kMaxRows * kScoreStride;
+  float* const s = q + kGroup * kPairBlock * kQueryStride;
+  float* const row_max = s + kGroup * kPairBlock * kScoreStride;
   float* const row_sum = row_max + pad4(p.queries);
   std::fill(row_max, row_max + queries, -FLT_MAX);
   std::fill(row_sum, row_sum + queries, 0.0f);
@@ -224,7 +224,7 @@ void run_item(const AttentionArgs& a, const Plan& p, int64_t b, int64_t h, int64
         }
       }
       for (int64_t j = 0; j < count; j += kPanel) {
-        if (kPair == 2 && j + kPanel < count) {
+        if (kPairs && j + kPanel < count) {
           for_blocks([&](int64_t r, int64_t n) HWY_ATTR {
             float* to = s + r * kScoreStride + j;
             panel_pair(n, q + r * kQueryStride, kQueryStride, kp + j * dim, kp + (j + kPanel) * dim, dim, to,
@@ -249,7 +249,7 @@ void run_item(const AttentionArgs& a, const Plan& p, int64_t b, int64_t h, int64
         }
       }
       for (int64_t c = 0; c < dim; c += kPanel) {
-        if (kPair == 2 && c + kPanel < dim) {
+        if (kPairs && c + kPanel < dim) {
           for_blocks([&](int64_t r, int64_t n) HWY_ATTR {
             float* to = o + (r0 + r) * p.dims + c;
             panel_pair(n, s + r * kScoreStride, kScoreStride, vp + c * p.keys, vp + (c + kPanel) * p.keys, count, to,
