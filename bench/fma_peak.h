@@ -1,4 +1,5 @@
-// The FMA peak of this machine: independent register chains, as many as hide the latency. Benchmarks print their share of it.
+// The FMA peak of this machine: independent register chains, as many as hide the latency. Benchmarks print their share
+// of it.
 #pragma once
 
 #if defined(__x86_64__)
@@ -16,7 +17,7 @@ inline volatile float probe_sink;
   Vec acc[chains];                                                            \
   const Vec x = set(0.999f), y = set(1e-3f);                                  \
   _Pragma("GCC unroll 32") for (int i = 0; i < chains; ++i) acc[i] = set(float(i));   \
-  for (int s = 0; s < kProbeSteps; ++s) {                                          \
+  for (int s = 0; s < kProbeSteps; ++s) {                                     \
     _Pragma("GCC unroll 32") for (int i = 0; i < chains; ++i) acc[i] = fma(acc[i], x, y); \
   }                                                                           \
   float sum = 0.0f;                                                           \

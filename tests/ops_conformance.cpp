@@ -198,8 +198,8 @@ Prepared prepare(const Case& c, bool half_activations, bool bf16 = false) {
   call.out = p.graph.value(n.output).desc;
   p.bound = def.tolerance(call) * largest;
   if (bf16 && c.op == OpKind::kLinear && c.spec.attrs[linear::kNorm] != 0) {
-    // A normalised row x has |x| <= sqrt(k) and every element moves by at most 2^-9 of itself, hence each sum by at most
-    // 2^-9 |x| |w| (Cauchy and Schwarz); no activation is steeper than 1.13 (GELU), and the scales follow.
+    // A normalised row x has |x| <= sqrt(k) and every element moves by at most 2^-9 of itself, hence each sum by at
+    // most 2^-9 |x| |w| (Cauchy and Schwarz); no activation is steeper than 1.13 (GELU), and the scales follow.
     double steepest = 1.13;
     const Shape& scale = c.spec.in[size_t(linear::kScaleIn)];
     if (scale.c() != 0) steepest *= c.spec.scale;  // noise is at most that

@@ -1,10 +1,13 @@
 // One half of bench/compare: Vireo behind a pipe, so that another runtime can be run in turns with it.
-// Usage: compare_server MODEL_DIR INPUT.f32 THREADS PRECISION BATCH. Commands on stdin, one line of answer on stdout each:
+// Usage: compare_server MODEL_DIR INPUT.f32 THREADS PRECISION BATCH. Commands on stdin, a line of answer on stdout each:
 //   run N        N inferences: their times in ms
+//   cpu N        the same in this process's processor time
 //   output FILE  the last inference's logits as raw floats: their count
-//   peak N       the FMA peak of THREADS threads: the N probes' GFLOP/s
+//   peak N       the FMA peak of THREADS threads: the N probes' GFLOP/s (by processor time, so preemption does not count)
 //   rss          peak resident size so far in MiB
 //   plan         precision and SIMD target in words
+#include <time.h>
+
 #include <algorithm>
 #include <atomic>
 #include <chrono>
@@ -25,6 +28,13 @@
 namespace {
 
 using Clock = std::chrono::steady_clock;
+
+/// Processor time so far in ms: CLOCK_THREAD_CPUTIME_ID or CLOCK_PROCESS_CPUTIME_ID.
+double cpu_ms(clockid_t clock) {
+  timespec t{};
+  clock_gettime(clock, &t);
+  return 1e3 * double(t.tv_sec) + 1e-6 * double(t.tv_nsec);
+}
 
 double ms_since(Clock::time_point t) { return std::chrono::duration<double, std::milli>(Clock::now() - t).count(); }
 
@@ -51,10 +61,10 @@ double peak(int threads) {
     ++ready;
     while (ready.load() < threads) {
     }
-    const Clock::time_point t = Clock::now();
+    const double begin = cpu_ms(CLOCK_THREAD_CPUTIME_ID);
     double flops = 0;
     for (int p = 0; p < kProbes; ++p) flops += vireo::fma_probe();
-    rates[size_t(i)] = flops / ms_since(t) * 1e-6;
+    rates[size_t(i)] = flops / (cpu_ms(CLOCK_THREAD_CPUTIME_ID) - begin) * 1e-6;
   };
   std::vector<std::thread> others;
   for (int i = 1; i < threads; ++i) others.emplace_back(work, i);
@@ -97,13 +107,14 @@ int main(int argc, char** argv) {
     std::istringstream words(line);
     std::string verb, file;
     words >> verb;
-    if (verb == "run") {
+    if (verb == "run" || verb == "cpu") {
       int n = 1;
       words >> n;
       for (int i = 0; i < n; ++i) {
+        const double before = cpu_ms(CLOCK_PROCESS_CPUTIME_ID);
         const Clock::time_point t = Clock::now();
         auto out = session->run(pixels.data(), pixels.size());
-        const double ms = ms_since(t);
+        const double ms = verb == "run" ? ms_since(t) : cpu_ms(CLOCK_PROCESS_CPUTIME_ID) - before;
         if (!out) die(out.error().message);
         last = *out;
         std::printf("%.4f ", ms);

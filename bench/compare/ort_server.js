@@ -26,12 +26,15 @@ async function main() {
   for await (const line of readline.createInterface({input: process.stdin})) {
     const [verb, argument] = line.split(' ');
     let answer = '';
-    if (verb === 'run') {
+    if (verb === 'run' || verb === 'cpu') {
       const times = [];
       for (let i = 0; i < Number(argument); ++i) {
         const begin = process.hrtime.bigint();
+        const cpu = process.cpuUsage();
         const out = await session.run(feeds);
-        times.push(Number(process.hrtime.bigint() - begin) * 1e-6);
+        const wall = Number(process.hrtime.bigint() - begin) * 1e-6;
+        const used = process.cpuUsage(cpu);
+        times.push(verb === 'run' ? wall : (used.user + used.system) * 1e-3);
         last = out.logits.data;
       }
       answer = times.map((t) => t.toFixed(4)).join(' ');

@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
-# Builds another revision beside the work tree and runs both in turns: bash bench/compare/revisions.sh [REVISION] [OPTIONS].
-# REVISION defaults to HEAD~1; `--help` lists the options. A slip of a few per cent is seen only in turns: the machine's own
-# speed moves by more than that within minutes.
+# Builds another revision beside the work tree and runs both in turns:
+#   bash bench/compare/revisions.sh [REVISION] [OPTIONS]
+# REVISION defaults to HEAD~1; `--help` lists the options. A slip of a few per cent is seen only in turns: the machine's
+# own speed moves by more than that within minutes.
 # Environment: VIREO_BUILD (build folder of the work tree, default build), VIREO_COMPARE_WORK (default under it).
 set -euo pipefail
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Vireo beside ONNX Runtime on the CPU: same weights, same input, run in turns. `bash bench/compare/run.sh --help` lists the
-# options; README.md beside this file says what it needs and how to read it.
+# Vireo beside ONNX Runtime on the CPU: same weights, same input, run in turns. `bash bench/compare/run.sh --help` lists
+# the options; README.md beside this file says what it needs and how to read it.
 # Environment: VIREO_BUILD (build folder, default build), VIREO_COMPARE_WORK (packages and models, default under it),
 # VIREO_PYTHON (a Python with torch and onnx, default the system's).
 set -euo pipefail
@@ -34,4 +34,5 @@ if [ ! -d "$work/node_modules/onnxruntime-node" ]; then
   (cd "$work" && { [ -f package.json ] || echo '{"private": true}' >package.json; } &&
     npm install --ignore-scripts --no-audit --no-fund --loglevel=error "$ort" >&2) || die "npm could not install $ort"
 fi
-exec "$python" "$here/compare.py" --work "$work" --modules "$work/node_modules" --server "$build/bin/compare_server" "$@"
+exec "$python" "$here/compare.py" --work "$work" --modules "$work/node_modules" \
+  --server "$build/bin/compare_server" "$@"

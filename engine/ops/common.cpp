@@ -14,7 +14,9 @@ DType weight_dtype(Precision p) {
 
 DType cpu_weight_dtype(const LowerContext& ctx, int64_t rows) {
   // A few rows wait for memory, not for products: there bfloat16 would cost accuracy and win nothing.
-  const bool bf16 = ctx.precision == Precision::kFp16 && rows >= kBf16Rows && kernels_for(*ctx.caps).gemm_bf16.run;
+  // Not within a Vulkan plan either: it is the same on every host.
+  const bool bf16 = ctx.precision == Precision::kFp16 && ctx.caps->kind == DeviceKind::kCpu && rows >= kBf16Rows &&
+                    kernels_for(*ctx.caps).gemm_bf16.run != nullptr;
   return bf16 ? DType::kBF16 : weight_dtype(ctx.precision);
 }
 

@@ -17,7 +17,7 @@ namespace {
 
 constexpr int64_t kKeys = 256;     // per key block: K and V of 64 dimensions take 64 KiB each, well inside L2
 constexpr int64_t kQueries = 256;  // per work item at most; K and V are packed anew for each item
-constexpr int64_t kWantItems = 12;
+constexpr int64_t kWantItems = 6;  // more would let more threads end together, but packing costs 5 % of a whole head
 // Row blocks worked on together: a panel of K or V is read from L1 by all but the first of them.
 constexpr int64_t kGroup = 4;
 constexpr int64_t kScoreStride = kKeys + 16, kQueryStride = 128 + 16;  // odd numbers of cache lines, see kStride
@@ -38,7 +38,7 @@ struct Plan {
 HWY_INLINE Plan make_plan(const AttentionArgs& a) {
   Plan p{};
   const int64_t heads = std::max<int64_t>(1, a.batch * a.heads);
-  p.splits = std::max(up(a.tokens, kQueries), std::min(up(kWantItems, heads), up(a.tokens, 2 * kMaxRows)));
+  p.splits = std::max(up(a.tokens, kQueries), std::min(up(kWantItems, heads), up(a.tokens, 2 * kPairBlock)));
   p.splits = std::max<int64_t>(1, p.splits);
   p.queries = up(a.tokens, p.splits);
   p.dims = up(a.head_dim, kPanel) * kPanel;
@@ -119,8 +119,8 @@ HWY_INLINE V exp2_v(V t) {
 }
 
 /// One row of scores: adds bias (if any), updates the running maximum and sum, leaves 2^(score - maximum). Returns the
-/// factor by which what was accumulated before shrinks.
-HWY_INLINE float soften(float* s, const float* bias, int64_t keys, float* row_max, float* row_sum) {
+/// factor by which what was accumulated before shrinks; nothing was before the `first` block.
+HWY_INLINE float soften(float* s, const float* bias, int64_t keys, bool first, float* row_max, float* row_sum) {
   const D d;
   const int64_t whole = keys / kLanes * kLanes, rest = keys - whole;
   const V lowest = hn::Set(d, -FLT_MAX), log2e = hn::Set(d, kLog2E);
@@ -166,7 +166,7 @@ HWY_INLINE float soften(float* s, const float* bias, int64_t keys, float* row_ma
     hn::StoreU(e, d, s + j);
     sum1 = hn::Add(sum1, e);
   }
-  const float shrink = old_max == new_max ? 1.0f : std::exp2(old_max - new_max);
+  const float shrink = first || old_max == new_max ? 1.0f : std::exp2(old_max - new_max);
   *row_max = new_max;
   *row_sum = *row_sum * shrink + sum_lanes(hn::Add(sum0, sum1));
   return shrink;
@@ -179,20 +179,20 @@ int64_t items(const AttentionArgs& a) {
 
 size_t scratch_bytes(const AttentionArgs& a) {
   const Plan p = make_plan(a);
-  return size_t(p.k_floats() + p.v_floats() + p.o_floats() + kGroup * kMaxRows * (kScoreStride + kQueryStride) +
+  return size_t(p.k_floats() + p.v_floats() + p.o_floats() + kGroup * kPairBlock * (kScoreStride + kQueryStride) +
                 2 * pad4(p.queries) + 64) * sizeof(float);
 }
 
 /// Queries [q0, q1) of one head.
 void run_item(const AttentionArgs& a, const Plan& p, int64_t b, int64_t h, int64_t q0, int64_t q1, float* scratch) {
   const D d;
-  const int64_t dim = a.head_dim, queries = q1 - q0, blocks = up(queries, kMaxRows);
+  const int64_t dim = a.head_dim, queries = q1 - q0, blocks = up(queries, kPairBlock);
   float* const kp = scratch;
   float* const vp = kp + p.k_floats();
   float* const o = vp + p.v_floats();
   float* const q = o + p.o_floats();
-  float* const s = q + kGroup * kMaxRows * kQueryStride;
-  float* const row_max = s + kGroup * kMaxRows * kScoreStride;
+  float* const s = q + kGroup * kPairBlock * kQueryStride;
+  float* const row_max = s + kGroup * kPairBlock * kScoreStride;
   float* const row_sum = row_max + pad4(p.queries);
   std::fill(row_max, row_max + queries, -FLT_MAX);
   std::fill(row_sum, row_sum + queries, 0.0f);
@@ -224,7 +224,7 @@ void run_item(const AttentionArgs& a, const Plan& p, int64_t b, int64_t h, int64
         }
       }
       for (int64_t j = 0; j < count; j += kPanel) {
-        if (kPair == 2 && j + kPanel < count) {
+        if (kPairs && j + kPanel < count) {
           for_blocks([&](int64_t r, int64_t n) HWY_ATTR {
             float* to = s + r * kScoreStride + j;
             panel_pair(n, q + r * kQueryStride, kQueryStride, kp + j * dim, kp + (j + kPanel) * dim, dim, to,
@@ -241,7 +241,7 @@ void run_item(const AttentionArgs& a, const Plan& p, int64_t b, int64_t h, int64
       for (int64_t r = 0; r < rows; ++r) {
         const int64_t row = r0 + r;
         const float* row_bias = bias == nullptr ? nullptr : bias + (q0 + row) * a.bias_ld + j0;
-        const float shrink = soften(s + r * kScoreStride, row_bias, count, row_max + row, row_sum + row);
+        const float shrink = soften(s + r * kScoreStride, row_bias, count, j0 == 0, row_max + row, row_sum + row);
         if (j0 != 0 && shrink != 1.0f) {
           const V vs = hn::Set(d, shrink);
           float* acc = o + row * p.dims;
@@ -249,7 +249,7 @@ void run_item(const AttentionArgs& a, const Plan& p, int64_t b, int64_t h, int64
         }
       }
       for (int64_t c = 0; c < dim; c += kPanel) {
-        if (kPair == 2 && c + kPanel < dim) {
+        if (kPairs && c + kPanel < dim) {
           for_blocks([&](int64_t r, int64_t n) HWY_ATTR {
             float* to = o + (r0 + r) * p.dims + c;
             panel_pair(n, s + r * kScoreStride, kScoreStride, vp + c * p.keys, vp + (c + kPanel) * p.keys, count, to,

@@ -1,5 +1,6 @@
-// Products of bfloat16 rows and weights with fp32 sums, on the x86 instructions made for them: AMX tiles and, where there
-// are none, AVX-512's dot product. Intrinsics, because Highway has no tiles. dispatch.cpp asks CPU and system before use.
+// Products of bfloat16 rows and weights with fp32 sums, on the x86 instructions made for them: AMX tiles and, where
+// there are none, AVX-512's dot product. Intrinsics, because Highway has no tiles. dispatch.cpp asks CPU and system
+// before use.
 #include "simd/bf16.h"
 
 #if VIREO_SIMD_BF16
@@ -32,6 +33,9 @@ constexpr int64_t kGroupRows = 256, kItems = 16;
 struct Plan {
   int64_t blocks, row_groups, group_blocks, panels, step;
   int64_t items() const { return row_groups * div_up(panels, step); }
+  // Panels first: a group of rows stays in L2 while they pass.
+  int64_t first_block(int64_t item) const { return item / div_up(panels, step) * group_blocks; }
+  int64_t first_panel(int64_t item) const { return item % div_up(panels, step) * step; }
 };
 
 Plan make_plan(const Bf16GemmArgs& a, int64_t rows_max, int64_t step) {
@@ -148,8 +152,8 @@ void dot_run(const Bf16GemmArgs& a, int64_t begin, int64_t end, void* scratch) {
   const int64_t k = padded_k(a);
   float* const c = static_cast<float*>(scratch);
   for (int64_t item = begin; item < end; ++item) {
-    const int64_t block0 = item % p.row_groups * p.group_blocks, block1 = std::min(p.blocks, block0 + p.group_blocks);
-    const int64_t panel = item / p.row_groups * 2;
+    const int64_t block0 = p.first_block(item), block1 = std::min(p.blocks, block0 + p.group_blocks);
+    const int64_t panel = p.first_panel(item);
     const bool both = panel + 1 < p.panels;
     const uint16_t* b0 = static_cast<const uint16_t*>(g.b) + panel * k * kPanel;
     const uint16_t* b1 = both ? b0 + k * kPanel : b0;
@@ -236,8 +240,8 @@ VIREO_AMX_TARGET void amx_run(const Bf16GemmArgs& a, int64_t begin, int64_t end,
   float* const c = static_cast<float*>(scratch);
   int64_t shape = 0;
   for (int64_t item = begin; item < end; ++item) {
-    const int64_t block0 = item % p.row_groups * p.group_blocks, block1 = std::min(p.blocks, block0 + p.group_blocks);
-    const int64_t panel = item / p.row_groups;
+    const int64_t block0 = p.first_block(item), block1 = std::min(p.blocks, block0 + p.group_blocks);
+    const int64_t panel = p.first_panel(item);
     const char* const b = static_cast<const char*>(g.b) + panel * panel_bytes;
     // A thread takes items upwards, so the next panel is its own too; every block fetches a part of it.
     const int64_t lines = panel + 1 < p.panels ? panel_bytes / 64 / (block1 - block0) : 0;

@@ -12,10 +12,10 @@ HWY_BEFORE_NAMESPACE();
 namespace vireo::simd::HWY_NAMESPACE {
 
 // Register tile: kMaxRows rows x kTileVecs vectors. Accumulators + one row of B + one broadcast fill the register file.
-// Where there are registers enough, two panels are multiplied at once, kPairRows rows at a time: 6 rows x 4 vectors load
-// 10 vectors for 24 multiply-adds where 12 x 2 load 14, and loads are what such a CPU runs out of first.
+// Where there are registers enough, attention multiplies two panels at once, kPairRows rows at a time: 6 rows x 4 vectors
+// load 10 vectors for 24 multiply-adds where 12 x 2 load 14. It reads every panel from L1, as a GEMM cannot.
 #if HWY_TARGET == HWY_AVX3
-constexpr int kMaxRows = 12, kTileVecs = 2, kPairRows = 6;
+constexpr int kMaxRows = 14, kTileVecs = 2, kPairRows = 6;
 #elif HWY_TARGET == HWY_AVX2
 constexpr int kMaxRows = 6, kTileVecs = 2, kPairRows = 0;
 #elif HWY_TARGET == HWY_NEON
@@ -26,12 +26,12 @@ constexpr int kMaxRows = 4, kTileVecs = 2, kPairRows = 0;
 constexpr int64_t kTileCols = kTileVecs * kLanes;
 static_assert(kPanel % kTileCols == 0, "a panel is a whole number of register tiles");
 
-constexpr int64_t kPair = kPairRows > 0 ? 2 : 1;  // panels multiplied at once
-static_assert(kPairRows == 0 || (kTileCols == kPanel && kMaxRows <= 2 * kPairRows), "a row block is two tiles at most");
+constexpr bool kPairs = kPairRows > 0;
+constexpr int kPairBlock = kPairs ? 2 * kPairRows : kMaxRows;  // rows that go together where panels go in pairs
+static_assert(!kPairs || kTileCols == kPanel);
 
-// K is worked off in chunks. A pair of panels is read anew by every few rows, so its chunk (32 KiB) has to stay in L1;
-// a single panel's (96 KiB) stays in L2 while the row blocks pass.
-constexpr int64_t kChunk = kPair == 2 ? 128 : 768;
+// K is worked off in chunks: kChunk rows of a panel are 96 KiB, which stay in L2 while the row blocks pass.
+constexpr int64_t kChunk = 768;
 // Distance of the rows of A where kernels build A themselves: an odd number of cache lines spreads them over the sets.
 constexpr int64_t kStride = kChunk + 16;
 
@@ -131,7 +131,8 @@ constexpr auto panel_table(std::integer_sequence<int, kRows...>) {
   return Table{{&panel_rows<kRows + 1>...}};
 }
 
-/// c[rows][cols] (+)= a[rows][k] b[k][cols], rows 1 .. kMaxRows. Without `ahead` b is prefetched, which does nothing.
+/// c[rows][cols] (+)= a[rows][k] b[k][cols], rows 1 .. kMaxRows. Without `ahead` b is prefetched, which costs
+/// nothing measurable; without the instruction GCC 12 schedules the loop worse.
 HWY_INLINE void panel(int64_t rows, const float* a, int64_t lda, const float* b, int64_t ldb, int64_t k, float* c,
                       int64_t ldc, int64_t cols, bool accumulate, const void* ahead = nullptr) {
   static constexpr auto kTable = panel_table(std::make_integer_sequence<int, kMaxRows>());
@@ -140,8 +141,8 @@ HWY_INLINE void panel(int64_t rows, const float* a, int64_t lda, const float* b,
 }
 
 #if HWY_TARGET == HWY_AVX3
-/// tile() on two panels b0, b1 (stride kPanel), into c0 and c1. The accumulators are named one by one, because GCC keeps
-/// an array of this shape in memory.
+/// tile() on two panels b0, b1 (stride kPanel), into c0 and c1. The accumulators are named one by one, because GCC
+/// keeps an array of this shape in memory.
 template <int kRows>
 HWY_INLINE void tile_pair(const float* HWY_RESTRICT a, int64_t lda, const float* HWY_RESTRICT b0,
                           const float* HWY_RESTRICT b1, int64_t k, float* c0, float* c1, int64_t ldc, bool accumulate) {
@@ -204,15 +205,15 @@ constexpr auto pair_table(std::integer_sequence<int, kRows...>) {
   return Table{{&pair_rows<kRows + 1>...}};
 }
 
-/// panel() on two whole panels at once.
+/// panel() on two whole panels at once, rows 1 .. kPairBlock.
 HWY_INLINE void panel_pair(int64_t rows, const float* a, int64_t lda, const float* b0, const float* b1, int64_t k,
                            float* c0, float* c1, int64_t ldc, bool accumulate) {
-  static constexpr auto kTable = pair_table(std::make_integer_sequence<int, kMaxRows>());
+  static constexpr auto kTable = pair_table(std::make_integer_sequence<int, kPairBlock>());
   kTable.fn[rows - 1](a, lda, b0, b1, k, c0, c1, ldc, accumulate);
 }
 #else
 HWY_INLINE void panel_pair(int64_t, const float*, int64_t, const float*, const float*, int64_t, float*, float*, int64_t,
-                           bool) {}  // kPair is 1: never called
+                           bool) {}  // never called without kPairs
 #endif
 
 /// `total` split into `parts` nearly equal pieces: where piece i begins.

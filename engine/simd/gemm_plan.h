@@ -18,26 +18,23 @@ struct GemmPlan {
   int64_t group_blocks, row_groups;
   int64_t panels, group_panels, panel_groups;
   int64_t chunk, chunks;
-  int64_t pair;          // panels multiplied at once: 1 or 2
   bool gathered;
 
   int64_t items() const { return row_groups * panel_groups; }
   int64_t group_rows() const { return group_blocks * rows_max; }
   // Floats of scratch: the gathered chunk of A, expanded weights, the unfinished tiles.
   int64_t a_floats(int64_t stride) const { return gathered ? group_rows() * stride : 0; }
-  int64_t b_floats(WeightType t) const { return t == WeightType::kF32 ? 0 : pair * chunk * kPanel; }
-  int64_t c_floats() const { return (chunks > 1 || pair > 1 ? group_panels * group_rows() : rows_max) * kPanel; }
+  int64_t b_floats(WeightType t) const { return t == WeightType::kF32 ? 0 : chunk * kPanel; }
+  int64_t c_floats() const { return (chunks > 1 ? group_panels * group_rows() : rows_max) * kPanel; }
 };
 
 inline GemmPlan plan_gemm(int64_t m, int64_t n, int64_t k, WeightType type, bool gathered, int64_t rows_max,
-                          int64_t chunk_max, int64_t pair) {
+                          int64_t chunk_max) {
   constexpr int64_t kItems = 16;  // where the shape allows it, so that 2-4 threads end together
   constexpr int64_t kGroupRows = 210, kGatheredRows = 70;
-  constexpr int64_t kFarFloats = 300000;  // 1.2 MB
   const auto up = [](int64_t a, int64_t b) { return (a + b - 1) / b; };
   GemmPlan p{};
   p.gathered = gathered;
-  p.pair = pair;
   p.rows_max = rows_max;
   p.blocks = std::max<int64_t>(1, up(m, rows_max));
   p.panels = std::max<int64_t>(1, up(n, kPanel));
@@ -48,17 +45,14 @@ inline GemmPlan plan_gemm(int64_t m, int64_t n, int64_t k, WeightType type, bool
   p.chunks = std::max<int64_t>(1, up(k, p.chunk));
 
   const int64_t most = std::max<int64_t>(1, (gathered ? kGatheredRows : kGroupRows) / rows_max);
-  const int64_t pairs = up(p.panels, pair);
-  p.row_groups = std::max(up(p.blocks, most), std::min(p.blocks, up(kItems, pairs)));
+  p.row_groups = std::max(up(p.blocks, most), std::min(p.blocks, up(kItems, p.panels)));
   p.group_blocks = up(p.blocks, p.row_groups);
   p.row_groups = up(p.blocks, p.group_blocks);
-  // With A in place and in L2 nothing is gained by more panels to an item; a gathered A, or one that comes from beyond
-  // L2 once per item and chunk, wants several.
-  const bool far = p.chunks > 1 && m * k > kFarFloats;
-  const int64_t wanted = gathered ? kItems : far ? kItems / 2 : 4 * kItems;
-  p.group_panels = pair * std::min<int64_t>(8 / pair, std::max<int64_t>(1, pairs * p.row_groups / wanted));
+  // With one chunk and A in place nothing is shared between panels; with several, A comes from beyond L2 once per item.
+  const int64_t wanted = p.chunks == 1 && !gathered ? 4 * kItems : kItems / 2;
+  p.group_panels = std::min<int64_t>(8, std::max<int64_t>(1, p.panels * p.row_groups / wanted));
   p.panel_groups = up(p.panels, p.group_panels);
-  p.group_panels = up(up(p.panels, p.panel_groups), pair) * pair;
+  p.group_panels = up(p.panels, p.panel_groups);
   p.panel_groups = up(p.panels, p.group_panels);
   return p;
 }

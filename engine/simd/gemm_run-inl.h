@@ -38,11 +38,8 @@ struct NoGather {
 
 template <typename Gather>
 HWY_INLINE GemmPlan gemm_plan(const GemmArgs& g) {
-  return plan_gemm(g.m, g.n, g.k, g.type, Gather::kGathers, kMaxRows, kChunk, kPair);
+  return plan_gemm(g.m, g.n, g.k, g.type, Gather::kGathers, kMaxRows, kChunk);
 }
-
-/// Lines per panel fetched ahead with a row block: 17 blocks of 197 rows bring a chunk's 256.
-constexpr int kAheadLines = 16;
 
 /// Work items [begin, end) of g (m and k set). gather(row, k0, count, to) writes columns [k0, k0 + count) of A's row.
 template <typename Gather>
@@ -52,9 +49,10 @@ HWY_INLINE void run_gemm(const GemmArgs& g, int64_t begin, int64_t end, void* sc
   float* const wide = gathered + p.a_floats(kStride);
   float* const c = wide + p.b_floats(g.type);
   for (int64_t item = begin; item < end; ++item) {
-    const int64_t block0 = item % p.row_groups * p.group_blocks;
+    // Panels first: a group of rows stays in L2 while they pass, and each is fetched while its neighbour is multiplied.
+    const int64_t block0 = item / p.panel_groups * p.group_blocks;
     const int64_t block1 = std::min(p.blocks, block0 + p.group_blocks);
-    const int64_t panel0 = item / p.row_groups * p.group_panels;
+    const int64_t panel0 = item % p.panel_groups * p.group_panels;
     const int64_t panel1 = std::min(p.panels, panel0 + p.group_panels);
     const int64_t row0 = split(g.m, p.blocks, block0), row1 = split(g.m, p.blocks, block1);
     for (int64_t ch = 0; ch < p.chunks; ++ch) {
@@ -66,45 +64,27 @@ HWY_INLINE void run_gemm(const GemmArgs& g, int64_t begin, int64_t end, void* sc
         a = gathered;
         lda = kStride;
       }
-      const int64_t size = g.type == WeightType::kF32 ? 4 : g.type == WeightType::kF16 ? 2 : 1;
-      for (int64_t pn = panel0; pn < panel1; pn += kPair) {
-        const bool pair = kPair == 2 && pn + 1 < panel1;
-        const int64_t first = (pn * g.k + k0) * kPanel, next = g.k * kPanel;  // elements; from a panel to its neighbour
-        // What is multiplied next in this place, fetched into L2 meanwhile so that it need not wait: the same panels'
-        // next chunk or, after the last, the next panels' first. A thread takes items upwards, so the panels behind the
-        // item's last are its own too. A part of the lines goes with every row block.
-        const bool chunk_follows = kPair == 2 && ch + 1 < p.chunks && panel1 - panel0 <= kPair;
-        const int64_t jump = chunk_follows ? count * kPanel : pn + kPair < p.panels ? kPair * next : 0;
-        const char* ahead = static_cast<const char*>(g.b) + (first + jump) * size;
+      for (int64_t pn = panel0; pn < panel1; ++pn) {
+        const int64_t first = (pn * g.k + k0) * kPanel;
+        // The next panel's part of this chunk, one line per k by each of the first row blocks. A thread takes items upwards,
+        // so the panel behind the item's last is its next too.
+        const int64_t size = g.type == WeightType::kF32 ? 4 : g.type == WeightType::kF16 ? 2 : 1;
+        const char* ahead = static_cast<const char*>(g.b) + (first + (pn + 1 < p.panels ? g.k * kPanel : 0)) * size;
         const char* const ahead_end = ahead + count * kPanel * size;
         const float* b = wide;
         if (g.type == WeightType::kF32) {
           b = static_cast<const float*>(g.b) + first;
         } else {
           expand(g.b, g.type, first, count, wide);
-          if (pair) expand(g.b, g.type, first + next, count, wide + count * kPanel);
         }
-        const int64_t b_next = g.type == WeightType::kF32 ? next : count * kPanel;
         const int64_t cols = std::min(kPanel, g.n - pn * kPanel);
         for (int64_t blk = block0; blk < block1; ++blk) {
           const int64_t r0 = split(g.m, p.blocks, blk), rows = split(g.m, p.blocks, blk + 1) - r0;
           float* tile_c = p.chunks > 1 ? c + ((pn - panel0) * p.group_rows() + (r0 - row0)) * kPanel : c;
-          float* tile_c1 = tile_c + p.group_rows() * kPanel;
-          const float* rows_a = a + (r0 - row0) * lda;
-          if (pair) {
-            for (int i = 0; i < kAheadLines && ahead < ahead_end; ++i, ahead += 64) {
-              __builtin_prefetch(ahead, 0, 2);
-              __builtin_prefetch(ahead + next * size, 0, 2);
-            }
-            panel_pair(rows, rows_a, lda, b, b + b_next, count, tile_c, tile_c1, kPanel, ch > 0);
-          } else {
-            panel(rows, rows_a, lda, b, kPanel, count, tile_c, kPanel, cols, ch > 0,
-                  ahead < ahead_end ? ahead : nullptr);
-            ahead += count * 64;
-          }
-          if (ch + 1 < p.chunks) continue;
-          epilogue(g, tile_c, r0, rows, pn * kPanel);
-          if (pair) epilogue(g, tile_c1, r0, rows, (pn + 1) * kPanel);
+          panel(rows, a + (r0 - row0) * lda, lda, b, kPanel, count, tile_c, kPanel, cols, ch > 0,
+                ahead < ahead_end ? ahead : nullptr);
+          ahead += count * 64;
+          if (ch + 1 == p.chunks) epilogue(g, tile_c, r0, rows, pn * kPanel);
         }
       }
     }

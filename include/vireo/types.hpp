@@ -15,7 +15,9 @@ namespace vireo {
 /// Storage of weights and activations; sums are always fp32.
 enum class Precision : uint8_t {
   kFp32,  ///< both fp32
-  kFp16,  ///< weights fp16; activations fp16 on Vulkan, fp32 on the CPU
+  kFp16,  ///< weights fp16; activations fp16 on Vulkan, fp32 on the CPU. A CPU that multiplies bfloat16 faster (AMX, AMD's
+          ///< AVX-512) stores weights and the products' inputs as bfloat16; the plan's kernels say "bf16", and
+          ///< VIREO_SIMD=avx512 turns it off
   kInt8,  ///< weights int8 per output channel, symmetric (s = max|w| / 127, q = round(w / s); rows behind a
           ///< LayerNorm are centred and patch kernels balanced first, engine/plan/quantise.h); activations fp32
 };

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Golden instruction counts: what one inference of a tiny ViT costs on one thread, counted by callgrind, must stay within 3 %
-# of golden.txt. A kernel that lost its inlining, spills or repeats work shows here, whatever the machine does meanwhile.
+# Golden instruction counts: what one inference of a tiny ViT costs on one thread, counted by callgrind, must stay within
+# 3 % of golden.txt. A kernel that lost its inlining, spills or repeats work shows here, whatever the machine does.
 # The SIMD target is pinned: valgrind knows AVX2, not AVX-512. VIREO_UPDATE_GOLDEN=1 writes the counts anew.
 set -u
 # shellcheck source=tests/script.sh
@@ -19,7 +19,8 @@ command -v valgrind >/dev/null || give_up "valgrind is not installed"
 [ "$(uname -m)" = x86_64 ] || give_up "the counts are those of x86-64, not of $(uname -m)"
 grep -qw avx2 /proc/cpuinfo || give_up "this CPU has no AVX2"
 compiler=$(sed -n 's/^# compiler: //p' "$golden")
-[ "${VIREO_COMPILER:-}" = "$compiler" ] || give_up "the counts are those of $compiler, this build is ${VIREO_COMPILER:-unknown}"
+[ "${VIREO_COMPILER:-}" = "$compiler" ] ||
+  give_up "the counts are those of $compiler, this build is ${VIREO_COMPILER:-unknown}"
 
 # count <simd> <precision> <inferences>: instructions of the whole program.
 count() {
@@ -40,10 +41,11 @@ for c in $cases; do
   if [ -n "${VIREO_UPDATE_GOLDEN:-}" ]; then
     sed -i "s/^$c .*/$c $got/" "$golden"
     pass "instructions_$c"
-  elif [ $((got * 100)) -le $((want * (100 + tolerance))) ] && [ $((got * 100)) -ge $((want * (100 - tolerance))) ]; then
+  elif [ $((got * 100)) -le $((want * (100 + tolerance))) ] &&
+    [ $((got * 100)) -ge $((want * (100 - tolerance))) ]; then
     pass "instructions_$c"
   else
-    fail "instructions_$c" "$got instructions an inference, golden $want +- $tolerance %; if that is meant, run with VIREO_UPDATE_GOLDEN=1"
+    fail "instructions_$c" "$got an inference, golden $want +- $tolerance %; if that is meant, VIREO_UPDATE_GOLDEN=1"
   fi
   echo "$c: $got instructions an inference (golden $want)"
 done
