@@ -193,7 +193,7 @@ double Tuner::cost_of(const Planned& p, const std::string& use) const {
     if (!apply_tuning(use, &t)) return INFINITY;
     const OpCall call = op_call(p.plan, step);
     const Shape &x = call.in[linear::kX]->shape, &w = call.in[linear::kWeight]->shape;
-    const linear::TileWork work = linear::tile_work(t.linear_tiles[0], t, p.plan.caps, x.rows(), w.w(), w.c());
+    const linear::TileWork work = linear::tile_work(t.linear_tiles[0], false, t, p.plan.caps, x.rows(), w.w(), w.c());
     return work.legal ? work.cost : INFINITY;
   }
   double issued = 0;

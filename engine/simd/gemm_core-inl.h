@@ -8,6 +8,13 @@
 
 #include "simd/vec-inl.h"
 
+#undef VIREO_INLINE_LAMBDA
+#if defined(__GNUC__)
+#define VIREO_INLINE_LAMBDA __attribute__((always_inline))
+#else
+#define VIREO_INLINE_LAMBDA
+#endif
+
 HWY_BEFORE_NAMESPACE();
 namespace vireo::simd::HWY_NAMESPACE {
 
@@ -60,7 +67,8 @@ HWY_INLINE void tile(const float* HWY_RESTRICT a, int64_t lda, const float* HWY_
       for (int v = 0; v < kTileVecs; ++v) acc[r][v] = hn::Zero(d);
     }
   }
-  const auto step = [&](int64_t i) HWY_ATTR {
+  // Forced inline: once GCC leaves it as a function, because the file grew, the accumulators live in memory.
+  const auto step = [&](int64_t i) HWY_ATTR VIREO_INLINE_LAMBDA {
     __builtin_prefetch(ahead + i * 64, 0, 2);
     V bv[kTileVecs];
 #pragma GCC unroll 4
@@ -75,7 +83,7 @@ HWY_INLINE void tile(const float* HWY_RESTRICT a, int64_t lda, const float* HWY_
   int64_t i = 0;
 #if HWY_TARGET == HWY_NEON
   // FMLA takes its multiplier from a lane: one load brings a row's next four values of A.
-  const auto lane_step = [&](auto lane, const V (&av)[kRows], int64_t row) HWY_ATTR {
+  const auto lane_step = [&](auto lane, const V (&av)[kRows], int64_t row) HWY_ATTR VIREO_INLINE_LAMBDA {
     __builtin_prefetch(ahead + row * 64, 0, 2);
     V bv[kTileVecs];
 #pragma GCC unroll 4

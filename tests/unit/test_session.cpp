@@ -96,7 +96,7 @@ TEST(SessionRun, SameAnswerOnCpuAndVulkan) {
     Result<Output> out = s->run(x.data(), x.size());
     ASSERT_TRUE(out.ok()) << out.error().message;
     EXPECT_STREQ(out->device.kind, "vulkan");
-    // fp16 rounds activations on Vulkan only, and some CPUs multiply bfloat16 then: both are held against fp32.
+    // fp16 rounds activations on Vulkan only, and some CPUs multiply bfloat16 then: Vulkan's is held against fp32.
     if (p == Precision::kFp16) o.precision = Precision::kFp32;
     EXPECT_LE(largest_difference(values(*out), cpu_answer(m, o)), p == Precision::kFp16 ? 2e-2 : 1e-4) << to_string(p);
   }
