@@ -118,7 +118,10 @@ Result<void> apply_tuning(const std::string& use, Tuning* t) {
     else if (name == "attention_texel") t->attention_texel = {n[0], n[1], n[2]};
     else if (name == "conv") t->conv = {n[0], n[1], n[2]};
     else if (name == "linear_texel") t->linear_texel = {n[0], n[1], n[2], n[3]};
-    else if (name == "linear_tile") t->linear_tiles = {{n[0], n[1], n[2], n[3], n[4]}};
+    else if (name == "linear_tile") {
+      t->linear_tiles = {{n[0], n[1], n[2], n[3], n[4]}};
+      t->half_tiles.clear();  // this tile and no other kernel's
+    }
     else t->attention_tile = {n[0], n[1], n[2], n[3], n[4], n[5]};
   }
   return check_tuning(*t);

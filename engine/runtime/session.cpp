@@ -41,6 +41,9 @@ Result<void> check_options(const Model& model, const SessionOptions& o) {
   char* end = nullptr;
   if (!(std::strtod(seconds.c_str(), &end) > 0) || *end)
     return fail(ErrorCode::kInvalidArgument, "VIREO_TIMEOUT is '{}', expected a number of seconds", seconds);
+  const std::string threads = env::get("VIREO_THREADS");
+  if (threads.empty() || threads.size() > 6 || threads.find_first_not_of("0123456789") != std::string::npos)
+    return fail(ErrorCode::kInvalidArgument, "VIREO_THREADS is '{}', expected a number of threads, 0 for all cores", threads);
   for (const std::string& name : plan_options(o).cpu_ops) {
     bool known = false;
     for (OpKind k : all_ops()) known = known || name == op_def(k).name;
@@ -120,6 +123,7 @@ Result<void> Session::Impl::open_on(const Device::Impl& target) {
     if (!tuning.half_tiles.empty()) {
       VIREO_ASSIGN(const std::shared_ptr<vk::Gpu> device_gpu, target.open_gpu());
       if (!target.halves_hold(device_gpu, pool)) {
+        warnings.push_back(fmt::format("{}: packed fp16 products failed their accuracy check; fp16 operands are multiplied as fp32", target.caps.name));
         tuning.half_tiles.clear();
         how.tuning = std::move(tuning);
       }

@@ -440,8 +440,9 @@ TEST(Tune, FindsWritesAndUses) {
   ASSERT_FALSE(json.is_discarded()) << first.text();
   const std::string file = json["file"];
   EXPECT_EQ(file.find(scratch.path("cache") + "/tuning-"), 0u) << file;
-  ASSERT_GE(json["steps"].size(), 3u) << first.text();
+  ASSERT_GE(json["steps"].size(), 1u) << first.text();  // how many fit into the budget is the machine's affair
   for (const auto& s : json["steps"]) {
+    // Not a measurement: a choice that was not faster is not made.
     EXPECT_GT(s["default_ms"].get<double>(), 0);
     EXPECT_LE(s["ms"].get<double>(), s["default_ms"].get<double>());
     EXPECT_GE(s["times"].get<int>(), 1);

@@ -341,14 +341,26 @@ TEST(FallbackInFlight, BothInferencesAreDoneAgain) {
   EXPECT_STREQ(out->device.kind, "cpu");
 }
 
+/// A session that works until its device is lost, which `call` will then tell.
+struct Doomed {
+  Doomed(const Model& m, const Device& device, const char* call)
+      : session(Session::create(m, failing(device, call, VK_ERROR_DEVICE_LOST, lost), {})) {
+    EXPECT_TRUE(session.ok()) << session.error().message;
+    if (session) x = ramp(*session, m);
+  }
+  std::shared_ptr<std::atomic<bool>> lost = std::make_shared<std::atomic<bool>>(false);
+  Result<Session> session;
+  std::vector<float> x;
+};
+
 TEST(FallbackInFlight, WithoutACpuPlanEveryLaterCallSaysWhy) {
   NEED_VULKAN(device);
   const Model m = open_case();
-  const auto lose = std::make_shared<std::atomic<bool>>(false);
-  Result<Session> s = Session::create(m, failing(*device, "wait", VK_ERROR_DEVICE_LOST, lose), {});
-  ASSERT_TRUE(s.ok()) << s.error().message;
-  const std::vector<float> x = ramp(*s, m);
-  *lose = true;
+  Doomed doomed(m, *device, "wait");
+  ASSERT_TRUE(doomed.session.ok());
+  Session* const s = &*doomed.session;
+  const std::vector<float>& x = doomed.x;
+  *doomed.lost = true;
   const Result<Ticket> a = s->submit(x.data(), x.size());
   ASSERT_TRUE(a.ok());
   s->impl().options.batch = 0;  // nothing can be planned for any more
@@ -389,13 +401,13 @@ TEST(FallbackInFlight, ADefectOfOursIsNotHiddenByTheCpu) {
 TEST(FallbackInFlight, AnEarlierOutputStillNamesItsDevice) {
   NEED_VULKAN(device);
   const Model m = open_case();
-  const auto lose = std::make_shared<std::atomic<bool>>(false);
-  Result<Session> s = Session::create(m, failing(*device, "submit", VK_ERROR_DEVICE_LOST, lose), {});
-  ASSERT_TRUE(s.ok()) << s.error().message;
-  const std::vector<float> x = ramp(*s, m);
+  Doomed doomed(m, *device, "submit");
+  ASSERT_TRUE(doomed.session.ok());
+  Session* const s = &*doomed.session;
+  const std::vector<float>& x = doomed.x;
   Result<Output> first = s->run(x.data(), x.size());
   ASSERT_TRUE(first.ok()) << first.error().message;
-  *lose = true;
+  *doomed.lost = true;
   const Result<Ticket> second = s->submit(x.data(), x.size());
   ASSERT_TRUE(second.ok());
   EXPECT_STREQ(first->device.kind, "vulkan");
@@ -453,6 +465,7 @@ TEST(Environment, WrongValuesAreNamed) {
     unsetenv(name);
     return s ? device.reason() : s.error().message;
   };
+  EXPECT_NE(message("VIREO_THREADS", "two").find("VIREO_THREADS is 'two'"), std::string::npos);
   EXPECT_NE(message("VIREO_TIMEOUT", "5m").find("VIREO_TIMEOUT is '5m'"), std::string::npos);
   EXPECT_NE(message("VIREO_CPU_OPS", "atention").find("names 'atention', which is no operator"), std::string::npos);
 #if VIREO_VULKAN
@@ -474,6 +487,27 @@ TEST(SessionValues, OfTheLastInferenceOnly) {
   const Result<std::vector<float>> v = s->value(s->value_names()[2], shape);
   ASSERT_FALSE(v.ok());
   EXPECT_NE(v.error().message.find("wait in the order of submission"), std::string::npos);
+}
+
+TEST(Tuning, OnADeviceThatMultipliesHalves) {
+  NEED_VULKAN(device);
+  if (!device->impl()->caps.shader_float16) GTEST_SKIP() << "the device has no shaderFloat16";
+  // lavapipe taken for a Maxwell: the class that has linear.half, whose errors are larger than those of fp32 sums.
+  auto impl = std::make_shared<Device::Impl>();
+  impl->kind = DeviceKind::kVulkan;
+  impl->caps = device->impl()->caps;
+  impl->caps.device_class = DeviceClass::kMaxwell;
+  impl->index = device->impl()->index;
+  impl->instance = device->impl()->instance;
+  TuneOptions o;
+  o.session.precision = Precision::kFp16;
+  o.budget_s = 0.1;
+  o.file = testing::TempDir() + "/vireo_tuning_halves.txt";
+  const Result<TuneReport> report = tune(open_case(), Device(std::move(impl)), o);
+  ASSERT_TRUE(report.ok()) << report.error().message;
+  ASSERT_GE(report->steps.size(), 1u);
+  EXPECT_EQ(report->file, o.file);
+  std::remove(o.file.c_str());
 }
 
 TEST(Scores, SoftmaxOrderAndTies) {
