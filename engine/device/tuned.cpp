@@ -102,9 +102,8 @@ Result<void> apply_tuning(const std::string& use, Tuning* t) {
     size_t count = 0;
     if (name == "texel" || name == "shuffle" || name == "skip_rows") count = 1;
     else if (name == "attention_texel" || name == "conv") count = 3;
-    else if (name == "linear_texel") count = 4;
     else if (name == "linear_tile") count = 5;
-    else if (name == "attention_tile") count = 6;
+    else if (name == "linear_texel" || name == "attention_tile") count = 6;
     else return fail(ErrorCode::kCorrupt, "'{}' is no constant", name);
     Result<std::vector<uint32_t>> read_numbers = read(count);
     if (!read_numbers) return wrong(read_numbers.error());
@@ -117,7 +116,7 @@ Result<void> apply_tuning(const std::string& use, Tuning* t) {
     else if (name == "skip_rows") t->skip_rows = n[0] != 0;
     else if (name == "attention_texel") t->attention_texel = {n[0], n[1], n[2]};
     else if (name == "conv") t->conv = {n[0], n[1], n[2]};
-    else if (name == "linear_texel") t->linear_texel = {n[0], n[1], n[2], n[3]};
+    else if (name == "linear_texel") t->linear_texel = {n[0], n[1], n[2], n[3], n[4], n[5]};
     else if (name == "linear_tile") {
       t->linear_tiles = {{n[0], n[1], n[2], n[3], n[4]}};
       t->half_tiles.clear();  // this tile and no other kernel's
@@ -135,7 +134,7 @@ Result<void> check_tuning(const Tuning& t) {
     if (!lx || lx % (l.bk / 4) || 2 * l.bm * std::max(1u, lx / l.bm) > l.bk * (l.bm + 5)) return broken("linear_tile");
   }
   const auto& x = t.linear_texel;
-  if (!x.lx || !x.r || x.r > 16 || !x.c || x.c > 4 || !x.rl || x.r % x.rl) return broken("linear_texel");
+  if (!x.lx || !x.r || x.r > 16 || !x.c || x.c > 4 || !x.rl || x.r % x.rl || !x.unroll || x.unroll > 8 || !x.panels || x.panels > 64) return broken("linear_texel");
   const auto& a = t.attention_tile;
   if (!a.tx || a.lx % a.tx || !a.lx || a.tm % 4 || a.tn % 4 || !a.tm || !a.tn || a.dc < 4 || a.dc > 64 || (a.dc & (a.dc - 1)) || a.lx % (a.dc / 4) || !a.vc ||
       (a.tx * a.tn) % a.vc)
@@ -156,11 +155,14 @@ std::vector<std::string> tuning_candidates(const std::string& op, const DeviceCa
   if (op == "linear") {
     for (uint32_t lx : {8, 16, 32, 64, 128})
       for (uint32_t r : {4, 8, 16})
-        for (uint32_t c : {1, 2}) {
-          add(fmt::format("texel=1 shuffle=0 linear_texel={},{},{},1", lx, r, c));
-          for (uint32_t rl : {4, 8})
-            if (shuffle && rl <= caps.subgroup_size) add(fmt::format("texel=1 shuffle=1 linear_texel={},{},{},{}", lx, r, c, rl));
-        }
+        for (uint32_t c : {1, 2})
+          for (uint32_t panels : {1, 8}) {
+            add(fmt::format("texel=1 shuffle=0 linear_texel={},{},{},1,1,{}", lx, r, c, panels));
+            for (uint32_t rl : {4, 8})
+              for (uint32_t unroll : {1, 2})
+                if (shuffle && rl <= caps.subgroup_size)
+                  add(fmt::format("texel=1 shuffle=1 linear_texel={},{},{},{},{},{}", lx, r, c, rl, unroll, panels));
+          }
     for (uint32_t bm : {16, 32, 64, 104, 128})
       for (uint32_t bn : {32, 64, 128, 192})
         for (uint32_t bk : {8, 16, 24, 32})

@@ -10,7 +10,7 @@
 
 namespace vireo {
 
-/// One step's choice. `use` names constants of Tuning: "texel=1 shuffle=1 linear_texel=32,16,1,8".
+/// One step's choice. `use` names constants of Tuning: "texel=1 shuffle=1 linear_texel=32,16,1,8,2,8".
 struct TunedStep {
   std::string use;
   double ms = 0, default_ms = 0;  // as measured, for the reader

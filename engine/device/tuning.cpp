@@ -21,7 +21,7 @@ Tuning class_defaults(DeviceClass c) {
       // A storage load of 8 lanes costs lavapipe as much as 40 multiply-adds, a texel fetch a tenth of that.
       t.texel = true;
       t.shuffle = true;
-      t.linear_texel = {8, 16, 1, 8};  // what `vireo tune` finds for ViT-Ti and ViT-B on lavapipe, rounded to one choice
+      t.linear_texel = {8, 16, 1, 8, 2, 8};  // what `vireo tune` finds for ViT-Ti and ViT-B on lavapipe, rounded to one choice
       t.attention_texel = {8, 4, 4};
       break;
     case DeviceClass::kMali:

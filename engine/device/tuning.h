@@ -23,7 +23,9 @@ struct Tuning {
   /// costs less than the best of linear.tile. A session checks the device's accuracy first (runtime/half_check.h).
   std::vector<LinearTile> half_tiles;
   bool skip_rows = false;    // tile kernels: subgroups without a real row skip the products
-  struct { uint32_t lx, r, c, rl; } linear_texel{32, 8, 1, 8};
+  /// rl: rows per broadcast register; unroll: steps of K per trip of the loop; panels: column blocks that a workgroup does one after
+  /// the other with the same rows, whose statistics it then computes once.
+  struct { uint32_t lx, r, c, rl, unroll, panels; } linear_texel{32, 8, 1, 8, 1, 1};
   struct { uint32_t lx, tx, tm, tn, dc, vc; } attention_tile{64, 8, 4, 4, 16, 16};
   struct { uint32_t lx, qi, kb; } attention_texel{32, 2, 8};
   struct { uint32_t lx, ly, r; } conv{16, 4, 4};

@@ -89,6 +89,28 @@ struct Tile {
   }
 };
 
+/// Sizes of linear.texel for a shape; the formulas are the shader's.
+struct Texel {
+  Texel(const Tuning& t, const DeviceCaps& caps, const Sizes& s)
+      : lx(t.linear_texel.lx), rows(t.linear_texel.r), c(t.linear_texel.c), panels(t.linear_texel.panels) {
+    const auto& q = t.linear_texel;
+    while (rows > 1 && rows / 2 >= s.m) rows /= 2;
+    if (groups4(s.n) < int64_t(lx) * c) c = 1;
+    // A broadcast register holds rl rows times as many groups of k as the subgroup has room for.
+    rl = std::min(q.rl, rows);
+    while (rl > caps.subgroup_size) rl /= 2;
+    shuffle = t.shuffle && rl > 1 && rows % rl == 0;
+    if (!shuffle) rl = 1;
+    steps = shuffle ? std::max(1u, caps.subgroup_size / rl) : 1;
+    unroll = shuffle ? q.unroll : 1;
+    while (panels > 1 && div_up(s.m, rows) * div_up(s.n, panel() * panels) < 4 * int64_t(t.machine.cores)) panels /= 2;
+  }
+  int64_t panel() const { return int64_t(lx) * c * 4; }  // columns
+
+  uint32_t lx, rows, c, panels, rl = 1, steps = 1, unroll = 1;
+  bool shuffle = false;
+};
+
 Result<Lowering> lower(const OpCall& c, const LowerContext& ctx) {
   const Sizes s = sizes(c);
   const Tuning& t = *ctx.tuning;
@@ -96,8 +118,9 @@ Result<Lowering> lower(const OpCall& c, const LowerContext& ctx) {
   const int64_t n4 = groups4(s.n), k4 = groups4(s.k);
   const TensorDesc &x = *c.in[kX], *r = c.input(kResidualIn);
   const bool norm = c.iattr(kNorm) != 0;
+  const Texel tx(t, *ctx.caps, s);
   const bool texel = t.texel && texel_fits(*ctx.caps, x.bytes(), x.dtype) &&
-                     texel_fits(*ctx.caps, uint64_t(k4 * n4 * 16) * dtype_size(w), w);
+                     texel_fits(*ctx.caps, uint64_t(k4 * 4 * round_up(s.n, tx.panel())) * dtype_size(w), w);
   const bool half = ctx.caps->shader_float16 && x.dtype == DType::kF16 && w == DType::kF16;
   linear::TileChoice chosen;
   if (!texel) chosen = linear::choose_tile(t, *ctx.caps, half, s.m, s.n, s.k);
@@ -105,13 +128,13 @@ Result<Lowering> lower(const OpCall& c, const LowerContext& ctx) {
     return fail(ErrorCode::kUnsupported, "linear.tile has no tile for {} bytes of shared memory and {} invocations",
                 ctx.caps->max_shared_bytes, ctx.caps->max_workgroup_invocations);
   Lowering l;
-  const int64_t panel = texel ? 0 : chosen.tile->bn, slack = texel ? 0 : Tile(*chosen.tile, chosen.half).slack();
+  const int64_t panel = texel ? tx.panel() : chosen.tile->bn, slack = texel ? 0 : Tile(*chosen.tile, chosen.half).slack();
   l.consts.push_back(gpu_matrix(kWeight, s.n, s.k, w, panel, slack));
   l.consts[0].centre = norm;
   const Consts at = add_vectors(c, s.n, l);
 
   Dispatch d;
-  d.spec.assign(texel ? 16 : 17, 0);
+  d.spec.assign(17, 0);
   d.spec[1] = type_code(x.dtype);
   d.spec[2] = type_code(w);
   d.spec[3] = type_code(c.out.dtype);
@@ -125,23 +148,18 @@ Result<Lowering> lower(const OpCall& c, const LowerContext& ctx) {
 
   int64_t block;  // rows of a workgroup
   if (texel) {
-    const auto& q = t.linear_texel;
-    uint32_t rows = q.r;
-    while (rows > 1 && rows / 2 >= s.m) rows /= 2;
-    const uint32_t c4 = n4 >= int64_t(q.lx) * q.c ? q.c : 1;
-    // A broadcast register holds rl rows times as many groups of k as the subgroup has room for.
-    uint32_t rl = std::min(q.rl, rows);
-    while (rl > ctx.caps->subgroup_size) rl /= 2;
-    const bool shuffle = t.shuffle && rl > 1 && rows % rl == 0;
-    d.shader = shuffle ? "linear.texel.SHUFFLE=1" : "linear.texel";
-    d.spec[0] = std::max(q.lx, rows);
-    d.spec[10] = rows;
-    d.spec[11] = c4;
-    d.spec[12] = shuffle ? rl : 1;
-    d.spec[13] = shuffle ? std::max(1u, ctx.caps->subgroup_size / rl) : 1;
-    block = rows;
-    d.groups[1] = u32(div_up(n4, int64_t(d.spec[0]) * c4));
-    l.kernel = fmt::format("{} r{} c{}", d.shader, rows, c4);
+    d.shader = tx.shuffle ? "linear.texel.SHUFFLE=1" : "linear.texel";
+    d.spec[0] = tx.lx;
+    d.spec[10] = tx.rows;
+    d.spec[11] = tx.c;
+    d.spec[12] = tx.rl;
+    d.spec[13] = tx.steps;
+    d.spec[14] = tx.unroll;
+    d.spec[15] = s.k % (4 * int64_t(tx.steps) * tx.unroll) == 0;
+    d.spec[16] = tx.panels;
+    block = tx.rows;
+    d.groups[1] = u32(div_up(s.n, tx.panel() * tx.panels));
+    l.kernel = fmt::format("{} r{} c{}, weights in panels of {}", d.shader, tx.rows, tx.c, tx.panel());
   } else {
     const Tile tile(*chosen.tile, chosen.half);
     const LinearTile& q = tile.size;
@@ -208,13 +226,14 @@ Lowering lower_cpu(const OpCall& c, const LowerContext& ctx) {
   l.consts[0].centre = c.iattr(kNorm) != 0;
   add_vectors(c, s.n, l);
   simd::GemmArgs a = gemm_args(c);
-  if (l.consts[0].dtype == DType::kBF16) {
+  a.type = simd_type(l.consts[0].dtype);
+  l.consts[0].bf16_rows = cpu_bf16_rows(ctx, s.m);
+  if (l.consts[0].bf16_rows) {
     const simd::Kernels& k = kernels_for(*ctx.caps);
     l.scratch_bytes = bf16_bytes(s.m, s.k) + scratch_for(ctx, k.gemm_bf16, {a});
     l.kernel = fmt::format("{}gemm {}", c.iattr(kNorm) ? "layer_norm+" : "", k.bf16_name);
     return l;
   }
-  a.type = simd_type(l.consts[0].dtype);
   l.scratch_bytes = norm_bytes(c) + scratch_for(ctx, kernels_for(*ctx.caps).gemm, a);
   l.kernel = c.iattr(kNorm) ? "layer_norm+gemm" : "gemm";
   return l;
@@ -233,7 +252,7 @@ void cpu(const CpuCall& call) {
   if (c.input(kResidualIn)) a.residual = call.in[kResidualIn];
   a.out = call.out;
   CpuCall rest = call;
-  if (a.type == simd::WeightType::kBF16) {
+  if (call.packs[0].bf16_rows) {
     simd::ToBf16Args rows;
     rows.x = a.a, rows.ldx = a.lda, rows.rows = a.m, rows.cols = a.k;
     rows.normalise = c.iattr(kNorm) != 0, rows.eps = float(c.attr(kEps));

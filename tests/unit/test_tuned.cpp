@@ -7,7 +7,7 @@ namespace vireo {
 namespace {
 
 const TuningId kId{"some gpu, rev 2", 0x10de, 0x92ba, 0x801, 0xabcdef};
-const TunedSteps kSteps{{"linear fp32 ln=1 f32[1, 1, 197, 192]", {"texel=1 shuffle=0 linear_texel=32,8,1,1", 1.5, 2.25}},
+const TunedSteps kSteps{{"linear fp32 ln=1 f32[1, 1, 197, 192]", {"texel=1 shuffle=0 linear_texel=32,8,1,1,1,1", 1.5, 2.25}},
                         {"attention fp32 heads=3", {"texel=0 attention_tile=64,8,4,4,16,16", 0.5, 0.75}}};
 
 std::string why(const std::string& text, const TuningId& id = kId) {
@@ -56,7 +56,7 @@ TEST(TuningFile, StaleAndDamagedOnesAreNamed) {
 
 TEST(TuningFile, ConstantsThatBreakAShadersRulesAreRefused) {
   for (const char* use : {"linear_tile=64,128,16,8,0", "linear_tile=64,128,16,6,8", "linear_tile=60,128,16,8,8", "linear_tile=64,128,6,8,8", "linear_tile=16,16,64,8,8",
-                          "linear_texel=32,17,1,1", "linear_texel=32,8,5,1", "linear_texel=32,8,1,3", "attention_texel=8,5,4", "attention_texel=8,2,17",
+                          "linear_texel=32,17,1,1,1,1", "linear_texel=32,8,5,1,1,1", "linear_texel=32,8,1,3,1,1", "linear_texel=32,8,1,8,9,1", "linear_texel=32,8,1,8,1,65", "attention_texel=8,5,4", "attention_texel=8,2,17",
                           "attention_tile=60,8,4,4,16,16", "attention_tile=64,8,4,4,12,16", "attention_tile=64,8,4,4,16,15", "conv=8,4,17", "linear_tile=1,2,3",
                           "linear_tile=64,128,16,8,-8", "linear_tile=64,128,16,8,99999999999", "speed=11", "texel"}) {
     Tuning t;

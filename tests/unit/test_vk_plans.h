@@ -150,7 +150,7 @@ inline TinyPlan texel_plan(const DeviceCaps& caps, DType type, const std::vector
   s.output = out;
   PlanDispatch d;
   d.shader = "linear.texel";
-  d.spec = {8, 0, type == DType::kF32 ? 0u : type == DType::kF16 ? 1u : 2u, 0, 0, 0, 0, 0, 0, 0, 2, 1};
+  d.spec = {2, 0, type == DType::kF32 ? 0u : type == DType::kF16 ? 1u : 2u, 0, 0, 0, 0, 0, 0, 0, 2, 1};
   d.push = {3, 5, 6, 2, 2, 2, 0, 0, 0};
   d.groups = {2, 1, 1};
   Binding matrix_binding, scales;
