@@ -125,7 +125,7 @@ struct Prepared {
 double half_round(double x) { return double(half_to_float(float_to_half(float(x)))); }
 double bf16_round(double x) { return double(bf16_to_float(float_to_bf16(float(x)))); }
 
-/// `bf16`: the plan multiplies bfloat16 weights and rows. Inputs are bfloat16 values then, so that only a LayerNorm in
+/// `bf16`: the plan multiplies bfloat16 rows, by bfloat16 weights or int8 ones. Inputs are bfloat16 values then, so that only a LayerNorm in
 /// front of the product leaves something to round: that much is added to the bound.
 Prepared prepare(const Case& c, bool half_activations, bool bf16 = false) {
   Prepared p;
@@ -280,9 +280,9 @@ void run_case(const Case& c, const Target& t, double extra = 0) {
   Result<Planned> planned = make_plan(p.graph, t.caps, options);
   ASSERT_TRUE(planned.ok()) << planned.error().message;
   bool bf16 = false;
-  for (const PlanConst& k : planned->plan.consts) bf16 |= k.pack.dtype == DType::kBF16;
+  for (const PlanConst& k : planned->plan.consts) bf16 |= k.pack.bf16_rows || k.pack.dtype == DType::kBF16;
   if (bf16) {
-    ASSERT_TRUE(t.kernels && t.kernels->gemm_bf16.run && c.precision == Precision::kFp16);
+    ASSERT_TRUE(t.kernels && t.kernels->gemm_bf16.run && c.precision != Precision::kFp32);
     ASSERT_NE(planned->plan.steps[0].kernel.find("bf16"), std::string::npos) << "the plan says so";
     p = prepare(c, half, true);
     planned = make_plan(p.graph, t.caps, options);

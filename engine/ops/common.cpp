@@ -12,12 +12,15 @@ DType weight_dtype(Precision p) {
   return p == Precision::kFp32 ? DType::kF32 : p == Precision::kFp16 ? DType::kF16 : DType::kI8;
 }
 
-DType cpu_weight_dtype(const LowerContext& ctx, int64_t rows) {
+bool cpu_bf16_rows(const LowerContext& ctx, int64_t rows) {
   // A few rows wait for memory, not for products: there bfloat16 would cost accuracy and win nothing.
   // Not within a Vulkan plan either: it is the same on every host.
-  const bool bf16 = ctx.precision == Precision::kFp16 && ctx.caps->kind == DeviceKind::kCpu && rows >= kBf16Rows &&
-                    kernels_for(*ctx.caps).gemm_bf16.run != nullptr;
-  return bf16 ? DType::kBF16 : weight_dtype(ctx.precision);
+  return ctx.precision != Precision::kFp32 && ctx.caps->kind == DeviceKind::kCpu && rows >= kBf16Rows &&
+         kernels_for(*ctx.caps).gemm_bf16.run != nullptr;
+}
+
+DType cpu_weight_dtype(const LowerContext& ctx, int64_t rows) {
+  return ctx.precision == Precision::kFp16 && cpu_bf16_rows(ctx, rows) ? DType::kBF16 : weight_dtype(ctx.precision);
 }
 
 simd::WeightType simd_type(DType t) {

@@ -16,6 +16,8 @@ uint32_t type_code(DType t);
 inline int64_t groups4(int64_t c) { return div_up(c, 4); }
 
 DType weight_dtype(Precision p);
+/// True where a CPU product with that many rows multiplies bfloat16: the kernels do so and the precision allows it.
+bool cpu_bf16_rows(const LowerContext& ctx, int64_t rows);
 /// Weights of a CPU product with that many rows: kBF16 where the kernels multiply bfloat16 and the precision allows it.
 DType cpu_weight_dtype(const LowerContext& ctx, int64_t rows);
 constexpr int64_t kBf16Rows = 16;

@@ -64,6 +64,7 @@ struct PackedConst {
   bool pad_channels = false;           // permute: pad cin to a multiple of 4 with zeros
   bool centre = false;                 // i8: the operand is normalised, so rows may be centred (plan/quantise.h)
   int32_t panel = 0;                   // kGpuMatrix: columns per panel, in one piece with all its k; 0: one panel of all
+  bool bf16_rows = false;              // kCpuPanels: the product's other factor is rounded to bfloat16
   int32_t taps = 0;                    // i8: weights per kernel of a convolution, whose rounding errors are balanced; 0 = none
   uint64_t bytes = 0;                  // everything, scales included
   uint64_t scales_offset = 0;          // i8: where the scales start, from the beginning of this constant

@@ -55,6 +55,45 @@ int64_t begin_of(int64_t total, int64_t blocks, int64_t i) { return total / bloc
 
 int64_t padded_k(const Bf16GemmArgs& a) { return round_up(a.gemm.k, kBf16Step); }
 
+bool from_i8(const Bf16GemmArgs& a) { return a.gemm.type == WeightType::kI8; }
+
+/// Room for `panels` converted panels.
+size_t converted_bytes(const Bf16GemmArgs& a, int64_t panels) {
+  return from_i8(a) ? size_t(panels * padded_k(a) * kPanel) * sizeof(uint16_t) : 0;
+}
+
+/// Bits of 16 small integers as floats (masked forms: GCC 12 warns about what the plain ones are made of).
+VIREO_BF16_TARGET inline __m512i float_bits(const int8_t* x) {
+  const __m128i bytes = _mm_loadu_si128(reinterpret_cast<const __m128i*>(x));
+  return _mm512_castps_si512(_mm512_maskz_cvtepi32_ps(0xffff, _mm512_maskz_cvtepi8_epi32(0xffff, bytes)));
+}
+VIREO_BF16_TARGET inline __m512i upper_halves(__m512i x) { return _mm512_maskz_srli_epi32(0xffff, x, 16); }
+
+/// A kI8 panel [k][32] as a kBF16 one, [k / 2][32][2] and zero past k. Exact: the float of a small integer ends in zeros, so its
+/// upper half is its bfloat16.
+VIREO_BF16_TARGET void convert_panel(const int8_t* from, int64_t k, uint16_t* to) {
+  const __m512i upper = _mm512_set1_epi32(int32_t(0xffff0000u));
+  int64_t i = 0;
+  for (; i + 1 < k; i += 2, from += 2 * kPanel, to += 2 * kPanel) {
+    for (int64_t c = 0; c < kPanel; c += 16) {
+      const __m512i even = upper_halves(float_bits(from + c)), odd = _mm512_and_si512(float_bits(from + kPanel + c), upper);
+      _mm512_storeu_si512(to + 2 * c, _mm512_or_si512(even, odd));
+    }
+  }
+  if (i < k) {
+    for (int64_t c = 0; c < kPanel; c += 16) _mm512_storeu_si512(to + 2 * c, upper_halves(float_bits(from + c)));
+    i += 2, to += 2 * kPanel;
+  }
+  std::memset(to, 0, size_t((round_up(k, kBf16Step) - i) * kPanel) * sizeof(uint16_t));
+}
+
+/// Panel `index` of the weights as kBF16, converted into `room` where they are not.
+const uint16_t* panel_of(const Bf16GemmArgs& a, int64_t index, uint16_t* room) {
+  if (!from_i8(a)) return static_cast<const uint16_t*>(a.gemm.b) + index * padded_k(a) * kPanel;
+  convert_panel(static_cast<const int8_t*>(a.gemm.b) + index * a.gemm.k * kPanel, a.gemm.k, room);
+  return room;
+}
+
 // ---- rows to bfloat16 ----
 
 constexpr int64_t kConvertRows = 8;
@@ -110,7 +149,7 @@ constexpr int64_t kDotRows = 6;
 int64_t dot_items(const Bf16GemmArgs& a) {
   return a.gemm.m <= 0 || a.gemm.n <= 0 ? 0 : make_plan(a, kDotRows, 2).items();
 }
-size_t dot_scratch(const Bf16GemmArgs&) { return size_t(2 * kDotRows * kPanel) * sizeof(float); }
+size_t dot_scratch(const Bf16GemmArgs& a) { return size_t(2 * kDotRows * kPanel) * sizeof(float) + converted_bytes(a, 2); }
 
 /// c[2 panels][kRows][32] = rows of a times panels b0, b1; `pairs` pairs of k.
 template <int kRows>
@@ -151,12 +190,13 @@ void dot_run(const Bf16GemmArgs& a, int64_t begin, int64_t end, void* scratch) {
   const GemmArgs& g = a.gemm;
   const int64_t k = padded_k(a);
   float* const c = static_cast<float*>(scratch);
+  uint16_t* const room = reinterpret_cast<uint16_t*>(c + 2 * kDotRows * kPanel);
   for (int64_t item = begin; item < end; ++item) {
     const int64_t block0 = p.first_block(item), block1 = std::min(p.blocks, block0 + p.group_blocks);
     const int64_t panel = p.first_panel(item);
     const bool both = panel + 1 < p.panels;
-    const uint16_t* b0 = static_cast<const uint16_t*>(g.b) + panel * k * kPanel;
-    const uint16_t* b1 = both ? b0 + k * kPanel : b0;
+    const uint16_t* b0 = panel_of(a, panel, room);
+    const uint16_t* b1 = both ? panel_of(a, panel + 1, room + k * kPanel) : b0;
     for (int64_t blk = block0; blk < block1; ++blk) {
       const int64_t r0 = begin_of(g.m, p.blocks, blk), rows = begin_of(g.m, p.blocks, blk + 1) - r0;
       const uint16_t* from = a.a + r0 * a.lda;
@@ -181,7 +221,7 @@ constexpr int64_t kAmxRows = 32;
 int64_t amx_items(const Bf16GemmArgs& a) {
   return a.gemm.m <= 0 || a.gemm.n <= 0 ? 0 : make_plan(a, kAmxRows, 1).items();
 }
-size_t amx_scratch(const Bf16GemmArgs&) { return size_t(kAmxRows * kPanel) * sizeof(float); }
+size_t amx_scratch(const Bf16GemmArgs& a) { return size_t(kAmxRows * kPanel) * sizeof(float) + converted_bytes(a, 1); }
 
 /// Tiles 0-3 are sums, 4 and 5 rows of A (16 and the rest), 6 and 7 columns of W. A product takes as many cycles as A's
 /// tile has rows, so the shapes are those of the block, not whole tiles.
@@ -236,21 +276,22 @@ VIREO_AMX_TARGET void amx_block(const uint16_t* a, int64_t lda, const uint16_t* 
 VIREO_AMX_TARGET void amx_run(const Bf16GemmArgs& a, int64_t begin, int64_t end, void* scratch) {
   const Plan p = make_plan(a, kAmxRows, 1);
   const GemmArgs& g = a.gemm;
-  const int64_t k = padded_k(a), panel_bytes = k * kPanel * 2;
+  const int64_t k = padded_k(a), panel_bytes = from_i8(a) ? g.k * kPanel : k * kPanel * 2;
   float* const c = static_cast<float*>(scratch);
+  uint16_t* const room = reinterpret_cast<uint16_t*>(c + kAmxRows * kPanel);
   int64_t shape = 0;
   for (int64_t item = begin; item < end; ++item) {
     const int64_t block0 = p.first_block(item), block1 = std::min(p.blocks, block0 + p.group_blocks);
     const int64_t panel = p.first_panel(item);
-    const char* const b = static_cast<const char*>(g.b) + panel * panel_bytes;
+    const char* const next = static_cast<const char*>(g.b) + (panel + 1) * panel_bytes;
+    const uint16_t* const b = panel_of(a, panel, room);
     // A thread takes items upwards, so the next panel is its own too; every block fetches a part of it.
     const int64_t lines = panel + 1 < p.panels ? panel_bytes / 64 / (block1 - block0) : 0;
     for (int64_t blk = block0; blk < block1; ++blk) {
       const int64_t r0 = begin_of(g.m, p.blocks, blk), rows = begin_of(g.m, p.blocks, blk + 1) - r0;
       if (rows != shape) set_tiles(shape = rows);
-      const char* const ahead = b + panel_bytes + (blk - block0) * lines * 64;
-      (rows > 16 ? amx_block<true> : amx_block<false>)(a.a + r0 * a.lda, a.lda, reinterpret_cast<const uint16_t*>(b), k,
-                                                       c, ahead, lines);
+      const char* const ahead = next + (blk - block0) * lines * 64;
+      (rows > 16 ? amx_block<true> : amx_block<false>)(a.a + r0 * a.lda, a.lda, b, k, c, ahead, lines);
       N_AVX3::finish_rows(g, c, r0, rows, panel * kPanel);
     }
   }

@@ -48,7 +48,8 @@ struct GemmArgs {
   int64_t ldo = 0;
 };
 
-/// GEMM on bfloat16 rows of A and kBF16 weights, sums in fp32. gemm.a, lda, type and b_scales are ignored.
+/// GEMM on bfloat16 rows of A, sums in fp32; weights kBF16, or kI8 with b_scales (an integer of 8 bits is exact in bfloat16: a
+/// panel is converted when it is first read). gemm.a and lda are ignored.
 struct Bf16GemmArgs {
   GemmArgs gemm;
   const uint16_t* a = nullptr;       // [m, round_up(k, kBf16Step)], zero past k, as to_bf16 writes it

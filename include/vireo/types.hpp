@@ -19,7 +19,7 @@ enum class Precision : uint8_t {
           ///< AVX-512) stores weights and the products' inputs as bfloat16; the plan's kernels say "bf16", and
           ///< VIREO_SIMD=avx512 turns it off
   kInt8,  ///< weights int8 per output channel, symmetric (s = max|w| / 127, q = round(w / s); rows behind a
-          ///< LayerNorm are centred and patch kernels balanced first, engine/plan/quantise.h); activations fp32
+          ///< LayerNorm are centred and patch kernels balanced first, engine/plan/quantise.h); activations fp32, or as in kFp16 where a CPU multiplies bfloat16
 };
 VIREO_API const char* to_string(Precision p);
 

@@ -99,8 +99,10 @@ TEST(SessionRun, SameAnswerOnCpuAndVulkan) {
     ASSERT_TRUE(out.ok()) << out.error().message;
     EXPECT_STREQ(out->device.kind, "vulkan");
     // fp16 rounds activations on Vulkan only, and some CPUs multiply bfloat16 then: Vulkan's is held against fp32.
+    // Such CPUs round the rows that meet int8 weights too.
     if (p == Precision::kFp16) o.precision = Precision::kFp32;
-    EXPECT_LE(largest_difference(values(*out), cpu_answer(m, o)), p == Precision::kFp16 ? 2e-2 : 1e-4) << to_string(p);
+    const bool rounded = p == Precision::kFp16 || (p == Precision::kInt8 && simd::best().gemm_bf16.run != nullptr);
+    EXPECT_LE(largest_difference(values(*out), cpu_answer(m, o)), rounded ? 2e-2 : 1e-4) << to_string(p);
   }
 }
 
