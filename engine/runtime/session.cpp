@@ -168,21 +168,28 @@ Result<void> Session::Impl::open_on(const Device::Impl& target) {
 }
 
 Result<void> Session::Impl::fall_back(const Error& why) {
+  // Memory may run out at any line from here on: until the CPU has taken over, this stands in for what cannot be said.
+  broken = out_of_memory();
 #if VIREO_VULKAN
   gpu.reset();
   for (auto& steps : host_steps) steps.clear();
 #endif
   place = 1;
-  const auto target = make_cpu_device(device.impl()->threads, "");
-  // Whatever happens in there, no half-made session may stay behind.
-  if (Result<void> opened = no_throw([&] { return open_on(*target); }); !opened) {
-    cpu.reset();
-    broken = fail(opened.error().code, "{}; going on with the CPU failed too: {}", why.message, opened.error().message);
-    for (Slot& s : slots) s.ticket = 0;
-    return broken;
+  Result<void> opened = no_throw([&]() -> Result<void> {
+    VIREO_TRY(open_on(*make_cpu_device(device.impl()->threads, "")));
+    places[place].reason = why.message;
+    return {};
+  });
+  if (opened) {
+    broken = {};
+    return {};
   }
-  places[place].reason = why.message;
-  return {};
+  cpu.reset();  // no half-made session may stay behind
+  for (Slot& s : slots) s.ticket = 0;
+  broken = no_throw([&]() -> Result<void> {
+    return fail(opened.error().code, "{}; going on with the CPU failed too: {}", why.message, opened.error().message);
+  });
+  return broken;
 }
 
 /// Not when it is the model's or the caller's fault, about which the CPU would say the same, nor a defect of ours, which must show.
