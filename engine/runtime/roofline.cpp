@@ -1,18 +1,53 @@
 #include "runtime/roofline.h"
 
-#if VIREO_VULKAN
-
 #include <algorithm>
 #include <chrono>
 #include <cmath>
+#include <cstring>
 
+#include "base/aligned.h"
 #include "profile/probes.h"
+#include "simd/fma_probe.h"
+#if VIREO_VULKAN
 #include "vk/executable.h"
+#endif
 
 namespace vireo {
 namespace {
 
 using Clock = std::chrono::steady_clock;
+
+double seconds_since(Clock::time_point t) { return std::chrono::duration<double>(Clock::now() - t).count(); }
+
+}  // namespace
+
+Roofline measure_cpu_roofline(ThreadPool& pool) {
+  constexpr int kCalls = 40, kRounds = 7;           // about 4 ms a round
+  constexpr int64_t kCopy = int64_t(64) << 20;      // beyond most second and third caches
+  Roofline r;
+  const double flops = fma_probe();
+  for (int round = 0; round < kRounds; ++round) {
+    const Clock::time_point start = Clock::now();
+    pool.parallel_for(int64_t(kCalls) * pool.threads(), kCalls, [](int64_t begin, int64_t end, int) {
+      for (int64_t i = begin; i < end; ++i) fma_probe();
+    });
+    r.fma_gflops = std::max(r.fma_gflops, flops * kCalls * pool.threads() / seconds_since(start) * 1e-9);
+  }
+  AlignedBuffer from = AlignedBuffer::zeroed(size_t(kCopy)), to = AlignedBuffer::zeroed(size_t(kCopy));
+  if (!from || !to) return r;
+  for (int round = 0; round < kRounds; ++round) {
+    const Clock::time_point start = Clock::now();
+    pool.parallel_for(kCopy >> 20, 4, [&](int64_t begin, int64_t end, int) {
+      std::memcpy(to.as<uint8_t>() + (begin << 20), from.as<uint8_t>() + (begin << 20), size_t(end - begin) << 20);
+    });
+    r.copy_gbs = std::max(r.copy_gbs, 2.0 * double(kCopy) / seconds_since(start) * 1e-9);
+  }
+  return r;
+}
+
+#if VIREO_VULKAN
+namespace {
+
 using profile::Probe;
 
 constexpr double kLong = 0.02;  // seconds: far above what a submission costs, far below what a driver kills
@@ -33,7 +68,7 @@ Result<Timed> run(const std::shared_ptr<vk::Gpu>& gpu, ThreadPool& pool, Probe p
     const Clock::time_point start = Clock::now();
     VIREO_TRY(e->submit(0));
     VIREO_TRY(e->wait(0));
-    t.seconds = std::min(t.seconds, std::chrono::duration<double>(Clock::now() - start).count());
+    t.seconds = std::min(t.seconds, seconds_since(start));
   }
   return t;
 }
@@ -73,6 +108,6 @@ Result<Roofline> measure_roofline(const std::shared_ptr<vk::Gpu>& gpu, ThreadPoo
   return r;
 }
 
-}  // namespace vireo
-
 #endif
+
+}  // namespace vireo

@@ -17,6 +17,9 @@ struct Roofline {
   double submit_us = 0;         ///< from submit to the end of the wait, with one empty dispatch
 };
 
+/// The same of this CPU, all threads of the pool at once; no dispatch, submission or shared memory.
+Roofline measure_cpu_roofline(ThreadPool& pool);
+
 #if VIREO_VULKAN
 /// Takes about a second. Errors: whatever the device reports.
 Result<Roofline> measure_roofline(const std::shared_ptr<vk::Gpu>& gpu, ThreadPool& pool);

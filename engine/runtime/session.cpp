@@ -351,7 +351,7 @@ Result<Session> Session::create(const Model& model, const Device& device, const 
   });
 }
 
-Result<Output> Session::Impl::run(const Image* images, int count) {
+Result<Ticket> Session::Impl::submit(const Image* images, int count) {
   if (!images || count != options.batch)
     return fail(ErrorCode::kInvalidArgument, "session: got {} pictures, expected the session's batch of {}", images ? count : 0, options.batch);
 #if VIREO_VULKAN
@@ -364,8 +364,7 @@ Result<Output> Session::Impl::run(const Image* images, int count) {
   for (int i = 0; i < count; ++i)
     VIREO_TRY(preprocessor->run(images[i].rgb, images[i].width, images[i].height, images[i].stride ? images[i].stride : ptrdiff_t(images[i].width) * 3,
                                 staged.data() + size_t(i) * each));
-  VIREO_ASSIGN(const Ticket t, submit(staged.data(), staged.size(), ms_since(start)));
-  return wait(t);
+  return submit(staged.data(), staged.size(), ms_since(start));
 }
 
 Result<Output> Session::run(const float* pixels, size_t count) {
@@ -373,7 +372,13 @@ Result<Output> Session::run(const float* pixels, size_t count) {
   return wait(t);
 }
 Result<Output> Session::run(const Image* images, int count) {
-  return no_throw([&] { return impl_->run(images, count); });
+  return no_throw([&]() -> Result<Output> {
+    VIREO_ASSIGN(const Ticket t, impl_->submit(images, count));
+    return impl_->wait(t);
+  });
+}
+Result<Ticket> Session::submit(const Image* images, int count) {
+  return no_throw([&] { return impl_->submit(images, count); });
 }
 Result<Ticket> Session::submit(const float* pixels, size_t count) {
   return no_throw([&] { return impl_->submit(pixels, count, 0); });

@@ -328,6 +328,32 @@ INSTANTIATE_TEST_SUITE_P(All, Fallback,
                                            Failure{"submit", VK_ERROR_UNKNOWN, 3, "VK_ERROR_UNKNOWN"}, Failure{"wait", VK_TIMEOUT, 3, "no answer for 600 seconds"}, Failure{"wait", VK_ERROR_DEVICE_LOST, 3, "lost"}),
                          [](const auto& info) { return fmt::format("{}_{}", info.param.call, info.index); });
 
+TEST(SessionRun, PicturesTwoInFlight) {
+  const Model m = open_case();
+  Result<Session> s = Session::create(m, Device::cpu(2));
+  ASSERT_TRUE(s.ok()) << s.error().message;
+  std::vector<uint8_t> dark(48 * 40 * 3, 20), light(48 * 40 * 3, 200);
+  const auto image = [](const std::vector<uint8_t>& rgb) {
+    Image i;
+    i.rgb = rgb.data(), i.width = 48, i.height = 40;
+    return i;
+  };
+  const Image a = image(dark), b = image(light);
+  const Result<Ticket> first = s->submit(&a, 1), second = s->submit(&b, 1);
+  ASSERT_TRUE(first.ok() && second.ok());
+  Result<Output> out = s->wait(*first);
+  ASSERT_TRUE(out.ok()) << out.error().message;
+  const std::vector<float> of_dark = values(*out);
+  out = s->wait(*second);
+  ASSERT_TRUE(out.ok()) << out.error().message;
+  const std::vector<float> of_light = values(*out);
+  EXPECT_GT(largest_difference(of_dark, of_light), 1e-3);
+  out = s->run(a);
+  ASSERT_TRUE(out.ok());
+  EXPECT_EQ(largest_difference(values(*out), of_dark), 0);
+  EXPECT_FALSE(s->submit(static_cast<const Image*>(nullptr), 1).ok());
+}
+
 TEST(FallbackInFlight, BothInferencesAreDoneAgain) {
   NEED_VULKAN(device);
   const Model m = open_case();
