@@ -32,7 +32,7 @@ struct Scratch {
 }  // namespace
 
 Result<std::vector<Executable::Span>> Executable::time(Timing timing) {
-  if (!gpu_->caps().timestamps)
+  if (!gpu_->caps().timestamps || gpu_->fault("timestamps") != VK_SUCCESS)
     return fail(ErrorCode::kUnsupported, "{}: its queue takes no timestamps, so dispatches cannot be timed one by one", gpu_->caps().name);
   for (int slot = 0; slot < kSlots; ++slot)
     if (in_flight(slot)) return fail(ErrorCode::kInvalidArgument, "plan '{}': slot {} is in flight; wait for it before profiling", plan_.model, slot);
