@@ -15,7 +15,10 @@ import sys
 import time
 
 HERE = os.path.dirname(os.path.abspath(__file__))
-MODELS = {"b": ("ViT-B/16", "vit-b"), "s": ("DeiT-S/16", "vit-s"), "ti": ("DeiT-Ti/16", "vit-ti")}
+MODELS = {"b": ("ViT-B/16", "vit-b"), "s": ("DeiT-S/16", "vit-s"), "ti": ("DeiT-Ti/16", "vit-ti"),
+          "upernet": ("UPerNet+MobileViT-S 512", "upernet-mobilevit-s"), "mobilevit": ("MobileViT-S 256", "mobilevit-s"),
+          "swin": ("Swin-T 224", "swin_t")}
+ORACLES = ("upernet", "mobilevit", "swin")  # stated in tests/oracle
 
 
 class Server:
@@ -61,16 +64,22 @@ def flops(config, batch):
 def export(args, key):
     folder = os.path.join(args.work, "models", MODELS[key][1])
     if not os.path.exists(os.path.join(folder, f"model.b{args.batch}.onnx")):
-        config = os.path.join(HERE, "..", "..", "tests", "golden", "configs", MODELS[key][1] + ".json")
-        subprocess.run([sys.executable, os.path.join(HERE, "export.py"), config, folder, "--batch", str(args.batch)],
+        name = MODELS[key][1]
+        config = os.path.join(HERE, "..", "..", "tests", "golden", "configs", name + ".json")
+        script, what = ("export_oracle.py", name) if key in ORACLES else ("export.py", config)
+        subprocess.run([sys.executable, os.path.join(HERE, script), what, folder, "--batch", str(args.batch)],
                        check=True, stdout=sys.stderr)
     return folder
 
 
 def compare(args, key, threads, precision):
     folder = export(args, key)
-    with open(os.path.join(folder, "config.json")) as f:
-        work = flops(json.load(f), args.batch)
+    if key in ORACLES:  # by the plan's own count
+        plan = subprocess.run([args.vireo, "plan", "--model", folder, "--device", "cpu", "--json"], stdout=subprocess.PIPE, check=True)
+        work = args.batch * sum(s["flops"] for s in json.loads(plan.stdout)["steps"])
+    else:
+        with open(os.path.join(folder, "config.json")) as f:
+            work = flops(json.load(f), args.batch)
     pixels = os.path.join(folder, "input.f32")
     ours = Server([args.server, folder, pixels, str(threads), precision, str(args.batch)])
     theirs = Server(["node", os.path.join(HERE, "ort_server.js"), args.modules,
@@ -79,6 +88,10 @@ def compare(args, key, threads, precision):
     for s in names.values():
         s.ask("run 2")
     got, want = ours.floats(os.path.join(args.work, "ours.f32")), theirs.floats(os.path.join(args.work, "theirs.f32"))
+    if key == "upernet":  # ours are [pixels, classes], ONNX's [classes, pixels]
+        classes = len(json.load(open(os.path.join(folder, "config.json")))["id2label"])
+        pixels_of = len(want) // classes
+        want = [want[c * pixels_of + p] for p in range(pixels_of) for c in range(classes)]
     error = max(abs(a - b) for a, b in zip(got, want))
     size = max(abs(b) for b in want)
     # fp32 differs by rounding only (the goal is the same function); the narrow precisions are reported, not judged.
@@ -126,7 +139,7 @@ def compare(args, key, threads, precision):
 def main():
     parser = argparse.ArgumentParser(prog="bash bench/compare/run.sh", description=__doc__,
                                      formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--models", default="b,s,ti", help="of b, s, ti (default: all)")
+    parser.add_argument("--models", default="b,s,ti", help="of b, s, ti, upernet, mobilevit, swin (default b,s,ti)")
     parser.add_argument("--threads", default="2,1", help="thread counts (default 2,1)")
     parser.add_argument("--precisions", default="fp32", help="of fp32, fp16, int8; ORT always runs fp32 (default fp32)")
     parser.add_argument("--batch", type=int, default=1, help="images per inference (default 1)")
@@ -139,6 +152,7 @@ def main():
     parser.add_argument("--work", required=True, help=argparse.SUPPRESS)
     parser.add_argument("--modules", required=True, help=argparse.SUPPRESS)
     parser.add_argument("--server", required=True, help=argparse.SUPPRESS)
+    parser.add_argument("--vireo", required=True, help=argparse.SUPPRESS)
     args = parser.parse_args()
     unknown = [m for m in args.models.split(",") if m not in MODELS]
     if unknown:
@@ -148,7 +162,7 @@ def main():
         parser.error("--cpu-time needs --threads 1: the waiting of several threads would count as work")
 
     results = []
-    row = "| {:10} | {:>7} | {:9} | {:>9} | {:>7} | {:>9} | {:>7} | {:>9} | {:>12} | {:>12} | {:>10} | {:>8} |"
+    row = "| {:23} | {:>7} | {:9} | {:>9} | {:>7} | {:>9} | {:>7} | {:>9} | {:>12} | {:>12} | {:>10} | {:>8} |"
     head = ("model", "threads", "precision", "vireo med", "min", "ORT med", "min", "ORT/vireo", "vireo % peak",
             "ORT % peak", "peak GF/s", "max err")
     if not args.json:

@@ -27,7 +27,7 @@ if [ ! -f "$build/CMakeCache.txt" ]; then
 elif ! grep -q '^VIREO_BUILD_BENCH:BOOL=ON' "$build/CMakeCache.txt"; then
   cmake -S "$root" -B "$build" -DVIREO_BUILD_BENCH=ON >&2
 fi
-cmake --build "$build" --target compare_server >&2
+cmake --build "$build" --target compare_server vireo_cli >&2
 if [ ! -d "$work/node_modules/onnxruntime-node" ]; then
   say "installing $ort into $work"
   # Its install script would fetch GPU libraries; the CPU ones are in the package.
@@ -35,4 +35,4 @@ if [ ! -d "$work/node_modules/onnxruntime-node" ]; then
     npm install --ignore-scripts --no-audit --no-fund --loglevel=error "$ort" >&2) || die "npm could not install $ort"
 fi
 exec "$python" "$here/compare.py" --work "$work" --modules "$work/node_modules" \
-  --server "$build/bin/compare_server" "$@"
+  --server "$build/bin/compare_server" --vireo "$build/bin/vireo" "$@"
