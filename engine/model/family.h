@@ -35,8 +35,9 @@ class VisionModel {
   /// The picture size of the configuration.
   virtual int64_t image_h() const = 0;
   virtual int64_t image_w() const = 0;
-  /// 0 when there is no classification head.
+  /// Of pictures or of pixels; 0 when there is no such head.
   virtual int64_t classes() const = 0;
+  virtual Task task() const { return classes() > 0 ? Task::kClassification : Task::kFeatures; }
   /// Empty when the configuration names none.
   virtual const std::vector<std::string>& labels() const = 0;
   /// How pictures become this model's input. `text` is preprocessor_config.json, empty when there is none: then what the

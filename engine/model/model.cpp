@@ -105,6 +105,15 @@ std::string LoadedModel::label(int64_t index) const {
 }
 
 Result<Graph> LoadedModel::build(Head head, int64_t batch, int64_t h, int64_t w) const {
+  const bool segments = task() == Task::kSegmentation;
+  if (head == Head::kClassMap && !segments) {
+    return fail(ErrorCode::kUnsupported, "model '{}' gives {}, not a class for every pixel; expected a segmentation model "
+                "(UPerNet) for a class map", architecture(), task() == Task::kClassification ? "one class per picture" : "features");
+  }
+  if ((head == Head::kFeatures || head == Head::kTokens) && segments) {
+    return fail(ErrorCode::kUnsupported, "model '{}' segments and has no {}; ask for its class map (Head::kClassMap, `vireo "
+                "segment`) or its logits", architecture(), head == Head::kFeatures ? "pooled features" : "tokens");
+  }
   return vision_->build(head, batch, h > 0 ? h : input_h(), w > 0 ? w : input_w());
 }
 
