@@ -201,8 +201,13 @@ int vireo_classes(const vireo_session* session) { return session == nullptr ? 0 
 vireo_task vireo_model_task(const vireo_session* session) {
   return session == nullptr ? VIREO_TASK_FEATURES : vireo_task(int(session->model.task()));
 }
-int vireo_map_height(const vireo_session* session) { return session == nullptr ? 0 : session->session.impl().map_height(); }
-int vireo_map_width(const vireo_session* session) { return session == nullptr ? 0 : session->session.impl().map_width(); }
+// A segmentation's answer has the size of its input.
+int vireo_map_height(const vireo_session* session) {
+  return vireo_model_task(session) == VIREO_TASK_SEGMENTATION ? session->session.input_height() : 0;
+}
+int vireo_map_width(const vireo_session* session) {
+  return vireo_model_task(session) == VIREO_TASK_SEGMENTATION ? session->session.input_width() : 0;
+}
 int vireo_input_height(const vireo_session* session) {
   return session == nullptr ? 0 : session->session.input_height();
 }
