@@ -7,6 +7,7 @@
 namespace vireo {
 namespace {
 
+constexpr int64_t kMaxMapFloats = 1 << 29;  // one value of one picture: 2 GiB
 constexpr double kBatchNormEps = 1e-5;  // PyTorch's default, which all these networks keep
 
 }  // namespace
@@ -63,7 +64,14 @@ ValueId ModelBuilder::constant(const std::string& name, ConstantPtr value) {
 
 ValueId ModelBuilder::add(OpKind op, const std::string& name, std::vector<ValueId> inputs,
                           std::vector<std::pair<const char*, double>> attrs) {
-  return ok() ? g_.add(op, name, std::move(inputs), std::move(attrs)) : kNoValue;
+  const ValueId out = ok() ? g_.add(op, name, std::move(inputs), std::move(attrs)) : kNoValue;
+  const Shape& s = shape(out);
+  if (out != kNoValue && s.elements() / s.n() > kMaxMapFloats) {
+    set_error(fail(ErrorCode::kInvalidArgument, "'{}' of model '{}' would have {} x {} pixels of {} values for one picture, more than "
+                   "any machine should be asked for; choose a smaller input", name, source_.path, s.h(), s.w(), s.c()));
+    return kNoValue;
+  }
+  return out;
 }
 
 ValueId ModelBuilder::layer_norm(ValueId x, const std::string& tensor, double eps, const std::string& name) {

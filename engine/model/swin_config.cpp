@@ -46,6 +46,7 @@ Result<SwinConfig> parse_swin_config(const Json& json, const std::string& source
   list("num_heads", &c.heads, 1, kMaxWidth);
   c.pretrained.assign(c.depths.size(), 0);
   list("pretrained_window_sizes", &c.pretrained, 0, 4096);
+  if (c.pretrained.size() > c.depths.size()) c.pretrained.resize(c.depths.size());  // files with fewer stages keep the default of 4
   bool absolute = false;
   fields.boolean("use_absolute_embeddings", &absolute);
   VIREO_TRY(fields.status());
