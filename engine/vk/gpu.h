@@ -17,7 +17,7 @@ namespace vireo::vk {
 class PipelineStore;
 
 struct GpuOptions {
-  /// For tests: asked before "allocate", "map" (device memory), "map_host", "pipeline", "submit" and "wait"; anything
+  /// For tests: asked before "allocate", "map" (device memory), "map_host", "pipeline", "submit", "wait" and "timestamps"; anything
   /// but VK_SUCCESS is taken as the driver's answer and the call is not made. May be called from several threads.
   std::function<VkResult(const char* call)> fault;
 };

@@ -1,0 +1,165 @@
+// vireo profile: its table, files and page; the page in headless Chromium where that is installed.
+#include <gtest/gtest.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <array>
+#include <cstdio>
+
+#include "run_cli.h"
+
+namespace cli_test {
+namespace {
+
+const std::string kModel = std::string(VIREO_TEST_DATA) + "/torchvision/even";
+
+size_t lines(const std::string& text) { return size_t(std::count(text.begin(), text.end(), '\n')); }
+
+bool has_vulkan() { return run_cli({"devices", "--json"}).json()["devices"].size() > 1; }
+
+/// The profile of the small model on a device, checked for what must hold on any.
+void check_profile(const std::string& device) {
+  const Scratch dir;
+  const Answer a = run_cli({"profile", "--model", kModel, "--device", device, "--runs", "3", "--json", dir.path("p.json"), "--csv", dir.path("p.csv"), "--trace",
+                            dir.path("p.trace"), "--html", dir.path("p.html")});
+  ASSERT_EQ(a.code, 0) << a.text();
+  for (const char* text : {"sum of dispatches, each alone", "as scheduled", "wall, without timestamps", "roofs", "of roof"})
+    EXPECT_NE(a.out.find(text), std::string::npos) << text << "\n" << a.text();
+  const nlohmann::json p = nlohmann::json::parse(read_file(dir.path("p.json")), nullptr, false);
+  ASSERT_TRUE(p.is_object());
+  EXPECT_EQ(p["schema"], "vireo-profile/1");
+  EXPECT_EQ(p["device"]["kind"], device == "cpu" ? "cpu" : "vulkan");
+  ASSERT_GT(p["dispatches"].size(), 5u);
+  EXPECT_GT(p["roofs"]["fma_gflops"], 0);
+  EXPECT_GT(p["roofs"]["copy_gbs"], 0);
+  double sum = 0, share = 0, before = 0;
+  for (const nlohmann::json& d : p["dispatches"]) {
+    EXPECT_GT(double(d["serialised_us"]), 0) << d.dump();
+    EXPECT_GT(double(d["scheduled_us"]), 0) << d.dump();
+    EXPECT_GE(double(d["begin_us"]), before) << "one queue begins them in order: " << d.dump();
+    EXPECT_EQ(d["shader"] == "", device == "cpu");
+    before = double(d["begin_us"]);
+    sum += double(d["serialised_us"]);
+    share += double(d["share"]);
+  }
+  EXPECT_NEAR(sum, double(p["serialised_us"]), 1e-3 * sum + 0.1);
+  EXPECT_NEAR(share, 1, 0.02);
+  // What the plan says is what was profiled.
+  const nlohmann::json plan = run_cli({"plan", "--model", kModel, "--device", device, "--json"}).json();
+  ASSERT_EQ(plan["steps"].size(), p["dispatches"].size()) << "no step of this model is split";
+  for (size_t i = 0; i < plan["steps"].size(); ++i) {
+    EXPECT_EQ(plan["steps"][i]["name"], p["dispatches"][i]["name"]);
+    EXPECT_DOUBLE_EQ(double(plan["steps"][i]["flops"]), double(p["dispatches"][i]["flops"]));
+  }
+  const std::string csv = read_file(dir.path("p.csv"));
+  EXPECT_EQ(lines(csv), p["dispatches"].size() + 1);
+  EXPECT_EQ(csv.rfind("step,part,name,op,kernel,shader", 0), 0u);
+  const nlohmann::json trace = nlohmann::json::parse(read_file(dir.path("p.trace")), nullptr, false);
+  ASSERT_TRUE(trace.is_object());
+  size_t spans = 0;
+  for (const nlohmann::json& e : trace["traceEvents"]) spans += e["ph"] == "X";
+  EXPECT_EQ(spans, p["dispatches"].size() + 4) << "and the host's four phases";
+  EXPECT_NE(read_file(dir.path("p.html")).find("vireo-profile/1"), std::string::npos);
+  EXPECT_EQ(dir.list().size(), 4u) << "nothing half-written stays";
+}
+
+TEST(Profile, OnTheCpu) { check_profile("cpu"); }
+
+TEST(Profile, OnVulkan) {
+  if (!has_vulkan()) GTEST_SKIP() << "no Vulkan device";
+  check_profile("vulkan");
+}
+
+TEST(Profile, JsonAloneOnStdout) {
+  const Answer a = run_cli({"profile", "--model", kModel, "--device", "cpu", "--runs", "1", "--no-roofs", "--json"});
+  ASSERT_EQ(a.code, 0) << a.text();
+  EXPECT_EQ(a.json()["schema"], "vireo-profile/1");
+  EXPECT_EQ(a.json()["roofs"]["fma_gflops"], 0);
+}
+
+TEST(Profile, StepsOnTheCpuWithinAVulkanPlan) {
+  if (!has_vulkan()) GTEST_SKIP() << "no Vulkan device";
+  const Answer a = run_cli({"profile", "--model", kModel, "--device", "vulkan", "--cpu-ops", "attention", "--runs", "2", "--no-roofs", "--json"});
+  ASSERT_EQ(a.code, 0) << a.text();
+  int cpu = 0;
+  const nlohmann::json p = a.json();
+  for (const nlohmann::json& d : p["dispatches"]) {
+    cpu += d["device"] == "cpu";
+    EXPECT_EQ(d["device"] == "cpu", d["op"] == "attention");
+    EXPECT_GT(double(d["serialised_us"]), 0);
+  }
+  EXPECT_GT(cpu, 0);
+}
+
+TEST(Profile, WrongUsageAndFiles) {
+  const Scratch dir;
+  EXPECT_TRUE(run_cli({"profile"}).fails_clearly(2));
+  EXPECT_TRUE(run_cli({"profile", "--model", kModel, "--device", "cpu", "--trace", dir.path("no/such/t.json")}).fails_clearly(1));
+  EXPECT_TRUE(run_cli({"profile", "--compare", dir.path("a"), dir.path("b")}).fails_clearly(2)) << "--html is missing";
+  const std::string other = dir.write("other.json", "{\"schema\": \"else/3\"}"), html = dir.path("x.html");
+  const Answer wrong = run_cli({"profile", "--compare", other, other, "--html", html});
+  EXPECT_TRUE(wrong.fails_clearly(1)) << wrong.text();
+  EXPECT_NE(wrong.err.find("else/3"), std::string::npos) << wrong.text();
+  EXPECT_TRUE(run_cli({"profile", "--compare", dir.path("a"), other, "--html", html}).fails_clearly(1));
+  EXPECT_EQ(dir.list(), std::vector<std::string>{"other.json"});
+}
+
+/// stdout of Chromium's --dump-dom for a page, and what its console said.
+std::string dom(const std::string& page, const std::string& profile, int width, bool dark, std::string* console) {
+  const std::string log = page + ".log";
+  std::string command = "timeout 120 chromium --headless=new --no-sandbox --disable-gpu --disable-dev-shm-usage --user-data-dir='" + profile +
+                        "' --enable-logging=stderr --virtual-time-budget=3000 --window-size=" + std::to_string(width) + ",1600 " +
+                        (dark ? "--blink-settings=preferredColorScheme=0 " : "--blink-settings=preferredColorScheme=1 ") + "--dump-dom 'file://" + page + "' 2>'" + log + "'";
+  std::FILE* pipe = popen(command.c_str(), "r");
+  std::string out;
+  std::array<char, 65536> buffer;
+  for (size_t n; pipe && (n = std::fread(buffer.data(), 1, buffer.size(), pipe)) > 0;) out.append(buffer.data(), n);
+  if (pipe) pclose(pipe);
+  *console = "";
+  const std::string all = read_file(log);
+  for (size_t at = 0; (at = all.find("CONSOLE", at)) != std::string::npos; ++at) *console += all.substr(at, all.find('\n', at) - at) + "\n";
+  return out;
+}
+
+TEST(Profile, PageInChromium) {
+  if (std::system("command -v chromium >/dev/null 2>&1") != 0) GTEST_SKIP() << "never: chromium is not installed";
+  const Scratch dir;
+  ASSERT_EQ(run_cli({"profile", "--model", kModel, "--device", "cpu", "--runs", "2", "--json", dir.path("p.json"), "--html", dir.path("one.html")}).code, 0);
+  ASSERT_EQ(run_cli({"profile", "--compare", dir.path("p.json"), dir.path("p.json"), "--html", dir.path("two.html")}).code, 0);
+  const size_t rows = nlohmann::json::parse(read_file(dir.path("p.json")))["dispatches"].size();
+  for (const char* name : {"one", "two"}) {
+    // A reader's click, and what the page then shows, as JSON in the title.
+    std::string page = read_file(dir.path(std::string(name) + ".html"));
+    const std::string probe = R"(<script>
+      const heads = [...document.querySelector("table").querySelectorAll("th button")];
+      heads.find(b => b.textContent === "alone ms").click();
+      const cells = [...document.querySelector("tbody").rows].map(r => parseFloat(r.cells[2].textContent));
+      document.title = JSON.stringify({rows: cells.length, sorted: cells.every((c, i) => i === 0 || c <= cells[i - 1]), charts: document.querySelectorAll("svg").length,
+        shapes: document.querySelectorAll("svg rect, svg circle").length, overflow: document.documentElement.scrollWidth > innerWidth, fetched: performance.getEntriesByType("resource").length,
+        bg: getComputedStyle(document.body).backgroundColor});
+    </script>)";
+    page.insert(page.rfind("</body>"), probe);
+    const std::string path = dir.write(std::string(name) + "_probe.html", page);
+    for (int width : {1280, 390})
+      for (bool dark : {false, true}) {
+        std::string console;
+        const std::string shown = dom(path, dir.path("browser"), width, dark, &console);
+        EXPECT_EQ(console, "") << name << " " << width;
+        const size_t from = shown.find("<title>"), to = shown.find("</title>");
+        ASSERT_TRUE(from != std::string::npos && to != std::string::npos) << read_file(path + ".log");
+        const nlohmann::json seen = nlohmann::json::parse(shown.substr(from + 7, to - from - 7), nullptr, false);
+        ASSERT_TRUE(seen.is_object()) << shown.substr(from, to - from);
+        EXPECT_EQ(seen["rows"], rows);
+        EXPECT_EQ(seen["sorted"], true);
+        EXPECT_EQ(seen["charts"], std::string(name) == "one" ? 3 : 6);
+        EXPECT_GT(seen["shapes"], rows);
+        EXPECT_EQ(seen["overflow"], false) << "the page itself must not scroll sideways at " << width;
+        EXPECT_EQ(seen["fetched"], 0) << "no network";
+        EXPECT_EQ(seen["bg"], dark ? "rgb(20, 23, 27)" : "rgb(255, 255, 255)");
+      }
+  }
+}
+
+}  // namespace
+}  // namespace cli_test
