@@ -57,7 +57,7 @@ void main()
     if (from % 4u == 0u && g * 4u + 4u <= p.end && owner(g * 4u + 3u) == first) {
         v = load(first, row * ld[first] + from / 4u);
     } else {
-        [[unroll]] for (uint e = 0u; e < 4u; ++e) {
+        [[dont_unroll]] for (uint e = 0u; e < 4u; ++e) {   // rare: short code
             const uint c = g * 4u + e;
             if (c < p.end) {
                 const uint n = owner(c), channel = c - begin[n];

@@ -305,6 +305,7 @@ void check_output(const Plan& plan, const Prepared& p, const uint8_t* region, co
 }
 
 int splits = 0;  // cases that ran as several dispatches
+std::set<std::string> ran;  // cases with the plan's text: where targets on one device plan alike, one run tells for all
 
 /// `extra`: allowed beside the operator's bound, of the largest result.
 void run_case(const Case& c, const Target& t, double extra = 0) {
@@ -333,6 +334,7 @@ void run_case(const Case& c, const Target& t, double extra = 0) {
     ASSERT_FALSE(planned->plan.has_cpu_steps()) << t.label << ": no Vulkan kernel: " << planned->plan.steps[0].reason;
   }
   if (t.tuning) splits += planned->plan.dispatch_count() > 1;
+  if (t.gpu && !ran.insert(fmt::format("{}\n{}\n{}", fmt::ptr(t.gpu.get()), c.spec.label, dump(planned->plan))).second) return;
   add_guards(planned->plan);
   const Result<void> verified = verify(planned->plan);
   ASSERT_TRUE(verified.ok()) << verified.error().message;

@@ -69,8 +69,8 @@ Consts add_consts(const OpCall& c, const Sizes& s, Lowering& l) {
   return r;
 }
 
-/// attention.tile's work for one dispatch of `queries` queries; the sizes are the shader's.
-Work tile_work(const Sizes& s, const std::vector<uint32_t>& spec, int64_t queries, bool skip_rows, uint32_t subgroup) {
+/// attention.tile's work for one dispatch of `queries` queries of `depth` images or groups; the sizes are the shader's.
+Work tile_work(const Sizes& s, const std::vector<uint32_t>& spec, int64_t queries, int64_t depth, bool skip_rows, uint32_t subgroup) {
   const int64_t lx = spec[0], tx = spec[12], tm = spec[13], tn = spec[14], dc = spec[15], vc = spec[16];
   const int64_t rows = lx / tx * tm, keys = tx * tn, d4 = groups4(s.dim);
   const int64_t blocks = div_up(s.tokens, keys), chunks = div_up(d4, dc / 4);
@@ -80,9 +80,22 @@ Work tile_work(const Sizes& s, const std::vector<uint32_t>& spec, int64_t querie
   w.loops = {{u32(blocks), 0}, {u32(blocks * chunks), u32(score)}, {u32(values), u32(value)}};
   const int64_t subgroups = div_up(lx, subgroup), rest = queries % rows;
   const int64_t last = skip_rows ? div_up(div_up(rest, tm) * tx, subgroup) : rest ? subgroups : 0;
-  const int64_t active = (queries / rows * subgroups + last) * s.heads * s.batch;
+  const int64_t active = (queries / rows * subgroups + last) * s.heads * depth;
   w.issued_flops = 2.0 * double(active * subgroup) * double(blocks * chunks * score + values * value);
   return w;
+}
+
+/// What PARTITION=1 has beside the plain kernels: shaders/include/groups.glsl.
+void add_groups(const Sizes& s, const Consts& at, bool texel, Dispatch& d) {
+  const simd::TokenGroups& g = s.groups;
+  d.shader += ".PARTITION=1";
+  d.spec.resize(20, 0);
+  for (int64_t v : {g.h, g.w, g.group_h, g.group_w, g.step_h, g.step_w, g.shift_h, g.shift_w, int64_t(at.bias >= 0), int64_t(at.pad >= 0)})
+    d.spec.push_back(u32(v));
+  d.push.push_back(0);
+  const BindKind kind = texel ? BindKind::kTexelF32 : BindKind::kStorage;
+  d.operands.push_back(at.bias >= 0 ? constant(at.bias, kind) : dummy(kind));
+  d.operands.push_back(at.pad >= 0 ? constant(at.pad) : dummy());
 }
 
 Result<Lowering> lower(const OpCall& c, const LowerContext& ctx) {
@@ -91,9 +104,10 @@ Result<Lowering> lower(const OpCall& c, const LowerContext& ctx) {
   const TensorDesc& x = *c.in[kX];
   const bool aligned = s.dim % 4 == 0;  // the offsets d and 2d are multiples of it
   Lowering l;
-  if (!s.plain) return fail(ErrorCode::kUnsupported, "attention in groups has no Vulkan kernel yet");
+  const Consts at = add_consts(c, s, l);
   l.out_f32 = !aligned;  // two heads would share a 32-bit word of halves
-  const bool texel = t.texel && texel_fits(*ctx.caps, x.bytes(), x.dtype);
+  const bool texel = t.texel && texel_fits(*ctx.caps, x.bytes(), x.dtype) &&
+                     (at.bias < 0 || texel_fits(*ctx.caps, l.consts[size_t(at.bias)].bytes, DType::kF32));
   Dispatch d;
   d.shader = texel ? "attention.texel" : "attention.tile";
   d.spec.assign(texel ? 17 : 18, 0);
@@ -134,20 +148,27 @@ Result<Lowering> lower(const OpCall& c, const LowerContext& ctx) {
   d.push = {u32(s.tokens), u32(s.tokens), u32(s.heads), u32(groups4(3 * s.width)), u32(groups4(3 * s.width)), u32(groups4(3 * s.width)),
             u32(groups4(s.width)), 0, u32(s.width), u32(2 * s.width), float_word(scale_of(c)), 0};
   const BindKind kind = texel ? texel_kind(x.dtype) : BindKind::kStorage;
-  d.operands = {input(0, kind), input(0, kind), input(0, kind), output()};
-  // A long dispatch is cut along the queries.
-  const int64_t blocks = div_up(s.tokens, rows);
-  const double flops = 4.0 * double(s.batch * s.heads * s.dim) * double(s.tokens) * double(s.tokens);
-  const int64_t per_part = blocks_per_dispatch(flops, t.max_dispatch_flops, blocks);
-  for (int64_t first = 0; first < blocks; first += per_part) {
-    d.push[11] = u32(first * rows);
-    const int64_t queries = std::min(s.tokens, (first + per_part) * rows) - first * rows;
-    if (!texel) d.work = tile_work(s, d.spec, queries, t.skip_rows, ctx.caps->subgroup_size);
-    d.work.flops = flops * double(queries) / double(s.tokens);
-    d.groups = {u32(std::min(per_part, blocks - first)), u32(s.heads), u32(s.batch)};
-    VIREO_TRY(check_grid(c, *ctx.caps, d.groups));
-    l.dispatches.push_back(d);
+  d.operands = {input(kX, kind), input(kX, kind), input(kX, kind), output()};
+  if (!s.plain) {
+    add_groups(s, at, texel, d);
+    l.kernel = fmt::format("{}, {}x{} tokens", l.kernel, s.groups.group_h, s.groups.group_w);
   }
+  // A long dispatch is cut along the queries, or between groups.
+  const int64_t all = s.batch * s.groups.count(), blocks = div_up(s.tokens, rows);
+  const double flops = 4.0 * double(s.heads * s.dim) * double(s.tokens) * double(s.tokens);
+  const int64_t per_part = s.plain ? blocks_per_dispatch(flops * double(all), t.max_dispatch_flops, blocks) : blocks;
+  const int64_t per_z = s.plain ? all : std::min<int64_t>(blocks_per_dispatch(flops * double(all), t.max_dispatch_flops, all), ctx.caps->max_workgroup_count[2]);
+  for (int64_t z = 0; z < all; z += per_z)
+    for (int64_t first = 0; first < blocks; first += per_part) {
+      d.push[11] = u32(first * rows);
+      if (!s.plain) d.push[12] = u32(z);
+      const int64_t queries = std::min(s.tokens, (first + per_part) * rows) - first * rows, depth = std::min(per_z, all - z);
+      if (!texel) d.work = tile_work(s, d.spec, queries, depth, t.skip_rows, ctx.caps->subgroup_size);
+      d.work.flops = flops * double(depth) * double(queries) / double(s.tokens);
+      d.groups = {u32(std::min(per_part, blocks - first)), u32(s.heads), u32(depth)};
+      VIREO_TRY(check_grid(c, *ctx.caps, d.groups));
+      l.dispatches.push_back(d);
+    }
   return l;
 }
 
@@ -286,18 +307,15 @@ std::vector<OpCase> cases() {
       make("dim 128", 1, 65, 1, 128), make("dim 127", 1, 33, 2, 127),         make("peaked", 1, 70, 2, 24, 4.f),
   };
   const auto add = [&all](OpCase o) { all.push_back(std::move(o)); };
-  add(make_groups("swin-t windows", Shape{{1, 14, 14, 0}}, 3, 32, {7, 7}, true, false));
-  add(make_groups("swin-t shifted", Shape{{1, 14, 21, 0}}, 3, 32, {7, 7, 1, 1, 3, 3}, true, false));
   add(make_groups("swin-t shifted and padded", Shape{{2, 16, 16, 0}}, 2, 32, {7, 7, 1, 1, 3, 3}, true, true));
   add(make_groups("swinv2-t, scale 1", Shape{{1, 16, 16, 0}}, 3, 32, {8, 8, 1, 1, 4, 4, 1}, true, false));
-  add(make_groups("windows 16", Shape{{1, 16, 16, 0}}, 1, 32, {16, 16}, true, false));
-  add(make_groups("mobilevit-s at 512", Shape{{1, 32, 32, 0}}, 1, 36, {0, 0, 2, 2}, false, false));
+  add(make_groups("one window of 16", Shape{{1, 16, 16, 0}}, 1, 32, {16, 16}, true, false));
+  add(make_groups("mobilevit-s at 512", Shape{{1, 32, 32, 0}}, 1, 48, {0, 0, 2, 2}, false, false));
   add(make_groups("mobilevit-xs", Shape{{2, 8, 6, 0}}, 4, 30, {0, 0, 2, 2}, false, false));
-  add(make_groups("padded with zeros", Shape{{1, 5, 9, 0}}, 2, 24, {4, 3}, false, false));
+  add(make_groups("padded with zeros", Shape{{1, 5, 9, 0}}, 2, 16, {4, 3}, false, false));
   add(make_groups("grid of windows, padded, odd dim", Shape{{1, 11, 7, 0}}, 3, 5, {2, 3, 2, 3}, true, true));
-  add(make_groups("bias on the whole map", Shape{{2, 3, 7, 0}}, 2, 16, {}, true, false));
   add(make_groups("shift along x only, pad within the window", Shape{{1, 3, 10, 0}}, 2, 8, {4, 4, 1, 1, 0, 2}, false, true));
-  add(make_groups("wide heads", Shape{{1, 8, 8, 0}}, 1, 100, {4, 4, 1, 1, 2, 2}, true, false));
+  add(make_groups("wide heads", Shape{{1, 8, 8, 0}}, 1, 68, {4, 4, 1, 1, 2, 2}, true, false));
   return all;
 }
 

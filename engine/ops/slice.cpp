@@ -38,15 +38,14 @@ Result<Lowering> lower(const OpCall& c, const LowerContext& ctx) {
   Lowering l;
   if (as_view(c, ctx, l)) return l;
   const TensorDesc& x = *c.in[0];
-  const int64_t n = x.shape.c(), ld4 = groups4(n), count = c.iattr(kCount);
+  const int64_t ld4 = groups4(x.shape.c()), count = c.iattr(kCount);
   const uint32_t local = 64;
   Dispatch d;
   d.shader = l.kernel = "copy_rows";
-  d.spec.assign(11, 0);
-  d.spec[0] = local, d.spec[1] = type_code(x.dtype), d.spec[3] = type_code(c.out.dtype);
-  d.push = {u32(x.shape.n()), u32(count), u32(tokens(c)), u32(c.iattr(kStart)), u32(ld4), 0, u32(n), 1, 0, 1, 0, 0, u32(count), 0, u32(ld4)};
+  d.spec = {local, type_code(x.dtype), 0, type_code(c.out.dtype)};
+  d.push = {u32(x.shape.n()), u32(count), u32(tokens(c)), u32(c.iattr(kStart)), u32(ld4), u32(count), 0};
   d.groups = flat_grid(*ctx.caps, div_up(x.shape.n() * count * ld4, local));
-  d.operands = {input(0), dummy(), output()};
+  d.operands = {input(0), output()};
   l.dispatches.push_back(std::move(d));
   return l;
 }
