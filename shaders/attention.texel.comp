@@ -1,16 +1,22 @@
 #version 450
+// variants: PARTITION=0|1
 // out = softmax(q k^T * scale) v per head, by online softmax: every invocation owns QI queries, keeps q and the output sums in registers and
 // walks over the keys in blocks of KB with one rescale each. Scores are never stored. q, k and v are uniform texel buffers (the view decodes
 // f32 or f16); all invocations of a workgroup read the same key at the same time. No shared memory, no subgroup operations.
+// PARTITION=1: tokens are those of a group of a map (groups.glsl), scores have a bias and a mask.
 //
-// Bindings: 0 q (T), 1 k (T), 2 v (T), 3 out.
-// Constants: 0 LX, 3 OUT_TYPE, 10 HD, 11 ALIGNED, 12 QI, 13 KB.
-// Push constants: n_q, n_kv, heads, q_ld4, k_ld4, v_ld4, o_ld4, q_off, k_off, v_off, scale (float), q0.
-// Grid: x = ceil((n_q - q0) / (LX * QI)), y = heads, z = batch.
+// Bindings: 0 q (T), 1 k (T), 2 v (T), 3 out; PARTITION: 4 bias f32 [heads * tokens][ceil4(tokens)] (T, BIAS), 5 pad f32 (PAD).
+// Constants: 0 LX, 3 OUT_TYPE, 10 HD, 11 ALIGNED, 12 QI, 13 KB; PARTITION: 20 to 29, see groups.glsl.
+// Push constants: n_q, n_kv, heads, q_ld4, k_ld4, v_ld4, o_ld4, q_off, k_off, v_off, scale (float), q0; PARTITION: z0.
+// Grid: x = ceil((n_q - q0) / (LX * QI)), y = heads, z = batch; PARTITION: z = batch * groups - z0.
 #extension GL_GOOGLE_include_directive : require
 #extension GL_EXT_control_flow_attributes : require
 #include "types.glsl"
 #include "attention.glsl"
+#if PARTITION
+#include "groups.glsl"
+layout(set = 0, binding = 4) uniform samplerBuffer bias;
+#endif
 
 layout(local_size_x_id = 0) in;
 layout(constant_id = 0) const uint LX = 64u;
@@ -27,9 +33,29 @@ layout(set = 0, binding = 2) uniform samplerBuffer v;
                    : within_head(shifted(texelFetch(b, int((start) + (e0) / 4u + (d4))),                                       \
                                          texelFetch(b, int((start) + min((e0) / 4u + (d4) + 1u, (ld4) - 1u))), (e0) % 4u), d4))
 
+#if PARTITION
+// The same of a row that may be no pixel's; pad is no texel buffer.
+vec4 pad_group(uint e0, uint d4, uint ld4)
+{
+    if (ALIGNED != 0u) return load_pad(e0 / 4u + d4);
+    return within_head(shifted(load_pad(e0 / 4u + d4), load_pad(min(e0 / 4u + d4 + 1u, ld4 - 1u)), e0 % 4u), d4);
+}
+#define LOAD_ROW(b, row, ld4, e0, d4) \
+    (!PADDED || (row) != NO_ROW ? LOAD(b, (row) * (ld4), ld4, e0, d4) : PAD != 0u ? pad_group(e0, d4, ld4) : vec4(0.0))
+#define ROW(n, token) group_row(image, group, token)
+#else
+#define LOAD_ROW(b, row, ld4, e0, d4) LOAD(b, (row) * (ld4), ld4, e0, d4)
+#define ROW(n, token) (image * (n) + (token))
+#endif
+
 void main()
 {
+#if PARTITION
+    const uint head = gl_WorkGroupID.y, z = p.z0 + gl_WorkGroupID.z, image = z / (DOWN * ACROSS), group = z % (DOWN * ACROSS);
+    const float unscale = 1.0 / p.scale;
+#else
     const uint head = gl_WorkGroupID.y, image = gl_WorkGroupID.z;
+#endif
     const uint first = p.q0 + gl_WorkGroupID.x * LX * QI + gl_LocalInvocationID.x;
     const uint q_e = p.q_off + head * HD, k_e = p.k_off + head * HD, v_e = p.v_off + head * HD;
     const float scale = p.scale * LOG2E;
@@ -37,9 +63,9 @@ void main()
     vec4 qv[QI * HD4], sum[QI * HD4];
     float top[QI], weight[QI];
     [[unroll]] for (uint i = 0u; i < QI; ++i) {
-        const uint start = (image * p.n_q + min(first + i * LX, p.n_q - 1u)) * p.q_ld4;
+        const uint from = ROW(p.n_q, min(first + i * LX, p.n_q - 1u));
         [[unroll]] for (uint d = 0u; d < HD4; ++d) {
-            qv[i * HD4 + d] = LOAD(q, start, p.q_ld4, q_e, d);
+            qv[i * HD4 + d] = LOAD_ROW(q, from, p.q_ld4, q_e, d);
             sum[i * HD4 + d] = vec4(0.0);
         }
         top[i] = NO_SCORE;
@@ -50,17 +76,35 @@ void main()
         float s[QI * KB];
         uint row[KB];
         [[unroll]] for (uint j = 0u; j < KB; ++j) {
-            row[j] = image * p.n_kv + min(k0 + j, p.n_kv - 1u);
+            row[j] = ROW(p.n_kv, min(k0 + j, p.n_kv - 1u));
             vec4 dots[QI];
             [[unroll]] for (uint i = 0u; i < QI; ++i) dots[i] = vec4(0.0);
             [[unroll]] for (uint d = 0u; d < HD4; ++d) {
-                const vec4 kv = LOAD(k, row[j] * p.k_ld4, p.k_ld4, k_e, d);
+                const vec4 kv = LOAD_ROW(k, row[j], p.k_ld4, k_e, d);
                 [[unroll]] for (uint i = 0u; i < QI; ++i) dots[i] = fma(kv, qv[i * HD4 + d], dots[i]);
             }
             const bool real = k0 + j < p.n_kv;
             [[unroll]] for (uint i = 0u; i < QI; ++i)
                 s[i * KB + j] = real ? (dots[i].x + dots[i].y) + (dots[i].z + dots[i].w) : NO_SCORE;
         }
+#if PARTITION
+        // Scores are scaled when they become powers, so what is added to them is divided before.
+        if (BIAS != 0u)
+            [[unroll]] for (uint i = 0u; i < QI; ++i) {
+                const uint start = (head * p.n_q + min(first + i * LX, p.n_q - 1u)) * BIAS_LD4;
+                vec4 b = vec4(0.0);
+                [[unroll]] for (uint j = 0u; j < KB; ++j) {
+                    if (j % 4u == 0u || KB % 4u != 0u) b = texelFetch(bias, int(start + min((k0 + j) / 4u, BIAS_LD4 - 1u)));
+                    s[i * KB + j] += b[KB % 4u == 0u ? j % 4u : (k0 + j) % 4u] * unscale;
+                }
+            }
+        if (has_seam(group))
+            [[unroll]] for (uint i = 0u; i < QI; ++i) {
+                const uint side = token_region(group, first + i * LX);
+                [[unroll]] for (uint j = 0u; j < KB; ++j)
+                    if (token_region(group, k0 + j) != side) s[i * KB + j] += MASKED * unscale;
+            }
+#endif
         [[unroll]] for (uint i = 0u; i < QI; ++i) {
             float t = top[i];
             [[unroll]] for (uint j = 0u; j < KB; ++j) t = max(t, s[i * KB + j]);
@@ -76,7 +120,7 @@ void main()
         }
         [[unroll]] for (uint j = 0u; j < KB; ++j)
             [[unroll]] for (uint d = 0u; d < HD4; ++d) {
-                const vec4 vv = LOAD(v, row[j] * p.v_ld4, p.v_ld4, v_e, d);
+                const vec4 vv = LOAD_ROW(v, row[j], p.v_ld4, v_e, d);
                 [[unroll]] for (uint i = 0u; i < QI; ++i) sum[i * HD4 + d] = fma(vec4(s[i * KB + j]), vv, sum[i * HD4 + d]);
             }
     }
@@ -85,7 +129,10 @@ void main()
         const uint query = first + i * LX;
         if (query < p.n_q) {
             const float norm = 1.0 / weight[i];
-            const uint out_row = image * p.n_q + query;
+            const uint out_row = ROW(p.n_q, query);
+#if PARTITION
+            if (PADDED && out_row == NO_ROW) continue;
+#endif
             [[unroll]] for (uint d = 0u; d < HD4; ++d) store_out(out_row, head, d, sum[i * HD4 + d] * norm);
             store_padding(out_row, head);
         }

@@ -1,19 +1,25 @@
 #version 450
+// variants: PARTITION=0|1
 // out = softmax(q k^T * scale) v per head, by online softmax on tiles: a workgroup owns BQ = LX / TX * TM queries of one head and walks over the
 // keys in blocks of BKV = TX * TN. Both products are register-tiled matrix products over shared memory: TM x TN scores per invocation, then
 // TM queries x ceil(HD4 / TX) groups of output. q and k are staged transposed, DC dimensions at a time; v VC keys at a time; all three use
 // the same shared bytes in turn. Scores live in registers, probabilities in shared memory for one block; neither reaches global memory.
 // Row maxima are exchanged through shared memory, row sums only once, after the last block.
+// PARTITION=1: tokens are those of a group of a map (groups.glsl), scores have a bias and a mask; a workgroup takes one head of a group.
 //
-// Bindings: 0 q, 1 k, 2 v, 3 out.
+// Bindings: 0 q, 1 k, 2 v, 3 out; PARTITION: 4 bias f32 [heads * tokens][ceil4(tokens)] (BIAS), 5 pad f32 (PAD).
 // Constants: 0 LX, 1 IN_TYPE, 3 OUT_TYPE, 10 HD, 11 ALIGNED, 12 TX, 13 TM, 14 TN, 15 DC, 16 VC,
-//            17 SKIP_ROWS (1: warps whose queries all lie beyond n_q skip the products).
-// Push constants: n_q, n_kv, heads, q_ld4, k_ld4, v_ld4, o_ld4, q_off, k_off, v_off, scale (float), q0.
-// Grid: x = ceil((n_q - q0) / BQ), y = heads, z = batch.
+//            17 SKIP_ROWS (1: warps whose queries all lie beyond n_q skip the products); PARTITION: 20 to 29, see groups.glsl.
+// Push constants: n_q, n_kv, heads, q_ld4, k_ld4, v_ld4, o_ld4, q_off, k_off, v_off, scale (float), q0; PARTITION: z0.
+// Grid: x = ceil((n_q - q0) / BQ), y = heads, z = batch; PARTITION: z = batch * groups - z0.
 #extension GL_GOOGLE_include_directive : require
 #extension GL_EXT_control_flow_attributes : require
 #include "types.glsl"
 #include "attention.glsl"
+#if PARTITION
+#include "groups.glsl"
+layout(set = 0, binding = 4) readonly buffer BiasRows { vec4 bias[]; };
+#endif
 
 layout(local_size_x_id = 0) in;
 layout(constant_id = 0) const uint LX = 64u;
@@ -59,6 +65,19 @@ vec4 load_v(uint g) { return IN_TYPE == F32 ? v32[g] : from_half4(v16[g]); }
                    : within_head(shifted(f((start) + (e0) / 4u + (d4)),                                               \
                                          f((start) + min((e0) / 4u + (d4) + 1u, (ld4) - 1u)), (e0) % 4u), d4))
 
+#if PARTITION
+// The same of a row that may be no pixel's.
+#define LOAD_ROW(f, start, ld4, e0, d4)                                                                               \
+    (!PADDED || (start) != NO_ROW ? LOAD(f, start, ld4, e0, d4) : PAD != 0u ? LOAD(load_pad, 0u, ld4, e0, d4) : vec4(0.0))
+uint start_of(uint row, uint ld4) { return PADDED && row == NO_ROW ? NO_ROW : row * ld4; }
+#define ROW(n, token) group_row(image, group, token)
+#define START(n, token, ld4) start_of(group_row(image, group, token), ld4)
+#else
+#define LOAD_ROW(f, start, ld4, e0, d4) LOAD(f, start, ld4, e0, d4)
+#define ROW(n, token) (image * (n) + (token))
+#define START(n, token, ld4) ((image * (n) + (token)) * (ld4))
+#endif
+
 // Where a transposed row d = 4 * d4 + j starts; the skew spreads the stores of a warp over the banks.
 uint skewed(uint d4, uint j, uint ld) { return (d4 * 4u + j) * ld + d4 / 2u * (DC4 >= 8u ? 4u : 8u); }
 
@@ -76,7 +95,11 @@ void main()
 {
     const uint t = gl_LocalInvocationID.x;
     const uint tx = t % TX, ty = t / TX;
+#if PARTITION
+    const uint head = gl_WorkGroupID.y, z = p.z0 + gl_WorkGroupID.z, image = z / (DOWN * ACROSS), group = z % (DOWN * ACROSS);
+#else
     const uint head = gl_WorkGroupID.y, image = gl_WorkGroupID.z;
+#endif
     const uint first = p.q0 + gl_WorkGroupID.x * BQ;
     const uint q_e = p.q_off + head * HD, k_e = p.k_off + head * HD, v_e = p.v_off + head * HD;
     const float scale = p.scale * LOG2E;
@@ -88,7 +111,7 @@ void main()
     const uint q_to = skewed(dd, 0u, LDQ) + r0, k_to = K_AT + skewed(dd, 0u, LDK) + r0;
     uint q_at[Q_LOADS];
     [[unroll]] for (uint i = 0u; i < Q_LOADS; ++i)
-        q_at[i] = (image * p.n_q + min(first + i * ROWS + r0, p.n_q - 1u)) * p.q_ld4;
+        q_at[i] = START(p.n_q, min(first + i * ROWS + r0, p.n_q - 1u), p.q_ld4);
 
     vec4 sum[TM * GROUPS];
     [[unroll]] for (uint i = 0u; i < TM * GROUPS; ++i) sum[i] = vec4(0.0);
@@ -98,13 +121,19 @@ void main()
         weight[i] = vec4(0.0);
     }
 
+#if PARTITION
+    const float unscale = 1.0 / p.scale;
+    uint q_side[TM];
+    [[unroll]] for (uint i = 0u; i < TM; ++i) q_side[i] = token_region(group, first + ty * TM + i);
+#endif
+
     [[dont_unroll]] for (uint k0 = 0u; k0 < p.n_kv; k0 += BKV) {
         vec4 s[TN * TM4];   // four queries of one key
         [[unroll]] for (uint i = 0u; i < TN * TM4; ++i) s[i] = vec4(0.0);
 
         uint k_at[K_LOADS];
         [[unroll]] for (uint i = 0u; i < K_LOADS; ++i)
-            k_at[i] = (image * p.n_kv + min(k0 + i * ROWS + r0, p.n_kv - 1u)) * p.k_ld4;
+            k_at[i] = START(p.n_kv, min(k0 + i * ROWS + r0, p.n_kv - 1u), p.k_ld4);
         [[dont_unroll]] for (uint chunk = 0u; chunk < CHUNKS; ++chunk) {
             const uint d = chunk * DC4 + dd;
             barrier();
@@ -113,7 +142,7 @@ void main()
                 if ((i + 1u) * ROWS <= BQ || r < BQ) {
                     vec4 x = vec4(0.0);
                     if (CHUNKS * DC4 == HD4 || d < HD4)
-                        x = LOAD(load_q, q_at[i], p.q_ld4, q_e, d);
+                        x = LOAD_ROW(load_q, q_at[i], p.q_ld4, q_e, d);
                     stage_transposed(q_to + i * ROWS, x, LDQ);
                 }
             }
@@ -122,7 +151,7 @@ void main()
                 if ((i + 1u) * ROWS <= BKV || r < BKV) {
                     vec4 x = vec4(0.0);
                     if (CHUNKS * DC4 == HD4 || d < HD4)
-                        x = LOAD(load_k, k_at[i], p.k_ld4, k_e, d);
+                        x = LOAD_ROW(load_k, k_at[i], p.k_ld4, k_e, d);
                     stage_transposed(k_to + i * ROWS, x, LDK);
                 }
             }
@@ -140,6 +169,24 @@ void main()
                 }
             }
         }
+
+#if PARTITION
+        // Scores are scaled when they become powers, so what is added to them is divided before.
+        if (BIAS != 0u)
+            [[unroll]] for (uint i = 0u; i < TM; ++i) {
+                const uint start = (head * p.n_q + min(first + ty * TM + i, p.n_q - 1u)) * BIAS_LD4;
+                [[unroll]] for (uint j = 0u; j < TN4; ++j) {
+                    const vec4 b = bias[start + min(k0 / 4u + j * TX + tx, BIAS_LD4 - 1u)] * unscale;
+                    [[unroll]] for (uint c = 0u; c < 4u; ++c) s[(j * 4u + c) * TM4 + i / 4u][i % 4u] += b[c];
+                }
+            }
+        if (has_seam(group))
+            [[unroll]] for (uint j = 0u; j < TN; ++j) {
+                const uint side = token_region(group, k0 + (j / 4u * TX + tx) * 4u + j % 4u);
+                [[unroll]] for (uint i = 0u; i < TM; ++i)
+                    s[j * TM4 + i / 4u][i % 4u] += side == q_side[i] ? 0.0 : MASKED * unscale;
+            }
+#endif
 
         // Keys beyond the last one: repeated rows were read; give them no weight.
         [[unroll]] for (uint j = 0u; j < TN; ++j)
@@ -180,7 +227,8 @@ void main()
             [[unroll]] for (uint i = 0u; i < V_LOADS; ++i) {
                 const uint e = i * LX + t;
                 if ((i + 1u) * LX <= VC * HD4 || e < VC * HD4) {
-                    const vec4 x = LOAD(load_v, (image * p.n_kv + min(k0 + v0 + e / HD4, p.n_kv - 1u)) * p.v_ld4, p.v_ld4, v_e, e % HD4);
+                    const uint start = START(p.n_kv, min(k0 + v0 + e / HD4, p.n_kv - 1u), p.v_ld4);
+                    const vec4 x = LOAD_ROW(load_v, start, p.v_ld4, v_e, e % HD4);
                     [[unroll]] for (uint c = 0u; c < 4u; ++c) stage[e * 4u + c] = x[c];
                 }
             }
@@ -210,7 +258,10 @@ void main()
     [[unroll]] for (uint i = 0u; i < TM; ++i) {
         const uint query = first + ty * TM + i;
         if (query < p.n_q) {
-            const uint row = image * p.n_q + query;
+            const uint row = ROW(p.n_q, query);
+#if PARTITION
+            if (PADDED && row == NO_ROW) continue;
+#endif
             [[unroll]] for (uint g = 0u; g < GROUPS; ++g)
                 if (g * TX + tx < HD4) store_out(row, head, g * TX + tx, sum[i * GROUPS + g] * weight[i / 4u][i % 4u]);
             if (tx == 0u) store_padding(row, head);

@@ -84,6 +84,32 @@ std::vector<float> run_pictures(const Model& model, const Device& device, const 
   return got;
 }
 
+/// [3, classes, pixels] as PyTorch writes it, as [3, pixels, classes].
+std::vector<float> channels_last(const cli::NpyArray& a) {
+  const size_t classes = size_t(a.shape[1]), pixels = a.data.size() / size_t(a.shape[0]) / classes;
+  std::vector<float> out(a.data.size());
+  for (size_t i = 0; i < a.data.size(); ++i) {
+    const size_t image = i / (classes * pixels), c = i / pixels % classes, p = i % pixels;
+    out[(image * pixels + p) * classes + c] = a.data[i];
+  }
+  return out;
+}
+
+/// The class of every pixel, from its scores; near[i] where the two best are so close that rounding may swap them.
+void best_classes(const std::vector<float>& scores, size_t classes, std::vector<float>* best, std::vector<bool>* near) {
+  float largest = 0;
+  for (float s : scores) largest = std::max(largest, std::fabs(s));
+  for (size_t p = 0; p < scores.size() / classes; ++p) {
+    const float* s = &scores[p * classes];
+    const size_t at = size_t(std::max_element(s, s + classes) - s);
+    float second = -INFINITY;
+    for (size_t c = 0; c < classes; ++c)
+      if (c != at) second = std::max(second, s[c]);
+    best->push_back(float(at));
+    near->push_back(s[at] - second < 1e-4f * largest);
+  }
+}
+
 TEST_P(Cases, MatchesTheRealLibrary) {
   const std::string dir = std::string(VIREO_TEST_DATA) + "/cases/" + GetParam();
   const Json info = Json::parse(std::ifstream(dir + "/case.json"));
@@ -95,8 +121,22 @@ TEST_P(Cases, MatchesTheRealLibrary) {
     options.head = info["verb"] == "embed" ? Head::kFeatures : Head::kLogits;
     const std::vector<float> got = run_pictures(*model, device, dir, options);
     double best = INFINITY;
-    for (const std::string name : info["expected"]) best = std::min(best, distance(got, load_npy(dir + "/" + name).data));
+    for (const std::string name : info["expected"]) {
+      const cli::NpyArray expected = load_npy(dir + "/" + name);
+      best = std::min(best, distance(got, model->task() == Task::kSegmentation ? channels_last(expected) : expected.data));
+    }
     EXPECT_LE(best, 5e-5) << GetParam() << " on " << device.name();
+    if (model->task() == Task::kSegmentation) {
+      std::vector<float> classes;
+      std::vector<bool> near;
+      best_classes(got, size_t(model->classes()), &classes, &near);
+      options.head = Head::kClassMap;
+      const std::vector<float> map = run_pictures(*model, device, dir, options);
+      ASSERT_EQ(map.size(), classes.size());
+      for (size_t i = 0; i < map.size(); ++i) {
+        if (!near[i]) { ASSERT_EQ(map[i], classes[i]) << GetParam() << " pixel " << i << " on " << device.name(); }
+      }
+    }
     if (info.contains("tokens")) {
       options.head = Head::kTokens;
       const std::vector<float> tokens = run_pictures(*model, device, dir, options);

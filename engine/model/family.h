@@ -35,8 +35,9 @@ class VisionModel {
   /// The picture size of the configuration.
   virtual int64_t image_h() const = 0;
   virtual int64_t image_w() const = 0;
-  /// 0 when there is no classification head.
+  /// Of pictures or of pixels; 0 when there is no such head.
   virtual int64_t classes() const = 0;
+  virtual Task task() const { return classes() > 0 ? Task::kClassification : Task::kFeatures; }
   /// Empty when the configuration names none.
   virtual const std::vector<std::string>& labels() const = 0;
   /// How pictures become this model's input. `text` is preprocessor_config.json, empty when there is none: then what the
@@ -48,10 +49,17 @@ class VisionModel {
   virtual bool is_known_unused(const std::string& tensor) const = 0;
 };
 
+class Backbone;
+struct BackboneSource;
+
 struct Family {
   const char* name;
   bool (*matches)(const ModelSource& source);
   Result<std::unique_ptr<VisionModel>> (*open)(const ModelSource& source);
+  /// The trunk alone, for a dense head (model/backbone.h): the model_types it is known by, ending with null, and how it is
+  /// opened; null for a family that is no trunk.
+  const char* const* backbones = nullptr;
+  Result<std::unique_ptr<Backbone>> (*open_backbone)(const BackboneSource& source) = nullptr;
 };
 
 /// All families; the first that matches opens the model.

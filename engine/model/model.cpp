@@ -36,8 +36,8 @@ Error no_family(const ModelSource& source) {
     const Json* v = find_member(json, key);
     if (v == nullptr) continue;
     const Json& name = v->is_array() && !v->empty() ? (*v)[0] : *v;
-    return fail(ErrorCode::kUnsupported, "'{}': {} {} is not supported; expected one of the families vit, deit, dinov2, "
-                "dinov2_with_registers or timm's vit_* and deit_*", source.config_path, key, json_text(name));
+    return fail(ErrorCode::kUnsupported, "'{}': {} {} is not supported; expected one of vit, deit, dinov2, "
+                "dinov2_with_registers, mobilevit, swin, swinv2 and upernet, or timm's vit_*, deit_* and mobilevit_*", source.config_path, key, json_text(name));
   }
   return fail(ErrorCode::kCorrupt, "'{}' has neither 'model_type' (Hugging Face) nor 'architecture' (timm), so the kind of "
               "model is unknown; expected a model's config.json", source.config_path);
@@ -105,6 +105,15 @@ std::string LoadedModel::label(int64_t index) const {
 }
 
 Result<Graph> LoadedModel::build(Head head, int64_t batch, int64_t h, int64_t w) const {
+  const bool segments = task() == Task::kSegmentation;
+  if (head == Head::kClassMap && !segments) {
+    return fail(ErrorCode::kUnsupported, "model '{}' gives {}, not a class for every pixel; expected a segmentation model "
+                "(UPerNet) for a class map", architecture(), task() == Task::kClassification ? "one class per picture" : "features");
+  }
+  if ((head == Head::kFeatures || head == Head::kTokens) && segments) {
+    return fail(ErrorCode::kUnsupported, "model '{}' segments and has no {}; ask for its class map (Head::kClassMap, `vireo "
+                "segment`) or its logits", architecture(), head == Head::kFeatures ? "pooled features" : "tokens");
+  }
   return vision_->build(head, batch, h > 0 ? h : input_h(), w > 0 ? w : input_w());
 }
 

@@ -33,6 +33,7 @@ class LoadedModel {
   int64_t input_w() const { return preprocess_.input_w; }
   int64_t channels() const { return vision_->channels(); }
   int64_t classes() const { return vision_->classes(); }
+  Task task() const { return vision_->task(); }
   bool has_classes() const { return vision_->classes() > 0; }
   /// One per class, or empty.
   const std::vector<std::string>& labels() const { return vision_->labels(); }
@@ -42,7 +43,7 @@ class LoadedModel {
   const std::vector<std::string>& warnings() const { return warnings_; }
 
   /// The graph for `batch` pictures; h and w of 0 mean input_h() and input_w(). The input is "pixels", planar
-  /// [batch, h, w, channels]; there is one output. Errors: kUnsupported (no classification head), kInvalidArgument (size).
+  /// [batch, h, w, channels]; there is one output. Errors: kUnsupported (a head that the model's task does not have), kInvalidArgument (size).
   Result<Graph> build(Head head, int64_t batch, int64_t h = 0, int64_t w = 0) const;
 
  private:

@@ -1,37 +1,76 @@
-// attention: softmax(q k^T * scale) v for every head; x [b, 1, n, 3 d] holds q, k and v heads side by side, output [b, 1, n, d].
-// The n x n scores are never stored (online softmax: Milakov and Gimelshein 2018; Dao et al. 2022).
+// attention: softmax(q k^T * scale + bias + mask) v for every head; x [b, h, w, 3 d] holds q, k and v heads side by side, output
+// [b, h, w, d]. The scores are never stored (online softmax: Milakov and Gimelshein 2018; Dao et al. 2022).
+// All tokens of an image attend to each other, or those of a group (simd::TokenGroups): windows, shifted and masked (Swin, Liu et al.
+// 2021), or equal positions of patches (MobileViT, Mehta and Rastegari 2022). bias [heads * tokens, tokens] is a constant per pair of
+// tokens of a group; pad [3 d] the row of tokens beyond the map's edge (the qkv bias), zeros if absent.
 #include "ops/common.h"
 
 namespace vireo {
 namespace {
 using namespace ops;
 
-enum Attr { kHeads };
-constexpr AttrDef kAttrs[] = {{"heads", 1}, {nullptr, 0}};
+enum Attr { kHeads, kGroupH, kGroupW, kStepH, kStepW, kShiftH, kShiftW, kScale };
+enum In { kX, kBias, kPad };
+// group_*: tokens of a group along y and x, 0 for as many as the map has; step_*: pixels between them; shift_*: cyclic shift in pixels,
+// which also turns the mask on; scale: 0 for 1 / sqrt(head dimension).
+constexpr AttrDef kAttrs[] = {{"heads", 1},   {"group_h", 0}, {"group_w", 0}, {"step_h", 1}, {"step_w", 1},
+                              {"shift_h", 0}, {"shift_w", 0}, {"scale", 0},   {nullptr, 0}};
 
 struct Sizes {
-  int64_t batch, tokens, heads, dim, width;
+  int64_t batch, tokens, heads, dim, width;  // tokens: of a group
+  simd::TokenGroups groups;
+  bool plain;                                // one group of everything and no bias: the kernels without addresses to work out
 };
 Sizes sizes(const OpCall& c) {
-  const Shape& s = c.in[0]->shape;
+  const Shape& s = c.in[kX]->shape;
   const int64_t heads = c.iattr(kHeads), width = s.c() / 3;
-  return {s.n(), s.h() * s.w(), heads, heads > 0 ? width / heads : 0, width};
+  simd::TokenGroups g;
+  g.h = s.h(), g.w = s.w();
+  g.step_h = std::max<int64_t>(1, c.iattr(kStepH)), g.step_w = std::max<int64_t>(1, c.iattr(kStepW));
+  g.group_h = c.iattr(kGroupH) > 0 ? c.iattr(kGroupH) : div_up(g.h, g.step_h);
+  g.group_w = c.iattr(kGroupW) > 0 ? c.iattr(kGroupW) : div_up(g.w, g.step_w);
+  g.shift_h = c.iattr(kShiftH), g.shift_w = c.iattr(kShiftW);
+  const bool plain = g.count() == 1 && !g.padded() && g.shift_h == 0 && g.shift_w == 0 && !c.input(kBias);
+  return {s.n(), g.tokens(), heads, heads > 0 ? width / heads : 0, width, g, plain};
 }
-double scale_of(const OpCall& c) { return 1.0 / std::sqrt(double(sizes(c).dim)); }
+double scale_of(const OpCall& c) { return c.attr(kScale) > 0 ? c.attr(kScale) : 1.0 / std::sqrt(double(sizes(c).dim)); }
 
 Result<TensorDesc> infer(const OpCall& c) {
-  if (!c.input(0)) return shape_error(c, "operand", "missing", "the qkv rows");
+  if (!c.input(kX)) return shape_error(c, "operand", "missing", "the qkv rows");
+  for (Attr a : {kGroupH, kGroupW, kShiftH, kShiftW})
+    if (c.iattr(a) < 0) return shape_error(c, kAttrs[a].name, fmt::format("{}", c.iattr(a)), "0 or more");
+  for (Attr a : {kStepH, kStepW})
+    if (c.iattr(a) < 1) return shape_error(c, kAttrs[a].name, fmt::format("{}", c.iattr(a)), "1 or more");
+  if (c.attr(kScale) < 0) return shape_error(c, "scale", fmt::format("{:g}", c.attr(kScale)), "a positive factor, or 0 for 1 / sqrt(dim)");
   const Sizes s = sizes(c);
-  if (s.heads < 1 || c.in[0]->shape.c() != 3 * s.heads * s.dim || s.dim < 1 || s.dim > 128)
-    return shape_error(c, "qkv", got(c.in[0]), fmt::format("3 x {} heads of 1 to 128 channels each", s.heads));
+  if (s.heads < 1 || c.in[kX]->shape.c() != 3 * s.heads * s.dim || s.dim < 1 || s.dim > 128)
+    return shape_error(c, "qkv", got(c.in[kX]), fmt::format("3 x {} heads of 1 to 128 channels each", s.heads));
+  const simd::TokenGroups& g = s.groups;
+  if (g.shift_h >= g.group_h || g.shift_w >= g.group_w || ((g.shift_h > 0 || g.shift_w > 0) && (g.step_h > 1 || g.step_w > 1)))
+    return shape_error(c, "shift", fmt::format("{}x{}", g.shift_h, g.shift_w), fmt::format("less than the {}x{} window, and a step of 1", g.group_h, g.group_w));
+  const TensorDesc* bias = c.input(kBias);
+  if (bias && (bias->shape.w() != s.heads * s.tokens || bias->shape.c() != s.tokens))
+    return shape_error(c, "bias", got(bias), fmt::format("[.., {}, {}] for {} heads and {} tokens", s.heads * s.tokens, s.tokens, s.heads, s.tokens));
+  if (c.input(kPad) && !is_vector(c.input(kPad), 3 * s.width)) return shape_error(c, "pad", got(c.input(kPad)), fmt::format("{} values", 3 * s.width));
   TensorDesc out;
-  out.shape = c.in[0]->shape;
+  out.shape = c.in[kX]->shape;
   out.shape.d[3] = s.width;
   return out;
 }
 
-/// attention.tile's work for one dispatch of `queries` queries; the sizes are the shader's.
-Work tile_work(const Sizes& s, const std::vector<uint32_t>& spec, int64_t queries, bool skip_rows, uint32_t subgroup) {
+/// Constants in the order bias, pad; -1 for what is absent or not needed.
+struct Consts {
+  int bias = -1, pad = -1;
+};
+Consts add_consts(const OpCall& c, const Sizes& s, Lowering& l) {
+  Consts r;
+  if (c.input(kBias)) r.bias = int(l.consts.size()), l.consts.push_back(rows_const(kBias, s.heads * s.tokens, s.tokens));
+  if (c.input(kPad)) r.pad = int(l.consts.size()), l.consts.push_back(vector_const(kPad, 3 * s.width));
+  return r;
+}
+
+/// attention.tile's work for one dispatch of `queries` queries of `depth` images or groups; the sizes are the shader's.
+Work tile_work(const Sizes& s, const std::vector<uint32_t>& spec, int64_t queries, int64_t depth, bool skip_rows, uint32_t subgroup) {
   const int64_t lx = spec[0], tx = spec[12], tm = spec[13], tn = spec[14], dc = spec[15], vc = spec[16];
   const int64_t rows = lx / tx * tm, keys = tx * tn, d4 = groups4(s.dim);
   const int64_t blocks = div_up(s.tokens, keys), chunks = div_up(d4, dc / 4);
@@ -41,19 +80,34 @@ Work tile_work(const Sizes& s, const std::vector<uint32_t>& spec, int64_t querie
   w.loops = {{u32(blocks), 0}, {u32(blocks * chunks), u32(score)}, {u32(values), u32(value)}};
   const int64_t subgroups = div_up(lx, subgroup), rest = queries % rows;
   const int64_t last = skip_rows ? div_up(div_up(rest, tm) * tx, subgroup) : rest ? subgroups : 0;
-  const int64_t active = (queries / rows * subgroups + last) * s.heads * s.batch;
+  const int64_t active = (queries / rows * subgroups + last) * s.heads * depth;
   w.issued_flops = 2.0 * double(active * subgroup) * double(blocks * chunks * score + values * value);
   return w;
+}
+
+/// What PARTITION=1 has beside the plain kernels: shaders/include/groups.glsl.
+void add_groups(const Sizes& s, const Consts& at, bool texel, Dispatch& d) {
+  const simd::TokenGroups& g = s.groups;
+  d.shader += ".PARTITION=1";
+  d.spec.resize(20, 0);
+  for (int64_t v : {g.h, g.w, g.group_h, g.group_w, g.step_h, g.step_w, g.shift_h, g.shift_w, int64_t(at.bias >= 0), int64_t(at.pad >= 0)})
+    d.spec.push_back(u32(v));
+  d.push.push_back(0);
+  const BindKind kind = texel ? BindKind::kTexelF32 : BindKind::kStorage;
+  d.operands.push_back(at.bias >= 0 ? constant(at.bias, kind) : dummy(kind));
+  d.operands.push_back(at.pad >= 0 ? constant(at.pad) : dummy());
 }
 
 Result<Lowering> lower(const OpCall& c, const LowerContext& ctx) {
   const Sizes s = sizes(c);
   const Tuning& t = *ctx.tuning;
-  const TensorDesc& x = *c.in[0];
+  const TensorDesc& x = *c.in[kX];
   const bool aligned = s.dim % 4 == 0;  // the offsets d and 2d are multiples of it
   Lowering l;
+  const Consts at = add_consts(c, s, l);
   l.out_f32 = !aligned;  // two heads would share a 32-bit word of halves
-  const bool texel = t.texel && texel_fits(*ctx.caps, x.bytes(), x.dtype);
+  const bool texel = t.texel && texel_fits(*ctx.caps, x.bytes(), x.dtype) &&
+                     (at.bias < 0 || texel_fits(*ctx.caps, l.consts[size_t(at.bias)].bytes, DType::kF32));
   Dispatch d;
   d.shader = texel ? "attention.texel" : "attention.tile";
   d.spec.assign(texel ? 17 : 18, 0);
@@ -94,68 +148,122 @@ Result<Lowering> lower(const OpCall& c, const LowerContext& ctx) {
   d.push = {u32(s.tokens), u32(s.tokens), u32(s.heads), u32(groups4(3 * s.width)), u32(groups4(3 * s.width)), u32(groups4(3 * s.width)),
             u32(groups4(s.width)), 0, u32(s.width), u32(2 * s.width), float_word(scale_of(c)), 0};
   const BindKind kind = texel ? texel_kind(x.dtype) : BindKind::kStorage;
-  d.operands = {input(0, kind), input(0, kind), input(0, kind), output()};
-  // A long dispatch is cut along the queries.
-  const int64_t blocks = div_up(s.tokens, rows);
-  const double flops = 4.0 * double(s.batch * s.heads * s.dim) * double(s.tokens) * double(s.tokens);
-  const int64_t per_part = blocks_per_dispatch(flops, t.max_dispatch_flops, blocks);
-  for (int64_t first = 0; first < blocks; first += per_part) {
-    d.push[11] = u32(first * rows);
-    const int64_t queries = std::min(s.tokens, (first + per_part) * rows) - first * rows;
-    if (!texel) d.work = tile_work(s, d.spec, queries, t.skip_rows, ctx.caps->subgroup_size);
-    d.work.flops = flops * double(queries) / double(s.tokens);
-    d.groups = {u32(std::min(per_part, blocks - first)), u32(s.heads), u32(s.batch)};
-    VIREO_TRY(check_grid(c, *ctx.caps, d.groups));
-    l.dispatches.push_back(d);
+  d.operands = {input(kX, kind), input(kX, kind), input(kX, kind), output()};
+  if (!s.plain) {
+    add_groups(s, at, texel, d);
+    l.kernel = fmt::format("{}, {}x{} tokens", l.kernel, s.groups.group_h, s.groups.group_w);
   }
+  // A long dispatch is cut along the queries, or between groups.
+  const int64_t all = s.batch * s.groups.count(), blocks = div_up(s.tokens, rows);
+  const double flops = 4.0 * double(s.heads * s.dim) * double(s.tokens) * double(s.tokens);
+  const int64_t per_part = s.plain ? blocks_per_dispatch(flops * double(all), t.max_dispatch_flops, blocks) : blocks;
+  const int64_t per_z = s.plain ? all : std::min<int64_t>(blocks_per_dispatch(flops * double(all), t.max_dispatch_flops, all), ctx.caps->max_workgroup_count[2]);
+  for (int64_t z = 0; z < all; z += per_z)
+    for (int64_t first = 0; first < blocks; first += per_part) {
+      d.push[11] = u32(first * rows);
+      if (!s.plain) d.push[12] = u32(z);
+      const int64_t queries = std::min(s.tokens, (first + per_part) * rows) - first * rows, depth = std::min(per_z, all - z);
+      if (!texel) d.work = tile_work(s, d.spec, queries, depth, t.skip_rows, ctx.caps->subgroup_size);
+      d.work.flops = flops * double(depth) * double(queries) / double(s.tokens);
+      d.groups = {u32(std::min(per_part, blocks - first)), u32(s.heads), u32(depth)};
+      VIREO_TRY(check_grid(c, *ctx.caps, d.groups));
+      l.dispatches.push_back(d);
+    }
   return l;
 }
 
 simd::AttentionArgs args_of(const OpCall& c, const float* x, float* out) {
   const Sizes s = sizes(c);
-  return simd::AttentionArgs::from_qkv(x, c.in[0]->row_stride(), s.batch, s.tokens, s.heads, s.dim, float(scale_of(c)), out, c.out.row_stride());
+  return simd::AttentionArgs::from_qkv(x, c.in[kX]->row_stride(), s.batch, s.tokens, s.heads, s.dim, float(scale_of(c)), out, c.out.row_stride());
+}
+
+simd::GroupAttentionArgs group_args_of(const OpCall& c) {
+  const Sizes s = sizes(c);
+  simd::GroupAttentionArgs a;
+  a.ldx = c.in[kX]->row_stride(), a.groups = s.groups, a.batch = s.batch, a.heads = s.heads, a.head_dim = s.dim, a.scale = float(scale_of(c));
+  a.bias_ld = round_up(s.tokens, 4), a.ldo = c.out.row_stride();
+  return a;
 }
 
 Lowering lower_cpu(const OpCall& c, const LowerContext& ctx) {
   Lowering l;
-  l.scratch_bytes = scratch_for(ctx, kernels_for(*ctx.caps).attention, args_of(c, nullptr, nullptr));
-  l.kernel = "flash attention";
+  const Sizes s = sizes(c);
+  add_consts(c, s, l);
+  const simd::Kernels& k = kernels_for(*ctx.caps);
+  l.scratch_bytes = s.plain ? scratch_for(ctx, k.attention, args_of(c, nullptr, nullptr)) : scratch_for(ctx, k.group_attention, group_args_of(c));
+  l.kernel = s.plain ? "flash attention" : "flash attention in groups";
   return l;
 }
 
-void cpu(const CpuCall& call) { run_kernel(call, call.kernels->attention, args_of(*call.op, call.in[0], call.out)); }
+void cpu(const CpuCall& call) {
+  const OpCall& c = *call.op;
+  if (sizes(c).plain) return run_kernel(call, call.kernels->attention, args_of(c, call.in[kX], call.out));
+  simd::GroupAttentionArgs a = group_args_of(c);
+  a.x = call.in[kX], a.out = call.out;
+  int next = 0;
+  if (c.input(kBias)) a.bias = reinterpret_cast<const float*>(call.consts[next++]);
+  if (c.input(kPad)) a.pad = reinterpret_cast<const float*>(call.consts[next++]);
+  run_kernel(call, call.kernels->group_attention, a);
+}
 
+/// Pads and rolls the map as PyTorch's models do, then attends within each group; written apart from simd::TokenGroups.
 void reference(const RefCall& r) {
-  const Sizes s = sizes(*r.op);
-  const double scale = scale_of(*r.op);
-  const std::vector<double>& x = *r.in[0];
-  const int64_t ld = 3 * s.width;
+  const OpCall& c = *r.op;
+  const Sizes s = sizes(c);
+  const simd::TokenGroups& g = s.groups;
+  const double scale = scale_of(c);
+  const std::vector<double>& x = *r.in[kX];
+  const int64_t ld = 3 * s.width, h = g.h, w = g.w, tile_h = g.group_h * g.step_h, tile_w = g.group_w * g.step_w;
+  const int64_t ph = round_up(h, tile_h), pw = round_up(w, tile_w);
+  const auto side = [](int64_t at, int64_t size, int64_t window, int64_t shift) { return at < size - window ? 0 : at < size - shift ? 1 : 2; };
+  struct Token {
+    const double* row;   // null: zeros
+    int64_t out;         // row of the output, or -1
+    int64_t region;
+  };
   std::vector<double> p(size_t(s.tokens));
+  std::vector<Token> tokens(size_t(s.tokens));
   for (int64_t b = 0; b < s.batch; ++b)
-    for (int64_t h = 0; h < s.heads; ++h)
-      for (int64_t i = 0; i < s.tokens; ++i) {
-        const double* q = &x[size_t((b * s.tokens + i) * ld + h * s.dim)];
-        double top = -INFINITY, sum = 0;
-        for (int64_t j = 0; j < s.tokens; ++j) {
-          const double* k = &x[size_t((b * s.tokens + j) * ld + s.width + h * s.dim)];
-          double dot = 0;
-          for (int64_t e = 0; e < s.dim; ++e) dot += q[e] * k[e];
-          p[size_t(j)] = dot * scale;
-          top = std::max(top, p[size_t(j)]);
+    for (int64_t top = 0; top < ph; top += tile_h)
+      for (int64_t left = 0; left < pw; left += tile_w)
+        for (int64_t phase = 0; phase < g.step_h * g.step_w; ++phase) {
+          for (int64_t t = 0; t < s.tokens; ++t) {
+            // On the rolled map; there lies what was shift further on.
+            const int64_t ry = top + t / g.group_w * g.step_h + phase / g.step_w, rx = left + t % g.group_w * g.step_w + phase % g.step_w;
+            const int64_t y = (ry + g.shift_h) % ph, xx = (rx + g.shift_w) % pw, at = (b * h + y) * w + xx;
+            const bool real = y < h && xx < w;
+            const bool masked = g.shift_h > 0 || g.shift_w > 0;
+            tokens[size_t(t)] = {real ? &x[size_t(at * ld)] : c.input(kPad) ? r.in[kPad]->data() : nullptr, real ? at : -1,
+                                 masked ? 3 * side(ry, ph, g.group_h, g.shift_h) + side(rx, pw, g.group_w, g.shift_w) : 0};
+          }
+          for (int64_t head = 0; head < s.heads; ++head)
+            for (int64_t i = 0; i < s.tokens; ++i) {
+              if (tokens[size_t(i)].out < 0) continue;
+              const double* q = tokens[size_t(i)].row + head * s.dim;
+              double highest = -INFINITY, sum = 0;
+              for (int64_t j = 0; j < s.tokens; ++j) {
+                const Token& key = tokens[size_t(j)];
+                double score = 0;
+                for (int64_t e = 0; key.row && e < s.dim; ++e) score += q[e] * key.row[s.width + head * s.dim + e];
+                score *= scale;
+                if (c.input(kBias)) score += (*r.in[kBias])[size_t((head * s.tokens + i) * s.tokens + j)];
+                if (key.region != tokens[size_t(i)].region) score -= 100;
+                p[size_t(j)] = score;
+                highest = std::max(highest, score);
+              }
+              for (double& v : p) sum += v = std::exp(v - highest);
+              double* out = &(*r.out)[size_t(tokens[size_t(i)].out * s.width + head * s.dim)];
+              std::fill(out, out + s.dim, 0.0);
+              for (int64_t j = 0; j < s.tokens; ++j)
+                for (int64_t e = 0; tokens[size_t(j)].row && e < s.dim; ++e)
+                  out[e] += p[size_t(j)] / sum * tokens[size_t(j)].row[2 * s.width + head * s.dim + e];
+            }
         }
-        for (double& v : p) sum += v = std::exp(v - top);
-        double* out = &(*r.out)[size_t((b * s.tokens + i) * s.width + h * s.dim)];
-        std::fill(out, out + s.dim, 0.0);
-        for (int64_t j = 0; j < s.tokens; ++j) {
-          const double* v = &x[size_t((b * s.tokens + j) * ld + 2 * s.width + h * s.dim)];
-          for (int64_t e = 0; e < s.dim; ++e) out[e] += p[size_t(j)] / sum * v[e];
-        }
-      }
 }
 
 Cost cost(const OpCall& c) {
   const Sizes s = sizes(c);
-  return cost_of(c, double(s.batch * s.heads) * double(s.tokens) * double(s.tokens) * (4.0 * double(s.dim) + 5));
+  return cost_of(c, double(s.batch * s.groups.count() * s.heads) * double(s.tokens) * double(s.tokens) * (4.0 * double(s.dim) + 5));
 }
 
 /// A score's error is rounding_bound(dim) times its size and becomes a relative error of exp; with values in [-1, 1] and scores
@@ -170,17 +278,45 @@ OpCase make(std::string label, int64_t batch, int64_t tokens, int64_t heads, int
   o.label = std::move(label);
   o.in = {tokens_shape(batch, tokens, 3 * heads * dim)};
   o.constant = {false};
-  o.attrs = attrs_of({double(heads)});
+  o.attrs = attrs_of({double(heads), 0, 0, 1, 1});
   o.scale = amplitude;
   return o;
 }
 
+/// A map in groups; attributes in the order of kAttrs behind heads.
+OpCase make_groups(std::string label, Shape map, int64_t heads, int64_t dim, std::initializer_list<double> rest, bool bias, bool pad) {
+  OpCase o;
+  o.label = std::move(label);
+  map.d[3] = 3 * heads * dim;
+  o.attrs = attrs_of({double(heads)});
+  std::copy(rest.begin(), rest.end(), o.attrs.begin() + 1);
+  for (int a : {kStepH, kStepW}) o.attrs[size_t(a)] = std::max(1.0, o.attrs[size_t(a)]);
+  const TensorDesc x{DType::kF32, map};
+  const OpCall call{"", &o.attrs, {&x}, {}};
+  const int64_t tokens = sizes(call).tokens;
+  const Shape none{{1, 1, 1, 0}};
+  o.in = {map, bias ? Shape{{1, 1, heads * tokens, tokens}} : none, pad ? Shape{{1, 1, 1, map.c()}} : none};
+  o.constant = {false, true, true};
+  return o;
+}
+
 std::vector<OpCase> cases() {
-  return {
+  std::vector<OpCase> all = {
       make("vit-ti", 1, 197, 3, 64), make("dinov2 registers", 1, 261, 2, 64), make("batch", 3, 50, 4, 32), make("one token", 2, 1, 2, 16),
       make("dim 1", 1, 17, 3, 1),    make("dim 13", 2, 19, 5, 13),            make("dim 36", 1, 38, 2, 36), make("dim 18", 1, 26, 3, 18),
       make("dim 128", 1, 65, 1, 128), make("dim 127", 1, 33, 2, 127),         make("peaked", 1, 70, 2, 24, 4.f),
   };
+  const auto add = [&all](OpCase o) { all.push_back(std::move(o)); };
+  add(make_groups("swin-t shifted and padded", Shape{{2, 16, 16, 0}}, 2, 32, {7, 7, 1, 1, 3, 3}, true, true));
+  add(make_groups("swinv2-t, scale 1", Shape{{1, 16, 16, 0}}, 3, 32, {8, 8, 1, 1, 4, 4, 1}, true, false));
+  add(make_groups("one window of 16", Shape{{1, 16, 16, 0}}, 1, 32, {16, 16}, true, false));
+  add(make_groups("mobilevit-s at 512", Shape{{1, 32, 32, 0}}, 1, 48, {0, 0, 2, 2}, false, false));
+  add(make_groups("mobilevit-xs", Shape{{2, 8, 6, 0}}, 4, 30, {0, 0, 2, 2}, false, false));
+  add(make_groups("padded with zeros", Shape{{1, 5, 9, 0}}, 2, 16, {4, 3}, false, false));
+  add(make_groups("grid of windows, padded, odd dim", Shape{{1, 11, 7, 0}}, 3, 5, {2, 3, 2, 3}, true, true));
+  add(make_groups("shift along x only, pad within the window", Shape{{1, 3, 10, 0}}, 2, 8, {4, 4, 1, 1, 0, 2}, false, true));
+  add(make_groups("wide heads", Shape{{1, 8, 8, 0}}, 1, 68, {4, 4, 1, 1, 2, 2}, true, false));
+  return all;
 }
 
 }  // namespace

@@ -110,6 +110,7 @@ double act_reference(int act, double x) {
     case simd::Act::kSilu: return x / (1 + std::exp(-x));
     case simd::Act::kRelu: return x > 0 ? x : 0;
     case simd::Act::kTanh: return std::tanh(x);
+    case simd::Act::kHardswish: return x <= -3 ? 0 : x >= 3 ? x : x * (x + 3) / 6;
   }
   return x;
 }

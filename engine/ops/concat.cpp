@@ -1,4 +1,4 @@
-// concat: the channels of a, then those of b, row by row.
+// concat: the channels of 2 to 8 inputs side by side, row by row; [n, h, w, c_i] -> [n, h, w, sum c_i].
 #include "ops/common.h"
 
 namespace vireo {
@@ -6,32 +6,59 @@ namespace {
 using namespace ops;
 
 constexpr AttrDef kAttrs[] = {{nullptr, 0}};
+constexpr size_t kMost = 8;       // inputs
+constexpr size_t kPerDispatch = 4;  // inputs that the shader binds: a group of 4 channels never has more
 
 Result<TensorDesc> infer(const OpCall& c) {
   if (!c.input(0) || !c.input(1)) return shape_error(c, "operand", "missing", "two inputs");
+  if (c.in.size() > kMost) return shape_error(c, "operands", fmt::format("{} of them", c.in.size()), fmt::format("at most {}", kMost));
   TensorDesc out;
   out.shape = c.in[0]->shape;
-  out.shape.d[3] += c.in[1]->shape.c();
-  Shape other = c.in[1]->shape;
-  other.d[3] = out.shape.c();
-  if (other != out.shape) return shape_error(c, "second input", got(c.in[1]), "the first one's shape but for the channels, " + got(c.in[0]));
+  for (size_t i = 1; i < c.in.size(); ++i) {
+    if (!c.input(i)) return shape_error(c, "operand", "missing", fmt::format("all of {} inputs", c.in.size()));
+    Shape like = c.in[i]->shape;
+    like.d[3] = c.in[0]->shape.c();
+    if (like != c.in[0]->shape)
+      return shape_error(c, fmt::format("input {}", i + 1).c_str(), got(c.in[i]), "the first one's shape but for the channels, " + got(c.in[0]));
+    out.shape.d[3] += c.in[i]->shape.c();
+  }
   return out;
 }
 
 Result<Lowering> lower(const OpCall& c, const LowerContext& ctx) {
-  const TensorDesc &a = *c.in[0], &b = *c.in[1];
   const int64_t rows = c.out.shape.rows(), ld4 = groups4(c.out.shape.c());
   const uint32_t local = 64;
   Lowering l;
-  Dispatch d;
-  d.shader = l.kernel = "copy_rows";
-  d.spec.assign(11, 0);
-  d.spec[0] = local, d.spec[1] = type_code(a.dtype), d.spec[3] = type_code(c.out.dtype), d.spec[4] = type_code(b.dtype), d.spec[10] = 1;
-  d.push = {1, u32(rows), u32(rows), 0, u32(groups4(a.shape.c())), 0, u32(a.shape.c()),
-            u32(rows), 0, u32(groups4(b.shape.c())), 0, u32(b.shape.c()), u32(rows), 0, u32(ld4)};
-  d.groups = flat_grid(*ctx.caps, div_up(rows * ld4, local));
-  d.operands = {input(0), input(1), output()};
-  l.dispatches.push_back(std::move(d));
+  l.kernel = "concat";
+  // A dispatch writes the groups of up to four inputs; a group that several share belongs to the dispatch of the first.
+  std::vector<int64_t> end(c.in.size());  // channel behind input i
+  for (size_t i = 0; i < c.in.size(); ++i) end[i] = (i ? end[i - 1] : 0) + c.in[i]->shape.c();
+  int64_t group = 0;
+  for (size_t first = 0; first < c.in.size() && group < ld4;) {
+    while (end[first] <= group * 4) ++first;
+    const size_t last = std::min(c.in.size(), first + kPerDispatch);
+    const int64_t stop = last == c.in.size() ? ld4 : end[last - 1] / 4;
+    Dispatch d;
+    d.shader = "concat";
+    d.spec = {local, 0, 0, type_code(c.out.dtype), 0, 0, 0, 0, 0, 0};
+    d.push = {u32(rows), u32(ld4), u32(group), u32(stop - group)};
+    std::vector<uint32_t> begins, lds;
+    for (size_t i = 0; i < kPerDispatch; ++i) {
+      const bool there = first + i < last;
+      d.operands.push_back(there ? input(int(first + i)) : dummy());
+      d.spec.push_back(there ? type_code(c.in[first + i]->dtype) : 0);
+      begins.push_back(u32(!there ? end.back() : first + i ? end[first + i - 1] : 0));
+      lds.push_back(there ? u32(groups4(c.in[first + i]->shape.c())) : 1);
+    }
+    begins.push_back(u32(end[last - 1]));
+    d.push.insert(d.push.end(), begins.begin(), begins.end());
+    d.push.insert(d.push.end(), lds.begin(), lds.end());
+    d.operands.push_back(output());
+    d.groups = flat_grid(*ctx.caps, div_up(rows * (stop - group), local));
+    l.dispatches.push_back(std::move(d));
+    group = stop;
+    first = last - 1;  // it may share the next group
+  }
   return l;
 }
 
@@ -45,36 +72,47 @@ void cpu(const CpuCall& call) {
   const OpCall& c = *call.op;
   simd::CopyArgs a;
   a.groups = 1, a.rows = c.out.shape.rows(), a.src_group_rows = a.dst_group_rows = a.rows;
-  a.ldd = c.out.row_stride();
-  a.src = call.in[0], a.lds = c.in[0]->row_stride(), a.dst = call.out, a.cols = c.in[0]->shape.c();
-  run_kernel(call, call.kernels->copy, a);
-  a.src = call.in[1], a.lds = c.in[1]->row_stride(), a.dst = call.out + a.cols, a.cols = c.in[1]->shape.c();
-  a.zero_cols = a.ldd - c.out.shape.c();
-  run_kernel(call, call.kernels->copy, a);
+  a.dst = call.out, a.ldd = c.out.row_stride();
+  for (size_t i = 0; i < c.in.size(); ++i, a.dst += a.cols) {
+    a.src = call.in[i], a.lds = c.in[i]->row_stride(), a.cols = c.in[i]->shape.c();
+    if (i + 1 == c.in.size()) a.zero_cols = round_up(c.out.shape.c(), 4) - c.out.shape.c();
+    run_kernel(call, call.kernels->copy, a);
+  }
 }
 
 void reference(const RefCall& r) {
-  const int64_t a = r.op->in[0]->shape.c(), b = r.op->in[1]->shape.c();
-  for (int64_t i = 0; i < r.op->out.shape.rows(); ++i) {
-    std::copy_n(r.in[0]->begin() + i * a, a, r.out->begin() + i * (a + b));
-    std::copy_n(r.in[1]->begin() + i * b, b, r.out->begin() + i * (a + b) + a);
-  }
+  auto to = r.out->begin();
+  for (int64_t row = 0; row < r.op->out.shape.rows(); ++row)
+    for (size_t i = 0; i < r.in.size(); ++i) {
+      const int64_t n = r.op->in[i]->shape.c();
+      to = std::copy_n(r.in[i]->begin() + row * n, n, to);
+    }
 }
 
 Cost cost(const OpCall& c) { return cost_of(c, 0); }
 double tolerance(const OpCall&) { return 0; }  // a copy is exact
 
-OpCase make(std::string label, Shape a, int64_t b) {
+OpCase make(std::string label, Shape first, std::initializer_list<int64_t> others) {
   OpCase o;
   o.label = std::move(label);
-  Shape second = a;
-  second.d[3] = b;
-  o.in = {a, second};
-  o.constant = {false, false};
+  o.in = {first};
+  for (int64_t n : others) {
+    Shape s = first;
+    s.d[3] = n;
+    o.in.push_back(s);
+  }
+  o.constant.assign(o.in.size(), false);
   return o;
 }
 std::vector<OpCase> cases() {
-  return {make("class token and mean", tokens_shape(3, 1, 384), 384), make("odd", tokens_shape(2, 5, 7), 6), make("one channel each", tokens_shape(1, 3, 1), 1)};
+  return {make("class token and mean", tokens_shape(3, 1, 384), {384}),
+          make("odd", tokens_shape(2, 5, 7), {6}),
+          make("one channel each", tokens_shape(1, 3, 1), {1}),
+          make("mobilevit fusion", Shape{{1, 32, 32, 96}}, {96}),
+          make("pyramid pooling", Shape{{1, 8, 8, 96}}, {64, 64, 64, 64}),
+          make("eight, ragged", Shape{{2, 3, 5, 7}}, {1, 2, 13, 4, 1, 1, 6}),
+          make("eight of one channel", Shape{{1, 2, 3, 1}}, {1, 1, 1, 1, 1, 1, 1}),
+          make("seven, the fourth ends a group", Shape{{1, 2, 2, 4}}, {4, 4, 4, 3, 2, 8})};
 }
 
 }  // namespace

@@ -1,5 +1,6 @@
-// conv2d: y = act(conv(x, W) + bias). x is NHWC rows or the planar picture; W [cout, cin * kh * kw] in PyTorch's order
-// (cin, kh, kw). Output [n, oh, ow, cout], oh = (h + 2 pad - kernel) / stride + 1.
+// conv2d: y = act(conv(x, W) + bias). x is NHWC rows or the planar picture; W [cout, cin / groups * kh * kw] in PyTorch's order
+// (cin, kh, kw). Output [n, oh, ow, cout], oh = (h + 2 pad - dilation (kernel - 1) - 1) / stride + 1. Where every channel is a
+// group of its own (depthwise) it is an algorithm of its own; other groups become zeros in a dense matrix.
 #include "ops/common.h"
 #include "ops/linear.h"
 
@@ -8,30 +9,39 @@ namespace {
 using namespace ops;
 using namespace conv2d;
 
-constexpr AttrDef kAttrs[] = {{"kernel_h", 1}, {"kernel_w", 1}, {"stride_h", 1}, {"stride_w", 1}, {"pad_h", 0}, {"pad_w", 0}, {"act", 0, kActNames}, {nullptr, 0}};
+constexpr AttrDef kAttrs[] = {{"kernel_h", 1}, {"kernel_w", 1}, {"stride_h", 1}, {"stride_w", 1}, {"pad_h", 0}, {"pad_w", 0}, {"act", 0, kActNames},
+                              {"dilation_h", 1}, {"dilation_w", 1}, {"groups", 1}, {nullptr, 0}};
 
 struct Geometry {
-  int64_t kh, kw, sh, sw, ph, pw, cin, cout, oh, ow;
+  int64_t kh, kw, sh, sw, ph, pw, dh, dw, groups, cin, cout, oh, ow;
   bool planar;
+  bool depthwise() const { return is_depthwise(groups, cin, cout) && !planar; }
+  int64_t reach_h() const { return dh * (kh - 1) + 1; }  // pixels from a kernel's first to its last row
+  int64_t reach_w() const { return dw * (kw - 1) + 1; }
 };
 
 Geometry geometry(const OpCall& c) {
-  Geometry g{c.iattr(kKernelH), c.iattr(kKernelW), c.iattr(kStrideH), c.iattr(kStrideW), c.iattr(kPadH), c.iattr(kPadW), c.in[kX]->shape.c(),
-             c.in[kWeight]->shape.w(), 0, 0, c.in[kX]->layout == Layout::kPlanar};
-  if (g.sh > 0) g.oh = (c.in[kX]->shape.h() + 2 * g.ph - g.kh) / g.sh + 1;
-  if (g.sw > 0) g.ow = (c.in[kX]->shape.w() + 2 * g.pw - g.kw) / g.sw + 1;
+  Geometry g{c.iattr(kKernelH), c.iattr(kKernelW), c.iattr(kStrideH), c.iattr(kStrideW), c.iattr(kPadH), c.iattr(kPadW),
+             c.iattr(kDilationH), c.iattr(kDilationW), c.iattr(kGroups), c.in[kX]->shape.c(), c.in[kWeight]->shape.w(), 0, 0,
+             c.in[kX]->layout == Layout::kPlanar};
+  if (g.sh > 0) g.oh = (c.in[kX]->shape.h() + 2 * g.ph - g.reach_h()) / g.sh + 1;
+  if (g.sw > 0) g.ow = (c.in[kX]->shape.w() + 2 * g.pw - g.reach_w()) / g.sw + 1;
   return g;
 }
 
 Result<TensorDesc> infer(const OpCall& c) {
   if (!c.input(kX) || !c.input(kWeight)) return shape_error(c, "operand", "missing", "an input and a weight");
   const Geometry g = geometry(c);
-  if (g.kh < 1 || g.kw < 1 || g.sh < 1 || g.sw < 1 || g.ph < 0 || g.pw < 0)
-    return shape_error(c, "kernel", fmt::format("{}x{} stride {}x{} pad {}x{}", g.kh, g.kw, g.sh, g.sw, g.ph, g.pw), "positive sizes and padding of 0 or more");
-  if (c.in[kWeight]->shape.c() != g.cin * g.kh * g.kw)
-    return shape_error(c, "weight", got(c.in[kWeight]), fmt::format("[.., {}] for {} channels and a {}x{} kernel", g.cin * g.kh * g.kw, g.cin, g.kh, g.kw));
-  if (c.in[kX]->shape.h() + 2 * g.ph < g.kh || c.in[kX]->shape.w() + 2 * g.pw < g.kw)
-    return shape_error(c, "input", got(c.in[kX]), fmt::format("at least {}x{} pixels with its padding", g.kh, g.kw));
+  if (g.kh < 1 || g.kw < 1 || g.sh < 1 || g.sw < 1 || g.ph < 0 || g.pw < 0 || g.dh < 1 || g.dw < 1)
+    return shape_error(c, "kernel", fmt::format("{}x{} stride {}x{} pad {}x{} dilation {}x{}", g.kh, g.kw, g.sh, g.sw, g.ph, g.pw, g.dh, g.dw),
+                       "positive sizes and padding of 0 or more");
+  if (g.groups < 1 || g.cin % g.groups || g.cout % g.groups)
+    return shape_error(c, "groups", fmt::format("{}", g.groups), fmt::format("a divisor of {} input and {} output channels", g.cin, g.cout));
+  if (c.in[kWeight]->shape.c() != g.cin / g.groups * g.kh * g.kw)
+    return shape_error(c, "weight", got(c.in[kWeight]),
+                       fmt::format("[.., {}] for {} channels of a group and a {}x{} kernel", g.cin / g.groups * g.kh * g.kw, g.cin / g.groups, g.kh, g.kw));
+  if (c.in[kX]->shape.h() + 2 * g.ph < g.reach_h() || c.in[kX]->shape.w() + 2 * g.pw < g.reach_w())
+    return shape_error(c, "input", got(c.in[kX]), fmt::format("at least {}x{} pixels with its padding", g.reach_h(), g.reach_w()));
   if (c.input(kBias) && !is_vector(c.in[kBias], g.cout)) return shape_error(c, "bias", got(c.in[kBias]), fmt::format("{} values", g.cout));
   TensorDesc out;
   out.shape = Shape{{c.in[kX]->shape.n(), g.oh, g.ow, g.cout}};
@@ -41,13 +51,44 @@ Result<TensorDesc> infer(const OpCall& c) {
 /// Rows of the picture are read as NHWC; the weights' rows follow.
 void set_order(PackedConst& p, const Geometry& g, bool pad_channels) {
   p.taps = int32_t(g.kh * g.kw);
+  p.groups = int32_t(g.groups);
   if (g.planar) return;
   p.permute = {int32_t(g.cin), int32_t(g.kh), int32_t(g.kw)};
   p.pad_channels = pad_channels;
 }
 
+/// Weights and bias of the depthwise kernels, the same on every device: fp32 [kh * kw][c].
+Lowering depthwise_consts(const OpCall& c, const Geometry& g) {
+  Lowering l;
+  l.consts.push_back(gpu_matrix(kWeight, g.cout, g.kh * g.kw, DType::kF32));
+  if (c.input(kBias)) l.consts.push_back(vector_const(kBias, g.cout));
+  return l;
+}
+
+Result<Lowering> lower_depthwise(const OpCall& c, const Geometry& g, const LowerContext& ctx) {
+  const TensorDesc& x = *c.in[kX];
+  const bool bias = c.input(kBias) != nullptr;
+  Lowering l = depthwise_consts(c, g);
+  const bool texel = ctx.tuning->texel && texel_fits(*ctx.caps, x.bytes(), x.dtype) && texel_fits(*ctx.caps, l.consts[0].bytes, DType::kF32);
+  // Neighbouring outputs share what they read of a line as far as it stays in registers.
+  const uint32_t local = 64, pixels = g.reach_w() + 3 * g.sw <= 12 ? 4 : 1;
+  Dispatch d;
+  d.shader = texel ? "conv2d.depthwise.TEXEL=1" : "conv2d.depthwise";
+  d.spec = {local, type_code(x.dtype), 0, type_code(c.out.dtype), 0, u32(c.iattr(kAct)), bias, 0, 0, 0, pixels, u32(g.kh), u32(g.kw),
+            u32(g.sh), u32(g.sw), u32(g.dh), u32(g.dw), g.ph > 0 || g.pw > 0};
+  const int64_t c4 = groups4(g.cin), blocks = div_up(g.ow, pixels);
+  d.push = {u32(x.shape.n()), u32(x.shape.h()), u32(x.shape.w()), u32(g.oh), u32(g.ow), u32(c4), u32(g.ph), u32(g.pw)};
+  d.groups = flat_grid(*ctx.caps, div_up(x.shape.n() * g.oh * blocks * c4, local));
+  d.operands = {input(kX, texel ? texel_kind(x.dtype) : BindKind::kStorage), constant(0, texel ? BindKind::kTexelF32 : BindKind::kStorage),
+                bias ? constant(1) : dummy(), output()};
+  l.kernel = fmt::format("{} p{}", d.shader, pixels);
+  l.dispatches.push_back(std::move(d));
+  return l;
+}
+
 Result<Lowering> lower(const OpCall& c, const LowerContext& ctx) {
   const Geometry g = geometry(c);
+  if (g.depthwise()) return lower_depthwise(c, g, ctx);
   const Tuning& t = *ctx.tuning;
   const DType w = weight_dtype(ctx.precision);
   const TensorDesc& x = *c.in[kX];
@@ -59,7 +100,7 @@ Result<Lowering> lower(const OpCall& c, const LowerContext& ctx) {
   const bool bias = c.input(kBias) != nullptr;
   if (bias) l.consts.push_back(vector_const(kBias, g.cout));
 
-  const bool by4 = g.planar && x.shape.w() % 4 == 0 && g.kw % 4 == 0 && g.sw % 4 == 0 && g.pw % 4 == 0;
+  const bool by4 = g.planar && x.shape.w() % 4 == 0 && g.kw % 4 == 0 && g.sw % 4 == 0 && g.pw % 4 == 0 && g.dw == 1;
   const bool texel = t.texel && (!g.planar || by4) && texel_fits(*ctx.caps, x.bytes(), x.dtype) &&
                      texel_fits(*ctx.caps, uint64_t(round_up(k, 4) * n4 * 4) * dtype_size(w), w);
   Dispatch d;
@@ -76,13 +117,13 @@ Result<Lowering> lower(const OpCall& c, const LowerContext& ctx) {
   d.spec[12] = t.conv.ly;
   d.spec[13] = g.ph > 0 || g.pw > 0;
   d.push = {u32(m), u32(g.cout), u32(g.cin), u32(x.shape.h()), u32(x.shape.w()), u32(g.oh), u32(g.ow), u32(g.kh), u32(g.kw),
-            u32(g.sh), u32(g.sw), u32(g.ph), u32(g.pw), 1, 1, u32(n4), u32(n4), 0};
+            u32(g.sh), u32(g.sw), u32(g.ph), u32(g.pw), u32(g.dh), u32(g.dw), u32(n4), u32(n4), 0};
   d.operands = {input(kX, texel ? texel_kind(x.dtype) : BindKind::kStorage), constant(0, texel ? texel_kind(w) : BindKind::kStorage),
                 w == DType::kI8 ? scales(0) : dummy(), bias ? constant(1) : dummy(), dummy(), dummy(), output()};
   l.kernel = d.shader;
   // A long dispatch is cut along the rows.
   const int64_t block = int64_t(t.conv.r) * t.conv.ly, blocks = div_up(m, block);
-  const double row_flops = 2.0 * double(g.cout) * double(g.cin * g.kh * g.kw);
+  const double row_flops = 2.0 * double(g.cout) * double(c.in[kWeight]->shape.c());
   const int64_t per_part = blocks_per_dispatch(row_flops * double(m), t.max_dispatch_flops, blocks);
   d.groups[1] = u32(div_up(n4, d.spec[0]));
   if (d.spec[11] == 2)
@@ -106,7 +147,7 @@ simd::ConvArgs conv_args(const OpCall& c) {
   a.geometry.planar = g.planar;
   a.geometry.n = c.in[kX]->shape.n(), a.geometry.h = c.in[kX]->shape.h(), a.geometry.w = c.in[kX]->shape.w(), a.geometry.c = g.cin;
   a.geometry.kernel_h = g.kh, a.geometry.kernel_w = g.kw, a.geometry.stride_y = g.sh, a.geometry.stride_x = g.sw;
-  a.geometry.pad_y = g.ph, a.geometry.pad_x = g.pw, a.geometry.out_h = g.oh, a.geometry.out_w = g.ow;
+  a.geometry.pad_y = g.ph, a.geometry.pad_x = g.pw, a.geometry.dilation_y = g.dh, a.geometry.dilation_x = g.dw, a.geometry.out_h = g.oh, a.geometry.out_w = g.ow;
   a.gemm.m = a.geometry.rows(), a.gemm.k = a.geometry.k(), a.gemm.n = g.cout;
   a.gemm.act = simd::Act(c.iattr(kAct));
   a.gemm.ldo = c.out.row_stride();
@@ -118,6 +159,11 @@ uint64_t patch_bytes(const simd::ConvArgs& a) { return uint64_t(round_up(a.gemm.
 
 Lowering lower_cpu(const OpCall& c, const LowerContext& ctx) {
   const Geometry g = geometry(c);
+  if (g.depthwise()) {
+    Lowering l = depthwise_consts(c, g);
+    l.kernel = "depthwise";
+    return l;
+  }
   Lowering l;
   simd::ConvArgs a = conv_args(c);
   // bfloat16 patches are written out first, which is no more than the picture itself where they do not overlap.
@@ -141,6 +187,15 @@ Lowering lower_cpu(const OpCall& c, const LowerContext& ctx) {
 void cpu(const CpuCall& call) {
   simd::ConvArgs a = conv_args(*call.op);
   a.geometry.x = call.in[kX];
+  if (geometry(*call.op).depthwise()) {
+    simd::DepthwiseArgs d;
+    d.geometry = a.geometry;
+    d.weight = reinterpret_cast<const float*>(call.consts[0]), d.ldw = round_up(a.geometry.c, 4);
+    if (call.op->input(kBias)) d.bias = reinterpret_cast<const float*>(call.consts[1]);
+    d.act = a.gemm.act, d.out = call.out, d.ldo = a.gemm.ldo;
+    run_kernel(call, call.kernels->depthwise, d);
+    return;
+  }
   a.gemm.b = call.consts[0];
   a.gemm.type = simd_type(call.packs[0].dtype);
   if (a.gemm.type == simd::WeightType::kI8) a.gemm.b_scales = reinterpret_cast<const float*>(call.consts[0] + call.packs[0].scales_offset);
@@ -169,19 +224,21 @@ void reference(const RefCall& r) {
   const OpCall& c = *r.op;
   const Geometry g = geometry(c);
   const Shape in = c.in[kX]->shape, out = c.out.shape;
+  const int64_t own = g.cin / g.groups;
   size_t at = 0;
   for (int64_t b = 0; b < out.n(); ++b)
     for (int64_t y = 0; y < out.h(); ++y)
       for (int64_t x = 0; x < out.w(); ++x)
         for (int64_t o = 0; o < g.cout; ++o) {
           double sum = c.input(kBias) ? (*r.in[kBias])[size_t(o)] : 0;
-          for (int64_t i = 0; i < g.cin; ++i)
+          const int64_t first = o / (g.cout / g.groups) * own;  // of the group's input channels
+          for (int64_t i = 0; i < own; ++i)
             for (int64_t ky = 0; ky < g.kh; ++ky)
               for (int64_t kx = 0; kx < g.kw; ++kx) {
-                const int64_t iy = y * g.sh - g.ph + ky, ix = x * g.sw - g.pw + kx;
+                const int64_t iy = y * g.sh - g.ph + ky * g.dh, ix = x * g.sw - g.pw + kx * g.dw;
                 if (iy < 0 || ix < 0 || iy >= in.h() || ix >= in.w()) continue;
-                sum += (*r.in[kX])[size_t(((b * in.h() + iy) * in.w() + ix) * g.cin + i)] *
-                       (*r.in[kWeight])[size_t(((o * g.cin + i) * g.kh + ky) * g.kw + kx)];
+                sum += (*r.in[kX])[size_t(((b * in.h() + iy) * in.w() + ix) * g.cin + first + i)] *
+                       (*r.in[kWeight])[size_t(((o * own + i) * g.kh + ky) * g.kw + kx)];
               }
           (*r.out)[at++] = act_reference(int(c.iattr(kAct)), sum);
         }
@@ -198,8 +255,16 @@ OpCase make(std::string label, Shape in, int64_t cout, int64_t kernel, int64_t s
   o.label = std::move(label);
   o.in = {in, Shape{{1, 1, cout, in.c() * kernel * kernel}}, bias ? Shape{{1, 1, 1, cout}} : Shape{{1, 1, 1, 0}}};
   o.constant = {false, true, true};
-  o.attrs = attrs_of({double(kernel), double(kernel), double(stride), double(stride), double(pad), double(pad), double(act)});
+  o.attrs = attrs_of({double(kernel), double(kernel), double(stride), double(stride), double(pad), double(pad), double(act), 1, 1, 1});
   o.planar = planar;
+  return o;
+}
+
+OpCase make_grouped(std::string label, Shape in, int64_t cout, int64_t kernel, int64_t stride, int64_t pad, int act, int64_t groups, int64_t dilation = 1) {
+  OpCase o = make(std::move(label), in, cout, kernel, stride, pad, act, false);
+  o.in[kWeight].d[3] /= groups;
+  o.attrs[kGroups] = double(groups);
+  o.attrs[kDilationH] = o.attrs[kDilationW] = double(dilation);
   return o;
 }
 
@@ -213,6 +278,17 @@ std::vector<OpCase> cases() {
       make("3x3 stride 1 rows", Shape{{1, 9, 11, 16}}, 24, 3, 1, 1, 4, false),
       make("3x3 stride 2 rows, odd channels", Shape{{2, 8, 7, 5}}, 7, 3, 2, 1, 1, false),
       make("1x1 rows", Shape{{1, 6, 5, 12}}, 20, 1, 1, 0, 0, false),
+      make("mobilevit-s 3x3, rows of a 32x32 map", Shape{{1, 6, 32, 96}}, 96, 3, 1, 1, 3, false),
+      make_grouped("dilated 3x3", Shape{{1, 9, 11, 12}}, 20, 3, 1, 2, 4, 1, 2),
+      make_grouped("4 groups, odd channels each", Shape{{2, 7, 6, 12}}, 20, 3, 1, 1, 6, 4),
+      make_grouped("2 groups of 8", Shape{{1, 5, 7, 16}}, 24, 3, 2, 1, 0, 2),
+      make_grouped("channel multiplier", Shape{{1, 5, 6, 6}}, 12, 3, 1, 1, 0, 6),
+      make_grouped("depthwise stride 2, mobilevit-s at 512", Shape{{1, 32, 256, 128}}, 128, 3, 2, 1, 3, 128),
+      make_grouped("depthwise stride 1, 64x64 map", Shape{{1, 64, 64, 128}}, 128, 3, 1, 1, 3, 128),
+      make_grouped("depthwise primes", Shape{{2, 13, 11, 17}}, 17, 3, 1, 1, 6, 17),
+      make_grouped("depthwise 5x5 stride 2", Shape{{1, 11, 14, 20}}, 20, 5, 2, 2, 0, 20),
+      make_grouped("depthwise 7x7", Shape{{1, 9, 10, 12}}, 12, 7, 1, 3, 1, 12),
+      make_grouped("depthwise dilated, no padding", Shape{{1, 12, 9, 7}}, 7, 3, 1, 0, 4, 7, 3),
   };
 }
 

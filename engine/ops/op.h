@@ -24,7 +24,7 @@ enum class OpKind : uint8_t {
 };
 
 /// Activation epilogues of linear and conv2d; the numbers are those of the shaders and of simd::Act.
-constexpr const char* kActNames[] = {"none", "gelu_erf", "gelu_tanh", "silu", "relu", "tanh", nullptr};
+constexpr const char* kActNames[] = {"none", "gelu_erf", "gelu_tanh", "silu", "relu", "tanh", "hardswish", nullptr};
 
 constexpr int kMaxAttrs = 12;
 /// Attribute values in the order of the operator's table; integers and enumerators are stored exactly.
@@ -65,6 +65,7 @@ struct PackedConst {
   bool centre = false;                 // i8: the operand is normalised, so rows may be centred (plan/quantise.h)
   int32_t panel = 0;                   // kGpuMatrix: columns per panel, in one piece with all its k; 0: one panel of all
   bool bf16_rows = false;              // kCpuPanels: the product's other factor is rounded to bfloat16
+  int32_t groups = 1;                  // of a convolution: row r holds its group's columns, the others are zeros
   int32_t taps = 0;                    // i8: weights per kernel of a convolution, whose rounding errors are balanced; 0 = none
   uint64_t bytes = 0;                  // everything, scales included
   uint64_t scales_offset = 0;          // i8: where the scales start, from the beginning of this constant

@@ -66,6 +66,7 @@ int act_of(OpKind op) {
     case OpKind::kSilu: return 3;
     case OpKind::kRelu: return 4;
     case OpKind::kTanh: return 5;
+    case OpKind::kHardswish: return 6;
     default: return 0;
   }
 }
@@ -115,6 +116,35 @@ bool linear_residual(Rewriter& r, int i) {
   return false;
 }
 
+/// The node of kind `op` that alone feeds operand v and whose operand `slot` is still free, or -1.
+int sole_free(Rewriter& r, ValueId v, OpKind op, size_t slot) {
+  const int p = r.producer(v);
+  if (p < 0 || r.uses(v) != 1 || r.is_output(v)) return -1;
+  const Node& n = r.graph().nodes[size_t(p)];
+  return n.op == op && operand(n, slot) == kNoValue ? p : -1;
+}
+
+/// Add(x, y) where y's producer can add x itself.
+bool residual_of(Rewriter& r, int i, OpKind op, size_t slot) {
+  Graph& g = r.graph();
+  if (g.nodes[size_t(i)].op != OpKind::kAdd) return false;
+  const ValueId a = g.nodes[size_t(i)].inputs[0], b = g.nodes[size_t(i)].inputs[1];
+  for (const auto& [from, other] : {std::pair{b, a}, std::pair{a, b}}) {
+    const int p = sole_free(r, from, op, slot);
+    if (p < 0) continue;
+    set_operand(g.nodes[size_t(p)], slot, other);
+    absorb(r, p, i);
+    return true;
+  }
+  return false;
+}
+
+constexpr size_t kResizeResidual = 1, kNormResidual = 3;
+/// A feature pyramid's top-down path: lateral + resize(top).
+bool resize_residual(Rewriter& r, int i) { return residual_of(r, i, OpKind::kResize, kResizeResidual); }
+/// A norm behind the branch (Swin V2): x + norm(y).
+bool norm_residual(Rewriter& r, int i) { return residual_of(r, i, OpKind::kLayerNorm, kNormResidual); }
+
 /// LayerNorm's gain and offset move into the linear that follows: W' = W diag(gamma), b' = b + W beta. What is left, the
 /// normalisation itself, becomes the linear's prologue.
 bool norm_linear(Rewriter& r, int i) {
@@ -123,7 +153,7 @@ bool norm_linear(Rewriter& r, int i) {
   const int p = r.producer(g.nodes[size_t(i)].inputs[0]);
   if (p < 0 || g.nodes[size_t(p)].op != OpKind::kLayerNorm) return false;
   const Node norm = g.nodes[size_t(p)];
-  if (r.is_output(norm.output)) return false;
+  if (r.is_output(norm.output) || operand(norm, kNormResidual) != kNoValue) return false;
   for (const Node& n : g.nodes)  // every reader must be able to take it, or the normalised rows are needed anyway
     for (size_t k = 0; k < n.inputs.size(); ++k)
       if (n.inputs[k] == norm.output && (n.op != OpKind::kLinear || k != 0)) return false;
@@ -163,7 +193,7 @@ Result<Graph> example_act() {
   Example e;  // every activation, behind a linear and behind a convolution
   ValueId v = e.x;
   uint64_t seed = 1;
-  for (OpKind act : {OpKind::kGeluErf, OpKind::kGeluTanh, OpKind::kSilu, OpKind::kRelu, OpKind::kTanh}) {
+  for (OpKind act : {OpKind::kGeluErf, OpKind::kGeluTanh, OpKind::kSilu, OpKind::kRelu, OpKind::kTanh, OpKind::kHardswish}) {
     v = e.b.add(act, "act", {e.linear("fc", v, 12, 12, seed++)});
     const ValueId w = e.b.constant("w", noise(12, 3 * 12, seed++));
     v = e.b.add(act, "act", {e.b.add(OpKind::kConv2d, "conv", {v, w, e.b.constant("b", noise(1, 12, seed++))}, {{"kernel_w", 3}, {"pad_w", 1}})});
@@ -180,6 +210,18 @@ Result<Graph> example_residual() {
   const ValueId fc = e.linear("fc", e.x, 12, 12, 1);
   return e.finish(e.b.add(OpKind::kAdd, "add", {late, fc}));
 }
+Result<Graph> example_resize_residual() {
+  GraphBuilder b("example");
+  const ValueId top = b.input("top", {DType::kF32, Shape{{2, 3, 4, 6}}}), lateral = b.input("lateral", {DType::kF32, Shape{{2, 7, 5, 6}}});
+  const ValueId wide = b.add(OpKind::kResize, "up", {top}, {{"out_h", 7}, {"out_w", 5}, {"mode", 1}});
+  b.output(b.add(OpKind::kAdd, "add", {b.add(OpKind::kSilu, "late", {lateral}), wide}));
+  return b.finish();
+}
+Result<Graph> example_norm_residual() {
+  Example e;
+  const ValueId n = e.b.add(OpKind::kLayerNorm, "norm", {e.b.add(OpKind::kSilu, "branch", {e.x}), e.b.constant("g", noise(1, 12, 3)), e.b.constant("be", noise(1, 12, 4))});
+  return e.finish(e.linear("after", e.b.add(OpKind::kAdd, "add", {e.x, n}), 8, 12, 5));
+}
 Result<Graph> example_norm() {
   Example e;
   const ValueId n = e.b.add(OpKind::kLayerNorm, "norm", {e.x, e.b.constant("g", noise(1, 12, 3)), e.b.constant("be", noise(1, 12, 4))},
@@ -195,6 +237,8 @@ const std::vector<FuseRule>& fuse_rules() {
       {"product_act", product_act, example_act},
       {"linear_scale", linear_scale, example_scale},
       {"linear_residual", linear_residual, example_residual},
+      {"resize_residual", resize_residual, example_resize_residual},
+      {"norm_residual", norm_residual, example_norm_residual},
       {"norm_linear", norm_linear, example_norm},
   };
   return rules;

@@ -28,11 +28,11 @@ struct ConstKey {
   DType dtype;
   std::array<int32_t, 3> permute;
   bool pad_channels, centre;
-  int32_t panel, taps;
+  int32_t panel, groups, taps;
   uint64_t bytes;
   bool operator<(const ConstKey& o) const {
-    return std::tie(id, pack, dtype, permute, pad_channels, centre, panel, taps, bytes) <
-           std::tie(o.id, o.pack, o.dtype, o.permute, o.pad_channels, o.centre, o.panel, o.taps, o.bytes);
+    return std::tie(id, pack, dtype, permute, pad_channels, centre, panel, groups, taps, bytes) <
+           std::tie(o.id, o.pack, o.dtype, o.permute, o.pad_channels, o.centre, o.panel, o.groups, o.taps, o.bytes);
   }
 };
 
@@ -100,7 +100,7 @@ class Lowerer {
 
   int32_t add_const(ValueId v, const PackedConst& pack) {
     const ConstKey key{v, pack.pack, pack.dtype, pack.permute, pack.pad_channels, pack.centre,
-                       pack.panel, pack.taps, pack.bytes};
+                       pack.panel, pack.groups, pack.taps, pack.bytes};
     const auto it = consts_.find(key);
     if (it != consts_.end()) return it->second;
     plan_.consts.push_back({v, graph_.value(v).name, pack, 0});

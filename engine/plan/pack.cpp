@@ -13,14 +13,14 @@ namespace {
 
 constexpr int64_t kBlock = 32;  // rows read at once: one CPU panel, and enough to write whole cache lines k-major
 
-/// Rows of the constant, dense, permuted and checked.
+/// Rows of the constant, dense, with the zeros of other groups, permuted and checked.
 class RowReader {
  public:
-  RowReader(const PlanConst& c, const Constant& source) : const_(c), source_(source) {
+  RowReader(const PlanConst& c, const Constant& source) : const_(c), source_(source), wide_(source.cols() * c.pack.groups) {
     const auto& p = c.pack.permute;
-    cols_ = source.cols();
+    cols_ = wide_;
     if (p[0]) cols_ = int64_t(p[1]) * p[2] * (c.pack.pad_channels ? round_up(p[0], 4) : p[0]);
-    raw_.resize(size_t(kBlock * source.cols()));
+    raw_.resize(size_t(kBlock * wide_));
     rows_.resize(size_t(kBlock * cols_));
   }
 
@@ -33,6 +33,7 @@ class RowReader {
       if (!std::isfinite(raw_[size_t(i)]))
         return fail(ErrorCode::kCorrupt, "weight '{}' holds {} at [{}, {}]; the checkpoint is damaged or training diverged", const_.name,
                     raw_[size_t(i)], first + i / source_.cols(), i % source_.cols());
+    if (const_.pack.groups > 1) spread_groups(first, count);
     const auto& p = const_.pack.permute;
     if (!p[0]) return static_cast<const float*>(raw_.data());
     const int64_t cin = p[0], taps = int64_t(p[1]) * p[2], step = cols_ / taps;
@@ -44,8 +45,19 @@ class RowReader {
   }
 
  private:
+  /// Moves every row to its group's place in a row of all input channels; from the last one on, because they grow.
+  void spread_groups(int64_t first, int64_t count) {
+    const int64_t own = source_.cols(), rows_per_group = source_.rows() / const_.pack.groups;
+    for (int64_t r = count - 1; r >= 0; --r) {
+      const std::vector<float> row(raw_.begin() + r * own, raw_.begin() + (r + 1) * own);
+      std::fill_n(raw_.begin() + r * wide_, wide_, 0.f);
+      std::copy(row.begin(), row.end(), raw_.begin() + r * wide_ + (first + r) / rows_per_group * own);
+    }
+  }
+
   const PlanConst& const_;
   const Constant& source_;
+  const int64_t wide_;  // columns of all groups, in the source's order
   int64_t cols_;
   std::vector<float> raw_, rows_;
 };

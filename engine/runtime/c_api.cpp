@@ -73,7 +73,7 @@ Result<Device> device_of(const std::string& name, int threads) {
 
 Result<vireo_session*> open(const char* path, const vireo_options& o) {
   if (path == nullptr) return fail(ErrorCode::kInvalidArgument, "vireo_open: model is NULL; expected a path");
-  if (int(o.precision) < 0 || int(o.precision) > VIREO_INT8 || int(o.head) < 0 || int(o.head) > VIREO_TOKENS)
+  if (int(o.precision) < 0 || int(o.precision) > VIREO_INT8 || int(o.head) < 0 || int(o.head) > VIREO_CLASS_MAP)
     return fail(ErrorCode::kInvalidArgument, "vireo_open: precision {} or head {} is not one of the list",
                 int(o.precision), int(o.head));
   const std::string device_name = o.device == nullptr ? "auto" : o.device;
@@ -198,6 +198,16 @@ const char* vireo_label(const vireo_session* session, int index) {
 }
 
 int vireo_classes(const vireo_session* session) { return session == nullptr ? 0 : session->model.classes(); }
+vireo_task vireo_model_task(const vireo_session* session) {
+  return session == nullptr ? VIREO_TASK_FEATURES : vireo_task(int(session->model.task()));
+}
+// A segmentation's answer has the size of its input.
+int vireo_map_height(const vireo_session* session) {
+  return vireo_model_task(session) == VIREO_TASK_SEGMENTATION ? session->session.input_height() : 0;
+}
+int vireo_map_width(const vireo_session* session) {
+  return vireo_model_task(session) == VIREO_TASK_SEGMENTATION ? session->session.input_width() : 0;
+}
 int vireo_input_height(const vireo_session* session) {
   return session == nullptr ? 0 : session->session.input_height();
 }

@@ -37,6 +37,7 @@ const std::string& Model::architecture() const { return impl_->loaded.architectu
 int Model::input_height() const { return int(impl_->loaded.input_h()); }
 int Model::input_width() const { return int(impl_->loaded.input_w()); }
 int Model::channels() const { return int(impl_->loaded.channels()); }
+Task Model::task() const { return impl_->loaded.task(); }
 int Model::classes() const { return int(impl_->loaded.classes()); }
 std::string Model::label(int index) const { return impl_->loaded.label(index); }
 const std::vector<std::string>& Model::warnings() const { return impl_->loaded.warnings(); }

@@ -10,6 +10,15 @@ namespace vireo {
 
 const char* version() noexcept { return VIREO_VERSION; }
 
+const char* to_string(Task t) {
+  switch (t) {
+    case Task::kFeatures: return "features";
+    case Task::kClassification: return "classification";
+    case Task::kSegmentation: return "segmentation";
+  }
+  return "unknown";
+}
+
 std::vector<Score> top_k(const Output& logits, int k, int item) {
   std::vector<Score> scores;
   if (!logits.data || item < 0 || item >= logits.batch || logits.cols < 1) return scores;

@@ -335,6 +335,8 @@ Result<Output> Session::Impl::wait(Ticket ticket) {
   o.device = used();
   o.ms = ms_since(s.start);
   o.preprocess_ms = s.preprocess_ms;
+  o.height = map_height();
+  o.width = map_width();
   return o;
 }
 

@@ -68,6 +68,10 @@ struct Session::Impl {
   void gather(int slot);
   /// True if the value's bytes are its own until the next inference.
   bool kept(const PlanValue& v) const { return options.keep_all || v.where.region == Region::kInput || v.where.region == Region::kOutput; }
+  /// The map that the output's rows are: a segmentation's answer has the size of its input.
+  bool gives_map() const { return model.task() == Task::kSegmentation; }
+  int map_height() const { return gives_map() ? height : 0; }
+  int map_width() const { return gives_map() ? width : 0; }
   size_t input_floats() const { return size_t(planned.plan.values[size_t(planned.plan.inputs[0])].desc.shape.elements()); }
 
   Model model;

@@ -288,9 +288,88 @@ void run(const AttentionArgs& a, int64_t begin, int64_t end, void* scratch) {
   }
 }
 
+// ---- group_attention: a group's rows are gathered per head, which the two products outweigh by its number of tokens ----
+
+/// The head of one group as a problem of its own on gathered rows; items() of all groups and heads count.
+HWY_INLINE AttentionArgs gathered_head(const GroupAttentionArgs& g) {
+  AttentionArgs a;
+  a.tokens = a.kv_tokens = g.groups.tokens();
+  a.heads = g.heads, a.batch = g.batch * g.groups.count(), a.head_dim = g.head_dim, a.scale = g.scale;
+  a.ldq = a.ldk = a.ldv = a.ldo = up(g.head_dim, 16) * 16;
+  return a;
+}
+
+int64_t group_items(const GroupAttentionArgs& g) { return g.batch <= 0 ? 0 : items(gathered_head(g)); }
+
+/// Scratch: q, k, v (the output replaces q), then masked scores' bias, then what the head's kernel needs.
+HWY_INLINE int64_t gathered_floats(const GroupAttentionArgs& g) { return 3 * g.groups.tokens() * gathered_head(g).ldq; }
+HWY_INLINE int64_t mask_floats(const GroupAttentionArgs& g) {
+  if (g.groups.shift_h == 0 && g.groups.shift_w == 0) return 0;
+  return up(g.groups.tokens() * pad4(g.groups.tokens()), 16) * 16;  // whole cache lines
+}
+
+size_t group_scratch(const GroupAttentionArgs& g) {
+  return size_t(gathered_floats(g) + mask_floats(g)) * sizeof(float) + scratch_bytes(gathered_head(g));
+}
+
+/// Bias and mask of queries [q0, q1) of a group; false if no pair of tokens is masked.
+HWY_INLINE bool masked_bias(const GroupAttentionArgs& g, int64_t group, int64_t h, int64_t q0, int64_t q1, float* to) {
+  const int64_t tokens = g.groups.tokens(), ld = pad4(tokens);
+  bool any = false;
+  for (int64_t t = 1; t < tokens && !any; ++t) any = g.groups.region(group, t) != g.groups.region(group, 0);
+  if (!any) return false;
+  for (int64_t i = q0; i < q1; ++i) {
+    const int mine = g.groups.region(group, i);
+    for (int64_t j = 0; j < tokens; ++j) {
+      const float b = g.bias == nullptr ? 0.0f : g.bias[(h * tokens + i) * g.bias_ld + j];
+      to[i * ld + j] = g.groups.region(group, j) == mine ? b : b + kMaskedScore;
+    }
+  }
+  return true;
+}
+
+void group_run(const GroupAttentionArgs& g, int64_t begin, int64_t end, void* scratch) {
+  AttentionArgs a = gathered_head(g);
+  const Plan p = make_plan(a);
+  const int64_t tokens = a.tokens, dim = g.head_dim, width = g.heads * dim, ld = a.ldq, pixels = g.groups.h * g.groups.w;
+  a.batch = a.heads = 1;
+  float* const q = static_cast<float*>(scratch);
+  float* const mask = q + gathered_floats(g);
+  float* const rest = mask + mask_floats(g);
+  a.q = a.out = q, a.k = q + tokens * ld, a.v = q + 2 * tokens * ld;
+  for (int64_t item = begin; item < end; ++item) {
+    const int64_t part = item % p.splits, h = item / p.splits % g.heads, group = item / p.splits / g.heads % g.groups.count();
+    const int64_t image = item / p.splits / g.heads / g.groups.count();
+    const int64_t q0 = split(tokens, p.splits, part), q1 = split(tokens, p.splits, part + 1);
+    for (int64_t t = 0; t < tokens; ++t) {
+      const int64_t pixel = g.groups.pixel(group, t);
+      const float* from = pixel >= 0 ? g.x + (image * pixels + pixel) * g.ldx : g.pad;
+      for (int64_t part3 = t >= q0 && t < q1 ? 0 : 1; part3 < 3; ++part3) {
+        float* to = q + (part3 * tokens + t) * ld;
+        if (from == nullptr) std::fill(to, to + dim, 0.0f);
+        else std::memcpy(to, from + part3 * width + h * dim, size_t(dim) * sizeof(float));
+      }
+    }
+    if (mask_floats(g) != 0 && masked_bias(g, group, h, q0, q1, mask)) {
+      a.bias = mask, a.bias_ld = pad4(tokens);
+    } else {
+      a.bias = g.bias == nullptr ? nullptr : g.bias + h * tokens * g.bias_ld, a.bias_ld = g.bias_ld;
+    }
+    run_item(a, p, 0, 0, q0, q1, rest);
+    for (int64_t t = q0; t < q1; ++t) {
+      const int64_t pixel = g.groups.pixel(group, t);
+      if (pixel < 0) continue;
+      float* out = g.out + (image * pixels + pixel) * g.ldo;
+      std::memcpy(out + h * dim, q + t * ld, size_t(dim) * sizeof(float));
+      if (h + 1 == g.heads) std::fill(out + width, out + pad4(width), 0.0f);
+    }
+  }
+}
+
 }  // namespace
 
 Kernel<AttentionArgs> attention_kernel() { return {&items, &scratch_bytes, &run}; }
+Kernel<GroupAttentionArgs> group_attention_kernel() { return {&group_items, &group_scratch, &group_run}; }
 
 }  // namespace vireo::simd::HWY_NAMESPACE
 HWY_AFTER_NAMESPACE();

@@ -7,8 +7,9 @@
 
 namespace vireo::simd {
 
-/// Element-wise functions. kGeluErf is x/2 (1 + erf(x/sqrt 2)); kGeluTanh its tanh form. All map 0 to 0 and NaN to NaN.
-enum class Act : int { kNone, kGeluErf, kGeluTanh, kSilu, kRelu, kTanh };
+/// Element-wise functions. kGeluErf is x/2 (1 + erf(x/sqrt 2)); kGeluTanh its tanh form; kHardswish is
+/// x min(max(x + 3, 0), 6) / 6 (Howard et al. 2019). All map 0 to 0 and NaN to NaN.
+enum class Act : int { kNone, kGeluErf, kGeluTanh, kSilu, kRelu, kTanh, kHardswish };
 
 /// Storage of a packed weight matrix.
 enum class WeightType : int { kF32, kF16, kI8, kBF16 };
@@ -137,7 +138,52 @@ struct AttentionArgs {
   }
 };
 
-/// out = (x - mean) / sqrt(var + eps) * gamma + beta per row; var is a second pass around the mean. out may be x.
+/// Which pixels of a map [h, w] attend to each other. Along y a group holds group_h tokens, step_h pixels apart: step 1
+/// gives windows (Swin), step p the pixels of equal position in p x p patches (MobileViT). The map is padded at the bottom
+/// and right to whole groups. shift_h, shift_w (step 1): windows lie on the map rolled by (-shift_h, -shift_w).
+struct TokenGroups {
+  int64_t h = 1, w = 1;
+  int64_t group_h = 1, group_w = 1, step_h = 1, step_w = 1, shift_h = 0, shift_w = 0;
+
+  int64_t down() const { return (h + group_h * step_h - 1) / (group_h * step_h) * step_h; }    // groups along y
+  int64_t across() const { return (w + group_w * step_w - 1) / (group_w * step_w) * step_w; }  // groups along x
+  int64_t count() const { return down() * across(); }
+  int64_t tokens() const { return group_h * group_w; }
+  bool padded() const { return down() * group_h != h || across() * group_w != w; }
+
+  /// Pixel (row of the map) of token t of group g, row by row in both; -1 in the padding.
+  int64_t pixel(int64_t g, int64_t t) const {
+    const int64_t gy = g / across(), gx = g % across(), ty = t / group_w, tx = t % group_w;
+    const int64_t y = (gy / step_h * group_h * step_h + ty * step_h + gy % step_h + shift_h) % (down() * group_h);
+    const int64_t x = (gx / step_w * group_w * step_w + tx * step_w + gx % step_w + shift_w) % (across() * group_w);
+    return y < h && x < w ? y * w + x : -1;
+  }
+  /// Which side of the seams that rolling makes token t lies on, a bit per axis: Swin's mask keeps them apart.
+  int region(int64_t g, int64_t t) const {
+    const bool below = g / across() == down() - 1 && t / group_w >= group_h - shift_h;
+    const bool right = g % across() == across() - 1 && t % group_w >= group_w - shift_w;
+    return (below ? 1 : 0) + (right ? 2 : 0);
+  }
+};
+
+/// What is added to the score of two tokens of different region (Liu et al. 2021's code).
+constexpr float kMaskedScore = -100.0f;
+
+/// Attention within every group of a map's tokens: softmax(scale * q k^T + bias + mask) v.
+struct GroupAttentionArgs {
+  const float* x = nullptr;          // [batch * h * w, 3 * heads * head_dim]: q, k, v heads side by side
+  int64_t ldx = 0;
+  const float* pad = nullptr;        // [3 * heads * head_dim], the row of every padding token; null: zeros
+  TokenGroups groups;
+  int64_t batch = 1, heads = 1, head_dim = 0;  // head_dim 1..128
+  float scale = 1.0f;
+  const float* bias = nullptr;       // [heads * tokens, tokens] or null
+  int64_t bias_ld = 0;
+  float* out = nullptr;              // [batch * h * w, heads * head_dim]; never an input
+  int64_t ldo = 0;
+};
+
+/// out = residual + (x - mean) / sqrt(var + eps) * gamma + beta per row; var is a second pass around the mean. out may be x.
 struct LayerNormArgs {
   const float* x = nullptr;
   int64_t ldx = 0;
@@ -145,6 +191,8 @@ struct LayerNormArgs {
   const float* gamma = nullptr;      // [cols] or null
   const float* beta = nullptr;       // [cols] or null
   float eps = 1e-6f;
+  const float* residual = nullptr;   // [rows, cols] or null
+  int64_t ldr = 0;
   float* out = nullptr;
   int64_t ldo = 0;
 };
@@ -231,6 +279,59 @@ struct CopyArgs {
   int64_t groups = 1, rows = 0, cols = 0, zero_cols = 0;
 };
 
+/// Rows [q | k | v] of `heads` heads each: q and k of every head divided by their Euclidean norm (at least 1e-12), q then
+/// multiplied by scale[head]; v as it is. Never in place.
+struct HeadNormArgs {
+  const float* x = nullptr;          // [rows, 3 * heads * head_dim]
+  int64_t ldx = 0;
+  int64_t rows = 0, heads = 1, head_dim = 0;
+  const float* scale = nullptr;      // [heads]
+  float* out = nullptr;
+  int64_t ldo = 0;
+};
+
+enum class Interpolation : int { kNearest, kBilinear, kBicubic };
+
+/// NHWC rows to another size by PyTorch's rules (interpolate.h), plus residual.
+struct ResizeArgs {
+  const float* x = nullptr;          // [n * h * w, c]
+  int64_t ldx = 0;
+  int64_t n = 1, h = 0, w = 0, c = 0, out_h = 0, out_w = 0;
+  Interpolation mode = Interpolation::kNearest;
+  bool align_corners = false;
+  const float* residual = nullptr;   // [n * out_h * out_w, c] or null
+  int64_t ldr = 0;
+  float* out = nullptr;              // [n * out_h * out_w, c]
+  int64_t ldo = 0;
+};
+
+/// Averages over out_h x out_w bins: bin i of `in` positions is floor(i in / out) .. ceil((i + 1) in / out).
+struct AdaptivePoolArgs {
+  const float* x = nullptr;          // [n * h * w, c]
+  int64_t ldx = 0;
+  int64_t n = 1, h = 0, w = 0, c = 0, out_h = 0, out_w = 0;
+  float* out = nullptr;              // [n * out_h * out_w, c]
+  int64_t ldo = 0;
+};
+
+/// Space to depth, 2 x 2: the channels of pixels (2y, 2x), (2y + 1, 2x), (2y, 2x + 1), (2y + 1, 2x + 1); zeros outside.
+struct MergeArgs {
+  const float* x = nullptr;          // [n * h * w, c]
+  int64_t ldx = 0;
+  int64_t n = 1, h = 0, w = 0, c = 0;
+  float* out = nullptr;              // [n * ceil(h/2) * ceil(w/2), 4 c]
+  int64_t ldo = 0;
+};
+
+/// The number of the largest channel, the first of equals, of x resized bilinearly to out_h x out_w (align_corners off).
+struct ArgmaxArgs {
+  const float* x = nullptr;          // [n * h * w, c]
+  int64_t ldx = 0;
+  int64_t n = 1, h = 0, w = 0, c = 0, out_h = 0, out_w = 0;
+  float* out = nullptr;              // [n * out_h * out_w, 1]
+  int64_t ldo = 0;
+};
+
 /// fp32 -> IEEE binary16 rows (round to nearest even) and back. Half rows have a stride in halves and the same padding.
 struct ToHalfArgs {
   const float* x = nullptr;
@@ -260,6 +361,7 @@ struct Kernels {
   Kernel<Im2colArgs> im2col;
   Kernel<DepthwiseArgs> depthwise;
   Kernel<AttentionArgs> attention;
+  Kernel<GroupAttentionArgs> group_attention;
   Kernel<LayerNormArgs> layer_norm;
   Kernel<UnaryArgs> unary;
   Kernel<AddArgs> add;
@@ -269,6 +371,11 @@ struct Kernels {
   Kernel<MeanArgs> mean;
   Kernel<PoolArgs> pool;
   Kernel<CopyArgs> copy;
+  Kernel<HeadNormArgs> head_norm;
+  Kernel<ResizeArgs> resize;
+  Kernel<AdaptivePoolArgs> adaptive_pool;
+  Kernel<MergeArgs> merge;
+  Kernel<ArgmaxArgs> argmax;
   Kernel<ToHalfArgs> to_half;
   Kernel<FromHalfArgs> from_half;
 };

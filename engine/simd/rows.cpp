@@ -57,6 +57,7 @@ void layer_norm_run(const LayerNormArgs& a, int64_t begin, int64_t end, void*) {
       V y = hn::Mul(hn::Sub(load_n(x + c, n), vm), inverse);
       if (a.gamma != nullptr) y = hn::Mul(y, load_n(a.gamma + c, n));
       if (a.beta != nullptr) y = hn::Add(y, load_n(a.beta + c, n));
+      if (a.residual != nullptr) y = hn::Add(y, load_n(a.residual + row * a.ldr + c, n));
       return y;
     });
   });
@@ -109,6 +110,32 @@ void swiglu_run(const SwigluArgs& a, int64_t begin, int64_t end, void*) {
     map_row(a.out + row * a.ldo, a.hidden, [&](int64_t c, int64_t n) HWY_ATTR {
       return hn::Mul(act_v<Act::kSilu>(load_n(x + c, n)), load_n(x + a.hidden + c, n));
     });
+  });
+}
+
+// ---- head_norm ----
+
+int64_t head_norm_items(const HeadNormArgs& a) { return row_items(a.rows, 3 * a.heads * a.head_dim); }
+
+void head_norm_run(const HeadNormArgs& a, int64_t begin, int64_t end, void*) {
+  const D d;
+  const int64_t width = a.heads * a.head_dim;
+  for_rows(a.rows, 3 * width, begin, end, [&](int64_t row) HWY_ATTR {
+    const float* x = a.x + row * a.ldx;
+    float* out = a.out + row * a.ldo;
+    for (int64_t slice = 0; slice < 2 * a.heads; ++slice) {  // the heads of q, then those of k
+      const float* from = x + slice * a.head_dim;
+      const float squares = sum_row(a.head_dim, [&](int64_t c, int64_t n) HWY_ATTR {
+        const V v = load_n(from + c, n);
+        return hn::Mul(v, v);
+      });
+      const float norm = std::max(std::sqrt(squares), 1e-12f);
+      const V factor = hn::Set(d, (slice < a.heads ? a.scale[slice] : 1.0f) / norm);
+      for (int64_t c = 0; c < a.head_dim; c += kLanes)
+        store_n(hn::Mul(factor, load_n(from + c, a.head_dim - c)), out + slice * a.head_dim + c, a.head_dim - c);
+    }
+    std::memcpy(out + 2 * width, x + 2 * width, size_t(width) * sizeof(float));
+    for (int64_t c = 3 * width; c < pad4(3 * width); ++c) out[c] = 0.0f;
   });
 }
 
@@ -220,6 +247,7 @@ void from_half_run(const FromHalfArgs& a, int64_t begin, int64_t end, void*) {
   Kernel<Args> name##_kernel() { return {&name##_items, &no_scratch<Args>, &name##_run}; }
 VIREO_ROWS_KERNEL(layer_norm, LayerNormArgs)
 VIREO_ROWS_KERNEL(unary, UnaryArgs)
+VIREO_ROWS_KERNEL(head_norm, HeadNormArgs)
 VIREO_ROWS_KERNEL(add, AddArgs)
 VIREO_ROWS_KERNEL(affine, AffineArgs)
 VIREO_ROWS_KERNEL(swiglu, SwigluArgs)

@@ -17,6 +17,7 @@
   X(im2col, Im2colArgs)       \
   X(depthwise, DepthwiseArgs) \
   X(attention, AttentionArgs) \
+  X(group_attention, GroupAttentionArgs) \
   X(layer_norm, LayerNormArgs) \
   X(unary, UnaryArgs)         \
   X(add, AddArgs)             \
@@ -26,5 +27,10 @@
   X(mean, MeanArgs)           \
   X(pool, PoolArgs)           \
   X(copy, CopyArgs)           \
+  X(head_norm, HeadNormArgs)  \
+  X(resize, ResizeArgs)       \
+  X(adaptive_pool, AdaptivePoolArgs) \
+  X(merge, MergeArgs)         \
+  X(argmax, ArgmaxArgs)       \
   X(to_half, ToHalfArgs)      \
   X(from_half, FromHalfArgs)

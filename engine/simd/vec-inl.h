@@ -150,6 +150,10 @@ HWY_INLINE V act_v(V x) {
     return hn::IfThenZeroElse(hn::Lt(x, hn::Zero(d)), x);  // unlike max(), passes NaN on every target
   } else if constexpr (A == Act::kTanh) {
     return tanh_v(x);
+  } else if constexpr (A == Act::kHardswish) {
+    // The factor is at most 6 * (1/6) = 1; a NaN that min() drops comes back through x.
+    const V factor = hn::Mul(hn::Min(hn::Add(x, hn::Set(d, 3.0f)), hn::Set(d, 6.0f)), hn::Set(d, 1.0f / 6.0f));
+    return hn::IfThenZeroElse(hn::Lt(x, hn::Set(d, -3.0f)), hn::Mul(x, factor));
   } else {
     return x;
   }
@@ -170,6 +174,7 @@ HWY_INLINE void with_act(Act a, F f) {
     case Act::kSilu: return f(ActTag<Act::kSilu>());
     case Act::kRelu: return f(ActTag<Act::kRelu>());
     case Act::kTanh: return f(ActTag<Act::kTanh>());
+    case Act::kHardswish: return f(ActTag<Act::kHardswish>());
   }
 }
 

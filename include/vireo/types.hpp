@@ -25,10 +25,21 @@ VIREO_API const char* to_string(Precision p);
 
 /// What a session computes.
 enum class Head : uint8_t {
-  kLogits,    ///< class scores [batch, classes]; distilled DeiT: mean of both heads
+  kLogits,    ///< class scores [batch, classes]; distilled DeiT: mean of both heads. Segmentation: [batch, height * width,
+              ///< classes], brought to the size of the input (bilinear)
   kFeatures,  ///< the pooled vector [batch, width]: CLS after the final norm, or the model's own average pooling
   kTokens,    ///< every token after the final norm [batch, tokens, width]
+  kClassMap,  ///< segmentation: the class of every input pixel [batch, height * width, 1], an index as a number; the largest
+              ///< of kLogits, ties to the smaller index. Scores of full size are never stored
 };
+
+/// What a model was made for.
+enum class Task : uint8_t {
+  kFeatures,        ///< a trunk without a head: Head::kFeatures and kTokens
+  kClassification,  ///< one class per picture: Head::kLogits, kFeatures and kTokens
+  kSegmentation,    ///< one class per pixel: Head::kLogits (of every input pixel) and kClassMap
+};
+VIREO_API const char* to_string(Task t);  ///< "features", "classification", "segmentation"
 
 }  // namespace vireo
 

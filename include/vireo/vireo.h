@@ -59,8 +59,16 @@ typedef enum vireo_precision {
 typedef enum vireo_head {
   VIREO_LOGITS = 0,   /* class scores [batch, 1, classes] */
   VIREO_FEATURES = 1, /* the pooled vector [batch, 1, width] */
-  VIREO_TOKENS = 2    /* every token after the final norm [batch, tokens, width] */
+  VIREO_TOKENS = 2,   /* every token after the final norm [batch, tokens, width] */
+  VIREO_CLASS_MAP = 3 /* segmentation: the class of every input pixel [batch, height * width, 1], an index as a number */
 } vireo_head;
+
+/* What a model was made for. */
+typedef enum vireo_task {
+  VIREO_TASK_FEATURES = 0,       /* a trunk without a head */
+  VIREO_TASK_CLASSIFICATION = 1, /* one class per picture */
+  VIREO_TASK_SEGMENTATION = 2    /* one class per pixel: VIREO_LOGITS is [batch, height * width, classes] */
+} vireo_task;
 
 /* How to open. Always start from vireo_options_init, so that fields added later have their defaults. */
 typedef struct vireo_options {
@@ -131,8 +139,13 @@ VIREO_C_API int vireo_top_k(const vireo_output* logits, int item, int k, vireo_s
 
 /* Name of class `index`, owned by the session; "" when there is no such class. */
 VIREO_C_API const char* vireo_label(const vireo_session* session, int index);
-/* Number of classes; 0 without a classification head. */
+/* Number of classes, of pictures or of pixels; 0 without such a head. */
 VIREO_C_API int vireo_classes(const vireo_session* session);
+/* What the model was made for; VIREO_TASK_FEATURES for NULL. */
+VIREO_C_API vireo_task vireo_model_task(const vireo_session* session);
+/* The map whose pixels the rows of a segmentation's output are, row by row; 0 when they are none. */
+VIREO_C_API int vireo_map_height(const vireo_session* session);
+VIREO_C_API int vireo_map_width(const vireo_session* session);
 /* Input size in pixels and channels, as vireo_run_pixels expects it. */
 VIREO_C_API int vireo_input_height(const vireo_session* session);
 VIREO_C_API int vireo_input_width(const vireo_session* session);

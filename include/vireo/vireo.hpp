@@ -42,7 +42,7 @@ class VIREO_API Model {
   /// the file, key or tensor. The weights stay mapped while the model lives: replace a file by renaming a new one over it,
   /// never by writing into it (reading a file that was cut short under a mapping ends the process).
   static Result<Model> open(const std::string& path);
-  /// A model of the given config.json with random weights (normal, sigma 0.02): for benchmarks without a checkpoint.
+  /// A model of the given config.json with random weights (normal, of a fresh model's scale): for benchmarks without a checkpoint.
   static Result<Model> random(const std::string& config_path, uint64_t seed);
 
   const std::string& name() const;      ///< folder or file name
@@ -50,7 +50,8 @@ class VIREO_API Model {
   int input_height() const;             ///< pixels, after preprocessing
   int input_width() const;
   int channels() const;
-  int classes() const;                  ///< 0 without a classification head
+  Task task() const;
+  int classes() const;                  ///< of pictures or of pixels; 0 without such a head
   /// Name of class `index`; "LABEL_17" when the checkpoint has no names.
   std::string label(int index) const;
   /// What was noticed while opening, one sentence each: tensors present but unused, absent preprocessing, ...
@@ -114,11 +115,12 @@ struct DeviceUsed {
 struct Output {
   const float* data = nullptr;          ///< dense [batch, rows, cols]
   int batch = 0;
-  int rows = 0;                         ///< 1, or the number of tokens (Head::kTokens)
-  int cols = 0;                         ///< classes or width
+  int rows = 0;                         ///< 1, the number of tokens (Head::kTokens), or height * width of a segmentation
+  int cols = 0;                         ///< classes, width, or 1 (Head::kClassMap)
   DeviceUsed device;
   double ms = 0;                        ///< wall time of this inference, preprocessing excluded
   double preprocess_ms = 0;
+  int height = 0, width = 0;            ///< the map whose pixels the rows are, row by row; 0 when they are none
 };
 
 struct Score {

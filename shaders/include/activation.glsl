@@ -41,5 +41,7 @@ vec4 activate(vec4 x, uint kind)
     if (kind == 3u) return sigmoid_gate(x, x);
     if (kind == 4u) return mix(x, vec4(0.0), lessThan(x, vec4(0.0)));
     if (kind == 5u) return tanh4(x);
+    // The factor is at most 1; a NaN that min() drops comes back through x.
+    if (kind == 6u) return mix(x * (min(x + 3.0, 6.0) * 0.16666667), vec4(0.0), lessThan(x, vec4(-3.0)));
     return x;
 }

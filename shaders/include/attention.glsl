@@ -15,6 +15,9 @@ layout(push_constant) uniform Push
     uint n_q, n_kv, heads, q_ld4, k_ld4, v_ld4, o_ld4, q_off, k_off, v_off;
     float scale;
     uint q0;
+#if PARTITION
+    uint z0;
+#endif
 } p;
 
 const uint HD4 = (HD + 3u) / 4u;

@@ -111,8 +111,8 @@ TEST(ShaderReflect, KnownShaders) {
   EXPECT_EQ(conv.local_size_ids, (std::array<int64_t, 3>{0, 12, -1}));
   EXPECT_EQ(shader::local_size(conv, {16, 0, 0, 0, 0, 0, 0, 0, 0, 0, 4, 0, 8}), (std::array<uint32_t, 3>{16, 8, 1}));
 
-  EXPECT_EQ(bindings_text(reflect_named("copy_rows")), "0sr 1sr 2sw");
-  EXPECT_EQ(reflect_named("copy_rows").push_constant_bytes, 60u);
+  EXPECT_EQ(bindings_text(reflect_named("concat")), "0sr 1sr 2sr 3sr 4sw");
+  EXPECT_EQ(reflect_named("concat").push_constant_bytes, 52u);
 }
 
 uint64_t shared(const char* name, const std::vector<uint32_t>& spec) {

@@ -109,13 +109,14 @@ double ref_act(Act a, double x) {
     case Act::kSilu: return x == -HUGE_VAL ? -0.0 : x / (1.0 + std::exp(-x));
     case Act::kRelu: return x < 0 ? 0.0 : x;
     case Act::kTanh: return std::tanh(x);
+    case Act::kHardswish: return x <= -3 ? -0.0 : x >= 3 ? x : x * (x + 3) / 6;
   }
   return 0.0;
 }
 
 /// Largest slope of the activations (gelu's is about 1.13).
 constexpr double kSlope = 1.13;
-const Act kActs[] = {Act::kNone, Act::kGeluErf, Act::kGeluTanh, Act::kSilu, Act::kRelu, Act::kTanh};
+const Act kActs[] = {Act::kNone, Act::kGeluErf, Act::kGeluTanh, Act::kSilu, Act::kRelu, Act::kTanh, Act::kHardswish};
 
 class Simd : public ::testing::TestWithParam<int> {
  protected:

@@ -1,0 +1,7 @@
+// hardswish: x * min(max(x + 3, 0), 6) / 6 (Howard et al. 2019, MobileNetV3).
+#include "ops/elementwise.h"
+
+namespace vireo {
+extern const OpDef kHardswishOp;
+const OpDef kHardswishOp = ops::unary_op<6>();
+}  // namespace vireo
