@@ -218,7 +218,8 @@ def evaluate(model, pictures, labels, half=True, tell=None, batch=4):
         with torch.autocast("cpu", torch.bfloat16, enabled=half):
             y = coarse(model, x, half)
         y = F.interpolate(y.float(), size=x.shape[2:], mode="bilinear", align_corners=False).argmax(1)
-        y = F.interpolate(y[:, None].float(), size=labels.shape[1:], mode="nearest-exact")[:, 0].long()
+        rows, cols = ((2 * torch.arange(n) + 1) * of // (2 * n) for n, of in zip(labels.shape[1:], x.shape[2:]))
+        y = y[:, rows][:, :, cols]
         t = labels[i:i + batch].long()
         confusion += torch.bincount((t * k + y)[t != VOID], minlength=k * k)
         if tell:
@@ -293,7 +294,8 @@ def train(stage, o, data):
         print("%s: goes on at step %d, %.1f minutes" % (stage, step, spent / 60))
     budget = 60 * o.minutes * SHARE[stage]
     begin = time.time() - spent
-    bar, losses, saved, marks = Progress(stage), [], time.time(), 0.0
+    marks = step / o.steps if o.steps else spent / budget
+    bar, losses, saved = Progress(stage), [], time.time()
 
     def save(done=False):
         torch.save({"model": model.state_dict(), "optimizer": optimizer.state_dict(), "gen": gen.get_state(), "step": step,
@@ -384,75 +386,52 @@ def torch_scores(stage, o):
     return s
 
 
-def run_vireo(o, verb, *arguments):
-    """The JSON object that a verb prints, or None and why."""
-    out = os.path.join(o.work, "vireo.json")
-    if os.path.exists(out):
-        os.remove(out)
-    command = [o.vireo, verb] + list(arguments)
-    if verb == "eval":
-        command += ["--json", out]
-    else:
-        command += ["--json"]
+def run_vireo(o, folder, device, precision):
+    """What `vireo eval --segmentation` prints as JSON, or None and why."""
+    command = [o.vireo, "eval", "--model", folder, "--device", device, "--precision", precision, "--segmentation", o.data,
+               "--split", "test", "--ignore", str(VOID), "--threads", str(o.threads), "--json"]
     r = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, universal_newlines=True)
-    text = open(out).read() if os.path.exists(out) else r.stdout
     if r.returncode:
-        return None, (r.stderr.strip().splitlines() or ["exit %d" % r.returncode])[-1]
-    try:
-        return json.loads(text), None
-    except ValueError:
-        return None, "no JSON"
-
-
-def find(value, *keys):
-    """The first of keys found anywhere in a JSON value."""
-    for key in keys:
-        todo = [value]
-        while todo:
-            v = todo.pop(0)
-            if isinstance(v, dict):
-                if isinstance(v.get(key), (int, float)):
-                    return v[key]
-                todo += list(v.values())
-            elif isinstance(v, list):
-                todo += v
-    return None
+        return None, (r.stderr.strip().splitlines() or ["exit code %d" % r.returncode])[-1]
+    return json.loads(r.stdout), None
 
 
 def table(o):
+    """WORK/table.md; a row of Vireo is kept in WORK/STAGE/vireo.json, and measured again when the export is newer."""
     rows = ["| model | runs on | precision | mIoU % | pixel accuracy % | parameters | file MiB | median ms | peak RSS MiB |",
             "|---|---|---|---|---|---|---|---|---|"]
-    classes = ["| model | " + " | ".join(CLASSES) + " |", "|---" * (len(CLASSES) + 1) + "|"]
-
-    def cell(v, form):
-        return "" if v is None else form % v
-
+    classes = ["| IoU % | " + " | ".join(CLASSES) + " |", "|---" * (len(CLASSES) + 1) + "|"]
     for stage in STAGES:
         folder = os.path.join(o.work, stage, "export")
-        if not os.path.exists(os.path.join(folder, "model.safetensors")):
+        weights, kept = os.path.join(folder, "model.safetensors"), os.path.join(o.work, stage, "vireo.json")
+        if not os.path.exists(weights):
             continue
         s = torch_scores(stage, o)
-        mib = os.path.getsize(os.path.join(folder, "model.safetensors")) / 2 ** 20
-        rows.append("| %s | PyTorch | fp32 | %.2f | %.2f | %d | %.1f | | |" % (stage, s["miou"], s["pixel_accuracy"], s["parameters"], mib))
+        both = "%d | %.1f" % (s["parameters"], os.path.getsize(weights) / 2 ** 20)
+        rows.append("| %s | PyTorch | fp32 | %.2f | %.2f | %s | | |" % (stage, s["miou"], s["pixel_accuracy"], both))
         classes.append("| %s | " % stage + " | ".join("%.1f" % s["iou"][c] for c in CLASSES) + " |")
-        for device in o.devices.split(",") if o.vireo else []:
+        known = {}
+        if os.path.exists(kept) and os.path.getmtime(kept) > os.path.getmtime(weights):
+            known = json.load(open(kept))
+        for device in o.devices.split(","):
             for precision in o.precisions.split(","):
-                where = ["--model", folder, "--device", device, "--precision", precision]
-                e, why = run_vireo(o, "eval", *where, "--segmentation", os.path.join(o.data, "test"))
-                if e is None:
-                    rows.append("| %s | vireo %s | %s | %s | | | | | |" % (stage, device, precision, why.replace("|", "/")))
-                    continue
-                miou, accuracy = find(e, "miou", "mean_iou"), find(e, "pixel_accuracy", "accuracy")
-                b, _ = run_vireo(o, "bench", *where)
-                scale = 100 if miou is not None and miou <= 1 else 1
-                rows.append("| %s | vireo %s | %s | %s | %s | %d | %.1f | %s | %s |" % (
-                    stage, device, precision, cell(miou and miou * scale, "%.2f"), cell(accuracy and accuracy * scale, "%.2f"),
-                    s["parameters"], mib, cell(find(b or e, "median_ms", "inference_ms"), "%.1f"), cell(find(b or e, "peak_rss_mib"), "%.0f")))
+                key, why = device + " " + precision, "not measured"
+                if o.vireo and key not in known:
+                    known[key], why = run_vireo(o, folder, device, precision)
+                    if known[key]:
+                        cases.write_json(kept, {k: v for k, v in known.items() if v})
+                e = known.get(key)
+                if e:
+                    rows.append("| %s | Vireo, %s | %s | %.2f | %.2f | %s | %.1f | %.0f |" % (
+                        stage, e["device"]["name"], precision, 100 * e["miou"], 100 * e["pixel_accuracy"], both, e["median_ms"],
+                        e["peak_rss_mib"]))
+                elif o.vireo:
+                    rows.append("| %s | Vireo, %s | %s | %s | | %s | | |" % (stage, device, precision, why.replace("|", "/"), both))
                 print(rows[-1], flush=True)
-    text = "\n".join(["CamVid test, %d x %d input." % tuple(o.size), ""] + rows + ["", "IoU of each class, PyTorch, %:", ""] + classes) + "\n"
+    text = "\n".join(["CamVid, %s pictures of test, input %d x %d." % (len(names(o.data, "test")), *o.size), ""] + rows + [""] + classes)
     with open(os.path.join(o.work, "table.md"), "w") as f:
-        f.write(text)
-    print(text)
+        f.write(text + "\n")
+    print("\n" + text)
 
 
 def main():
@@ -476,8 +455,8 @@ def main():
     p.add_argument("--measure", type=int, metavar="N", help="time N steps of the stage and stop")
     p.add_argument("--evaluate", action="store_true", help="no training: the table of what was exported")
     p.add_argument("--vireo", help="with --evaluate: the command line tool")
-    p.add_argument("--devices", default="cpu,vulkan", help="with --evaluate")
-    p.add_argument("--precisions", default="fp32,fp16,int8", help="with --evaluate")
+    p.add_argument("--devices", default="cpu,vulkan", help="of Vireo, with --evaluate")
+    p.add_argument("--precisions", default="fp32,fp16,int8", help="of Vireo, with --evaluate")
     o = p.parse_args()
     torch.set_num_threads(o.threads)
     os.makedirs(o.work, exist_ok=True)
