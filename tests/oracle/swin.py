@@ -110,10 +110,12 @@ class Attention(nn.Module):
             return t.view(-1, rows, window, cols, window, t.shape[-1]).transpose(2, 3).reshape(-1, rows * cols, n, t.shape[-1])
 
         x = windows(x)
-        q, k, v = (inner[p](x).view(b, rows * cols, n, self.heads, -1).transpose(2, 3) for p in ("query", "key", "value"))
+        q, k, v = (inner[p](x).view(b, rows * cols, n, self.heads, -1) for p in ("query", "key", "value"))
         if self.v2:
-            scale = torch.exp(torch.clamp(inner.logit_scale, max=math.log(100)))
-            scores = F.normalize(q, dim=-1) @ F.normalize(k, dim=-1).transpose(3, 4) * scale
+            q, k = F.normalize(q, dim=-1), F.normalize(k, dim=-1)
+        q, k, v = (t.transpose(2, 3) for t in (q, k, v))
+        if self.v2:
+            scores = q @ k.transpose(3, 4) * torch.exp(torch.clamp(inner.logit_scale, max=math.log(100)))
         else:
             scores = q @ k.transpose(3, 4) * (d // self.heads) ** -0.5
         scores = scores + self.bias()
