@@ -120,6 +120,42 @@ class ScaledColumns final : public Constant {
   std::vector<float> gamma_;
 };
 
+class ScaledRows final : public Constant {
+ public:
+  ScaledRows(ConstantPtr in, const ConstantPtr& gain)
+      : Constant(in->rows(), in->cols()), inner_(std::move(in)), gain_(gain->read_all()) {}
+  void read(int64_t first, int64_t count, float* out) const override {
+    inner_->read(first, count, out);
+    for (int64_t r = 0; r < count; ++r)
+      for (int64_t c = 0; c < cols(); ++c) out[r * cols() + c] *= gain_[size_t(first + r)];
+  }
+
+ private:
+  ConstantPtr inner_;
+  std::vector<float> gain_;
+};
+
+class PaddedKernel final : public Constant {
+ public:
+  PaddedKernel(ConstantPtr in, int64_t cin, int64_t kh, int64_t kw, int64_t top, int64_t left)
+      : Constant(in->rows(), cin * (kh + top) * (kw + left)), inner_(std::move(in)), cin_(cin), kh_(kh), kw_(kw), top_(top), left_(left) {}
+  void read(int64_t first, int64_t count, float* out) const override {
+    std::fill_n(out, size_t(count * cols()), 0.f);
+    std::vector<float> row(size_t(inner_->cols()));
+    for (int64_t r = 0; r < count; ++r) {
+      inner_->read(first + r, 1, row.data());
+      for (int64_t line = 0; line < cin_ * kh_; ++line) {
+        const int64_t y = (line / kh_) * (kh_ + top_) + top_ + line % kh_;
+        std::copy_n(row.data() + line * kw_, size_t(kw_), out + r * cols() + y * (kw_ + left_) + left_);
+      }
+    }
+  }
+
+ private:
+  ConstantPtr inner_;
+  int64_t cin_, kh_, kw_, top_, left_;
+};
+
 class FoldedBias final : public Constant {
  public:
   FoldedBias(ConstantPtr w, const ConstantPtr& beta, ConstantPtr bias)
@@ -166,6 +202,12 @@ ConstantPtr stack_cols(std::vector<ConstantPtr> parts) {
 ConstantPtr scale_constant(ConstantPtr inner, float factor) { return std::make_shared<Scaled>(std::move(inner), factor); }
 ConstantPtr scale_columns(ConstantPtr inner, ConstantPtr gamma) {
   return std::make_shared<ScaledColumns>(std::move(inner), gamma);
+}
+ConstantPtr scale_rows(ConstantPtr inner, ConstantPtr gain) {
+  return std::make_shared<ScaledRows>(std::move(inner), gain);
+}
+ConstantPtr pad_kernel(ConstantPtr inner, int64_t cin, int64_t kh, int64_t kw, int64_t top, int64_t left) {
+  return std::make_shared<PaddedKernel>(std::move(inner), cin, kh, kw, top, left);
 }
 ConstantPtr fold_bias(ConstantPtr weight, ConstantPtr beta, ConstantPtr bias) {
   return std::make_shared<FoldedBias>(std::move(weight), beta, std::move(bias));

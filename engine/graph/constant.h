@@ -49,4 +49,9 @@ ConstantPtr scale_columns(ConstantPtr inner, ConstantPtr gamma);
 /// bias' = bias + weight * beta, [1, weight.rows]; bias may be null: LayerNorm's offset folded into the linear that follows.
 ConstantPtr fold_bias(ConstantPtr weight, ConstantPtr beta, ConstantPtr bias);
 
+/// inner with row r multiplied by gain[0, r].
+ConstantPtr scale_rows(ConstantPtr inner, ConstantPtr gain);
+/// inner, a kernel per row [cin, kh, kw], with `top` and `left` zeros before its rows and columns: [cin, top + kh, left + kw].
+ConstantPtr pad_kernel(ConstantPtr inner, int64_t cin, int64_t kh, int64_t kw, int64_t top, int64_t left);
+
 }  // namespace vireo

@@ -7,11 +7,6 @@
 namespace vireo {
 namespace {
 
-bool ends_with(const std::string& text, const char* end) {
-  const std::string e(end);
-  return text.size() >= e.size() && text.compare(text.size() - e.size(), e.size(), e) == 0;
-}
-
 /// model_type, or what the class name implies when an old file lacks it.
 Result<std::string> family_of(Fields& fields, const std::string& architecture) {
   std::string type;
@@ -33,6 +28,21 @@ Result<std::string> family_of(Fields& fields, const std::string& architecture) {
   }
   return type;
 }
+
+/// Which head the class name asks for; an absent or unknown name leaves it to the tensors.
+HeadKind head_of(const std::string& architecture, bool dino, const Checkpoint* weights, bool has_labels) {
+  const HeadKind linear = dino ? HeadKind::kTokenAndMean : HeadKind::kLinear;
+  if (ends_with(architecture, "ForImageClassificationWithTeacher")) return HeadKind::kDistilled;
+  if (ends_with(architecture, "ForImageClassification")) return linear;
+  for (const char* end : {"Model", "Backbone", "ForMaskedImageModeling", "ForPreTraining"}) {
+    if (ends_with(architecture, end)) return HeadKind::kNone;
+  }
+  if (weights == nullptr) return has_labels ? linear : HeadKind::kNone;
+  if (weights->has("distillation_classifier.weight")) return HeadKind::kDistilled;
+  return weights->has("classifier.weight") ? linear : HeadKind::kNone;
+}
+
+}  // namespace
 
 Result<void> read_labels(const Json& map, const std::string& source, std::vector<std::string>* labels) {
   const auto text = [](const Json& v) { return v.is_string() ? v.get<std::string>() : json_text(v); };
@@ -57,28 +67,35 @@ Result<void> read_labels(const Json& map, const std::string& source, std::vector
   return {};
 }
 
-/// Which head the class name asks for; an absent or unknown name leaves it to the tensors.
-HeadKind head_of(const std::string& architecture, bool dino, const Checkpoint* weights, bool has_labels) {
-  const HeadKind linear = dino ? HeadKind::kTokenAndMean : HeadKind::kLinear;
-  if (ends_with(architecture, "ForImageClassificationWithTeacher")) return HeadKind::kDistilled;
-  if (ends_with(architecture, "ForImageClassification")) return linear;
-  for (const char* end : {"Model", "Backbone", "ForMaskedImageModeling", "ForPreTraining"}) {
-    if (ends_with(architecture, end)) return HeadKind::kNone;
-  }
-  if (weights == nullptr) return has_labels ? linear : HeadKind::kNone;
-  if (weights->has("distillation_classifier.weight")) return HeadKind::kDistilled;
-  return weights->has("classifier.weight") ? linear : HeadKind::kNone;
+std::string first_architecture(const Fields& fields) {
+  const Json* list = fields.find("architectures");
+  if (list == nullptr || !list->is_array() || list->empty() || !(*list)[0].is_string()) return std::string();
+  return (*list)[0].get<std::string>();
 }
 
-}  // namespace
+Result<void> read_classes(Fields& fields, const Checkpoint* weights, const std::string& head, int64_t* classes,
+                          std::vector<std::string>* labels) {
+  int64_t num_labels = -1;
+  fields.integer("num_labels", &num_labels, 0, kMaxClasses);
+  VIREO_TRY(fields.status());
+  // PretrainedConfig: the length of id2label, else num_labels, else 2. A file with neither is trusted to its tensors.
+  if (const Json* id2label = fields.find("id2label")) {
+    VIREO_TRY(read_labels(*id2label, fields.source(), labels));
+    *classes = int64_t(labels->size());
+  } else if (num_labels >= 0) {
+    *classes = num_labels;
+  } else {
+    const TensorView* view = weights != nullptr ? weights->find(head) : nullptr;
+    *classes = view != nullptr && !view->shape.empty() ? view->shape[0] : 2;
+  }
+  return {};
+}
 
 Result<VitConfig> parse_hf_config(const Json& json, const std::string& source, const Checkpoint* weights) {
   Fields fields(json, source);
   VitConfig c;
   c.source = source;
-  if (const Json* list = fields.find("architectures")) {
-    if (list->is_array() && !list->empty() && (*list)[0].is_string()) c.architecture = (*list)[0].get<std::string>();
-  }
+  c.architecture = first_architecture(fields);
   VIREO_ASSIGN(c.model_type, family_of(fields, c.architecture));
   const bool registers = c.model_type == "dinov2_with_registers";
   const bool dino = registers || c.model_type == "dinov2";
@@ -112,8 +129,6 @@ Result<VitConfig> parse_hf_config(const Json& json, const std::string& source, c
     c.registers = 4;
     fields.integer("num_register_tokens", &c.registers, 0, 4096);
   }
-  int64_t num_labels = -1;
-  fields.integer("num_labels", &num_labels, 0, kMaxClasses);
   VIREO_TRY(fields.status());
   if (!c.swiglu) {
     VIREO_ASSIGN(c.act, parse_activation(act, source, "hidden_act"));
@@ -127,19 +142,9 @@ Result<VitConfig> parse_hf_config(const Json& json, const std::string& source, c
   c.prefix = bare ? "" : c.model_type + ".";
   if (weights != nullptr) find_prefix(*weights, "embeddings.patch_embeddings.projection.weight", c.prefix, &c.prefix);
 
-  const Json* id2label = fields.find("id2label");
-  if (id2label != nullptr) VIREO_TRY(read_labels(*id2label, source, &c.labels));
-  c.head = head_of(c.architecture, dino, weights, id2label != nullptr || num_labels > 0);
-  const char* head_name = c.head == HeadKind::kDistilled ? "cls_classifier.weight" : "classifier.weight";
-  // PretrainedConfig: the length of id2label, else num_labels, else 2. A file with neither is trusted to its tensors.
-  if (id2label != nullptr) {
-    c.classes = int64_t(c.labels.size());
-  } else if (num_labels >= 0) {
-    c.classes = num_labels;
-  } else {
-    const int64_t rows = weights != nullptr ? tensor_rows(*weights, head_name) : 0;
-    c.classes = rows > 0 ? rows : 2;
-  }
+  c.head = head_of(c.architecture, dino, weights, fields.find("id2label") != nullptr || fields.find("num_labels") != nullptr);
+  VIREO_TRY(read_classes(fields, weights, c.head == HeadKind::kDistilled ? "cls_classifier.weight" : "classifier.weight",
+                         &c.classes, &c.labels));
   if (c.classes == 0) c.head = HeadKind::kNone;
   if (c.head == HeadKind::kNone) {
     c.classes = 0;

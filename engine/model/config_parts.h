@@ -21,11 +21,29 @@ constexpr int64_t kMaxHeadDim = 128;
 Result<VitConfig> parse_hf_config(const Json& json, const std::string& source, const Checkpoint* weights);
 Result<VitConfig> parse_timm_config(const Json& json, const std::string& source, const Checkpoint* weights);
 
+/// kUnsupported for a quantization_config: those weights are no floats.
+Result<void> refuse_quantised(const Json& json, const std::string& source);
+
 /// "gelu", "gelu_new", ... in the spellings of Transformers and timm.
 Result<Activation> parse_activation(const std::string& name, const std::string& source, const char* key);
 
 /// The prefix p for which the checkpoint has the tensor p + suffix; false when there is none. Prefers `wish`.
 bool find_prefix(const Checkpoint& weights, const std::string& suffix, const std::string& wish, std::string* prefix);
+
+/// The first of `architectures`, or nothing.
+std::string first_architecture(const Fields& fields);
+
+/// id2label: names by class number.
+Result<void> read_labels(const Json& map, const std::string& source, std::vector<std::string>* labels);
+
+/// How many classes, and their names, as Transformers counts them; `head` names the tensor whose rows tell where the file
+/// does not.
+Result<void> read_classes(Fields& fields, const Checkpoint* weights, const std::string& head, int64_t* classes,
+                          std::vector<std::string>* labels);
+
+inline bool ends_with(const std::string& text, const std::string& end) {
+  return text.size() >= end.size() && text.compare(text.size() - end.size(), end.size(), end) == 0;
+}
 
 /// Side of a square grid with `count` cells, or 0.
 int64_t square_side(int64_t count);

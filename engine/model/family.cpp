@@ -1,5 +1,8 @@
 #include "model/family.h"
 
+#include "model/mobilevit.h"
+#include "model/swin.h"
+#include "model/upernet.h"
 #include "model/vit.h"
 
 namespace vireo {
@@ -7,6 +10,7 @@ namespace vireo {
 const std::vector<const Family*>& model_families() {
   static const std::vector<const Family*> families = {
       &kVitFamily,
+      &kMobileVitFamily, &kSwinFamily, &kUperNetFamily,
   };
   return families;
 }

@@ -49,10 +49,17 @@ class VisionModel {
   virtual bool is_known_unused(const std::string& tensor) const = 0;
 };
 
+class Backbone;
+struct BackboneSource;
+
 struct Family {
   const char* name;
   bool (*matches)(const ModelSource& source);
   Result<std::unique_ptr<VisionModel>> (*open)(const ModelSource& source);
+  /// The trunk alone, for a dense head (model/backbone.h): the model_types it is known by, ending with null, and how it is
+  /// opened; null for a family that is no trunk.
+  const char* const* backbones = nullptr;
+  Result<std::unique_ptr<Backbone>> (*open_backbone)(const BackboneSource& source) = nullptr;
 };
 
 /// All families; the first that matches opens the model.

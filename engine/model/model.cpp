@@ -36,8 +36,8 @@ Error no_family(const ModelSource& source) {
     const Json* v = find_member(json, key);
     if (v == nullptr) continue;
     const Json& name = v->is_array() && !v->empty() ? (*v)[0] : *v;
-    return fail(ErrorCode::kUnsupported, "'{}': {} {} is not supported; expected one of the families vit, deit, dinov2, "
-                "dinov2_with_registers or timm's vit_* and deit_*", source.config_path, key, json_text(name));
+    return fail(ErrorCode::kUnsupported, "'{}': {} {} is not supported; expected one of vit, deit, dinov2, "
+                "dinov2_with_registers, mobilevit, swin, swinv2 and upernet, or timm's vit_*, deit_* and mobilevit_*", source.config_path, key, json_text(name));
   }
   return fail(ErrorCode::kCorrupt, "'{}' has neither 'model_type' (Hugging Face) nor 'architecture' (timm), so the kind of "
               "model is unknown; expected a model's config.json", source.config_path);

@@ -130,14 +130,15 @@ Result<void> Preprocessor::run(const uint8_t* rgb, int64_t width, int64_t height
 
   const int64_t x0 = window.x - left, y0 = window.y - top;
   for (int64_t c = 0; c < channels; ++c) {
-    const float* table = table_.data() + c * 256;
+    const int64_t from = config_.bgr && channels == 3 ? 2 - c : c;
+    const float* table = table_.data() + from * 256;
     for (int64_t y = 0; y < in_h; ++y) {
       float* row = out + (c * in_h + y) * in_w;
       if (y < y0 || y >= y0 + window.height) {
         std::fill(row, row + in_w, table[0]);
         continue;
       }
-      const uint8_t* in = small.pixels + (y - y0) * small.stride + c;
+      const uint8_t* in = small.pixels + (y - y0) * small.stride + from;
       std::fill(row, row + x0, table[0]);
       for (int64_t x = 0; x < window.width; ++x) row[x0 + x] = table[in[x * channels]];
       std::fill(row + x0 + window.width, row + in_w, table[0]);

@@ -38,12 +38,13 @@ struct PreprocessConfig {
   Arithmetic arithmetic = Arithmetic::kNumpy;
 
   int64_t channels = 3;                  // 3: RGB, 1: Pillow's luma of it
+  bool bgr = false;                      // the three planes in the order blue, green, red
   int64_t input_h = 224, input_w = 224;  // what the model gets
   std::vector<std::string> warnings;     // doubtful points of the configuration
 };
 
 /// Which of Transformers' image processors gives the defaults of absent keys.
-enum class Processor { kVit, kDeit, kBit };
+enum class Processor { kVit, kDeit, kBit, kMobileVit, kSegformer };
 PreprocessConfig processor_defaults(Processor processor);
 
 /// Reads preprocessor_config.json. A processor type in the file decides the defaults, else `fallback`; image_h and

@@ -23,6 +23,10 @@ constexpr ProcessorRow kProcessors[] = {
     {"BitImageProcessorPil", Processor::kBit},
     {"CLIPImageProcessor", Processor::kBit},  {"CLIPFeatureExtractor", Processor::kBit},
     {"CLIPImageProcessorFast", Processor::kBit},
+    {"MobileViTImageProcessor", Processor::kMobileVit}, {"MobileViTFeatureExtractor", Processor::kMobileVit},
+    {"MobileViTImageProcessorFast", Processor::kMobileVit}, {"MobileViTImageProcessorPil", Processor::kMobileVit},
+    {"SegformerImageProcessor", Processor::kSegformer}, {"SegformerFeatureExtractor", Processor::kSegformer},
+    {"SegformerImageProcessorFast", Processor::kSegformer}, {"SegformerImageProcessorPil", Processor::kSegformer},
 };
 
 struct FilterRow {
@@ -126,6 +130,16 @@ PreprocessConfig processor_defaults(Processor processor) {
     c.crop = true;
     c.mean = {{0.48145466, 0.4578275, 0.40821073}};
     c.std = {{0.26862954, 0.26130258, 0.27577711}};
+  } else if (processor == Processor::kMobileVit) {
+    c.resize = PreprocessConfig::Resize::kShortestEdge;
+    c.crop = true;
+    c.crop_h = c.crop_w = 256;
+    c.normalize = false;
+    c.bgr = true;
+  } else if (processor == Processor::kSegformer) {
+    c.resize_h = c.resize_w = 512;
+    c.mean = {{0.485, 0.456, 0.406}};
+    c.std = {{0.229, 0.224, 0.225}};
   }
   return c;
 }
@@ -150,9 +164,12 @@ Result<PreprocessConfig> parse_preprocessor_config(const std::string& text, cons
                                      source, type));
   }
   // Keys of other processors that would change the pixels.
-  for (const char* key : {"crop_pct", "do_flip_channel_order", "do_pad", "do_grayscale", "do_center_pad"}) {
+  const bool mobile = fallback == Processor::kMobileVit;
+  for (const char* key : {"crop_pct", "do_flip_channel_order", "do_flip_channels", "do_pad", "do_grayscale", "do_center_pad"}) {
     const Json* v = f.find(key);
-    if (v != nullptr && *v != false) {
+    if (mobile && std::string(key).rfind("do_flip", 0) == 0) {
+      f.boolean(key, &c.bgr);  // do_flip_channels: its name of before Transformers 4.26
+    } else if (v != nullptr && *v != false) {
       return fail(ErrorCode::kUnsupported, "'{}': key '{}' is {}, a step that Vireo does not implement; expected resize, crop, "
                   "rescale and normalise", source, key, json_text(*v));
     }
@@ -167,7 +184,7 @@ Result<PreprocessConfig> parse_preprocessor_config(const std::string& text, cons
   read_resample(f, &c.filter);
   read_triple(f, "image_mean", &c.mean);
   read_triple(f, "image_std", &c.std);
-  read_size(f, fallback != Processor::kBit, &c);
+  read_size(f, fallback != Processor::kBit && !mobile, &c);
   read_crop_size(f, &c);
   VIREO_TRY(f.status());
 

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <utility>
 
+#include "model/backbone.h"
 #include "model/config_parts.h"
 #include "model/position.h"
 
@@ -72,100 +73,73 @@ Names timm_names(const VitConfig& c, const Has& has) {
   return n;
 }
 
-/// Builds one graph. The first failure is kept and finish() returns it; until then null constants flow harmlessly.
+/// Adds a Vision Transformer to a graph.
 class VitBuilder {
  public:
-  VitBuilder(const VitConfig& config, const ModelSource& source, int64_t batch, int64_t h, int64_t w)
-      : c_(config), source_(source), g_(config.architecture), batch_(batch), h_(h), w_(w), d_(config.hidden) {
-    const auto has = [&](const std::string& name) { return source.weights != nullptr && source.weights->has(name); };
-    n_ = c_.naming == Naming::kHuggingFace ? hf_names(c_) : timm_names(c_, has);
+  VitBuilder(const VitConfig& config, ModelBuilder& b) : c_(config), b_(b), d_(config.hidden) {
+    n_ = c_.naming == Naming::kHuggingFace ? hf_names(c_) : timm_names(c_, [&](const std::string& name) { return b.has(name); });
   }
 
-  Result<Graph> build(Head head) {
-    VIREO_TRY(check(head));
-    ValueId x = g_.input("pixels", TensorDesc{DType::kF32, Shape{{batch_, h_, w_, c_.channels}}, Layout::kPlanar});
-    x = embed(x);
-    for (int64_t i = 0; i < c_.layers && ok(); ++i) x = block(x, i);
-    if (ok()) g_.output(head == Head::kTokens ? final_tokens(x) : head == Head::kFeatures ? features(x) : logits(x));
-    VIREO_TRY(std::move(status_));
-    return g_.finish();
+  /// The answer of a head to the picture.
+  ValueId head(Head head, int64_t batch, int64_t h, int64_t w) {
+    check(head, h, w);
+    ValueId x = embed(b_.pixels(batch, h, w, c_.channels));
+    for (int64_t i = 0; i < c_.layers && b_.ok(); ++i) x = block(x, i);
+    if (!b_.ok()) return kNoValue;
+    return head == Head::kTokens ? final_tokens(x) : head == Head::kFeatures ? features(x) : logits(x);
+  }
+
+  /// The patches of `stages` (0: the embeddings, n: after block n - 1) as maps [n, h / patch, w / patch, width], with the
+  /// final norm where `norm` (Transformers' Dinov2Backbone).
+  std::vector<ValueId> taps(ValueId pixels, const std::vector<int64_t>& stages, bool norm) {
+    check(Head::kTokens, b_.shape(pixels).h(), b_.shape(pixels).w());
+    std::vector<ValueId> maps;
+    ValueId x = embed(pixels);
+    for (int64_t i = 0; i <= c_.layers && b_.ok(); ++i) {
+      if (i > 0) x = block(x, i - 1);
+      if (std::find(stages.begin(), stages.end(), i) == stages.end()) continue;
+      const std::string name = fmt::format("taps.{}", i);
+      const ValueId map = b_.add(OpKind::kSlice, name, {x}, {{"start", double(c_.prefix_tokens())},
+                                                            {"count", double(out_h() * out_w())}, {"height", double(out_h())}});
+      maps.push_back(norm ? b_.layer_norm(map, n_.norm, c_.eps, name + ".norm") : map);
+      if (i == stages.back()) break;  // nothing reads what comes behind it
+    }
+    return maps;
   }
 
  private:
-  bool ok() const { return status_.ok(); }
+  bool ok() const { return b_.ok(); }
   int64_t out_h() const { return h_ / c_.patch_h; }
   int64_t out_w() const { return w_ / c_.patch_w; }
 
-  Result<void> check(Head head) {
-    if (batch_ < 1 || batch_ > 65536) {
-      return fail(ErrorCode::kInvalidArgument, "a batch of {} pictures is out of range; expected 1 to 65536", batch_);
-    }
+  void check(Head head, int64_t h, int64_t w) {
+    h_ = h;
+    w_ = w;
     if (h_ < c_.patch_h || w_ < c_.patch_w || h_ > kMaxImageSide || w_ > kMaxImageSide ||
         out_h() * out_w() > kMaxTokens || out_h() * out_w() * d_ > kMaxTokenFloats) {
-      return fail(ErrorCode::kInvalidArgument, "model '{}' cannot take pictures of {} x {}: expected at least one patch of "
-                  "{} x {} and at most {} patches", c_.architecture, h_, w_, c_.patch_h, c_.patch_w,
-                  std::min(kMaxTokens, kMaxTokenFloats / d_));
+      b_.set_error(fail(ErrorCode::kInvalidArgument, "model '{}' cannot take pictures of {} x {}: expected at least one patch of "
+                        "{} x {} and at most {} patches", c_.architecture, h_, w_, c_.patch_h, c_.patch_w,
+                        std::min(kMaxTokens, kMaxTokenFloats / d_)));
     }
+    const std::string& path = b_.source().path;
     if (head == Head::kLogits && c_.head == HeadKind::kNone) {
-      return fail(ErrorCode::kUnsupported, "model '{}' ({}) has no classification head; use `embed` to get its features",
-                  source_.path, c_.architecture);
+      b_.set_error(fail(ErrorCode::kUnsupported, "model '{}' ({}) has no classification head; use `embed` to get its features",
+                        path, c_.architecture));
     }
     if (head == Head::kLogits && c_.pool == Pool::kNone) {
-      return fail(ErrorCode::kUnsupported, "model '{}' ({}) has global_pool '', so its head gives scores for every token; use "
-                  "`embed --tokens`, or set global_pool to 'token' or 'avg'", source_.path, c_.architecture);
+      b_.set_error(fail(ErrorCode::kUnsupported, "model '{}' ({}) has global_pool '', so its head gives scores for every token; use "
+                        "`embed --tokens`, or set global_pool to 'token' or 'avg'", path, c_.architecture));
     }
-    return {};
   }
 
-  // ---- weights
-
-  ConstantPtr weight(const std::string& name, const std::vector<int64_t>& shape, int64_t rows, int64_t cols,
-                     WeightInit init) {
-    if (!ok()) return nullptr;
-    auto loaded = load_weight(source_, name, shape, "from '" + c_.source + "'", rows, cols, init);
-    if (!loaded) {
-      status_ = std::move(loaded.error());
-      return nullptr;
-    }
-    return std::move(*loaded);
+  ConstantPtr weight(const std::string& name, const std::vector<int64_t>& shape, int64_t rows, int64_t cols, WeightInit init) {
+    return b_.weight(name, shape, rows, cols, init);
   }
-  ConstantPtr vector(const std::string& name, int64_t size, WeightInit init) { return weight(name, {size}, 1, size, init); }
-  ConstantPtr bias(const std::string& name, int64_t size) { return vector(name + ".bias", size, {0.f, 0.02f}); }
-  ConstantPtr matrix(const std::string& name, int64_t out, int64_t in) {
-    return weight(name + ".weight", {out, in}, out, in, {0.f, 0.02f});
-  }
-  ValueId constant(const std::string& name, ConstantPtr value) {
-    return value == nullptr ? kNoValue : g_.constant(name, std::move(value));
-  }
-
-  // ---- operators
-
   ValueId layer_norm(ValueId x, const std::string& tensor, const std::string& name) {
-    ConstantPtr gamma = vector(tensor + ".weight", d_, {1.f, 0.02f});
-    ConstantPtr beta = bias(tensor, d_);
-    if (!ok()) return kNoValue;
-    const ValueId g = constant(tensor + ".weight", gamma);
-    const ValueId b = constant(tensor + ".bias", beta);
-    return g_.add(OpKind::kLayerNorm, name, {x, g, b}, {{"eps", c_.eps}});
+    return b_.layer_norm(x, tensor, c_.eps, name);
   }
-
-  /// x * weight^T + bias, both multiplied by `factor` at load.
-  ValueId linear(ValueId x, const std::string& tensor, int64_t out, int64_t in, bool has_bias, const std::string& name,
-                 float weight_factor = 1.f, float bias_factor = 1.f) {
-    ConstantPtr w = matrix(tensor, out, in);
-    ConstantPtr b = has_bias ? bias(tensor, out) : nullptr;
-    if (!ok()) return kNoValue;
-    if (weight_factor != 1.f) w = scale_constant(w, weight_factor);
-    if (b != nullptr && bias_factor != 1.f) b = scale_constant(b, bias_factor);
-    const ValueId wv = constant(tensor + ".weight", w);
-    return g_.add(OpKind::kLinear, name, {x, wv, constant(tensor + ".bias", b)});
-  }
-
   ValueId slice(ValueId x, int64_t start, int64_t count, const std::string& name) {
-    return g_.add(OpKind::kSlice, name, {x}, {{"start", double(start)}, {"count", double(count)}});
-  }
-  ValueId mean(ValueId x, int64_t start, const std::string& name) {
-    return g_.add(OpKind::kMean, name, {x}, {{"start", double(start)}});
+    return b_.add(OpKind::kSlice, name, {x}, {{"start", double(start)}, {"count", double(count)}});
   }
 
   // ---- parts of the model
@@ -173,18 +147,18 @@ class VitBuilder {
   ValueId embed(ValueId pixels) {
     const int64_t k = c_.channels * c_.patch_h * c_.patch_w;
     ConstantPtr w = weight(n_.patch + ".weight", {d_, c_.channels, c_.patch_h, c_.patch_w}, d_, k, {0.f, 0.02f});
-    ConstantPtr b = c_.patch_bias ? bias(n_.patch, d_) : nullptr;
+    ConstantPtr b = c_.patch_bias ? b_.bias(n_.patch, d_) : nullptr;
     std::vector<float> prefix = prefix_tokens();
     ConstantPtr position = positions(&prefix);
     if (!ok()) return kNoValue;
-    const ValueId wv = constant(n_.patch + ".weight", w);
-    ValueId x = g_.add(OpKind::kConv2d, "patch_embed", {pixels, wv, constant(n_.patch + ".bias", b)},
+    const ValueId wv = b_.constant(n_.patch + ".weight", w);
+    ValueId x = b_.add(OpKind::kConv2d, "patch_embed", {pixels, wv, b_.constant(n_.patch + ".bias", b)},
                        {{"kernel_h", double(c_.patch_h)}, {"kernel_w", double(c_.patch_w)},
                         {"stride_h", double(c_.patch_h)}, {"stride_w", double(c_.patch_w)},
                         {"pad_h", 0.0}, {"pad_w", 0.0}});
     const int64_t p = c_.prefix_tokens();
-    const ValueId pv = p > 0 ? g_.constant("prefix_tokens", make_constant(p, d_, std::move(prefix))) : kNoValue;
-    x = g_.add(OpKind::kTokens, "tokens", {x, pv, constant(n_.position, position)});
+    const ValueId pv = p > 0 ? b_.constant("prefix_tokens", make_constant(p, d_, std::move(prefix))) : kNoValue;
+    x = b_.add(OpKind::kTokens, "tokens", {x, pv, b_.constant(n_.position, position)});
     return c_.pre_norm ? layer_norm(x, n_.pre_norm, "norm_pre") : x;
   }
 
@@ -210,11 +184,11 @@ class VitBuilder {
     const int64_t patches = out_h() * out_w();
     if (!c_.position) return fill_constant(patches, d_, 0.f);
     int64_t from_h = c_.grid_h(), from_w = c_.grid_w(), before = c_.position_prefix;
-    if (c_.naming == Naming::kTimm && source_.weights != nullptr) {
+    if (c_.naming == Naming::kTimm && b_.source().weights != nullptr) {
       // DINOv2's own files have one row for the class token and none for the registers.
       if (n_.registers == c_.prefix + "register_tokens") before = 1;
       // timm fits the table of a checkpoint made for another (square) size when it is loaded.
-      const int64_t rows = tensor_rows(*source_.weights, n_.position) - before;
+      const int64_t rows = tensor_rows(*b_.source().weights, n_.position) - before;
       const int64_t side = square_side(rows);
       if (rows != from_h * from_w && side > 0) from_h = from_w = side;
     }
@@ -233,22 +207,18 @@ class VitBuilder {
   }
 
   ValueId qkv(ValueId x, const std::string& at, const std::string& name) {
-    if (!n_.qkv.empty()) return linear(x, at + n_.qkv, 3 * d_, d_, c_.qkv_bias, name);
+    if (!n_.qkv.empty()) return b_.linear(x, at + n_.qkv, 3 * d_, c_.qkv_bias, name);
     std::vector<ConstantPtr> weights, biases;
     for (const std::string* part : {&n_.query, &n_.key, &n_.value}) {
-      weights.push_back(matrix(at + *part, d_, d_));
-      if (c_.qkv_bias) biases.push_back(bias(at + *part, d_));
+      weights.push_back(b_.matrix(at + *part, d_, d_));
+      biases.push_back(c_.qkv_bias ? b_.bias(at + *part, d_) : nullptr);
     }
-    if (!ok()) return kNoValue;
-    const std::string joined = at + ".attention.attention.query|key|value";
-    const ValueId w = g_.constant(joined + ".weight", stack_rows(std::move(weights)));
-    const ValueId b = c_.qkv_bias ? g_.constant(joined + ".bias", stack_cols(std::move(biases))) : kNoValue;
-    return g_.add(OpKind::kLinear, name, {x, w, b});
+    return b_.stacked_linear(x, std::move(weights), std::move(biases), at + ".attention.attention.query|key|value", name);
   }
 
   ValueId layer_scale(ValueId x, const std::string& tensor, const std::string& name) {
-    ConstantPtr gamma = vector(tensor, d_, {float(c_.layerscale_value), 0.f});
-    return ok() ? g_.add(OpKind::kScale, name, {x, constant(tensor, gamma)}) : kNoValue;
+    const ConstantPtr gamma = b_.vector(tensor, d_, {float(c_.layerscale_value), 0.f});
+    return b_.add(OpKind::kScale, name, {x, b_.constant(tensor, gamma)});
   }
 
   ValueId block(ValueId x, int64_t index) {
@@ -256,34 +226,23 @@ class VitBuilder {
     const std::string at = n_.block + std::to_string(index);
     ValueId y = layer_norm(x, at + n_.norm1, name + ".norm1");
     y = qkv(y, at, name + ".attn.qkv");
-    if (!ok()) return kNoValue;
-    y = g_.add(OpKind::kAttention, name + ".attn", {y}, {{"heads", double(c_.heads)}});
-    y = linear(y, at + n_.proj, d_, d_, c_.proj_bias, name + ".attn.proj");
+    y = b_.add(OpKind::kAttention, name + ".attn", {y}, {{"heads", double(c_.heads)}});
+    y = b_.linear(y, at + n_.proj, d_, c_.proj_bias, name + ".attn.proj");
     if (c_.layerscale) y = layer_scale(y, at + n_.scale1, name + ".attn.ls");
-    if (!ok()) return kNoValue;
-    x = g_.add(OpKind::kAdd, name + ".attn.add", {x, y});
+    x = b_.add(OpKind::kAdd, name + ".attn.add", {x, y});
 
     const bool quick = !c_.swiglu && c_.act == Activation::kQuickGelu;
     const float factor = quick ? kQuickGelu : 1.f;
     y = layer_norm(x, at + n_.norm2, name + ".norm2");
-    y = linear(y, at + n_.fc1, c_.swiglu ? 2 * c_.mlp : c_.mlp, d_, c_.proj_bias, name + ".mlp.fc1", factor, factor);
-    if (!ok()) return kNoValue;
-    y = g_.add(activation(), name + ".mlp.act", {y});
-    y = linear(y, at + n_.fc2, d_, c_.mlp, c_.proj_bias, name + ".mlp.fc2", 1.f / factor);
+    y = b_.linear(y, at + n_.fc1, c_.swiglu ? 2 * c_.mlp : c_.mlp, c_.proj_bias, name + ".mlp.fc1", factor, factor);
+    y = b_.add(activation(), name + ".mlp.act", {y});
+    y = b_.linear(y, at + n_.fc2, d_, c_.proj_bias, name + ".mlp.fc2", 1.f / factor);
     if (c_.layerscale) y = layer_scale(y, at + n_.scale2, name + ".mlp.ls");
-    if (!ok()) return kNoValue;
-    return g_.add(OpKind::kAdd, name + ".mlp.add", {x, y});
+    return b_.add(OpKind::kAdd, name + ".mlp.add", {x, y});
   }
 
   OpKind activation() const {
-    if (c_.swiglu) return OpKind::kSwiglu;
-    switch (c_.act) {
-      case Activation::kGeluErf: return OpKind::kGeluErf;
-      case Activation::kGeluTanh: return OpKind::kGeluTanh;
-      case Activation::kQuickGelu: case Activation::kSilu: return OpKind::kSilu;
-      case Activation::kRelu: return OpKind::kRelu;
-    }
-    return OpKind::kGeluErf;
+    return c_.swiglu ? OpKind::kSwiglu : activation_op(c_.act);
   }
 
   // ---- after the blocks
@@ -304,13 +263,13 @@ class VitBuilder {
     }
     // The mean of normed tokens is not the norm of their mean: the order is the model's.
     const int64_t start = c_.pool_prefix ? 0 : c_.prefix_tokens();
-    if (c_.final_norm == FinalNorm::kBeforePool) return mean(layer_norm(x, n_.norm, "norm"), start, "pool");
-    return norm_rows(mean(x, start, "pool"), "norm");
+    if (c_.final_norm == FinalNorm::kBeforePool) return b_.mean(layer_norm(x, n_.norm, "norm"), start, "pool");
+    return norm_rows(b_.mean(x, start, "pool"), "norm");
   }
 
   ValueId features(ValueId x) {
     // timm's pre-logits of a distilled DeiT are the mean of both tokens; Hugging Face's are the class token.
-    if (c_.naming == Naming::kTimm && c_.distilled) return mean(norm_rows(slice(x, 0, 2, "pool"), "norm"), 0, "features");
+    if (c_.naming == Naming::kTimm && c_.distilled) return b_.mean(norm_rows(slice(x, 0, 2, "pool"), "norm"), 0, "features");
     return pooled(x);
   }
 
@@ -319,27 +278,32 @@ class VitBuilder {
       // (head(cls) + head_dist(dist)) / 2 with the halves inside the weights.
       const ValueId cls = norm_rows(slice(x, 0, 1, "pool.cls"), "norm.cls");
       const ValueId dist = norm_rows(slice(x, 1, 1, "pool.dist"), "norm.dist");
-      const ValueId a = linear(cls, n_.head, c_.classes, d_, true, "head.cls", 0.5f, 0.5f);
-      const ValueId b = linear(dist, n_.head_dist, c_.classes, d_, true, "head.dist", 0.5f, 0.5f);
-      return ok() ? g_.add(OpKind::kAdd, "head", {a, b}) : kNoValue;
+      const ValueId a = b_.linear(cls, n_.head, c_.classes, true, "head.cls", 0.5f, 0.5f);
+      const ValueId b = b_.linear(dist, n_.head_dist, c_.classes, true, "head.dist", 0.5f, 0.5f);
+      return b_.add(OpKind::kAdd, "head", {a, b});
     }
     if (c_.head == HeadKind::kTokenAndMean) {
       const ValueId normed = layer_norm(x, n_.norm, "norm");
-      if (!ok()) return kNoValue;
       const ValueId cls = slice(normed, 0, 1, "pool.cls");
-      const ValueId patches = mean(normed, c_.prefix_tokens(), "pool.mean");
-      return linear(g_.add(OpKind::kConcat, "pool", {cls, patches}), n_.head, c_.classes, 2 * d_, true, "head");
+      const ValueId patches = b_.mean(normed, c_.prefix_tokens(), "pool.mean");
+      return b_.linear(b_.add(OpKind::kConcat, "pool", {cls, patches}), n_.head, c_.classes, true, "head");
     }
-    return linear(pooled(x), n_.head, c_.classes, d_, true, "head");
+    return b_.linear(pooled(x), n_.head, c_.classes, true, "head");
   }
 
   const VitConfig& c_;
-  const ModelSource& source_;
+  ModelBuilder& b_;
   Names n_;
-  GraphBuilder g_;
-  int64_t batch_, h_, w_, d_;
-  Result<void> status_;
+  int64_t h_ = 0, w_ = 0, d_;
 };
+
+/// Masks of pre-training, HF's tanh pooler and the decoder of masked image modelling.
+bool unused_in_vit(const std::string& tensor) {
+  for (const char* part : {"mask_token", "pooler.dense.", "decoder."}) {
+    if (tensor.find(part) != std::string::npos) return true;
+  }
+  return false;
+}
 
 class VitModel final : public VisionModel {
  public:
@@ -356,11 +320,7 @@ class VitModel final : public VisionModel {
     return build_vit(config_, source_, head, batch, h, w);
   }
   bool is_known_unused(const std::string& tensor) const override {
-    // Masks of pre-training, HF's tanh pooler and the decoder of masked image modelling.
-    for (const char* part : {"mask_token", "pooler.dense.", "decoder."}) {
-      if (tensor.find(part) != std::string::npos) return true;
-    }
-    return false;
+    return unused_in_vit(tensor);
   }
 
  private:
@@ -423,13 +383,58 @@ Result<std::unique_ptr<VisionModel>> open(const ModelSource& source) {
   return std::unique_ptr<VisionModel>(std::make_unique<VitModel>(std::move(config), source));
 }
 
+/// ViT, DeiT or DINOv2 as a backbone, in the way of Transformers' Dinov2Backbone.
+class VitBackbone final : public Backbone {
+ public:
+  VitBackbone(VitConfig config, std::vector<int64_t> stages, bool norm)
+      : config_(std::move(config)), stages_(std::move(stages)), norm_(norm) {}
+
+  int64_t channels() const override { return config_.channels; }
+  int64_t image_h() const override { return config_.image_h; }
+  int64_t image_w() const override { return config_.image_w; }
+  std::vector<ValueId> taps(ModelBuilder& b, ValueId pixels) const override {
+    return VitBuilder(config_, b).taps(pixels, stages_, norm_);
+  }
+  bool is_known_unused(const std::string& tensor) const override {
+    return unused_in_vit(tensor) || (!norm_ && tensor.rfind(config_.prefix + "layernorm.", 0) == 0);
+  }
+
+ private:
+  VitConfig config_;
+  std::vector<int64_t> stages_;
+  bool norm_;  // the final LayerNorm on each map
+};
+
+Result<std::unique_ptr<Backbone>> open_vit_backbone(const BackboneSource& source) {
+  VIREO_ASSIGN(VitConfig config, parse_hf_config(*source.json, source.source, source.model->weights.get()));
+  config.prefix = source.prefix;
+  config.head = HeadKind::kNone;
+  config.classes = 0;
+  VIREO_TRY(validate_vit_config(config));
+  Fields fields(*source.json, source.source);
+  bool norm = true, reshape = true;
+  fields.boolean("apply_layernorm", &norm);
+  fields.boolean("reshape_hidden_states", &reshape);
+  VIREO_TRY(fields.status());
+  if (!reshape) {
+    return fail(ErrorCode::kUnsupported, "'{}': backbone_config has reshape_hidden_states false, tokens instead of maps, with "
+                "which a dense head can do nothing; expected true", source.source);
+  }
+  VIREO_ASSIGN(std::vector<int64_t> stages, read_taps(fields, config.layers));
+  return std::unique_ptr<Backbone>(std::make_unique<VitBackbone>(std::move(config), std::move(stages), norm));
+}
+
+constexpr const char* kBackbones[] = {"vit", "deit", "dinov2", "dinov2_with_registers", nullptr};
+
 }  // namespace
 
-const Family kVitFamily = {"vit", matches, open};
+const Family kVitFamily = {"vit", matches, open, kBackbones, open_vit_backbone};
 
 Result<Graph> build_vit(const VitConfig& config, const ModelSource& source, Head head, int64_t batch, int64_t h,
                         int64_t w) {
-  return VitBuilder(config, source, batch, h, w).build(head);
+  ModelBuilder b(source, config.architecture, "from '" + config.source + "'");
+  const ValueId answer = VitBuilder(config, b).head(head, batch, h, w);
+  return b.finish(answer);
 }
 
 }  // namespace vireo

@@ -1,12 +1,13 @@
-// slice: tokens start .. start + count of every image. With one image it is a view of its operand's bytes and costs nothing.
+// slice: tokens start .. start + count of every image, in a row or as the rows of a map of that height. With one image it is a
+// view of its operand's bytes and costs nothing.
 #include "ops/common.h"
 
 namespace vireo {
 namespace {
 using namespace ops;
 
-enum Attr { kStart, kCount };
-constexpr AttrDef kAttrs[] = {{"start", 0}, {"count", 1}, {nullptr, 0}};
+enum Attr { kStart, kCount, kHeight };
+constexpr AttrDef kAttrs[] = {{"start", 0}, {"count", 1}, {"height", 1}, {nullptr, 0}};
 
 int64_t tokens(const OpCall& c) { return c.in[0]->shape.h() * c.in[0]->shape.w(); }
 
@@ -14,8 +15,11 @@ Result<TensorDesc> infer(const OpCall& c) {
   if (!c.input(0)) return shape_error(c, "operand", "missing", "an input");
   if (c.iattr(kStart) < 0 || c.iattr(kCount) < 1 || c.iattr(kStart) + c.iattr(kCount) > tokens(c))
     return shape_error(c, "range", fmt::format("{}..{}", c.iattr(kStart), c.iattr(kStart) + c.iattr(kCount)), fmt::format("within {} tokens", tokens(c)));
+  const int64_t height = c.iattr(kHeight);
+  if (height < 1 || c.iattr(kCount) % height != 0)
+    return shape_error(c, "height", fmt::format("{}", height), fmt::format("a divisor of {} tokens", c.iattr(kCount)));
   TensorDesc out;
-  out.shape = tokens_shape(c.in[0]->shape.n(), c.iattr(kCount), c.in[0]->shape.c());
+  out.shape = Shape{{c.in[0]->shape.n(), height, c.iattr(kCount) / height, c.in[0]->shape.c()}};
   return out;
 }
 
@@ -74,17 +78,18 @@ void reference(const RefCall& r) {
 Cost cost(const OpCall& c) { return {0, double(c.out.bytes()), double(c.out.bytes())}; }
 double tolerance(const OpCall&) { return 0; }  // a copy is exact
 
-OpCase make(std::string label, Shape in, double start, double count) {
+OpCase make(std::string label, Shape in, double start, double count, double height = 1) {
   OpCase o;
   o.label = std::move(label);
   o.in = {in};
   o.constant = {false};
-  o.attrs = attrs_of({start, count});
+  o.attrs = attrs_of({start, count, height});
   return o;
 }
 std::vector<OpCase> cases() {
   return {make("class token, batch", tokens_shape(3, 50, 96), 0, 1), make("second token", tokens_shape(2, 38, 72), 1, 1),
-          make("odd width", tokens_shape(2, 9, 13), 4, 5), make("one image", tokens_shape(1, 11, 7), 3, 2)};
+          make("odd width", tokens_shape(2, 9, 13), 4, 5), make("one image", tokens_shape(1, 11, 7), 3, 2),
+          make("as a map", tokens_shape(2, 13, 12), 1, 12, 3)};
 }
 
 }  // namespace

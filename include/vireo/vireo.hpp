@@ -42,7 +42,7 @@ class VIREO_API Model {
   /// the file, key or tensor. The weights stay mapped while the model lives: replace a file by renaming a new one over it,
   /// never by writing into it (reading a file that was cut short under a mapping ends the process).
   static Result<Model> open(const std::string& path);
-  /// A model of the given config.json with random weights (normal, sigma 0.02): for benchmarks without a checkpoint.
+  /// A model of the given config.json with random weights (normal, of a fresh model's scale): for benchmarks without a checkpoint.
   static Result<Model> random(const std::string& config_path, uint64_t seed);
 
   const std::string& name() const;      ///< folder or file name

@@ -1,0 +1,147 @@
+// What a Swin Transformer is, as plain numbers: from Transformers' config.json or from torchvision's tensors.
+#include <cmath>
+
+#include "model/config_parts.h"
+#include "model/swin.h"
+
+namespace vireo {
+
+Result<SwinConfig> parse_swin_config(const Json& json, const std::string& source) {
+  Fields fields(json, source);
+  SwinConfig c;
+  c.source = source;
+  c.architecture = first_architecture(fields);
+  std::string type, act = "gelu";
+  fields.string("model_type", &type);
+  c.v2 = type.empty() ? c.architecture.rfind("Swinv2", 0) == 0 : type == "swinv2";
+  if (c.architecture.empty()) c.architecture = type;
+  if (c.architecture.find("MaskedImageModeling") != std::string::npos) {
+    return fail(ErrorCode::kUnsupported, "'{}': {} is a model of pre-training, which Vireo does not run; expected "
+                "SwinForImageClassification, Swinv2ForImageClassification or their *Model", source, c.architecture);
+  }
+  fields.integer("num_channels", &c.channels, 1, 1024);
+  fields.size("image_size", &c.image_h, &c.image_w, 1, kMaxImageSide);
+  fields.size("patch_size", &c.patch_h, &c.patch_w, 1, 1024);
+  fields.integer("embed_dim", &c.embed, 1, kMaxWidth);
+  int64_t window_w = c.window;
+  fields.size("window_size", &c.window, &window_w, 1, 4096);
+  if (fields.find("window_size") == nullptr) window_w = c.window;
+  fields.number("mlp_ratio", &c.mlp_ratio, 1e-3, 1024);
+  fields.number("layer_norm_eps", &c.eps, 0, 1);
+  fields.boolean("qkv_bias", &c.qkv_bias);
+  fields.string("hidden_act", &act);
+  const auto list = [&](const char* key, std::vector<int64_t>* out, int64_t low, int64_t high) {
+    const Json* v = fields.find(key);
+    if (v == nullptr) return;
+    bool good = v->is_array() && !v->empty() && v->size() <= 12;
+    std::vector<int64_t> values;
+    for (size_t i = 0; good && i < v->size(); ++i) {
+      good = (*v)[i].is_number_integer() && (*v)[i] >= low && (*v)[i] <= high;
+      if (good) values.push_back((*v)[i].get<int64_t>());
+    }
+    if (!good) return fields.reject(key, *v, fmt::format("a list of 1 to 12 numbers from {} to {}", low, high));
+    *out = std::move(values);
+  };
+  list("depths", &c.depths, 1, kMaxLayers);
+  list("num_heads", &c.heads, 1, kMaxWidth);
+  c.pretrained.assign(c.depths.size(), 0);
+  list("pretrained_window_sizes", &c.pretrained, 0, 4096);
+  bool absolute = false;
+  fields.boolean("use_absolute_embeddings", &absolute);
+  VIREO_TRY(fields.status());
+  if (absolute) {
+    return fail(ErrorCode::kUnsupported, "'{}': use_absolute_embeddings is true, position embeddings that no published Swin has "
+                "and Vireo does not implement; expected false", source);
+  }
+  if (window_w != c.window) {
+    return fail(ErrorCode::kUnsupported, "'{}': window_size is {} x {}, expected a square window", source, c.window, window_w);
+  }
+  VIREO_ASSIGN(c.act, parse_activation(act, source, "hidden_act"));
+  return c;
+}
+
+Result<void> validate_swin_config(const SwinConfig& c) {
+  if (c.heads.size() != c.depths.size() || c.pretrained.size() != c.depths.size()) {
+    return fail(ErrorCode::kCorrupt, "'{}': depths has {} stages, num_heads {} and pretrained_window_sizes {}; expected as many",
+                c.source, c.depths.size(), c.heads.size(), c.pretrained.size());
+  }
+  if (c.act == Activation::kQuickGelu) {
+    return fail(ErrorCode::kUnsupported, "'{}': hidden_act quick_gelu is not supported in Swin; expected a gelu, silu or relu",
+                c.source);
+  }
+  if (c.width(c.stages() - 1) > kMaxWidth) {
+    return fail(ErrorCode::kCorrupt, "'{}': an embed_dim of {} doubles to more than {} in {} stages; check embed_dim and depths",
+                c.source, c.embed, kMaxWidth, c.stages());
+  }
+  for (int64_t s = 0; s < c.stages(); ++s) {
+    const int64_t heads = c.heads[size_t(s)];
+    if (c.width(s) % heads != 0) {
+      return fail(ErrorCode::kCorrupt, "'{}': the width {} of stage {} is not divisible by its {} attention heads; check "
+                  "embed_dim and num_heads", c.source, c.width(s), s + 1, heads);
+    }
+    if (c.width(s) / heads > kMaxHeadDim) {
+      return fail(ErrorCode::kUnsupported, "'{}': width {} with {} heads in stage {} gives a head dimension of {}, expected at "
+                  "most {}", c.source, c.width(s), heads, s + 1, c.width(s) / heads, kMaxHeadDim);
+    }
+  }
+  if (c.window > 64) {
+    return fail(ErrorCode::kUnsupported, "'{}': window_size is {}, expected at most 64", c.source, c.window);
+  }
+  if (!c.labels.empty() && int64_t(c.labels.size()) != c.classes) {
+    return fail(ErrorCode::kCorrupt, "'{}': it names {} labels for {} classes", c.source, c.labels.size(), c.classes);
+  }
+  return {};
+}
+
+Result<SwinConfig> infer_swin_config(const Checkpoint& weights) {
+  SwinConfig c;
+  c.source = weights.source();
+  c.architecture = "SwinTransformer";
+  c.rules = SwinRules::kTorchvision;
+  const auto shape = [&](const std::string& name) {
+    const TensorView* view = weights.find(name);
+    return view == nullptr ? std::vector<int64_t>() : view->shape;
+  };
+  const auto unclear = [&](const std::string& what, const std::string& tensor) {
+    return fail(ErrorCode::kInvalidArgument, "'{}' has no config.json and its tensor '{}' does not tell {}; put the model's "
+                "config.json beside it", weights.source(), tensor, what);
+  };
+  const std::vector<int64_t> patch = shape("features.0.0.weight");
+  if (patch.size() != 4) return unclear("the patch size", "features.0.0.weight");
+  c.embed = patch[0], c.channels = patch[1], c.patch_h = patch[2], c.patch_w = patch[3];
+  c.v2 = weights.has("features.1.0.attn.logit_scale");
+  c.depths.clear();
+  c.heads.clear();
+  for (int64_t s = 0; s < 12; ++s) {
+    const std::string at = fmt::format("features.{}.", 2 * s + 1);
+    int64_t depth = 0;
+    while (depth < kMaxLayers && weights.has(fmt::format("{}{}.norm1.weight", at, depth))) ++depth;
+    if (depth == 0) break;
+    const std::string table = at + (c.v2 ? "0.attn.logit_scale" : "0.attn.relative_position_bias_table");
+    const std::vector<int64_t> size = shape(table);
+    if (size.size() < 2) return unclear("the number of heads", table);
+    c.depths.push_back(depth);
+    c.heads.push_back(c.v2 ? size[0] : size[1]);
+  }
+  if (c.depths.empty()) return unclear("the number of blocks", "features.1.0.norm1.weight");
+  c.pretrained.assign(c.depths.size(), 0);
+  // V1: (2 window - 1)^2 rows. V2's file holds a buffer of the window's tokens squared.
+  const std::string table = c.v2 ? "features.1.0.attn.relative_position_index" : "features.1.0.attn.relative_position_bias_table";
+  const std::vector<int64_t> rows = shape(table);
+  const int64_t side = rows.empty() ? 0 : square_side(rows[0]);
+  c.window = c.v2 ? square_side(side) : (side + 1) / 2;
+  if (c.window < 1 || (!c.v2 && side % 2 == 0)) return unclear("the window", table);
+  const std::vector<int64_t> hidden = shape("features.1.0.mlp.0.weight");
+  if (hidden.size() != 2) return unclear("the MLP's width", "features.1.0.mlp.0.weight");
+  c.mlp_ratio = double(hidden[0]) / double(c.embed);
+  c.qkv_bias = weights.has("features.1.0.attn.qkv.bias");
+  const std::vector<int64_t> head = shape("head.weight");
+  c.classes = head.empty() ? 0 : head[0];
+  // Seven or eight windows on the first map: 224 pixels for a window of 7, 256 for one of 8.
+  c.image_h = c.patch_h * c.window << (c.stages() - 1);
+  c.image_w = c.patch_w * c.window << (c.stages() - 1);
+  VIREO_TRY(validate_swin_config(c));
+  return c;
+}
+
+}  // namespace vireo
