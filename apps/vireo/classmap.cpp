@@ -40,13 +40,14 @@ Error bad_label(ErrorCode code, const std::string& path, const std::string& what
   return {code, "label '" + path + "' " + what};
 }
 
-/// Where colour pictures would be turned into grey, a palette's indices are wanted: to stb, a PNG with a palette is made
-/// a grey one of the same depth, and what only a palette has becomes a chunk that is skipped.
+/// Where colour pictures would be turned into grey, a palette's indices are wanted: to stb, a PNG with a palette is
+/// made a grey one of the same depth, and what only a palette has becomes a chunk that is skipped.
 void drop_palette(std::vector<uint8_t>* png) {
   std::vector<uint8_t>& data = *png;
   data[25] = 0;
   for (size_t at = 8; at + 12 <= data.size();) {
-    const size_t length = size_t(data[at]) << 24 | size_t(data[at + 1]) << 16 | size_t(data[at + 2]) << 8 | data[at + 3];
+    const size_t length =
+        size_t(data[at]) << 24 | size_t(data[at + 1]) << 16 | size_t(data[at + 2]) << 8 | data[at + 3];
     if (std::memcmp(&data[at + 4], "PLTE", 4) == 0 || std::memcmp(&data[at + 4], "tRNS", 4) == 0)
       std::memcpy(&data[at + 4], "vrEo", 4);
     if (length > data.size() - at - 12) break;
@@ -60,7 +61,8 @@ void append(void* context, void* data, int size) {
   bytes->insert(bytes->end(), from, from + size);
 }
 
-/// `filter`: 0 none, good for flat areas of equal numbers; 1 the difference to the left, good for photographs and quick.
+/// `filter`: 0 none, good for flat areas of equal numbers; 1 the difference to the left, good for photographs and
+/// quick.
 std::vector<uint8_t> encode_png(const uint8_t* pixels, int width, int height, int channels, int filter) {
   stbi_write_png_compression_level = 5;
   stbi_write_force_png_filter = filter;
@@ -137,10 +139,10 @@ Result<ClassMap> load_labels(const std::string& path) {
     if (grey == nullptr) return bad_label(ErrorCode::kCorrupt, path, "cannot be decoded; use another copy of the file");
     for (size_t i = 0; i < size_t(map.width) * size_t(map.height); ++i) {
       if (grey.get()[i] < kMaxClasses) continue;
-      return bad_label(ErrorCode::kCorrupt, path, "holds the value " + std::to_string(grey.get()[i]) + " at pixel (" +
-                                                      std::to_string(i % size_t(map.width)) + ", " +
-                                                      std::to_string(i / size_t(map.width)) +
-                                                      "); expected class numbers up to 255");
+      return bad_label(ErrorCode::kCorrupt, path,
+                       "holds the value " + std::to_string(grey.get()[i]) + " at pixel (" +
+                           std::to_string(i % size_t(map.width)) + ", " + std::to_string(i / size_t(map.width)) +
+                           "); expected class numbers up to 255");
     }
     set(grey.get());
     return map;
@@ -204,9 +206,8 @@ double Confusion::mean_iou() const {
   double sum = 0;
   int present = 0;
   for (int c = 0; c < classes_; ++c) {
-    const double value = iou(c);
-    if (value < 0) continue;
-    sum += value;
+    if (labelled(c) == 0) continue;
+    sum += iou(c);
     ++present;
   }
   return present > 0 ? sum / present : 0;

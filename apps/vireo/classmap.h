@@ -27,9 +27,9 @@ void resize_nearest(const ClassMap& from, int width, int height, ClassMap* to);
 /// Pixels of each class; values from `classes` on are not counted.
 std::vector<uint64_t> count_classes(const ClassMap& map, int classes);
 
-/// A label file: a PNG whose pixel value is the class, in grey of 1 to 16 bits or with a palette (then the palette index
-/// is the class, whatever its colour). Errors name the file: as load_image, kUnsupported for a colour picture or another
-/// format, kCorrupt for a value above 255.
+/// A label file: a PNG whose pixel value is the class, in grey of 1 to 16 bits or with a palette (then the palette
+/// index is the class, whatever its colour). Errors name the file: as load_image, kUnsupported for a colour picture or
+/// another format, kCorrupt for a value above 255.
 vireo::Result<ClassMap> load_labels(const std::string& path);
 
 /// An 8-bit grey PNG whose pixel value is the class.
@@ -45,14 +45,16 @@ class Confusion {
   /// Adds a picture: two maps of one size. Pixels whose label is `ignore` are left out; labels must be checked before.
   void add(const ClassMap& truth, const ClassMap& predicted, int ignore);
 
-  uint64_t count(int truth, int predicted) const { return counts_[size_t(truth) * size_t(classes_) + size_t(predicted)]; }
-  uint64_t pixels() const;                 ///< counted ones
-  uint64_t labelled(int c) const;          ///< pixels whose label is c
-  uint64_t predicted(int c) const;         ///< pixels that were taken for c
-  double accuracy() const;                 ///< right pixels of all; 0 without any
+  uint64_t count(int truth, int predicted) const {
+    return counts_[size_t(truth) * size_t(classes_) + size_t(predicted)];
+  }
+  uint64_t pixels() const;          ///< counted ones
+  uint64_t labelled(int c) const;   ///< pixels whose label is c
+  uint64_t predicted(int c) const;  ///< pixels that were taken for c
+  double accuracy() const;          ///< right pixels of all; 0 without any
   /// Intersection over union of a class; -1 when it is neither in the labels nor predicted.
   double iou(int c) const;
-  /// The mean of iou() over the classes for which it is defined; 0 without any.
+  /// The mean of iou() over the classes that occur in the labels; 0 without any.
   double mean_iou() const;
 
  private:

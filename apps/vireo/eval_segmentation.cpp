@@ -30,10 +30,10 @@ bool is_folder(const std::string& path) {
 }
 
 struct Layout {
-  std::string images, labels;
+  std::string images, labels;  // folders
 };
 
-/// Where pictures and labels are, relative to the folder; `split` may be empty.
+/// Where pictures and labels may be, relative to the folder; `split` may be empty.
 std::vector<Layout> layouts(const std::string& split) {
   if (split.empty()) return {{"images", "labels"}, {"images", "annotations"}, {"test", "testannot"}};
   return {{split, split + "annot"},
@@ -43,14 +43,20 @@ std::vector<Layout> layouts(const std::string& split) {
 }
 
 Layout find_layout(const std::string& folder, const std::string& split) {
-  if (!is_folder(folder)) throw Failure("'" + folder + "' is no folder; expected one with pictures and their label PNGs");
+  if (!is_folder(folder))
+    throw Failure("'" + folder + "' is no folder; expected one with pictures and their label PNGs");
+  std::string bare = folder;
+  while (bare.size() > 1 && bare.back() == '/') bare.pop_back();
   std::string expected;
   for (const Layout& l : layouts(split)) {
-    if (is_folder(folder + "/" + l.images) && is_folder(folder + "/" + l.labels)) return {folder + "/" + l.images, folder + "/" + l.labels};
+    if (is_folder(folder + "/" + l.images) && is_folder(folder + "/" + l.labels))
+      return {folder + "/" + l.images, folder + "/" + l.labels};
     expected += (expected.empty() ? "" : ", or ") + l.images + " and " + l.labels;
   }
-  throw Failure("'" + folder + "' has no folders of pictures and labels" + (split.empty() ? "" : " of the split '" + split + "'") +
-                "; expected " + expected + (split.empty() ? " (or name one with --split)" : ""));
+  if (split.empty() && is_folder(bare + "annot")) return {bare, bare + "annot"};  // CamVid's test, beside testannot
+  throw Failure("'" + folder + "' has no folders of pictures and labels" +
+                (split.empty() ? "" : " of the split '" + split + "'") + "; expected " + expected +
+                (split.empty() ? " (or name one with --split)" : ""));
 }
 
 /// Each picture with the label file of its name.
@@ -59,7 +65,8 @@ Pairs find_pairs(const SegmentationEval& what) {
   std::map<std::string, std::string> labels;
   for (const std::string& name : need(list_pictures(layout.labels))) {
     const auto [it, fresh] = labels.emplace(stem_of(name), name);
-    if (!fresh) throw Failure("'" + layout.labels + "' has two labels of one name, '" + it->second + "' and '" + name + "'");
+    if (!fresh)
+      throw Failure("'" + layout.labels + "' has two labels of one name, '" + it->second + "' and '" + name + "'");
   }
   Pairs pairs;
   std::vector<std::string> lacking;
@@ -72,11 +79,13 @@ Pairs find_pairs(const SegmentationEval& what) {
     pairs.list.push_back({name, layout.images + "/" + name, layout.labels + "/" + label->second});
   }
   if (!lacking.empty())
-    throw Failure(std::to_string(lacking.size()) + (lacking.size() == 1 ? " picture" : " pictures") + " in '" + layout.images +
-                  "' without a label: '" + layout.labels + "' has no " + stem_of(lacking.front()) + ".png");
+    throw Failure(std::to_string(lacking.size()) + (lacking.size() == 1 ? " picture" : " pictures") + " in '" +
+                  layout.images + "' without a label: '" + layout.labels + "' has no " + stem_of(lacking.front()) +
+                  ".png");
   if (pairs.list.empty()) throw Failure("'" + layout.images + "' has no picture");
   if (labels.size() > pairs.list.size())
-    pairs.notes.push_back(std::to_string(labels.size() - pairs.list.size()) + " labels in '" + layout.labels + "' have no picture");
+    pairs.notes.push_back(std::to_string(labels.size() - pairs.list.size()) + " labels in '" + layout.labels +
+                          "' have no picture");
   if (what.limit > 0 && size_t(what.limit) < pairs.list.size()) pairs.list.resize(size_t(what.limit));
   return pairs;
 }
@@ -92,9 +101,9 @@ std::string bad_value(const ClassMap& label, const std::string& path, int classe
   const std::string value = std::to_string(label.index[first]);
   const size_t width = size_t(label.width);
   return "label '" + path + "' has the value " + value + " at pixel (" + std::to_string(first % width) + ", " +
-         std::to_string(first / width) + "), " + std::to_string(count) + " such values in all; expected classes from 0 to " +
-         std::to_string(classes - 1) + ", or " + std::to_string(ignore) + " for pixels that do not count (--ignore " + value +
-         " if this one means that)";
+         std::to_string(first / width) + "), " + std::to_string(count) +
+         " such values in all; expected classes from 0 to " + std::to_string(classes - 1) + ", or " +
+         std::to_string(ignore) + " for pixels that do not count (--ignore " + value + " if this one means that)";
 }
 
 struct Totals {
@@ -122,13 +131,14 @@ std::string score(Segmenter& segmenter, const Pair& pair, int ignore, Totals* t)
   return {};
 }
 
-void print_text(const Common& common, Segmenter& segmenter, const Pairs& pairs, const Totals& t, const std::vector<double>& sorted) {
-  std::printf("%s, %s, %zu pictures\n%s\n", segmenter.model().name().c_str(), vireo::to_string(common.precision), t.times.size(),
-              device_line(segmenter.session().device()).c_str());
+void print_text(const Common& common, Segmenter& segmenter, const Pairs& pairs, const Totals& t,
+                const std::vector<double>& sorted) {
+  std::printf("%s, %s, %zu pictures\n%s\n", segmenter.model().name().c_str(), vireo::to_string(common.precision),
+              t.times.size(), device_line(segmenter.session().device()).c_str());
   print_notes(segmenter.model());
   for (const std::string& note : pairs.notes) std::printf("note: %s\n", note.c_str());
-  std::printf("mIoU            %7.2f %%\npixel accuracy  %7.2f %%\n\n    IoU   labels  predicted  class\n", 100 * t.confusion.mean_iou(),
-              100 * t.confusion.accuracy());
+  std::printf("mIoU            %7.2f %%\npixel accuracy  %7.2f %%\n\n    IoU   labels  predicted  class\n",
+              100 * t.confusion.mean_iou(), 100 * t.confusion.accuracy());
   const double all = double(std::max<uint64_t>(t.confusion.pixels(), 1));
   for (int c = 0; c < segmenter.classes(); ++c) {
     const double iou = t.confusion.iou(c);
@@ -137,12 +147,13 @@ void print_text(const Common& common, Segmenter& segmenter, const Pairs& pairs, 
     std::printf("%s  %5.2f %%    %5.2f %%  %s\n", text, 100 * double(t.confusion.labelled(c)) / all,
                 100 * double(t.confusion.predicted(c)) / all, segmenter.model().label(c).c_str());
   }
-  std::printf("\nimages/s  %7.2f   (inference alone %.2f ms per picture, median)\n", t.ms > 0 ? 1000 * double(t.times.size()) / t.ms : 0.0,
-              sorted.empty() ? 0.0 : median(sorted));
+  std::printf("\nimages/s  %7.2f   (inference alone %.2f ms per picture, median)\n",
+              t.ms > 0 ? 1000 * double(t.times.size()) / t.ms : 0.0, sorted.empty() ? 0.0 : median(sorted));
   std::printf("memory    %7.1f MiB peak resident\n", peak_rss_mib());
 }
 
-Json result_json(const Common& common, const SegmentationEval& what, Segmenter& segmenter, const Totals& t, const std::vector<double>& sorted) {
+Json result_json(const Common& common, const SegmentationEval& what, Segmenter& segmenter, const Totals& t,
+                 const std::vector<double>& sorted) {
   Json classes = Json::array();
   for (int c = 0; c < segmenter.classes(); ++c) {
     const double iou = t.confusion.iou(c);

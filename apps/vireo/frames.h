@@ -14,8 +14,8 @@
 namespace cli {
 
 struct Frame {
-  std::string name;   // of the file, or "frame-000001"
-  Rgb8 picture;       // valid when error is empty
+  std::string name;  // of the file, or "frame-000001"
+  Rgb8 picture;      // valid when error is empty
   std::string error;
 };
 

@@ -20,7 +20,8 @@ double median(const std::vector<double>& sorted);
 /// Nearest rank: the smallest value that at least the fraction p of all does not exceed.
 double percentile(const std::vector<double>& sorted, double p);
 
-/// Quantiles of any number of times in fixed memory: counts on a logarithmic scale, good to 0.5 % from 1 us to 10,000 s.
+/// Quantiles of any number of times in fixed memory: counts on a logarithmic scale, good to 0.5 % from 1 us to 10,000
+/// s.
 class Times {
  public:
   Times();

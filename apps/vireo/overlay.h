@@ -23,9 +23,10 @@ class Overlay {
  public:
   explicit Overlay(std::vector<std::string> labels);
 
-  /// The picture blended with the colours of `classes` (of its size), borders between classes drawn, and to the right of
-  /// it a legend with every class and its share of `counts`; where not all classes fit, those that occur, the largest
-  /// first. The size depends on the picture's size and the labels alone, and is even: frames of one size make a film.
+  /// The picture blended with the colours of `classes` (of its size), borders between classes drawn, and to the right
+  /// of it a legend with every class and its share of `counts`; where not all classes fit, those that occur, the
+  /// largest first. The size depends on the picture's size and the labels alone, and is even: frames of one size make a
+  /// film.
   const Rgb8& draw(const Rgb8& picture, const ClassMap& classes, const std::vector<uint64_t>& counts);
 
  private:

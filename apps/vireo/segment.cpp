@@ -70,10 +70,11 @@ void expand(const std::vector<std::string>& images, Job* job) {
       }
     }
     if (own > 0)
-      job->notes.push_back("'" + image + "': " + std::to_string(own) + " files *" + kMapEnding + " or *" + kOverlayEnding +
-                           " are results of an earlier run and left out");
+      job->notes.push_back("'" + image + "': " + std::to_string(own) + " files *" + kMapEnding + " or *" +
+                           kOverlayEnding + " are results of an earlier run and left out");
     if (job->paths.size() == before)
-      throw Failure("the folder '" + image + "' has no picture; expected files ending in .jpg, .png, .bmp, .gif, .ppm or .pgm");
+      throw Failure("the folder '" + image +
+                    "' has no picture; expected files ending in .jpg, .png, .bmp, .gif, .ppm or .pgm");
   }
 }
 
@@ -94,7 +95,8 @@ void check_names(const Job& job, bool overlay) {
       if (!overlay && ending == kOverlayEnding) continue;
       const std::string out = job.out_path(path, ending);
       if (stat(out.c_str(), &info) == 0 && inputs.count({info.st_dev, info.st_ino}) > 0)
-        throw Failure("the result of '" + path + "', '" + out + "', would replace an input; nothing was done: choose another --out-dir");
+        throw Failure("the result of '" + path + "', '" + out +
+                      "', would replace an input; nothing was done: choose another --out-dir");
     }
   }
 }
@@ -103,17 +105,21 @@ void make_folder(const std::string& folder) {
   if (!is_folder(folder) && mkdir(folder.c_str(), 0777) != 0)
     throw Failure("cannot make the folder '" + folder + "' (--out-dir): " + std::strerror(errno));
   if (access(folder.c_str(), W_OK | X_OK) != 0)
-    throw Failure("cannot write into the folder '" + folder + "': " + std::strerror(errno) + "; choose another --out-dir");
+    throw Failure("cannot write into the folder '" + folder + "': " + std::strerror(errno) +
+                  "; choose another --out-dir");
 }
 
 Job plan_job(const Args& args) {
   Job job;
   for (const std::string& image : args.images) job.raw = job.raw || image == "-";
-  if (job.raw && args.images.size() > 1) throw UsageError("- (frames on standard input) goes alone, without other pictures");
+  if (job.raw && args.images.size() > 1)
+    throw UsageError("- (frames on standard input) goes alone, without other pictures");
   if (job.raw && args.width == 0)
-    throw UsageError("- needs --size WxH, the size of the raw RGB24 frames on standard input, for example --size 640x480");
+    throw UsageError(
+        "- needs --size WxH, the size of the raw RGB24 frames on standard input, for example --size 640x480");
   if (!job.raw && args.width > 0)
-    throw UsageError("--size is the size of raw frames on standard input (-); another input size for the model is --input HxW");
+    throw UsageError(
+        "--size is the size of raw frames on standard input (-); another input size for the model is --input HxW");
   if (!job.raw && args.drop) throw UsageError("--drop is for frames on standard input (-); files wait");
   if (job.raw && isatty(STDIN_FILENO) != 0)
     throw UsageError("- reads raw frames from standard input, which is a terminal; pipe a program into it");
@@ -124,7 +130,8 @@ Job plan_job(const Args& args) {
     expand(args.images, &job);
     check_names(job, args.overlay);
   }
-  if (job.raw && job.folder.empty() && args.overlay) throw UsageError("--overlay of frames on standard input needs --out-dir DIR");
+  if (job.raw && job.folder.empty() && args.overlay)
+    throw UsageError("--overlay of frames on standard input needs --out-dir DIR");
   return job;
 }
 
@@ -145,8 +152,13 @@ double share(uint64_t part, uint64_t all) { return all > 0 ? double(part) / doub
 class Report {
  public:
   Report(const Args& args, const Job& job, Segmenter& segmenter)
-      : json_(args.common.json), stream_(job.stream), args_(args), job_(job), segmenter_(segmenter),
-        labels_(segmenter.labels()), sums_(labels_.size(), 0) {
+      : json_(args.common.json),
+        stream_(job.stream),
+        args_(args),
+        job_(job),
+        segmenter_(segmenter),
+        labels_(segmenter.labels()),
+        sums_(labels_.size(), 0) {
     if (json_) {
       std::printf("{\n  \"results\": [");
       return;
@@ -210,7 +222,8 @@ class Report {
     Json list = Json::array();
     for (size_t c = 0; c < counts.size(); ++c)
       if (counts[c] > 0)
-        list.push_back(Json{{"index", c}, {"label", labels_[c]}, {"pixels", counts[c]}, {"share", share(counts[c], all)}});
+        list.push_back(
+            Json{{"index", c}, {"label", labels_[c]}, {"pixels", counts[c]}, {"share", share(counts[c], all)}});
     return list;
   }
 
@@ -254,7 +267,8 @@ class Report {
 
   void finish_text(uint64_t dropped) const {
     if (!stream_ && frames_ < 2) return;
-    std::printf("%zu frames, %zu failed, %llu dropped", frames_, errors_.count(), static_cast<unsigned long long>(dropped));
+    std::printf("%zu frames, %zu failed, %llu dropped", frames_, errors_.count(),
+                static_cast<unsigned long long>(dropped));
     if (done_ > 1) std::printf("; %.2f frames/s after the first", fps());
     if (done_ > 0) std::printf("; inference %.1f ms median, %.1f ms p95", times_.quantile(0.5), times_.quantile(0.95));
     std::printf("\n");
@@ -307,8 +321,14 @@ volatile std::sig_atomic_t Interrupt::interrupted_ = 0;
 /// The frames in flight: while one is computed, the next is prepared and the last is written.
 class Pipeline {
  public:
-  Pipeline(const Args& args, const Job& job, Segmenter& segmenter, Report& report, FrameQueue& queue, Progress& progress)
-      : args_(args), job_(job), segmenter_(segmenter), report_(report), queue_(queue), progress_(progress),
+  Pipeline(const Args& args, const Job& job, Segmenter& segmenter, Report& report, FrameQueue& queue,
+           Progress& progress)
+      : args_(args),
+        job_(job),
+        segmenter_(segmenter),
+        report_(report),
+        queue_(queue),
+        progress_(progress),
         overlay_(segmenter.labels()) {}
 
   void run() {
@@ -429,34 +449,41 @@ void run(const Args& args) {
     throw Failure("no frame came on standard input; expected raw RGB24 frames of " + std::to_string(args.width) + "x" +
                   std::to_string(args.height));
   if (!job.raw && Interrupt::happened())
-    throw Failure("interrupted after " + std::to_string(report.frames()) + " of " + std::to_string(job.paths.size()) + " pictures");
+    throw Failure("interrupted after " + std::to_string(report.frames()) + " of " + std::to_string(job.paths.size()) +
+                  " pictures");
 }
 
 }  // namespace
 
 void add_segment(CLI::App& app) {
   auto args = std::make_shared<Args>();
-  CLI::App* verb = app.add_subcommand("segment", "find the class of every pixel: pictures, folders of frames, video from a pipe");
-  verb->add_option("images", args->images, "pictures and folders of pictures, or - for raw RGB24 frames on standard input")
+  CLI::App* verb =
+      app.add_subcommand("segment", "find the class of every pixel: pictures, folders of frames, video from a pipe");
+  verb->add_option("images", args->images,
+                   "pictures and folders of pictures, or - for raw RGB24 frames on standard input")
       ->required()
       ->type_name("IMAGE...");
   add_common(*verb, args->common, kModel | kDevice | kSession | kInput | kJson);
   verb->add_option("--out-dir", args->out_dir,
-                   "where NAME.classes.png (grey, the value is the class) goes; made if absent [the current folder; with -: nothing is written]")
+                   "where NAME.classes.png (grey, the value is the class) goes; made if absent [the current folder; "
+                   "with -: nothing is written]")
       ->type_name("DIR")
       ->check([](const std::string& text) { return text.empty() ? "the folder's name is empty" : std::string(); });
-  verb->add_flag("--overlay", args->overlay, "write NAME.overlay.png as well: the picture in the colours of its classes, with a legend");
+  verb->add_flag("--overlay", args->overlay,
+                 "write NAME.overlay.png as well: the picture in the colours of its classes, with a legend");
   verb->add_option_function<std::string>(
           "--size",
           [args](const std::string& text) {
             if (!parse_pair(text, &args->width, &args->height))
               throw CLI::ValidationError("--size", "'" + text + "' is no size; expected WxH, for example 640x480");
             if (int64_t(args->width) * args->height > kMaxImagePixels)
-              throw CLI::ValidationError("--size", "'" + text + "' has too many pixels; expected at most " + std::to_string(kMaxImagePixels));
+              throw CLI::ValidationError(
+                  "--size", "'" + text + "' has too many pixels; expected at most " + std::to_string(kMaxImagePixels));
           },
           "with -: width and height of the frames")
       ->type_name("WxH");
-  verb->add_flag("--drop", args->drop, "with -: when frames come too fast, drop the oldest that wait (a camera); else the sender waits");
+  verb->add_flag("--drop", args->drop,
+                 "with -: when frames come too fast, drop the oldest that wait (a camera); else the sender waits");
   verb->callback([args] { run(*args); });
 }
 

@@ -11,8 +11,8 @@ vireo::Model open_segmentation_model(const Common& common) {
                   vireo::to_string(model.task()) + "; expected a model like UperNetForSemanticSegmentation (" +
                   (model.classes() > 0 ? "vireo classify" : "vireo embed") + " runs this one)");
   if (model.classes() > kMaxClasses)
-    throw Failure("'" + model.name() + "' has " + std::to_string(model.classes()) + " classes; class maps hold at most " +
-                  std::to_string(kMaxClasses));
+    throw Failure("'" + model.name() + "' has " + std::to_string(model.classes()) +
+                  " classes; class maps hold at most " + std::to_string(kMaxClasses));
   return model;
 }
 
@@ -30,7 +30,8 @@ std::vector<std::string> Segmenter::labels() const {
 int Segmenter::depth() const { return 1; }
 
 vireo::Result<vireo::Ticket> Segmenter::submit(const Rgb8& picture) {
-  const vireo::Result<vireo::Output> out = session_.run(vireo::Image{picture.rgb.data(), picture.width, picture.height, 0});
+  const vireo::Result<vireo::Output> out =
+      session_.run(vireo::Image{picture.rgb.data(), picture.width, picture.height, 0});
   if (!out) return out.error();
   output_ = *out;
   return vireo::Ticket{1};
