@@ -11,7 +11,7 @@
 
 #include "base/aligned.h"
 #include "base/thread_pool.h"
-#include "fma_peak.h"
+#include "simd/fma_probe.h"
 #include "simd/kernels.h"
 #include "tensor/tensor.h"
 

@@ -31,6 +31,7 @@ int run(int argc, char** argv) {
   cli::add_bench(app);
   cli::add_diff(app);
   cli::add_tune(app);
+  cli::add_profile(app);
   cli::add_eval(app);
   cli::add_env(app);
 

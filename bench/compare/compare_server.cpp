@@ -23,7 +23,7 @@
 #include <vector>
 #include <vireo/vireo.hpp>
 
-#include "../fma_peak.h"
+#include "simd/fma_probe.h"
 
 namespace {
 

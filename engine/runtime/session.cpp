@@ -168,21 +168,28 @@ Result<void> Session::Impl::open_on(const Device::Impl& target) {
 }
 
 Result<void> Session::Impl::fall_back(const Error& why) {
+  // Memory may run out at any line from here on: until the CPU has taken over, this stands in for what cannot be said.
+  broken = out_of_memory();
 #if VIREO_VULKAN
   gpu.reset();
   for (auto& steps : host_steps) steps.clear();
 #endif
   place = 1;
-  const auto target = make_cpu_device(device.impl()->threads, "");
-  // Whatever happens in there, no half-made session may stay behind.
-  if (Result<void> opened = no_throw([&] { return open_on(*target); }); !opened) {
-    cpu.reset();
-    broken = fail(opened.error().code, "{}; going on with the CPU failed too: {}", why.message, opened.error().message);
-    for (Slot& s : slots) s.ticket = 0;
-    return broken;
+  Result<void> opened = no_throw([&]() -> Result<void> {
+    VIREO_TRY(open_on(*make_cpu_device(device.impl()->threads, "")));
+    places[place].reason = why.message;
+    return {};
+  });
+  if (opened) {
+    broken = {};
+    return {};
   }
-  places[place].reason = why.message;
-  return {};
+  cpu.reset();  // no half-made session may stay behind
+  for (Slot& s : slots) s.ticket = 0;
+  broken = no_throw([&]() -> Result<void> {
+    return fail(opened.error().code, "{}; going on with the CPU failed too: {}", why.message, opened.error().message);
+  });
+  return broken;
 }
 
 /// Not when it is the model's or the caller's fault, about which the CPU would say the same, nor a defect of ours, which must show.
@@ -346,7 +353,7 @@ Result<Session> Session::create(const Model& model, const Device& device, const 
   });
 }
 
-Result<Output> Session::Impl::run(const Image* images, int count) {
+Result<Ticket> Session::Impl::submit(const Image* images, int count) {
   if (!images || count != options.batch)
     return fail(ErrorCode::kInvalidArgument, "session: got {} pictures, expected the session's batch of {}", images ? count : 0, options.batch);
 #if VIREO_VULKAN
@@ -359,8 +366,7 @@ Result<Output> Session::Impl::run(const Image* images, int count) {
   for (int i = 0; i < count; ++i)
     VIREO_TRY(preprocessor->run(images[i].rgb, images[i].width, images[i].height, images[i].stride ? images[i].stride : ptrdiff_t(images[i].width) * 3,
                                 staged.data() + size_t(i) * each));
-  VIREO_ASSIGN(const Ticket t, submit(staged.data(), staged.size(), ms_since(start)));
-  return wait(t);
+  return submit(staged.data(), staged.size(), ms_since(start));
 }
 
 Result<Output> Session::run(const float* pixels, size_t count) {
@@ -368,7 +374,13 @@ Result<Output> Session::run(const float* pixels, size_t count) {
   return wait(t);
 }
 Result<Output> Session::run(const Image* images, int count) {
-  return no_throw([&] { return impl_->run(images, count); });
+  return no_throw([&]() -> Result<Output> {
+    VIREO_ASSIGN(const Ticket t, impl_->submit(images, count));
+    return impl_->wait(t);
+  });
+}
+Result<Ticket> Session::submit(const Image* images, int count) {
+  return no_throw([&] { return impl_->submit(images, count); });
 }
 Result<Ticket> Session::submit(const float* pixels, size_t count) {
   return no_throw([&] { return impl_->submit(pixels, count, 0); });

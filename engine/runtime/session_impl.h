@@ -59,7 +59,7 @@ struct Session::Impl {
   Result<void> open_on(const Device::Impl& target);
   Result<void> fall_back(const Error& why);           // plans again for the CPU
   Result<Ticket> submit(const float* pixels, size_t count, double preprocess_ms);
-  Result<Output> run(const Image* images, int count);
+  Result<Ticket> submit(const Image* images, int count);
   Result<std::vector<float>> value(const std::string& name, int64_t shape[4]) const;
   Result<Output> wait(Ticket ticket);
   Result<void> start(int slot);

@@ -94,7 +94,8 @@ Physical describe(const InstanceTable& fn, VkPhysicalDevice handle, uint32_t ind
   const int family = choose_family(families);
   if (family >= 0) {
     d.queue_family = uint32_t(family);
-    c.timestamps = families[size_t(family)].timestampValidBits > 0 && c.timestamp_period_ns > 0.f;
+    d.timestamp_bits = families[size_t(family)].timestampValidBits;
+    c.timestamps = d.timestamp_bits > 0 && c.timestamp_period_ns > 0.f;
   } else {
     d.unusable = "it has no compute queue";
   }

@@ -56,6 +56,21 @@ class Executable {
   Result<void> submit(int slot);
   /// Waits for it. Without a submit() before, or after an error, there is nothing to wait for: success.
   Result<void> wait(int slot);
+  /// How time() brackets the dispatches.
+  enum class Timing : uint8_t {
+    kScheduled,   ///< as they always run: neighbours without a barrier between them may overlap
+    kSerialised,  ///< each waits for the one before
+  };
+  /// A dispatch of the plan, or a step on the CPU (dispatch -1), with its time since the inference began.
+  struct Span {
+    int32_t step = 0, dispatch = -1;
+    double begin_us = 0, end_us = 0;
+  };
+  /// Runs one inference in slot 0 from commands of its own that take the time around every dispatch; the recorded ones stay
+  /// as they are. Spans are in the order of the plan. Errors: kUnsupported (no timestamps on this queue), kInvalidArgument (a
+  /// slot is in flight), and submit()'s and wait()'s. (timing.cpp)
+  Result<std::vector<Span>> time(Timing timing);
+
   bool in_flight(int slot) const { return slots_[size_t(slot)].pending; }
 
   /// What the host sees of the slot's memory; the same for the executable's life.
@@ -112,7 +127,8 @@ class Executable {
   Range resolve(const BufferRef& where, int slot) const;
   Result<void> check_binding(const Step& step, const PlanDispatch& d, const shader::Binding& declared) const;
   Result<void> record();
-  Result<void> record(const Segment& segment, int slot);
+  /// Into `c`; with `queries`, two timestamps around every dispatch, from query 0 on.
+  Result<void> record(const Segment& segment, int slot, VkCommandBuffer c, VkQueryPool queries = VK_NULL_HANDLE, bool serialise = false);
 
   std::shared_ptr<Gpu> gpu_;  // first: destroyed last
   const Plan& plan_;

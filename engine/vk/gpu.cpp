@@ -120,7 +120,8 @@ Result<std::shared_ptr<Gpu>> Gpu::adopt(VkInstance instance, VkPhysicalDevice ph
   caps.storage_8bit = caps.storage_8bit && enabled.storage_buffer_8bit;
   caps.shader_float16 = caps.shader_float16 && enabled.shader_float16;
   caps.shader_int8 = caps.shader_int8 && enabled.shader_int8;
-  caps.timestamps = families[family].timestampValidBits > 0 && caps.timestamp_period_ns > 0.f;
+  gpu->physical_.timestamp_bits = families[family].timestampValidBits;
+  caps.timestamps = gpu->physical_.timestamp_bits > 0 && caps.timestamp_period_ns > 0.f;
   gpu->device_ = device;
   gpu->queue_ = queue;
   VIREO_TRY(gpu->finish_opening(fn.vkGetDeviceProcAddr));

@@ -32,6 +32,7 @@ struct Physical {
   VkPhysicalDeviceType type = VK_PHYSICAL_DEVICE_TYPE_OTHER;
   DeviceCaps caps;
   uint32_t queue_family = 0;
+  uint32_t timestamp_bits = 0;  // valid ones of a timestamp on that family; 0: it takes none
   uint64_t max_allocation = 1ull << 30;                     // bytes; the least that Vulkan 1.1 guarantees
   bool ext_8bit_storage = false, ext_float16_int8 = false;  // extensions to enable by name
   std::string unusable;                                     // why Vireo cannot run on it; empty = it can

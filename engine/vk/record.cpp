@@ -232,17 +232,16 @@ Result<void> Executable::record() {
     info.commandBufferCount = kSlots;
     r = fn.vkAllocateCommandBuffers(gpu_->handle(), &info, segment.commands);
     if (r != VK_SUCCESS) return fail_vk(r, "{}: allocating command buffers failed", steps_text(segment));
-    for (int slot = 0; slot < kSlots; ++slot) VIREO_TRY(record(segment, slot));
+    for (int slot = 0; slot < kSlots; ++slot) VIREO_TRY(record(segment, slot, segment.commands[slot]));
   }
   return {};
 }
 
-Result<void> Executable::record(const Segment& segment, int slot) {
+Result<void> Executable::record(const Segment& segment, int slot, VkCommandBuffer c, VkQueryPool queries, bool serialise) {
   const DeviceTable& fn = gpu_->fn();
   const InstanceTable& debug = gpu_->instance().fn();
   const bool labels = gpu_->instance().labels();
   const bool shared = options_.buffers.input || options_.buffers.output;  // with the application's own commands
-  const VkCommandBuffer c = segment.commands[slot];
   const auto barrier = [&](VkPipelineStageFlags from, VkAccessFlags wrote, VkPipelineStageFlags to,
                            VkAccessFlags will) {
     auto b = make<VkMemoryBarrier>(VK_STRUCTURE_TYPE_MEMORY_BARRIER);
@@ -255,6 +254,10 @@ Result<void> Executable::record(const Segment& segment, int slot) {
   const auto begin = make<VkCommandBufferBeginInfo>(VK_STRUCTURE_TYPE_COMMAND_BUFFER_BEGIN_INFO);
   VkResult r = fn.vkBeginCommandBuffer(c, &begin);
   if (r != VK_SUCCESS) return fail_vk(r, "{}: recording failed", steps_text(segment));
+
+  const auto launches = [&](const Launch& l) { return l.step >= segment.first && l.step < segment.last; };
+  uint32_t query = 0;
+  if (queries) fn.vkCmdResetQueryPool(c, queries, 0, 2 * uint32_t(std::count_if(launches_.begin(), launches_.end(), launches)));
 
   // Both slots use the one arena: this inference starts when the commands submitted before it are through.
   if (shared)
@@ -269,8 +272,8 @@ Result<void> Executable::record(const Segment& segment, int slot) {
   auto next = std::lower_bound(plan_.barriers.begin(), plan_.barriers.end(), segment.first,
                                [](const Barrier& b, int32_t step) { return b.before_step < step; });
   for (const Launch& l : launches_) {
-    if (l.step < segment.first || l.step >= segment.last) continue;
-    bool wait = false;
+    if (!launches(l)) continue;
+    bool wait = serialise;
     for (; next != plan_.barriers.end() && next->before_step <= l.step; ++next) wait = true;
     if (wait)
       barrier(VK_PIPELINE_STAGE_COMPUTE_SHADER_BIT, VK_ACCESS_SHADER_WRITE_BIT, VK_PIPELINE_STAGE_COMPUTE_SHADER_BIT,
@@ -296,7 +299,9 @@ Result<void> Executable::record(const Segment& segment, int slot) {
       fn.vkCmdPushConstants(c, shader.layout, VK_SHADER_STAGE_COMPUTE_BIT, 0, shader.reflection.push_constant_bytes,
                             l.dispatch->push.data());
     }
+    if (queries) fn.vkCmdWriteTimestamp(c, VK_PIPELINE_STAGE_TOP_OF_PIPE_BIT, queries, query++);
     fn.vkCmdDispatch(c, l.dispatch->groups[0], l.dispatch->groups[1], l.dispatch->groups[2]);
+    if (queries) fn.vkCmdWriteTimestamp(c, VK_PIPELINE_STAGE_BOTTOM_OF_PIPE_BIT, queries, query++);
     if (labels) debug.vkCmdEndDebugUtilsLabelEXT(c);
   }
 

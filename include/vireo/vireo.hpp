@@ -157,6 +157,8 @@ class VIREO_API Session {
   /// the work is done when submit() returns.
   /// `pixels` is copied before submit() returns.
   Result<Ticket> submit(const float* pixels, size_t count);
+  /// The same for `count` == batch pictures, preprocessed as run() does; they are not needed after submit() returns.
+  Result<Ticket> submit(const Image* images, int count);
   Result<Output> wait(Ticket ticket);
 
   int input_height() const;

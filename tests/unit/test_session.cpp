@@ -16,6 +16,7 @@ namespace {
 std::atomic<bool> counting{false};
 std::atomic<int64_t> allocations{0};
 thread_local bool mine = false;
+thread_local int64_t failing_allocation = 0;  // counts down; the one that reaches 0 and all later ones fail. 0: none
 
 void note() {
   if (mine && counting.load(std::memory_order_relaxed)) allocations.fetch_add(1, std::memory_order_relaxed);
@@ -27,6 +28,8 @@ void note() {
 // malloc and free without the operators around them and warn that they do not match.
 __attribute__((noinline)) void* operator new(size_t n) {
   note();
+  if (failing_allocation > 0 && --failing_allocation == 0) failing_allocation = -1;
+  if (failing_allocation < 0) throw std::bad_alloc();
   if (void* p = std::malloc(n ? n : 1)) return p;
   throw std::bad_alloc();
 }
@@ -325,6 +328,32 @@ INSTANTIATE_TEST_SUITE_P(All, Fallback,
                                            Failure{"submit", VK_ERROR_UNKNOWN, 3, "VK_ERROR_UNKNOWN"}, Failure{"wait", VK_TIMEOUT, 3, "no answer for 600 seconds"}, Failure{"wait", VK_ERROR_DEVICE_LOST, 3, "lost"}),
                          [](const auto& info) { return fmt::format("{}_{}", info.param.call, info.index); });
 
+TEST(SessionRun, PicturesTwoInFlight) {
+  const Model m = open_case();
+  Result<Session> s = Session::create(m, Device::cpu(2));
+  ASSERT_TRUE(s.ok()) << s.error().message;
+  std::vector<uint8_t> dark(48 * 40 * 3, 20), light(48 * 40 * 3, 200);
+  const auto image = [](const std::vector<uint8_t>& rgb) {
+    Image i;
+    i.rgb = rgb.data(), i.width = 48, i.height = 40;
+    return i;
+  };
+  const Image a = image(dark), b = image(light);
+  const Result<Ticket> first = s->submit(&a, 1), second = s->submit(&b, 1);
+  ASSERT_TRUE(first.ok() && second.ok());
+  Result<Output> out = s->wait(*first);
+  ASSERT_TRUE(out.ok()) << out.error().message;
+  const std::vector<float> of_dark = values(*out);
+  out = s->wait(*second);
+  ASSERT_TRUE(out.ok()) << out.error().message;
+  const std::vector<float> of_light = values(*out);
+  EXPECT_GT(largest_difference(of_dark, of_light), 1e-3);
+  out = s->run(a);
+  ASSERT_TRUE(out.ok());
+  EXPECT_EQ(largest_difference(values(*out), of_dark), 0);
+  EXPECT_FALSE(s->submit(static_cast<const Image*>(nullptr), 1).ok());
+}
+
 TEST(FallbackInFlight, BothInferencesAreDoneAgain) {
   NEED_VULKAN(device);
   const Model m = open_case();
@@ -415,6 +444,60 @@ TEST(FallbackInFlight, AnEarlierOutputStillNamesItsDevice) {
   EXPECT_STREQ(first->device.kind, "vulkan");
   EXPECT_EQ(first->device.name, device->name());
   EXPECT_STREQ(s->device().kind, "cpu");
+}
+
+#ifndef __SANITIZE_ADDRESS__
+TEST(FallbackInFlight, MemoryThatRunsOutOnTheWayLeavesASessionThatSaysSo) {
+  NEED_VULKAN(device);
+  const Model m = open_case();
+  const std::vector<float> expected = cpu_answer(m);
+  int failed = 0;
+  for (int64_t nth : {1, 3, 10, 30, 100, 300, 1000, 1000000}) {
+    Doomed doomed(m, *device, "submit");
+    ASSERT_TRUE(doomed.session.ok());
+    *doomed.lost = true;
+    failing_allocation = nth;
+    Result<Output> out = doomed.session->run(doomed.x.data(), doomed.x.size());
+    failing_allocation = 0;
+    if (out) {
+      EXPECT_LE(largest_difference(values(*out), expected), 1e-4);
+      EXPECT_STREQ(out->device.kind, "cpu");
+      continue;
+    }
+    ++failed;
+    EXPECT_EQ(out.error().code, ErrorCode::kOutOfMemory) << out.error().message;
+    // The same sentence again, and no half-made session behind it.
+    const Result<Output> later = doomed.session->run(doomed.x.data(), doomed.x.size());
+    if (later) EXPECT_LE(largest_difference(values(*later), expected), 1e-4);
+    else EXPECT_EQ(later.error().code, ErrorCode::kOutOfMemory) << later.error().message;
+  }
+  EXPECT_GE(failed, 3) << "the early allocations belong to the fall-back";
+}
+#endif
+
+TEST(Halves, WithoutThemWhenTheyFailedTheirCheck) {
+  NEED_VULKAN(device);
+  if (!device->impl()->caps.shader_float16) GTEST_SKIP() << "the device has no shaderFloat16";
+  Result<Model> m = Model::random(std::string(VIREO_TEST_DATA) + "/configs/vit-ti.json", 1);
+  ASSERT_TRUE(m.ok()) << m.error().message;
+  for (bool hold : {true, false}) {
+    auto impl = std::make_shared<Device::Impl>();
+    impl->kind = DeviceKind::kVulkan;
+    impl->caps = device->impl()->caps;
+    impl->caps.device_class = DeviceClass::kMaxwell;  // the class that has linear.half
+    impl->index = device->impl()->index;
+    impl->instance = device->impl()->instance;
+    impl->halves = hold;  // what the check said
+    SessionOptions o;
+    o.precision = Precision::kFp16;
+    o.fallback = false;
+    Result<Session> s = Session::create(*m, Device(std::move(impl)), o);
+    ASSERT_TRUE(s.ok()) << s.error().message;
+    EXPECT_EQ(s->describe_plan().find("linear.half") != std::string::npos, hold);
+    bool said = false;
+    for (const std::string& w : s->warnings()) said |= w.find("packed fp16 products failed their accuracy check") != std::string::npos;
+    EXPECT_EQ(said, !hold);
+  }
 }
 
 TEST(CpuSteps, InsideAVulkanPlan) {

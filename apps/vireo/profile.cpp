@@ -1,0 +1,147 @@
+// vireo profile: where the milliseconds of an inference go, beside what the device can do at most.
+#include <vireo/profile.hpp>
+
+#include <algorithm>
+#include <cstdio>
+#include <fstream>
+#include <memory>
+#include <numeric>
+
+#include "cli.h"
+#include "profile_page.h"
+
+namespace cli {
+namespace {
+
+struct Args {
+  Common common;
+  int batch = 1, runs = 10, warmup = 2;
+  bool all = false, no_roofs = false;
+  std::string json, csv, trace, html;
+  std::vector<std::string> compare;
+};
+
+void save(const std::string& path, const std::string& text) {
+  if (!path.empty()) write_file(path, text.data(), text.size());
+}
+
+Json read_profile(const std::string& path) {
+  std::ifstream in(path, std::ios::binary);
+  if (!in) throw Failure("'" + path + "' cannot be read; it should be a file that `vireo profile --json` wrote");
+  const std::string text((std::istreambuf_iterator<char>(in)), std::istreambuf_iterator<char>());
+  Json j = Json::parse(text, nullptr, false);
+  const std::string schema = j.is_object() ? j.value("schema", std::string("none")) : "no JSON object";
+  if (schema != "vireo-profile/1")
+    throw Failure("'" + path + "' is no profile: its schema is '" + schema + "', expected 'vireo-profile/1'; write it anew with `vireo profile --json`");
+  return j;
+}
+
+void compare(const Args& args) {
+  if (args.html.empty()) throw UsageError("--compare needs --html FILE for the page that shows both");
+  check_writable(args.html);
+  Json pages = Json::array();
+  for (const std::string& path : args.compare) pages.push_back(read_profile(path));
+  save(args.html, profile_page(pages));
+  for (const Json& p : pages)
+    std::printf("%-30s %-40s wall %10.2f ms\n", p.value("model", std::string()).c_str(), p["device"].value("name", std::string()).c_str(),
+                p.value("wall_us", 0.0) / 1000);
+  std::printf("written to %s\n", args.html.c_str());
+}
+
+void print_table(const vireo::Profile& p, bool all) {
+  std::printf("%s, %s, batch %d, %dx%d, %d runs\n", p.model.c_str(), p.precision.c_str(), p.batch, p.height, p.width, p.runs);
+  std::printf("%s: %s\n", p.device_kind.c_str(), p.device_name.c_str());
+  if (!p.device_reason.empty()) std::printf("  %s\n", p.device_reason.c_str());
+  if (p.roofs.fma_gflops > 0) {
+    std::printf("roofs    fp32 %.1f GFLOP/s", p.roofs.fma_gflops);
+    if (p.roofs.half_fma_gflops > 0) std::printf(", fp16 %.1f", p.roofs.half_fma_gflops);
+    std::printf(", copy %.2f GB/s", p.roofs.copy_gbs);
+    if (p.roofs.shared_gbs > 0) std::printf(", shared %.1f GB/s, dispatch %.1f us, submit %.1f us", p.roofs.shared_gbs, p.roofs.dispatch_us, p.roofs.submit_us);
+    std::printf("\n");
+  }
+  std::vector<size_t> order(p.dispatches.size());
+  std::iota(order.begin(), order.end(), size_t(0));
+  if (!all) {
+    std::stable_sort(order.begin(), order.end(), [&](size_t a, size_t b) { return p.dispatches[a].serialised_us > p.dispatches[b].serialised_us; });
+    order.resize(std::min<size_t>(order.size(), 20));
+  }
+  std::printf("\n%10s %10s %6s %9s %8s %7s  %-34s %s\n", "alone ms", "sched. ms", "share", "GFLOP/s", "GB/s", "of roof", "step", "kernel");
+  for (size_t i : order) {
+    const vireo::DispatchProfile& d = p.dispatches[i];
+    const double us = d.serialised_us;
+    std::string name = d.name;
+    if (d.part) name += " (" + std::to_string(d.part) + ")";
+    if (d.cpu && p.device_kind != "cpu") name += " [cpu]";
+    char roof[16] = "-";
+    if (us > 0 && d.roof_us > 0) std::snprintf(roof, sizeof roof, "%.0f %%", 100 * d.roof_us / us);
+    std::printf("%10.3f %10.3f %5.1f%% %9.2f %8.2f %7s  %-34s %s\n", us / 1000, d.scheduled_us / 1000, p.serialised_us > 0 ? 100 * us / p.serialised_us : 0,
+                us > 0 ? d.flops / us * 1e-3 : 0, us > 0 ? d.bytes / us * 1e-3 : 0, roof, name.c_str(), d.kernel.c_str());
+  }
+  if (order.size() < p.dispatches.size()) std::printf("%10s of %zu dispatches; --all shows every one, in order\n", "", p.dispatches.size());
+  const double host = p.host.upload + p.host.download;
+  std::printf("\n%-34s %10.3f ms\n", "sum of dispatches, each alone", p.serialised_us / 1000);
+  std::printf("%-34s %10.3f ms, of which %.3f ms overlapped\n", "as scheduled, first to last", p.scheduled_us / 1000, p.overlap_us / 1000);
+  std::printf("%-34s %10.3f ms (upload %.3f, submit %.3f, wait %.3f, download %.3f)\n", "host", (host + p.host.submit + p.host.wait) / 1000,
+              p.host.upload / 1000, p.host.submit / 1000, p.host.wait / 1000, p.host.download / 1000);
+  std::printf("%-34s %10.3f ms; with timestamps %.3f ms\n", "wall, without timestamps", p.wall_us / 1000, p.profiled_us / 1000);
+}
+
+void run(const Args& args) {
+  if (!args.compare.empty()) return compare(args);
+  for (const std::string* f : {&args.json, &args.csv, &args.trace, &args.html})
+    if (!f->empty() && *f != "-") check_writable(*f);
+  const vireo::Model model = open_model(args.common);
+  const vireo::Head head = model.classes() > 0 ? vireo::Head::kLogits : vireo::Head::kFeatures;
+  vireo::Session session = open_session(model, args.common, head, args.batch);
+  const std::vector<float> pixels = random_pixels(pixel_count(model, session), 1);
+  vireo::ProfileOptions options;
+  options.runs = args.runs;
+  options.warmup = args.warmup;
+  options.roofs = !args.no_roofs;
+  const vireo::Profile p = need(vireo::profile(session, pixels.data(), pixels.size(), options));
+  const std::string json = vireo::profile_json(p);
+  if (args.json == "-") {
+    std::printf("%s\n", json.c_str());
+  } else {
+    print_table(p, args.all);
+    print_notes(model);
+    save(args.json, json + "\n");
+  }
+  save(args.csv, vireo::profile_csv(p));
+  save(args.trace, vireo::profile_trace(p));
+  if (!args.html.empty()) save(args.html, profile_page(Json::array({Json::parse(json)})));
+}
+
+}  // namespace
+
+void add_profile(CLI::App& app) {
+  auto args = std::make_shared<Args>();
+  CLI::App* verb = app.add_subcommand("profile", "where the milliseconds of an inference go, dispatch by dispatch");
+  add_common(*verb, args->common, kModel | kRandom | kDevice | kSession);
+  verb->add_option("--batch", args->batch, "images per inference")->type_name("N")->check(CLI::Range(1, 4096))->capture_default_str();
+  verb->add_option("--runs", args->runs, "runs of each kind: plain, as scheduled, each dispatch alone; medians are shown")
+      ->type_name("N")
+      ->check(CLI::Range(1, 100000))
+      ->capture_default_str();
+  verb->add_option("--warmup", args->warmup, "inferences before them")->type_name("N")->check(CLI::Range(0, 100000))->capture_default_str();
+  verb->add_flag("--all", args->all, "every dispatch in order, not only the twenty longest");
+  verb->add_flag("--no-roofs", args->no_roofs, "do not measure what the device can do at most (saves a second)");
+  verb->add_option("--json", args->json, "write the profile as JSON (schema vireo-profile/1); '-' prints it instead of the table")
+      ->type_name("FILE")
+      ->expected(0, 1)
+      ->default_str("-");
+  verb->add_option("--csv", args->csv, "write one line per dispatch")->type_name("FILE");
+  verb->add_option("--trace", args->trace, "write a trace for Perfetto or chrome://tracing")->type_name("FILE");
+  verb->add_option("--html", args->html, "write one page that needs no network")->type_name("FILE");
+  CLI::Option* compare = verb->add_option("--compare", args->compare, "two files of --json instead of a model: shows them side by side in --html");
+  compare->type_name("A.json B.json")->expected(2);
+  for (const char* name : {"--model", "--config"})
+    if (CLI::Option* o = verb->get_option_no_throw(name)) o->required(false), compare->excludes(o);
+  verb->callback([args] {
+    if (args->compare.empty() && args->common.model.empty() && args->common.config.empty())
+      throw UsageError("profile: --model DIR, --config FILE or --compare A.json B.json is required");
+    run(*args);
+  });
+}
+
+}  // namespace cli

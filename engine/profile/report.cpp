@@ -1,0 +1,133 @@
+// A profile as JSON, CSV and Chrome's trace format.
+#include <cmath>
+#include <map>
+
+#include <fmt/format.h>
+#include <nlohmann/json.hpp>
+
+#include <vireo/profile.hpp>
+
+namespace vireo {
+namespace {
+
+using Json = nlohmann::ordered_json;
+
+/// Three decimals are a nanosecond: more digits would pretend.
+double rounded(double x) { return std::isfinite(x) ? std::round(x * 1e3) / 1e3 : 0.0; }
+
+std::string text(const Json& j, int indent) {
+  return j.dump(indent, ' ', false, Json::error_handler_t::replace);  // drivers choose their own names
+}
+
+/// A field of a CSV line (RFC 4180).
+std::string quoted(const std::string& s) {
+  if (s.find_first_of(",\"\r\n") == std::string::npos) return s;
+  std::string q = "\"";
+  for (char c : s) q += c == '"' ? std::string("\"\"") : std::string(1, c);
+  return q + '"';
+}
+
+Json row(const Profile& p, const DispatchProfile& d) {
+  const double us = d.serialised_us;
+  return Json{{"step", d.step},
+              {"part", d.part},
+              {"name", d.name},
+              {"op", d.op},
+              {"kernel", d.kernel},
+              {"shader", d.shader},
+              {"spec", d.spec},
+              {"groups", {d.groups[0], d.groups[1], d.groups[2]}},
+              {"device", d.cpu ? "cpu" : p.device_kind},
+              {"flops", d.flops},
+              {"bytes", d.bytes},
+              {"begin_us", rounded(d.begin_us)},
+              {"scheduled_us", rounded(d.scheduled_us)},
+              {"serialised_us", rounded(us)},
+              {"share", p.serialised_us > 0 ? rounded(us / p.serialised_us) : 0.0},
+              {"gflops", us > 0 ? rounded(d.flops / us * 1e-3) : 0.0},
+              {"gbs", us > 0 ? rounded(d.bytes / us * 1e-3) : 0.0},
+              {"roof_us", rounded(d.roof_us)},
+              {"roof_share", us > 0 ? rounded(d.roof_us / us) : 0.0}};
+}
+
+}  // namespace
+
+std::string profile_json(const Profile& p) {
+  Json j{{"schema", "vireo-profile/1"},
+         {"model", p.model},
+         {"device", {{"kind", p.device_kind}, {"name", p.device_name}, {"reason", p.device_reason}}},
+         {"precision", p.precision},
+         {"batch", p.batch},
+         {"height", p.height},
+         {"width", p.width},
+         {"runs", p.runs},
+         {"wall_us", rounded(p.wall_us)},
+         {"profiled_us", rounded(p.profiled_us)},
+         {"scheduled_us", rounded(p.scheduled_us)},
+         {"overlap_us", rounded(p.overlap_us)},
+         {"serialised_us", rounded(p.serialised_us)},
+         {"host_us",
+          {{"upload", rounded(p.host.upload)},
+           {"submit", rounded(p.host.submit)},
+           {"wait", rounded(p.host.wait)},
+           {"download", rounded(p.host.download)}}},
+         {"arena_bytes", p.arena_bytes},
+         {"weights_bytes", p.weights_bytes},
+         {"roofs",
+          {{"fma_gflops", rounded(p.roofs.fma_gflops)},
+           {"half_fma_gflops", rounded(p.roofs.half_fma_gflops)},
+           {"copy_gbs", rounded(p.roofs.copy_gbs)},
+           {"shared_gbs", rounded(p.roofs.shared_gbs)},
+           {"dispatch_us", rounded(p.roofs.dispatch_us)},
+           {"submit_us", rounded(p.roofs.submit_us)}}},
+         {"dispatches", Json::array()}};
+  for (const DispatchProfile& d : p.dispatches) j["dispatches"].push_back(row(p, d));
+  return text(j, 1);
+}
+
+std::string profile_csv(const Profile& p) {
+  std::string out =
+      "step,part,name,op,kernel,shader,groups_x,groups_y,groups_z,device,flops,bytes,begin_us,scheduled_us,serialised_us,share,gflops,gbs,roof_us,"
+      "roof_share\n";
+  for (const DispatchProfile& d : p.dispatches) {
+    const double us = d.serialised_us;
+    out += fmt::format("{},{},{},{},{},{},{},{},{},{},{:.0f},{:.0f},{:.3f},{:.3f},{:.3f},{:.4f},{:.3f},{:.3f},{:.3f},{:.4f}\n", d.step, d.part, quoted(d.name),
+                       quoted(d.op), quoted(d.kernel), quoted(d.shader), d.groups[0], d.groups[1], d.groups[2], d.cpu ? "cpu" : p.device_kind, d.flops, d.bytes,
+                       d.begin_us, d.scheduled_us, us, p.serialised_us > 0 ? us / p.serialised_us : 0, us > 0 ? d.flops / us * 1e-3 : 0,
+                       us > 0 ? d.bytes / us * 1e-3 : 0, d.roof_us, us > 0 ? d.roof_us / us : 0);
+  }
+  return out;
+}
+
+std::string profile_trace(const Profile& p) {
+  constexpr int kHost = 1, kDevice = 2;
+  Json events = Json::array();
+  const auto name = [&](int tid, const std::string& what) {
+    events.push_back({{"ph", "M"}, {"pid", 1}, {"tid", tid}, {"name", "thread_name"}, {"args", {{"name", what}}}});
+  };
+  events.push_back({{"ph", "M"}, {"pid", 1}, {"name", "process_name"}, {"args", {{"name", "vireo " + p.model}}}});
+  name(kHost, "host");
+  name(kDevice, p.device_name);
+  double at = 0;
+  const auto host = [&](const char* what, double us) {
+    events.push_back({{"ph", "X"}, {"pid", 1}, {"tid", kHost}, {"name", what}, {"cat", "host"}, {"ts", rounded(at)}, {"dur", rounded(us)}});
+    at += us;
+  };
+  host("upload", p.host.upload);
+  host("submit", p.host.submit);
+  const double device_begins = at;
+  host("wait", p.host.wait);
+  host("download", p.host.download);
+  for (const DispatchProfile& d : p.dispatches)
+    events.push_back({{"ph", "X"},
+                      {"pid", 1},
+                      {"tid", d.cpu ? kHost : kDevice},
+                      {"name", d.part ? fmt::format("{} ({})", d.name, d.part) : d.name},
+                      {"cat", d.op},
+                      {"ts", rounded(device_begins + d.begin_us)},
+                      {"dur", rounded(d.scheduled_us)},
+                      {"args", row(p, d)}});
+  return text(Json{{"traceEvents", events}, {"displayTimeUnit", "ms"}, {"otherData", {{"schema", "vireo-trace/1"}}}}, 0);
+}
+
+}  // namespace vireo

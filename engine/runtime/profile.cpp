@@ -1,0 +1,230 @@
+// profile: times of every dispatch as scheduled and alone, of the host's phases, and of a plain inference, medians over runs.
+#include <vireo/profile.hpp>
+
+#include <algorithm>
+#include <cmath>
+#include <cstring>
+
+#include "runtime/roofline.h"
+#include "runtime/session_impl.h"
+
+namespace vireo {
+namespace {
+
+using Clock = std::chrono::steady_clock;
+
+double us_since(Clock::time_point t) { return std::chrono::duration<double, std::micro>(Clock::now() - t).count(); }
+
+double median(std::vector<double> v) {
+  if (v.empty()) return 0;
+  std::sort(v.begin(), v.end());
+  const size_t n = v.size();
+  return n % 2 ? v[n / 2] : (v[n / 2 - 1] + v[n / 2]) / 2;
+}
+
+/// Begin and end of every dispatch of one run.
+struct Run {
+  std::vector<double> begin, length;
+};
+
+/// The medians over runs of one number per dispatch.
+std::vector<double> medians(const std::vector<Run>& runs, std::vector<double> Run::*what) {
+  std::vector<double> out;
+  for (size_t i = 0; i < (runs.empty() ? 0 : (runs[0].*what).size()); ++i) {
+    std::vector<double> all;
+    for (const Run& r : runs) all.push_back((r.*what)[i]);
+    out.push_back(median(std::move(all)));
+  }
+  return out;
+}
+
+class Profiler {
+ public:
+  Profiler(Session::Impl& s, const float* pixels, size_t count, const ProfileOptions& o) : s_(s), plan_(s.planned.plan), pixels_(pixels), count_(count), o_(o) {}
+
+  Result<Profile> run() {
+    if (o_.runs < 1 || o_.runs > 100000 || o_.warmup < 0)
+      return fail(ErrorCode::kInvalidArgument, "profile: got {} runs after {} for warming up, expected 1 to 100000 after 0 or more", o_.runs, o_.warmup);
+    for (const auto& slot : s_.slots)
+      if (slot.ticket) return fail(ErrorCode::kInvalidArgument, "profile: an inference is in flight; wait for it first");
+    const size_t expected = s_.input_floats();
+    if (pixels_ ? count_ != expected : needs_pixels())
+      return fail(ErrorCode::kInvalidArgument, "profile: got {} input values, expected {}", pixels_ ? count_ : 0, expected);
+    if (!s_.broken) return s_.broken.error();
+    describe();
+    for (int i = 0; i < std::max(1, o_.warmup); ++i) VIREO_TRY(plain());
+    wall_.clear(), upload_.clear(), submit_.clear(), wait_.clear(), download_.clear();
+    // Kinds in turns, so that a machine that slows down slows all of them.
+    for (int i = 0; i < o_.runs; ++i) {
+      VIREO_TRY(plain());
+      VIREO_TRY(timed());
+    }
+    finish();
+    if (o_.roofs) VIREO_TRY(roofs());
+    return std::move(p_);
+  }
+
+ private:
+  bool on_gpu() const { return !s_.cpu; }
+  bool needs_pixels() const {
+#if VIREO_VULKAN
+    if (s_.buffers.input != VK_NULL_HANDLE) return false;
+#endif
+    return true;
+  }
+
+  void describe() {
+    const DeviceUsed used = s_.used();
+    p_.model = s_.model.name();
+    p_.device_kind = used.kind, p_.device_name = used.name, p_.device_reason = used.reason;
+    p_.precision = to_string(s_.options.precision);
+    p_.batch = s_.options.batch, p_.height = s_.height, p_.width = s_.width, p_.runs = o_.runs;
+    p_.arena_bytes = plan_.arena_bytes, p_.weights_bytes = plan_.weights_bytes;
+    for (size_t i = 0; i < plan_.steps.size(); ++i) {
+      const Step& step = plan_.steps[i];
+      const bool cpu = step.device == DeviceKind::kCpu;
+      DispatchProfile d;
+      d.step = int(i);
+      d.name = step.name, d.op = op_def(step.op).name, d.kernel = step.kernel, d.cpu = cpu;
+      d.flops = step.cost.flops;
+      d.bytes = step.cost.read_bytes + step.cost.write_bytes;
+      if (cpu) {
+        p_.dispatches.push_back(d);
+        continue;
+      }
+      const double whole = step.cost.flops;
+      for (size_t part = 0; part < step.dispatches.size(); ++part) {
+        const PlanDispatch& dispatch = step.dispatches[part];
+        // A part's share of the step's cost is that of its work; an operator that does not say gets equal shares.
+        double work = 0;
+        for (const PlanDispatch& each : step.dispatches) work += each.work.flops;
+        const double share = work > 0 ? dispatch.work.flops / work : 1.0 / double(step.dispatches.size());
+        d.part = int(part);
+        d.shader = dispatch.shader, d.spec = dispatch.spec;
+        std::copy(dispatch.groups.begin(), dispatch.groups.end(), d.groups);
+        d.flops = whole * share;
+        d.bytes = (step.cost.read_bytes + step.cost.write_bytes) * share;
+        p_.dispatches.push_back(d);
+      }
+    }
+  }
+
+  void upload() {
+    float* in = s_.cpu ? s_.cpu->input(0) : nullptr;
+#if VIREO_VULKAN
+    if (on_gpu()) in = s_.gpu->input(0);
+#endif
+    if (in) std::memcpy(in, pixels_, count_ * sizeof(float));  // null: the application's own buffer
+  }
+
+  /// What Session::submit and wait do, with the time of each phase.
+  Result<void> plain() {
+    const auto start = Clock::now();
+    upload();
+    const double uploaded = us_since(start);
+    if (s_.cpu) s_.cpu->run(0, s_.pool);
+#if VIREO_VULKAN
+    if (on_gpu()) VIREO_TRY(s_.gpu->submit(0));
+#endif
+    const double submitted = us_since(start);
+#if VIREO_VULKAN
+    if (on_gpu()) VIREO_TRY(s_.gpu->wait(0));
+#endif
+    const double waited = us_since(start);
+    s_.gather(0);
+    const double done = us_since(start);
+    wall_.push_back(done);
+    upload_.push_back(uploaded);
+    submit_.push_back(submitted - uploaded);
+    wait_.push_back(waited - submitted);
+    download_.push_back(done - waited);
+    return {};
+  }
+
+  Result<void> timed() {
+    if (!on_gpu()) {
+      Run r;
+      const auto start = Clock::now();
+      upload();
+      for (size_t i = 0; i < plan_.steps.size(); ++i) {
+        r.begin.push_back(us_since(start));
+        s_.cpu->run_step(0, i, s_.pool);
+        r.length.push_back(us_since(start) - r.begin.back());
+      }
+      profiled_.push_back(us_since(start));
+      scheduled_.push_back(r);
+      alone_.push_back(std::move(r));
+      return {};
+    }
+#if VIREO_VULKAN
+    using Timing = vk::Executable::Timing;
+    for (Timing kind : {Timing::kScheduled, Timing::kSerialised}) {
+      const auto start = Clock::now();
+      upload();
+      VIREO_ASSIGN(const std::vector<vk::Executable::Span> spans, s_.gpu->time(kind));
+      if (kind == Timing::kScheduled) profiled_.push_back(us_since(start));
+      Run r;
+      for (const auto& span : spans) r.begin.push_back(span.begin_us), r.length.push_back(span.end_us - span.begin_us);
+      (kind == Timing::kScheduled ? scheduled_ : alone_).push_back(std::move(r));
+    }
+#endif
+    return {};
+  }
+
+  void finish() {
+    p_.wall_us = median(wall_);
+    p_.profiled_us = median(profiled_);
+    p_.host = {median(upload_), median(submit_), median(wait_), median(download_)};
+    const std::vector<double> begin = medians(scheduled_, &Run::begin), length = medians(scheduled_, &Run::length), alone = medians(alone_, &Run::length);
+    double sum = 0, end = 0;
+    for (size_t i = 0; i < p_.dispatches.size() && i < begin.size(); ++i) {
+      DispatchProfile& d = p_.dispatches[i];
+      d.begin_us = begin[i] - begin[0];
+      d.scheduled_us = length[i];
+      d.serialised_us = alone[i];
+      sum += length[i];
+      end = std::max(end, d.begin_us + length[i]);
+      p_.serialised_us += alone[i];
+    }
+    p_.scheduled_us = end;
+    p_.overlap_us = std::max(0.0, sum - end);
+  }
+
+  Result<void> roofs() {
+    Roofline r;
+    if (on_gpu()) {
+#if VIREO_VULKAN
+      VIREO_ASSIGN(const std::shared_ptr<vk::Gpu> gpu, s_.device.impl()->open_gpu());
+      VIREO_ASSIGN(r, measure_roofline(gpu, s_.pool));
+#endif
+    } else {
+      r = measure_cpu_roofline(s_.pool);
+    }
+    p_.roofs = {r.fma_gflops, r.half_fma_gflops, r.copy_gbs, r.shared_gbs, r.dispatch_us, r.submit_us};
+    for (DispatchProfile& d : p_.dispatches) {
+      if (d.cpu && on_gpu()) continue;  // a CPU step has no place under the GPU's roofs
+      const bool halves = d.shader.rfind("linear.half", 0) == 0 && r.half_fma_gflops > 0;
+      const double peak = halves ? r.half_fma_gflops : r.fma_gflops;
+      const double compute = peak > 0 ? d.flops / peak * 1e-3 : 0, memory = r.copy_gbs > 0 ? d.bytes / r.copy_gbs * 1e-3 : 0;
+      d.roof_us = std::max(compute, memory);
+    }
+    return {};
+  }
+
+  Session::Impl& s_;
+  const Plan& plan_;
+  const float* pixels_;
+  size_t count_;
+  const ProfileOptions& o_;
+  Profile p_;
+  std::vector<double> wall_, profiled_, upload_, submit_, wait_, download_;
+  std::vector<Run> scheduled_, alone_;
+};
+
+}  // namespace
+
+Result<Profile> profile(Session& session, const float* pixels, size_t count, const ProfileOptions& options) {
+  return no_throw([&] { return Profiler(session.impl(), pixels, count, options).run(); });
+}
+
+}  // namespace vireo

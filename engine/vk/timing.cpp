@@ -1,0 +1,102 @@
+// Executable::time: an inference with timestamps around every dispatch.
+#include <algorithm>
+#include <chrono>
+
+#include "vk/executable.h"
+#include "vk/status.h"
+
+namespace vireo::vk {
+namespace {
+
+using Clock = std::chrono::steady_clock;
+
+double us_since(Clock::time_point t) { return std::chrono::duration<double, std::micro>(Clock::now() - t).count(); }
+
+/// A query pool and a command buffer that go when the measurement is over.
+struct Scratch {
+  explicit Scratch(Gpu& g, VkCommandPool p) : gpu(g), commands_of(p) {}
+  Scratch(const Scratch&) = delete;
+  Scratch& operator=(const Scratch&) = delete;
+  ~Scratch() {
+    if (abandoned) return;
+    if (commands) gpu.fn().vkFreeCommandBuffers(gpu.handle(), commands_of, 1, &commands);
+    if (queries) gpu.fn().vkDestroyQueryPool(gpu.handle(), queries, nullptr);
+  }
+  Gpu& gpu;
+  VkCommandPool commands_of;
+  VkCommandBuffer commands = VK_NULL_HANDLE;
+  VkQueryPool queries = VK_NULL_HANDLE;
+  bool abandoned = false;  // the device may still be using them
+};
+
+}  // namespace
+
+Result<std::vector<Executable::Span>> Executable::time(Timing timing) {
+  if (!gpu_->caps().timestamps)
+    return fail(ErrorCode::kUnsupported, "{}: its queue takes no timestamps, so dispatches cannot be timed one by one", gpu_->caps().name);
+  for (int slot = 0; slot < kSlots; ++slot)
+    if (in_flight(slot)) return fail(ErrorCode::kInvalidArgument, "plan '{}': slot {} is in flight; wait for it before profiling", plan_.model, slot);
+  const DeviceTable& fn = gpu_->fn();
+  const VkDevice device = gpu_->handle();
+  std::vector<Span> spans;
+  const Clock::time_point start = Clock::now();
+  for (const Segment& segment : segments_) {
+    if (segment.cpu) {
+      const HostMemory memory = host_memory(0);
+      for (int32_t i = segment.first; i < segment.last; ++i) {
+        Span s{i, -1, us_since(start), 0};
+        VIREO_TRY(options_.host_step(size_t(i), 0, memory));
+        s.end_us = us_since(start);
+        spans.push_back(s);
+      }
+      continue;
+    }
+    const size_t first = spans.size();
+    int32_t of_step = 0;
+    for (size_t i = 0; i < launches_.size(); ++i) {
+      const Launch& l = launches_[i];
+      if (l.step < segment.first || l.step >= segment.last) continue;
+      of_step = spans.size() > first && spans.back().step == l.step ? of_step + 1 : 0;
+      spans.push_back({l.step, of_step, 0, 0});
+    }
+    const uint32_t count = 2 * uint32_t(spans.size() - first);
+    Scratch scratch(*gpu_, commands_);
+    VkQueryPoolCreateInfo pool{};
+    pool.sType = VK_STRUCTURE_TYPE_QUERY_POOL_CREATE_INFO;
+    pool.queryType = VK_QUERY_TYPE_TIMESTAMP;
+    pool.queryCount = count;
+    VkResult r = created(fn.vkCreateQueryPool(device, &pool, nullptr, &scratch.queries), &scratch.queries);
+    if (r != VK_SUCCESS) return fail_vk(r, "{}: {} timestamps", steps_text(segment), count);
+    VkCommandBufferAllocateInfo info{};
+    info.sType = VK_STRUCTURE_TYPE_COMMAND_BUFFER_ALLOCATE_INFO;
+    info.commandPool = commands_;
+    info.level = VK_COMMAND_BUFFER_LEVEL_PRIMARY;
+    info.commandBufferCount = 1;
+    r = fn.vkAllocateCommandBuffers(device, &info, &scratch.commands);
+    if (r != VK_SUCCESS) return fail_vk(r, "{}: allocating command buffers failed", steps_text(segment));
+    VIREO_TRY(record(segment, 0, scratch.commands, scratch.queries, timing == Timing::kSerialised));
+
+    Segment timed = segment;
+    timed.commands[0] = scratch.commands;
+    const double at = us_since(start);
+    scratch.abandoned = true;
+    VIREO_TRY(this->start(timed, 0));
+    VIREO_TRY(finish(timed, 0));
+    scratch.abandoned = false;
+    std::vector<uint64_t> ticks(count);
+    r = fn.vkGetQueryPoolResults(device, scratch.queries, 0, count, count * sizeof(uint64_t), ticks.data(), sizeof(uint64_t),
+                                 VK_QUERY_RESULT_64_BIT | VK_QUERY_RESULT_WAIT_BIT);
+    if (r != VK_SUCCESS) return fail_vk(r, "{}: reading timestamps failed", steps_text(segment));
+    // Ticks count modulo the queue's valid bits: differences survive one turn of the counter.
+    const uint32_t bits = gpu_->physical().timestamp_bits;
+    const uint64_t mask = bits >= 64 ? ~uint64_t(0) : (uint64_t(1) << bits) - 1;
+    const auto us = [&](uint64_t tick) { return at + double((tick - ticks[0]) & mask) * double(gpu_->caps().timestamp_period_ns) * 1e-3; };
+    for (uint32_t i = 0; i < count / 2; ++i) {
+      spans[first + i].begin_us = us(ticks[2 * i]);
+      spans[first + i].end_us = us(ticks[2 * i + 1]);
+    }
+  }
+  return spans;
+}
+
+}  // namespace vireo::vk

@@ -1,0 +1,81 @@
+// Where the milliseconds go: per dispatch, per host phase, beside what the device can do at most.
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include <vireo/vireo.hpp>
+
+namespace vireo {
+
+/// The roofs of a device, measured on it (Williams, Waterman and Patterson 2009). 0 where the device does not offer it.
+struct DeviceRoofs {
+  double fma_gflops = 0;       ///< fp32 multiply-adds on registers, counted as two operations each
+  double half_fma_gflops = 0;  ///< packed fp16
+  double copy_gbs = 0;         ///< copy larger than the caches, bytes read and written
+  double shared_gbs = 0;       ///< reads of shared memory
+  double dispatch_us = 0;      ///< an empty dispatch behind a barrier
+  double submit_us = 0;        ///< submit and wait with one empty dispatch
+};
+
+/// One dispatch of the plan (on the CPU: one step). Times are medians over the runs, in microseconds.
+struct DispatchProfile {
+  int step = 0;                ///< of the plan
+  int part = 0;                ///< of a step that was split into several dispatches
+  std::string name;            ///< the graph's: "blocks.3.mlp.fc1"
+  std::string op;              ///< "linear"
+  std::string kernel;          ///< "linear.tile 104x192x24, ..."
+  std::string shader;          ///< module; empty on the CPU
+  std::vector<uint32_t> spec;  ///< specialisation constants by id
+  uint32_t groups[3] = {0, 0, 0};
+  bool cpu = false;
+  double flops = 0;            ///< of the result, from the cost model
+  double bytes = 0;            ///< read and written, from the cost model
+  double begin_us = 0;         ///< as scheduled, since the first dispatch began
+  double scheduled_us = 0;     ///< as scheduled: where neighbours overlap, this is more than what the dispatch costs
+  double serialised_us = 0;    ///< alone, behind a barrier
+  double roof_us = 0;          ///< the least time on this device: max(flops / peak, bytes / bandwidth)
+};
+
+/// Host time of one inference, medians in microseconds.
+struct HostProfile {
+  double upload = 0;           ///< pixels into the input
+  double submit = 0;
+  double wait = 0;             ///< until the device is done
+  double download = 0;         ///< output into dense rows
+};
+
+struct Profile {
+  std::string model;
+  std::string device_kind, device_name, device_reason;
+  std::string precision;
+  int batch = 1, height = 0, width = 0, runs = 0;
+  DeviceRoofs roofs;
+  std::vector<DispatchProfile> dispatches;  ///< in the order of the plan
+  HostProfile host;
+  double wall_us = 0;          ///< one inference without any timestamp
+  double profiled_us = 0;      ///< the same with timestamps as scheduled
+  double scheduled_us = 0;     ///< from the first dispatch's begin to the last one's end
+  double overlap_us = 0;       ///< sum of the dispatches' scheduled times minus that span: what overlapped
+  double serialised_us = 0;    ///< sum over the dispatches, each alone
+  uint64_t arena_bytes = 0, weights_bytes = 0;
+};
+
+struct ProfileOptions {
+  int runs = 10;               ///< of each kind; medians are kept
+  int warmup = 2;
+  bool roofs = true;           ///< measure the device's roofs (about a second)
+};
+
+/// Profiles the session on pixels like those of Session::run. The session's own commands are not changed: profiling that is
+/// off costs nothing. Errors: kUnsupported (the device's queue takes no timestamps), kInvalidArgument, and what the device reports.
+VIREO_API Result<Profile> profile(Session& session, const float* pixels, size_t count, const ProfileOptions& options = {});
+
+/// Documented texts of a profile; schema "vireo-profile/1".
+VIREO_API std::string profile_json(const Profile& p);
+VIREO_API std::string profile_csv(const Profile& p);
+/// Chrome's trace format (Perfetto, chrome://tracing): a host track and a device track, both as scheduled.
+VIREO_API std::string profile_trace(const Profile& p);
+
+}  // namespace vireo
