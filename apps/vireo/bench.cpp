@@ -1,15 +1,10 @@
 // vireo bench: how long an inference takes, and what it needs.
-#include <sys/resource.h>
-
 #include <algorithm>
-#include <chrono>
-#include <cmath>
 #include <cstdio>
-#include <cstdlib>
-#include <cstring>
 #include <memory>
 
 #include "cli.h"
+#include "measure.h"
 
 namespace cli {
 namespace {
@@ -19,43 +14,10 @@ struct Args {
   int batch = 1, iters = 20, warmup = 3;
 };
 
-using Clock = std::chrono::steady_clock;
-
-double ms_since(Clock::time_point start) {
-  return std::chrono::duration<double, std::milli>(Clock::now() - start).count();
-}
-
-/// Largest resident size of this process so far, MiB.
-double peak_rss_mib() {
-  // VmHWM starts anew at exec; ru_maxrss would count what the parent had before it.
-  if (std::FILE* status = std::fopen("/proc/self/status", "r")) {
-    char line[256];
-    double kib = 0;
-    while (std::fgets(line, sizeof line, status) != nullptr)
-      if (std::strncmp(line, "VmHWM:", 6) == 0) kib = std::strtod(line + 6, nullptr);
-    std::fclose(status);
-    if (kib > 0) return kib / 1024;
-  }
-  rusage usage{};
-  getrusage(RUSAGE_SELF, &usage);
-  return double(usage.ru_maxrss) / 1024;
-}
-
-double median(const std::vector<double>& sorted) {
-  const size_t n = sorted.size();
-  return n % 2 != 0 ? sorted[n / 2] : (sorted[n / 2 - 1] + sorted[n / 2]) / 2;
-}
-
-/// Nearest rank: the smallest value that at least the fraction p of all does not exceed.
-double percentile(const std::vector<double>& sorted, double p) {
-  const size_t rank = size_t(std::ceil(p * double(sorted.size())));
-  return sorted[std::max<size_t>(rank, 1) - 1];
-}
-
 void run(const Args& args) {
   const Clock::time_point start = Clock::now();
   const vireo::Model model = open_model(args.common);
-  const vireo::Head head = model.classes() > 0 ? vireo::Head::kLogits : vireo::Head::kFeatures;
+  const vireo::Head head = default_head(model);
   vireo::Session session = open_session(model, args.common, head, args.batch);
   const double load_ms = ms_since(start);
 

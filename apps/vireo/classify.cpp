@@ -68,6 +68,8 @@ void run(const Args& args) {
   if (args.keeps_logits) check_writable(args.logits);
 
   const vireo::Model model = open_model(args.common);
+  if (model.task() == vireo::Task::kSegmentation)
+    throw Failure("'" + model.name() + "' has a class for every pixel, not one for the picture; vireo segment runs it");
   if (model.classes() == 0)
     throw Failure("'" + model.name() + "' has no classification head; vireo embed gives its feature vector");
   vireo::Session session = open_session(model, args.common, vireo::Head::kLogits);

@@ -19,15 +19,6 @@ bool digits(const std::string& text) {
   return !text.empty() && text.size() <= 6 && text.find_first_not_of("0123456789") == std::string::npos;
 }
 
-void parse_size(const std::string& text, Common& common) {
-  const size_t x = text.find('x');
-  if (x == std::string::npos || !digits(text.substr(0, x)) || !digits(text.substr(x + 1)))
-    throw CLI::ValidationError("--size", "'" + text + "' is no size; expected HxW, for example 224x224");
-  common.height = std::stoi(text.substr(0, x));
-  common.width = std::stoi(text.substr(x + 1));
-  if (common.height == 0 || common.width == 0) throw CLI::ValidationError("--size", "both sides must be at least 1");
-}
-
 std::vector<std::string> split(const std::string& text) {
   std::vector<std::string> parts;
   size_t begin = 0;
@@ -40,6 +31,14 @@ std::vector<std::string> split(const std::string& text) {
 }
 
 }  // namespace
+
+bool parse_pair(const std::string& text, int* first, int* second) {
+  const size_t x = text.find('x');
+  if (x == std::string::npos || !digits(text.substr(0, x)) || !digits(text.substr(x + 1))) return false;
+  *first = std::stoi(text.substr(0, x));
+  *second = std::stoi(text.substr(x + 1));
+  return *first > 0 && *second > 0;
+}
 
 std::string check_device(const std::string& text) {
   if (text == "auto" || text == "cpu" || text == "vulkan") return {};
@@ -89,8 +88,13 @@ void add_common(CLI::App& verb, Common& common, unsigned which) {
             },
             "fp32, fp16 or int8 (weights) [fp32]")
         ->type_name("P");
+    const std::string size = which & kInput ? "--input" : "--size";
     verb.add_option_function<std::string>(
-            "--size", [&common](const std::string& text) { parse_size(text, common); },
+            size,
+            [&common, size](const std::string& text) {
+              if (!parse_pair(text, &common.height, &common.width))
+                throw CLI::ValidationError(size, "'" + text + "' is no size; expected HxW, for example 224x224");
+            },
             "input size in pixels instead of the model's own")
         ->type_name("HxW");
     verb.add_option_function<std::string>(
@@ -125,6 +129,11 @@ vireo::SessionOptions session_options(const Common& common, const std::string& d
   options.cpu_ops = common.cpu_ops;
   options.fallback = device == "auto";
   return options;
+}
+
+vireo::Head default_head(const vireo::Model& model) {
+  if (model.task() == vireo::Task::kSegmentation) return vireo::Head::kClassMap;
+  return model.classes() > 0 ? vireo::Head::kLogits : vireo::Head::kFeatures;
 }
 
 vireo::Session open_session(const vireo::Model& model, const Common& common, vireo::Head head, int batch) {

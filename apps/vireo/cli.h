@@ -55,7 +55,10 @@ enum Options : unsigned {
   kDevice = 4,   // --device, --threads
   kSession = 8,  // --precision, --size, --cpu-ops
   kJson = 16,    // --json
+  kInput = 32,   // with kSession: --size is called --input
 };
+/// "480x360" to two numbers from 1 to 999,999; false when the text is something else.
+bool parse_pair(const std::string& text, int* first, int* second);
 void add_common(CLI::App& verb, Common& common, unsigned which);
 /// For CLI11: empty when the text names a device, else what is wrong with it.
 std::string check_device(const std::string& text);
@@ -65,6 +68,8 @@ vireo::Model open_model(const Common& common);
 vireo::Device open_device(const std::string& name, int threads);
 /// Options of a session; a device that was asked for by name does not fall back.
 vireo::SessionOptions session_options(const Common& common, const std::string& device);
+/// What the tool makes of a model: class scores, a class map, or features where there is no head.
+vireo::Head default_head(const vireo::Model& model);
 vireo::Session open_session(const vireo::Model& model, const Common& common, vireo::Head head, int batch = 1);
 
 /// {"kind", "name", "reason"}.
@@ -100,6 +105,7 @@ class ImageErrors {
 /// A verb: adds its subcommand, whose callback does the work.
 void add_devices(CLI::App& app);
 void add_classify(CLI::App& app);
+void add_segment(CLI::App& app);
 void add_embed(CLI::App& app);
 void add_plan(CLI::App& app);
 void add_bench(CLI::App& app);

@@ -90,7 +90,8 @@ Json difference_json(const Difference& d, bool differs) {
 vireo::Session open_side(const vireo::Model& model, const Args& args, const std::string& device) {
   vireo::SessionOptions options = session_options(args.common, device);
   options.keep_all = true;
-  if (model.classes() == 0) options.head = vireo::Head::kFeatures;
+  // A segmentation model's scores, not its classes: a class differs or does not.
+  options.head = model.task() == vireo::Task::kSegmentation ? vireo::Head::kLogits : default_head(model);
   return need(vireo::Session::create(model, open_device(device, args.common.threads), options));
 }
 

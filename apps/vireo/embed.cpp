@@ -36,6 +36,8 @@ void keep(Features& all, size_t index, size_t count, const vireo::Output& out) {
 void run(const Args& args) {
   check_writable(args.out);
   const vireo::Model model = open_model(args.common);
+  if (model.task() == vireo::Task::kSegmentation)
+    throw Failure("'" + model.name() + "' segments pictures and has no feature vector; vireo segment runs it");
   vireo::Session session =
       open_session(model, args.common, args.tokens ? vireo::Head::kTokens : vireo::Head::kFeatures);
 

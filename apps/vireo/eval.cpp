@@ -1,14 +1,13 @@
-// vireo eval: how often a model is right on labelled pictures.
-#include <unistd.h>
-
+// vireo eval: how often a model is right on labelled pictures. (--segmentation: eval_segmentation.cpp.)
 #include <algorithm>
-#include <chrono>
 #include <cmath>
 #include <cstdio>
 #include <memory>
 
 #include "cli.h"
 #include "dataset.h"
+#include "eval_segmentation.h"
+#include "measure.h"
 #include "npy.h"
 
 namespace cli {
@@ -19,31 +18,8 @@ struct Args {
   std::string data, fashion, logits, compare;
   bool use_fashion = false, keeps_logits = false;
   int64_t limit = 0;
-};
-
-using Clock = std::chrono::steady_clock;
-
-/// A bar on stderr, only when that is a terminal.
-class Progress {
- public:
-  explicit Progress(size_t total) : total_(total), shows_(isatty(STDERR_FILENO) != 0) {}
-  ~Progress() {
-    if (shows_) std::fputs("\r\033[K", stderr);
-  }
-  void step(size_t done, size_t right) {
-    const Clock::time_point now = Clock::now();
-    if (!shows_ || (now - last_ < std::chrono::milliseconds(100) && done != total_)) return;
-    last_ = now;
-    const size_t width = 30, full = width * done / total_;
-    std::fprintf(stderr, "\r[%s%s] %zu/%zu top-1 %.1f %%", std::string(full, '#').c_str(),
-                 std::string(width - full, '.').c_str(), done, total_,
-                 done ? 100.0 * double(right) / double(done) : 0.0);
-  }
-
- private:
-  size_t total_;
-  bool shows_;
-  Clock::time_point last_{};
+  SegmentationEval segmentation;
+  bool has_split = false, has_ignore = false;
 };
 
 /// Whether `label` is among the k largest scores; ties go to the smaller index.
@@ -53,6 +29,13 @@ bool within(const float* scores, int classes, int label, int k) {
   for (int i = 0; i < classes; ++i)
     if (scores[i] > scores[label] || (scores[i] == scores[label] && i < label)) ++before;
   return before < k;
+}
+
+/// "12.3 %".
+std::string percent(size_t part, size_t all) {
+  char text[32];
+  std::snprintf(text, sizeof text, "%.1f %%", all ? 100.0 * double(part) / double(all) : 0.0);
+  return text;
 }
 
 int best(const float* scores, int classes) { return int(std::max_element(scores, scores + classes) - scores); }
@@ -128,9 +111,21 @@ Json result_json(const Args& args, const vireo::Session& session, const Totals& 
 }
 
 void run(const Args& args) {
-  if (args.use_fashion == !args.data.empty()) throw UsageError("eval needs either --data DIR or --fashion-mnist");
+  const bool segments = !args.segmentation.folder.empty();
+  if (int(args.use_fashion) + int(!args.data.empty()) + int(segments) != 1)
+    throw UsageError("eval needs one of --data DIR, --fashion-mnist and --segmentation DIR");
+  if (segments) {
+    if (args.keeps_logits || !args.compare.empty())
+      throw UsageError("--logits and --compare-logits are for classification; --segmentation has no such file");
+    SegmentationEval what = args.segmentation;
+    what.limit = args.limit;
+    return eval_segmentation(args.common, what);
+  }
+  if (args.has_split || args.has_ignore) throw UsageError("--split and --ignore go with --segmentation DIR");
   if (args.keeps_logits) check_writable(args.logits);
   const vireo::Model model = open_model(args.common);
+  if (model.task() == vireo::Task::kSegmentation)
+    throw Failure("'" + model.name() + "' segments pictures; vireo eval --segmentation DIR scores it");
   const int classes = model.classes();
   if (classes == 0) throw Failure("'" + model.name() + "' has no classification head: there is no answer to score");
   const Dataset data = open_data(args, model);
@@ -170,9 +165,9 @@ void run(const Args& args) {
       ++t.done;
       if (args.keeps_logits) std::copy(out.data, out.data + classes, &logits[i * size_t(classes)]);
       if (compared) compared->add(i, out.data, classes);
-      progress.step(t.done, t.top1);
+      if (progress.due(t.done)) progress.step(t.done, "top-1 " + percent(t.top1, t.done));
     }
-    t.ms = std::chrono::duration<double, std::milli>(Clock::now() - start).count();
+    t.ms = ms_since(start);
   }
   if (args.common.json) {
     Json json = result_json(args, session, t, compared.get());
@@ -200,13 +195,24 @@ void add_eval(CLI::App& app) {
       verb->add_option("--fashion-mnist", args->fashion,
                        std::string("the test set of Fashion-MNIST; by default in ") + kFashionMnistFolder);
   fashion->expected(0, 1)->type_name("[DIR]");
+  verb->add_option("--segmentation", args->segmentation.folder,
+                   "a folder with images/ and labels/ (PNGs of the same names whose pixel value is the class), or test/ and testannot/")
+      ->type_name("DIR");
+  CLI::Option* split = verb->add_option("--split", args->segmentation.split,
+                                        "with --segmentation: S/ and Sannot/, images/S/ and labels/S/, or S/images/ and S/labels/");
+  split->type_name("S");
+  CLI::Option* ignore =
+      verb->add_option("--ignore", args->segmentation.ignore, "with --segmentation: the label value of pixels that do not count");
+  ignore->type_name("N")->check(CLI::Range(0, 255))->capture_default_str();
   verb->add_option("--limit", args->limit, "only the first N pictures")->type_name("N")->check(CLI::Range(int64_t(1), int64_t(1) << 40));
   CLI::Option* logits =
       verb->add_option("--logits", args->logits, "write the class scores, float32 [pictures, classes]");
   logits->type_name("FILE.npy");
   verb->add_option("--compare-logits", args->compare, "compare with these class scores, float32 [pictures, classes]")
       ->type_name("FILE.npy");
-  verb->callback([args, fashion, logits] {
+  verb->callback([args, fashion, logits, split, ignore] {
+    args->has_split = split->count() > 0;
+    args->has_ignore = ignore->count() > 0;
     args->keeps_logits = logits->count() > 0;
     args->use_fashion = fashion->count() > 0;
     run(*args);

@@ -9,6 +9,7 @@
 #include <cstring>
 #include <memory>
 
+#include <dirent.h>
 #include <sys/stat.h>
 
 #include <jerror.h>
@@ -292,15 +293,21 @@ const char* known_format(const uint8_t* data, size_t size) {
 
 }  // namespace
 
+Result<void> check_picture_png(const uint8_t* data, size_t size, const std::string& name) {
+  if (size == 0) return failed(ErrorCode::kCorrupt, name, "is empty (0 bytes); copy it again");
+  if (size < 8 || std::memcmp(data, kPngMagic, 8) != 0) return failed(ErrorCode::kUnsupported, name, "is no PNG");
+  if (size < 33) return corrupt(name, "the file is truncated (PNG)");
+  // The size first: a bomb is refused before its chunks are read.
+  if (Result<void> ok = check_size(name, big_endian(data + 16), big_endian(data + 20)); !ok) return std::move(ok.error());
+  return check_png(data, size, name);
+}
+
 Result<Rgb8> decode_image(const uint8_t* data, size_t size, const std::string& name) {
   if (size == 0) return failed(ErrorCode::kCorrupt, name, "is empty (0 bytes); copy it again");
   const auto starts = [&](const void* magic, size_t n) { return size >= n && std::memcmp(data, magic, n) == 0; };
   if (starts("\xff\xd8\xff", 3)) return load_jpeg(data, size, name);
   if (starts(kPngMagic, 8)) {
-    if (size < 33) return corrupt(name, "the file is truncated (PNG)");
-    // The size first: a bomb is refused before its chunks are read.
-    if (Result<void> ok = check_size(name, big_endian(data + 16), big_endian(data + 20)); !ok) return std::move(ok.error());
-    if (Result<void> ok = check_png(data, size, name); !ok) return std::move(ok.error());
+    if (Result<void> ok = check_picture_png(data, size, name); !ok) return std::move(ok.error());
     return load_with_stb(data, size, name);
   }
   if (starts("GIF8", 4)) {
@@ -320,7 +327,7 @@ Result<Rgb8> decode_image(const uint8_t* data, size_t size, const std::string& n
   return failed(ErrorCode::kUnsupported, name, "is in no known format; expected JPEG, PNG, BMP, GIF or PNM");
 }
 
-Result<Rgb8> load_image(const std::string& path) {
+Result<std::vector<uint8_t>> read_picture_file(const std::string& path) {
   struct stat status {};
   if (::stat(path.c_str(), &status) != 0) {
     if (errno == ENOENT || errno == ENOTDIR) {
@@ -347,7 +354,41 @@ Result<Rgb8> load_image(const std::string& path) {
   if (got != bytes.size()) {
     return failed(ErrorCode::kIo, path, "gave only " + std::to_string(got) + " of its " + std::to_string(bytes.size()) + " bytes");
   }
-  return decode_image(bytes.data(), bytes.size(), path);
+  return bytes;
+}
+
+Result<Rgb8> load_image(const std::string& path) {
+  Result<std::vector<uint8_t>> bytes = read_picture_file(path);
+  if (!bytes) return std::move(bytes.error());
+  return decode_image(bytes->data(), bytes->size(), path);
+}
+
+Result<std::vector<std::string>> list_pictures(const std::string& folder) {
+  struct Close {
+    void operator()(DIR* d) const { closedir(d); }
+  };
+  const std::unique_ptr<DIR, Close> dir(opendir(folder.c_str()));
+  if (dir == nullptr) {
+    return Error{ErrorCode::kIo, "the folder '" + folder + "' cannot be read: " + std::strerror(errno)};
+  }
+  std::vector<std::string> names;
+  while (const dirent* entry = readdir(dir.get())) {
+    const std::string name = entry->d_name;
+    const size_t dot = name.rfind('.');
+    if (dot == 0 || dot == std::string::npos) continue;
+    std::string ending = name.substr(dot + 1);
+    for (char& c : ending) c = char(std::tolower(static_cast<unsigned char>(c)));
+    for (const char* known : {"jpg", "jpeg", "png", "bmp", "gif", "ppm", "pgm", "pnm"})
+      if (ending == known && name[0] != '.') names.push_back(name);
+  }
+  std::sort(names.begin(), names.end());
+  return names;
+}
+
+std::string stem_of(const std::string& path) {
+  const std::string name = path.substr(path.find_last_of('/') + 1);
+  const size_t dot = name.rfind('.');
+  return dot == 0 || dot == std::string::npos ? name : name.substr(0, dot);
 }
 
 }  // namespace cli

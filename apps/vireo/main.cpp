@@ -25,6 +25,7 @@ int run(int argc, char** argv) {
 
   cli::add_devices(app);
   cli::add_classify(app);
+  cli::add_segment(app);
   cli::add_embed(app);
   cli::add_plan(app);
   cli::add_bench(app);

@@ -60,11 +60,7 @@ void run(const Args& args) {
   const vireo::Model model = open_model(args.common);
   vireo::SessionOptions options = session_options(args.common, args.common.device);
   options.batch = args.batch;
-  if (args.tokens) {
-    options.head = vireo::Head::kTokens;
-  } else if (model.classes() == 0) {
-    options.head = vireo::Head::kFeatures;
-  }
+  options.head = args.tokens ? vireo::Head::kTokens : default_head(model);
   const std::string caps =
       args.caps.empty() ? open_device(args.common.device, args.common.threads).caps_text() : read_text(args.caps);
   vireo::Result<std::string> planned = vireo::plan_text(model, caps, options, args.common.json);

@@ -32,7 +32,7 @@ void run(const Args& args) {
   vireo::TuneOptions options;
   options.session = session_options(args.common, args.common.device);
   options.session.batch = args.batch;
-  if (model.classes() == 0) options.session.head = vireo::Head::kFeatures;
+  options.session.head = default_head(model);
   options.budget_s = args.budget;
   options.file = args.out;
   const bool terminal = isatty(STDERR_FILENO) != 0;

@@ -4,6 +4,7 @@
 #include <dirent.h>
 #include <fcntl.h>
 #include <poll.h>
+#include <signal.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -14,6 +15,7 @@
 #include <cstring>
 #include <fstream>
 #include <sstream>
+#include <thread>
 
 namespace cli_test {
 namespace {
@@ -63,8 +65,20 @@ bool Answer::fails_clearly(int expected_code) const {
          std::count(err.begin(), err.end(), '\n') == 1;
 }
 
+bool write_all(int pipe, const void* bytes, size_t count) {
+  const char* at = static_cast<const char*>(bytes);
+  while (count > 0) {
+    const ssize_t n = write(pipe, at, count);
+    if (n < 0 && errno == EINTR) continue;
+    if (n <= 0) return false;
+    at += n;
+    count -= size_t(n);
+  }
+  return true;
+}
+
 Answer run_cli(const std::vector<std::string>& arguments, const Environment& environment,
-               const std::string& stdout_path) {
+               const std::string& stdout_path, const std::function<void(int pipe, pid_t process)>& feed) {
   std::vector<std::string> words{VIREO_CLI};
   words.insert(words.end(), arguments.begin(), arguments.end());
   std::vector<char*> argv;
@@ -72,14 +86,15 @@ Answer run_cli(const std::vector<std::string>& arguments, const Environment& env
   argv.push_back(nullptr);
 
   Answer run;
-  int out[2], err[2];
+  int in[2] = {-1, -1}, out[2], err[2];
+  if (feed && pipe2(in, O_CLOEXEC) != 0) return run;
   if (pipe2(out, O_CLOEXEC) != 0) return run;
   if (pipe2(err, O_CLOEXEC) != 0) return run;
   const pid_t child = fork();
   if (child == 0) {
     const int file = stdout_path.empty() ? out[1] : open(stdout_path.c_str(), O_WRONLY);
-    const int nothing = open("/dev/null", O_RDONLY);
-    dup2(nothing, 0);
+    const int input = feed ? in[0] : open("/dev/null", O_RDONLY);
+    dup2(input, 0);
     dup2(file, 1);
     dup2(err[1], 2);
     for (const auto& [name, value] : environment) setenv(name.c_str(), value.c_str(), 1);
@@ -88,7 +103,20 @@ Answer run_cli(const std::vector<std::string>& arguments, const Environment& env
   }
   close(out[1]);
   close(err[1]);
+  std::thread feeder;
+  if (feed) {
+    close(in[0]);
+    feeder = std::thread([&] {
+      sigset_t pipe_signal;  // a program that ends early must not end the test: write() fails instead
+      sigemptyset(&pipe_signal);
+      sigaddset(&pipe_signal, SIGPIPE);
+      pthread_sigmask(SIG_BLOCK, &pipe_signal, nullptr);
+      feed(in[1], child);
+      close(in[1]);
+    });
+  }
   read_all(out[0], err[0], run);
+  if (feeder.joinable()) feeder.join();
   close(out[0]);
   close(err[0]);
   int status = 0;

@@ -1,6 +1,9 @@
 // Runs the built command line tool as a user does: arguments in, exit code and both streams out.
 #pragma once
 
+#include <sys/types.h>
+
+#include <functional>
 #include <nlohmann/json.hpp>
 #include <string>
 #include <utility>
@@ -23,9 +26,13 @@ struct Answer {
 
 using Environment = std::vector<std::pair<std::string, std::string>>;
 
-/// `stdout_path`: where to send stdout instead of reading it.
+/// `stdout_path`: where to send stdout instead of reading it. `feed`: writes the standard input of the process of that
+/// number into this pipe, which is closed afterwards; a thread of its own runs it.
 Answer run_cli(const std::vector<std::string>& arguments, const Environment& environment = {},
-               const std::string& stdout_path = "");
+               const std::string& stdout_path = "", const std::function<void(int pipe, pid_t process)>& feed = {});
+
+/// Writes everything; false when the other end was closed before.
+bool write_all(int pipe, const void* bytes, size_t count);
 
 /// A folder of its own for a test, removed with everything in it at the end.
 class Scratch {

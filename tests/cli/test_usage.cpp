@@ -12,7 +12,7 @@ using cli_test::Scratch;
 
 const std::string kModel = std::string(VIREO_TEST_DATA) + "/torchvision/even";
 const std::string kPicture = std::string(VIREO_TEST_DATA) + "/images/rgb8.png";
-const std::vector<std::string> kVerbs{"devices", "classify", "embed", "plan", "bench", "diff", "eval", "tune", "env"};
+const std::vector<std::string> kVerbs{"devices", "classify", "segment", "embed", "plan", "bench", "diff", "eval", "tune", "env"};
 
 TEST(Usage, NoVerbPrintsUsage) {
   const Answer run = run_cli({});
@@ -64,6 +64,19 @@ TEST(Usage, WrongUsageIsCode2) {
       {"classify", "--model", kModel, kPicture, "--threads", "many"},
       {"classify", "--model", kModel, kPicture, "--topk", "0"},
       {"classify", "--model", kModel, kPicture, "--size", "224"},
+      {"segment"},
+      {"segment", kPicture},
+      {"segment", "--model", kModel},
+      {"segment", "--model", kModel, "-"},
+      {"segment", "--model", kModel, "-", "--size", "640"},
+      {"segment", "--model", kModel, "-", "--size", "0x480"},
+      {"segment", "--model", kModel, "-", "--size", "999999x999999"},
+      {"segment", "--model", kModel, "-", kPicture, "--size", "640x480"},
+      {"segment", "--model", kModel, "-", "--size", "640x480", "--overlay"},
+      {"segment", "--model", kModel, kPicture, "--size", "640x480"},
+      {"segment", "--model", kModel, kPicture, "--drop"},
+      {"segment", "--model", kModel, kPicture, "--input", "224"},
+      {"segment", "--model", kModel, kPicture, "--out-dir", ""},
       {"embed", "--model", kModel, kPicture},
       {"plan"},
       {"plan", "--model", kModel, "--batch", "0"},
@@ -75,6 +88,11 @@ TEST(Usage, WrongUsageIsCode2) {
       {"eval", "--model", kModel},
       {"eval", "--model", kModel, "--data", "x", "--fashion-mnist"},
       {"eval", "--model", kModel, "--fashion-mnist", "--limit", "0"},
+      {"eval", "--model", kModel, "--data", "x", "--segmentation", "x"},
+      {"eval", "--model", kModel, "--data", "x", "--ignore", "1"},
+      {"eval", "--model", kModel, "--data", "x", "--split", "val"},
+      {"eval", "--model", kModel, "--segmentation", "x", "--ignore", "256"},
+      {"eval", "--model", kModel, "--segmentation", "x", "--logits", "l.npy"},
       {"diff"},
       {"diff", "--model", kModel, "--a", "moon"},
       {"diff", "--model", kModel, "--tolerance", "-1"},
@@ -88,9 +106,9 @@ TEST(Usage, WrongUsageIsCode2) {
 }
 
 TEST(Usage, MissingModelIsNamed) {
-  for (const std::string verb : {"classify", "embed", "bench", "plan", "diff"}) {
+  for (const std::string verb : {"classify", "segment", "embed", "bench", "plan", "diff"}) {
     std::vector<std::string> arguments{verb, "--model", "/no/such/model"};
-    if (verb == "classify" || verb == "embed") arguments.push_back(kPicture);
+    if (verb == "classify" || verb == "segment" || verb == "embed") arguments.push_back(kPicture);
     Scratch scratch;
     if (verb == "embed") arguments.insert(arguments.end(), {"--out", scratch.path("e.npy")});
     const Answer run = run_cli(arguments);

@@ -1,0 +1,216 @@
+// Class maps: see classmap.h.
+#include "classmap.h"
+
+#include <stb_image.h>
+
+#include <algorithm>
+#include <cstring>
+#include <memory>
+
+#define STB_IMAGE_WRITE_IMPLEMENTATION
+#define STBI_WRITE_NO_STDIO
+#define STB_IMAGE_WRITE_STATIC
+#if defined(__GNUC__)
+#pragma GCC diagnostic push
+#pragma GCC diagnostic ignored "-Wunused-function"
+#pragma GCC diagnostic ignored "-Wconversion"
+#pragma GCC diagnostic ignored "-Wsign-compare"
+#pragma GCC diagnostic ignored "-Wshadow"
+#pragma GCC diagnostic ignored "-Wmissing-field-initializers"
+#endif
+#include <stb_image_write.h>
+#if defined(__GNUC__)
+#pragma GCC diagnostic pop
+#endif
+
+#include "image.h"
+
+namespace cli {
+namespace {
+
+using vireo::Error;
+using vireo::ErrorCode;
+using vireo::Result;
+
+struct StbFree {
+  void operator()(void* p) const { stbi_image_free(p); }
+};
+
+Error bad_label(ErrorCode code, const std::string& path, const std::string& what) {
+  return {code, "label '" + path + "' " + what};
+}
+
+/// Where colour pictures would be turned into grey, a palette's indices are wanted: to stb, a PNG with a palette is
+/// made a grey one of the same depth, and what only a palette has becomes a chunk that is skipped.
+void drop_palette(std::vector<uint8_t>* png) {
+  std::vector<uint8_t>& data = *png;
+  data[25] = 0;
+  for (size_t at = 8; at + 12 <= data.size();) {
+    const size_t length =
+        size_t(data[at]) << 24 | size_t(data[at + 1]) << 16 | size_t(data[at + 2]) << 8 | data[at + 3];
+    if (std::memcmp(&data[at + 4], "PLTE", 4) == 0 || std::memcmp(&data[at + 4], "tRNS", 4) == 0)
+      std::memcpy(&data[at + 4], "vrEo", 4);
+    if (length > data.size() - at - 12) break;
+    at += 12 + length;
+  }
+}
+
+void append(void* context, void* data, int size) {
+  auto* bytes = static_cast<std::vector<uint8_t>*>(context);
+  const auto* from = static_cast<const uint8_t*>(data);
+  bytes->insert(bytes->end(), from, from + size);
+}
+
+/// `filter`: 0 none, good for flat areas of equal numbers; 1 the difference to the left, good for photographs and
+/// quick.
+std::vector<uint8_t> encode_png(const uint8_t* pixels, int width, int height, int channels, int filter) {
+  stbi_write_png_compression_level = 5;
+  stbi_write_force_png_filter = filter;
+  std::vector<uint8_t> bytes;
+  stbi_write_png_to_func(append, &bytes, width, height, channels, pixels, width * channels);
+  return bytes;
+}
+
+}  // namespace
+
+Result<void> read_class_map(const vireo::Output& out, int item, int classes, ClassMap* map) {
+  map->width = out.width;
+  map->height = out.height;
+  const size_t size = size_t(out.width) * size_t(out.height);
+  map->index.resize(size);
+  const float* from = out.data + size_t(item) * size;
+  for (size_t i = 0; i < size; ++i) {
+    if (!(from[i] >= 0 && from[i] < float(classes)))
+      return Error{ErrorCode::kInternal, "the model's class map holds " + std::to_string(from[i]) + " at pixel (" +
+                                             std::to_string(i % size_t(out.width)) + ", " +
+                                             std::to_string(i / size_t(out.width)) + "), expected a class from 0 to " +
+                                             std::to_string(classes - 1)};
+    map->index[i] = uint8_t(from[i]);
+  }
+  return {};
+}
+
+void resize_nearest(const ClassMap& from, int width, int height, ClassMap* to) {
+  to->width = width;
+  to->height = height;
+  to->index.resize(size_t(width) * size_t(height));
+  const auto source = [](int64_t i, int64_t n, int64_t of) { return size_t((2 * i + 1) * of / (2 * n)); };
+  int last = -1;  // rows that show the same row are copies
+  for (int y = 0; y < height; ++y) {
+    const int row = int(source(y, height, from.height));
+    uint8_t* out = &to->index[size_t(y) * size_t(width)];
+    const uint8_t* in = &from.index[size_t(row) * size_t(from.width)];
+    if (row == last) {
+      std::memcpy(out, out - width, size_t(width));
+    } else if (width == from.width) {
+      std::memcpy(out, in, size_t(width));
+    } else {
+      for (int x = 0; x < width; ++x) out[x] = in[source(x, width, from.width)];
+    }
+    last = row;
+  }
+}
+
+std::vector<uint64_t> count_classes(const ClassMap& map, int classes) {
+  uint64_t all[kMaxClasses] = {};
+  for (const uint8_t c : map.index) ++all[c];
+  return std::vector<uint64_t>(all, all + classes);
+}
+
+Result<ClassMap> load_labels(const std::string& path) {
+  Result<std::vector<uint8_t>> file = read_picture_file(path);
+  if (!file) return std::move(file.error());
+  std::vector<uint8_t>& data = *file;
+  if (Result<void> ok = check_picture_png(data.data(), data.size(), path); !ok) return std::move(ok.error());
+  const int depth = data[24], colour = data[25];
+  if (colour != 0 && colour != 3)
+    return bad_label(ErrorCode::kUnsupported, path,
+                     "is a colour picture; expected a grey PNG, or one with a palette, whose pixel value is the class");
+  if (colour == 3) drop_palette(&data);
+
+  ClassMap map;
+  int channels = 0;
+  const auto set = [&map](const auto* pixels) {
+    map.index.assign(pixels, pixels + size_t(map.width) * size_t(map.height));
+  };
+  if (depth == 16) {
+    const std::unique_ptr<uint16_t, StbFree> grey(
+        stbi_load_16_from_memory(data.data(), int(data.size()), &map.width, &map.height, &channels, 1));
+    if (grey == nullptr) return bad_label(ErrorCode::kCorrupt, path, "cannot be decoded; use another copy of the file");
+    for (size_t i = 0; i < size_t(map.width) * size_t(map.height); ++i) {
+      if (grey.get()[i] < kMaxClasses) continue;
+      return bad_label(ErrorCode::kCorrupt, path,
+                       "holds the value " + std::to_string(grey.get()[i]) + " at pixel (" +
+                           std::to_string(i % size_t(map.width)) + ", " + std::to_string(i / size_t(map.width)) +
+                           "); expected class numbers up to 255");
+    }
+    set(grey.get());
+    return map;
+  }
+  const std::unique_ptr<uint8_t, StbFree> grey(
+      stbi_load_from_memory(data.data(), int(data.size()), &map.width, &map.height, &channels, 1));
+  if (grey == nullptr) return bad_label(ErrorCode::kCorrupt, path, "cannot be decoded; use another copy of the file");
+  set(grey.get());
+  const int scale = depth == 1 ? 255 : depth == 2 ? 85 : depth == 4 ? 17 : 1;  // stb stretches few bits to 0..255
+  if (scale > 1)
+    for (uint8_t& c : map.index) c = uint8_t(c / scale);
+  return map;
+}
+
+std::vector<uint8_t> encode_class_png(const ClassMap& map) {
+  return encode_png(map.index.data(), map.width, map.height, 1, 0);
+}
+
+std::vector<uint8_t> encode_rgb_png(const uint8_t* rgb, int width, int height) {
+  return encode_png(rgb, width, height, 3, 1);
+}
+
+void Confusion::add(const ClassMap& truth, const ClassMap& predicted, int ignore) {
+  for (size_t i = 0; i < truth.index.size(); ++i) {
+    const int label = truth.index[i];
+    if (label != ignore) ++counts_[size_t(label) * size_t(classes_) + predicted.index[i]];
+  }
+}
+
+uint64_t Confusion::pixels() const {
+  uint64_t sum = 0;
+  for (const uint64_t n : counts_) sum += n;
+  return sum;
+}
+
+uint64_t Confusion::labelled(int c) const {
+  uint64_t sum = 0;
+  for (int p = 0; p < classes_; ++p) sum += count(c, p);
+  return sum;
+}
+
+uint64_t Confusion::predicted(int c) const {
+  uint64_t sum = 0;
+  for (int t = 0; t < classes_; ++t) sum += count(t, c);
+  return sum;
+}
+
+double Confusion::accuracy() const {
+  uint64_t right = 0;
+  for (int c = 0; c < classes_; ++c) right += count(c, c);
+  const uint64_t all = pixels();
+  return all > 0 ? double(right) / double(all) : 0;
+}
+
+double Confusion::iou(int c) const {
+  const uint64_t both = labelled(c) + predicted(c) - count(c, c);
+  return both > 0 ? double(count(c, c)) / double(both) : -1;
+}
+
+double Confusion::mean_iou() const {
+  double sum = 0;
+  int present = 0;
+  for (int c = 0; c < classes_; ++c) {
+    if (labelled(c) == 0) continue;
+    sum += iou(c);
+    ++present;
+  }
+  return present > 0 ? sum / present : 0;
+}
+
+}  // namespace cli

@@ -1,0 +1,20 @@
+// `vireo eval --segmentation`: how well a model segments labelled pictures.
+#pragma once
+
+#include <cstdint>
+#include <string>
+
+#include "cli.h"
+
+namespace cli {
+
+struct SegmentationEval {
+  std::string folder, split;
+  int ignore = 255;   // the label value of pixels that do not count
+  int64_t limit = 0;  // 0: all pictures
+};
+
+/// Runs and prints; throws Failure.
+void eval_segmentation(const Common& common, const SegmentationEval& what);
+
+}  // namespace cli

@@ -1,0 +1,43 @@
+// A picture with its classes in colour, and a legend beside it.
+#pragma once
+
+#include <array>
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "classmap.h"
+#include "image.h"
+
+namespace cli {
+
+using Colour = std::array<uint8_t, 3>;
+
+/// The colour of a class, the same for every model. The first 16 differ for people with any kind of colour blindness as
+/// well (they were chosen for the largest distance in CIELAB under simulated protanopia, deuteranopia and tritanopia);
+/// those from 16 to 255 are only all different.
+Colour class_colour(int index);
+
+/// Draws overlays of one model; keeps its memory.
+class Overlay {
+ public:
+  explicit Overlay(std::vector<std::string> labels);
+
+  /// The picture blended with the colours of `classes` (of its size), borders between classes drawn, and to the right
+  /// of it a legend with every class and its share of `counts`; where not all classes fit, those that occur, the
+  /// largest first. The size depends on the picture's size and the labels alone, and is even: frames of one size make a
+  /// film.
+  const Rgb8& draw(const Rgb8& picture, const ClassMap& classes, const std::vector<uint64_t>& counts);
+
+ private:
+  std::vector<std::string> labels_;
+  Rgb8 canvas_;
+};
+
+/// Width in pixels of text at scale 1; lines are kTextHeight apart.
+int text_width(const std::string& text);
+constexpr int kTextHeight = 12;
+/// Draws ASCII text; (x, y) is its top left. What is outside of the picture is cut off. Other characters become '?'.
+void draw_text(Rgb8* picture, int x, int y, int scale, const std::string& text, Colour colour);
+
+}  // namespace cli

@@ -1,0 +1,490 @@
+// vireo segment: pictures, a folder of frames or raw frames from a pipe in; class maps, overlays and shares out.
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <csignal>
+#include <cstdio>
+#include <cstring>
+#include <map>
+#include <memory>
+#include <set>
+
+#include "cli.h"
+#include "frames.h"
+#include "measure.h"
+#include "overlay.h"
+#include "segmenter.h"
+
+namespace cli {
+namespace {
+
+struct Args {
+  Common common;
+  std::vector<std::string> images;
+  std::string out_dir;  // empty: not given
+  bool overlay = false, drop = false;
+  int width = 0, height = 0;  // of raw frames
+};
+
+constexpr const char* kMapEnding = ".classes.png";
+constexpr const char* kOverlayEnding = ".overlay.png";
+
+bool is_folder(const std::string& path) {
+  struct stat info {};
+  return stat(path.c_str(), &info) == 0 && S_ISDIR(info.st_mode);
+}
+
+bool ends_with(const std::string& text, const std::string& end) {
+  return text.size() >= end.size() && text.compare(text.size() - end.size(), end.size(), end) == 0;
+}
+
+// ----------------------------------------------------------------------------------------------- what is to be done
+
+struct Job {
+  bool raw = false;     // frames on standard input
+  bool stream = false;  // a folder or raw frames: results of single frames go to files and JSON only
+  std::vector<std::string> paths;
+  std::string folder;  // for outputs; empty: nothing is written
+  std::vector<std::string> notes;
+
+  std::string out_path(const std::string& name, const char* ending) const {
+    return (folder == "." ? "" : folder + "/") + stem_of(name) + ending;
+  }
+};
+
+/// Files as they are, folders as their pictures; outputs of an earlier run in there are no inputs.
+void expand(const std::vector<std::string>& images, Job* job) {
+  for (const std::string& image : images) {
+    if (!is_folder(image)) {
+      job->paths.push_back(image);
+      continue;
+    }
+    job->stream = true;
+    size_t own = 0, before = job->paths.size();
+    for (const std::string& name : need(list_pictures(image))) {
+      if (ends_with(name, kMapEnding) || ends_with(name, kOverlayEnding)) {
+        ++own;
+      } else {
+        job->paths.push_back(image + (image.back() == '/' ? "" : "/") + name);
+      }
+    }
+    if (own > 0)
+      job->notes.push_back("'" + image + "': " + std::to_string(own) + " files *" + kMapEnding + " or *" +
+                           kOverlayEnding + " are results of an earlier run and left out");
+    if (job->paths.size() == before)
+      throw Failure("the folder '" + image +
+                    "' has no picture; expected files ending in .jpg, .png, .bmp, .gif, .ppm or .pgm");
+  }
+}
+
+/// Throws Failure when a result would replace an input or the result of another input.
+void check_names(const Job& job, bool overlay) {
+  std::set<std::pair<dev_t, ino_t>> inputs;
+  std::map<std::string, std::string> stems;
+  struct stat info {};
+  for (const std::string& path : job.paths) {
+    if (stat(path.c_str(), &info) == 0) inputs.emplace(info.st_dev, info.st_ino);
+    const auto [it, fresh] = stems.emplace(stem_of(path), path);
+    if (!fresh)
+      throw Failure("'" + it->second + "' and '" + path + "' would both become '" + job.out_path(path, kMapEnding) +
+                    "'; nothing was done: segment them one by one with different --out-dir");
+  }
+  for (const std::string& path : job.paths) {
+    for (const char* ending : {kMapEnding, kOverlayEnding}) {
+      if (!overlay && ending == kOverlayEnding) continue;
+      const std::string out = job.out_path(path, ending);
+      if (stat(out.c_str(), &info) == 0 && inputs.count({info.st_dev, info.st_ino}) > 0)
+        throw Failure("the result of '" + path + "', '" + out +
+                      "', would replace an input; nothing was done: choose another --out-dir");
+    }
+  }
+}
+
+void make_folder(const std::string& folder) {
+  if (!is_folder(folder) && mkdir(folder.c_str(), 0777) != 0)
+    throw Failure("cannot make the folder '" + folder + "' (--out-dir): " + std::strerror(errno));
+  if (access(folder.c_str(), W_OK | X_OK) != 0)
+    throw Failure("cannot write into the folder '" + folder + "': " + std::strerror(errno) +
+                  "; choose another --out-dir");
+}
+
+Job plan_job(const Args& args) {
+  Job job;
+  for (const std::string& image : args.images) job.raw = job.raw || image == "-";
+  if (job.raw && args.images.size() > 1)
+    throw UsageError("- (frames on standard input) goes alone, without other pictures");
+  if (job.raw && args.width == 0)
+    throw UsageError(
+        "- needs --size WxH, the size of the raw RGB24 frames on standard input, for example --size 640x480");
+  if (!job.raw && args.width > 0)
+    throw UsageError(
+        "--size is the size of raw frames on standard input (-); another input size for the model is --input HxW");
+  if (!job.raw && args.drop) throw UsageError("--drop is for frames on standard input (-); files wait");
+  if (job.raw && isatty(STDIN_FILENO) != 0)
+    throw UsageError("- reads raw frames from standard input, which is a terminal; pipe a program into it");
+  job.stream = job.raw;
+  // Frames of a pipe have no end: they become files only when a folder is named.
+  job.folder = !args.out_dir.empty() ? args.out_dir : job.raw ? "" : ".";
+  if (!job.raw) {
+    expand(args.images, &job);
+    check_names(job, args.overlay);
+  }
+  if (job.raw && job.folder.empty() && args.overlay)
+    throw UsageError("--overlay of frames on standard input needs --out-dir DIR");
+  return job;
+}
+
+// -------------------------------------------------------------------------------------------------------- reporting
+
+/// One frame's answer; kept and refilled.
+struct Answer {
+  std::string name, error;
+  int width = 0, height = 0;
+  std::vector<uint64_t> counts;  // pixels per class
+  double ms = 0;
+  std::string map_path, overlay_path;
+};
+
+double share(uint64_t part, uint64_t all) { return all > 0 ? double(part) / double(all) : 0; }
+
+/// Prints each answer at once and keeps only sums, so that any number of frames takes the same memory.
+class Report {
+ public:
+  Report(const Args& args, const Job& job, Segmenter& segmenter)
+      : json_(args.common.json),
+        stream_(job.stream),
+        args_(args),
+        job_(job),
+        segmenter_(segmenter),
+        labels_(segmenter.labels()),
+        sums_(labels_.size(), 0) {
+    if (json_) {
+      std::printf("{\n  \"results\": [");
+      return;
+    }
+    std::printf("%s\n", device_line(segmenter.session().device()).c_str());
+    print_notes(segmenter.model());
+    for (const std::string& note : job.notes) std::printf("note: %s\n", note.c_str());
+  }
+
+  void add(const Answer& a) {
+    ++frames_;
+    if (!a.error.empty()) {
+      errors_.add(a.name, a.error);
+    } else {
+      const Clock::time_point now = Clock::now();
+      if (done_++ == 0) first_ = now;
+      last_ = now;
+      times_.add(a.ms);
+      for (size_t c = 0; c < sums_.size(); ++c) sums_[c] += a.counts[c];
+    }
+    json_ ? add_json(a) : add_text(a);
+    if (stream_) std::fflush(stdout);
+  }
+
+  /// Frames per second from the first answer on: what is loaded and compiled once does not count.
+  double fps() const {
+    const double s = std::chrono::duration<double>(last_ - first_).count();
+    return done_ > 1 && s > 0 ? double(done_ - 1) / s : 0;
+  }
+  size_t frames() const { return frames_; }
+
+  void finish(uint64_t dropped) {
+    json_ ? finish_json(dropped) : finish_text(dropped);
+    errors_.check(frames_);
+  }
+
+ private:
+  void add_text(const Answer& a) {
+    if (!a.error.empty()) {
+      std::printf("%s: error: %s\n", a.name.c_str(), a.error.c_str());
+      return;
+    }
+    if (stream_) return;
+    std::printf("%s: %dx%d (%.1f ms)", a.name.c_str(), a.width, a.height, a.ms);
+    if (!a.map_path.empty()) std::printf(" -> %s", a.map_path.c_str());
+    if (!a.overlay_path.empty()) std::printf(", %s", a.overlay_path.c_str());
+    std::printf("\n");
+    print_shares(a.counts);
+  }
+
+  void print_shares(const std::vector<uint64_t>& counts) const {
+    uint64_t all = 0;
+    for (const uint64_t n : counts) all += n;
+    for (size_t c = 0; c < counts.size(); ++c)
+      if (counts[c] > 0) std::printf("  %6.2f %%  %s\n", 100 * share(counts[c], all), labels_[c].c_str());
+  }
+
+  Json shares_json(const std::vector<uint64_t>& counts) const {
+    uint64_t all = 0;
+    for (const uint64_t n : counts) all += n;
+    Json list = Json::array();
+    for (size_t c = 0; c < counts.size(); ++c)
+      if (counts[c] > 0)
+        list.push_back(
+            Json{{"index", c}, {"label", labels_[c]}, {"pixels", counts[c]}, {"share", share(counts[c], all)}});
+    return list;
+  }
+
+  void add_json(const Answer& a) {
+    Json entry{{"image", a.name}};
+    if (a.error.empty()) {
+      entry["width"] = a.width;
+      entry["height"] = a.height;
+      entry["classes"] = shares_json(a.counts);
+      if (!a.map_path.empty()) entry["map"] = a.map_path;
+      if (!a.overlay_path.empty()) entry["overlay"] = a.overlay_path;
+      entry["ms"] = a.ms;
+    } else {
+      entry["classes"] = Json::array();
+      entry["error"] = a.error;
+    }
+    // One line per frame: names and labels that are not UTF-8 are replaced rather than refused.
+    const std::string line = entry.dump(-1, ' ', false, Json::error_handler_t::replace);
+    std::printf("%s\n    %s", frames_ > 1 ? "," : "", line.c_str());
+  }
+
+  void finish_json(uint64_t dropped) {
+    Json tail{{"device", device_json(segmenter_.session().device())},
+              {"precision", vireo::to_string(args_.common.precision)},
+              {"height", segmenter_.session().input_height()},
+              {"width", segmenter_.session().input_width()},
+              {"frames", frames_},
+              {"failed", errors_.count()},
+              {"dropped", dropped},
+              {"fps", fps()},
+              {"median_ms", times_.quantile(0.5)},
+              {"p95_ms", times_.quantile(0.95)},
+              {"peak_rss_mib", peak_rss_mib()},
+              {"classes", shares_json(sums_)}};
+    Json notes = segmenter_.model().warnings();
+    for (const std::string& note : job_.notes) notes.push_back(note);
+    if (!notes.empty()) tail["warnings"] = notes;
+    const std::string text = tail.dump(2, ' ', false, Json::error_handler_t::replace);
+    std::printf("%s],%s\n", frames_ > 0 ? "\n  " : "", text.c_str() + 1);  // goes on in the object begun above
+  }
+
+  void finish_text(uint64_t dropped) const {
+    if (!stream_ && frames_ < 2) return;
+    std::printf("%zu frames, %zu failed, %llu dropped", frames_, errors_.count(),
+                static_cast<unsigned long long>(dropped));
+    if (done_ > 1) std::printf("; %.2f frames/s after the first", fps());
+    if (done_ > 0) std::printf("; inference %.1f ms median, %.1f ms p95", times_.quantile(0.5), times_.quantile(0.95));
+    std::printf("\n");
+    if (!stream_ || done_ == 0) return;
+    if (!job_.folder.empty())
+      std::printf("class maps%s in %s\n", args_.overlay ? " and overlays" : "",
+                  job_.folder == "." ? "the current folder" : job_.folder.c_str());
+    std::printf("shares of all pixels\n");
+    print_shares(sums_);
+  }
+
+  const bool json_, stream_;
+  const Args& args_;
+  const Job& job_;
+  Segmenter& segmenter_;
+  const std::vector<std::string> labels_;
+  std::vector<uint64_t> sums_;
+  Times times_;
+  ImageErrors errors_;
+  size_t frames_ = 0, done_ = 0;
+  Clock::time_point first_, last_;
+};
+
+// ---------------------------------------------------------------------------------------------------------- working
+
+/// Ctrl-C ends the input: what has begun is finished and summed up. A second one ends the program.
+class Interrupt {
+ public:
+  explicit Interrupt(FrameSource* source) {
+    source_ = source;
+    struct sigaction action {};
+    action.sa_handler = [](int) {
+      interrupted_ = 1;
+      source_->stop();
+    };
+    action.sa_flags = SA_RESETHAND;
+    sigaction(SIGINT, &action, &before_);
+  }
+  ~Interrupt() { sigaction(SIGINT, &before_, nullptr); }
+  static bool happened() { return interrupted_ != 0; }
+
+ private:
+  static FrameSource* source_;
+  static volatile std::sig_atomic_t interrupted_;
+  struct sigaction before_ {};
+};
+FrameSource* Interrupt::source_ = nullptr;
+volatile std::sig_atomic_t Interrupt::interrupted_ = 0;
+
+/// The frames in flight: while one is computed, the next is prepared and the last is written.
+class Pipeline {
+ public:
+  Pipeline(const Args& args, const Job& job, Segmenter& segmenter, Report& report, FrameQueue& queue,
+           Progress& progress)
+      : args_(args),
+        job_(job),
+        segmenter_(segmenter),
+        report_(report),
+        queue_(queue),
+        progress_(progress),
+        overlay_(segmenter.labels()) {}
+
+  void run() {
+    for (;;) {
+      Frame* frame = queue_.take(flights_.empty());
+      if (frame == nullptr) {
+        if (flights_.empty()) return;
+        finish_oldest();  // nothing is waiting: no need to hold this one back
+        continue;
+      }
+      std::string error = frame->error;
+      if (error.empty()) {
+        const auto ticket = segmenter_.submit(frame->picture);
+        if (ticket) {
+          flights_.push_back(Flight{frame, *ticket});
+        } else {
+          error = ticket.error().message;
+        }
+      }
+      if (!error.empty()) {
+        while (!flights_.empty()) finish_oldest();  // answers keep the order of the frames
+        answer_.name = frame->name;
+        answer_.error = error;
+        queue_.give_back(frame);
+        tell();
+      } else if (int(flights_.size()) >= segmenter_.depth()) {
+        finish_oldest();
+      }
+    }
+  }
+
+ private:
+  struct Flight {
+    Frame* frame;
+    vireo::Ticket ticket;
+  };
+
+  void finish_oldest() {
+    const Flight flight = flights_.front();
+    flights_.erase(flights_.begin());
+    const Frame& frame = *flight.frame;
+    answer_.name = frame.name;
+    answer_.error.clear();
+    const vireo::Result<void> done = segmenter_.wait(flight.ticket, &small_, &answer_.ms);
+    if (done) {
+      answer_.width = frame.picture.width;
+      answer_.height = frame.picture.height;
+      resize_nearest(small_, answer_.width, answer_.height, &map_);
+      answer_.counts = count_classes(map_, segmenter_.classes());
+      if (!job_.folder.empty()) write_files(frame);
+    } else {
+      answer_.error = done.error().message;
+    }
+    queue_.give_back(flight.frame);
+    tell();
+  }
+
+  /// A full disk must not end the others: its message is the frame's error.
+  void write_files(const Frame& frame) {
+    const auto write = [&](const char* ending, const std::vector<uint8_t>& bytes, std::string* path) {
+      *path = job_.out_path(frame.name, ending);
+      write_file(*path, bytes.data(), bytes.size());
+    };
+    try {
+      write(kMapEnding, encode_class_png(map_), &answer_.map_path);
+      if (!args_.overlay) return;
+      const Rgb8& drawn = overlay_.draw(frame.picture, map_, answer_.counts);
+      write(kOverlayEnding, encode_rgb_png(drawn.rgb.data(), drawn.width, drawn.height), &answer_.overlay_path);
+    } catch (const Failure& failure) {
+      answer_.error = failure.what();
+    }
+  }
+
+  void tell() {
+    if (!answer_.error.empty()) progress_.clear();
+    report_.add(answer_);
+    if (!job_.stream || !progress_.due(report_.frames())) return;
+    char text[80];
+    std::snprintf(text, sizeof text, "%.1f frames/s, %llu dropped", report_.fps(),
+                  static_cast<unsigned long long>(queue_.dropped()));
+    progress_.step(report_.frames(), text);
+  }
+
+  const Args& args_;
+  const Job& job_;
+  Segmenter& segmenter_;
+  Report& report_;
+  FrameQueue& queue_;
+  Progress& progress_;
+  Overlay overlay_;
+  std::vector<Flight> flights_;  // the oldest first
+  ClassMap small_, map_;         // of the model's input, of the picture
+  Answer answer_;
+};
+
+void run(const Args& args) {
+  const Job job = plan_job(args);
+  Segmenter segmenter(args.common);
+  if (!job.folder.empty()) make_folder(job.folder);
+
+  std::unique_ptr<FrameSource> source;
+  if (job.raw) {
+    source = std::make_unique<RawFrames>(STDIN_FILENO, args.width, args.height);
+  } else {
+    source = std::make_unique<FileFrames>(job.paths);
+  }
+  Report report(args, job, segmenter);
+  uint64_t dropped = 0;
+  {
+    const Interrupt interrupt(source.get());
+    FrameQueue queue(*source, args.drop);
+    Progress progress(source->total());
+    Pipeline(args, job, segmenter, report, queue, progress).run();
+    dropped = queue.dropped();
+  }
+  report.finish(dropped);
+  if (job.raw && report.frames() == 0)
+    throw Failure("no frame came on standard input; expected raw RGB24 frames of " + std::to_string(args.width) + "x" +
+                  std::to_string(args.height));
+  if (!job.raw && Interrupt::happened())
+    throw Failure("interrupted after " + std::to_string(report.frames()) + " of " + std::to_string(job.paths.size()) +
+                  " pictures");
+}
+
+}  // namespace
+
+void add_segment(CLI::App& app) {
+  auto args = std::make_shared<Args>();
+  CLI::App* verb =
+      app.add_subcommand("segment", "find the class of every pixel: pictures, folders of frames, video from a pipe");
+  verb->add_option("images", args->images,
+                   "pictures and folders of pictures, or - for raw RGB24 frames on standard input")
+      ->required()
+      ->type_name("IMAGE...");
+  add_common(*verb, args->common, kModel | kDevice | kSession | kInput | kJson);
+  verb->add_option("--out-dir", args->out_dir,
+                   "where NAME.classes.png (grey, the value is the class) goes; made if absent [the current folder; "
+                   "with -: nothing is written]")
+      ->type_name("DIR")
+      ->check([](const std::string& text) { return text.empty() ? "the folder's name is empty" : std::string(); });
+  verb->add_flag("--overlay", args->overlay,
+                 "write NAME.overlay.png as well: the picture in the colours of its classes, with a legend");
+  verb->add_option_function<std::string>(
+          "--size",
+          [args](const std::string& text) {
+            if (!parse_pair(text, &args->width, &args->height))
+              throw CLI::ValidationError("--size", "'" + text + "' is no size; expected WxH, for example 640x480");
+            if (int64_t(args->width) * args->height > kMaxImagePixels)
+              throw CLI::ValidationError(
+                  "--size", "'" + text + "' has too many pixels; expected at most " + std::to_string(kMaxImagePixels));
+          },
+          "with -: width and height of the frames")
+      ->type_name("WxH");
+  verb->add_flag("--drop", args->drop,
+                 "with -: when frames come too fast, drop the oldest that wait (a camera); else the sender waits");
+  verb->callback([args] { run(*args); });
+}
+
+}  // namespace cli
