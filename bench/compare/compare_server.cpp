@@ -23,7 +23,7 @@
 #include <vector>
 #include <vireo/vireo.hpp>
 
-#include "simd/fma_probe.h"
+#include "../../engine/simd/fma_probe.h"
 
 namespace {
 

@@ -176,18 +176,24 @@ class Profiler {
     p_.profiled_us = median(profiled_);
     p_.host = {median(upload_), median(submit_), median(wait_), median(download_)};
     const std::vector<double> begin = medians(scheduled_, &Run::begin), length = medians(scheduled_, &Run::length), alone = medians(alone_, &Run::length);
-    double sum = 0, end = 0;
+    // Within a run: sums of medians would call the noise between runs an overlap.
+    std::vector<double> overlaps;
+    for (const Run& r : scheduled_) {
+      double sum = 0, last = 0;
+      for (size_t i = 0; i < r.begin.size(); ++i) sum += r.length[i], last = std::max(last, r.begin[i] + r.length[i]);
+      overlaps.push_back(r.begin.empty() ? 0 : std::max(0.0, sum - (last - r.begin[0])));
+    }
+    p_.overlap_us = median(std::move(overlaps));
+    double end = 0;
     for (size_t i = 0; i < p_.dispatches.size() && i < begin.size(); ++i) {
       DispatchProfile& d = p_.dispatches[i];
       d.begin_us = begin[i] - begin[0];
       d.scheduled_us = length[i];
       d.serialised_us = alone[i];
-      sum += length[i];
       end = std::max(end, d.begin_us + length[i]);
       p_.serialised_us += alone[i];
     }
     p_.scheduled_us = end;
-    p_.overlap_us = std::max(0.0, sum - end);
   }
 
   Result<void> roofs() {
