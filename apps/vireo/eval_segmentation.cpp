@@ -213,7 +213,7 @@ void eval_segmentation(const Common& common, const SegmentationEval& what) {
     for (const std::string& note : pairs.notes) notes.push_back(note);
     if (!notes.empty()) json["warnings"] = notes;
     print_json(json);
-  } else {
+  } else if (!t.times.empty()) {
     print_text(common, segmenter, pairs, t, sorted);
   }
   errors.check(pairs.list.size());

@@ -75,7 +75,7 @@ std::string percent(uint64_t part, uint64_t all) {
 
 Colour class_colour(int index) {
   if (index >= 0 && index < kPaletteSize) return kPalette[index];
-  // Hues a golden angle apart, lighter and darker in turns; the last bits make them all different.
+  // Hues a golden angle apart, lighter and darker in turns.
   const double hue = std::fmod(double(index) * 137.50776, 360.0) / 60;
   const double value = 1.0 - 0.2 * (index % 4), floor = value * (index % 3 == 0 ? 0.15 : 0.4);
   const auto channel = [&](double offset) {
@@ -83,7 +83,12 @@ Colour class_colour(int index) {
     const double part = std::min(std::max(std::fabs(at - 3) - 1, 0.0), 1.0);
     return uint8_t(std::lround(255 * (floor + (value - floor) * part)));
   };
-  return Colour{{channel(0), channel(4), uint8_t((channel(2) & 0xFC) | (index & 3))}};
+  // The lowest bits are the index itself.
+  const auto mark = [&](uint8_t value, int bits, int at) {
+    const int mask = (1 << bits) - 1;
+    return uint8_t((value & ~mask) | (index >> at & mask));
+  };
+  return Colour{{mark(channel(0), 3, 0), mark(channel(4), 3, 3), mark(channel(2), 2, 6)}};
 }
 
 int text_width(const std::string& text) {

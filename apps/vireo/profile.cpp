@@ -91,7 +91,7 @@ void run(const Args& args) {
   for (const std::string* f : {&args.json, &args.csv, &args.trace, &args.html})
     if (!f->empty() && *f != "-") check_writable(*f);
   const vireo::Model model = open_model(args.common);
-  const vireo::Head head = model.classes() > 0 ? vireo::Head::kLogits : vireo::Head::kFeatures;
+  const vireo::Head head = default_head(model);
   vireo::Session session = open_session(model, args.common, head, args.batch);
   const std::vector<float> pixels = random_pixels(pixel_count(model, session), 1);
   vireo::ProfileOptions options;

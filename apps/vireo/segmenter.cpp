@@ -1,6 +1,8 @@
 // Segmenting: see segmenter.h.
 #include "segmenter.h"
 
+#include <cstring>
+
 namespace cli {
 namespace {
 
@@ -27,19 +29,18 @@ std::vector<std::string> Segmenter::labels() const {
   return labels;
 }
 
-int Segmenter::depth() const { return 1; }
+int Segmenter::depth() const { return std::strcmp(session_.device().kind, "vulkan") == 0 ? 2 : 1; }
 
 vireo::Result<vireo::Ticket> Segmenter::submit(const Rgb8& picture) {
-  const vireo::Result<vireo::Output> out =
-      session_.run(vireo::Image{picture.rgb.data(), picture.width, picture.height, 0});
-  if (!out) return out.error();
-  output_ = *out;
-  return vireo::Ticket{1};
+  const vireo::Image image{picture.rgb.data(), picture.width, picture.height, 0};
+  return session_.submit(&image, 1);
 }
 
-vireo::Result<void> Segmenter::wait(vireo::Ticket, ClassMap* map, double* ms) {
-  *ms = output_.ms;
-  return read_class_map(output_, 0, classes(), map);
+vireo::Result<void> Segmenter::wait(vireo::Ticket ticket, ClassMap* map, double* ms) {
+  const vireo::Result<vireo::Output> out = session_.wait(ticket);
+  if (!out) return out.error();
+  *ms = out->ms;
+  return read_class_map(*out, 0, classes(), map);
 }
 
 }  // namespace cli

@@ -27,7 +27,6 @@ class Segmenter {
  private:
   vireo::Model model_;
   vireo::Session session_;
-  vireo::Output output_;
 };
 
 }  // namespace cli
