@@ -13,7 +13,8 @@ What a reader of such files has to know:
 - Patch merging pads odd maps with zeros and joins the four neighbours in the order (0,0), (1,0), (0,1), (1,1) of
   (row, column). V1: norm of 4C, then reduction without bias. V2: reduction, then norm of 2C.
 - Attention pads the map with zeros to multiples of the window (V1: behind the norm). Padding takes part in attention.
-  Tokens of a shifted window that come from different regions of the map get -100 on their score.
+  Tokens of a shifted window that come from different regions of the map get -100 on their score (Hugging Face's V2 adds
+  that twice: it matters only where logit_scale makes scores of that size).
 - V1 adds relative_position_bias_table[(dy + W - 1) * (2W - 1) + dx + W - 1]; scores are scaled by head^-0.5.
 - V2 has cosine attention (q and k divided by max(length, 1e-12)) times exp(min(logit_scale, ln 100)), key without bias, and
   a bias of 16 * sigmoid(mlp(offset)): mlp = 2 -> 512 (bias, ReLU) -> heads (no bias), offset = sign(t) * log2(1 + |t|) / 3
@@ -60,9 +61,9 @@ def regions(length, window, shift):
 class Attention(nn.Module):
     """attention.self and attention.output of one block."""
 
-    def __init__(self, c, v2, dim, heads, window, pretrained):
+    def __init__(self, c, v2, dim, heads, window, pretrained, mask):
         super().__init__()
-        self.v2, self.heads, self.window = v2, heads, window
+        self.v2, self.heads, self.window, self.mask = v2, heads, window, mask
         assert dim % heads == 0
         bias, own = c["qkv_bias"], {}
         own["query"] = nn.Linear(dim, dim, bias=bias)
@@ -122,7 +123,7 @@ class Attention(nn.Module):
         if any(shift):
             piece = 3 * regions(H, window, shift[0])[:, None] + regions(W, window, shift[1])
             piece = windows(piece[None, :, :, None]).view(rows * cols, 1, n)
-            scores = scores - 100.0 * (piece != piece.transpose(1, 2))[None, :, None].to(scores.dtype)
+            scores = scores - self.mask * (piece != piece.transpose(1, 2))[None, :, None].to(scores.dtype)
         y = (scores.softmax(-1) @ v).transpose(2, 3).reshape(b, rows * cols, n, d)
         y = self.output["dense"](y)
         y = y.view(b, rows, cols, window, window, d).transpose(2, 3).reshape(b, H, W, d)
@@ -132,11 +133,11 @@ class Attention(nn.Module):
 
 
 class Layer(nn.Module):
-    def __init__(self, c, v2, dim, heads, window, pretrained):
+    def __init__(self, c, v2, dim, heads, window, pretrained, mask):
         super().__init__()
         inner = int(c["mlp_ratio"] * dim)
         self.v2, self.act = v2, ACTIVATIONS[c["hidden_act"]]
-        self.attention = Attention(c, v2, dim, heads, window, pretrained)
+        self.attention = Attention(c, v2, dim, heads, window, pretrained, mask)
         self.layernorm_before = nn.LayerNorm(dim, eps=c["layer_norm_eps"])
         self.layernorm_after = nn.LayerNorm(dim, eps=c["layer_norm_eps"])
         self.intermediate = pick(dense=nn.Linear(dim, inner))
@@ -180,12 +181,12 @@ class Swin(nn.Module):
         self.embeddings = pick(
             patch_embeddings=pick(projection=nn.Conv2d(c.get("num_channels", 3), dim, self.patch, self.patch)),
             norm=nn.LayerNorm(dim, eps=EPS))
-        stages = []
+        stages, mask = [], 200.0 if v2 and rules != "torchvision" else 100.0
         for i, depth in enumerate(depths):
             window = self.plan(i, 0, 0)[0] if v2 else self.window
             pretrained = (c.get("pretrained_window_sizes") or [0] * len(depths))[i] if v2 else 0
             stages.append(pick(blocks=nn.ModuleList(
-                Layer(c, v2, dim << i, c["num_heads"][i], window, pretrained) for _ in range(depth))))
+                Layer(c, v2, dim << i, c["num_heads"][i], window, pretrained, mask) for _ in range(depth))))
             if i + 1 < len(depths):
                 stages[-1].add_module("downsample", Merging(v2, dim << i))
         self.encoder = pick(layers=nn.ModuleList(stages))
