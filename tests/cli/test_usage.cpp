@@ -12,7 +12,7 @@ using cli_test::Scratch;
 
 const std::string kModel = std::string(VIREO_TEST_DATA) + "/torchvision/even";
 const std::string kPicture = std::string(VIREO_TEST_DATA) + "/images/rgb8.png";
-const std::vector<std::string> kVerbs{"devices", "classify", "segment", "embed", "plan", "bench", "diff", "eval", "tune", "env"};
+const std::vector<std::string> kVerbs{"devices", "classify", "segment", "embed", "plan", "bench", "diff", "eval", "tune", "profile", "env"};
 
 TEST(Usage, NoVerbPrintsUsage) {
   const Answer run = run_cli({});
