@@ -145,6 +145,48 @@ TEST_P(Cases, MatchesTheRealLibrary) {
   }
 }
 
+/// The pictures in one batch, and weights in less than fp32. The tiny networks of the cases have sharp random weights and few
+/// channels to average over, so that less precise ones are far from a trained model's accuracy: what is held here is that
+/// every part of the network is there.
+TEST_P(Cases, BatchesAndPrecisions) {
+  const std::string dir = std::string(VIREO_TEST_DATA) + "/cases/" + GetParam();
+  const Json info = Json::parse(std::ifstream(dir + "/case.json"));
+  Result<Model> model = Model::open(dir);
+  ASSERT_TRUE(model.ok()) << model.error().message;
+  std::vector<cli::Rgb8> pictures;
+  std::vector<Image> images;
+  for (int i = 0; i < 3; ++i) {
+    Result<cli::Rgb8> picture = cli::load_image(dir + "/" + std::to_string(i) + ".png");
+    ASSERT_TRUE(picture.ok()) << picture.error().message;
+    pictures.push_back(std::move(*picture));
+  }
+  for (const cli::Rgb8& p : pictures) images.push_back({p.rgb.data(), p.width, p.height, 0});
+  std::vector<std::vector<float>> expected;
+  for (const std::string name : info["expected"]) {
+    const cli::NpyArray e = load_npy(dir + "/" + name);
+    expected.push_back(model->task() == Task::kSegmentation ? channels_last(e) : e.data);
+  }
+  for (const Device& device : devices()) {
+    if (is_slow(device)) continue;
+    for (const auto& [precision, bound] : {std::pair{Precision::kFp32, 5e-5}, std::pair{Precision::kFp16, 5e-2}, std::pair{Precision::kInt8, 0.15}}) {
+      SessionOptions options;
+      options.fallback = false;
+      options.batch = 3;
+      options.precision = precision;
+      options.head = info["verb"] == "embed" ? Head::kFeatures : Head::kLogits;
+      Result<Session> session = Session::create(*model, device, options);
+      ASSERT_TRUE(session.ok()) << session.error().message;
+      Result<Output> out = session->run(images.data(), 3);
+      ASSERT_TRUE(out.ok()) << out.error().message;
+      if (model->task() == Task::kSegmentation) EXPECT_EQ(out->height * out->width, out->rows);
+      const std::vector<float> got(out->data, out->data + 3 * size_t(out->rows) * size_t(out->cols));
+      double best = INFINITY;
+      for (const std::vector<float>& e : expected) best = std::min(best, distance(got, e));
+      EXPECT_LE(best, bound) << GetParam() << " in " << to_string(precision) << " on " << device.name();
+    }
+  }
+}
+
 INSTANTIATE_TEST_SUITE_P(All, Cases, ::testing::ValuesIn(folders(std::string(VIREO_TEST_DATA) + "/cases")), [](const auto& info) {
   std::string n = info.param;
   std::replace(n.begin(), n.end(), '-', '_');

@@ -43,13 +43,14 @@ struct Golden {
   const char* caps;
   Precision precision;
   Head head;
+  int64_t size = 224;
 };
 
 class GoldenPlans : public ::testing::TestWithParam<Golden> {};
 
 TEST_P(GoldenPlans, Match) {
   const Golden& g = GetParam();
-  const std::string text = dump(plan_of(g.config, caps_of(g.caps), g.precision, g.head).plan);
+  const std::string text = dump(plan_of(g.config, caps_of(g.caps), g.precision, g.head, g.size).plan);
   const std::string path = fmt::format("{}/plans/{}_{}.{}.txt", VIREO_TEST_DATA, g.config, to_string(g.precision), g.caps);
   if (std::getenv("VIREO_UPDATE_GOLDEN")) std::ofstream(path, std::ios::binary) << text;
   EXPECT_EQ(text, read_file(path)) << "the plan changed; look at the difference, then run with VIREO_UPDATE_GOLDEN=1";
@@ -60,7 +61,14 @@ INSTANTIATE_TEST_SUITE_P(All, GoldenPlans,
                                            Golden{"vit-b", "jetson-nano", Precision::kFp32, Head::kLogits}, Golden{"vit-b", "jetson-nano", Precision::kInt8, Head::kLogits},
                                            Golden{"dinov2-s", "jetson-nano", Precision::kFp16, Head::kFeatures}, Golden{"vit-ti", "lavapipe", Precision::kFp32, Head::kLogits},
                                            Golden{"vit-s", "lavapipe", Precision::kFp32, Head::kLogits}, Golden{"vit-b", "lavapipe", Precision::kFp32, Head::kLogits},
-                                           Golden{"dinov2-s", "lavapipe", Precision::kFp32, Head::kFeatures}),
+                                           Golden{"dinov2-s", "lavapipe", Precision::kFp32, Head::kFeatures},
+                                           Golden{"mobilevit-s", "jetson-nano", Precision::kFp32, Head::kLogits, 256}, Golden{"mobilevit-s", "lavapipe", Precision::kFp32, Head::kLogits, 256},
+                                           Golden{"swin-t", "jetson-nano", Precision::kFp32, Head::kLogits, 224}, Golden{"swin-t", "lavapipe", Precision::kFp32, Head::kLogits, 224},
+                                           Golden{"swinv2-t", "jetson-nano", Precision::kFp32, Head::kLogits, 256}, Golden{"swinv2-t", "lavapipe", Precision::kFp32, Head::kLogits, 256},
+                                           Golden{"upernet-mobilevit-s", "jetson-nano", Precision::kFp32, Head::kClassMap, 512},
+                                           Golden{"upernet-mobilevit-s", "jetson-nano", Precision::kFp16, Head::kClassMap, 512},
+                                           Golden{"paper-upernet-mobilevit-s", "jetson-nano", Precision::kFp32, Head::kClassMap, 512},
+                                           Golden{"upernet-mobilevit-s", "lavapipe", Precision::kFp32, Head::kClassMap, 512}),
                          [](const auto& info) {
                            std::string n = fmt::format("{}_{}_{}", info.param.config, info.param.caps, to_string(info.param.precision));
                            for (char& c : n) if (c == '-') c = '_';
@@ -79,6 +87,38 @@ TEST(Plan, FiveDispatchesPerBlockAndAtMost65) {
           if (s.name.compare(0, 9, "blocks.3.") == 0) block += int(s.dispatches.size());
         EXPECT_EQ(block, 5);
       }
+}
+
+TEST(Plan, DispatchesPerBlockOfMobileVitAndSwin) {
+  struct Row {
+    const char* config;
+    int64_t size;
+    const char* prefix;
+    int dispatches;
+  };
+  // An inverted residual: expand, depthwise, reduce. A transformer layer and a Swin block: as ViT's five. Swin V2 adds the heads'
+  // norm and a norm behind each half of the block.
+  for (const Row& r : {Row{"mobilevit-s", 256, "stages.2.1.", 3}, Row{"mobilevit-s", 256, "stages.4.layers.1.", 5},
+                       Row{"swin-t", 224, "stages.3.blocks.1.", 5}, Row{"swinv2-t", 256, "stages.3.blocks.1.", 8}})
+    for (const char* caps : {"jetson-nano", "lavapipe"})
+      for (Precision p : {Precision::kFp32, Precision::kFp16, Precision::kInt8}) {
+        const Plan plan = plan_of(r.config, caps_of(caps), p, Head::kLogits, r.size).plan;
+        EXPECT_FALSE(plan.has_cpu_steps()) << r.config << " on " << caps;
+        int block = 0;
+        for (const Step& s : plan.steps)
+          if (s.name.compare(0, std::string(r.prefix).size(), r.prefix) == 0) block += int(s.dispatches.size());
+        EXPECT_EQ(block, r.dispatches) << r.config << " on " << caps;
+      }
+}
+
+TEST(Plan, SegmentationFitsTheNano) {
+  // 120 MiB for weights and maps is what a UPerNet on MobileViT may take of the board's memory.
+  for (const char* config : {"upernet-mobilevit-s", "paper-upernet-mobilevit-s"})
+    for (Precision p : {Precision::kFp32, Precision::kFp16, Precision::kInt8}) {
+      const Plan plan = plan_of(config, caps_of("jetson-nano"), p, Head::kClassMap, 512).plan;
+      EXPECT_FALSE(plan.has_cpu_steps()) << config;
+      EXPECT_LE(plan.arena_bytes + plan.weights_bytes, 120u << 20) << config << " " << to_string(p);
+    }
 }
 
 // ---- the tile of a linear goes by its shape ----------------------------------------------------------------------

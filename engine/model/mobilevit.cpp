@@ -140,6 +140,10 @@ Result<void> check(const MobileVitConfig& c) {
                   "heads gives no head dimension from 1 to {}; check hidden_sizes and num_attention_heads", c.source, width,
                   c.heads, kMaxHeadDim);
     }
+    if (int64_t(double(width) * c.mlp_ratio) < 1 || int64_t(double(width) * c.mlp_ratio) > 16 * kMaxWidth) {
+      return fail(ErrorCode::kCorrupt, "'{}': mlp_ratio {} gives an MLP of {} for the width {}; expected 1 to {}", c.source,
+                  c.mlp_ratio, int64_t(double(width) * c.mlp_ratio), width, 16 * kMaxWidth);
+    }
   }
   if (!c.labels.empty() && int64_t(c.labels.size()) != c.classes) {
     return fail(ErrorCode::kCorrupt, "'{}': it names {} labels for {} classes", c.source, c.labels.size(), c.classes);

@@ -185,7 +185,7 @@ class SwinBuilder {
 
   /// One block. V1: x += attention(norm(x)); x += mlp(norm(x)). V2 norms behind: x += norm(attention(x)); x += norm(mlp(x)).
   ValueId block(ValueId x, const std::string& at, int64_t stage, bool odd, const std::string& name) {
-    const int64_t d = c_.width(stage), hidden = int64_t(c_.mlp_ratio * double(d));
+    const int64_t d = c_.width(stage);
     const auto norm = [&](ValueId v, const std::string& tensor, const char* part) {
       return b_.layer_norm(v, at + tensor, c_.eps, name + part);
     };
@@ -195,7 +195,7 @@ class SwinBuilder {
     if (c_.v2) y = norm(y, n_.norm1, ".norm1");
     x = b_.add(OpKind::kAdd, name + ".attn.add", {x, y});
     y = c_.v2 ? x : norm(x, n_.norm2, ".norm2");
-    y = b_.linear(y, at + n_.fc1, hidden, true, name + ".mlp.fc1");
+    y = b_.linear(y, at + n_.fc1, c_.inner(stage), true, name + ".mlp.fc1");
     y = b_.activation(y, c_.act, name + ".mlp.act");
     y = b_.linear(y, at + n_.fc2, d, true, name + ".mlp.fc2");
     if (c_.v2) y = norm(y, n_.norm2, ".norm2");

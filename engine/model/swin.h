@@ -36,6 +36,7 @@ struct SwinConfig {
 
   int64_t stages() const { return int64_t(depths.size()); }
   int64_t width(int64_t stage) const { return embed << stage; }
+  int64_t inner(int64_t stage) const { return int64_t(mlp_ratio * double(width(stage))); }  // of the MLP
 };
 
 /// SwinConfig or Swinv2Config of Transformers and their defaults; prefix, rules and head are left to the caller.

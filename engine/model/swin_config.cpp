@@ -80,6 +80,10 @@ Result<void> validate_swin_config(const SwinConfig& c) {
       return fail(ErrorCode::kCorrupt, "'{}': the width {} of stage {} is not divisible by its {} attention heads; check "
                   "embed_dim and num_heads", c.source, c.width(s), s + 1, heads);
     }
+    if (c.inner(s) < 1 || c.inner(s) > 16 * kMaxWidth) {
+      return fail(ErrorCode::kCorrupt, "'{}': mlp_ratio {} gives an MLP of {} in stage {}, expected 1 to {}", c.source, c.mlp_ratio,
+                  c.inner(s), s + 1, 16 * kMaxWidth);
+    }
     if (c.width(s) / heads > kMaxHeadDim) {
       return fail(ErrorCode::kUnsupported, "'{}': width {} with {} heads in stage {} gives a head dimension of {}, expected at "
                   "most {}", c.source, c.width(s), heads, s + 1, c.width(s) / heads, kMaxHeadDim);

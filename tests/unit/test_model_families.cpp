@@ -202,6 +202,7 @@ TEST(MobileVit, ConfigurationsThatCannotRun) {
   bad("\"num_labels\":5", "\"hidden_act\":\"quick_gelu\"", ErrorCode::kUnsupported, {"quick_gelu", "MobileViT"});
   bad("\"num_labels\":5", "\"hidden_act\":\"mish\"", ErrorCode::kUnsupported, {"'mish'", "hidden_act"});
   bad("\"num_attention_heads\":2", "\"num_attention_heads\":5", ErrorCode::kCorrupt, {"width 8", "5 attention heads", "hidden_sizes"});
+  bad("\"num_labels\":5", "\"mlp_ratio\":0.01", ErrorCode::kCorrupt, {"mlp_ratio 0.01", "width 8"});
   bad("[8,12,16]", "[8,12]", ErrorCode::kCorrupt, {"'hidden_sizes'", "3 widths"});
   bad("[8,12,16]", "[8,12,-1]", ErrorCode::kCorrupt, {"'hidden_sizes'"});
   bad("ForImageClassification", "ForSemanticSegmentation", ErrorCode::kUnsupported, {"DeepLabV3", "UPerNet"});
@@ -418,6 +419,7 @@ TEST(Swin, ConfigurationsThatCannotRun) {
   bad("\"window_size\":4", "\"window_size\":65", ErrorCode::kUnsupported, {"window_size is 65"});
   bad("\"num_labels\":5", "\"hidden_act\":\"quick_gelu\"", ErrorCode::kUnsupported, {"quick_gelu"});
   bad("ForImageClassification", "ForMaskedImageModeling", ErrorCode::kUnsupported, {"pre-training", "SwinForImageClassification"});
+  bad("\"num_labels\":5", "\"mlp_ratio\":0.01", ErrorCode::kCorrupt, {"mlp_ratio 0.01", "stage 1"});
   bad("\"depths\":[2,2]", "\"depths\":[]", ErrorCode::kCorrupt, {"'depths'"});
   bad("\"depths\":[2,2]", "\"depths\":[2,\"2\"]", ErrorCode::kCorrupt, {"'depths'"});
 }
