@@ -15,7 +15,7 @@
 #include "attention.glsl"
 #if PARTITION
 #include "groups.glsl"
-layout(set = 0, binding = 4) uniform samplerBuffer bias;
+layout(set = 0, binding = 3) uniform samplerBuffer bias;
 #endif
 
 layout(local_size_x_id = 0) in;

@@ -18,7 +18,7 @@
 #include "attention.glsl"
 #if PARTITION
 #include "groups.glsl"
-layout(set = 0, binding = 4) readonly buffer BiasRows { vec4 bias[]; };
+layout(set = 0, binding = 3) readonly buffer BiasRows { vec4 bias[]; };
 #endif
 
 layout(local_size_x_id = 0) in;

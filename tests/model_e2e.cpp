@@ -10,6 +10,8 @@
 #include <fstream>
 #include <nlohmann/json.hpp>
 
+#include "simd/kernels.h"
+
 #include <vireo/vireo.hpp>
 
 #include "image.h"
@@ -168,7 +170,10 @@ TEST_P(Cases, BatchesAndPrecisions) {
   }
   for (const Device& device : devices()) {
     if (is_slow(device)) continue;
-    for (const auto& [precision, bound] : {std::pair{Precision::kFp32, 5e-5}, std::pair{Precision::kFp16, 5e-2}, std::pair{Precision::kInt8, 0.15}}) {
+    // These random networks are made to hang on every weight and do not forgive roundings as trained ones do (photographs have tests of
+    // their own). fp16 rounds at 2^-12; bfloat16, which stands for it on some CPUs, at 2^-9; an int8 weight by up to 2^-8 of the row's largest.
+    const bool bf16 = std::string(device.kind()) == "cpu" && simd::best().gemm_bf16.run != nullptr;
+    for (const auto& [precision, bound] : {std::pair{Precision::kFp32, 5e-5}, std::pair{Precision::kFp16, bf16 ? 0.15 : 3e-2}, std::pair{Precision::kInt8, 0.2}}) {
       SessionOptions options;
       options.fallback = false;
       options.batch = 3;
@@ -178,7 +183,7 @@ TEST_P(Cases, BatchesAndPrecisions) {
       ASSERT_TRUE(session.ok()) << session.error().message;
       Result<Output> out = session->run(images.data(), 3);
       ASSERT_TRUE(out.ok()) << out.error().message;
-      if (model->task() == Task::kSegmentation) EXPECT_EQ(out->height * out->width, out->rows);
+      if (model->task() == Task::kSegmentation) { EXPECT_EQ(out->height * out->width, out->rows); }
       const std::vector<float> got(out->data, out->data + 3 * size_t(out->rows) * size_t(out->cols));
       double best = INFINITY;
       for (const std::vector<float>& e : expected) best = std::min(best, distance(got, e));

@@ -94,8 +94,7 @@ void add_groups(const Sizes& s, const Consts& at, bool texel, Dispatch& d) {
     d.spec.push_back(u32(v));
   d.push.push_back(0);
   const BindKind kind = texel ? BindKind::kTexelF32 : BindKind::kStorage;
-  d.operands.push_back(at.bias >= 0 ? constant(at.bias, kind) : dummy(kind));
-  d.operands.push_back(at.pad >= 0 ? constant(at.pad) : dummy());
+  d.operands.insert(d.operands.end() - 1, {at.bias >= 0 ? constant(at.bias, kind) : dummy(kind), at.pad >= 0 ? constant(at.pad) : dummy()});
 }
 
 Result<Lowering> lower(const OpCall& c, const LowerContext& ctx) {

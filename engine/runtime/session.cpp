@@ -354,6 +354,10 @@ Result<Session> Session::create(const Model& model, const Device& device, const 
 }
 
 Result<Ticket> Session::Impl::submit(const Image* images, int count) {
+#if VIREO_VULKAN
+  // submit(nullptr, 0) of a session on an application's buffers: which overload a compiler takes for it must not matter.
+  if (!images && !count && buffers.input != VK_NULL_HANDLE) return submit(static_cast<const float*>(nullptr), 0, 0);
+#endif
   if (!images || count != options.batch)
     return fail(ErrorCode::kInvalidArgument, "session: got {} pictures, expected the session's batch of {}", images ? count : 0, options.batch);
 #if VIREO_VULKAN

@@ -1,14 +1,19 @@
-// What both attention shaders declare: binding 3, constants and push constants, and the store of an output group. Needs types.glsl.
+// What both attention shaders declare: the output's binding, constants and push constants, and the store of an output group. Needs types.glsl.
 
 layout(constant_id = 3) const uint OUT_TYPE = 0u;
 layout(constant_id = 10) const uint HD = 64u;
 layout(constant_id = 11) const uint ALIGNED = 1u;
 
+#if PARTITION
+#define OUT_BINDING 5   // behind bias and pad
+#else
+#define OUT_BINDING 3
+#endif
 // Heads that are not a multiple of 4 wide share groups, so each writes its own elements: floats, or pairs of halves where HD is even.
-layout(set = 0, binding = 3) writeonly buffer Out32 { vec4 out32[]; };
-layout(set = 0, binding = 3) writeonly buffer Out16 { uvec2 out16[]; };
-layout(set = 0, binding = 3) writeonly buffer Out32s { float out32s[]; };
-layout(set = 0, binding = 3) writeonly buffer Out16s { uint out16s[]; };
+layout(set = 0, binding = OUT_BINDING) writeonly buffer Out32 { vec4 out32[]; };
+layout(set = 0, binding = OUT_BINDING) writeonly buffer Out16 { uvec2 out16[]; };
+layout(set = 0, binding = OUT_BINDING) writeonly buffer Out32s { float out32s[]; };
+layout(set = 0, binding = OUT_BINDING) writeonly buffer Out16s { uint out16s[]; };
 
 layout(push_constant) uniform Push
 {

@@ -24,7 +24,7 @@ const uint BIAS_LD4 = (GROUP_H * GROUP_W + 3u) / 4u;
 const uint NO_ROW = 0xFFFFFFFFu;
 const float MASKED = -100.0;
 
-layout(set = 0, binding = 5) readonly buffer Pad { vec4 pad[]; };
+layout(set = 0, binding = 4) readonly buffer Pad { vec4 pad[]; };
 vec4 load_pad(uint g) { return pad[g]; }
 
 uint group_row(uint image, uint group, uint token)

@@ -78,7 +78,7 @@ TEST(ShaderModules, ConventionsHold) {
     const bool shuffle = std::string(m.name).find("SHUFFLE=1") != std::string::npos;
     EXPECT_EQ(r.needs(shader::kSubgroupShuffle), shuffle);
     constexpr uint32_t kFloat16 = 9;
-    EXPECT_EQ(r.needs(kFloat16), std::string(m.name) == "linear.half");
+    EXPECT_EQ(r.needs(kFloat16), std::string(m.name) == "linear.half" || std::string(m.name) == "probe.fma.HALF=1");
     for (uint32_t c : r.capabilities)
       EXPECT_TRUE(c == 1 || c == 46 || c == kFloat16 ||
                   (shuffle && (c == shader::kSubgroupBasic || c == shader::kSubgroupShuffle)))
