@@ -134,6 +134,50 @@ void bench_attention(benchmark::State& state, const simd::Kernels* k, int thread
   measure(state, pool, k->attention, args, 4.0 * double(heads) * double(tokens) * double(tokens) * double(head_dim));
 }
 
+simd::ConvGeometry same_map(int64_t side, int64_t channels, int64_t kernel, int64_t stride) {
+  simd::ConvGeometry g;
+  g.ldx = g.c = channels, g.h = g.w = side, g.kernel_h = g.kernel_w = kernel, g.stride_y = g.stride_x = stride;
+  g.pad_y = g.pad_x = kernel / 2, g.out_h = g.out_w = (side + stride - 1) / stride;
+  return g;
+}
+
+void bench_conv(benchmark::State& state, const simd::Kernels* k, int threads, int64_t side, int64_t channels, int64_t kernel) {
+  ThreadPool pool(threads);
+  const AlignedBuffer x = random_floats(side * side * channels, 1), w = random_floats(channels * channels * kernel * kernel, 2);
+  simd::ConvArgs a;
+  a.geometry = same_map(side, channels, kernel, 1);
+  a.geometry.x = x.as<float>();
+  AlignedBuffer packed(simd::packed_weight_bytes(channels, a.geometry.k(), simd::WeightType::kF32));
+  simd::pack_weight(w.as<float>(), 0, channels, channels, a.geometry.k(), simd::WeightType::kF32, packed.data(), nullptr);
+  AlignedBuffer out = AlignedBuffer::zeroed(size_t(a.geometry.rows() * channels) * 4);
+  a.gemm.n = channels, a.gemm.b = packed.data(), a.gemm.out = out.as<float>(), a.gemm.ldo = channels;
+  measure(state, pool, k->conv, a, 2.0 * double(a.geometry.rows() * channels) * double(a.geometry.k()));
+}
+
+void bench_depthwise(benchmark::State& state, const simd::Kernels* k, int threads, int64_t side, int64_t channels, int64_t stride) {
+  ThreadPool pool(threads);
+  const AlignedBuffer x = random_floats(side * side * channels, 1), w = random_floats(9 * channels, 2), bias = random_floats(channels, 3);
+  simd::DepthwiseArgs a;
+  a.geometry = same_map(side, channels, 3, stride);
+  a.geometry.x = x.as<float>();
+  AlignedBuffer out = AlignedBuffer::zeroed(size_t(a.geometry.rows() * channels) * 4);
+  a.weight = w.as<float>(), a.ldw = channels, a.bias = bias.as<float>(), a.act = simd::Act::kNone;
+  a.out = out.as<float>(), a.ldo = channels;
+  measure(state, pool, k->depthwise, a, 18.0 * double(a.geometry.rows() * channels));
+}
+
+void bench_windows(benchmark::State& state, const simd::Kernels* k, int threads, int64_t side, int64_t window, int64_t heads) {
+  ThreadPool pool(threads);
+  const int64_t d = heads * 32, tokens = window * window;
+  const AlignedBuffer qkv = random_floats(side * side * 3 * d, 1), bias = random_floats(heads * tokens * round_up(tokens, 4), 2);
+  AlignedBuffer out = AlignedBuffer::zeroed(size_t(side * side * d) * 4);
+  simd::GroupAttentionArgs a;
+  a.x = qkv.as<float>(), a.ldx = 3 * d, a.heads = heads, a.head_dim = 32, a.scale = 0.177f;
+  a.groups.h = a.groups.w = side, a.groups.group_h = a.groups.group_w = window, a.groups.shift_h = a.groups.shift_w = window / 2;
+  a.bias = bias.as<float>(), a.bias_ld = round_up(tokens, 4), a.out = out.as<float>(), a.ldo = d;
+  measure(state, pool, k->group_attention, a, 4.0 * double(a.groups.count() * heads) * double(tokens * tokens) * 32);
+}
+
 void bench_layer_norm(benchmark::State& state, const simd::Kernels* k, int threads, int64_t rows, int64_t cols) {
   ThreadPool pool(threads);
   const AlignedBuffer x = random_floats(rows * cols, 1), gamma = random_floats(cols, 2);
@@ -194,6 +238,11 @@ void register_all() {
       add("attention/vit-b.1370", bench_attention, int64_t(1370), int64_t(12), int64_t(64));
       add("attention/deit-s.197", bench_attention, int64_t(197), int64_t(6), int64_t(64));
       add("attention/deit-ti.197", bench_attention, int64_t(197), int64_t(3), int64_t(64));
+      add("attention/swin-t.windows", bench_windows, int64_t(56), int64_t(7), int64_t(3));
+      add("conv/mobilevit-s.32x32x96", bench_conv, int64_t(32), int64_t(96), int64_t(3));
+      add("conv/upernet.64x64x512", bench_conv, int64_t(64), int64_t(512), int64_t(3));
+      add("depthwise/mobilevit-s.128x128x128", bench_depthwise, int64_t(128), int64_t(128), int64_t(1));
+      add("depthwise/mobilevit-s.64x64x256.stride2", bench_depthwise, int64_t(64), int64_t(256), int64_t(2));
       add("layer_norm/vit-b", bench_layer_norm, int64_t(197), int64_t(768));
     }
   }

@@ -390,17 +390,18 @@ TEST_P(Conformance, EveryCaseOnEveryTarget) {
 
 INSTANTIATE_TEST_SUITE_P(Ops, Conformance, ::testing::ValuesIn(all_ops()), [](const auto& info) { return std::string(op_def(info.param).name); });
 
+bool same_tile(const LinearTile& a, const LinearTile& b) {
+  return std::tie(a.bm, a.bn, a.bk, a.tm, a.tn) == std::tie(b.bm, b.bn, b.bk, b.tm, b.tn);
+}
+
 /// The choice of a tile goes by shape; every tile of every class must be right on any shape.
 TEST(Tiles, EveryTileOfTheTables) {
   std::vector<LinearTile> tiles;
-  const auto same = [](const LinearTile& a, const LinearTile& b) {
-    return std::tie(a.bm, a.bn, a.bk, a.tm, a.tn) == std::tie(b.bm, b.bn, b.bk, b.tm, b.tn);
-  };
   for (const DeviceClass c : {DeviceClass::kMaxwell, DeviceClass::kMali, DeviceClass::kOther}) {
     DeviceCaps caps;
     caps.device_class = c;
     for (const LinearTile& t : tuning_for(caps).linear_tiles)
-      if (std::none_of(tiles.begin(), tiles.end(), [&](const LinearTile& o) { return same(o, t); })) tiles.push_back(t);
+      if (std::none_of(tiles.begin(), tiles.end(), [&](const LinearTile& o) { return same_tile(o, t); })) tiles.push_back(t);
   }
   int runs = 0;
   for (Target t : targets()) {
@@ -413,6 +414,30 @@ TEST(Tiles, EveryTileOfTheTables) {
       for (const OpCase& spec : op_def(OpKind::kLinear).cases())
         if (spec.label == "primes" || spec.label == "one past the tile" || spec.label == "vit-ti qkv")
           run_case({OpKind::kLinear, spec, Precision::kFp32}, t), ++runs;
+    }
+  }
+  EXPECT_TRUE(runs > 0 || !vulkan().instance);
+  EXPECT_EQ(vulkan().messages, "") << "the validation layer must stay silent";
+}
+
+TEST(Tiles, EveryConvolutionTile) {
+  std::vector<LinearTile> tiles;
+  for (const DeviceClass c : {DeviceClass::kMaxwell, DeviceClass::kMali, DeviceClass::kOther}) {
+    DeviceCaps caps;
+    caps.device_class = c;
+    for (const LinearTile& t : tuning_for(caps).conv_tiles)
+      if (std::none_of(tiles.begin(), tiles.end(), [&](const LinearTile& o) { return same_tile(t, o); })) tiles.push_back(t);
+  }
+  int runs = 0;
+  for (Target t : targets()) {
+    if (!t.gpu || t.tuning || t.caps.device_class != DeviceClass::kMaxwell) continue;
+    for (const LinearTile& tile : tiles) {
+      t.tuning = tuning_for(t.caps);
+      t.tuning->conv_tiles = {tile};
+      if (!linear::tile_work(tile, false, *t.tuning, t.caps, 1, 1, 1).legal) continue;  // larger than this device takes
+      t.label = fmt::format("{}x{}x{} on {}", tile.bm, tile.bn, tile.bk, t.caps.name);
+      for (const OpCase& spec : op_def(OpKind::kConv2d).cases())
+        if (spec.label == "dilated 3x3") run_case({OpKind::kConv2d, spec, Precision::kInt8}, t), ++runs;
     }
   }
   EXPECT_TRUE(runs > 0 || !vulkan().instance);

@@ -102,7 +102,7 @@ Result<void> apply_tuning(const std::string& use, Tuning* t) {
     size_t count = 0;
     if (name == "texel" || name == "shuffle" || name == "skip_rows") count = 1;
     else if (name == "attention_texel" || name == "conv") count = 3;
-    else if (name == "linear_tile") count = 5;
+    else if (name == "linear_tile" || name == "conv_tile") count = 5;
     else if (name == "linear_texel" || name == "attention_tile") count = 6;
     else return fail(ErrorCode::kCorrupt, "'{}' is no constant", name);
     Result<std::vector<uint32_t>> read_numbers = read(count);
@@ -115,7 +115,10 @@ Result<void> apply_tuning(const std::string& use, Tuning* t) {
     else if (name == "shuffle") t->shuffle = n[0] != 0;
     else if (name == "skip_rows") t->skip_rows = n[0] != 0;
     else if (name == "attention_texel") t->attention_texel = {n[0], n[1], n[2]};
-    else if (name == "conv") t->conv = {n[0], n[1], n[2]};
+    else if (name == "conv") {
+      t->conv = {n[0], n[1], n[2]};
+      t->conv_tiles.clear();  // this kernel and no tile
+    } else if (name == "conv_tile") t->conv_tiles = {{n[0], n[1], n[2], n[3], n[4]}};
     else if (name == "linear_texel") t->linear_texel = {n[0], n[1], n[2], n[3], n[4], n[5]};
     else if (name == "linear_tile") {
       t->linear_tiles = {{n[0], n[1], n[2], n[3], n[4]}};
@@ -128,11 +131,12 @@ Result<void> apply_tuning(const std::string& use, Tuning* t) {
 
 Result<void> check_tuning(const Tuning& t) {
   const auto broken = [](const char* what) { return fail(ErrorCode::kCorrupt, "the constants of {} break the shader's rules", what); };
-  for (const LinearTile& l : t.linear_tiles) {
-    if (l.tm % 4 || l.tn % 4 || l.bk % 4 || l.bk < 8 || !l.tm || !l.tn || l.bm % l.tm || l.bn % l.tn) return broken("linear_tile");
-    const uint32_t lx = (l.bm / l.tm) * (l.bn / l.tn);
-    if (!lx || lx % (l.bk / 4) || 2 * l.bm * std::max(1u, lx / l.bm) > l.bk * (l.bm + 5)) return broken("linear_tile");
-  }
+  for (const auto& [name, tiles] : {std::pair{"linear_tile", &t.linear_tiles}, std::pair{"conv_tile", &t.conv_tiles}})
+    for (const LinearTile& l : *tiles) {
+      if (l.tm % 4 || l.tn % 4 || l.bk % 4 || l.bk < 8 || !l.tm || !l.tn || l.bm % l.tm || l.bn % l.tn) return broken(name);
+      const uint32_t lx = (l.bm / l.tm) * (l.bn / l.tn);
+      if (!lx || lx % (l.bk / 4) || 2 * l.bm * std::max(1u, lx / l.bm) > l.bk * (l.bm + 5)) return broken(name);
+    }
   const auto& x = t.linear_texel;
   if (!x.lx || !x.r || x.r > 16 || !x.c || x.c > 4 || !x.rl || x.r % x.rl || !x.unroll || x.unroll > 8 || !x.panels || x.panels > 64) return broken("linear_texel");
   const auto& a = t.attention_tile;
@@ -185,6 +189,12 @@ std::vector<std::string> tuning_candidates(const std::string& op, const DeviceCa
       for (uint32_t lx : {4, 8, 16, 32})
         for (uint32_t ly : {1, 2, 4, 8})
           for (uint32_t r : {2, 4, 7, 8}) add(fmt::format("texel={} conv={},{},{}", texel, lx, ly, r));
+    for (uint32_t bm : {32, 64, 104, 128})
+      for (uint32_t bn : {32, 64, 96, 128})
+        for (uint32_t tm : {4, 8}) {
+          const uint32_t lx = bm / tm * (bn / 8);
+          if (lx >= 32 && lx <= 512 && lx <= caps.max_workgroup_invocations) add(fmt::format("texel=0 conv_tile={},{},16,{},8", bm, bn, tm));
+        }
   }
   return all;
 }

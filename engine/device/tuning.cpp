@@ -14,6 +14,9 @@ Tuning class_defaults(DeviceClass c) {
       t.skip_rows = true;
       t.machine = {1, 65536, 32768, 65536};  // a Nano's GM20B
       t.attention_tile = {128, 8, 4, 4, 16, 16};
+      // A window's addresses take registers that a row's do not: what is wider than these leaves too few warps.
+      t.conv_tiles = {{128, 128, 16, 8, 8}, {64, 128, 16, 8, 8}, {104, 96, 16, 8, 8}, {128, 64, 16, 8, 8},
+                      {64, 64, 16, 8, 8},   {32, 64, 16, 4, 8},  {16, 32, 16, 4, 4}};
       t.conv = {16, 4, 7};  // 196 patches are 7 * 28
       t.max_dispatch_flops = 8e9;  // about 70 ms at half of the Nano's fp32 peak; its driver kills long kernels
       break;
@@ -27,7 +30,7 @@ Tuning class_defaults(DeviceClass c) {
     case DeviceClass::kMali:
     case DeviceClass::kAdreno:
     case DeviceClass::kV3d:
-      t.linear_tiles = {{32, 64, 16, 4, 8}, {16, 32, 16, 4, 4}};
+      t.linear_tiles = t.conv_tiles = {{32, 64, 16, 4, 8}, {16, 32, 16, 4, 4}};
       t.max_dispatch_flops = 8e9;
       break;
     default: break;

@@ -28,6 +28,8 @@ struct Tuning {
   struct { uint32_t lx, r, c, rl, unroll, panels; } linear_texel{32, 8, 1, 8, 1, 1};
   struct { uint32_t lx, tx, tm, tn, dc, vc; } attention_tile{64, 8, 4, 4, 16, 16};
   struct { uint32_t lx, qi, kb; } attention_texel{32, 2, 8};
+  /// Tiles of conv2d.tile, likewise; without any, or where it cannot be had, conv2d with the constants below.
+  std::vector<LinearTile> conv_tiles{{64, 128, 16, 8, 8}, {64, 64, 16, 8, 8}, {32, 64, 16, 4, 8}, {16, 32, 16, 4, 4}};
   struct { uint32_t lx, ly, r; } conv{16, 4, 4};
   double max_dispatch_flops = 1e11;  // longer work is split into several dispatches: weak boards kill long ones
 

@@ -86,6 +86,61 @@ Result<Lowering> lower_depthwise(const OpCall& c, const Geometry& g, const Lower
   return l;
 }
 
+/// What a tile makes of the convolution: its channels in whole steps of bk for every tap.
+linear::TileWork tile_work(const LinearTile& tile, const Geometry& g, const LowerContext& ctx, int64_t rows) {
+  return linear::tile_work(tile, false, *ctx.tuning, *ctx.caps, rows, g.cout, g.kh * g.kw * round_up(g.cin, tile.bk));
+}
+
+/// The tile of least cost, or null: rows are windows whose lines and columns have a bit each.
+const LinearTile* choose_tile(const OpCall& c, const Geometry& g, const LowerContext& ctx) {
+  const LinearTile* best = nullptr;
+  double least = 0;
+  if (g.planar || g.kh > 16 || g.kw > 16) return nullptr;
+  for (const LinearTile& tile : ctx.tuning->conv_tiles) {
+    const linear::TileWork w = tile_work(tile, g, ctx, c.out.shape.rows());
+    if (w.legal && (!best || w.cost < least)) best = &tile, least = w.cost;
+  }
+  return best;
+}
+
+Result<Lowering> lower_tile(const OpCall& c, const Geometry& g, const LinearTile& q, const LowerContext& ctx) {
+  const Tuning& t = *ctx.tuning;
+  const DType w = weight_dtype(ctx.precision);
+  const TensorDesc& x = *c.in[kX];
+  const int64_t c4 = groups4(g.cin), taps = g.kh * g.kw, k = c4 * 4 * taps, m = c.out.shape.rows(), n4 = groups4(g.cout);
+  const linear::TileWork whole = tile_work(q, g, ctx, m);
+  Lowering l;
+  // Behind the last tap a step reads on as far as its channels are padded.
+  l.consts.push_back(gpu_matrix(kWeight, g.cout, k, w, q.bn, whole.slack + (round_up(g.cin, q.bk) - c4 * 4) * q.bn / 4));
+  set_order(l.consts[0], g, true);
+  const bool bias = c.input(kBias) != nullptr;
+  if (bias) l.consts.push_back(vector_const(kBias, g.cout));
+  Dispatch d;
+  d.shader = "conv2d.tile";
+  d.spec = {whole.lx, type_code(x.dtype), type_code(w), type_code(c.out.dtype), 0, u32(c.iattr(kAct)), bias, 0, 0, 0,
+            q.bm, q.bn, q.bk, q.tm, q.tn, 1, t.skip_rows};
+  for (int64_t v : {x.shape.h(), x.shape.w(), c4, g.oh, g.ow, g.kh, g.kw, g.sh, g.sw, g.ph, g.pw, g.dh, g.dw}) d.spec.push_back(u32(v));
+  d.push = {u32(m), u32(g.cout), u32(k), 0, u32(n4), u32(n4), 0, 0, 0};
+  d.operands = {input(kX), constant(0), w == DType::kI8 ? scales(0) : dummy(), bias ? constant(1) : dummy(), dummy(), dummy(), output()};
+  d.groups[1] = u32(div_up(g.cout, q.bn));
+  d.work.loops = {{u32(taps * div_up(c4 * 4, q.bk)), q.tm * q.tn * q.bk}, {u32(taps), 0}};
+  l.kernel = fmt::format("conv2d.tile {}x{}x{}, weights in panels of {}", q.bm, q.bn, q.bk, q.bn);
+  // A long dispatch is cut along the rows.
+  const int64_t blocks = div_up(m, q.bm);
+  const double row_flops = 2.0 * double(g.cout) * double(c.in[kWeight]->shape.c());
+  const int64_t per_part = blocks_per_dispatch(row_flops * double(m), t.max_dispatch_flops, blocks);
+  for (int64_t first = 0; first < blocks; first += per_part) {
+    const int64_t begin = first * q.bm, rows = std::min(m, (first + per_part) * q.bm) - begin;
+    d.push[7] = u32(begin);
+    d.groups[0] = u32(div_up(rows, q.bm));
+    d.work.flops = row_flops * double(rows);
+    d.work.issued_flops = tile_work(q, g, ctx, rows).issued_flops;
+    VIREO_TRY(check_grid(c, *ctx.caps, d.groups));
+    l.dispatches.push_back(d);
+  }
+  return l;
+}
+
 Result<Lowering> lower(const OpCall& c, const LowerContext& ctx) {
   const Geometry g = geometry(c);
   if (g.depthwise()) return lower_depthwise(c, g, ctx);
@@ -94,15 +149,16 @@ Result<Lowering> lower(const OpCall& c, const LowerContext& ctx) {
   const TensorDesc& x = *c.in[kX];
   const int64_t k = g.planar ? g.cin * g.kh * g.kw : round_up(g.cin, 4) * g.kh * g.kw;
   const int64_t m = c.out.shape.rows(), n4 = groups4(g.cout);
+  const bool by4 = g.planar && x.shape.w() % 4 == 0 && g.kw % 4 == 0 && g.sw % 4 == 0 && g.pw % 4 == 0 && g.dw == 1;
+  const bool texel = t.texel && (!g.planar || by4) && texel_fits(*ctx.caps, x.bytes(), x.dtype) &&
+                     texel_fits(*ctx.caps, uint64_t(round_up(k, 4) * n4 * 4) * dtype_size(w), w);
+  if (const LinearTile* tile = texel ? nullptr : choose_tile(c, g, ctx)) return lower_tile(c, g, *tile, ctx);
   Lowering l;
   l.consts.push_back(gpu_matrix(kWeight, g.cout, k, w));
   set_order(l.consts[0], g, true);
   const bool bias = c.input(kBias) != nullptr;
   if (bias) l.consts.push_back(vector_const(kBias, g.cout));
 
-  const bool by4 = g.planar && x.shape.w() % 4 == 0 && g.kw % 4 == 0 && g.sw % 4 == 0 && g.pw % 4 == 0 && g.dw == 1;
-  const bool texel = t.texel && (!g.planar || by4) && texel_fits(*ctx.caps, x.bytes(), x.dtype) &&
-                     texel_fits(*ctx.caps, uint64_t(round_up(k, 4) * n4 * 4) * dtype_size(w), w);
   Dispatch d;
   d.shader = texel ? "conv2d.TEXEL=1" : "conv2d";
   d.spec.assign(14, 0);
@@ -154,8 +210,12 @@ simd::ConvArgs conv_args(const OpCall& c) {
   return a;
 }
 
-/// fp32 patches in scratch, before they become bfloat16.
-uint64_t patch_bytes(const simd::ConvArgs& a) { return uint64_t(round_up(a.gemm.m * round_up(a.gemm.k, 4) * 4, 64)); }
+/// Rows of patches that are written out at once, as fp32 and then as bfloat16: as many as fill a few MiB, however large the map.
+int64_t patch_rows(const simd::ConvArgs& a) {
+  constexpr int64_t kBytes = 4 << 20, kLeast = 256;  // with fewer the weights come from memory too often
+  return std::min(a.gemm.m, std::max(kLeast, kBytes / (a.gemm.k * 4)));
+}
+uint64_t patch_bytes(const simd::ConvArgs& a) { return uint64_t(round_up(patch_rows(a) * round_up(a.gemm.k, 4) * 4, 64)); }
 
 Lowering lower_cpu(const OpCall& c, const LowerContext& ctx) {
   const Geometry g = geometry(c);
@@ -166,14 +226,13 @@ Lowering lower_cpu(const OpCall& c, const LowerContext& ctx) {
   }
   Lowering l;
   simd::ConvArgs a = conv_args(c);
-  // bfloat16 patches are written out first, which is no more than the picture itself where they do not overlap.
-  const bool apart = g.kh <= g.sh && g.kw <= g.sw;
-  const DType dtype = apart ? cpu_weight_dtype(ctx, a.gemm.m) : weight_dtype(ctx.precision);
+  const DType dtype = cpu_weight_dtype(ctx, a.gemm.m);
   l.consts.push_back(cpu_panels(kWeight, g.cout, g.cin * g.kh * g.kw, dtype));
   set_order(l.consts[0], g, false);
   if (c.input(kBias)) l.consts.push_back(vector_const(kBias, g.cout));
   if (dtype == DType::kBF16) {
     const simd::Kernels& k = kernels_for(*ctx.caps);
+    a.gemm.m = patch_rows(a);
     l.scratch_bytes = bf16_bytes(a.gemm.m, a.gemm.k) + patch_bytes(a) + scratch_for(ctx, k.gemm_bf16, {a.gemm});
     l.kernel = fmt::format("im2col+gemm {}", k.bf16_name);
     return l;
@@ -204,17 +263,21 @@ void cpu(const CpuCall& call) {
   if (a.gemm.type == simd::WeightType::kBF16) {
     CpuCall rest = call;
     simd::ToBf16Args rows;
-    rows.rows = a.gemm.m, rows.cols = a.gemm.k, rows.out = reinterpret_cast<uint16_t*>(call.scratch);
+    rows.cols = a.gemm.k, rows.out = reinterpret_cast<uint16_t*>(call.scratch);
     rows.ldo = bf16_stride(rows.cols), rows.ldx = round_up(rows.cols, 4);
-    rest.scratch += bf16_bytes(rows.rows, rows.cols);
-    float* const patches = reinterpret_cast<float*>(rest.scratch);
-    rest.scratch += patch_bytes(a);
     simd::Im2colArgs gather;
-    gather.geometry = a.geometry, gather.count = rows.rows, gather.out = patches, gather.ldo = rows.ldx;
-    rows.x = patches;
-    run_kernel(rest, call.kernels->im2col, gather);
-    run_kernel(rest, call.kernels->to_bf16, rows);
-    run_kernel(rest, call.kernels->gemm_bf16, {a.gemm, rows.out, rows.ldo});
+    const int64_t all = a.gemm.m, together = patch_rows(a);
+    rest.scratch += bf16_bytes(together, rows.cols);
+    gather.geometry = a.geometry, gather.out = reinterpret_cast<float*>(rest.scratch), gather.ldo = rows.ldx;
+    rows.x = gather.out;
+    rest.scratch += patch_bytes(a);
+    for (gather.first = 0; gather.first < all; gather.first += together) {
+      gather.count = rows.rows = a.gemm.m = std::min(together, all - gather.first);
+      a.gemm.out = call.out + gather.first * a.gemm.ldo;
+      run_kernel(rest, call.kernels->im2col, gather);
+      run_kernel(rest, call.kernels->to_bf16, rows);
+      run_kernel(rest, call.kernels->gemm_bf16, {a.gemm, rows.out, rows.ldo});
+    }
     return;
   }
   run_kernel(call, call.kernels->conv, a);

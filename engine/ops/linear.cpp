@@ -347,6 +347,8 @@ TileWork tile_work(const LinearTile& tile, bool half, const Tuning& tuning, cons
   const int64_t subgroup = caps.subgroup_size, subgroups = div_up(t.lx, subgroup);
   const int64_t registers = t.registers() * subgroups * subgroup;
   TileWork w;
+  w.lx = t.lx;
+  w.slack = t.slack();
   w.legal = t.lx <= caps.max_workgroup_invocations && t.lx <= caps.max_workgroup_size[0] &&
             t.shared_bytes() <= caps.max_shared_bytes && registers <= machine.workgroup_registers;
   if (!w.legal) return w;

@@ -14,6 +14,8 @@ enum In { kX, kWeight, kBias, kScaleIn, kResidualIn };
 /// What linear.tile (linear.half, if `half`) does for a product of [m, k] and [n, k] with this tile on this device.
 struct TileWork {
   bool legal = false;          // the device can run it
+  uint32_t lx = 0;             // invocations of a workgroup
+  int64_t slack = 0;           // groups of 4 behind the packed weights that the last loads read
   double issued_flops = 0;     // with rows and columns beyond the edges and idle lanes
   double cost = 0;             // instruction slots of one core; more where subgroups are too few to hide latency
 };

@@ -155,23 +155,86 @@ HWY_INLINE V fold(const ConvGeometry& g, const Position& at, const Taps& t, int6
 
 HWY_INLINE int64_t window_cost(const ConvGeometry& g) { return g.c * g.kernel_h * g.kernel_w; }
 
-int64_t depthwise_items(const DepthwiseArgs& a) { return row_items(a.geometry.rows(), window_cost(a.geometry)); }
+// ---- depthwise: an item is a line of output pixels ----
 
-void depthwise_run(const DepthwiseArgs& a, int64_t begin, int64_t end, void*) {
+int64_t depthwise_items(const DepthwiseArgs& a) { return a.geometry.n * a.geometry.out_h; }
+
+constexpr int64_t kTogether = 4;  // pixels of a line that share what they read
+
+/// kTogether outputs whose windows' columns all lie inside; of the lines those of t. x: the first window's first line inside.
+template <int kWidth, int kStride, Act A>
+HWY_INLINE void depthwise_block(const DepthwiseArgs& a, const float* x, const Taps& t, float* out) {
   const D d;
   const ConvGeometry& g = a.geometry;
-  const int64_t per = rows_per_item(window_cost(g)), last = std::min(g.rows(), end * per);
-  with_act(a.act, [&](auto tag) HWY_ATTR {
-    for (int64_t row = begin * per; row < last; ++row) {
-      const Position at = position(g, row);
-      const Taps taps = taps_inside(g, at);
-      map_row(a.out + row * a.ldo, g.c, [&](int64_t c, int64_t n) HWY_ATTR {
-        const V start = a.bias != nullptr ? load_n(a.bias + c, n) : hn::Zero(d);
-        return act_v<decltype(tag)::value>(fold(g, at, taps, c, n, start, [&](V acc, V x, int64_t tap) HWY_ATTR {
-          return hn::MulAdd(x, load_n(a.weight + tap * a.ldw + c, n), acc);
-        }));
-      });
+  const int64_t line = g.dilation_y * g.w * g.ldx;
+  const auto channels = [&](int64_t c, int64_t n) HWY_ATTR {
+    V acc[kTogether];
+    for (V& v : acc) v = a.bias != nullptr ? load_n(a.bias + c, n) : hn::Zero(d);
+    for (int64_t ky = t.y0; ky < t.y1; ++ky) {
+      V in[(kTogether - 1) * kStride + kWidth];
+      const float* from = x + (ky - t.y0) * line + c;
+      for (V& v : in) v = load_n(from, n), from += g.ldx;
+      for (int kx = 0; kx < kWidth; ++kx) {
+        const V w = load_n(a.weight + (ky * kWidth + kx) * a.ldw + c, n);
+        for (int64_t i = 0; i < kTogether; ++i) acc[i] = hn::MulAdd(in[i * kStride + kx], w, acc[i]);
+      }
     }
+    for (int64_t i = 0; i < kTogether; ++i) {
+      const V v = act_v<A>(acc[i]);
+      if (n >= kLanes) hn::StoreU(v, d, out + i * a.ldo + c);
+      else store_n(hn::IfThenElseZero(hn::FirstN(d, size_t(n)), v), out + i * a.ldo + c, std::min(kLanes, pad4(g.c) - c));
+    }
+  };
+  int64_t c = 0;
+  for (; c + kLanes <= g.c; c += kLanes) channels(c, kLanes);
+  if (c < g.c) channels(c, g.c - c);
+  if (kLanes < 4)
+    for (int64_t i = 0; i < kTogether; ++i) std::fill(out + i * a.ldo + g.c, out + i * a.ldo + pad4(g.c), 0.0f);
+}
+
+/// Any window, one output.
+template <Act A>
+HWY_INLINE void depthwise_pixel(const DepthwiseArgs& a, const Position& at, float* out) {
+  const D d;
+  const Taps taps = taps_inside(a.geometry, at);
+  map_row(out, a.geometry.c, [&](int64_t c, int64_t n) HWY_ATTR {
+    const V start = a.bias != nullptr ? load_n(a.bias + c, n) : hn::Zero(d);
+    return act_v<A>(fold(a.geometry, at, taps, c, n, start, [&](V acc, V x, int64_t tap) HWY_ATTR {
+      return hn::MulAdd(x, load_n(a.weight + tap * a.ldw + c, n), acc);
+    }));
+  });
+}
+
+template <int kWidth, int kStride, Act A>
+HWY_INLINE void depthwise_lines(const DepthwiseArgs& a, int64_t begin, int64_t end) {
+  const ConvGeometry& g = a.geometry;
+  for (int64_t item = begin; item < end; ++item) {
+    Position at = position(g, item * g.out_w);
+    const Taps taps = taps_inside(g, at);  // of lines; columns change along the line
+    for (int64_t ox = 0; ox < g.out_w;) {
+      at.x = ox * g.stride_x - g.pad_x;
+      float* out = a.out + (item * g.out_w + ox) * a.ldo;
+      const bool inside_line = ox + kTogether <= g.out_w && at.x >= 0 && at.x + (kTogether - 1) * kStride + kWidth <= g.w;
+      if (kWidth != 0 && inside_line && taps.y0 < taps.y1) {
+        const int64_t first = (at.image * g.h + at.y + taps.y0 * g.dilation_y) * g.w + at.x;
+        depthwise_block<kWidth != 0 ? kWidth : 1, kStride, A>(a, g.x + first * g.ldx, taps, out);
+        ox += kTogether;
+      } else {
+        depthwise_pixel<A>(a, at, out);
+        ++ox;
+      }
+    }
+  }
+}
+
+void depthwise_run(const DepthwiseArgs& a, int64_t begin, int64_t end, void*) {
+  const ConvGeometry& g = a.geometry;
+  const bool close = g.dilation_x == 1;
+  with_act(a.act, [&](auto tag) HWY_ATTR {
+    constexpr Act kAct = decltype(tag)::value;
+    if (close && g.kernel_w == 3 && g.stride_x == 1) depthwise_lines<3, 1, kAct>(a, begin, end);
+    else if (close && g.kernel_w == 3 && g.stride_x == 2) depthwise_lines<3, 2, kAct>(a, begin, end);
+    else depthwise_lines<0, 1, kAct>(a, begin, end);  // pixel by pixel
   });
 }
 
