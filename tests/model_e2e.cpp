@@ -10,8 +10,6 @@
 #include <fstream>
 #include <nlohmann/json.hpp>
 
-#include "simd/kernels.h"
-
 #include <vireo/vireo.hpp>
 
 #include "image.h"
@@ -147,9 +145,22 @@ TEST_P(Cases, MatchesTheRealLibrary) {
   }
 }
 
-/// The pictures in one batch, and weights in less than fp32. The tiny networks of the cases have sharp random weights and few
-/// channels to average over, so that less precise ones are far from a trained model's accuracy: what is held here is that
-/// every part of the network is there.
+/// Root of the mean square of got - expected over that of expected.
+double spread(const std::vector<float>& got, const std::vector<float>& expected) {
+  if (got.size() != expected.size()) return INFINITY;
+  double difference = 0, size = 1e-30;
+  for (size_t i = 0; i < got.size(); ++i) {
+    difference += (double(got[i]) - double(expected[i])) * (double(got[i]) - double(expected[i]));
+    size += double(expected[i]) * double(expected[i]);
+  }
+  return std::sqrt(difference / size);
+}
+
+/// The pictures in one batch, in every precision. The tiny networks of the cases have sharp random weights and few channels to
+/// average over, so that less precise ones are far from a trained model's accuracy, the worst of thousands of pixels most of
+/// all: what is held here, on the mean square, is that every part of the network is there. The bounds are a half above the largest
+/// that was measured: 0.013 in fp16 on Vulkan, 0.071 where a CPU takes bfloat16 for it (0.007 with VIREO_SIMD=avx512), 0.113 in
+/// int8, which is the rounding of the weights: without bfloat16 the CPU and Vulkan give the same.
 TEST_P(Cases, BatchesAndPrecisions) {
   const std::string dir = std::string(VIREO_TEST_DATA) + "/cases/" + GetParam();
   const Json info = Json::parse(std::ifstream(dir + "/case.json"));
@@ -170,10 +181,8 @@ TEST_P(Cases, BatchesAndPrecisions) {
   }
   for (const Device& device : devices()) {
     if (is_slow(device)) continue;
-    // These random networks are made to hang on every weight and do not forgive roundings as trained ones do (photographs have tests of
-    // their own). fp16 rounds at 2^-12; bfloat16, which stands for it on some CPUs, at 2^-9; an int8 weight by up to 2^-8 of the row's largest.
-    const bool bf16 = std::string(device.kind()) == "cpu" && simd::best().gemm_bf16.run != nullptr;
-    for (const auto& [precision, bound] : {std::pair{Precision::kFp32, 5e-5}, std::pair{Precision::kFp16, bf16 ? 0.15 : 3e-2}, std::pair{Precision::kInt8, 0.2}}) {
+    const double half = std::string(device.kind()) == "vulkan" ? 0.02 : 0.1;
+    for (const auto& [precision, bound] : {std::pair{Precision::kFp32, 5e-5}, std::pair{Precision::kFp16, half}, std::pair{Precision::kInt8, 0.17}}) {
       SessionOptions options;
       options.fallback = false;
       options.batch = 3;
@@ -183,10 +192,10 @@ TEST_P(Cases, BatchesAndPrecisions) {
       ASSERT_TRUE(session.ok()) << session.error().message;
       Result<Output> out = session->run(images.data(), 3);
       ASSERT_TRUE(out.ok()) << out.error().message;
-      if (model->task() == Task::kSegmentation) { EXPECT_EQ(out->height * out->width, out->rows); }
+      EXPECT_EQ(out->height * out->width, model->task() == Task::kSegmentation ? out->rows : 0);
       const std::vector<float> got(out->data, out->data + 3 * size_t(out->rows) * size_t(out->cols));
       double best = INFINITY;
-      for (const std::vector<float>& e : expected) best = std::min(best, distance(got, e));
+      for (const std::vector<float>& e : expected) best = std::min(best, precision == Precision::kFp32 ? distance(got, e) : spread(got, e));
       EXPECT_LE(best, bound) << GetParam() << " in " << to_string(precision) << " on " << device.name();
     }
   }
