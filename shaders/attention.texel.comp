@@ -14,6 +14,7 @@
 #include "types.glsl"
 #include "attention.glsl"
 #if PARTITION
+#define TEXEL_PAD
 #include "groups.glsl"
 layout(set = 0, binding = 3) uniform samplerBuffer bias;
 #endif
@@ -34,14 +35,16 @@ layout(set = 0, binding = 2) uniform samplerBuffer v;
                                          texelFetch(b, int((start) + min((e0) / 4u + (d4) + 1u, (ld4) - 1u))), (e0) % 4u), d4))
 
 #if PARTITION
-// The same of a row that may be no pixel's; pad is no texel buffer.
+// The same of a row that may be no pixel's.
 vec4 pad_group(uint e0, uint d4, uint ld4)
 {
     if (ALIGNED != 0u) return load_pad(e0 / 4u + d4);
     return within_head(shifted(load_pad(e0 / 4u + d4), load_pad(min(e0 / 4u + d4 + 1u, ld4 - 1u)), e0 % 4u), d4);
 }
-#define LOAD_ROW(b, row, ld4, e0, d4) \
-    (!PADDED || (row) != NO_ROW ? LOAD(b, (row) * (ld4), ld4, e0, d4) : PAD != 0u ? pad_group(e0, d4, ld4) : vec4(0.0))
+vec4 pick(vec4 pixel, vec4 beyond, uint row) { return mix(pixel, beyond, bvec4(row == NO_ROW)); }   // both were read: no branch
+#define LOAD_ROW(b, row, ld4, e0, d4)                                                                                 \
+    (!PADDED ? LOAD(b, (row) * (ld4), ld4, e0, d4)                                                                    \
+             : pick(LOAD(b, ((row) == NO_ROW ? 0u : (row)) * (ld4), ld4, e0, d4), PAD != 0u ? pad_group(e0, d4, ld4) : vec4(0.0), row))
 #define ROW(n, token) group_row(image, group, token)
 #else
 #define LOAD_ROW(b, row, ld4, e0, d4) LOAD(b, (row) * (ld4), ld4, e0, d4)
@@ -102,7 +105,7 @@ void main()
             [[unroll]] for (uint i = 0u; i < QI; ++i) {
                 const uint side = token_region(group, first + i * LX);
                 [[unroll]] for (uint j = 0u; j < KB; ++j)
-                    if (token_region(group, k0 + j) != side) s[i * KB + j] += MASKED * unscale;
+                    s[i * KB + j] += token_region(group, k0 + j) != side ? MASKED * unscale : 0.0;
             }
 #endif
         [[unroll]] for (uint i = 0u; i < QI; ++i) {

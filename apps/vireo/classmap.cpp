@@ -23,6 +23,7 @@
 #pragma GCC diagnostic pop
 #endif
 
+#include "cli.h"
 #include "image.h"
 
 namespace cli {
@@ -67,7 +68,8 @@ std::vector<uint8_t> encode_png(const uint8_t* pixels, int width, int height, in
   stbi_write_png_compression_level = 5;
   stbi_write_force_png_filter = filter;
   std::vector<uint8_t> bytes;
-  stbi_write_png_to_func(append, &bytes, width, height, channels, pixels, width * channels);
+  if (!stbi_write_png_to_func(append, &bytes, width, height, channels, pixels, width * channels) || bytes.empty())
+    throw cli::Failure("a PNG of " + std::to_string(width) + "x" + std::to_string(height) + " cannot be encoded: out of memory");
   return bytes;
 }
 

@@ -1,4 +1,7 @@
 // The vireo command line: `vireo VERB ...`. Exit code 0 done, 1 failed, 2 wrong usage; one line on stderr says why.
+#include <fcntl.h>
+#include <unistd.h>
+
 #include <cerrno>
 #include <cstdio>
 #include <cstring>
@@ -65,6 +68,9 @@ int run(int argc, char** argv) {
 }  // namespace
 
 int main(int argc, char** argv) {
+  // A closed standard stream would become the number of the next file opened: 0 that cannot be read, 1 and 2 that cannot be written.
+  for (int fd = 0; fd <= 2; ++fd)
+    if (fcntl(fd, F_GETFD) < 0 && open("/dev/null", fd == 0 ? O_WRONLY : O_RDONLY) != fd) return 1;
   try {
     return run(argc, argv);
   } catch (const std::bad_alloc&) {

@@ -1,4 +1,5 @@
 // vireo profile: where the milliseconds of an inference go, beside what the device can do at most.
+#include <sys/stat.h>
 #include <vireo/profile.hpp>
 
 #include <algorithm>
@@ -30,10 +31,44 @@ Json read_profile(const std::string& path) {
   if (!in) throw Failure("'" + path + "' cannot be read; it should be a file that `vireo profile --json` wrote");
   const std::string text((std::istreambuf_iterator<char>(in)), std::istreambuf_iterator<char>());
   Json j = Json::parse(text, nullptr, false);
-  const std::string schema = j.is_object() ? j.value("schema", std::string("none")) : "no JSON object";
+  std::string schema = j.is_object() ? "none" : "no JSON object";
+  if (j.is_object() && j.contains("schema")) schema = j["schema"].is_string() ? j["schema"].get<std::string>() : j["schema"].dump().substr(0, 40);
   if (schema != "vireo-profile/1")
     throw Failure("'" + path + "' is no profile: its schema is '" + schema + "', expected 'vireo-profile/1'; write it anew with `vireo profile --json`");
+  const auto is = [&](const char* key, bool right) {
+    if (!right) throw Failure("'" + path + "' is damaged: '" + key + "' is missing or of another type; write it anew with `vireo profile --json`");
+  };
+  is("model", j.contains("model") && j["model"].is_string());
+  is("device", j.contains("device") && j["device"].is_object() && j["device"].contains("name") && j["device"]["name"].is_string());
+  for (const char* key : {"wall_us", "serialised_us", "scheduled_us", "overlap_us", "arena_bytes", "weights_bytes"}) is(key, j.contains(key) && j[key].is_number());
+  for (const char* key : {"host_us", "roofs"}) is(key, j.contains(key) && j[key].is_object());
+  is("dispatches", j.contains("dispatches") && j["dispatches"].is_array());
   return j;
+}
+
+/// Results must not replace what was read, or one another.
+void check_outputs(const Args& args) {
+  std::vector<std::string> inputs = args.compare, outputs;
+  if (!args.common.config.empty()) inputs.push_back(args.common.config);
+  for (const char* file : {"model.safetensors", "config.json", "preprocessor_config.json", "model.safetensors.index.json"})
+    if (!args.common.model.empty()) inputs.push_back(args.common.model + "/" + file);
+  if (!args.common.model.empty()) inputs.push_back(args.common.model);
+  const auto same = [](const std::string& a, const std::string& b) {
+    struct stat x {}, y {};
+    return a == b || (stat(a.c_str(), &x) == 0 && stat(b.c_str(), &y) == 0 && x.st_dev == y.st_dev && x.st_ino == y.st_ino);
+  };
+  for (const std::string* f : {&args.json, &args.csv, &args.trace, &args.html}) {
+    if (f->empty()) continue;
+    if (*f == "-") {
+      if (f != &args.json) throw UsageError("profile: only --json can be printed with '-'");
+      continue;
+    }
+    for (const std::string& other : inputs)
+      if (same(*f, other)) throw UsageError("profile: '" + *f + "' would replace '" + other + "', which is read; choose another name");
+    for (const std::string& other : outputs)
+      if (same(*f, other)) throw UsageError("profile: '" + *f + "' is asked for twice; choose a name for each");
+    outputs.push_back(*f);
+  }
 }
 
 void compare(const Args& args) {
@@ -41,10 +76,10 @@ void compare(const Args& args) {
   check_writable(args.html);
   Json pages = Json::array();
   for (const std::string& path : args.compare) pages.push_back(read_profile(path));
-  save(args.html, profile_page(pages));
   for (const Json& p : pages)
     std::printf("%-30s %-40s wall %10.2f ms\n", p.value("model", std::string()).c_str(), p["device"].value("name", std::string()).c_str(),
                 p.value("wall_us", 0.0) / 1000);
+  save(args.html, profile_page(pages));
   std::printf("written to %s\n", args.html.c_str());
 }
 
@@ -87,6 +122,7 @@ void print_table(const vireo::Profile& p, bool all) {
 }
 
 void run(const Args& args) {
+  check_outputs(args);
   if (!args.compare.empty()) return compare(args);
   for (const std::string* f : {&args.json, &args.csv, &args.trace, &args.html})
     if (!f->empty() && *f != "-") check_writable(*f);

@@ -42,7 +42,7 @@ Result<std::vector<int64_t>> read_taps(Fields& fields, int64_t stages) {
   if (list->is_array()) {
     for (const Json& item : *list) {
       int64_t stage = -1;
-      if (indices != nullptr && item.is_number_integer()) {
+      if (indices != nullptr && item.is_number_integer() && !(item.is_number_unsigned() && item.get<uint64_t>() > uint64_t(stages))) {
         stage = item.get<int64_t>();
         if (stage < 0 && stage >= -stages - 1) stage += stages + 1;  // counted from the end, as in Python
       }

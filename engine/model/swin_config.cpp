@@ -1,4 +1,5 @@
 // What a Swin Transformer is, as plain numbers: from Transformers' config.json or from torchvision's tensors.
+#include <algorithm>
 #include <cmath>
 
 #include "model/config_parts.h"
@@ -76,17 +77,25 @@ Result<void> validate_swin_config(const SwinConfig& c) {
   }
   for (int64_t s = 0; s < c.stages(); ++s) {
     const int64_t heads = c.heads[size_t(s)];
-    if (c.width(s) % heads != 0) {
+    if (heads < 1 || c.width(s) % heads != 0) {
       return fail(ErrorCode::kCorrupt, "'{}': the width {} of stage {} is not divisible by its {} attention heads; check "
                   "embed_dim and num_heads", c.source, c.width(s), s + 1, heads);
     }
-    if (c.inner(s) < 1 || c.inner(s) > 16 * kMaxWidth) {
+    if (!(c.mlp_ratio > 0 && c.mlp_ratio <= 64) || c.inner(s) < 1 || c.inner(s) > 16 * kMaxWidth) {
       return fail(ErrorCode::kCorrupt, "'{}': mlp_ratio {} gives an MLP of {} in stage {}, expected 1 to {}", c.source, c.mlp_ratio,
                   c.inner(s), s + 1, 16 * kMaxWidth);
     }
     if (c.width(s) / heads > kMaxHeadDim) {
       return fail(ErrorCode::kUnsupported, "'{}': width {} with {} heads in stage {} gives a head dimension of {}, expected at "
                   "most {}", c.source, c.width(s), heads, s + 1, c.width(s) / heads, kMaxHeadDim);
+    }
+  }
+  for (int64_t heads : c.heads) {
+    // A table of bias has heads x tokens x tokens entries: some small numbers in a config must not ask for gigabytes.
+    const int64_t tokens = std::min<int64_t>(c.window, 64) * std::min<int64_t>(c.window, 64);
+    if (heads > (int64_t(1) << 26) / std::max<int64_t>(1, tokens * tokens)) {
+      return fail(ErrorCode::kUnsupported, "'{}': {} heads with a window_size of {} need a position bias of more than {} values; check num_heads "
+                  "and window_size", c.source, heads, c.window, int64_t(1) << 26);
     }
   }
   if (c.window > 64) {
@@ -113,6 +122,8 @@ Result<SwinConfig> infer_swin_config(const Checkpoint& weights) {
   };
   const std::vector<int64_t> patch = shape("features.0.0.weight");
   if (patch.size() != 4) return unclear("the patch size", "features.0.0.weight");
+  for (int64_t v : patch)
+    if (v < 1 || v > kMaxWidth) return unclear("the patch size", "features.0.0.weight");
   c.embed = patch[0], c.channels = patch[1], c.patch_h = patch[2], c.patch_w = patch[3];
   c.v2 = weights.has("features.1.0.attn.logit_scale");
   c.depths.clear();
@@ -124,7 +135,7 @@ Result<SwinConfig> infer_swin_config(const Checkpoint& weights) {
     if (depth == 0) break;
     const std::string table = at + (c.v2 ? "0.attn.logit_scale" : "0.attn.relative_position_bias_table");
     const std::vector<int64_t> size = shape(table);
-    if (size.size() < 2) return unclear("the number of heads", table);
+    if (size.size() < 2 || (c.v2 ? size[0] : size[1]) < 1) return unclear("the number of heads", table);
     c.depths.push_back(depth);
     c.heads.push_back(c.v2 ? size[0] : size[1]);
   }

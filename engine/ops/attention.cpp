@@ -94,7 +94,7 @@ void add_groups(const Sizes& s, const Consts& at, bool texel, Dispatch& d) {
     d.spec.push_back(u32(v));
   d.push.push_back(0);
   const BindKind kind = texel ? BindKind::kTexelF32 : BindKind::kStorage;
-  d.operands.insert(d.operands.end() - 1, {at.bias >= 0 ? constant(at.bias, kind) : dummy(kind), at.pad >= 0 ? constant(at.pad) : dummy()});
+  d.operands.insert(d.operands.end() - 1, {at.bias >= 0 ? constant(at.bias, kind) : dummy(kind), at.pad >= 0 ? constant(at.pad, kind) : dummy(kind)});
 }
 
 Result<Lowering> lower(const OpCall& c, const LowerContext& ctx) {
@@ -118,7 +118,9 @@ Result<Lowering> lower(const OpCall& c, const LowerContext& ctx) {
   if (texel) {
     const auto& q = t.attention_texel;
     // The query, the accumulator and kb scores of every query live in registers: wide heads leave room for one query.
-    const uint32_t queries = s.dim > 64 || !aligned ? 1 : q.qi, keys = s.dim > 64 || !aligned ? std::min(q.kb, 2u) : q.kb;
+    // In groups it is one of each: where a row lies is worked out for every load, and a software driver's compiler took minutes for more.
+    const bool few = s.dim > 64 || !aligned;
+    const uint32_t queries = few || !s.plain ? 1 : q.qi, keys = !s.plain ? 1 : few ? std::min(q.kb, 2u) : q.kb;
     d.spec[0] = q.lx;
     d.spec[12] = queries;
     d.spec[13] = keys;
@@ -155,7 +157,7 @@ Result<Lowering> lower(const OpCall& c, const LowerContext& ctx) {
   // A long dispatch is cut along the queries, or between groups.
   const int64_t all = s.batch * s.groups.count(), blocks = div_up(s.tokens, rows);
   const double flops = 4.0 * double(s.heads * s.dim) * double(s.tokens) * double(s.tokens);
-  const int64_t per_part = s.plain ? blocks_per_dispatch(flops * double(all), t.max_dispatch_flops, blocks) : blocks;
+  const int64_t per_part = blocks_per_dispatch(s.plain ? flops * double(all) : flops, t.max_dispatch_flops, blocks);
   const int64_t per_z = s.plain ? all : std::min<int64_t>(blocks_per_dispatch(flops * double(all), t.max_dispatch_flops, all), ctx.caps->max_workgroup_count[2]);
   for (int64_t z = 0; z < all; z += per_z)
     for (int64_t first = 0; first < blocks; first += per_part) {

@@ -42,6 +42,7 @@ Result<TensorDesc> infer(const OpCall& c) {
                        fmt::format("[.., {}] for {} channels of a group and a {}x{} kernel", g.cin / g.groups * g.kh * g.kw, g.cin / g.groups, g.kh, g.kw));
   if (c.in[kX]->shape.h() + 2 * g.ph < g.reach_h() || c.in[kX]->shape.w() + 2 * g.pw < g.reach_w())
     return shape_error(c, "input", got(c.in[kX]), fmt::format("at least {}x{} pixels with its padding", g.reach_h(), g.reach_w()));
+  if (g.cout < 1) return shape_error(c, "weight", got(c.in[kWeight]), "at least one output channel");
   if (c.input(kBias) && !is_vector(c.in[kBias], g.cout)) return shape_error(c, "bias", got(c.in[kBias]), fmt::format("{} values", g.cout));
   TensorDesc out;
   out.shape = Shape{{c.in[kX]->shape.n(), g.oh, g.ow, g.cout}};

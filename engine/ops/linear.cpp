@@ -24,6 +24,7 @@ Result<TensorDesc> infer(const OpCall& c) {
   const Sizes s = sizes(c);
   if (c.in[kX]->layout != Layout::kRows || c.in[kX]->shape.c() != s.k)
     return shape_error(c, "weight", got(c.in[kWeight]), fmt::format("[.., {}] for an input of {} channels", c.in[kX]->shape.c(), c.in[kX]->shape.c()));
+  if (s.n < 1) return shape_error(c, "weight", got(c.in[kWeight]), "at least one output channel");
   if (c.input(kBias) && !is_vector(c.in[kBias], s.n)) return shape_error(c, "bias", got(c.in[kBias]), fmt::format("{} values", s.n));
   if (c.input(kScaleIn) && !is_vector(c.in[kScaleIn], s.n)) return shape_error(c, "scale", got(c.in[kScaleIn]), fmt::format("{} values", s.n));
   TensorDesc out;

@@ -60,7 +60,7 @@ class Profiler {
       VIREO_TRY(timed());
     }
     finish();
-    if (o_.roofs) VIREO_TRY(roofs());
+    if (o_.roofs) (void)roofs();  // without them the profile is still one: they stay 0, which the tables show
     return std::move(p_);
   }
 

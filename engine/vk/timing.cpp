@@ -79,10 +79,10 @@ Result<std::vector<Executable::Span>> Executable::time(Timing timing) {
     Segment timed = segment;
     timed.commands[0] = scratch.commands;
     const double at = us_since(start);
-    scratch.abandoned = true;
     VIREO_TRY(this->start(timed, 0));
-    VIREO_TRY(finish(timed, 0));
-    scratch.abandoned = false;
+    Result<void> finished = finish(timed, 0);
+    scratch.abandoned = !finished && slots_[0].submitted;  // the device may still be at it
+    VIREO_TRY(std::move(finished));
     std::vector<uint64_t> ticks(count);
     r = fn.vkGetQueryPoolResults(device, scratch.queries, 0, count, count * sizeof(uint64_t), ticks.data(), sizeof(uint64_t),
                                  VK_QUERY_RESULT_64_BIT | VK_QUERY_RESULT_WAIT_BIT);

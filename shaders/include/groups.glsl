@@ -1,7 +1,7 @@
 // Attention within groups of a map's tokens (PARTITION=1 of attention.*): where the row of a token lies, the mask between the sides of a
 // shifted map's seams, and what stands in for tokens beyond its edge. Group (gy, gx), token (ty, tx) is the pixel
 //     y = gy / STEP_H * GROUP_H * STEP_H + ty * STEP_H + gy % STEP_H + SHIFT_H, modulo the padded height; x likewise.
-// Constants: 20 MAP_H, 21 MAP_W, 22 GROUP_H, 23 GROUP_W, 24 STEP_H, 25 STEP_W, 26 SHIFT_H, 27 SHIFT_W, 28 BIAS, 29 PAD (binding 5 holds the
+// Constants: 20 MAP_H, 21 MAP_W, 22 GROUP_H, 23 GROUP_W, 24 STEP_H, 25 STEP_W, 26 SHIFT_H, 27 SHIFT_W, 28 BIAS, 29 PAD (binding 4 holds the
 // row of tokens beyond the edge; 0: zeros). Push constant z0: the first of image * groups + group.
 
 layout(constant_id = 20) const uint MAP_H = 1u;
@@ -24,24 +24,36 @@ const uint BIAS_LD4 = (GROUP_H * GROUP_W + 3u) / 4u;
 const uint NO_ROW = 0xFFFFFFFFu;
 const float MASKED = -100.0;
 
+#ifdef TEXEL_PAD
+layout(set = 0, binding = 4) uniform samplerBuffer pad;   // software drivers write a loop over the lanes for each storage load, and there are many here
+vec4 load_pad(uint g) { return texelFetch(pad, int(g)); }
+#else
 layout(set = 0, binding = 4) readonly buffer Pad { vec4 pad[]; };
 vec4 load_pad(uint g) { return pad[g]; }
+#endif
 
 uint group_row(uint image, uint group, uint token)
 {
     const uint gy = group / ACROSS, gx = group % ACROSS;
     uint y = gy / STEP_H * TILE_H + token / GROUP_W * STEP_H + gy % STEP_H + SHIFT_H;
     uint x = gx / STEP_W * TILE_W + token % GROUP_W * STEP_W + gx % STEP_W + SHIFT_W;
-    if (SHIFT_H != 0u && y >= PADDED_H) y -= PADDED_H;
-    if (SHIFT_W != 0u && x >= PADDED_W) x -= PADDED_W;
-    return PADDED && (y >= MAP_H || x >= MAP_W) ? NO_ROW : (image * MAP_H + y) * MAP_W + x;
+    // No && and no ?: with work in it: each would be a branch, there are dozens once loops are unrolled, and a software driver's compiler
+    // takes minutes for them.
+    if (SHIFTED) {
+        y -= y >= PADDED_H ? PADDED_H : 0u;
+        x -= x >= PADDED_W ? PADDED_W : 0u;
+    }
+    const uint row = (image * MAP_H + y) * MAP_W + x;
+    if (!PADDED) return row;
+    const bool beyond = any(greaterThanEqual(uvec2(y, x), uvec2(MAP_H, MAP_W)));
+    return beyond ? NO_ROW : row;
 }
 
 // The side of the seams on which a token lies, a bit per axis; only the last groups have any.
 uint token_region(uint group, uint token)
 {
-    const bool below = SHIFT_H != 0u && group / ACROSS == DOWN - 1u && token / GROUP_W >= GROUP_H - SHIFT_H;
-    const bool right = SHIFT_W != 0u && group % ACROSS == ACROSS - 1u && token % GROUP_W >= GROUP_W - SHIFT_W;
-    return (below ? 1u : 0u) + (right ? 2u : 0u);
+    const bvec4 sides = bvec4(group / ACROSS == DOWN - 1u, token / GROUP_W >= GROUP_H - SHIFT_H, group % ACROSS == ACROSS - 1u,
+                              token % GROUP_W >= GROUP_W - SHIFT_W);   // of an axis without a shift the second is never true
+    return (all(sides.xy) ? 1u : 0u) + (all(sides.zw) ? 2u : 0u);
 }
 bool has_seam(uint group) { return SHIFTED && (group / ACROSS == DOWN - 1u || group % ACROSS == ACROSS - 1u); }
