@@ -1,6 +1,6 @@
 #version 450
 // variants: TEXEL=0|1
-// Per pixel the number of the largest of C channels, the first of equals; with RESIZE of the map at OH x OW, bilinear without aligned corners,
+// Per pixel the number of the largest of C channels, the first of equals, or -1 where a score is no finite number; with RESIZE of the map at OH x OW, bilinear without aligned corners,
 // of which nothing is stored. An invocation walks over the channels of one pixel. TEXEL=1 reads through a uniform texel buffer.
 //
 // Bindings: 0 x rows [B*IH*IW], 1 out rows f32 [B*OH*OW], one channel. Constants: 0 LX, 1 IN_TYPE (TEXEL=0), 10 RESIZE.
@@ -48,6 +48,7 @@ void main()
     }
     float top = 0.0;
     uint winner = 0u;
+    bool finite = true;   // by the bits: a compiler may take comparisons with NaN for what it likes
     for (uint g = 0u; g < ld4; ++g) {
         vec4 v = LOAD_X(at[0] + g);
         if (RESIZE != 0u) {
@@ -56,11 +57,12 @@ void main()
         }
         [[unroll]] for (uint e = 0u; e < 4u; ++e) {
             const uint c = g * 4u + e;
+            finite = finite && (c >= p.C || (floatBitsToUint(v[e]) & 0x7F800000u) != 0x7F800000u);
             if (c == 0u || (c < p.C && v[e] > top)) {
                 top = v[e];
                 winner = c;
             }
         }
     }
-    out32[i] = vec4(float(winner), 0.0, 0.0, 0.0);
+    out32[i] = vec4(finite ? float(winner) : -1.0, 0.0, 0.0, 0.0);
 }

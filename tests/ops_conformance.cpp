@@ -521,6 +521,59 @@ TEST(Networks, ConvolutionalToyRunsOnEveryTarget) {
   EXPECT_EQ(vulkan().messages, "");
 }
 
+// No class is right where a score is infinite or no number: a map must not say "class 0" there.
+TEST(Argmax, ScoresThatAreNoNumbersAreNoClass) {
+  const Shape in{{1, 2, 3, 5}};
+  std::vector<float> scores = {};
+  for (int i = 0; i < 30; ++i) scores.push_back(float((i * 7) % 11));
+  scores[1 * 5 + 2] = INFINITY, scores[3 * 5 + 0] = NAN, scores[4 * 5 + 4] = -INFINITY;
+  for (const Target& t : targets())
+    for (const bool resized : {false, true}) {
+      GraphBuilder b("argmax");
+      std::vector<std::pair<const char*, double>> attrs;
+      if (resized) attrs = {{"out_h", 4}, {"out_w", 6}};
+      b.output(b.add(OpKind::kArgmax, "map", {b.input("x", {DType::kF32, in})}, attrs));
+      Result<Graph> g = b.finish();
+      ASSERT_TRUE(g.ok()) << g.error().message;
+      PlanOptions options;
+      options.tuning = t.tuning;
+      Result<Planned> planned = make_plan(*g, t.caps, options);
+      ASSERT_TRUE(planned.ok()) << planned.error().message;
+      Prepared p;
+      p.inputs = {std::vector<double>(scores.begin(), scores.end())};
+      ThreadPool pool(2);
+      std::unique_ptr<cpu::Executable> on_cpu;
+      std::unique_ptr<vk::Executable> on_gpu;
+      const float* got = nullptr;
+      if (t.kernels) {
+        auto e = cpu::Executable::create(planned->plan, planned->graph, pool, *t.kernels, 1);
+        ASSERT_TRUE(e.ok());
+        on_cpu = std::move(*e);
+        fill_input(planned->plan, p, reinterpret_cast<uint8_t*>(on_cpu->input(0)));
+        on_cpu->run(0, pool);
+        got = on_cpu->output(0);
+      } else {
+        auto e = vk::Executable::create(t.gpu, planned->plan, planned->graph, pool, {});
+        ASSERT_TRUE(e.ok()) << e.error().message;
+        on_gpu = std::move(*e);
+        fill_input(planned->plan, p, reinterpret_cast<uint8_t*>(on_gpu->input(0)));
+        ASSERT_TRUE(on_gpu->submit(0).ok() && on_gpu->wait(0).ok());
+        got = on_gpu->output(0);
+      }
+      const int64_t stride = planned->plan.values[size_t(planned->plan.outputs[0])].desc.row_stride();
+      int none = 0;
+      for (int i = 0; i < (resized ? 24 : 6); ++i) {
+        const float c = got[i * stride];
+        none += c == -1;
+        if (resized) continue;
+        const bool bad = i == 1 || i == 3 || i == 4;
+        EXPECT_EQ(c == -1, bad) << t.label << " pixel " << i << ": " << c;
+        if (!bad) { EXPECT_TRUE(c >= 0 && c < 5) << t.label << " pixel " << i << ": " << c; }
+      }
+      EXPECT_GE(none, resized ? 12 : 3) << t.label;  // every pixel that a bad one has a part in
+    }
+}
+
 TEST(Registry, NoFieldIsMissing) {
   for (OpKind k : all_ops()) {
     const OpDef& d = op_def(k);

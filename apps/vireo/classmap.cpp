@@ -10,18 +10,7 @@
 #define STB_IMAGE_WRITE_IMPLEMENTATION
 #define STBI_WRITE_NO_STDIO
 #define STB_IMAGE_WRITE_STATIC
-#if defined(__GNUC__)
-#pragma GCC diagnostic push
-#pragma GCC diagnostic ignored "-Wunused-function"
-#pragma GCC diagnostic ignored "-Wconversion"
-#pragma GCC diagnostic ignored "-Wsign-compare"
-#pragma GCC diagnostic ignored "-Wshadow"
-#pragma GCC diagnostic ignored "-Wmissing-field-initializers"
-#endif
 #include <stb_image_write.h>
-#if defined(__GNUC__)
-#pragma GCC diagnostic pop
-#endif
 
 #include "cli.h"
 #include "image.h"
@@ -82,6 +71,10 @@ Result<void> read_class_map(const vireo::Output& out, int item, int classes, Cla
   map->index.resize(size);
   const float* from = out.data + size_t(item) * size;
   for (size_t i = 0; i < size; ++i) {
+    if (from[i] == -1)
+      return Error{ErrorCode::kCorrupt, "the model's scores at pixel (" + std::to_string(i % size_t(out.width)) + ", " +
+                                            std::to_string(i / size_t(out.width)) + ") are infinite or no numbers; try " +
+                                            "--precision fp32, or another copy of the checkpoint"};
     if (!(from[i] >= 0 && from[i] < float(classes)))
       return Error{ErrorCode::kInternal, "the model's class map holds " + std::to_string(from[i]) + " at pixel (" +
                                              std::to_string(i % size_t(out.width)) + ", " +

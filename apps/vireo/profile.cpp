@@ -140,6 +140,7 @@ void run(const Args& args) {
     std::printf("%s\n", json.c_str());
   } else {
     print_table(p, args.all);
+    for (const std::string& note : p.notes) std::printf("note: %s\n", note.c_str());
     print_notes(model);
     save(args.json, json + "\n");
   }

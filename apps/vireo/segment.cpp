@@ -163,7 +163,7 @@ class Report {
       std::printf("{\n  \"results\": [");
       return;
     }
-    std::printf("%s\n", device_line(segmenter.session().device()).c_str());
+    tell_device();
     print_notes(segmenter.model());
     for (const std::string& note : job.notes) std::printf("note: %s\n", note.c_str());
   }
@@ -179,6 +179,7 @@ class Report {
       times_.add(a.ms);
       for (size_t c = 0; c < sums_.size(); ++c) sums_[c] += a.counts[c];
     }
+    if (!json_ && device_ != segmenter_.session().device().name) tell_device();  // it fell back
     json_ ? add_json(a) : add_text(a);
     if (stream_) std::fflush(stdout);
   }
@@ -196,6 +197,11 @@ class Report {
   }
 
  private:
+  void tell_device() {
+    device_ = segmenter_.session().device().name;
+    std::printf("%s\n", device_line(segmenter_.session().device()).c_str());
+  }
+
   void add_text(const Answer& a) {
     if (!a.error.empty()) {
       std::printf("%s: error: %s\n", a.name.c_str(), a.error.c_str());
@@ -288,6 +294,7 @@ class Report {
   std::vector<uint64_t> sums_;
   Times times_;
   ImageErrors errors_;
+  std::string device_;  // the one named last
   size_t frames_ = 0, done_ = 0;
   Clock::time_point first_, last_;
 };

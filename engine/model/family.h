@@ -5,6 +5,7 @@
 #include <cstdint>
 #include <memory>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "base/error.h"
@@ -51,6 +52,30 @@ class VisionModel {
 
 class Backbone;
 struct BackboneSource;
+
+/// A VisionModel whose answers about itself stand in its configuration under the same names in every family.
+template <typename Config>
+class ConfiguredModel : public VisionModel {
+ public:
+  ConfiguredModel(Config config, ModelSource source) : config_(std::move(config)), source_(std::move(source)) {}
+
+  const std::string& architecture() const override { return config_.architecture; }
+  int64_t channels() const override { return config_.channels; }
+  int64_t image_h() const override { return config_.image_h; }
+  int64_t image_w() const override { return config_.image_w; }
+  int64_t classes() const override { return config_.classes; }
+  const std::vector<std::string>& labels() const override { return config_.labels; }
+
+ protected:
+  /// For a model without a classifier, asked for one.
+  Error no_head() const {
+    return fail(ErrorCode::kUnsupported, "model '{}' ({}) has no classification head; use `embed` to get its features", source_.path,
+                config_.architecture);
+  }
+
+  Config config_;
+  ModelSource source_;
+};
 
 struct Family {
   const char* name;

@@ -275,31 +275,18 @@ bool is_buffer(const std::string& tensor) {
          ends_with(tensor, "mask_token");
 }
 
-class SwinModel final : public VisionModel {
+class SwinModel final : public ConfiguredModel<SwinConfig> {
  public:
-  SwinModel(SwinConfig config, ModelSource source) : config_(std::move(config)), source_(std::move(source)) {}
+  using ConfiguredModel::ConfiguredModel;
 
-  const std::string& architecture() const override { return config_.architecture; }
-  int64_t channels() const override { return config_.channels; }
-  int64_t image_h() const override { return config_.image_h; }
-  int64_t image_w() const override { return config_.image_w; }
-  int64_t classes() const override { return config_.classes; }
-  const std::vector<std::string>& labels() const override { return config_.labels; }
   Result<PreprocessConfig> preprocess(const std::string& text, const std::string& source) const override;
   Result<Graph> build(Head head, int64_t batch, int64_t h, int64_t w) const override {
-    if (head == Head::kLogits && config_.classes == 0) {
-      return fail(ErrorCode::kUnsupported, "model '{}' ({}) has no classification head; use `embed` to get its features",
-                  source_.path, config_.architecture);
-    }
+    if (head == Head::kLogits && config_.classes == 0) return no_head();
     ModelBuilder b(source_, config_.architecture, "from '" + config_.source + "'");
     const ValueId answer = SwinBuilder(config_, b).head(head, batch, h, w);
     return b.finish(answer);
   }
   bool is_known_unused(const std::string& tensor) const override { return is_buffer(tensor); }
-
- private:
-  SwinConfig config_;
-  ModelSource source_;
 };
 
 Result<PreprocessConfig> SwinModel::preprocess(const std::string& text, const std::string& source) const {

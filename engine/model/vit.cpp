@@ -305,16 +305,11 @@ bool unused_in_vit(const std::string& tensor) {
   return false;
 }
 
-class VitModel final : public VisionModel {
+class VitModel final : public ConfiguredModel<VitConfig> {
  public:
-  VitModel(VitConfig config, ModelSource source) : config_(std::move(config)), source_(std::move(source)) {}
+  using ConfiguredModel::ConfiguredModel;
 
-  const std::string& architecture() const override { return config_.architecture; }
-  int64_t channels() const override { return config_.channels; }
-  int64_t image_h() const override { return config_.image_h; }
-  int64_t image_w() const override { return config_.image_w; }
   int64_t classes() const override { return config_.head == HeadKind::kNone ? 0 : config_.classes; }
-  const std::vector<std::string>& labels() const override { return config_.labels; }
   Result<PreprocessConfig> preprocess(const std::string& text, const std::string& source) const override;
   Result<Graph> build(Head head, int64_t batch, int64_t h, int64_t w) const override {
     return build_vit(config_, source_, head, batch, h, w);
@@ -322,10 +317,6 @@ class VitModel final : public VisionModel {
   bool is_known_unused(const std::string& tensor) const override {
     return unused_in_vit(tensor);
   }
-
- private:
-  VitConfig config_;
-  ModelSource source_;
 };
 
 Result<PreprocessConfig> VitModel::preprocess(const std::string& text, const std::string& source) const {

@@ -1,5 +1,8 @@
 // argmax: per pixel the number of the largest channel, the first of equals: [n, h, w, c] -> [n, h, w, 1]. With out_h and out_w the
 // channels are resized first, bilinearly without aligned corners, so that full-size scores are never stored.
+#include <algorithm>
+#include <cmath>
+
 #include "ops/common.h"
 #include "simd/interpolate.h"
 
@@ -69,7 +72,8 @@ void reference(const RefCall& r) {
   const int64_t n = c.in[0]->shape.c();
   for (size_t i = 0; i < r.out->size(); ++i) {
     const auto first = scores.begin() + int64_t(i) * n;
-    (*r.out)[i] = double(std::max_element(first, first + n) - first);
+    const bool finite = std::all_of(first, first + n, [](double v) { return std::isfinite(v); });
+    (*r.out)[i] = finite ? double(std::max_element(first, first + n) - first) : -1;
   }
 }
 

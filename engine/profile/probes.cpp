@@ -2,7 +2,7 @@
 
 #include <algorithm>
 
-namespace vireo::profile {
+namespace vireo::probes {
 namespace {
 
 constexpr uint32_t kGroups = 1024;                 // workgroups: several for every core there is
@@ -87,4 +87,4 @@ ProbePlan probe_plan(Probe probe, const DeviceCaps& caps, uint32_t scale) {
   return made;
 }
 
-}  // namespace vireo::profile
+}  // namespace vireo::probes

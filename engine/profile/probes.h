@@ -4,7 +4,7 @@
 
 #include "plan/plan.h"
 
-namespace vireo::profile {
+namespace vireo::probes {
 
 enum class Probe : uint8_t {
   kFma,        ///< fp32 multiply-adds on registers
@@ -21,4 +21,4 @@ struct ProbePlan {
 };
 ProbePlan probe_plan(Probe probe, const DeviceCaps& caps, uint32_t scale);
 
-}  // namespace vireo::profile
+}  // namespace vireo::probes

@@ -80,6 +80,7 @@ std::string profile_json(const Profile& p) {
            {"shared_gbs", rounded(p.roofs.shared_gbs)},
            {"dispatch_us", rounded(p.roofs.dispatch_us)},
            {"submit_us", rounded(p.roofs.submit_us)}}},
+         {"notes", p.notes},
          {"dispatches", Json::array()}};
   for (const DispatchProfile& d : p.dispatches) j["dispatches"].push_back(row(p, d));
   return text(j, 1);

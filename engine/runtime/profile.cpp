@@ -60,7 +60,9 @@ class Profiler {
       VIREO_TRY(timed());
     }
     finish();
-    if (o_.roofs) (void)roofs();  // without them the profile is still one: they stay 0, which the tables show
+    // Without roofs the profile is still one.
+    if (o_.roofs)
+      if (Result<void> measured = roofs(); !measured) p_.notes.push_back("no roofs: " + measured.error().message);
     return std::move(p_);
   }
 
@@ -92,18 +94,18 @@ class Profiler {
         p_.dispatches.push_back(d);
         continue;
       }
-      const double whole = step.cost.flops;
+      // A part's share of the step's cost is that of its work; an operator that does not say gets equal shares.
+      double work = 0;
+      for (const PlanDispatch& each : step.dispatches) work += each.work.flops;
+      const double flops = d.flops, bytes = d.bytes;
       for (size_t part = 0; part < step.dispatches.size(); ++part) {
         const PlanDispatch& dispatch = step.dispatches[part];
-        // A part's share of the step's cost is that of its work; an operator that does not say gets equal shares.
-        double work = 0;
-        for (const PlanDispatch& each : step.dispatches) work += each.work.flops;
         const double share = work > 0 ? dispatch.work.flops / work : 1.0 / double(step.dispatches.size());
         d.part = int(part);
         d.shader = dispatch.shader, d.spec = dispatch.spec;
         std::copy(dispatch.groups.begin(), dispatch.groups.end(), d.groups);
-        d.flops = whole * share;
-        d.bytes = (step.cost.read_bytes + step.cost.write_bytes) * share;
+        d.flops = flops * share;
+        d.bytes = bytes * share;
         p_.dispatches.push_back(d);
       }
     }
@@ -177,27 +179,26 @@ class Profiler {
     p_.host = {median(upload_), median(submit_), median(wait_), median(download_)};
     const std::vector<double> begin = medians(scheduled_, &Run::begin), length = medians(scheduled_, &Run::length), alone = medians(alone_, &Run::length);
     // Within a run: sums of medians would call the noise between runs an overlap.
-    std::vector<double> overlaps;
+    std::vector<double> overlaps, spans;
     for (const Run& r : scheduled_) {
       double sum = 0, last = 0;
       for (size_t i = 0; i < r.begin.size(); ++i) sum += r.length[i], last = std::max(last, r.begin[i] + r.length[i]);
-      overlaps.push_back(r.begin.empty() ? 0 : std::max(0.0, sum - (last - r.begin[0])));
+      spans.push_back(r.begin.empty() ? 0 : last - r.begin[0]);
+      overlaps.push_back(std::max(0.0, sum - spans.back()));
     }
     p_.overlap_us = median(std::move(overlaps));
-    double end = 0;
+    p_.scheduled_us = median(std::move(spans));
     for (size_t i = 0; i < p_.dispatches.size() && i < begin.size(); ++i) {
       DispatchProfile& d = p_.dispatches[i];
       d.begin_us = begin[i] - begin[0];
       d.scheduled_us = length[i];
       d.serialised_us = alone[i];
-      end = std::max(end, d.begin_us + length[i]);
       p_.serialised_us += alone[i];
     }
-    p_.scheduled_us = end;
   }
 
   Result<void> roofs() {
-    Roofline r;
+    DeviceRoofs& r = p_.roofs;
     if (on_gpu()) {
 #if VIREO_VULKAN
       VIREO_ASSIGN(const std::shared_ptr<vk::Gpu> gpu, s_.device.impl()->open_gpu());
@@ -206,7 +207,6 @@ class Profiler {
     } else {
       r = measure_cpu_roofline(s_.pool);
     }
-    p_.roofs = {r.fma_gflops, r.half_fma_gflops, r.copy_gbs, r.shared_gbs, r.dispatch_us, r.submit_us};
     for (DispatchProfile& d : p_.dispatches) {
       if (d.cpu && on_gpu()) continue;  // a CPU step has no place under the GPU's roofs
       const bool halves = d.shader.rfind("linear.half", 0) == 0 && r.half_fma_gflops > 0;

@@ -21,10 +21,10 @@ double seconds_since(Clock::time_point t) { return std::chrono::duration<double>
 
 }  // namespace
 
-Roofline measure_cpu_roofline(ThreadPool& pool) {
+DeviceRoofs measure_cpu_roofline(ThreadPool& pool) {
   constexpr int kCalls = 40, kRounds = 7;           // about 4 ms a round
   constexpr int64_t kCopy = int64_t(64) << 20;      // beyond most second and third caches
-  Roofline r;
+  DeviceRoofs r;
   const double flops = fma_probe();
   for (int round = 0; round < kRounds; ++round) {
     const Clock::time_point start = Clock::now();
@@ -48,7 +48,7 @@ Roofline measure_cpu_roofline(ThreadPool& pool) {
 #if VIREO_VULKAN
 namespace {
 
-using profile::Probe;
+using probes::Probe;
 
 constexpr double kLong = 0.02;  // seconds: far above what a submission costs, far below what a driver kills
 constexpr int kRuns = 5;
@@ -60,7 +60,7 @@ struct Timed {
 
 /// The shortest of several runs of a probe.
 Result<Timed> run(const std::shared_ptr<vk::Gpu>& gpu, ThreadPool& pool, Probe probe, uint32_t scale, int runs) {
-  const profile::ProbePlan p = profile::probe_plan(probe, gpu->caps(), scale);
+  const probes::ProbePlan p = probes::probe_plan(probe, gpu->caps(), scale);
   const Graph nothing;
   VIREO_ASSIGN(const auto e, vk::Executable::create(gpu, p.plan, nothing, pool, {}));
   Timed t{INFINITY, p.work};
@@ -89,8 +89,8 @@ Result<double> rate(const std::shared_ptr<vk::Gpu>& gpu, ThreadPool& pool, Probe
 
 }  // namespace
 
-Result<Roofline> measure_roofline(const std::shared_ptr<vk::Gpu>& gpu, ThreadPool& pool) {
-  Roofline r;
+Result<DeviceRoofs> measure_roofline(const std::shared_ptr<vk::Gpu>& gpu, ThreadPool& pool) {
+  DeviceRoofs r;
   VIREO_ASSIGN(const double fma, rate(gpu, pool, Probe::kFma));
   VIREO_ASSIGN(const double copy, rate(gpu, pool, Probe::kCopy));
   VIREO_ASSIGN(const double shared, rate(gpu, pool, Probe::kShared));

@@ -95,7 +95,7 @@ void merge_run(const MergeArgs& a, int64_t begin, int64_t end, void*) {
 
 int64_t argmax_items(const ArgmaxArgs& a) { return a.n * a.out_h; }
 
-/// The first channel of the largest value(c, n); NaN never wins.
+/// The first channel of the largest value(c, n); -1 where one of them is no finite number, because then no answer is right.
 template <typename F>
 HWY_INLINE float first_of_largest(int64_t channels, F value) {
   const D d;
@@ -103,7 +103,8 @@ HWY_INLINE float first_of_largest(int64_t channels, F value) {
   V number = hn::Iota(d, 0.0f);
   const V step = hn::Set(d, float(kLanes));
   for (int64_t c = 0; c < channels; c += kLanes, number = hn::Add(number, step)) {
-    V v = value(c, channels - c);
+    V v = value(c, channels - c);  // zero in the lanes past the channels
+    if (!hn::AllTrue(d, hn::Le(hn::Abs(v), hn::Set(d, FLT_MAX)))) return -1.0f;
     if (channels - c < kLanes) v = hn::IfThenElse(hn::FirstN(d, size_t(channels - c)), v, hn::Set(d, -HUGE_VALF));
     const auto better = hn::Gt(v, top);
     top = hn::IfThenElse(better, v, top);

@@ -56,10 +56,11 @@ struct Profile {
   HostProfile host;
   double wall_us = 0;          ///< one inference without any timestamp
   double profiled_us = 0;      ///< the same with timestamps as scheduled
-  double scheduled_us = 0;     ///< from the first dispatch's begin to the last one's end
-  double overlap_us = 0;       ///< sum of the dispatches' scheduled times minus that span: what overlapped
+  double scheduled_us = 0;     ///< from the first dispatch's begin to the last one's end, within a run
+  double overlap_us = 0;       ///< sum of a run's scheduled times minus that span, where it is more: what overlapped
   double serialised_us = 0;    ///< sum over the dispatches, each alone
   uint64_t arena_bytes = 0, weights_bytes = 0;
+  std::vector<std::string> notes;           ///< what could not be had: "no roofs: ..."
 };
 
 struct ProfileOptions {

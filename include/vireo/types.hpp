@@ -30,7 +30,8 @@ enum class Head : uint8_t {
   kFeatures,  ///< the pooled vector [batch, width]: CLS after the final norm, or the model's own average pooling
   kTokens,    ///< every token after the final norm [batch, tokens, width]
   kClassMap,  ///< segmentation: the class of every input pixel [batch, height * width, 1], an index as a number; the largest
-              ///< of kLogits, ties to the smaller index. Scores of full size are never stored
+              ///< of kLogits, ties to the smaller index; -1 where a score is no finite number. Scores of full size are
+              ///< never stored
 };
 
 /// What a model was made for.

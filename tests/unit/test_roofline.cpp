@@ -8,13 +8,13 @@
 namespace vireo {
 namespace {
 
-using profile::Probe;
-using profile::probe_plan;
+using probes::Probe;
+using probes::probe_plan;
 
 TEST(Roofline, WorkGrowsWithTheScale) {
   DeviceCaps caps;
   for (Probe p : {Probe::kFma, Probe::kHalfFma, Probe::kCopy, Probe::kShared, Probe::kDispatch}) {
-    const profile::ProbePlan one = probe_plan(p, caps, 1), three = probe_plan(p, caps, 3);
+    const probes::ProbePlan one = probe_plan(p, caps, 1), three = probe_plan(p, caps, 3);
     EXPECT_GT(one.work, 0);
     EXPECT_DOUBLE_EQ(three.work, 3 * one.work);
     for (const Step& s : three.plan.steps)
@@ -32,7 +32,7 @@ TEST(Roofline, MeasuredOnEveryDevice) {
     if (!p.unusable.empty()) continue;
     const Result<std::shared_ptr<vk::Gpu>> gpu = vk::Gpu::open(*instance, p.index);
     ASSERT_TRUE(gpu) << gpu.error().message;
-    const Result<Roofline> r = measure_roofline(*gpu, pool);
+    const Result<DeviceRoofs> r = measure_roofline(*gpu, pool);
     ASSERT_TRUE(r) << r.error().message;
     EXPECT_GT(r->fma_gflops, 0.01);
     EXPECT_LT(r->fma_gflops, 1e6);
