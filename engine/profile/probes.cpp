@@ -54,7 +54,7 @@ ProbePlan probe_plan(Probe probe, const DeviceCaps& caps, uint32_t scale) {
     case Probe::kHalfFma:
       d.shader = probe == Probe::kFma ? "probe.fma" : "probe.fma.HALF=1";
       d.push = {scale};
-      made.work = invocations * scale * 2 * (probe == Probe::kFma ? 256 : 512);
+      made.work = invocations * scale * 2 * (probe == Probe::kFma ? 384 : 768);
       break;
     case Probe::kShared:
       d.shader = "probe.shared";
