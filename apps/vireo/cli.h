@@ -112,6 +112,7 @@ void add_bench(CLI::App& app);
 void add_diff(CLI::App& app);
 void add_tune(CLI::App& app);
 void add_profile(CLI::App& app);
+void add_predict(CLI::App& app);
 void add_eval(CLI::App& app);
 void add_env(CLI::App& app);
 

@@ -437,7 +437,6 @@ Result<std::vector<float>> Session::value(const std::string& name, int64_t shape
   return no_throw([&] { return impl_->value(name, shape); });
 }
 
-namespace {
 Result<Planned> plan_for_caps(const Model& model, const std::string& caps_text, const SessionOptions& options, std::vector<std::string>* notes) {
   VIREO_ASSIGN(const DeviceCaps caps, caps_from_text(caps_text, "caps"));
   VIREO_ASSIGN(Graph graph, build_graph(model, options));
@@ -446,7 +445,6 @@ Result<Planned> plan_for_caps(const Model& model, const std::string& caps_text, 
   how.tuned = &tuned;
   return make_plan(std::move(graph), caps, how);
 }
-}  // namespace
 
 Result<std::string> plan_text(const Model& model, const std::string& caps_text, const SessionOptions& options, bool json) {
   return no_throw([&]() -> Result<std::string> {

@@ -1,0 +1,172 @@
+// vireo predict: latency and memory on a device that is only a caps file and a description; fits descriptions, sweeps models.
+#include <vireo/predict.hpp>
+
+#include <algorithm>
+#include <cstdio>
+#include <fstream>
+#include <memory>
+#include <numeric>
+
+#include "cli.h"
+#include "predict_sweep.h"
+
+namespace cli {
+namespace {
+
+struct Args {
+  Common common;
+  int batch = 1;
+  std::string caps, machine, csv, html;
+  std::string fit;
+  std::vector<std::string> fit_on;
+  std::vector<std::string> fit_precisions{"fp32"};
+  int rounds = 6;
+  bool all = false, sweep = false, list = false;
+  Sweep what;
+};
+
+std::string read_text(const std::string& path, const char* should) {
+  std::ifstream in(path, std::ios::binary);
+  if (!in) throw Failure("'" + path + "' cannot be read; it should be " + should);
+  return std::string((std::istreambuf_iterator<char>(in)), std::istreambuf_iterator<char>());
+}
+
+/// A built-in name, or a file of `--fit`.
+std::string machine_argument(const std::string& given) {
+  const std::vector<std::string> names = vireo::machine_names();
+  if (given.empty() || std::find(names.begin(), names.end(), given) != names.end()) return given;
+  std::ifstream in(given, std::ios::binary);
+  if (!in) {
+    std::string known;
+    for (const std::string& n : names) known += (known.empty() ? "" : ", ") + n;
+    throw Failure("there is no device description '" + given + "': neither a built-in one (" + known + ") nor a file");
+  }
+  std::string text((std::istreambuf_iterator<char>(in)), std::istreambuf_iterator<char>());
+  return text + "\n";  // a text is told from a name by its lines
+}
+
+void print_prediction(const vireo::Prediction& p, bool all) {
+  std::printf("%s, %s, batch %d, %dx%d on %s (%s)\n", p.model.c_str(), p.precision.c_str(), p.batch, p.height, p.width, p.machine.c_str(), p.device.c_str());
+  std::printf("predicted %.1f ms (%.1f to %.1f), %.1f images/s; plan's memory %.1f MiB (weights %.1f, arena %.1f)\n", p.us / 1000, p.low_us / 1000, p.high_us / 1000,
+              p.us > 0 ? p.batch / p.us * 1e6 : 0, double(p.ram_bytes) / 1048576, double(p.weights_bytes) / 1048576, double(p.arena_bytes) / 1048576);
+  std::printf("uncertainty: %s\n", p.uncertainty.c_str());
+  if (!p.lost.empty()) {
+    std::printf("\n%-44s %10.2f ms\n", "roofline (FLOPs or bytes, whichever is more)", p.roof_us / 1000);
+    static const std::pair<const char*, const char*> kWhy[] = {{"padding", "+ multiply-adds beyond edges, idle lanes"}, {"issue", "+ issue slots of other instructions"},
+                                                               {"convert", "+ conversions, special functions"},       {"shared", "+ shared memory and load slots"},
+                                                               {"memory", "+ bandwidth"},                             {"latency", "+ latency, too few subgroups"},
+                                                               {"compiler", "+ what compilers lose (assumed)"},       {"dispatch", "+ dispatches and submission"}};
+    for (const auto& l : p.lost)
+      for (const auto& why : kWhy)
+        if (l.first == why.first) std::printf("%-44s %10.2f ms\n", why.second, l.second / 1000);
+  }
+  std::vector<size_t> order(p.dispatches.size());
+  std::iota(order.begin(), order.end(), size_t(0));
+  if (!all) {
+    std::stable_sort(order.begin(), order.end(), [&](size_t a, size_t b) { return p.dispatches[a].us > p.dispatches[b].us; });
+    order.resize(std::min<size_t>(order.size(), 20));
+  }
+  std::printf("\n%10s %6s %10s %9s  %-34s %s\n", "ms", "share", "roof ms", "GFLOP/s", "step", "kernel");
+  for (size_t i : order) {
+    const vireo::PredictedDispatch& d = p.dispatches[i];
+    const std::string name = d.part ? d.name + " (" + std::to_string(d.part) + ")" : d.name;
+    std::printf("%10.3f %5.1f%% %10.3f %9.2f  %-34s %s\n", d.us / 1000, p.us > 0 ? 100 * d.us / p.us : 0, d.roof_us / 1000, d.us > 0 ? d.flops / d.us * 1e-3 : 0, name.c_str(),
+                d.kernel.c_str());
+  }
+  if (order.size() < p.dispatches.size()) std::printf("%10s of %zu dispatches; --all shows every one, in order\n", "", p.dispatches.size());
+  for (const std::string& n : p.notes) std::printf("note: %s\n", n.c_str());
+}
+
+vireo::Precision precision_named(const std::string& name) {
+  if (name == "fp32") return vireo::Precision::kFp32;
+  if (name == "fp16") return vireo::Precision::kFp16;
+  if (name == "int8") return vireo::Precision::kInt8;
+  throw UsageError("predict: precision '" + name + "' is none of fp32, fp16, int8");
+}
+
+void fit(const Args& args) {
+  check_writable(args.fit);
+  std::vector<vireo::Model> models;
+  for (const std::string& path : args.fit_on) models.push_back(need(vireo::Model::random(path, 1)));
+  if (models.empty()) models = calibration_models();
+  vireo::FitOptions options;
+  options.session = session_options(args.common, args.common.device);
+  options.rounds = args.rounds;
+  options.precisions.clear();
+  for (const std::string& p : args.fit_precisions) options.precisions.push_back(precision_named(p));
+  const size_t slash = args.fit.find_last_of('/');
+  options.name = args.fit.substr(slash == std::string::npos ? 0 : slash + 1);
+  if (const size_t dot = options.name.rfind('.'); dot != std::string::npos && dot > 0) options.name.resize(dot);
+  if (!args.common.json)
+    options.progress = [](const std::string& what, int done, int all) { std::fprintf(stderr, "\r%3d of %d  %-60.60s", done + 1, all, what.c_str()), std::fflush(stderr); };
+  const vireo::Device device = open_device(args.common.device, args.common.threads);
+  const std::string text = need(vireo::fit_machine(models, device, options));
+  if (!args.common.json) std::fprintf(stderr, "\r%-76s\r", "");
+  write_file(args.fit, text.data(), text.size());
+  std::printf("%s: %s\nwritten to %s\n", device.kind(), device.name().c_str(), args.fit.c_str());
+}
+
+void run(Args& args) {
+  if (args.list) {
+    for (const std::string& name : vireo::machine_names()) std::printf("%s\n", name.c_str());
+    return;
+  }
+  if (!args.fit.empty()) return fit(args);
+  if (args.caps.empty()) throw UsageError("predict: --caps FILE is required (write one with `vireo devices --caps`), or --fit FILE, or --list");
+  for (const std::string* f : {&args.csv, &args.html})
+    if (!f->empty()) check_writable(*f);
+  const std::string caps = read_text(args.caps, "what `vireo devices --caps` prints");
+  vireo::PredictOptions options;
+  options.machine = machine_argument(args.machine);
+  if (args.sweep) {
+    args.what.batch = args.batch;
+    sweep(args.what, caps, options, args.common.json, args.csv, args.html);
+    return;
+  }
+  if (!args.html.empty()) throw UsageError("predict: --html goes with --sweep");
+  const vireo::Model model = open_model(args.common);
+  options.session = session_options(args.common, "auto");
+  options.session.batch = args.batch;
+  options.session.head = default_head(model);
+  vireo::Result<vireo::Prediction> made = vireo::predict(model, caps, options);
+  if (!made && made.error().code == vireo::ErrorCode::kCorrupt) throw Failure("'" + args.caps + "': " + made.error().message);
+  const vireo::Prediction p = need(std::move(made));
+  if (args.common.json) std::printf("%s\n", vireo::prediction_json(p).c_str());
+  else print_prediction(p, args.all), print_notes(model);
+  if (!args.csv.empty()) {
+    const std::string csv = vireo::prediction_csv(p);
+    write_file(args.csv, csv.data(), csv.size());
+  }
+}
+
+}  // namespace
+
+void add_predict(CLI::App& app) {
+  auto args = std::make_shared<Args>();
+  CLI::App* verb = app.add_subcommand("predict", "latency and memory on a device that need not be here");
+  add_common(*verb, args->common, kModel | kRandom | kDevice | kSession | kJson);
+  for (const char* name : {"--model", "--config"})
+    if (CLI::Option* o = verb->get_option_no_throw(name)) o->required(false);
+  verb->add_option("--caps", args->caps, "the device, as `vireo devices --caps` prints it")->type_name("FILE");
+  verb->add_option("--machine", args->machine, "its description: a built-in name (--list) or a file of --fit; default: the built-in one for the device")->type_name("NAME|FILE");
+  verb->add_flag("--list", args->list, "names of the built-in descriptions");
+  verb->add_option("--batch", args->batch, "images per inference")->type_name("N")->check(CLI::Range(1, 4096))->capture_default_str();
+  verb->add_flag("--all", args->all, "every dispatch in order, not only the twenty longest");
+  verb->add_option("--csv", args->csv, "write one line per dispatch, with --sweep one per model")->type_name("FILE");
+  verb->add_flag("--sweep", args->sweep, "a table over models, precisions and input sizes instead of one model");
+  verb->add_option("--models", args->what.models, "of --sweep: folders or config.json files; default: ViT-Ti, -S, -B, MobileViT-S and UPerNet on MobileViT-S")->type_name("PATH,...")->delimiter(',');
+  verb->add_option("--precisions", args->what.precisions, "of --sweep")->type_name("P,...")->delimiter(',')->check(CLI::IsMember({"fp32", "fp16", "int8"}))->capture_default_str();
+  verb->add_option("--sizes", args->what.sizes, "of --sweep: sides of square inputs")->type_name("N,...")->delimiter(',')->check(CLI::Range(32, 4096))->capture_default_str();
+  verb->add_option("--html", args->html, "of --sweep: write the table as a page")->type_name("FILE");
+  verb->add_option("--fit", args->fit, "measure models on --device instead, and write its description to FILE")->type_name("FILE");
+  verb->add_option("--fit-on", args->fit_on, "config.json files to measure; default: a few small models of each family")->type_name("FILE,...")->delimiter(',');
+  verb->add_option("--fit-precisions", args->fit_precisions, "of --fit")->type_name("P,...")->delimiter(',')->check(CLI::IsMember({"fp32", "fp16", "int8"}))->capture_default_str();
+  verb->add_option("--rounds", args->rounds, "of --fit: how often the models are measured in turns")->type_name("N")->check(CLI::Range(1, 1000))->capture_default_str();
+  verb->callback([args] {
+    if (args->fit.empty() && !args->sweep && !args->list && args->common.model.empty() && args->common.config.empty())
+      throw UsageError("predict: --model DIR, --config FILE, --sweep, --fit FILE or --list is required");
+    run(*args);
+  });
+}
+
+}  // namespace cli

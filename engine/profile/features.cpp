@@ -1,0 +1,137 @@
+#include "profile/features.h"
+
+#include <algorithm>
+#include <cmath>
+
+#include "shader/modules.h"
+#include "shader/reflect.h"
+
+namespace vireo {
+namespace {
+
+constexpr double kThirdCache = 32 << 20;  // weights beyond it come from memory in every inference
+constexpr int64_t kTileRows = 6, kTileCols = 16;  // of the CPU's GEMM on 256-bit vectors
+constexpr uint32_t kSpareRegisters = 28;  // operands, addresses and what a compiler holds besides arrays
+
+/// Share of the weights that do not survive in the last cache from one inference to the next.
+double cold_share(const Plan& plan) { return std::max(0.0, 1 - kThirdCache / std::max(1.0, double(plan.weights_bytes + plan.arena_bytes))); }
+
+double weight_bytes(const Plan& plan, const Step& step) {
+  double bytes = 0;
+  for (int32_t c : step.consts) bytes += double(plan.consts[size_t(c)].pack.bytes);
+  return bytes;
+}
+
+const char* dtype_of_weights(const Plan& plan, const Step& step) {
+  for (int32_t c : step.consts)
+    if (const PackedConst& p = plan.consts[size_t(c)].pack; p.pack == Pack::kCpuPanels) return p.bf16_rows ? "bf16" : dtype_name(p.dtype);
+  return nullptr;
+}
+
+std::string trimmed(std::string s) {
+  while (!s.empty() && s.back() == ' ') s.pop_back();
+  return s;
+}
+
+/// The CPU's kernels are known by name; what an item costs inside of one is a matter of fitting.
+DispatchWork cpu_work(const Plan& plan, const Step& step, int32_t index) {
+  DispatchWork w;
+  w.step = index;
+  w.cpu = true;
+  w.flops = w.issued_flops = step.cost.flops;
+  w.read_bytes = step.cost.read_bytes, w.write_bytes = step.cost.write_bytes;
+  const char* dtype = dtype_of_weights(plan, step);
+  w.group = trimmed(step.kernel) + (dtype ? std::string(" ") + dtype : std::string());
+  const auto add = [&](const std::string& name, double n) {
+    if (n > 0) w.features.push_back({name, n});
+  };
+  const PlanValue& out = plan.values[size_t(step.output)];
+  const double elements = double(out.desc.shape.elements());
+  const double weights = weight_bytes(plan, step);
+  double flops = step.cost.flops;
+  if (dtype) {
+    // Whole register tiles are computed, whatever the edges need.
+    const int64_t rows = out.desc.shape.rows(), cols = out.desc.shape.c();
+    flops *= double(round_up(rows, kTileRows)) / double(rows) * double(round_up(cols, kTileCols)) / double(cols);
+    w.issued_flops = flops;
+    const int act = int(step.attrs[0]);
+    if (step.op == OpKind::kLinear && act > 0) add(std::string("act ") + kActNames[act], elements);
+    add("weights", weights * cold_share(plan));
+  }
+  if (step.op == OpKind::kAttention && step.inputs[0] >= 0) {
+    const double width = double(plan.values[size_t(step.inputs[0])].desc.shape.c()) / 3, dim = width / std::max(1.0, step.attrs[0]);
+    add(w.group + " scores", step.cost.flops / (4 * dim));
+  }
+  add(w.group + " flops", flops);
+  add(w.group + " bytes", std::max(0.0, step.cost.read_bytes - weights) + step.cost.write_bytes);
+  add("steps", 1);
+  return w;
+}
+
+/// Words of the arrays that an invocation keeps, which compilers put into registers.
+uint32_t array_registers(const shader::Module& module, const std::vector<uint32_t>& spec) {
+  const Result<uint64_t> bytes = shader::function_bytes(module, spec);
+  return bytes ? uint32_t(std::min<uint64_t>(*bytes / 4, 1024)) : 0;
+}
+
+Result<DispatchWork> gpu_work(const Plan& plan, const Step& step, const PlanDispatch& d) {
+  const shader::Module* module = shader::find(d.shader);
+  if (!module) return fail(ErrorCode::kInternal, "step '{}': there is no shader module '{}'", step.name, d.shader);
+  VIREO_ASSIGN(const shader::Reflection reflection, shader::reflect(*module));
+  DispatchWork w;
+  w.group = d.shader;
+  const uint32_t width = std::max(1u, plan.caps.subgroup_size);
+  VIREO_ASSIGN(w.mix, shader::count({module, &d.spec, &d.push, d.groups}, width));
+  VIREO_ASSIGN(w.shared_bytes, shader::shared_bytes(*module, d.spec));
+  const std::array<uint32_t, 3> local = shader::local_size(reflection, d.spec);
+  w.workgroups = double(d.groups[0]) * d.groups[1] * d.groups[2];
+  w.subgroups = std::ceil(double(local[0]) * local[1] * local[2] / width);
+  w.registers = array_registers(*module, d.spec) + kSpareRegisters;
+  w.packed = w.mix[shader::Count::kHalf] > w.mix[shader::Count::kFma];
+  double all = 0;
+  for (const PlanDispatch& each : step.dispatches) all += each.work.flops;
+  const double share = all > 0 ? d.work.flops / all : 1.0 / double(step.dispatches.size());
+  w.flops = step.cost.flops * share;
+  w.issued_flops = std::max(d.work.issued_flops, w.flops);
+  w.read_bytes = step.cost.read_bytes * share, w.write_bytes = step.cost.write_bytes * share;
+  for (size_t i = 0; i < shader::kCounts; ++i)
+    if (w.mix.n[i] > 0) w.features.push_back({shader::to_string(shader::Count(i)), w.mix.n[i]});
+  w.features.push_back({"workgroups", w.workgroups});
+  w.features.push_back({"subgroups", w.workgroups * w.subgroups});
+  w.features.push_back({"bytes", w.read_bytes + w.write_bytes});
+  if (const double cold = weight_bytes(plan, step) * share * cold_share(plan); cold > 0) w.features.push_back({"weights", cold});
+  w.features.push_back({"steps", 1});
+  return w;
+}
+
+}  // namespace
+
+Result<std::vector<DispatchWork>> plan_work(const Plan& plan) {
+  std::vector<DispatchWork> all;
+  std::map<std::string, size_t> seen;  // a transformer repeats its blocks
+  for (size_t i = 0; i < plan.steps.size(); ++i) {
+    const Step& step = plan.steps[i];
+    if (step.device == DeviceKind::kCpu) {
+      all.push_back(cpu_work(plan, step, int32_t(i)));
+      continue;
+    }
+    for (size_t part = 0; part < step.dispatches.size(); ++part) {
+      const PlanDispatch& d = step.dispatches[part];
+      const std::string key = fmt::format("{} {} {} {} {:.0f} {:.0f} {:.0f}", d.shader, fmt::join(d.spec, ","), fmt::join(d.push, ","), fmt::join(d.groups, ","), step.cost.flops,
+                                          d.work.flops, step.cost.read_bytes);
+      const auto known = seen.find(key);
+      if (known != seen.end()) {
+        all.push_back(all[known->second]);
+      } else {
+        VIREO_ASSIGN(DispatchWork w, gpu_work(plan, step, d));
+        seen.emplace(key, all.size());
+        all.push_back(std::move(w));
+      }
+      all.back().step = int32_t(i);
+      all.back().part = int32_t(part);
+    }
+  }
+  return all;
+}
+
+}  // namespace vireo

@@ -1,0 +1,86 @@
+// A prediction as JSON and CSV.
+#include <cmath>
+
+#include <fmt/format.h>
+#include <nlohmann/json.hpp>
+
+#include <vireo/predict.hpp>
+
+namespace vireo {
+namespace {
+
+using Json = nlohmann::ordered_json;
+using Named = std::vector<std::pair<std::string, double>>;
+
+double rounded(double x) { return std::isfinite(x) ? std::round(x * 1e3) / 1e3 : 0.0; }
+
+Json object(const Named& values) {
+  Json j = Json::object();
+  for (const auto& v : values) j[v.first] = rounded(v.second);
+  return j;
+}
+
+}  // namespace
+
+std::string prediction_json(const Prediction& p) {
+  Json j{{"schema", "vireo-prediction/1"},
+         {"model", p.model},
+         {"machine", p.machine},
+         {"device", p.device},
+         {"precision", p.precision},
+         {"batch", p.batch},
+         {"height", p.height},
+         {"width", p.width},
+         {"us", rounded(p.us)},
+         {"low_us", rounded(p.low_us)},
+         {"high_us", rounded(p.high_us)},
+         {"uncertainty", p.uncertainty},
+         {"images_per_s", p.us > 0 ? rounded(p.batch / p.us * 1e6) : 0.0},
+         {"roof_us", rounded(p.roof_us)},
+         {"bound_us", rounded(p.bound_us)},
+         {"lost_us", object(p.lost)},
+         {"arena_bytes", p.arena_bytes},
+         {"weights_bytes", p.weights_bytes},
+         {"ram_bytes", p.ram_bytes},
+         {"notes", p.notes},
+         {"dispatches", Json::array()}};
+  for (const PredictedDispatch& d : p.dispatches)
+    j["dispatches"].push_back({{"step", d.step},
+                               {"part", d.part},
+                               {"name", d.name},
+                               {"op", d.op},
+                               {"kernel", d.kernel},
+                               {"shader", d.shader},
+                               {"on_cpu", d.cpu},
+                               {"flops", d.flops},
+                               {"bytes", d.bytes},
+                               {"us", rounded(d.us)},
+                               {"low_us", rounded(d.low_us)},
+                               {"high_us", rounded(d.high_us)},
+                               {"roof_us", rounded(d.roof_us)},
+                               {"bound_us", rounded(d.bound_us)},
+                               {"instructions", object(d.instructions)},
+                               {"lost_us", object(d.lost)}});
+  return j.dump(1, ' ', false, Json::error_handler_t::replace);
+}
+
+std::string prediction_csv(const Prediction& p) {
+  const auto quoted = [](const std::string& s) {
+    if (s.find_first_of(",\"\r\n") == std::string::npos) return s;
+    std::string q = "\"";
+    for (char c : s) q += c == '"' ? std::string("\"\"") : std::string(1, c);
+    return q + '"';
+  };
+  std::string out = "step,part,name,op,kernel,shader,flops,bytes,us,low_us,high_us,roof_us,bound_us";
+  for (const auto& l : p.lost) out += ",lost_" + l.first + "_us";
+  out += "\n";
+  for (const PredictedDispatch& d : p.dispatches) {
+    out += fmt::format("{},{},{},{},{},{},{:.0f},{:.0f},{:.3f},{:.3f},{:.3f},{:.3f},{:.3f}", d.step, d.part, quoted(d.name), quoted(d.op), quoted(d.kernel), quoted(d.shader), d.flops,
+                       d.bytes, d.us, d.low_us, d.high_us, d.roof_us, d.bound_us);
+    for (const auto& l : d.lost) out += fmt::format(",{:.3f}", l.second);
+    out += "\n";
+  }
+  return out;
+}
+
+}  // namespace vireo

@@ -1,0 +1,194 @@
+// predict and fit_machine: plans for text, descriptions by name, measurements by profile().
+#include <vireo/predict.hpp>
+
+#include <algorithm>
+#include <cmath>
+
+#include "profile/predict.h"
+#include "runtime/model_impl.h"
+#include "runtime/session_impl.h"
+
+#include <vireo/profile.hpp>
+
+namespace vireo {
+namespace {
+
+std::string known_machines() {
+  std::string all;
+  for (const BuiltInMachine& b : built_in_machines()) all += (all.empty() ? "" : ", ") + std::string(b.name);
+  return all;
+}
+
+/// A snapshot that a prediction can be made for says more than the least that Vulkan guarantees.
+Result<DeviceCaps> checked_caps(const std::string& text) {
+  VIREO_ASSIGN(const DeviceCaps caps, caps_from_text(text, "caps"));
+  const auto has = [&](const char* key) { return ("\n" + text).find(std::string("\n") + key + ":") != std::string::npos; };
+  std::vector<const char*> keys{"name", "kind"};
+  if (caps.kind == DeviceKind::kVulkan) keys.insert(keys.end(), {"subgroup_size", "max_shared_bytes", "max_workgroup_invocations", "max_stage_storage_buffers"});
+  else keys.insert(keys.end(), {"simd", "threads"});
+  for (const char* key : keys)
+    if (!has(key)) return fail(ErrorCode::kCorrupt, "caps: '{}' is missing, without which a prediction means nothing; write the file with `vireo devices --caps`", key);
+  const auto absurd = [](const char* key, uint64_t got, const char* expected) {
+    return fail(ErrorCode::kCorrupt, "caps: {} is {}, expected {}", key, got, expected);
+  };
+  if (caps.subgroup_size > 128 || (caps.subgroup_size & (caps.subgroup_size - 1))) return absurd("subgroup_size", caps.subgroup_size, "a power of two up to 128");
+  if (caps.max_shared_bytes > (1u << 24)) return absurd("max_shared_bytes", caps.max_shared_bytes, "at most 16 MiB");
+  if (caps.max_workgroup_invocations > 65536) return absurd("max_workgroup_invocations", caps.max_workgroup_invocations, "at most 65536");
+  if (caps.threads > 4096) return absurd("threads", caps.threads, "at most 4096");
+  return caps;
+}
+
+Result<Machine> machine_of(const std::string& given, const DeviceCaps& caps) {
+  for (const BuiltInMachine& b : built_in_machines())
+    if (given == b.name) return machine_from_text(b.text, b.name);
+  if (given.find('\n') != std::string::npos) return machine_from_text(given, "device description");
+  if (!given.empty()) return fail(ErrorCode::kNotFound, "there is no device description '{}'; built in are: {}", given, known_machines());
+  const BuiltInMachine* found = machine_for(caps);
+  if (!found)
+    return fail(ErrorCode::kNotFound, "no device description is for '{}'; name one ({}) or measure one on the device with `vireo predict --fit FILE`", caps.name, known_machines());
+  return machine_from_text(found->text, found->name);
+}
+
+std::string uncertainty_of(const Machine& m) {
+  if (m.kind == Machine::Kind::kFitted)
+    return fmt::format("models left out of the fit were predicted within {:.0f} % (median) and {:.0f} % (worst)", 100 * m.error_median, 100 * m.error_worst);
+  return fmt::format("computed, not measured: {:.0f} to {:.0f} % of the counted bound is assumed to be reached, {:.0f} % as the best guess", 100 * m.efficiency_low,
+                     100 * m.efficiency_high, 100 * m.efficiency);
+}
+
+std::vector<std::pair<std::string, double>> losses(const std::array<double, kCauses>& lost) {
+  std::vector<std::pair<std::string, double>> named;
+  for (size_t c = 0; c < kCauses; ++c) named.push_back({to_string(Cause(c)), lost[c]});
+  return named;
+}
+
+Result<Prediction> predict_checked(const Model& model, const std::string& caps_text, const PredictOptions& options) {
+  VIREO_ASSIGN(const DeviceCaps caps, checked_caps(caps_text));
+  VIREO_ASSIGN(const Machine machine, machine_of(options.machine, caps));
+  Prediction p;
+  VIREO_ASSIGN(const Planned planned, plan_for_caps(model, caps_text, options.session, &p.notes));
+  const Plan& plan = planned.plan;
+  VIREO_ASSIGN(const std::vector<DispatchWork> work, plan_work(plan));
+  VIREO_ASSIGN(PlanPrediction made, predict(plan, work, machine));
+  p.model = model.name(), p.machine = machine.name, p.device = caps.name, p.precision = to_string(options.session.precision);
+  p.batch = options.session.batch;
+  p.height = options.session.height ? options.session.height : model.input_height();
+  p.width = options.session.width ? options.session.width : model.input_width();
+  p.us = made.total.us, p.low_us = made.total.low_us, p.high_us = made.total.high_us;
+  p.roof_us = made.total.roof_us, p.bound_us = made.total.bound_us;
+  p.uncertainty = uncertainty_of(machine);
+  const bool rates = machine.kind == Machine::Kind::kCores;
+  if (rates) p.lost = losses(made.total.lost);
+  p.arena_bytes = plan.arena_bytes, p.weights_bytes = plan.weights_bytes;
+  p.ram_bytes = plan.arena_bytes + plan.weights_bytes + Session::Impl::kSlots * (plan.input_bytes + plan.output_bytes);
+  p.notes.insert(p.notes.end(), made.notes.begin(), made.notes.end());
+  if (machine.ram_mib > 0 && double(p.ram_bytes) > machine.ram_mib * 1048576)
+    p.notes.push_back(fmt::format("the plan needs {:.0f} MiB, {} has {:.0f}", double(p.ram_bytes) / 1048576, machine.name, machine.ram_mib));
+  for (size_t i = 0; i < work.size(); ++i) {
+    const DispatchWork& w = work[i];
+    const DispatchPrediction& d = made.dispatches[i];
+    const Step& step = plan.steps[size_t(w.step)];
+    PredictedDispatch r;
+    r.step = w.step, r.part = w.part, r.cpu = w.cpu;
+    r.name = step.name, r.op = op_def(step.op).name, r.kernel = step.kernel;
+    if (!w.cpu) r.shader = w.group;
+    r.flops = w.flops, r.bytes = w.read_bytes + w.write_bytes;
+    r.us = d.us, r.low_us = d.low_us, r.high_us = d.high_us, r.roof_us = d.roof_us, r.bound_us = d.bound_us;
+    for (const Feature& f : w.features) r.instructions.push_back({f.name, f.n});
+    if (rates) r.lost = losses(d.lost);
+    p.dispatches.push_back(std::move(r));
+  }
+  return p;
+}
+
+/// Pixels that are no constant; what they are changes no time.
+std::vector<float> some_pixels(size_t n) {
+  std::vector<float> p(n);
+  uint32_t x = 1;
+  for (float& v : p) x = x * 1664525u + 1013904223u, v = float(x >> 8) / float(1 << 23) - 1.f;
+  return p;
+}
+
+struct Subject {
+  FitSample sample;
+  Session session;
+  std::vector<float> pixels;
+  std::vector<double> us;  // by dispatch, the least of the rounds' medians: what others did on the machine only adds
+};
+
+Result<std::string> fit_checked(const std::vector<Model>& models, const Device& device, const FitOptions& o) {
+  if (models.size() * o.precisions.size() < 2) return fail(ErrorCode::kInvalidArgument, "fitting a machine: got {} models, expected at least 2", models.size());
+  if (o.rounds < 1 || o.runs < 1) return fail(ErrorCode::kInvalidArgument, "fitting a machine: got {} rounds of {} runs, expected 1 or more", o.rounds, o.runs);
+  std::vector<Subject> subjects;
+  int done = 0;
+  const int all = int(models.size() * o.precisions.size()) * (o.rounds + 1);
+  const auto report = [&](const std::string& what) {
+    if (o.progress) o.progress(what, done, all);
+    ++done;
+  };
+  for (const Model& model : models)
+    for (Precision precision : o.precisions) {
+      report("preparing " + model.name());
+      SessionOptions s = o.session;
+      s.precision = precision;
+      s.fallback = false;
+      s.head = model.task() == Task::kSegmentation ? Head::kClassMap : model.classes() > 0 ? Head::kLogits : Head::kFeatures;
+      VIREO_ASSIGN(Session session, Session::create(model, device, s));
+      VIREO_ASSIGN(std::vector<DispatchWork> work, plan_work(session.impl().planned.plan));
+      FitSample sample;
+      sample.model = model.name();
+      sample.work = std::move(work);
+      sample.wall_us = INFINITY;
+      const size_t n = session.impl().input_floats(), dispatches = sample.work.size();
+      subjects.push_back({std::move(sample), std::move(session), some_pixels(n), std::vector<double>(dispatches, INFINITY)});
+    }
+  for (int round = 0; round < o.rounds; ++round)
+    for (Subject& s : subjects) {
+      report("measuring " + s.sample.model);
+      ProfileOptions p;
+      p.runs = o.runs;
+      p.warmup = round == 0 ? 2 : 1;
+      p.roofs = false;
+      VIREO_ASSIGN(const Profile measured, profile(s.session, s.pixels.data(), s.pixels.size(), p));
+      if (measured.dispatches.size() != s.us.size()) return fail(ErrorCode::kInternal, "fitting a machine: the profile of '{}' has other dispatches than its plan", s.sample.model);
+      for (size_t i = 0; i < s.us.size(); ++i) s.us[i] = std::min(s.us[i], measured.dispatches[i].serialised_us);
+      s.sample.wall_us = std::min(s.sample.wall_us, measured.wall_us);
+    }
+  std::vector<FitSample> samples;
+  for (Subject& s : subjects) {
+    s.sample.us = std::move(s.us);
+    samples.push_back(std::move(s.sample));
+  }
+  VIREO_ASSIGN(Machine m, fit(samples));
+  const Device::Impl& d = *device.impl();
+  m.name = o.name;
+  m.device = d.caps.name;
+  if (d.kind == DeviceKind::kCpu) m.threads = uint32_t(d.threads);
+  return to_text(m);
+}
+
+}  // namespace
+
+std::vector<std::string> machine_names() {
+  std::vector<std::string> all;
+  for (const BuiltInMachine& b : built_in_machines()) all.push_back(b.name);
+  return all;
+}
+
+Result<std::string> machine_text(const std::string& name) {
+  return no_throw([&]() -> Result<std::string> {
+    for (const BuiltInMachine& b : built_in_machines())
+      if (name == b.name) return std::string(b.text);
+    return fail(ErrorCode::kNotFound, "there is no device description '{}'; built in are: {}", name, known_machines());
+  });
+}
+
+Result<Prediction> predict(const Model& model, const std::string& caps, const PredictOptions& options) {
+  return no_throw([&] { return predict_checked(model, caps, options); });
+}
+
+Result<std::string> fit_machine(const std::vector<Model>& models, const Device& device, const FitOptions& options) {
+  return no_throw([&] { return fit_checked(models, device, options); });
+}
+
+}  // namespace vireo

@@ -1,0 +1,72 @@
+// How long a model would take on a device that need not be here: computed from its plan, what its shaders execute, and a description of the device.
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include <vireo/vireo.hpp>
+
+namespace vireo {
+
+/// One dispatch of the plan (on the CPU: one step). Times in microseconds.
+struct PredictedDispatch {
+  int step = 0, part = 0;
+  std::string name, op, kernel, shader;  ///< as in DispatchProfile
+  bool cpu = false;
+  double flops = 0, bytes = 0;
+  double us = 0, low_us = 0, high_us = 0;
+  double roof_us = 0;                    ///< FLOPs over the peak or bytes over the bandwidth, the larger; 0 for a fitted machine
+  double bound_us = 0;                   ///< what the counted instructions take at least; 0 for a fitted machine
+  /// What subgroups issue for it, by class ("fma", "shared_load", "convert", ...). On the CPU what the cost is worked out from.
+  std::vector<std::pair<std::string, double>> instructions;
+  /// Where the time above the roofline goes: padding, issue, convert, shared, memory, latency, compiler, dispatch. Empty for a fitted machine.
+  std::vector<std::pair<std::string, double>> lost;
+};
+
+struct Prediction {
+  std::string model, machine, device, precision;
+  int batch = 1, height = 0, width = 0;
+  double us = 0, low_us = 0, high_us = 0;  ///< of an inference; the range is the stated uncertainty
+  std::string uncertainty;                 ///< where the range comes from, one sentence
+  double roof_us = 0, bound_us = 0;
+  std::vector<std::pair<std::string, double>> lost;
+  uint64_t arena_bytes = 0, weights_bytes = 0;
+  uint64_t ram_bytes = 0;                  ///< arena, weights, inputs and outputs of two inferences in flight
+  std::vector<PredictedDispatch> dispatches;
+  std::vector<std::string> notes;
+};
+
+struct PredictOptions {
+  SessionOptions session;                  ///< precision, batch, input size, head
+  /// A built-in description's name, or the text of one (as `fit_machine` returns); empty: the built-in one for the device.
+  std::string machine;
+};
+
+/// Names of the built-in device descriptions, and the text of one. Errors: kNotFound with the list.
+VIREO_API std::vector<std::string> machine_names();
+VIREO_API Result<std::string> machine_text(const std::string& name);
+
+/// `caps`: the device in the text form of Device::caps_text(). Errors: kCorrupt (caps or description with a missing or absurd value, named),
+/// kNotFound (no description for the device), kUnsupported, and those of planning.
+VIREO_API Result<Prediction> predict(const Model& model, const std::string& caps, const PredictOptions& options);
+
+struct FitOptions {
+  SessionOptions session;                  ///< of every model; precision is taken from `precisions`
+  std::vector<Precision> precisions{Precision::kFp32};
+  int rounds = 6;                          ///< the models in turns; of each dispatch the least of the rounds' medians counts
+  int runs = 2;                            ///< of each model in a round
+  std::string name = "fitted";
+  std::function<void(const std::string& what, int done, int all)> progress;
+};
+/// Measures the models on `device` dispatch by dispatch and returns a device description for `predict`. Errors: kInvalidArgument (fewer than two
+/// models), kUnsupported (a queue without timestamps), and what the device reports.
+VIREO_API Result<std::string> fit_machine(const std::vector<Model>& models, const Device& device, const FitOptions& options);
+
+/// Documented texts; schema "vireo-prediction/1".
+VIREO_API std::string prediction_json(const Prediction& p);
+VIREO_API std::string prediction_csv(const Prediction& p);
+
+}  // namespace vireo

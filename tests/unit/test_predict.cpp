@@ -1,0 +1,300 @@
+// Counting what shaders execute, device descriptions, fitting and predicting.
+#include <gtest/gtest.h>
+
+#include <algorithm>
+#include <cmath>
+#include <fstream>
+#include <set>
+#include <sstream>
+
+#include "model/model.h"
+#include "plan/plan.h"
+#include "profile/predict.h"
+#include "shader/count.h"
+#include "shader/modules.h"
+
+#include <vireo/predict.hpp>
+
+namespace vireo {
+namespace {
+
+using shader::Count;
+using shader::Mix;
+
+std::string read_file(const std::string& path) {
+  std::ifstream f(path, std::ios::binary);
+  std::stringstream s;
+  s << f.rdbuf();
+  return s.str();
+}
+std::string caps_text(const std::string& name) { return read_file(std::string(VIREO_SOURCE_DIR) + "/tests/caps/" + name + ".txt"); }
+std::string config(const std::string& name) { return std::string(VIREO_TEST_DATA) + "/configs/" + name + ".json"; }
+
+LoadedModel load(const std::string& name) {
+  Result<LoadedModel> model = LoadedModel::open_config(config(name), 1);
+  EXPECT_TRUE(model.ok()) << model.error().message;
+  return std::move(*model);
+}
+Planned plan_of(const LoadedModel& model, const std::string& caps, Precision precision) {
+  const Head head = model.task() == Task::kSegmentation ? Head::kClassMap : model.classes() ? Head::kLogits : Head::kFeatures;
+  Result<Graph> graph = model.build(head, 1, model.input_h(), model.input_w());
+  EXPECT_TRUE(graph.ok()) << graph.error().message;
+  PlanOptions options;
+  options.precision = precision;
+  Result<Planned> planned = make_plan(std::move(*graph), *caps_from_text(caps, "caps"), options);
+  EXPECT_TRUE(planned.ok()) << planned.error().message;
+  return std::move(*planned);
+}
+Planned plan_of(const std::string& name, const std::string& caps, Precision precision) { return plan_of(load(name), caps, precision); }
+
+Mix count_tile(uint32_t m, uint32_t n, uint32_t k, std::array<uint32_t, 3> groups, bool ln = false) {
+  // LX 64, tiles of 64 x 64 x 16, 8 x 8 per invocation; ceil4(K) % BK decides whether the loop checks its bounds.
+  const std::vector<uint32_t> spec{64, 0, 0, 0, 0, 0, 1, 0, 0, ln, 64, 64, 16, 8, 8, k % 16 == 0, 0};
+  const std::vector<uint32_t> push{m, n, k, (k + 3) / 4, (n + 3) / 4, (n + 3) / 4, 0, 0, 0};
+  const Result<Mix> mix = shader::count({shader::find("linear.tile"), &spec, &push, groups}, 32);
+  EXPECT_TRUE(mix.ok()) << (mix ? "" : mix.error().message);
+  return mix ? *mix : Mix{};
+}
+
+TEST(ShaderCount, LinearTileIsWhatItsTilesSay) {
+  const Mix m = count_tile(128, 128, 256, {2, 2, 1});
+  // 4 workgroups of 2 subgroups; per invocation 256 / 16 trips of 16 x 64 multiply-adds.
+  EXPECT_EQ(m[Count::kFma], 4 * 2 * 256 * 64.0);
+  // Per k: 8 values of A and 8 of W, four to a load. Per trip: 4 groups of A and of W each from memory.
+  EXPECT_EQ(m[Count::kSharedLoad], 4 * 2 * 256 * 4.0);
+  EXPECT_EQ(m[Count::kSharedWords], 4 * 2 * (256 * 16.0 + 16 * 8 * 4));
+  EXPECT_EQ(m[Count::kBarrier], 4 * 2 * 16 * 2.0);
+  EXPECT_EQ(m[Count::kGlobalStore], 4 * 2 * 16.0);
+  // 8 groups a trip, and two of the bias.
+  EXPECT_EQ(m[Count::kGlobalLoad], 4 * 2 * (16 * 8 + 2.0));
+  EXPECT_EQ(m[Count::kConvert] + m[Count::kSpecial], 0);
+}
+
+TEST(ShaderCount, SkippedTripsCountAsIfTheyHadRun) {
+  // A loop of n trips costs the same from trip to trip, whatever is skipped: 20 more trips of 16 are 4 more of them five times.
+  for (bool ln : {false, true}) {
+    const Mix a = count_tile(64, 64, 64, {1, 1, 1}, ln), b = count_tile(64, 64, 128, {1, 1, 1}, ln), c = count_tile(64, 64, 448, {1, 1, 1}, ln);
+    for (Count k : {Count::kFma, Count::kSharedLoad, Count::kSharedStore, Count::kGlobalLoad, Count::kBarrier, Count::kBranch})
+      EXPECT_NEAR(c[k] - a[k], 6 * (b[k] - a[k]), ln ? 0.05 * (c[k] - a[k]) : 1e-9) << to_string(k) << " ln " << ln;
+  }
+}
+
+TEST(ShaderCount, EdgesAreCountedAtTheEdge) {
+  // 100 rows and 70 columns in 2 x 2 tiles: the last column tile stores a tenth of its groups, the last rows' subgroups fewer.
+  const Mix whole = count_tile(128, 128, 64, {2, 2, 1}), part = count_tile(100, 70, 64, {2, 2, 1});
+  EXPECT_EQ(part[Count::kFma], whole[Count::kFma]) << "products beyond the edge are computed";
+  EXPECT_LT(part[Count::kGlobalStore], whole[Count::kGlobalStore]);
+  EXPECT_GT(part[Count::kGlobalStore], 0.3 * whole[Count::kGlobalStore]);
+}
+
+TEST(ShaderCount, EveryPlanOfEveryFamilyCanBeCounted) {
+  for (const char* name : {"vit-ti", "dinov2-s", "swin-t", "swinv2-t", "mobilevit-s", "upernet-mobilevit-s"}) {
+    const LoadedModel model = load(name);
+    for (const char* caps : {"jetson-nano", "lavapipe"})
+      for (Precision precision : {Precision::kFp32, Precision::kFp16, Precision::kInt8}) {
+        // Convolutions and attention in groups have the same kernels in every precision but for their loads.
+        if (precision != Precision::kFp32 && std::string(name).find("mobilevit") != std::string::npos && name[0] == 'u') continue;
+        const Planned planned = plan_of(model, caps_text(caps), precision);
+        const Result<std::vector<DispatchWork>> work = plan_work(planned.plan);
+        ASSERT_TRUE(work.ok()) << name << " " << caps << " " << to_string(precision) << ": " << work.error().message;
+        ASSERT_EQ(int64_t(work->size()), planned.plan.dispatch_count());
+        double products = 0, flops = 0;
+        for (const DispatchWork& w : *work) {
+          const double width = planned.plan.caps.subgroup_size;
+          const double own = 2 * width * (w.mix[Count::kFma] + 2 * w.mix[Count::kHalf]);
+          // Whoever knows what his kernel issues says so; the count has it all, and what LayerNorm, GELU and scales add. It leaves out what
+          // whole subgroups skip, as the operator does.
+          const PlanDispatch& d = planned.plan.steps[size_t(w.step)].dispatches[size_t(w.part)];
+          if (d.shader == "linear.tile" && d.work.issued_flops > d.work.flops && d.spec[9] == 0) {
+            EXPECT_NEAR(own / d.work.issued_flops, 1, 0.12) << name << " " << planned.plan.steps[size_t(w.step)].name;
+          }
+          products += own;
+          flops += w.flops;
+        }
+        EXPECT_GT(products, 0.85 * flops) << name << " " << caps << " " << to_string(precision);
+        EXPECT_LT(products, 2.5 * flops) << name << " " << caps << " " << to_string(precision);
+      }
+  }
+}
+
+TEST(ShaderCount, StaticMixOfEveryModule) {
+  for (const shader::Module& m : shader::all()) {
+    const Result<Mix> mix = shader::count_static(m);
+    ASSERT_TRUE(mix.ok()) << m.name << ": " << mix.error().message;
+    // Beside a plain walk over the words.
+    double barriers = 0, fetches = 0;
+    for (size_t at = 5; at < m.word_count; at += m.words[at] >> 16) barriers += (m.words[at] & 0xffff) == 224, fetches += (m.words[at] & 0xffff) == 95;
+    EXPECT_EQ((*mix)[Count::kBarrier], barriers) << m.name;
+    EXPECT_EQ((*mix)[Count::kTexel], fetches) << m.name;
+    EXPECT_GT((*mix)[Count::kGlobalStore], 0) << m.name << " writes nothing";
+  }
+}
+
+TEST(ShaderCount, DamagedModulesAreRefused) {
+  const shader::Module& good = *shader::find("linear.tile");
+  const std::vector<uint32_t> spec{64}, push(9, 1);
+  const auto refused = [&](const std::vector<uint32_t>& words, ErrorCode* code) {
+    const shader::Module m{"damaged", words.data(), words.size()};
+    const Result<Mix> r = shader::count({&m, &spec, &push, {1, 1, 1}}, 32);
+    if (!r && code) *code = r.error().code;
+    return !r;
+  };
+  const std::vector<uint32_t> words(good.words, good.words + good.word_count);
+  ErrorCode code = ErrorCode::kIo;
+  EXPECT_TRUE(refused({}, &code));
+  EXPECT_EQ(code, ErrorCode::kCorrupt);
+  std::vector<uint32_t> cut(words.begin(), words.begin() + ptrdiff_t(words.size() / 2));
+  EXPECT_TRUE(refused(cut, nullptr));
+  // Any single word wrong: an answer or an error, never a crash or an endless loop.
+  for (size_t i = 5; i < words.size(); i += 37) {
+    std::vector<uint32_t> changed = words;
+    changed[i] ^= 0x5a5a5a5a;
+    refused(changed, nullptr);
+  }
+}
+
+TEST(Machine, TextsRoundTripAndBadOnesAreNamed) {
+  for (const BuiltInMachine& b : built_in_machines()) {
+    const Result<Machine> m = machine_from_text(b.text, b.name);
+    ASSERT_TRUE(m.ok()) << m.error().message;
+    EXPECT_EQ(m->name, b.name);
+    const Result<Machine> again = machine_from_text(to_text(*m), "again");
+    ASSERT_TRUE(again.ok()) << again.error().message;
+    EXPECT_EQ(to_text(*again), to_text(*m));
+  }
+  const auto error = [](const std::string& text) {
+    const Result<Machine> m = machine_from_text(text, "m.txt");
+    return m ? std::string() : m.error().message;
+  };
+  EXPECT_NE(error("kind: cores\n").find("no 'name'"), std::string::npos);
+  EXPECT_NE(error("name: x\n").find("no 'kind'"), std::string::npos);
+  EXPECT_NE(error("name: x\nkind: cores\nclock_mhz: 9e9\n").find("m.txt, line 3"), std::string::npos);
+  EXPECT_NE(error("name: x\nkind: cores\nclock_mhz: fast\n").find("expected a number"), std::string::npos);
+  EXPECT_NE(error("name: x\nkind: cores\nclocks: 3\n").find("no such key"), std::string::npos);
+  EXPECT_NE(error("name: x\nkind: fitted\n").find("needs 'cost' lines"), std::string::npos);
+  EXPECT_NE(error("name: x\nkind: cores\nefficiency: 0.5\n").find("efficiency_low"), std::string::npos);
+  EXPECT_NE(error("name x").find("key: value"), std::string::npos);
+}
+
+TEST(Predict, NanoTimesAddUpAndStandAboveTheirBounds) {
+  for (Precision precision : {Precision::kFp32, Precision::kFp16, Precision::kInt8}) {
+    const Planned planned = plan_of("vit-ti", caps_text("jetson-nano"), precision);
+    const Result<std::vector<DispatchWork>> work = plan_work(planned.plan);
+    ASSERT_TRUE(work.ok()) << work.error().message;
+    Machine m = *machine_from_text(machine_for(planned.plan.caps)->text, "nano");
+    const Result<PlanPrediction> p = predict(planned.plan, *work, m);
+    ASSERT_TRUE(p.ok()) << p.error().message;
+    double sum = m.inference_us;
+    for (const DispatchPrediction& d : p->dispatches) {
+      double lost = 0;
+      for (double l : d.lost) {
+        EXPECT_GE(l, 0);
+        lost += l;
+      }
+      EXPECT_NEAR(d.roof_us + lost, d.us, 1e-6 * d.us);
+      EXPECT_LE(d.low_us, d.us * 1.0001);
+      EXPECT_GE(d.high_us, d.us * 0.9999);
+      EXPECT_GE(d.bound_us, d.roof_us * 0.9999);
+      EXPECT_LE(d.bound_us, d.us);
+      sum += d.us;
+    }
+    EXPECT_NEAR(p->total.us, sum, 1e-6 * sum);
+    // Twice the clock and bandwidth: the work takes half the time.
+    Machine twice = m;
+    twice.clock_mhz *= 2, twice.bandwidth_gbs *= 2;
+    const double fixed = m.inference_us + m.dispatch_us * double(work->size());
+    EXPECT_NEAR((predict(planned.plan, *work, twice)->total.us - fixed) * 2, p->total.us - fixed, 1e-6 * sum);
+  }
+}
+
+TEST(Predict, MoreCoresAndMoreBandwidthAreNeverSlower) {
+  const Planned planned = plan_of("upernet-mobilevit-s", caps_text("jetson-nano"), Precision::kFp32);
+  const std::vector<DispatchWork> work = *plan_work(planned.plan);
+  Machine m = *machine_from_text(built_in_machines()[0].text, "nano");
+  double before = INFINITY;
+  for (double cores : {1.0, 2.0, 3.0, 16.0}) {
+    m.cores = cores;
+    m.bandwidth_gbs = 25.6 * cores;
+    const double us = predict(planned.plan, work, m)->total.us;
+    EXPECT_LE(us, before * 1.0001) << cores;
+    before = us;
+  }
+}
+
+TEST(Predict, AFitFindsTheCostsThatMadeTheTimes) {
+  // Times made of known costs: the fit explains models that it has not seen, and says so.
+  std::vector<FitSample> samples;
+  for (const char* name : {"vit-ti", "swin-t", "mobilevit-s", "dinov2-s", "upernet-mobilevit-s"}) {
+    const Planned planned = plan_of(name, caps_text("lavapipe"), Precision::kFp32);
+    FitSample s;
+    s.model = name;
+    s.work = *plan_work(planned.plan);
+    for (const DispatchWork& w : s.work) {
+      s.us.push_back(3 + w.mix[Count::kFma] * 2e-3 + w.mix[Count::kTexel] * 5e-3 + w.mix[Count::kSpecial] * 1e-2 + (w.read_bytes + w.write_bytes) * 1e-4);
+      s.wall_us += s.us.back();
+    }
+    samples.push_back(std::move(s));
+  }
+  const Result<Machine> m = fit(samples);
+  ASSERT_TRUE(m.ok()) << m.error().message;
+  EXPECT_LT(m->error_median, 0.02);
+  EXPECT_LT(m->error_worst, 0.06);
+  const Result<Machine> read = machine_from_text(to_text([&] {
+                                                   Machine named = *m;
+                                                   named.name = "made";
+                                                   return named;
+                                                 }()),
+                                                 "made");
+  ASSERT_TRUE(read.ok()) << read.error().message;
+  for (const FitSample& s : samples) {
+    double us = 0;
+    for (const DispatchWork& w : s.work) us += fitted_us(w, *read);
+    EXPECT_NEAR(us / s.wall_us, 1, 0.02) << s.model;
+  }
+  EXPECT_EQ(fit({samples[0]}).error().code, ErrorCode::kInvalidArgument);
+}
+
+TEST(Predict, AKernelThatWasNeverMeasuredIsNamed) {
+  const Planned vit = plan_of("vit-ti", caps_text("lavapipe"), Precision::kFp32);
+  Machine m;
+  m.kind = Machine::Kind::kFitted;
+  m.name = "little";
+  m.costs = {{"shuffle", 1e-3}};
+  const Result<PlanPrediction> p = predict(vit.plan, *plan_work(vit.plan), m);
+  ASSERT_TRUE(p.ok()) << p.error().message;
+  ASSERT_EQ(p->notes.size(), 1u);
+  EXPECT_NE(p->notes[0].find("tokens"), std::string::npos) << p->notes[0];
+}
+
+TEST(Predict, PublicCallSaysWhatIsWrongWithCaps) {
+  const Result<Model> model = Model::random(config("vit-ti"), 1);
+  ASSERT_TRUE(model.ok());
+  const std::string good = caps_text("jetson-nano");
+  const auto without = [&](std::string text, const std::string& key, const std::string& instead) {
+    const size_t at = text.find("\n" + key + ":");
+    return text.replace(at + 1, text.find('\n', at + 1) - at - 1, instead);
+  };
+  const Result<Prediction> p = predict(*model, good, {});
+  ASSERT_TRUE(p.ok()) << p.error().message;
+  EXPECT_EQ(p->machine, "jetson-nano");
+  EXPECT_EQ(p->dispatches.size(), 63u);
+  EXPECT_GT(p->low_us, p->bound_us);
+  const auto error = [&](const std::string& text, const std::string& machine = "") {
+    PredictOptions o;
+    o.machine = machine;
+    const Result<Prediction> r = predict(*model, text, o);
+    return r ? std::string() : r.error().message;
+  };
+  EXPECT_NE(error(without(good, "subgroup_size", "")).find("'subgroup_size' is missing"), std::string::npos);
+  EXPECT_NE(error(without(good, "subgroup_size", "subgroup_size: 33")).find("subgroup_size is 33"), std::string::npos);
+  EXPECT_NE(error(without(good, "max_shared_bytes", "max_shared_bytes: 999999999")).find("max_shared_bytes"), std::string::npos);
+  EXPECT_NE(error(without(good, "name", "name: Unheard-of GPU")).find("no device description is for"), std::string::npos);
+  EXPECT_NE(error(good, "no-such-machine").find("jetson-nano-5w"), std::string::npos);
+  EXPECT_NE(error(good, "name: x\nkind: cores\nclock_mhz: -1\n").find("line 3"), std::string::npos);
+  const std::string cpu = "name: some CPU\nkind: cpu\nsimd: avx2\nthreads: 4\n";
+  EXPECT_NE(error(cpu, "jetson-nano").find("describes a GPU"), std::string::npos);
+  EXPECT_NE(error(cpu, "name: x\nkind: fitted\nthreads: 2\ncost steps: 1\n").find("fitted with 2 threads"), std::string::npos);
+}
+
+}  // namespace
+}  // namespace vireo
