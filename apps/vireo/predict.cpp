@@ -92,6 +92,7 @@ void fit(const Args& args) {
   vireo::FitOptions options;
   options.session = session_options(args.common, args.common.device);
   options.rounds = args.rounds;
+  options.base = machine_argument(args.machine);
   options.precisions.clear();
   for (const std::string& p : args.fit_precisions) options.precisions.push_back(precision_named(p));
   const size_t slash = args.fit.find_last_of('/');
@@ -158,7 +159,7 @@ void add_predict(CLI::App& app) {
   verb->add_option("--precisions", args->what.precisions, "of --sweep")->type_name("P,...")->delimiter(',')->check(CLI::IsMember({"fp32", "fp16", "int8"}))->capture_default_str();
   verb->add_option("--sizes", args->what.sizes, "of --sweep: sides of square inputs")->type_name("N,...")->delimiter(',')->check(CLI::Range(32, 4096))->capture_default_str();
   verb->add_option("--html", args->html, "of --sweep: write the table as a page")->type_name("FILE");
-  verb->add_option("--fit", args->fit, "measure models on --device instead, and write its description to FILE")->type_name("FILE");
+  verb->add_option("--fit", args->fit, "measure models on --device instead, and write its description to FILE; with --machine, bring that description to the measurements")->type_name("FILE");
   verb->add_option("--fit-on", args->fit_on, "config.json files to measure; default: a few small models of each family")->type_name("FILE,...")->delimiter(',');
   verb->add_option("--fit-precisions", args->fit_precisions, "of --fit")->type_name("P,...")->delimiter(',')->check(CLI::IsMember({"fp32", "fp16", "int8"}))->capture_default_str();
   verb->add_option("--rounds", args->rounds, "of --fit: how often the models are measured in turns")->type_name("N")->check(CLI::Range(1, 1000))->capture_default_str();

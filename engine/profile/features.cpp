@@ -80,7 +80,7 @@ Result<DispatchWork> gpu_work(const Plan& plan, const Step& step, const PlanDisp
   VIREO_ASSIGN(const shader::Reflection reflection, shader::reflect(*module));
   DispatchWork w;
   w.group = d.shader;
-  const uint32_t width = std::max(1u, plan.caps.subgroup_size);
+  const uint32_t width = w.width = std::max(1u, plan.caps.subgroup_size);
   VIREO_ASSIGN(w.mix, shader::count({module, &d.spec, &d.push, d.groups}, width));
   VIREO_ASSIGN(w.shared_bytes, shader::shared_bytes(*module, d.spec));
   const std::array<uint32_t, 3> local = shader::local_size(reflection, d.spec);

@@ -24,6 +24,7 @@ struct DispatchWork {
   shader::Mix mix;                 // of all subgroups together; zeros on the CPU
   double flops = 0, issued_flops = 0, read_bytes = 0, write_bytes = 0;
   double workgroups = 0, subgroups = 0;  // subgroups of one workgroup
+  uint32_t width = 1;              // lanes of a subgroup
   uint32_t registers = 0;          // per invocation, estimated: its arrays and what addresses and operands take
   uint64_t shared_bytes = 0;       // per workgroup
   bool packed = false;             // multiplies in packed fp16

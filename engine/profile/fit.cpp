@@ -97,10 +97,52 @@ Machine fit_without(const std::vector<FitSample>& samples, const FitSample* left
 
 double total_us(const FitSample& s, const Machine& m) {
   double us = 0;
-  for (const DispatchWork& w : s.work) us += fitted_us(w, m);
+  for (const DispatchWork& w : s.work) us += dispatch_us(w, m);
   for (const UnitCost& c : m.scales)
     if (c.name == "inference") us *= c.us;
-  return us;
+  return us + m.inference_us;
+}
+
+/// Errors of the samples, each predicted by what the others gave.
+template <typename F>
+void judge(const std::vector<FitSample>& samples, Machine* m, F&& without) {
+  std::vector<double> errors;
+  for (const FitSample& s : samples) errors.push_back(std::abs(total_us(s, without(&s)) / (s.wall_us > 0 ? s.wall_us : sum(s.us)) - 1));
+  m->error_median = median(errors);
+  m->error_worst = *std::max_element(errors.begin(), errors.end());
+}
+
+/// `base` with the factors that the samples other than `left_out` ask for.
+Machine adapt_without(const Machine& base, const std::vector<FitSample>& samples, const FitSample* left_out) {
+  Machine m = base;
+  m.scales.clear();
+  m.error_median = m.error_worst = 0;
+  // Worked out and measured, without what a dispatch costs beside its work.
+  struct Sums {
+    double measured = 0, bound = 0;
+  };
+  Sums all;
+  std::map<std::string, Sums> groups;
+  std::vector<double> rest;
+  for (const FitSample& s : samples) {
+    if (&s == left_out) continue;
+    const double total = std::max(1.0, sum(s.us));
+    for (size_t i = 0; i < s.work.size(); ++i) {
+      const DispatchWork& w = s.work[i];
+      if (w.cpu) continue;
+      const double bound = (dispatch_us(w, m) - m.dispatch_us) * m.efficiency / total, measured = std::max(0.0, s.us[i] - m.dispatch_us) / total;
+      Sums& g = groups[w.group];
+      g.bound += bound, g.measured += measured;
+      all.bound += bound, all.measured += measured;
+    }
+    if (s.wall_us > 0) rest.push_back(s.wall_us - sum(s.us));
+  }
+  if (all.measured > 0) m.efficiency = std::min(1.0, std::max(0.01, all.bound / all.measured));
+  m.efficiency_low = std::min(m.efficiency_low, m.efficiency), m.efficiency_high = std::max(m.efficiency_high, m.efficiency);
+  const double prior = 0.02 * all.bound;  // a shader that hardly counts stays near the common factor
+  for (const auto& [name, g] : groups) m.scales.push_back({name, (g.measured * m.efficiency + prior) / (g.bound + prior)});
+  if (!rest.empty()) m.inference_us = std::max(0.0, median(rest));
+  return m;
 }
 
 }  // namespace
@@ -108,13 +150,16 @@ double total_us(const FitSample& s, const Machine& m) {
 Result<Machine> fit(const std::vector<FitSample>& samples) {
   if (samples.size() < 2) return fail(ErrorCode::kInvalidArgument, "fitting a machine: got {} measured models, expected at least 2", samples.size());
   Machine m = fit_without(samples, nullptr);
-  std::vector<double> errors;
-  for (const FitSample& s : samples) {
-    const double measured = s.wall_us > 0 ? s.wall_us : sum(s.us);
-    errors.push_back(std::abs(total_us(s, fit_without(samples, &s)) / measured - 1));
-  }
-  m.error_median = median(errors);
-  m.error_worst = *std::max_element(errors.begin(), errors.end());
+  judge(samples, &m, [&](const FitSample* out) { return fit_without(samples, out); });
+  return m;
+}
+
+Result<Machine> adapt(const Machine& base, const std::vector<FitSample>& samples) {
+  if (samples.empty() || base.kind != Machine::Kind::kCores)
+    return fail(ErrorCode::kInvalidArgument, "adapting machine '{}': got {} measured models and {} description, expected at least one and a description by cores", base.name,
+                samples.size(), base.kind == Machine::Kind::kCores ? "such a" : "a fitted");
+  Machine m = adapt_without(base, samples, nullptr);
+  if (samples.size() > 1) judge(samples, &m, [&](const FitSample* out) { return adapt_without(base, samples, out); });
   return m;
 }
 

@@ -34,12 +34,9 @@ void visit_cores(M& m, V&& v) {
   v("efficiency_high", m.efficiency_high, 0.01, 1);
 }
 template <typename M, typename V>
-void visit_fitted(M& m, V&& v) {
+void visit_both(M& m, V&& v) {
   v("error_median", m.error_median, 0, 100);
   v("error_worst", m.error_worst, 0, 100);
-}
-template <typename M, typename V>
-void visit_both(M& m, V&& v) {
   v("dispatch_us", m.dispatch_us, 0, 1e6);
   v("inference_us", m.inference_us, 0, 1e7);
   v("ram_mib", m.ram_mib, 0, 1e8);
@@ -64,7 +61,6 @@ std::string to_text(const Machine& m) {
   s += fmt::format("kind: {}\n", m.kind == Machine::Kind::kCores ? "cores" : "fitted");
   const auto print = [&](const char* key, double v, double, double) { s += fmt::format("{}: {:.6g}\n", key, v); };
   if (m.kind == Machine::Kind::kCores) visit_cores(m, print);
-  else visit_fitted(m, print);
   visit_both(m, print);
   if (m.threads) s += fmt::format("threads: {}\n", m.threads);
   for (const UnitCost& c : m.costs) s += fmt::format("cost {}: {:.6g}\n", c.name, c.us);
@@ -117,7 +113,6 @@ Result<Machine> machine_from_text(const std::string& text, const std::string& so
       else m.threads = uint32_t(v);
     } else {
       visit_cores(m, take);
-      visit_fitted(m, take);
       visit_both(m, take);
     }
     if (!known) return bad("there is no such key in a device description");

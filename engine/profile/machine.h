@@ -40,11 +40,11 @@ struct Machine {
 
   // Fitted.
   std::vector<UnitCost> costs;    // per feature
-  std::vector<UnitCost> scales;   // per kernel or shader: measured over fitted, `us` being a factor
   uint32_t threads = 0;           // of the measurements; 0: does not matter
-  double error_median = 0, error_worst = 0;  // relative, of models left out of the fit
 
   // Both.
+  std::vector<UnitCost> scales;   // per kernel or shader: measured over worked out, `us` being a factor
+  double error_median = 0, error_worst = 0;  // relative, of models left out of the measurements; 0: none were made
   double dispatch_us = 10;        // between two dispatches, beyond their work
   double inference_us = 0;        // submission and what the host does once per inference
 };

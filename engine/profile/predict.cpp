@@ -48,7 +48,14 @@ Clocks clocks_of(const DispatchWork& w, const Machine& m, double width) {
   return c;
 }
 
-DispatchPrediction on_cores(const DispatchWork& w, const Machine& m, double width) {
+double factor_of(const Machine& m, const std::string& name) {
+  for (const UnitCost& s : m.scales)
+    if (s.name == name) return s.us;
+  return 1;
+}
+
+DispatchPrediction on_cores(const DispatchWork& w, const Machine& m) {
+  const double width = w.width;
   const double clock = m.clock_mhz;  // per microsecond
   const double lanes = w.packed ? 2 * m.half_lanes : m.fma_lanes;
   const double compute_roof = w.flops / (2 * lanes * m.cores * clock), memory_roof = (w.read_bytes + w.write_bytes) / (m.bandwidth_gbs * 1e3);
@@ -75,18 +82,13 @@ DispatchPrediction on_cores(const DispatchWork& w, const Machine& m, double widt
   const double balance = std::ceil(w.workgroups / m.cores) * m.cores / std::max(1.0, w.workgroups);
   raise(Cause::kLatency, std::max(c.latency / clock, t * balance));
   const double reached = t;
-  raise(Cause::kCompiler, reached / m.efficiency);
+  raise(Cause::kCompiler, std::max(reached, reached / m.efficiency * factor_of(m, w.group)));
   p.low_us = std::max({p.bound_us, least, c.latency / clock}) / m.efficiency_high + m.dispatch_us;
   p.high_us = std::max(reached, most) / m.efficiency_low + m.dispatch_us;
+  if (m.error_worst > 0) p.low_us = (t + m.dispatch_us) / (1 + m.error_worst), p.high_us = (t + m.dispatch_us) * (1 + m.error_worst);
   raise(Cause::kDispatch, t + m.dispatch_us);
   p.us = t;
   return p;
-}
-
-double factor_of(const Machine& m, const std::string& name) {
-  for (const UnitCost& s : m.scales)
-    if (s.name == name) return s.us;
-  return 1;
 }
 
 }  // namespace
@@ -100,6 +102,8 @@ double fitted_us(const DispatchWork& w, const Machine& m) {
       if (c.name == f.name) us += c.us * f.n;
   return us * factor_of(m, w.group);
 }
+
+double dispatch_us(const DispatchWork& w, const Machine& m) { return m.kind == Machine::Kind::kFitted ? fitted_us(w, m) : w.cpu ? 0 : on_cores(w, m).us; }
 
 Result<PlanPrediction> predict(const Plan& plan, const std::vector<DispatchWork>& work, const Machine& m) {
   if (m.kind == Machine::Kind::kCores && plan.device == DeviceKind::kCpu)
@@ -115,7 +119,7 @@ Result<PlanPrediction> predict(const Plan& plan, const std::vector<DispatchWork>
     DispatchPrediction p;
     if (m.kind == Machine::Kind::kCores) {
       if (w.cpu) ++on_cpu;
-      else p = on_cores(w, m, std::max(1u, plan.caps.subgroup_size));
+      else p = on_cores(w, m);
     } else {
       p.us = fitted_us(w, m);
       p.low_us = p.us / (1 + m.error_worst), p.high_us = p.us * (1 + m.error_worst);
@@ -129,7 +133,7 @@ Result<PlanPrediction> predict(const Plan& plan, const std::vector<DispatchWork>
     for (size_t c = 0; c < kCauses; ++c) t.lost[c] += p.lost[c];
     all.dispatches.push_back(p);
   }
-  const double whole = m.kind == Machine::Kind::kFitted ? factor_of(m, "inference") : 1;
+  const double whole = factor_of(m, "inference");
   for (double* t : {&all.total.us, &all.total.low_us, &all.total.high_us}) *t = *t * whole + m.inference_us;
   all.total.lost[size_t(Cause::kDispatch)] += m.inference_us;
   if (on_cpu) all.notes.push_back(fmt::format("{} of {} steps run on the CPU and are not in the time: the machine '{}' describes the GPU only", on_cpu, work.size(), m.name));

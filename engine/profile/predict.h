@@ -41,7 +41,9 @@ struct PlanPrediction {
 /// Errors: kUnsupported (a machine by cores for a CPU plan), kInvalidArgument (a description of another number of threads).
 Result<PlanPrediction> predict(const Plan& plan, const std::vector<DispatchWork>& work, const Machine& machine);
 
-/// A fitted machine's time for one dispatch.
+/// A machine's time for one dispatch, without what comes once per inference.
+double dispatch_us(const DispatchWork& w, const Machine& machine);
+/// A fitted machine's.
 double fitted_us(const DispatchWork& w, const Machine& machine);
 
 /// Measured dispatches of one model.
@@ -54,5 +56,9 @@ struct FitSample {
 /// Costs of 0 or more per feature that explain the samples best (least squares, errors weighed by 1 / time), a factor per kernel, and the errors
 /// of models that were left out of the fit in turns. Errors: kInvalidArgument (fewer than two samples).
 Result<Machine> fit(const std::vector<FitSample>& samples);
+
+/// A description by cores brought to measurements: its efficiency, a factor per shader, what a dispatch and an inference cost beside their work.
+/// What was not measured keeps the common factor. Errors: kInvalidArgument (no samples, a fitted base).
+Result<Machine> adapt(const Machine& base, const std::vector<FitSample>& samples);
 
 }  // namespace vireo

@@ -50,8 +50,8 @@ Result<Machine> machine_of(const std::string& given, const DeviceCaps& caps) {
 }
 
 std::string uncertainty_of(const Machine& m) {
-  if (m.kind == Machine::Kind::kFitted)
-    return fmt::format("models left out of the fit were predicted within {:.0f} % (median) and {:.0f} % (worst)", 100 * m.error_median, 100 * m.error_worst);
+  if (m.error_worst > 0)
+    return fmt::format("models left out of the measurements were predicted within {:.0f} % (median) and {:.0f} % (worst)", 100 * m.error_median, 100 * m.error_worst);
   return fmt::format("computed, not measured: {:.0f} to {:.0f} % of the counted bound is assumed to be reached, {:.0f} % as the best guess", 100 * m.efficiency_low,
                      100 * m.efficiency_high, 100 * m.efficiency);
 }
@@ -117,7 +117,11 @@ struct Subject {
 };
 
 Result<std::string> fit_checked(const std::vector<Model>& models, const Device& device, const FitOptions& o) {
-  if (models.size() * o.precisions.size() < 2) return fail(ErrorCode::kInvalidArgument, "fitting a machine: got {} models, expected at least 2", models.size());
+  Machine base;
+  if (!o.base.empty()) {
+    VIREO_ASSIGN(base, machine_of(o.base, device.impl()->caps));
+  }
+  if (models.size() * o.precisions.size() < (o.base.empty() ? 2u : 1u)) return fail(ErrorCode::kInvalidArgument, "fitting a machine: got {} models, expected at least 2", models.size());
   if (o.rounds < 1 || o.runs < 1) return fail(ErrorCode::kInvalidArgument, "fitting a machine: got {} rounds of {} runs, expected 1 or more", o.rounds, o.runs);
   std::vector<Subject> subjects;
   int done = 0;
@@ -159,7 +163,7 @@ Result<std::string> fit_checked(const std::vector<Model>& models, const Device& 
     s.sample.us = std::move(s.us);
     samples.push_back(std::move(s.sample));
   }
-  VIREO_ASSIGN(Machine m, fit(samples));
+  VIREO_ASSIGN(Machine m, o.base.empty() ? fit(samples) : adapt(base, samples));
   const Device::Impl& d = *device.impl();
   m.name = o.name;
   m.device = d.caps.name;

@@ -59,6 +59,8 @@ struct FitOptions {
   int rounds = 6;                          ///< the models in turns; of each dispatch the least of the rounds' medians counts
   int runs = 2;                            ///< of each model in a round
   std::string name = "fitted";
+  /// A description by cores (a built-in name or a text) to bring to the measurements, which then may be one model; empty: costs are fitted anew.
+  std::string base;
   std::function<void(const std::string& what, int done, int all)> progress;
 };
 /// Measures the models on `device` dispatch by dispatch and returns a device description for `predict`. Errors: kInvalidArgument (fewer than two

@@ -254,6 +254,34 @@ TEST(Predict, AFitFindsTheCostsThatMadeTheTimes) {
   EXPECT_EQ(fit({samples[0]}).error().code, ErrorCode::kInvalidArgument);
 }
 
+TEST(Predict, AFewMeasurementsBringADescriptionToTheDevice) {
+  // A device that takes 1.6 times what the description says, attention twice that, and 900 us per inference beside it.
+  const Machine base = *machine_from_text(built_in_machines()[0].text, "nano");
+  std::vector<FitSample> samples;
+  for (const char* name : {"vit-ti", "mobilevit-s", "swin-t"}) {
+    const Planned planned = plan_of(name, caps_text("jetson-nano"), Precision::kFp32);
+    FitSample s;
+    s.model = name;
+    s.work = *plan_work(planned.plan);
+    for (const DispatchWork& w : s.work) {
+      s.us.push_back((dispatch_us(w, base) - base.dispatch_us) * (w.group.rfind("attention", 0) == 0 ? 3.2 : 1.6) + base.dispatch_us);
+      s.wall_us += s.us.back();
+    }
+    s.wall_us += 900;
+    samples.push_back(std::move(s));
+  }
+  const Result<Machine> m = adapt(base, {samples[0], samples[2]});
+  ASSERT_TRUE(m.ok()) << m.error().message;
+  const Machine read = *machine_from_text(to_text(*m), "adapted");
+  EXPECT_NEAR(read.inference_us, 900, 1);
+  const Planned planned = plan_of("mobilevit-s", caps_text("jetson-nano"), Precision::kFp32);
+  const Result<PlanPrediction> p = predict(planned.plan, samples[1].work, read);
+  ASSERT_TRUE(p.ok()) << p.error().message;
+  EXPECT_NEAR(p->total.us / samples[1].wall_us, 1, 0.05) << "a model that was not measured";
+  EXPECT_GT(std::abs(predict(planned.plan, samples[1].work, base)->total.us / samples[1].wall_us - 1), 0.3) << "the description alone is off";
+  EXPECT_EQ(adapt(base, {}).error().code, ErrorCode::kInvalidArgument);
+}
+
 TEST(Predict, AKernelThatWasNeverMeasuredIsNamed) {
   const Planned vit = plan_of("vit-ti", caps_text("lavapipe"), Precision::kFp32);
   Machine m;
