@@ -185,6 +185,21 @@ void check_writable(const std::string& path) {
   unlink(probe.c_str());
 }
 
+bool same_file(const std::string& a, const std::string& b) {
+  struct stat x {}, y {};
+  return a == b || (stat(a.c_str(), &x) == 0 && stat(b.c_str(), &y) == 0 && x.st_dev == y.st_dev && x.st_ino == y.st_ino);
+}
+
+std::vector<std::string> model_files(const Common& common) {
+  std::vector<std::string> files;
+  if (!common.config.empty()) files.push_back(common.config);
+  if (common.model.empty()) return files;
+  files.push_back(common.model);
+  for (const char* file : {"model.safetensors", "config.json", "preprocessor_config.json", "model.safetensors.index.json"})
+    files.push_back(common.model + "/" + file);
+  return files;
+}
+
 void write_file(const std::string& path, const void* bytes, size_t count) {
   const std::string temporary = path + "." + std::to_string(getpid()) + ".tmp";
   const int file = open(temporary.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0666);
