@@ -283,6 +283,10 @@ Result<uint64_t> write_capture(const std::string& path, const CaptureFile& f) {
   return bytes;
 }
 
+Result<CaptureFile> captured_parts(const Metadata& metadata, const std::vector<TensorView>& tensors, std::shared_ptr<const void> owner, const std::string& source) {
+  return Reader(metadata, tensors, source).run(std::move(owner));
+}
+
 Result<CaptureFile> parse_capture(const uint8_t* data, size_t size, std::shared_ptr<const void> owner, const std::string& source) {
   Metadata metadata;
   VIREO_ASSIGN(const std::vector<TensorView> tensors, parse_safetensors(data, size, source, &metadata));
@@ -293,7 +297,7 @@ Result<CaptureFile> parse_capture(const uint8_t* data, size_t size, std::shared_
                 source, metadata["version"].substr(0, 20), metadata["vireo"].substr(0, 20), version(), kVersion);
   if (const std::string sum = file_checksum(metadata, tensors); metadata["checksum"] != sum)
     return fail(ErrorCode::kCorrupt, "capture '{}' is damaged: its checksum is {}, it says '{}'; copy it again", source, sum, metadata["checksum"].substr(0, 20));
-  VIREO_ASSIGN(CaptureFile f, Reader(metadata, tensors, source).run(std::move(owner)));
+  VIREO_ASSIGN(CaptureFile f, captured_parts(metadata, tensors, std::move(owner), source));
   f.info.file_bytes = size;
   return f;
 }

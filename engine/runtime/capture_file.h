@@ -6,6 +6,7 @@
 #pragma once
 
 #include <array>
+#include <map>
 #include <memory>
 #include <string>
 #include <vector>
@@ -51,6 +52,9 @@ Result<uint64_t> write_capture(const std::string& path, const CaptureFile& captu
 Result<CaptureFile> load_capture(const std::string& path);
 /// The same from memory, which `owner` keeps alive (null: the caller does).
 Result<CaptureFile> parse_capture(const uint8_t* data, size_t size, std::shared_ptr<const void> owner, const std::string& source);
+/// What stands behind the checksum: metadata and tensors of such a file, checked for what they promise.
+Result<CaptureFile> captured_parts(const std::map<std::string, std::string>& metadata, const std::vector<TensorView>& tensors,
+                                   std::shared_ptr<const void> owner, const std::string& source);
 /// The model as it was captured. Errors: as Model::open.
 Result<LoadedModel> captured_model(const CaptureFile& capture, const std::string& source);
 
