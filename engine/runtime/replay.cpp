@@ -123,35 +123,31 @@ class Replayer {
     return nullptr;
   }
 
-  Result<std::unique_ptr<Session::Impl>> open(bool keep_all) {
+  Result<std::unique_ptr<Session::Impl>> open_on(const Device& d, bool keep_all, bool as_captured) const {
     SessionOptions o = f_.info.options;
     o.keep_all = keep_all;
     o.fallback = false;
+    auto s = std::make_unique<Session::Impl>(model_, d, std::move(o));
+    s->unfused = !f_.info.fused;
+    if (as_captured) s->tuned = f_.tuned, s->tuned_given = true;
+    VIREO_TRY(s->open());
+    return s;
+  }
+
+  /// With the captured plan where that is possible. What became of it is noted of the session that is like the captured one.
+  Result<std::unique_ptr<Session::Impl>> open(bool keep_all) {
     std::string why = o_.plan_anew ? "a plan for this device was asked for" : "";
-    const auto start = [&](const Device& d) -> Result<std::unique_ptr<Session::Impl>> {
-      auto s = std::make_unique<Session::Impl>(model_, d, o);
-      s->unfused = !f_.info.fused;
-      VIREO_TRY(s->open());
-      return s;
-    };
-    if (const std::shared_ptr<Device::Impl> like = o_.plan_anew ? nullptr : twin(&why)) {
-      auto s = std::make_unique<Session::Impl>(model_, Device(like), o);
-      s->unfused = !f_.info.fused;
-      s->tuned = f_.tuned, s->tuned_given = true;
-      const Result<void> opened = s->open();
-      if (opened) {
-        if (keep_all == f_.info.options.keep_all) {
-          const std::string other = first_other_line(f_.info.plan, dump(s->planned.plan));
-          report_.captured_plan = other.empty();
-          if (!other.empty()) report_.plan_reason = fmt::format("Vireo {} captured, this {} plans otherwise for the same device: {}", f_.info.vireo, version(), other);
-        }
-        return s;
-      }
-      if (opened.error().code != ErrorCode::kUnsupported) return opened.error();
-      why = opened.error().message;
+    const std::shared_ptr<Device::Impl> like = o_.plan_anew ? nullptr : twin(&why);
+    Result<std::unique_ptr<Session::Impl>> s = like ? open_on(Device(like), keep_all, true) : open_on(device_, keep_all, false);
+    if (!s && like && s.error().code == ErrorCode::kUnsupported) {  // what only the driver could tell
+      why = s.error().message;
+      s = open_on(device_, keep_all, false);
+    } else if (s && like) {
+      if (const std::string other = first_other_line(f_.info.plan, dump((*s)->planned.plan)); !other.empty())
+        why = fmt::format("Vireo {} captured, this {} plans otherwise for the same device: {}", f_.info.vireo, version(), other);
     }
-    if (keep_all == f_.info.options.keep_all) report_.plan_reason = why;
-    return start(device_);
+    if (s && keep_all == f_.info.options.keep_all) report_.plan_reason = why, report_.captured_plan = why.empty();
+    return s;
   }
 
   Result<void> infer(Session::Impl& s) {

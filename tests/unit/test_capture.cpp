@@ -1,8 +1,10 @@
 // Captures: what is written runs again with the same answer, for every family; differences are found where they are; damage is named.
 #include <gtest/gtest.h>
 
+#include <atomic>
 #include <cmath>
 #include <fstream>
+#include <functional>
 #include <set>
 #include <sstream>
 
@@ -211,11 +213,12 @@ TEST(Capture, APlanOfAnotherGpuRunsWhereItCan) {
     EXPECT_FALSE(r.captured_plan);
     EXPECT_TRUE(has(r.plan_reason, "its memory is aligned to 1 and 1 bytes")) << r.plan_reason;
   }
-  if (has(s.describe_plan(), "shuffle")) {
-    r = of([](DeviceCaps* c) { c->subgroup_size *= 2; });
-    EXPECT_FALSE(r.captured_plan);
-    EXPECT_TRUE(has(r.plan_reason, "exchanges values within subgroups")) << r.plan_reason;
-  }
+  const Result<std::string> text = read_text_file(std::string(VIREO_SOURCE_DIR) + "/tests/caps/jetson-nano.txt", 1 << 16);
+  ASSERT_TRUE(text.ok()) << text.error().message;
+  const Result<DeviceCaps> nano = caps_from_text(*text, "nano");
+  ASSERT_TRUE(nano.ok()) << nano.error().message;
+  r = of([&](DeviceCaps* c) { *c = *nano; });
+  EXPECT_NE(r.captured_plan, !r.plan_reason.empty()) << r.plan_reason;
   // The same capabilities, but a plan that this Vireo does not make of them.
   const std::string other = changed(dir, dir / "c", [](CaptureFile& f) {
     f.info.vireo = "0.0.7";
@@ -227,6 +230,78 @@ TEST(Capture, APlanOfAnotherGpuRunsWhereItCan) {
   ASSERT_TRUE(o.ok()) << o.error().message;
   EXPECT_FALSE(o->captured_plan);
   EXPECT_TRUE(has(o->plan_reason, "Vireo 0.0.7 captured, this 0.") && has(o->plan_reason, "line 3 was '     barrier that was', is '   0 ")) << o->plan_reason;
+}
+
+TEST(Capture, APlanForOtherSubgroupsIsNotRun) {
+  const Result<Device> gpu = Device::vulkan(0, 2);
+  if (!gpu) GTEST_SKIP() << gpu.error().message;
+  const test::TempDir dir;
+  Session plain = open("hf-vit", {}, *gpu);
+  std::string key, use;
+  for (const Step& step : plain.impl().planned.plan.steps)
+    if (step.op == OpKind::kLinear) key = step_key(plain.impl().planned.plan, step);
+  for (const std::string& candidate : tuning_candidates("linear", gpu->impl()->caps))
+    if (has(candidate, "shuffle=1")) use = candidate;
+  if (use.empty()) GTEST_SKIP() << "the device cannot exchange values within subgroups";
+  const std::string tuned = dir.write("tuning.txt", tuning_text(tuning_id(gpu->impl()->caps, shader::all_hash()), {{key, {use, 1, 2}}}));
+  setenv("VIREO_TUNING", tuned.c_str(), 1);
+  Session s = open("hf-vit", {}, *gpu);
+  unsetenv("VIREO_TUNING");
+  ASSERT_TRUE(has(s.describe_plan(), "SHUFFLE=1")) << use;
+  take(s, dir / "c");
+  for (const uint32_t factor : {1u, 2u}) {
+    const Result<ReplayReport> r = replay(changed(dir, dir / "c", [&](CaptureFile& f) { f.caps.subgroup_size *= factor, f.info.caps = to_text(f.caps); }), *gpu);
+    ASSERT_TRUE(r.ok()) << r.error().message;
+    EXPECT_TRUE(r->same());
+    EXPECT_EQ(r->captured_plan, factor == 1) << r->plan_reason;
+    EXPECT_EQ(has(r->plan_reason, "exchanges values within subgroups of "), factor == 2) << r->plan_reason;
+  }
+}
+
+#if VIREO_VULKAN
+TEST(Capture, OfASessionThatFallsBackMeanwhileIsOfTheCpu) {
+  const Result<Device> gpu = Device::vulkan(0, 2);
+  if (!gpu) GTEST_SKIP() << gpu.error().message;
+  const test::TempDir dir;
+  auto impl = std::make_shared<Device::Impl>();
+  impl->kind = DeviceKind::kVulkan;
+  impl->caps = gpu->impl()->caps;
+  impl->index = gpu->impl()->index;
+  impl->threads = 2;
+  impl->instance = gpu->impl()->instance;
+  const auto lost = std::make_shared<std::atomic<bool>>(false);
+  impl->gpu_options.fault = [lost](const char* name) { return *lost && std::string(name) == "wait" ? VK_ERROR_DEVICE_LOST : VK_SUCCESS; };
+  Session s = open("hf-vit", {}, Device(std::move(impl)));
+  ASSERT_STREQ(s.device().kind, "vulkan");
+  *lost = true;
+  const CaptureReport wrote = take(s, dir / "c");
+  EXPECT_GT(wrote.values, 5u);
+  const Result<CaptureInfo> i = read_capture(dir / "c");
+  ASSERT_TRUE(i.ok()) << i.error().message;
+  EXPECT_EQ(i->device_kind, "cpu");
+  EXPECT_TRUE(has(i->device_reason, "lost")) << i->device_reason;
+  const Result<ReplayReport> r = replay(dir / "c", Device::cpu(2));
+  ASSERT_TRUE(r.ok()) << r.error().message;
+  EXPECT_TRUE(r->captured_plan) << r->plan_reason;
+  EXPECT_TRUE(r->output.identical);
+}
+#endif
+
+TEST(Capture, NotesSayWhatTheSecondSessionFound) {
+  const test::TempDir dir;
+  Session s = open("hf-vit");
+  // Another model under the session: the one that keeps every value answers differently.
+  const Model mine = s.impl().model;
+  s.impl().model = *Model::random(kCases + "hf-vit/config.json", 5);
+  CaptureReport r = take(s, dir / "c");
+  ASSERT_EQ(r.notes.size(), 1u);
+  EXPECT_TRUE(has(r.notes[0], "the answer differs when every value is kept")) << r.notes[0];
+  s.impl().model = mine;
+  s.impl().options.batch = 2;  // nothing that can be planned for this input: no second session
+  r = take(s, dir / "c");
+  EXPECT_EQ(r.values, 0u);
+  ASSERT_EQ(r.notes.size(), 1u);
+  EXPECT_TRUE(has(r.notes[0], "no intermediate values: session: got 37632 input values, expected 75264")) << r.notes[0];
 }
 
 TEST(Capture, KernelsThatAreNotHereAreNamed) {
