@@ -96,7 +96,7 @@ void run(const Args& args) {
               {"captured_plan", r.captured_plan},
               {"plan_reason", r.plan_reason},
               {"ms", r.ms},
-              {"tolerance", args.options.tolerance},
+              {"tolerance", r.tolerance},
               {"same", r.same()},
               {"output", difference_json(r.output)},
               {"values", r.values.size()},
@@ -118,7 +118,7 @@ void run(const Args& args) {
     std::printf("output   %s\n", sentence(r.output).c_str());
     size_t identical = 0, differing = 0;
     for (const vireo::ReplayDifference& d : r.values) identical += d.identical, differing += d.differs;
-    std::printf("values   %zu compared, %zu identical, %zu differ beyond %s\n", r.values.size(), identical, differing, number(args.options.tolerance).c_str());
+    std::printf("values   %zu compared, %zu identical, %zu differ beyond %s\n", r.values.size(), identical, differing, number(r.tolerance).c_str());
   }
   if (r.first >= 0) throw Failure("'" + r.values[size_t(r.first)].name + "' is the first value that differs: " + sentence(r.values[size_t(r.first)]));
   if (r.output.differs) throw Failure("the output differs: " + sentence(r.output));
@@ -135,10 +135,10 @@ void add_replay(CLI::App& app) {
       ->check(check_device)
       ->capture_default_str();
   verb->add_option("--threads", args->threads, "CPU threads of a plan made here; 0 = all cores")->type_name("N")->check(CLI::Range(0, 1024))->capture_default_str();
-  verb->add_option("--tolerance", args->options.tolerance, "largest difference allowed, as a part of the value's largest magnitude; of a class map, the share of pixels")
+  verb->add_option("--tolerance", args->options.tolerance, "largest difference allowed, as a part of the value's largest magnitude; of a class map, the share of pixels "
+                                                            "[0.001; fp16 and int8: 0.02]")
       ->type_name("T")
-      ->check(CLI::NonNegativeNumber)
-      ->capture_default_str();
+      ->check(CLI::NonNegativeNumber);
   verb->add_flag("--plan-anew", args->options.plan_anew, "plan for this device even where the captured plan could run");
   verb->add_flag("--print", args->print, "only print what is in the file: options, capabilities, plan; runs nothing");
   verb->add_flag("--all", args->all, "print every intermediate value");

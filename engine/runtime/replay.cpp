@@ -53,6 +53,7 @@ class Replayer {
   Replayer(const CaptureFile& f, const Model& model, const Device& device, const ReplayOptions& o) : f_(f), model_(model), device_(device), o_(o) {}
 
   Result<ReplayReport> run() {
+    report_.tolerance = o_.tolerance >= 0 ? o_.tolerance : default_tolerance(f_.info.options.precision);
     VIREO_ASSIGN(std::unique_ptr<Session::Impl> session, open(f_.info.options.keep_all));
     Session::Impl& s = *session;
     report_.device_kind = s.used().kind, report_.device_name = device_.name(), report_.device_reason = s.used().reason;
@@ -160,7 +161,7 @@ class Replayer {
     if (out.batch != f_.info.output_shape[0] || out.rows != f_.info.output_shape[1] || out.cols != f_.info.output_shape[2])
       return fail(ErrorCode::kCorrupt, "the capture holds an answer of {} x {} x {}, its model gives {} x {} x {}; capture anew", f_.info.output_shape[0],
                   f_.info.output_shape[1], f_.info.output_shape[2], out.batch, out.rows, out.cols);
-    report_.output = answer_difference(f_, {out.data, out.data + count}, o_.tolerance);
+    report_.output = answer_difference(f_, {out.data, out.data + count}, report_.tolerance);
     return {};
   }
 
@@ -178,7 +179,7 @@ class Replayer {
       int64_t shape[4];
       VIREO_ASSIGN(const std::vector<float> data, s.value(then.name, shape));
       const bool classes = f_.info.options.head == Head::kClassMap && then.name == answer;
-      report_.values.push_back(difference(then, shape, data, classes, o_.tolerance));
+      report_.values.push_back(difference(then, shape, data, classes, report_.tolerance));
       if (report_.first < 0 && report_.values.back().differs) report_.first = int(report_.values.size()) - 1;
     }
     if (absent) report_.notes.push_back(fmt::format("{} of {} captured values do not exist in this plan", absent, f_.values.size()));
@@ -236,7 +237,7 @@ ReplayDifference answer_difference(const CaptureFile& f, const std::vector<float
 
 Result<ReplayReport> replay(const std::string& file, const Device& device, const ReplayOptions& options) {
   return no_throw([&]() -> Result<ReplayReport> {
-    if (!(options.tolerance >= 0)) return fail(ErrorCode::kInvalidArgument, "replay: the tolerance is {}, expected a number from 0", options.tolerance);
+    if (std::isnan(options.tolerance)) return fail(ErrorCode::kInvalidArgument, "replay: the tolerance is no number; expected one from 0");
     VIREO_ASSIGN(const CaptureFile f, load_capture(file));
     VIREO_ASSIGN(LoadedModel loaded, captured_model(f, file));
     const Model model = Model::Impl::wrap(std::move(loaded), f.info.model);

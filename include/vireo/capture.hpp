@@ -55,7 +55,9 @@ struct CaptureInfo {
 VIREO_API Result<CaptureInfo> read_capture(const std::string& file);
 
 struct ReplayOptions {
-  double tolerance = 1e-3;      ///< largest difference allowed, as a part of the value's largest magnitude; of a class map: share of pixels
+  /// Largest difference allowed, as a part of the value's largest magnitude; of a class map: share of pixels. Negative: 1e-3, and
+  /// 2e-2 where devices round to 16 bits in different places (fp16, and int8 on CPUs that multiply bfloat16).
+  double tolerance = -1;
   bool plan_anew = false;       ///< plan for this device even where the captured plan could run
   bool values = true;           ///< compare intermediate values too, where there are some
 };
@@ -81,6 +83,7 @@ struct ReplayReport {
   bool captured_plan = false;   ///< the very plan that was captured ran here
   std::string plan_reason;      ///< why not
   double ms = 0;                ///< of the inference here
+  double tolerance = 0;         ///< what differences were held against
   ReplayDifference output;
   std::vector<ReplayDifference> values;  ///< in order of execution
   int first = -1;               ///< the first of them that differs

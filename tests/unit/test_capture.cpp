@@ -116,6 +116,12 @@ TEST(Capture, OnAnotherDeviceThePlanIsAnother) {
   take(s, dir / "c");
   const Result<ReplayReport> r = replay(dir / "c", *gpu);
   ASSERT_TRUE(r.ok()) << r.error().message;
+  EXPECT_EQ(r->tolerance, 1e-3);
+  ReplayOptions strict;
+  strict.tolerance = 0;
+  EXPECT_FALSE(replay(dir / "c", *gpu, strict)->same());
+  strict.tolerance = NAN;
+  EXPECT_EQ(replay(dir / "c", *gpu, strict).error().code, ErrorCode::kInvalidArgument);
   EXPECT_STREQ(r->device_kind.c_str(), "vulkan");
   EXPECT_FALSE(r->captured_plan);
   EXPECT_EQ(r->plan_reason, "it is for a cpu device");
