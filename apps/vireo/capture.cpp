@@ -21,11 +21,11 @@ struct Args {
   std::string head;
 };
 
-constexpr const char* kHeads[] = {"logits", "features", "tokens", "class_map"};  // by vireo::Head
+constexpr vireo::Head kHeads[] = {vireo::Head::kLogits, vireo::Head::kFeatures, vireo::Head::kTokens, vireo::Head::kClassMap};
 
 vireo::Head head_of(const Args& args, const vireo::Model& model) {
-  for (size_t i = 0; i < std::size(kHeads); ++i)
-    if (args.head == kHeads[i]) return vireo::Head(i);
+  for (vireo::Head h : kHeads)
+    if (args.head == vireo::to_string(h)) return h;
   return default_head(model);
 }
 
@@ -82,7 +82,11 @@ void add_capture(CLI::App& app) {
   verb->add_flag("--no-weights", args->no_weights, "random weights of the model's config.json instead of its own: a small file that tells no secrets");
   verb->add_option("--head", args->head, "what is computed: logits, features, tokens or class_map; by default what the model is for")
       ->type_name("NAME")
-      ->check(CLI::IsMember(std::vector<std::string>(std::begin(kHeads), std::end(kHeads))));
+      ->check(CLI::IsMember([] {
+        std::vector<std::string> names;
+        for (vireo::Head h : kHeads) names.push_back(vireo::to_string(h));
+        return names;
+      }()));
   verb->add_option("--batch", args->batch, "images per inference, for random pixels")->type_name("N")->check(CLI::Range(1, 4096))->excludes(images)->capture_default_str();
   verb->add_option("--seed", args->seed, "of the random pixels")->type_name("SEED")->excludes(images)->capture_default_str();
   CLI::Option* none = verb->add_flag("--no-values", args->no_values, "do not record intermediate values");

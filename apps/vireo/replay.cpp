@@ -17,8 +17,6 @@ struct Args {
   bool all = false, print = false, json = false;
 };
 
-constexpr const char* kHeads[] = {"logits", "features", "tokens", "class_map"};  // by vireo::Head
-
 std::string number(double v) {
   char text[32];
   std::snprintf(text, sizeof text, "%.4g", v);
@@ -54,7 +52,7 @@ Json info_json(const vireo::CaptureInfo& i) {
   const vireo::SessionOptions& o = i.options;
   Json json{{"model", i.model}, {"architecture", i.architecture}, {"vireo", i.vireo}, {"note", i.note},
             {"device", {{"kind", i.device_kind}, {"name", i.device_name}, {"reason", i.device_reason}, {"threads", i.threads}}},
-            {"precision", vireo::to_string(o.precision)}, {"head", kHeads[size_t(o.head)]}, {"batch", o.batch}, {"height", o.height}, {"width", o.width},
+            {"precision", vireo::to_string(o.precision)}, {"head", vireo::to_string(o.head)}, {"batch", o.batch}, {"height", o.height}, {"width", o.width},
             {"keep_all", o.keep_all}, {"cpu_ops", o.cpu_ops}, {"fused", i.fused}, {"weights", i.random_weights ? Json() : Json(i.weights)}};
   if (i.random_weights) json["seed"] = i.seed;
   return json;
@@ -63,7 +61,7 @@ Json info_json(const vireo::CaptureInfo& i) {
 /// What the file is of, in a few lines.
 void print_head(const vireo::CaptureInfo& i) {
   const vireo::SessionOptions& o = i.options;
-  std::printf("%s (%s), %s, %s, batch %d, %dx%d, captured by Vireo %s\n", i.model.c_str(), i.architecture.c_str(), vireo::to_string(o.precision), kHeads[size_t(o.head)],
+  std::printf("%s (%s), %s, %s, batch %d, %dx%d, captured by Vireo %s\n", i.model.c_str(), i.architecture.c_str(), vireo::to_string(o.precision), vireo::to_string(o.head),
               o.batch, o.height, o.width, i.vireo.c_str());
   if (i.random_weights) std::printf("weights  random, seed %llu\n", static_cast<unsigned long long>(i.seed));
   else std::printf("weights  %llu tensors, %.2f MiB\n", static_cast<unsigned long long>(i.weights), double(i.weights_bytes) / (1024 * 1024));

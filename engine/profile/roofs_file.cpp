@@ -32,7 +32,9 @@ std::string one_line(std::string text) {  // a driver chooses its own name
 RoofsId roofs_id(const DeviceCaps& caps, uint64_t shader_hash) {
   if (caps.kind == DeviceKind::kCpu)
     return {fmt::format("roofs-cpu-{}-{}.txt", caps.simd, caps.threads), one_line(caps.name), fmt::format("vireo {} simd {} threads {}", VIREO_VERSION, caps.simd, caps.threads)};
-  return {fmt::format("roofs-{:x}-{:x}.txt", caps.vendor_id, caps.device_id), one_line(caps.name), fmt::format("driver {:x} shaders {:x}", caps.driver_version, shader_hash)};
+  std::string state = fmt::format("driver {:x} shaders {:x}", caps.driver_version, shader_hash);
+  if (caps.device_class == DeviceClass::kSoftware) state += " simd " + caps.simd;  // a folder may travel to another CPU
+  return {fmt::format("roofs-{:x}-{:x}.txt", caps.vendor_id, caps.device_id), one_line(caps.name), std::move(state)};
 }
 
 std::string roofs_text(const RoofsId& id, const KeptRoofs& kept) {

@@ -14,7 +14,7 @@ namespace vireo {
 struct RoofsId {
   std::string file;    // "roofs-10de-92ba03d7.txt", "roofs-cpu-avx2-4.txt"
   std::string device;  // its name
-  std::string state;   // "driver 801c000 shaders 1f2e...", "vireo 0.1.0 simd avx2 threads 4"
+  std::string state;   // "driver 801c000 shaders 1f2e..." (of a software driver: and its SIMD), "vireo 0.1.0 simd avx2 threads 4"
 };
 RoofsId roofs_id(const DeviceCaps& caps, uint64_t shader_hash);
 

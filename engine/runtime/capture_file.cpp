@@ -16,7 +16,6 @@ namespace {
 constexpr const char* kFormat = "vireo-capture";
 constexpr const char* kVersion = "1";
 constexpr const char* kWeights = "weights/";
-constexpr const char* kHeads[] = {"logits", "features", "tokens", "class_map"};
 constexpr int64_t kMostElements = int64_t(1) << 40;
 
 using Metadata = std::map<std::string, std::string>;
@@ -46,7 +45,7 @@ std::string file_checksum(const Metadata& metadata, const std::vector<TensorView
 
 std::string session_json(const CaptureInfo& i) {
   const SessionOptions& o = i.options;
-  return Json{{"precision", to_string(o.precision)}, {"head", kHeads[size_t(o.head)]}, {"batch", o.batch}, {"height", o.height}, {"width", o.width},
+  return Json{{"precision", to_string(o.precision)}, {"head", to_string(o.head)}, {"batch", o.batch}, {"height", o.height}, {"width", o.width},
               {"keep_all", o.keep_all}, {"cpu_ops", o.cpu_ops}, {"fuse", i.fused}}
       .dump();
 }
@@ -68,8 +67,10 @@ Result<void> read_session(const std::string& text, const std::string& source, Ca
   for (Precision p : {Precision::kFp32, Precision::kFp16, Precision::kInt8})
     if (precision == to_string(p)) o.precision = p, known = true;
   if (!known) fields.reject("precision", precision, "fp32, fp16 or int8");
-  const auto which = std::find(std::begin(kHeads), std::end(kHeads), head);
-  if (which == std::end(kHeads)) fields.reject("head", head, "logits, features, tokens or class_map");
+  known = false;
+  for (Head h : {Head::kLogits, Head::kFeatures, Head::kTokens, Head::kClassMap})
+    if (head == to_string(h)) o.head = h, known = true;
+  if (!known) fields.reject("head", head, "logits, features, tokens or class_map");
   if (const Json* ops = fields.find("cpu_ops")) {
     if (!ops->is_array()) fields.reject("cpu_ops", *ops, "a list of operators");
     else
@@ -80,7 +81,6 @@ Result<void> read_session(const std::string& text, const std::string& source, Ca
   }
   if (!batch || !height || !width) fields.set_error(fail(ErrorCode::kCorrupt, "'{}': batch, height or width is missing", source));
   VIREO_TRY(fields.status());
-  o.head = Head(which - std::begin(kHeads));
   o.batch = int(batch), o.height = int(height), o.width = int(width);
   return {};
 }

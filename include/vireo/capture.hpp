@@ -10,6 +10,8 @@
 
 namespace vireo {
 
+VIREO_API const char* to_string(Head h);  ///< "logits", "features", "tokens", "class_map": as captures and the tool write it
+
 struct CaptureOptions {
   bool values = true;           ///< also record what intermediate values were: a checksum, the range and about a thousand samples of each
   bool all_values = false;      ///< record intermediate values whole instead of samples

@@ -59,6 +59,8 @@ TEST(RoofsFile, NamesTellDevicesApart) {
   gpu.vendor_id = 0x10de, gpu.device_id = 0x92ba03d7, gpu.driver_version = 0x801;
   EXPECT_EQ(roofs_id(gpu, 0xabc).file, "roofs-10de-92ba03d7.txt");
   EXPECT_EQ(roofs_id(gpu, 0xabc).state, "driver 801 shaders abc");
+  gpu.device_class = DeviceClass::kSoftware, gpu.simd = "avx2";
+  EXPECT_EQ(roofs_id(gpu, 0xabc).state, "driver 801 shaders abc simd avx2");
   DeviceCaps cpu;
   cpu.kind = DeviceKind::kCpu, cpu.simd = "avx2", cpu.threads = 4;
   EXPECT_EQ(roofs_id(cpu, 1).file, "roofs-cpu-avx2-4.txt");
