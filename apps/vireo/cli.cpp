@@ -10,6 +10,8 @@
 #include <cstdio>
 #include <cstring>
 
+#include "write_file.h"
+
 namespace cli {
 namespace {
 
@@ -185,24 +187,22 @@ void check_writable(const std::string& path) {
   unlink(probe.c_str());
 }
 
-void write_file(const std::string& path, const void* bytes, size_t count) {
-  const std::string temporary = path + "." + std::to_string(getpid()) + ".tmp";
-  const int file = open(temporary.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0666);
-  const char* at = static_cast<const char*>(bytes);
-  bool ok = file >= 0;
-  while (ok && count > 0) {
-    const ssize_t n = write(file, at, count);
-    if (n < 0 && errno == EINTR) continue;
-    ok = n > 0;
-    if (ok) at += n, count -= size_t(n);
-  }
-  int code = errno;
-  if (file >= 0 && close(file) != 0 && ok) ok = false, code = errno;
-  if (ok && std::rename(temporary.c_str(), path.c_str()) != 0) ok = false, code = errno;
-  if (ok) return;
-  if (file >= 0) unlink(temporary.c_str());
-  throw Failure("cannot write '" + path + "': " + std::strerror(code) + "; check the folder and free space");
+bool same_file(const std::string& a, const std::string& b) {
+  struct stat x {}, y {};
+  return a == b || (stat(a.c_str(), &x) == 0 && stat(b.c_str(), &y) == 0 && x.st_dev == y.st_dev && x.st_ino == y.st_ino);
 }
+
+std::vector<std::string> model_files(const Common& common) {
+  std::vector<std::string> files;
+  if (!common.config.empty()) files.push_back(common.config);
+  if (common.model.empty()) return files;
+  files.push_back(common.model);
+  for (const char* file : {"model.safetensors", "config.json", "preprocessor_config.json", "model.safetensors.index.json"})
+    files.push_back(common.model + "/" + file);
+  return files;
+}
+
+void write_file(const std::string& path, const void* bytes, size_t count) { need(write_whole(path, {{bytes, count}})); }
 
 void ImageErrors::add(const std::string& image, const std::string& message) {
   if (count_++ > 0) return;

@@ -85,6 +85,11 @@ void add_notes(Json& json, const vireo::Model& model);
 /// makes the file appear whole or not at all.)
 void check_writable(const std::string& path);
 
+/// True when both names are of one file.
+bool same_file(const std::string& a, const std::string& b);
+/// What is read of a model: the folder and the files in it, --config.
+std::vector<std::string> model_files(const Common& common);
+
 /// Writes a file that appears whole or not at all; throws Failure.
 void write_file(const std::string& path, const void* bytes, size_t count);
 
@@ -113,6 +118,8 @@ void add_diff(CLI::App& app);
 void add_tune(CLI::App& app);
 void add_profile(CLI::App& app);
 void add_predict(CLI::App& app);
+void add_capture(CLI::App& app);
+void add_replay(CLI::App& app);
 void add_eval(CLI::App& app);
 void add_env(CLI::App& app);
 

@@ -7,6 +7,7 @@
 
 #include <cerrno>
 #include <cstdio>
+#include <cstdlib>
 #include <cstring>
 #include <new>
 
@@ -21,6 +22,26 @@ bool FileFrames::next(Frame* frame) {
   frame->error = picture ? std::string() : picture.error().message;
   if (picture) frame->picture = std::move(*picture);
   return true;
+}
+
+namespace {
+
+/// Mean difference of bytes that are `row` bytes apart.
+double roughness(const std::vector<uint8_t>& rgb, size_t row) {
+  uint64_t sum = 0;
+  for (size_t i = row; i < rgb.size(); ++i) sum += uint64_t(std::abs(int(rgb[i]) - int(rgb[i - row])));
+  return rgb.size() > row ? double(sum) / double(rgb.size() - row) : 0;
+}
+
+}  // namespace
+
+std::string doubt_size(const Rgb8& frame) {
+  if (frame.width == frame.height) return {};
+  const double given = roughness(frame.rgb, size_t(frame.width) * 3), swapped = roughness(frame.rgb, size_t(frame.height) * 3);
+  if (!(swapped < 0.6 * given)) return {};
+  const auto size = [](int w, int h) { return std::to_string(w) + "x" + std::to_string(h); };
+  return "the frames look " + size(frame.height, frame.width) + " rather than " + size(frame.width, frame.height) +
+         ": --size is width x height, as ffmpeg's -s";
 }
 
 RawFrames::RawFrames(int file, int width, int height) : file_(file), width_(width), height_(height) {

@@ -44,6 +44,10 @@ class FileFrames : public FrameSource {
   std::atomic<bool> stopped_{false};
 };
 
+/// Empty, or a sentence when a raw frame looks as if its width and height were swapped: rows of the other length are much more like
+/// their neighbours. A frame has no header that could tell.
+std::string doubt_size(const Rgb8& frame);
+
 /// Raw RGB24 frames of one size from a file descriptor, named frame-000001 and on. A last frame that is cut short is a
 /// frame with an error; so is the failure to read, and then comes the end.
 class RawFrames : public FrameSource {

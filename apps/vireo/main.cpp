@@ -36,6 +36,8 @@ int run(int argc, char** argv) {
   cli::add_tune(app);
   cli::add_profile(app);
   cli::add_predict(app);
+  cli::add_capture(app);
+  cli::add_replay(app);
   cli::add_eval(app);
   cli::add_env(app);
 

@@ -7,7 +7,8 @@
 #include <memory>
 
 #include <sys/stat.h>
-#include <unistd.h>
+
+#include "write_file.h"
 
 namespace cli {
 namespace {
@@ -119,29 +120,7 @@ Result<void> write_npy(const std::string& path, const float* data, const std::ve
   std::string start(kMagic, 6);
   start += {'\x01', '\x00', char(header.size() & 0xff), char(header.size() >> 8)};
 
-  // A pipe or a device is written directly: a rename would replace it.
-  struct stat info {};
-  const bool direct = ::stat(path.c_str(), &info) == 0 && !S_ISREG(info.st_mode);
-  const std::string temporary = direct ? path : path + "." + std::to_string(::getpid()) + ".tmp";
-  const auto broken = [&](const char* step) {
-    const int code = errno;
-    if (!direct) std::remove(temporary.c_str());
-    return Error{ErrorCode::kIo, "cannot write '" + path + "' (" + step + "): " + std::strerror(code) +
-                                     "; check the folder, its access rights and free space"};
-  };
-  std::FILE* file = std::fopen(temporary.c_str(), "wb");
-  if (file == nullptr) return broken("opening it");
-  bool ok = std::fwrite(start.data(), 1, start.size(), file) == start.size() &&
-            std::fwrite(header.data(), 1, header.size(), file) == header.size() &&
-            std::fwrite(data, 4, size_t(elements), file) == size_t(elements);
-  const int write_code = errno;
-  ok = std::fclose(file) == 0 && ok;
-  if (!ok) {
-    if (errno == 0) errno = write_code;
-    return broken("writing");
-  }
-  if (!direct && std::rename(temporary.c_str(), path.c_str()) != 0) return broken("renaming");
-  return {};
+  return write_whole(path, {{start.data(), start.size()}, {header.data(), header.size()}, {data, size_t(elements) * sizeof(float)}});
 }
 
 }  // namespace cli

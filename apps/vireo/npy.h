@@ -16,8 +16,7 @@ struct NpyArray {
 
 /// Reads little-endian float32, or uint8 converted to float. Errors: kNotFound, kIo, kCorrupt, kUnsupported.
 vireo::Result<NpyArray> read_npy(const std::string& path);
-/// Writes version 1.0, "<f4". The file appears whole or not at all: it is written beside `path` and renamed
-/// (a pipe or device is written directly). Errors: kIo.
+/// Writes version 1.0, "<f4", whole or not at all (write_file.h). Errors: kIo.
 vireo::Result<void> write_npy(const std::string& path, const float* data, const std::vector<int64_t>& shape);
 
 }  // namespace cli

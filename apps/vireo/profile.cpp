@@ -1,5 +1,4 @@
 // vireo profile: where the milliseconds of an inference go, beside what the device can do at most.
-#include <sys/stat.h>
 #include <vireo/profile.hpp>
 
 #include <algorithm>
@@ -17,7 +16,7 @@ namespace {
 struct Args {
   Common common;
   int batch = 1, runs = 10, warmup = 2;
-  bool all = false, no_roofs = false;
+  bool all = false, no_roofs = false, measure_roofs = false;
   std::string json, csv, trace, html;
   std::vector<std::string> compare;
 };
@@ -48,15 +47,8 @@ Json read_profile(const std::string& path) {
 
 /// Results must not replace what was read, or one another.
 void check_outputs(const Args& args) {
-  std::vector<std::string> inputs = args.compare, outputs;
-  if (!args.common.config.empty()) inputs.push_back(args.common.config);
-  for (const char* file : {"model.safetensors", "config.json", "preprocessor_config.json", "model.safetensors.index.json"})
-    if (!args.common.model.empty()) inputs.push_back(args.common.model + "/" + file);
-  if (!args.common.model.empty()) inputs.push_back(args.common.model);
-  const auto same = [](const std::string& a, const std::string& b) {
-    struct stat x {}, y {};
-    return a == b || (stat(a.c_str(), &x) == 0 && stat(b.c_str(), &y) == 0 && x.st_dev == y.st_dev && x.st_ino == y.st_ino);
-  };
+  std::vector<std::string> inputs = model_files(args.common), outputs;
+  inputs.insert(inputs.end(), args.compare.begin(), args.compare.end());
   for (const std::string* f : {&args.json, &args.csv, &args.trace, &args.html}) {
     if (f->empty()) continue;
     if (*f == "-") {
@@ -64,9 +56,9 @@ void check_outputs(const Args& args) {
       continue;
     }
     for (const std::string& other : inputs)
-      if (same(*f, other)) throw UsageError("profile: '" + *f + "' would replace '" + other + "', which is read; choose another name");
+      if (same_file(*f, other)) throw UsageError("profile: '" + *f + "' would replace '" + other + "', which is read; choose another name");
     for (const std::string& other : outputs)
-      if (same(*f, other)) throw UsageError("profile: '" + *f + "' is asked for twice; choose a name for each");
+      if (same_file(*f, other)) throw UsageError("profile: '" + *f + "' is asked for twice; choose a name for each");
     outputs.push_back(*f);
   }
 }
@@ -134,6 +126,7 @@ void run(const Args& args) {
   options.runs = args.runs;
   options.warmup = args.warmup;
   options.roofs = !args.no_roofs;
+  options.measure_roofs = args.measure_roofs;
   const vireo::Profile p = need(vireo::profile(session, pixels.data(), pixels.size(), options));
   const std::string json = vireo::profile_json(p);
   if (args.json == "-") {
@@ -162,7 +155,9 @@ void add_profile(CLI::App& app) {
       ->capture_default_str();
   verb->add_option("--warmup", args->warmup, "inferences before them")->type_name("N")->check(CLI::Range(0, 100000))->capture_default_str();
   verb->add_flag("--all", args->all, "every dispatch in order, not only the twenty longest");
-  verb->add_flag("--no-roofs", args->no_roofs, "do not measure what the device can do at most (saves a second)");
+  CLI::Option* no_roofs = verb->add_flag("--no-roofs", args->no_roofs, "leave out what the device can do at most");
+  verb->add_flag("--measure-roofs", args->measure_roofs, "measure that again (a second) instead of taking what is kept in the cache folder; the best seen counts")
+      ->excludes(no_roofs);
   verb->add_option("--json", args->json, "write the profile as JSON (schema vireo-profile/1); '-' prints it instead of the table")
       ->type_name("FILE")
       ->expected(0, 1)

@@ -347,6 +347,10 @@ class Pipeline {
         continue;
       }
       std::string error = frame->error;
+      if (error.empty() && job_.raw && !looked_) {
+        looked_ = true;
+        if (const std::string doubt = doubt_size(frame->picture); !doubt.empty()) std::fprintf(stderr, "note: %s\n", doubt.c_str());
+      }
       if (error.empty()) {
         const auto ticket = segmenter_.submit(frame->picture);
         if (ticket) {
@@ -426,6 +430,7 @@ class Pipeline {
   FrameQueue& queue_;
   Progress& progress_;
   Overlay overlay_;
+  bool looked_ = false;  // at the first raw frame's shape
   std::vector<Flight> flights_;  // the oldest first
   ClassMap small_, map_;         // of the model's input, of the picture
   Answer answer_;
@@ -487,7 +492,7 @@ void add_segment(CLI::App& app) {
               throw CLI::ValidationError(
                   "--size", "'" + text + "' has too many pixels; expected at most " + std::to_string(kMaxImagePixels));
           },
-          "with -: width and height of the frames")
+          "with -: size of the frames, width first as in ffmpeg's -s (the model's input size is --input, height first)")
       ->type_name("WxH");
   verb->add_flag("--drop", args->drop,
                  "with -: when frames come too fast, drop the oldest that wait (a camera); else the sender waits");

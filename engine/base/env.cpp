@@ -12,7 +12,7 @@ const std::vector<EnvVar>& env_table() {
       {"VIREO_DEVICE", "text", "auto", "Device for Device::best(): auto, cpu, vulkan or vulkan:N."},
       {"VIREO_THREADS", "integer", "0", "CPU threads when the program asks for 0; 0 = all cores available to the process."},
       {"VIREO_SIMD", "text", "", "CPU kernels to use (amx, avx512_bf16, avx512, avx2, sse4, neon, portable); empty = the fastest this CPU has."},
-      {"VIREO_CACHE_DIR", "folder", "", "Where the pipeline cache is kept; empty = XDG_CACHE_HOME/vireo or ~/.cache/vireo, - = no cache."},
+      {"VIREO_CACHE_DIR", "folder", "", "Where pipeline cache, tuning and measured roofs are kept; empty = XDG_CACHE_HOME/vireo or ~/.cache/vireo, - = nowhere."},
       {"VIREO_TUNING", "file", "", "What `vireo tune` found out; empty = tuning-VENDOR-DEVICE.txt in the cache folder, - = none."},
       {"VIREO_VALIDATION", "0 or 1", "0", "Turn on Vulkan's validation layers; any message fails the session."},
       {"VIREO_TIMEOUT", "seconds", "600", "How long a GPU may work on one submission before it counts as hung and the CPU takes over."},

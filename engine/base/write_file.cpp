@@ -30,29 +30,56 @@ bool make_folders(const std::string& dir) {
 
 }  // namespace
 
-std::string write_whole_file(const std::string& dir, const std::string& name, const void* bytes, size_t count) {
-  const auto failed = [](const char* what) { return fmt::format("{}: {}", what, std::strerror(errno)); };
-  if (!make_folders(dir)) return failed("the folder cannot be made");
-  const std::string path = dir + "/" + name;
-  std::string temporary = path + ".XXXXXX";
-  const int fd = mkostemp(&temporary[0], O_CLOEXEC);
-  if (fd < 0) return failed("no file can be made there");
-  fchmod(fd, 0644);
-  std::FILE* const f = fdopen(fd, "wb");
-  if (!f) {
-    const std::string why = failed("fdopen");
-    close(fd);
-    unlink(temporary.c_str());
-    return why;
-  }
-  const bool written = std::fwrite(bytes, 1, count, f) == count && std::fflush(f) == 0;
-  const bool closed = std::fclose(f) == 0;
-  if (!written || !closed || std::rename(temporary.c_str(), path.c_str()) != 0) {
-    const std::string why = failed(written && closed ? "renaming failed" : "writing failed");
-    unlink(temporary.c_str());
-    return why;
+NewFile::~NewFile() {
+  if (fd_ < 0) return;
+  close(fd_);
+  unlink(temporary_.c_str());
+}
+
+/// Says why, and leaves nothing behind.
+std::string NewFile::failed(const char* what) {
+  std::string why = fmt::format("{}: {}", what, std::strerror(errno));
+  if (fd_ >= 0) close(fd_);
+  fd_ = -1;
+  unlink(temporary_.c_str());
+  return why;
+}
+
+std::string NewFile::open(const std::string& path) {
+  struct stat s;
+  if (stat(path.c_str(), &s) == 0 && !S_ISREG(s.st_mode)) return S_ISDIR(s.st_mode) ? "there is a folder of this name" : "it is no regular file";
+  path_ = path;
+  temporary_ = path + ".XXXXXX";
+  fd_ = mkostemp(&temporary_[0], O_CLOEXEC);
+  if (fd_ < 0) return fmt::format("no file can be made there: {}", std::strerror(errno));
+  fchmod(fd_, 0644);
+  return {};
+}
+
+std::string NewFile::write(const void* bytes, size_t count) {
+  const char* at = static_cast<const char*>(bytes);
+  while (count > 0) {
+    const ssize_t n = ::write(fd_, at, count);
+    if (n < 0 && errno == EINTR) continue;
+    if (n <= 0) return failed("writing failed");
+    at += n, count -= size_t(n);
   }
   return {};
+}
+
+std::string NewFile::commit() {
+  const bool closed = close(fd_) == 0;
+  fd_ = -1;
+  if (!closed) return failed("writing failed");
+  return std::rename(temporary_.c_str(), path_.c_str()) == 0 ? std::string() : failed("renaming failed");
+}
+
+std::string write_whole_file(const std::string& dir, const std::string& name, const void* bytes, size_t count) {
+  if (!make_folders(dir)) return fmt::format("the folder cannot be made: {}", std::strerror(errno));
+  NewFile file;
+  std::string why = file.open(dir + "/" + name);
+  if (why.empty()) why = file.write(bytes, count);
+  return why.empty() ? file.commit() : why;
 }
 
 }  // namespace vireo

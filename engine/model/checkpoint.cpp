@@ -107,6 +107,13 @@ Result<std::shared_ptr<Checkpoint>> Checkpoint::from_memory(const uint8_t* data,
   return result;
 }
 
+Result<std::shared_ptr<Checkpoint>> Checkpoint::from_views(std::vector<TensorView> views, std::shared_ptr<const void> owner, const std::string& source) {
+  auto result = std::make_shared<Checkpoint>();
+  result->source_ = source;
+  VIREO_TRY(result->add_views(std::move(views), std::move(owner), source));
+  return result;
+}
+
 Result<void> Checkpoint::add_file(const std::string& path, const std::string& label) {
   VIREO_ASSIGN(MappedFile opened, MappedFile::open(path));
   auto file = std::make_shared<const MappedFile>(std::move(opened));

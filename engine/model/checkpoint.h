@@ -22,6 +22,9 @@ class Checkpoint {
   /// The same from memory that outlives the checkpoint (tests, fuzzing).
   static Result<std::shared_ptr<Checkpoint>> from_memory(const uint8_t* data, size_t size, const std::string& source);
 
+  /// From tensors that a container holds beside other things; `owner` keeps their bytes alive.
+  static Result<std::shared_ptr<Checkpoint>> from_views(std::vector<TensorView> views, std::shared_ptr<const void> owner, const std::string& source);
+
   const TensorView* find(const std::string& name) const;
   bool has(const std::string& name) const { return find(name) != nullptr; }
   /// All tensors by name.

@@ -67,6 +67,12 @@ Result<LoadedModel> LoadedModel::open_config(const std::string& path, uint64_t s
 }
 
 Result<LoadedModel> LoadedModel::configure(ModelSource source, const std::string& folder) {
+  const std::string path = folder + "/preprocessor_config.json";
+  VIREO_ASSIGN(std::string preprocessor, read_optional(path));
+  return from_parts(std::move(source), std::move(preprocessor), path);
+}
+
+Result<LoadedModel> LoadedModel::from_parts(ModelSource source, std::string preprocessor, const std::string& preprocessor_path) {
   const Family* family = nullptr;
   for (const Family* candidate : model_families()) {
     if (family == nullptr && candidate->matches(source)) family = candidate;
@@ -76,9 +82,7 @@ Result<LoadedModel> LoadedModel::configure(ModelSource source, const std::string
   VIREO_ASSIGN(std::unique_ptr<VisionModel> vision, family->open(source));
   model.vision_ = std::move(vision);
 
-  const std::string path = folder + "/preprocessor_config.json";
-  VIREO_ASSIGN(const std::string preprocessor, read_optional(path));
-  VIREO_ASSIGN(model.preprocess_, model.vision_->preprocess(preprocessor, path));
+  VIREO_ASSIGN(model.preprocess_, model.vision_->preprocess(preprocessor, preprocessor_path));
   model.warnings_ = model.preprocess_.warnings;
 
   if (source.weights != nullptr) {
@@ -96,6 +100,8 @@ Result<LoadedModel> LoadedModel::configure(ModelSource source, const std::string
                                             count == 1 ? "" : "s", names, count > kNamedInWarning ? ", ..." : ""));
     }
   }
+  model.source_ = std::move(source);
+  model.preprocessor_ = std::move(preprocessor);
   return model;
 }
 

@@ -23,10 +23,16 @@ class LoadedModel {
   static Result<LoadedModel> open(const std::string& path);
   /// Random weights that depend on `seed` only, for benchmarks without a checkpoint. `path`: a config.json or its folder.
   static Result<LoadedModel> open_config(const std::string& path, uint64_t seed);
+  /// From its parts, wherever they lay: `preprocessor` is the text of preprocessor_config.json (empty: there is none),
+  /// `preprocessor_path` its name for messages.
+  static Result<LoadedModel> from_parts(ModelSource source, std::string preprocessor, const std::string& preprocessor_path);
 
   /// "ViTForImageClassification", "vit_tiny_patch16_224", ...
   const std::string& architecture() const { return vision_->architecture(); }
   const VisionModel& vision() const { return *vision_; }
+  /// What from_parts() would open it from again.
+  const ModelSource& source() const { return source_; }
+  const std::string& preprocessor_text() const { return preprocessor_; }
   const PreprocessConfig& preprocess() const { return preprocess_; }
   /// The input size that preprocessing brings pictures to.
   int64_t input_h() const { return preprocess_.input_h; }
@@ -49,6 +55,8 @@ class LoadedModel {
  private:
   static Result<LoadedModel> configure(ModelSource source, const std::string& folder);
 
+  ModelSource source_;
+  std::string preprocessor_;
   std::shared_ptr<const VisionModel> vision_;
   PreprocessConfig preprocess_;
   std::vector<std::string> warnings_;

@@ -56,6 +56,7 @@ class HeaderReader {
   using json = nlohmann::json;
 
   std::vector<Entry> take_entries() { return std::move(entries_); }
+  std::map<std::string, std::string> take_metadata() { return std::move(metadata_); }
   const std::string& problem() const { return problem_; }
 
   bool null() { return scalar("null"); }
@@ -83,6 +84,7 @@ class HeaderReader {
       state_ = State::kTensor;
       return true;
     }
+    if (in_metadata_ && skip_depth_ == 1) metadata_[metadata_key_] = text;
     return scalar("a string");
   }
   bool binary(json::binary_t&) { return scalar("binary data"); }
@@ -127,7 +129,10 @@ class HeaderReader {
   }
 
   bool key(std::string& name) {
-    if (skip_depth_ > 0) return true;
+    if (skip_depth_ > 0) {
+      if (in_metadata_ && skip_depth_ == 1) metadata_key_ = name;
+      return true;
+    }
     if (state_ == State::kTop) {
       if (!names_.insert(name).second) {
         problem_ = fmt::format("lists {} twice", quote_name(name));
@@ -136,6 +141,7 @@ class HeaderReader {
       if (name == "__metadata__") {
         state_ = State::kSkipValue;
         after_skip_ = State::kTop;
+        in_metadata_ = true;
         return true;
       }
       entries_.emplace_back();
@@ -176,6 +182,7 @@ class HeaderReader {
     if (skip_depth_ > 0) return true;
     if (state_ == State::kSkipValue) {
       state_ = after_skip_;
+      in_metadata_ = false;
       return true;
     }
     switch (state_) {
@@ -189,7 +196,7 @@ class HeaderReader {
     }
   }
   bool end_skip() {
-    if (--skip_depth_ == 0) state_ = after_skip_;
+    if (--skip_depth_ == 0) state_ = after_skip_, in_metadata_ = false;
     return true;
   }
   bool fail_with(const char* what) {
@@ -203,6 +210,9 @@ class HeaderReader {
   State after_skip_ = State::kTop;
   int64_t skip_depth_ = 0;
   bool in_tensor_ = false;
+  bool in_metadata_ = false;  // its value is skipped but for the strings directly in it
+  std::string metadata_key_;
+  std::map<std::string, std::string> metadata_;
   std::string problem_;
 };
 
@@ -232,7 +242,8 @@ std::string shape_text(const std::vector<int64_t>& shape) { return fmt::format("
 
 bool is_weight_dtype(const std::string& dtype) { return dtype == "F32" || dtype == "F16" || dtype == "BF16"; }
 
-Result<std::vector<TensorView>> parse_safetensors(const uint8_t* data, size_t size, const std::string& source) {
+Result<std::vector<TensorView>> parse_safetensors(const uint8_t* data, size_t size, const std::string& source,
+                                                  std::map<std::string, std::string>* metadata) {
   const auto corrupt = [&](const std::string& what) {
     return fail(ErrorCode::kCorrupt, "'{}' is not a usable safetensors file: {}; download or export it again", source,
                 what);
@@ -307,7 +318,23 @@ Result<std::vector<TensorView>> parse_safetensors(const uint8_t* data, size_t si
   if (expected != data_size) {
     return corrupt(fmt::format("{} bytes follow the data of the last tensor", data_size - expected));
   }
+  if (metadata != nullptr) *metadata = reader.take_metadata();
   return views;
+}
+
+std::string safetensors_header(const std::vector<TensorView>& tensors, const std::map<std::string, std::string>& metadata) {
+  nlohmann::ordered_json header;
+  header["__metadata__"] = metadata;
+  uint64_t at = 0;
+  for (const TensorView& t : tensors) {
+    header[t.name] = {{"dtype", t.dtype}, {"shape", t.shape}, {"data_offsets", {at, at + t.bytes}}};
+    at += t.bytes;
+  }
+  std::string text = header.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace);
+  text.resize((text.size() + 7) / 8 * 8, ' ');
+  std::string bytes(8, '\0');
+  for (int i = 0; i < 8; ++i) bytes[size_t(i)] = char(uint64_t(text.size()) >> 8 * i & 0xff);
+  return bytes + text;
 }
 
 // ------------------------------------------------------------------------------------------------------- constants

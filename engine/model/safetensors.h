@@ -4,6 +4,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <map>
 #include <memory>
 #include <string>
 #include <vector>
@@ -28,8 +29,14 @@ struct TensorView {
 std::string shape_text(const std::vector<int64_t>& shape);
 
 /// Checks the header of a safetensors file held in memory and lists its tensors in the order of their data.
-/// `source` names the file in messages. The views point into `data`. All errors are kCorrupt or kUnsupported.
-Result<std::vector<TensorView>> parse_safetensors(const uint8_t* data, size_t size, const std::string& source);
+/// `source` names the file in messages. The views point into `data`. `metadata`, where given, receives the strings of
+/// "__metadata__". All errors are kCorrupt or kUnsupported.
+Result<std::vector<TensorView>> parse_safetensors(const uint8_t* data, size_t size, const std::string& source,
+                                                  std::map<std::string, std::string>* metadata = nullptr);
+
+/// What precedes the data of such a file: the header's length and the header, padded to a multiple of 8 bytes. The data of
+/// `tensors` are to follow in their order without gaps. Text that is not UTF-8 is replaced.
+std::string safetensors_header(const std::vector<TensorView>& tensors, const std::map<std::string, std::string>& metadata);
 
 /// True for the element types a weight may have: F32, F16, BF16.
 bool is_weight_dtype(const std::string& dtype);

@@ -87,6 +87,12 @@ Result<vireo_session*> open(const char* path, const vireo_options& o) {
   options.width = o.width;
   options.fallback = device_name == "auto";
   if (o.cache_dir != nullptr) options.cache_dir = o.cache_dir;
+  if (o.latency_window != 0) options.latency_window = o.latency_window;
+  if (o.on_inference != nullptr)
+    options.on_inference = [call = o.on_inference, user = o.user](const Inference& i) {
+      const vireo_inference c{i.ticket, i.number, i.ms, i.preprocess_ms, i.device.kind, i.device.name, i.device.reason, i.fell_back ? 1 : 0};
+      call(&c, user);
+    };
   VIREO_ASSIGN(Session session, Session::create(model, device, options));
   std::vector<std::string> labels;
   for (int i = 0; i < model.classes(); ++i) labels.push_back(model.label(i));
@@ -117,7 +123,7 @@ const char* vireo_version(void) { return vireo::version(); }
 
 void vireo_options_init_sized(vireo_options* options, size_t struct_size) {
   if (options == nullptr) return;
-  vireo_options defaults{sizeof(vireo_options), "auto", VIREO_FP32, VIREO_LOGITS, 1, 0, 0, 0, nullptr};
+  vireo_options defaults{sizeof(vireo_options), "auto", VIREO_FP32, VIREO_LOGITS, 1, 0, 0, 0, nullptr, 0, nullptr, nullptr};
   defaults.struct_size = struct_size;
   std::memset(static_cast<void*>(options), 0, struct_size);  // a newer program's fields that this library does not know
   std::memcpy(static_cast<void*>(options), &defaults, std::min(struct_size, sizeof defaults));
@@ -173,6 +179,18 @@ vireo_status vireo_run_pixels(vireo_session* session, const float* pixels, size_
     VIREO_TRY(vireo::check("vireo_run_pixels", session, pixels, output));
     VIREO_ASSIGN(const vireo::Output out, session->session.run(pixels, count));
     return vireo::give(out, output);
+  });
+}
+
+vireo_status vireo_get_latency_sized(const vireo_session* session, vireo_latency* latency, size_t struct_size, vireo_error* error) {
+  return vireo::guarded(error, [&]() -> vireo::Result<void> {
+    if (session == nullptr || latency == nullptr)
+      return vireo::fail(vireo::ErrorCode::kInvalidArgument, "vireo_get_latency: {} is NULL", session == nullptr ? "session" : "latency");
+    const vireo::Latency l = session->session.latency();
+    const vireo_latency mine{l.count, l.window, l.last_ms, l.mean_ms, l.min_ms, l.p50_ms, l.p95_ms, l.p99_ms, l.max_ms};
+    std::memset(static_cast<void*>(latency), 0, struct_size);  // a newer program's fields that this library does not know
+    std::memcpy(static_cast<void*>(latency), &mine, std::min(struct_size, sizeof mine));
+    return {};
   });
 }
 

@@ -10,25 +10,23 @@ std::string last_component(std::string path) {
   return slash == std::string::npos ? path : path.substr(slash + 1);
 }
 
-Result<std::shared_ptr<const Model::Impl>> wrap(Result<LoadedModel> loaded, const std::string& path) {
-  if (!loaded) return std::move(loaded.error());
-  auto impl = std::make_shared<Model::Impl>(Model::Impl{std::move(*loaded), last_component(path)});
-  return std::shared_ptr<const Model::Impl>(std::move(impl));
-}
-
 }  // namespace
+
+Model Model::Impl::wrap(LoadedModel loaded, std::string name) {
+  return Model(std::make_shared<const Impl>(Impl{std::move(loaded), std::move(name)}));
+}
 
 Result<Model> Model::open(const std::string& path) {
   return no_throw([&]() -> Result<Model> {
-    VIREO_ASSIGN(std::shared_ptr<const Impl> impl, wrap(LoadedModel::open(path), path));
-    return Model(std::move(impl));
+    VIREO_ASSIGN(LoadedModel loaded, LoadedModel::open(path));
+    return Impl::wrap(std::move(loaded), last_component(path));
   });
 }
 
 Result<Model> Model::random(const std::string& config_path, uint64_t seed) {
   return no_throw([&]() -> Result<Model> {
-    VIREO_ASSIGN(std::shared_ptr<const Impl> impl, wrap(LoadedModel::open_config(config_path, seed), config_path));
-    return Model(std::move(impl));
+    VIREO_ASSIGN(LoadedModel loaded, LoadedModel::open_config(config_path, seed));
+    return Impl::wrap(std::move(loaded), last_component(config_path));
   });
 }
 

@@ -12,6 +12,8 @@ namespace vireo {
 struct Model::Impl {
   LoadedModel loaded;
   std::string name;  // last part of the path
+
+  static Model wrap(LoadedModel loaded, std::string name);
 };
 
 /// The graph of a model under a session's options; checks the options.

@@ -199,14 +199,16 @@ class Profiler {
 
   Result<void> roofs() {
     DeviceRoofs& r = p_.roofs;
-    if (on_gpu()) {
+    const auto measure = [this]() -> Result<DeviceRoofs> {
 #if VIREO_VULKAN
-      VIREO_ASSIGN(const std::shared_ptr<vk::Gpu> gpu, s_.device.impl()->open_gpu());
-      VIREO_ASSIGN(r, measure_roofline(gpu, s_.pool));
+      if (on_gpu()) {
+        VIREO_ASSIGN(const std::shared_ptr<vk::Gpu> gpu, s_.device.impl()->open_gpu());
+        return measure_roofline(gpu, s_.pool);
+      }
 #endif
-    } else {
-      r = measure_cpu_roofline(s_.pool);
-    }
+      return measure_cpu_roofline(s_.pool);
+    };
+    VIREO_ASSIGN(r, kept_roofs(plan_.caps, cache_dir(s_.options), o_.measure_roofs, measure, &p_.notes));
     for (DispatchProfile& d : p_.dispatches) {
       if (d.cpu && on_gpu()) continue;  // a CPU step has no place under the GPU's roofs
       const bool halves = d.shader.rfind("linear.half", 0) == 0 && r.half_fma_gflops > 0;

@@ -4,9 +4,14 @@
 #include <chrono>
 #include <cmath>
 #include <cstring>
+#include <ctime>
 
 #include "base/aligned.h"
+#include "base/mapped_file.h"
+#include "base/write_file.h"
 #include "profile/probes.h"
+#include "profile/roofs_file.h"
+#include "shader/modules.h"
 #include "simd/fma_probe.h"
 #if VIREO_VULKAN
 #include "vk/executable.h"
@@ -19,7 +24,50 @@ using Clock = std::chrono::steady_clock;
 
 double seconds_since(Clock::time_point t) { return std::chrono::duration<double>(Clock::now() - t).count(); }
 
+std::string date_now() {
+  const std::time_t now = std::time(nullptr);
+  std::tm utc{};
+  gmtime_r(&now, &utc);
+  char text[32] = "";
+  std::strftime(text, sizeof text, "%Y-%m-%d %H:%M UTC", &utc);
+  return text;
+}
+
+/// Errors: kNotFound (no such file), others say in one sentence why it is not used.
+Result<KeptRoofs> load_roofs(const std::string& path, const RoofsId& id) {
+  constexpr size_t kMaxFile = 1 << 16;
+  if (path_kind(path) == PathKind::kMissing) return fail(ErrorCode::kNotFound, "there is no file '{}'", path);
+  const Result<std::string> text = read_text_file(path, kMaxFile);
+  if (!text) return fail(ErrorCode::kIo, "kept roofs are not used: {}", text.error().message);
+  Result<KeptRoofs> kept = parse_roofs(*text, id);
+  if (!kept) return fail(ErrorCode::kCorrupt, "kept roofs '{}' are not used: {}", path, kept.error().message);
+  return kept;
+}
+
 }  // namespace
+
+Result<DeviceRoofs> kept_roofs(const DeviceCaps& caps, const std::string& dir, bool anew, const std::function<Result<DeviceRoofs>()>& measure,
+                               std::vector<std::string>* notes) {
+  if (dir.empty()) return measure();
+  const RoofsId id = roofs_id(caps, shader::all_hash());
+  const std::string path = dir + "/" + id.file;
+  const Result<KeptRoofs> kept = load_roofs(path, id);
+  if (kept && !anew) {
+    notes->push_back(fmt::format("roofs as measured {}, kept in '{}'; --measure-roofs measures anew", kept->date, path));
+    return kept->roofs;
+  }
+  if (!kept && kept.error().code != ErrorCode::kNotFound) notes->push_back(kept.error().message);
+  VIREO_ASSIGN(DeviceRoofs r, measure());
+  if (kept) {
+    r = best_of(r, kept->roofs);
+    notes->push_back(fmt::format("roofs are the best of those measured now and before ({}); to forget those delete '{}'", kept->date, path));
+  }
+  if (!(r.fma_gflops > 0) || !(r.copy_gbs > 0)) return r;  // not all of it could be measured: next time again
+  const std::string text = roofs_text(id, {r, date_now()});
+  const std::string why = write_whole_file(dir, id.file, text.data(), text.size());
+  if (!why.empty()) notes->push_back(fmt::format("roofs were not kept in '{}': {}", path, why));
+  return r;
+}
 
 DeviceRoofs measure_cpu_roofline(ThreadPool& pool) {
   constexpr int kCalls = 40, kRounds = 7;           // about 4 ms a round

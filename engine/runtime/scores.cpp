@@ -6,9 +6,21 @@
 #include "base/half.h"
 #include "runtime/model_impl.h"
 
+#include <vireo/capture.hpp>
+
 namespace vireo {
 
 const char* version() noexcept { return VIREO_VERSION; }
+
+const char* to_string(Head h) {
+  switch (h) {
+    case Head::kLogits: return "logits";
+    case Head::kFeatures: return "features";
+    case Head::kTokens: return "tokens";
+    case Head::kClassMap: return "class_map";
+  }
+  return "unknown";
+}
 
 const char* to_string(Task t) {
   switch (t) {

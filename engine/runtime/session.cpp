@@ -37,6 +37,8 @@ Result<void> check_options(const Model& model, const SessionOptions& o) {
     return fail(ErrorCode::kUnsupported, "model '{}' has no classification head; ask for its features (`vireo embed`, Head::kFeatures)", model.name());
   if (!(o.timeout_s >= 0 && o.timeout_s <= 86400))
     return fail(ErrorCode::kInvalidArgument, "session: timeout_s is {}, expected 0 (the default) to 86400 seconds", o.timeout_s);
+  if (o.latency_window < 1 || o.latency_window > LatencyRecorder::kMost)
+    return fail(ErrorCode::kInvalidArgument, "session: latency_window is {}, expected 1 to {} inferences", o.latency_window, int(LatencyRecorder::kMost));
   const std::string seconds = env::get("VIREO_TIMEOUT");
   char* end = nullptr;
   if (!(std::strtod(seconds.c_str(), &end) > 0) || *end)
@@ -115,7 +117,8 @@ static TunedSteps tuned_steps(const SessionOptions& o, const DeviceCaps& caps, s
 Result<void> Session::Impl::open_on(const Device::Impl& target) {
   VIREO_ASSIGN(Graph graph, build_graph(model, options));
   PlanOptions how = plan_options(options);
-  const TunedSteps tuned = tuned_steps(options, target.caps, &warnings);
+  how.fuse = how.fuse && !unfused;
+  if (!tuned_given) tuned = tuned_steps(options, target.caps, &warnings);
   how.tuned = &tuned;
 #if VIREO_VULKAN
   if (target.kind == DeviceKind::kVulkan && how.precision == Precision::kFp16 && target.caps.shader_float16) {
@@ -337,7 +340,24 @@ Result<Output> Session::Impl::wait(Ticket ticket) {
   o.preprocess_ms = s.preprocess_ms;
   o.height = map_height();
   o.width = map_width();
+  note_done(ticket.id, o);
   return o;
+}
+
+void Session::Impl::note_done(uint32_t ticket, const Output& o) noexcept {
+  latency.add(o.ms);
+  ++done;
+  if (!options.on_inference) return;
+  try {
+    options.on_inference({ticket, done, o.ms, o.preprocess_ms, o.device, place != 0});
+  } catch (...) {
+    if (callback_threw) return;
+    callback_threw = true;
+    try {
+      warnings.push_back("on_inference threw an exception, which was dropped; it must handle its own");
+    } catch (...) {  // no memory for the sentence
+    }
+  }
 }
 
 Session::Session(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}
@@ -353,23 +373,28 @@ Result<Session> Session::create(const Model& model, const Device& device, const 
   });
 }
 
-Result<Ticket> Session::Impl::submit(const Image* images, int count) {
-#if VIREO_VULKAN
-  // submit(nullptr, 0) of a session on an application's buffers: which overload a compiler takes for it must not matter.
-  if (!images && !count && buffers.input != VK_NULL_HANDLE) return submit(static_cast<const float*>(nullptr), 0, 0);
-#endif
+Result<void> Session::Impl::stage(const Image* images, int count) {
   if (!images || count != options.batch)
     return fail(ErrorCode::kInvalidArgument, "session: got {} pictures, expected the session's batch of {}", images ? count : 0, options.batch);
 #if VIREO_VULKAN
   if (buffers.input != VK_NULL_HANDLE)
     return fail(ErrorCode::kInvalidArgument, "session: got a picture, but the input is the application's buffer; call run(nullptr, 0)");
 #endif
-  const auto start = Clock::now();
   const size_t each = input_floats() / size_t(count);
   staged.resize(input_floats());
   for (int i = 0; i < count; ++i)
     VIREO_TRY(preprocessor->run(images[i].rgb, images[i].width, images[i].height, images[i].stride ? images[i].stride : ptrdiff_t(images[i].width) * 3,
                                 staged.data() + size_t(i) * each));
+  return {};
+}
+
+Result<Ticket> Session::Impl::submit(const Image* images, int count) {
+#if VIREO_VULKAN
+  // submit(nullptr, 0) of a session on an application's buffers: which overload a compiler takes for it must not matter.
+  if (!images && !count && buffers.input != VK_NULL_HANDLE) return submit(static_cast<const float*>(nullptr), 0, 0);
+#endif
+  const auto start = Clock::now();
+  VIREO_TRY(stage(images, count));
   return submit(staged.data(), staged.size(), ms_since(start));
 }
 
@@ -397,6 +422,7 @@ int Session::input_height() const { return impl_->height; }
 int Session::input_width() const { return impl_->width; }
 int Session::batch() const { return impl_->options.batch; }
 DeviceUsed Session::device() const { return impl_->used(); }
+Latency Session::latency() const { return impl_->latency.read(); }
 const std::vector<std::string>& Session::warnings() const { return impl_->warnings; }
 std::string Session::describe_plan() const { return dump(impl_->planned.plan); }
 std::string Session::plan_json() const { return dump_json(impl_->planned.plan); }

@@ -15,6 +15,7 @@
 #include "model/preprocess.h"
 #include "plan/plan.h"
 #include "runtime/device_impl.h"
+#include "runtime/latency.h"
 #if VIREO_VULKAN
 #include "vk/executable.h"
 
@@ -38,7 +39,8 @@ struct Session::Impl {
   static constexpr int kSlots = 2;
   using Clock = std::chrono::steady_clock;
 
-  Impl(Model m, Device d, SessionOptions o) : model(std::move(m)), device(std::move(d)), options(std::move(o)), pool(device.impl()->threads) {}
+  Impl(Model m, Device d, SessionOptions o)
+      : model(std::move(m)), device(std::move(d)), options(std::move(o)), pool(device.impl()->threads), latency(options.latency_window) {}
 
   /// One inference in flight.
   struct Slot {
@@ -60,12 +62,14 @@ struct Session::Impl {
   Result<void> fall_back(const Error& why);           // plans again for the CPU
   Result<Ticket> submit(const float* pixels, size_t count, double preprocess_ms);
   Result<Ticket> submit(const Image* images, int count);
+  Result<void> stage(const Image* images, int count);  // preprocesses them into `staged`
   Result<std::vector<float>> value(const std::string& name, int64_t shape[4]) const;
   Result<Output> wait(Ticket ticket);
   Result<void> start(int slot);
   Result<void> finish(int slot);
   Result<void> check_validation() const;
   void gather(int slot);
+  void note_done(uint32_t ticket, const Output& o) noexcept;
   /// True if the value's bytes are its own until the next inference.
   bool kept(const PlanValue& v) const { return options.keep_all || v.where.region == Region::kInput || v.where.region == Region::kOutput; }
   /// The map that the output's rows are: a segmentation's answer has the size of its input.
@@ -84,6 +88,9 @@ struct Session::Impl {
   DeviceUsed used() const { return {to_string(places[place].kind), places[place].name.c_str(), places[place].reason.c_str()}; }
   std::vector<std::string> warnings;
   Planned planned;
+  TunedSteps tuned;                  // what the plan was made with: of the tuning file, or given before open()
+  bool tuned_given = false;
+  bool unfused = false;              // given before open(): as VIREO_NO_FUSE
   std::unique_ptr<cpu::Executable> cpu;
 #if VIREO_VULKAN
   SessionBuffers buffers;            // an application's own, or null handles
@@ -95,6 +102,9 @@ struct Session::Impl {
   std::array<Slot, kSlots> slots;
   Result<void> broken;               // the device failed and the CPU could not take over: what every later call answers
   uint32_t next_ticket = 1;
+  LatencyRecorder latency;
+  uint64_t done = 0;                 // inferences that gave an answer
+  bool callback_threw = false;
   std::optional<Preprocessor> preprocessor;
   std::vector<float> staged;         // preprocessed pictures of run(Image)
   int last_slot = 0, newest_slot = 0;  // waited for last; submitted last

@@ -66,7 +66,8 @@ struct Profile {
 struct ProfileOptions {
   int runs = 10;               ///< of each kind; medians are kept
   int warmup = 2;
-  bool roofs = true;           ///< measure the device's roofs (about a second)
+  bool roofs = true;           ///< the device's roofs: those kept in the cache folder, else measured (about a second) and kept
+  bool measure_roofs = false;  ///< measure them in any case; the best ever seen are kept
 };
 
 /// Profiles the session on pixels like those of Session::run. The session's own commands are not changed: profiling that is

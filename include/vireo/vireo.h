@@ -10,8 +10,8 @@
  *   vireo_close(session);
  *
  * Every call that can fail returns a status and, when `error` is not NULL, fills it; on success it is emptied. Nothing
- * is printed, and no C++ exception passes. A session is used by one thread at a time; several sessions run in several
- * threads.
+ * is printed, and no C++ exception passes. A session is used by one thread at a time (but for vireo_get_latency); several
+ * sessions run in several threads.
  */
 #ifndef VIREO_VIREO_H
 #define VIREO_VIREO_H
@@ -70,6 +70,18 @@ typedef enum vireo_task {
   VIREO_TASK_SEGMENTATION = 2    /* one class per pixel: VIREO_LOGITS is [batch, height * width, classes] */
 } vireo_task;
 
+/* An inference that is done, as vireo_options.on_inference learns of it. */
+typedef struct vireo_inference {
+  uint32_t ticket;         /* differs for each inference in flight */
+  uint64_t number;         /* 1, 2, ... in the order of being done */
+  double ms;               /* wall time, preprocessing excluded */
+  double preprocess_ms;
+  const char* device_kind; /* as in vireo_output */
+  const char* device_name;
+  const char* device_reason;
+  int fell_back;           /* 1 when the device failed, now or before, and the CPU has taken over */
+} vireo_inference;
+
 /* How to open. Always start from vireo_options_init, so that fields added later have their defaults. */
 typedef struct vireo_options {
   size_t struct_size;        /* set by vireo_options_init */
@@ -80,6 +92,11 @@ typedef struct vireo_options {
   int height, width;         /* input size in pixels, default 0 = the model's own */
   int threads;               /* CPU threads, default 0 = all cores */
   const char* cache_dir;     /* pipeline cache folder, default NULL = VIREO_CACHE_DIR or the user's cache, "-" = none */
+  int latency_window;        /* how many of the last inferences vireo_get_latency is of, default 0 = 1024 */
+  /* Called after each inference that was done, in the thread that ran it, before that call returns; default NULL. It may call
+   * vireo_get_latency and nothing else of this session. */
+  void (*on_inference)(const vireo_inference* inference, void* user);
+  void* user;                /* passed to on_inference */
 } vireo_options;
 
 /* An opened model, planned for one device. */
@@ -132,6 +149,19 @@ VIREO_C_API vireo_status vireo_run_images(vireo_session* session, const vireo_im
 /* Runs on pixels already preprocessed: dense float32 [batch, channels, height, width], `count` floats in all. */
 VIREO_C_API vireo_status vireo_run_pixels(vireo_session* session, const float* pixels, size_t count,
                                           vireo_output* output, vireo_error* error);
+
+/* The wall times (vireo_output.ms) of the last inferences; percentiles are times that were measured. */
+typedef struct vireo_latency {
+  uint64_t count; /* inferences done since the session was opened */
+  int window;     /* how many of the last ones the figures are of; 0: none yet, all figures 0 */
+  double last_ms, mean_ms, min_ms, p50_ms, p95_ms, p99_ms, max_ms;
+} vireo_latency;
+
+/* What the last inferences took. May be called from any thread while another one runs inferences, but not beside
+ * vireo_close. The caller's size goes along, so that fields can be added later. */
+#define vireo_get_latency(session, latency, error) vireo_get_latency_sized((session), (latency), sizeof(vireo_latency), (error))
+VIREO_C_API vireo_status vireo_get_latency_sized(const vireo_session* session, vireo_latency* latency, size_t struct_size,
+                                                 vireo_error* error);
 
 /* Writes the k most probable classes of image `item` to scores[0..k), largest first, ties by smaller index; returns how
  * many were written: min(k, classes), 0 when an argument is wrong. */

@@ -5,8 +5,8 @@
 //   auto out     = session->run(vireo::Image{rgb, width, height});   // preprocess, submit, wait
 //   for (const vireo::Score& s : vireo::top_k(*out, 5)) ...
 //
-// Model and Device are cheap to copy and may be shared between threads. A Session is used by one thread at a time; two
-// sessions run in two threads without care. No exception crosses a function that returns a Result; the others throw nothing but
+// Model and Device are cheap to copy and may be shared between threads. A Session is used by one thread at a time, but for its
+// latency(), which any thread may ask; two sessions run in two threads without care. No exception crosses a function that returns a Result; the others throw nothing but
 // std::bad_alloc. Nothing prints or exits.
 #ifndef VIREO_VIREO_HPP
 #define VIREO_VIREO_HPP
@@ -92,6 +92,31 @@ class VIREO_API Device {
   std::shared_ptr<const Impl> impl_;
 };
 
+/// Where the work of the last inference was done.
+struct DeviceUsed {
+  const char* kind = "";                ///< "vulkan" or "cpu"
+  const char* name = "";
+  const char* reason = "";              ///< empty when everything ran where it was asked to
+};
+
+/// An inference that is done, as SessionOptions::on_inference learns of it.
+struct Inference {
+  uint32_t ticket = 0;                  ///< Ticket::id; of run() too
+  uint64_t number = 0;                  ///< 1, 2, ... in the order of being done
+  double ms = 0;                        ///< Output::ms
+  double preprocess_ms = 0;
+  DeviceUsed device;
+  bool fell_back = false;               ///< the session's device failed, at this inference or before, and the CPU has taken over
+};
+
+/// The wall times (Output::ms) of a session's last inferences. Percentiles are times that were measured (nearest rank).
+struct Latency {
+  uint64_t count = 0;                   ///< inferences done since the session was made
+  int window = 0;                       ///< how many of the last ones the figures are of
+  double last_ms = 0, mean_ms = 0;      ///< all 0 when window is 0
+  double min_ms = 0, p50_ms = 0, p95_ms = 0, p99_ms = 0, max_ms = 0;
+};
+
 struct SessionOptions {
   Precision precision = Precision::kFp32;
   Head head = Head::kLogits;
@@ -102,13 +127,10 @@ struct SessionOptions {
   bool keep_all = false;                ///< keep every intermediate value readable (Session::value)
   std::vector<std::string> cpu_ops;     ///< operators to place on the CPU within a Vulkan plan ("attention"), for debugging
   std::string cache_dir;                ///< pipeline cache folder; empty = VIREO_CACHE_DIR, XDG_CACHE_HOME/vireo or ~/.cache/vireo; "-" = none
-};
-
-/// Where the work of the last inference was done.
-struct DeviceUsed {
-  const char* kind = "";                ///< "vulkan" or "cpu"
-  const char* name = "";
-  const char* reason = "";              ///< empty when everything ran where it was asked to
+  int latency_window = 1024;            ///< how many of the last inferences Session::latency() is of, 1 to 1,048,576
+  /// Called by wait() and run() after each inference that was done, before they return, in the order of waiting. It may ask
+  /// the session for its latency() and for nothing else. What it throws is dropped, and the session's warnings() say so once.
+  std::function<void(const Inference&)> on_inference;
 };
 
 /// The result of an inference. The memory belongs to the session and stays valid until its next run() or wait().
@@ -167,6 +189,9 @@ class VIREO_API Session {
   DeviceUsed device() const;            ///< its strings live as long as the session
   /// What was noticed while opening, one sentence each: an unusable pipeline cache, ...
   const std::vector<std::string>& warnings() const;
+
+  /// What the last inferences took; may be called from any thread while another one runs inferences, and neither waits.
+  Latency latency() const;
 
   std::string describe_plan() const;    ///< stable text
   std::string plan_json() const;

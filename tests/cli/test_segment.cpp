@@ -63,6 +63,18 @@ Answer segment_raw(const std::string& bytes, const Words& more) {
                  [&](int pipe, pid_t) { (void)write_all(pipe, bytes.data(), bytes.size()); });
 }
 
+TEST(Segment, FramesOfSwappedSizeAreNoted) {
+  std::string bytes;
+  for (int y = 0; y < 40; ++y)
+    for (int x = 0; x < 64; ++x) bytes += std::string(3, char(2 * y + x));
+  for (const char* size : {"64x40", "40x64"}) {
+    const Answer a = run_cli(kSegment + Words{"-", "--size", size}, {}, "", [&](int pipe, pid_t) { (void)write_all(pipe, bytes.data(), bytes.size()); });
+    EXPECT_EQ(a.code, 0) << a.text();
+    const bool noted = a.err.find("note: the frames look 64x40 rather than 40x64") != std::string::npos;
+    EXPECT_EQ(noted, std::string(size) == "40x64") << a.text();
+  }
+}
+
 TEST(Segment, MapsAgreeWithTheReference) {
   Scratch scratch;
   const Answer run = run_cli(

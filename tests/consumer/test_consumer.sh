@@ -29,6 +29,7 @@ check cmake_configure "$cmake" -S "$work/examples" -B "$work/cmake-build" -DCMAK
 check cmake_build "$cmake" --build "$work/cmake-build"
 check cmake_cpp_runs "$work/cmake-build/example_classify_cpp" "$model" "$picture"
 check cmake_c_runs "$work/cmake-build/example_classify_c" "$model" "$picture"
+check cmake_latency_runs "$work/cmake-build/example_latency_cpp" "$model" 20
 check cpp_and_c_agree bash -c "
   diff <('$work/cmake-build/example_classify_cpp' '$model' '$picture' | tail -n 5) \
        <('$work/cmake-build/example_classify_c' '$model' '$picture' | tail -n 5)"

@@ -26,6 +26,7 @@ const char* c_api_defaults(void) {
   EXPECT(strcmp(options.device, "auto") == 0);
   EXPECT(options.precision == VIREO_FP32 && options.head == VIREO_LOGITS && options.batch == 1);
   EXPECT(options.height == 0 && options.width == 0 && options.threads == 0 && options.cache_dir == NULL);
+  EXPECT(options.latency_window == 0 && options.on_inference == NULL && options.user == NULL);
   vireo_options_init(NULL);
   return NULL;
 }
@@ -49,7 +50,84 @@ const char* c_api_null_arguments(void) {
   EXPECT(vireo_label(NULL, 0)[0] == '\0');
   EXPECT(vireo_classes(NULL) == 0 && vireo_batch(NULL) == 0);
   EXPECT(vireo_input_height(NULL) == 0 && vireo_input_width(NULL) == 0 && vireo_input_channels(NULL) == 0);
+  {
+    vireo_latency latency;
+    EXPECT(vireo_get_latency(NULL, &latency, &error) == VIREO_INVALID_ARGUMENT);
+    EXPECT(strstr(error.message, "vireo_get_latency: session is NULL") != NULL);
+  }
   vireo_close(NULL);
+  return NULL;
+}
+
+struct seen {
+  int calls;
+  uint64_t number;
+  double ms;
+  int fell_back;
+  char kind[16];
+};
+
+static void note(const vireo_inference* inference, void* user) {
+  struct seen* seen = (struct seen*)user;
+  ++seen->calls;
+  seen->number = inference->number;
+  seen->ms = inference->ms;
+  seen->fell_back = inference->fell_back;
+  snprintf(seen->kind, sizeof seen->kind, "%s", inference->device_kind);
+}
+
+const char* c_api_latency(const char* model) {
+  vireo_error error;
+  vireo_session* session = NULL;
+  vireo_options options;
+  vireo_latency latency;
+  vireo_output out;
+  struct seen seen;
+  struct {
+    vireo_latency known;
+    double later;
+  } newer;
+  uint8_t rgb[28 * 28 * 3];
+  int i;
+
+  memset(&seen, 0, sizeof seen);
+  memset(rgb, 99, sizeof rgb);
+  vireo_options_init(&options);
+  options.device = "cpu";
+  options.latency_window = 2;
+  options.on_inference = note;
+  options.user = &seen;
+  EXPECT(vireo_open(model, &options, &session, &error) == VIREO_OK);
+  EXPECT(vireo_get_latency(session, &latency, &error) == VIREO_OK);
+  EXPECT(latency.count == 0 && latency.window == 0 && latency.max_ms == 0);
+  for (i = 1; i <= 3; ++i) {
+    EXPECT(vireo_run_rgb(session, rgb, 28, 28, 0, &out, &error) == VIREO_OK);
+    EXPECT(seen.calls == i && seen.number == (uint64_t)i && seen.ms == out.ms && seen.fell_back == 0);
+    EXPECT(strcmp(seen.kind, "cpu") == 0);
+  }
+  EXPECT(vireo_get_latency(session, &latency, &error) == VIREO_OK);
+  EXPECT(latency.count == 3 && latency.window == 2 && latency.last_ms == out.ms);
+  EXPECT(latency.min_ms > 0 && latency.min_ms <= latency.p50_ms && latency.p50_ms <= latency.p99_ms && latency.p99_ms <= latency.max_ms);
+  EXPECT(vireo_get_latency(session, NULL, &error) == VIREO_INVALID_ARGUMENT);
+  /* A program that is newer than this library, and one that is older. */
+  memset(&newer, 0xff, sizeof newer);
+  EXPECT(vireo_get_latency_sized(session, &newer.known, sizeof newer, &error) == VIREO_OK);
+  EXPECT(newer.known.count == 3 && newer.later == 0);
+  memset(&latency, 0xff, sizeof latency);
+  EXPECT(vireo_get_latency_sized(session, &latency, offsetof(vireo_latency, window), &error) == VIREO_OK);
+  EXPECT(latency.count == 3 && latency.window == -1);
+  vireo_close(session);
+
+  /* A program of before these options: its struct ends at cache_dir, and what lies behind is not its options. */
+  vireo_options_init_sized(&options, offsetof(vireo_options, latency_window));
+  options.device = "cpu";
+  options.latency_window = -5;
+  EXPECT(vireo_open(model, &options, &session, &error) == VIREO_OK);
+  vireo_close(session);
+  vireo_options_init(&options);
+  options.latency_window = -5;
+  EXPECT(vireo_open(model, &options, &session, &error) == VIREO_INVALID_ARGUMENT);
+  EXPECT(strstr(error.message, "latency_window is -5") != NULL);
   return NULL;
 }
 

@@ -20,7 +20,22 @@ TEST(CApi, Defaults) { expect_ok(c_api_defaults()); }
 TEST(CApi, NullArguments) { expect_ok(c_api_null_arguments()); }
 TEST(CApi, BadOptions) { expect_ok(c_api_bad_options(kModel)); }
 TEST(CApi, MissingModel) { expect_ok(c_api_missing_model()); }
+TEST(CApi, Latency) { expect_ok(c_api_latency(kModel)); }
 TEST(CApi, Classify) { expect_ok(c_api_classify(kModel)); }
+
+TEST(CApi, WhatACallbackThrowsDoesNotPass) {
+  vireo_options options;
+  vireo_options_init(&options);
+  options.device = "cpu";
+  options.on_inference = [](const vireo_inference*, void*) { throw 5; };  // a C++ program behind the C ABI
+  vireo_error error;
+  vireo_session* session = nullptr;
+  ASSERT_EQ(vireo_open(kModel, &options, &session, &error), VIREO_OK) << error.message;
+  const std::vector<uint8_t> rgb(28 * 28 * 3, 50);
+  vireo_output out;
+  EXPECT_EQ(vireo_run_rgb(session, rgb.data(), 28, 28, 0, &out, &error), VIREO_OK) << error.message;
+  vireo_close(session);
+}
 
 TEST(CApi, LongMessagesAreCutAtACharacter) {
   // A name of two-byte characters, longer than a message can be.

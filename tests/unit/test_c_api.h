@@ -9,6 +9,7 @@ const char* c_api_defaults(void);
 const char* c_api_null_arguments(void);
 const char* c_api_bad_options(const char* model);
 const char* c_api_missing_model(void);
+const char* c_api_latency(const char* model);
 const char* c_api_classify(const char* model);
 #ifdef __cplusplus
 }

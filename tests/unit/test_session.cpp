@@ -194,6 +194,8 @@ TEST(SessionRun, AllocatesNothingAfterTheFirstCall) {
     for (const bool cpu_step : {false, true}) {
       SessionOptions o;
       if (cpu_step) o.cpu_ops = {"attention"};
+      int called = 0;
+      o.on_inference = [&called](const Inference&) { ++called; };
       Result<Session> s = Session::create(m, d, o);
       ASSERT_TRUE(s.ok()) << s.error().message;
       ASSERT_TRUE(s->run(image).ok());
@@ -208,6 +210,7 @@ TEST(SessionRun, AllocatesNothingAfterTheFirstCall) {
       counting = false;
       mine = false;
       EXPECT_TRUE(ok);
+      EXPECT_EQ(called, 4);
       EXPECT_EQ(allocations.load(), 0) << d.name() << (cpu_step ? " with CPU steps" : "");
     }
 }

@@ -6,6 +6,7 @@
 #include "test_vk.h"
 #include "vk/memory.h"
 
+#include <vireo/capture.hpp>
 #include <vireo/vulkan.hpp>
 
 namespace vireo::vk {
@@ -45,6 +46,10 @@ TEST_F(VkAdoption, ModelOnApplicationBuffers) {
     buffers.output = out->handle();
     Result<Session> session = create_session(*model, *device, options, buffers);
     ASSERT_TRUE(session.ok()) << session.error().message;
+    const float pixel = 0;
+    const Result<CaptureReport> captured = capture(*session, &pixel, 1, ::testing::TempDir() + "/none");
+    ASSERT_FALSE(captured.ok());
+    EXPECT_NE(captured.error().message.find("on the application's own buffers"), std::string::npos) << captured.error().message;
     for (float phase : {0.f, 1.f}) {
       std::vector<float> x(size_t(layout->input_bytes / 4));
       for (size_t i = 0; i < x.size(); ++i) x[i] = std::sin(0.01f * float(i) + phase);
