@@ -371,6 +371,7 @@ std::vector<OpCase> cases() {
   add(make_groups("swinv2-t, scale 1", Shape{{1, 16, 16, 0}}, 3, 32, {8, 8, 1, 1, 4, 4, 1}, true, false));
   add(make_groups("one window of 16, wide heads", Shape{{1, 16, 16, 0}}, 1, 68, {16, 16}, true, false));
   add(make_groups("mobilevit-s at 512", Shape{{1, 32, 32, 0}}, 1, 48, {0, 0, 2, 2}, false, false));
+  add(make_groups("mobilevit-s, heads of 36, whole blocks of keys", Shape{{1, 16, 16, 0}}, 2, 36, {0, 0, 2, 2}, false, false));
   add(make_groups("mobilevit-xs", Shape{{2, 8, 6, 0}}, 4, 30, {0, 0, 2, 2}, false, false));
   add(make_groups("grid of windows, padded, odd dim", Shape{{1, 11, 7, 0}}, 3, 5, {2, 3, 2, 3}, true, true));
   add(make_groups("shift along x only, zeros beyond the edge", Shape{{1, 3, 10, 0}}, 2, 8, {4, 4, 1, 1, 0, 2}, false, false));
