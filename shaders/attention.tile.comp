@@ -2,14 +2,16 @@
 // variants: PARTITION=0|1
 // out = softmax(q k^T * scale) v per head, by online softmax on tiles: a workgroup owns BQ = LX / TX * TM queries of one head and walks over the
 // keys in blocks of BKV = TX * TN. Both products are register-tiled matrix products over shared memory: TM x TN scores per invocation, then
-// TM queries x ceil(HD4 / TX) groups of output. q and k are staged transposed, DC dimensions at a time; v VC keys at a time; all three use
-// the same shared bytes in turn. Scores live in registers, probabilities in shared memory for one block; neither reaches global memory.
+// VM queries x ceil(HD4 / VX) groups of output, by as many invocations as that takes: heads need not be a multiple of TX groups wide.
+// q and k are staged transposed, DC dimensions at a time; v VC keys at a time; all three use the same shared bytes in turn. Scores live in
+// registers, probabilities in shared memory for one block; neither reaches global memory.
 // Row maxima are exchanged through shared memory, row sums only once, after the last block.
 // PARTITION=1: tokens are those of a group of a map (groups.glsl), scores have a bias and a mask; a workgroup takes one head of a group.
 //
 // Bindings: 0 q, 1 k, 2 v, 3 out; PARTITION: 4 bias f32 [heads * tokens][ceil4(tokens)] (BIAS), 5 pad f32 (PAD).
-// Constants: 0 LX, 1 IN_TYPE, 3 OUT_TYPE, 10 HD, 11 ALIGNED, 12 TX, 13 TM, 14 TN, 15 DC, 16 VC,
-//            17 SKIP_ROWS (1: warps whose queries all lie beyond n_q skip the products); PARTITION: 20 to 29, see groups.glsl.
+// Constants: 0 LX, 1 IN_TYPE, 3 OUT_TYPE, 9 WHOLE (1: n_kv is a multiple of BKV), 10 HD, 11 ALIGNED, 12 TX, 13 TM, 14 TN, 15 DC, 16 VC,
+//            17 SKIP_ROWS (1: warps whose queries all lie beyond n_q skip the products), 18 VX, 19 VM (LX / VX * VM >= BQ);
+//            PARTITION: 20 to 29, see groups.glsl.
 // Push constants: n_q, n_kv, heads, q_ld4, k_ld4, v_ld4, o_ld4, q_off, k_off, v_off, scale (float), q0; PARTITION: z0.
 // Grid: x = ceil((n_q - q0) / BQ), y = heads, z = batch; PARTITION: z = batch * groups - z0.
 #extension GL_GOOGLE_include_directive : require
@@ -24,12 +26,15 @@ layout(set = 0, binding = 3) readonly buffer BiasRows { vec4 bias[]; };
 layout(local_size_x_id = 0) in;
 layout(constant_id = 0) const uint LX = 64u;
 layout(constant_id = 1) const uint IN_TYPE = 0u;
+layout(constant_id = 9) const uint WHOLE = 0u;
 layout(constant_id = 12) const uint TX = 8u;
 layout(constant_id = 13) const uint TM = 4u;
 layout(constant_id = 14) const uint TN = 4u;
 layout(constant_id = 15) const uint DC = 16u;
 layout(constant_id = 16) const uint VC = 16u;
 layout(constant_id = 17) const uint SKIP_ROWS = 0u;
+layout(constant_id = 18) const uint VX = 8u;
+layout(constant_id = 19) const uint VM = 4u;
 
 layout(set = 0, binding = 0) readonly buffer Q32 { vec4 q32[]; };
 layout(set = 0, binding = 0) readonly buffer Q16 { uvec2 q16[]; };
@@ -44,16 +49,17 @@ const uint LDQ = BQ + 4u;         // padded so that the transposing stores sprea
 const uint LDK = BKV + 4u;
 const uint DC4 = DC / 4u;
 const uint CHUNKS = (HD4 + DC4 - 1u) / DC4;
-const uint GROUPS = (HD4 + TX - 1u) / TX;    // groups of output per invocation
+const uint GROUPS = (HD4 + VX - 1u) / VX;    // groups of output per invocation
 const uint TM4 = TM / 4u, TN4 = TN / 4u;
-const uint ROWS = LX / DC4;                  // rows staged at once
-const uint Q_LOADS = (BQ + ROWS - 1u) / ROWS, K_LOADS = (BKV + ROWS - 1u) / ROWS, V_LOADS = (VC * HD4 + LX - 1u) / LX;
+const bool SAME_ROWS = VX == TX && VM == TM;  // an invocation has the same queries in both products
+const uint Q_LOADS = (BQ * DC4 + LX - 1u) / LX, K_LOADS = (BKV * DC4 + LX - 1u) / LX, V_LOADS = (VC * HD4 + LX - 1u) / LX;
 const uint K_AT = DC * (LDQ + 1u);           // where k starts behind q
 const uint QK_SIZE = K_AT + DC * (LDK + 1u), MAX_SIZE = TX * BQ, V_SIZE = VC * HD4 * 4u;
 const uint STAGE = QK_SIZE > MAX_SIZE ? (QK_SIZE > V_SIZE ? QK_SIZE : V_SIZE) : (MAX_SIZE > V_SIZE ? MAX_SIZE : V_SIZE);
 
 shared float stage[STAGE];                // q and k, or the row maxima [TX][BQ], or v [VC][HD4]
-shared vec4 prob[BKV * (LDQ / 4u)];       // [key][query]; at the end the row sums [TX][BQ]
+shared float prob[BKV * LDQ];             // [key][query]; at the end the row sums [TX][BQ]
+shared float row_shrink[SAME_ROWS ? 4u : BQ];   // what the sums of a query are multiplied by before the next block
 
 vec4 load_q(uint g) { return IN_TYPE == F32 ? q32[g] : from_half4(q16[g]); }
 vec4 load_k(uint g) { return IN_TYPE == F32 ? k32[g] : from_half4(k16[g]); }
@@ -89,6 +95,16 @@ void stage_transposed(uint at, vec4 x, uint ld)
     stage[at + ld * 3u] = x.w;
 }
 
+// Row and group of dimensions of load i. Where DC4 divides LX, an invocation's loads differ in their rows by constants.
+uint staged_row(uint i)
+{
+    const uint t = gl_LocalInvocationID.x;
+    return LX % DC4 == 0u ? i * (LX / DC4) + t / DC4 : (i * LX + t) / DC4;
+}
+uint staged_group(uint i) { return (LX % DC4 == 0u ? gl_LocalInvocationID.x : i * LX + gl_LocalInvocationID.x) % DC4; }
+
+uint key_at(uint k) { return WHOLE != 0u ? k : min(k, p.n_kv - 1u); }
+
 vec4 staged4(uint i) { return vec4(stage[i], stage[i + 1u], stage[i + 2u], stage[i + 3u]); }
 
 void main()
@@ -105,16 +121,19 @@ void main()
     const float scale = p.scale * LOG2E;
     const bool has_rows = SKIP_ROWS == 0u || first + ty * TM < p.n_q;
 
-    // Every invocation stages the same group of dimensions of several rows. What does not change
-    // is computed here, because not every compiler takes it out of the loops.
-    const uint dd = t % DC4, r0 = t / DC4;
-    const uint q_to = skewed(dd, 0u, LDQ) + r0, k_to = K_AT + skewed(dd, 0u, LDK) + r0;
-    uint q_at[Q_LOADS];
-    [[unroll]] for (uint i = 0u; i < Q_LOADS; ++i)
-        q_at[i] = START(p.n_q, min(first + i * ROWS + r0, p.n_q - 1u), p.q_ld4);
+    // What does not change is computed here, because not every compiler takes it out of the loops: which row and group of
+    // dimensions each load takes, and where it goes.
+    uint q_at[Q_LOADS], q_to[Q_LOADS], k_to[K_LOADS];
+    [[unroll]] for (uint i = 0u; i < Q_LOADS; ++i) {
+        q_at[i] = START(p.n_q, min(first + staged_row(i), p.n_q - 1u), p.q_ld4);
+        q_to[i] = skewed(staged_group(i), 0u, LDQ) + staged_row(i);
+    }
+    [[unroll]] for (uint i = 0u; i < K_LOADS; ++i) k_to[i] = K_AT + skewed(staged_group(i), 0u, LDK) + staged_row(i);
 
-    vec4 sum[TM * GROUPS];
-    [[unroll]] for (uint i = 0u; i < TM * GROUPS; ++i) sum[i] = vec4(0.0);
+    const uint vx = t % VX, v_row = t / VX * VM;
+    const bool has_values = SAME_ROWS ? has_rows : v_row < BQ && (SKIP_ROWS == 0u || first + v_row < p.n_q);
+    vec4 sum[VM * GROUPS];
+    [[unroll]] for (uint i = 0u; i < VM * GROUPS; ++i) sum[i] = vec4(0.0);
     vec4 top[TM4], weight[TM4];
     [[unroll]] for (uint i = 0u; i < TM4; ++i) {
         top[i] = vec4(NO_SCORE);
@@ -132,29 +151,22 @@ void main()
         [[unroll]] for (uint i = 0u; i < TN * TM4; ++i) s[i] = vec4(0.0);
 
         uint k_at[K_LOADS];
-        [[unroll]] for (uint i = 0u; i < K_LOADS; ++i)
-            k_at[i] = START(p.n_kv, min(k0 + i * ROWS + r0, p.n_kv - 1u), p.k_ld4);
+        [[unroll]] for (uint i = 0u; i < K_LOADS; ++i) k_at[i] = START(p.n_kv, key_at(k0 + staged_row(i)), p.k_ld4);
         [[dont_unroll]] for (uint chunk = 0u; chunk < CHUNKS; ++chunk) {
-            const uint d = chunk * DC4 + dd;
-            barrier();
-            [[unroll]] for (uint i = 0u; i < Q_LOADS; ++i) {
-                const uint r = i * ROWS + r0;
-                if ((i + 1u) * ROWS <= BQ || r < BQ) {
+            [[unroll]] for (uint i = 0u; i < Q_LOADS; ++i)
+                if ((i + 1u) * LX <= BQ * DC4 || i * LX + t < BQ * DC4) {
+                    const uint d = chunk * DC4 + staged_group(i);
                     vec4 x = vec4(0.0);
-                    if (CHUNKS * DC4 == HD4 || d < HD4)
-                        x = LOAD_ROW(load_q, q_at[i], p.q_ld4, q_e, d);
-                    stage_transposed(q_to + i * ROWS, x, LDQ);
+                    if (CHUNKS * DC4 == HD4 || d < HD4) x = LOAD_ROW(load_q, q_at[i], p.q_ld4, q_e, d);
+                    stage_transposed(q_to[i], x, LDQ);
                 }
-            }
-            [[unroll]] for (uint i = 0u; i < K_LOADS; ++i) {
-                const uint r = i * ROWS + r0;
-                if ((i + 1u) * ROWS <= BKV || r < BKV) {
+            [[unroll]] for (uint i = 0u; i < K_LOADS; ++i)
+                if ((i + 1u) * LX <= BKV * DC4 || i * LX + t < BKV * DC4) {
+                    const uint d = chunk * DC4 + staged_group(i);
                     vec4 x = vec4(0.0);
-                    if (CHUNKS * DC4 == HD4 || d < HD4)
-                        x = LOAD_ROW(load_k, k_at[i], p.k_ld4, k_e, d);
-                    stage_transposed(k_to + i * ROWS, x, LDK);
+                    if (CHUNKS * DC4 == HD4 || d < HD4) x = LOAD_ROW(load_k, k_at[i], p.k_ld4, k_e, d);
+                    stage_transposed(k_to[i], x, LDK);
                 }
-            }
             barrier();
             if (has_rows) {
                 [[unroll]] for (uint e = 0u; e < DC; ++e) {
@@ -168,6 +180,7 @@ void main()
                     }
                 }
             }
+            barrier();
         }
 
 #if PARTITION
@@ -189,16 +202,16 @@ void main()
 #endif
 
         // Keys beyond the last one: repeated rows were read; give them no weight.
-        [[unroll]] for (uint j = 0u; j < TN; ++j)
-            if (k0 + (j / 4u * TX + tx) * 4u + j % 4u >= p.n_kv)
-                [[unroll]] for (uint i = 0u; i < TM4; ++i) s[j * TM4 + i] = vec4(NO_SCORE);
+        if (WHOLE == 0u)
+            [[unroll]] for (uint j = 0u; j < TN; ++j)
+                if (k0 + (j / 4u * TX + tx) * 4u + j % 4u >= p.n_kv)
+                    [[unroll]] for (uint i = 0u; i < TM4; ++i) s[j * TM4 + i] = vec4(NO_SCORE);
 
         vec4 high[TM4];
         [[unroll]] for (uint i = 0u; i < TM4; ++i) {
             high[i] = s[i];
             [[unroll]] for (uint j = 1u; j < TN; ++j) high[i] = max(high[i], s[j * TM4 + i]);
         }
-        barrier();
         [[unroll]] for (uint i = 0u; i < TM4; ++i)
             [[unroll]] for (uint c = 0u; c < 4u; ++c) stage[tx * BQ + ty * TM + i * 4u + c] = high[i][c];
         barrier();
@@ -216,55 +229,60 @@ void main()
                 // NO_SCORE - high is hugely negative (a block has at least one real key), so padding keys come out as 0.
                 const vec4 e = exp2((s[j * TM4 + i] - high[i]) * scale);
                 weight[i] += e;
-                prob[key * (LDQ / 4u) + ty * TM4 + i] = e;
+                [[unroll]] for (uint c = 0u; c < 4u; ++c) prob[key * LDQ + ty * TM + i * 4u + c] = e[c];
             }
         }
-        [[unroll]] for (uint i = 0u; i < TM; ++i)
-            [[unroll]] for (uint g = 0u; g < GROUPS; ++g) sum[i * GROUPS + g] *= shrink[i / 4u][i % 4u];
+        if (!SAME_ROWS && tx == 0u)
+            [[unroll]] for (uint i = 0u; i < TM; ++i) row_shrink[ty * TM + i] = shrink[i / 4u][i % 4u];
+        barrier();
+        [[unroll]] for (uint i = 0u; i < VM; ++i) {
+            float by;
+            if (SAME_ROWS) by = shrink[i / 4u][i % 4u];
+            else by = row_shrink[min(v_row, BQ - VM) + i];
+            [[unroll]] for (uint g = 0u; g < GROUPS; ++g) sum[i * GROUPS + g] *= by;
+        }
 
-        [[dont_unroll]] for (uint v0 = 0u; v0 < BKV && k0 + v0 < p.n_kv; v0 += VC) {
-            barrier();
+        const uint keys = WHOLE != 0u ? BKV : min(BKV, p.n_kv - k0);
+        [[dont_unroll]] for (uint v0 = 0u; v0 < keys; v0 += VC) {
             [[unroll]] for (uint i = 0u; i < V_LOADS; ++i) {
                 const uint e = i * LX + t;
                 if ((i + 1u) * LX <= VC * HD4 || e < VC * HD4) {
-                    const uint start = START(p.n_kv, min(k0 + v0 + e / HD4, p.n_kv - 1u), p.v_ld4);
+                    const uint start = START(p.n_kv, key_at(k0 + v0 + e / HD4), p.v_ld4);
                     const vec4 x = LOAD_ROW(load_v, start, p.v_ld4, v_e, e % HD4);
                     [[unroll]] for (uint c = 0u; c < 4u; ++c) stage[e * 4u + c] = x[c];
                 }
             }
             barrier();
-            if (has_rows) {
+            if (has_values) {
                 [[unroll]] for (uint e = 0u; e < VC; ++e) {
-                    vec4 pr[TM4];
-                    [[unroll]] for (uint i = 0u; i < TM4; ++i) pr[i] = prob[(v0 + e) * (LDQ / 4u) + ty * TM4 + i];
+                    float pr[VM];
+                    [[unroll]] for (uint i = 0u; i < VM; ++i) pr[i] = prob[(v0 + e) * LDQ + v_row + i];
                     [[unroll]] for (uint g = 0u; g < GROUPS; ++g) {
-                        const vec4 vv = staged4((e * HD4 + min(g * TX + tx, HD4 - 1u)) * 4u);
-                        [[unroll]] for (uint i = 0u; i < TM; ++i)
-                            sum[i * GROUPS + g] = fma(vec4(pr[i / 4u][i % 4u]), vv, sum[i * GROUPS + g]);
+                        const vec4 vv = staged4((e * HD4 + min(g * VX + vx, HD4 - 1u)) * 4u);
+                        [[unroll]] for (uint i = 0u; i < VM; ++i) sum[i * GROUPS + g] = fma(vec4(pr[i]), vv, sum[i * GROUPS + g]);
                     }
                 }
             }
+            barrier();
         }
     }
 
+    [[unroll]] for (uint i = 0u; i < TM; ++i) prob[tx * LDQ + ty * TM + i] = weight[i / 4u][i % 4u];
     barrier();
-    [[unroll]] for (uint i = 0u; i < TM4; ++i) prob[tx * (LDQ / 4u) + ty * TM4 + i] = weight[i];
-    barrier();
-    [[unroll]] for (uint i = 0u; i < TM4; ++i) {
-        weight[i] = vec4(0.0);
-        [[unroll]] for (uint x = 0u; x < TX; ++x) weight[i] += prob[x * (LDQ / 4u) + ty * TM4 + i];
-        weight[i] = 1.0 / weight[i];
-    }
-    [[unroll]] for (uint i = 0u; i < TM; ++i) {
-        const uint query = first + ty * TM + i;
+    if (v_row >= BQ) return;
+    [[unroll]] for (uint i = 0u; i < VM; ++i) {
+        const uint query = first + v_row + i;
         if (query < p.n_q) {
             const uint row = ROW(p.n_q, query);
 #if PARTITION
             if (PADDED && row == NO_ROW) continue;
 #endif
+            float all = 0.0;
+            [[unroll]] for (uint x = 0u; x < TX; ++x) all += prob[x * LDQ + v_row + i];
+            all = 1.0 / all;
             [[unroll]] for (uint g = 0u; g < GROUPS; ++g)
-                if (g * TX + tx < HD4) store_out(row, head, g * TX + tx, sum[i * GROUPS + g] * weight[i / 4u][i % 4u]);
-            if (tx == 0u) store_padding(row, head);
+                if (g * VX + vx < HD4) store_out(row, head, g * VX + vx, sum[i * GROUPS + g] * all);
+            if (vx == 0u) store_padding(row, head);
         }
     }
 }

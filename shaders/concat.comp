@@ -2,7 +2,8 @@
 // The channels of up to four inputs side by side: groups g0 .. g0 + count - 1 of every output row, of which each invocation writes one.
 // Inputs may begin anywhere in a group; their types may differ. Channels behind the last become zero.
 //
-// Bindings: 0 to 3 inputs, rows, 4 out. Constants: 0 LX, 3 OUT_TYPE, 10 to 13 types of the inputs.
+// Bindings: 0 to 3 inputs, rows, 4 out.
+// Constants: 0 LX, 3 OUT_TYPE, 10 to 13 types of the inputs, 14 ALIGNED (1: every input begins and ends with a group).
 // Push constants: rows, o_ld4, g0, count, begin of each input (output channel), end of the last, ld4 of each input.
 // Grid: flat, ceil(rows * count / LX) workgroups.
 #extension GL_GOOGLE_include_directive : require
@@ -16,6 +17,7 @@ layout(constant_id = 10) const uint A_TYPE = 0u;
 layout(constant_id = 11) const uint B_TYPE = 0u;
 layout(constant_id = 12) const uint C_TYPE = 0u;
 layout(constant_id = 13) const uint D_TYPE = 0u;
+layout(constant_id = 14) const uint ALIGNED = 0u;
 
 layout(set = 0, binding = 0) readonly buffer A32 { vec4 a32[]; };
 layout(set = 0, binding = 0) readonly buffer A16 { uvec2 a16[]; };
@@ -46,22 +48,25 @@ vec4 load(uint input_number, uint g)
 // Which input holds output channel c.
 uint owner(uint c) { return c < p.begin_b ? 0u : c < p.begin_c ? 1u : c < p.begin_d ? 2u : 3u; }
 
+// v[n] by selects: an index known only at run time would put v into local memory.
+uint pick(uvec4 v, uint n) { return n == 0u ? v.x : n == 1u ? v.y : n == 2u ? v.z : v.w; }
+
 void main()
 {
     const uint i = (gl_WorkGroupID.y * gl_NumWorkGroups.x + gl_WorkGroupID.x) * LX + gl_LocalInvocationID.x;
     const uint row = i / p.count, g = p.g0 + i % p.count;
     if (row >= p.rows) return;
-    const uint begin[4] = uint[4](p.begin_a, p.begin_b, p.begin_c, p.begin_d), ld[4] = uint[4](p.ld_a, p.ld_b, p.ld_c, p.ld_d);
-    const uint first = owner(g * 4u), from = g * 4u - begin[first];
+    const uvec4 begin = uvec4(p.begin_a, p.begin_b, p.begin_c, p.begin_d), ld = uvec4(p.ld_a, p.ld_b, p.ld_c, p.ld_d);
+    const uint first = owner(g * 4u), from = g * 4u - pick(begin, first);
     vec4 v = vec4(0.0);
-    if (from % 4u == 0u && g * 4u + 4u <= p.end && owner(g * 4u + 3u) == first) {
-        v = load(first, row * ld[first] + from / 4u);
+    if (ALIGNED != 0u || (from % 4u == 0u && g * 4u + 4u <= p.end && owner(g * 4u + 3u) == first)) {
+        v = load(first, row * pick(ld, first) + from / 4u);
     } else {
         [[dont_unroll]] for (uint e = 0u; e < 4u; ++e) {   // rare: short code
             const uint c = g * 4u + e;
             if (c < p.end) {
-                const uint n = owner(c), channel = c - begin[n];
-                v[e] = load(n, row * ld[n] + channel / 4u)[channel % 4u];
+                const uint n = owner(c), channel = c - pick(begin, n);
+                v[e] = load(n, row * pick(ld, n) + channel / 4u)[channel % 4u];
             }
         }
     }

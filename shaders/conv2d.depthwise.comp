@@ -60,28 +60,35 @@ void main()
 
     vec4 acc[PX];
     [[unroll]] for (uint j = 0u; j < PX; ++j) acc[j] = BIAS != 0u ? bias[g] : vec4(0.0);
+    // Addresses by sums alone: not every compiler makes sums of the products. Before the picture they wrap around and are not used.
+    const uint line_groups = p.IW * p.c4;
+    uint first = uint((int(image * p.IH) + y0) * int(p.IW) + x0) * p.c4 + g, tap = g;
     [[unroll]] for (uint ky = 0u; ky < KH; ++ky) {
-        const uint iy = uint(y0 + int(ky * DH));
-        if (PADDED != 0u && iy >= p.IH) continue;
-        const uint start = (image * p.IH + iy) * p.IW;
+        const uint width = PADDED == 0u || uint(y0 + int(ky * DH)) < p.IH ? p.IW : 0u;   // of a line beyond the picture nothing is real
         vec4 row[SPAN];
+        uint at = first;
         [[unroll]] for (uint s = 0u; s < SPAN; ++s) {
-            const uint ix = uint(x0 + int(s));
             // A block may reach beyond the last pixel on the right, padding or not.
-            const bool real = ix < p.IW;
-            const vec4 v = LOAD_X((start + (real ? ix : 0u)) * p.c4 + g);
+            const bool real = uint(x0 + int(s)) < width;
+            const vec4 v = LOAD_X(real ? at : g);
             row[s] = real ? v : vec4(0.0);
+            at += p.c4;
         }
+        uint w_at = tap;
         [[unroll]] for (uint kx = 0u; kx < KW; ++kx) {
-            const vec4 wv = LOAD_W((ky * KW + kx) * p.c4 + g);
+            const vec4 wv = LOAD_W(w_at);
+            w_at += p.c4;
             [[unroll]] for (uint j = 0u; j < PX; ++j) acc[j] = fma(row[j * SW + kx * DW], wv, acc[j]);
         }
+        first += DH * line_groups;
+        tap += KW * p.c4;
     }
+    uint to = (line * p.OW + ox) * p.c4 + g;
     [[unroll]] for (uint j = 0u; j < PX; ++j) {
         if (ox + j >= p.OW) break;
-        const uint to = (line * p.OW + ox + j) * p.c4 + g;
         const vec4 v = activate(acc[j], ACT);
         if (OUT_TYPE == F32) out32[to] = v;
         else out16[to] = to_half4(v);
+        to += p.c4;
     }
 }

@@ -1,5 +1,6 @@
 // One half of bench/compare: Vireo behind a pipe, so that another runtime can be run in turns with it.
-// Usage: compare_server MODEL_DIR INPUT.f32 THREADS PRECISION BATCH. Commands on stdin, a line of answer on stdout each:
+// Usage: compare_server MODEL_DIR INPUT.f32 THREADS PRECISION BATCH [cpu|vulkan]; vulkan is the loader's first device.
+// Commands on stdin, a line of answer on stdout each:
 //   run N        N inferences: their times in ms
 //   cpu N        the same in this process's processor time
 //   output FILE  the last inference's logits as raw floats: their count
@@ -86,7 +87,8 @@ double peak_rss_mib() {
 }  // namespace
 
 int main(int argc, char** argv) {
-  if (argc != 6) die("expected MODEL_DIR INPUT.f32 THREADS PRECISION BATCH");
+  const std::string place = argc == 7 ? argv[6] : "cpu";
+  if (argc < 6 || argc > 7 || (place != "cpu" && place != "vulkan")) die("expected MODEL_DIR INPUT.f32 THREADS PRECISION BATCH [cpu|vulkan]");
   const int threads = std::atoi(argv[3]);
   vireo::SessionOptions options;
   options.batch = std::atoi(argv[5]);
@@ -96,7 +98,10 @@ int main(int argc, char** argv) {
                                             : vireo::Precision::kFp32;
   const auto model = vireo::Model::open(argv[1]);
   if (!model) die(model.error().message);
-  auto session = vireo::Session::create(*model, vireo::Device::cpu(threads), options);
+  const vireo::Result<vireo::Device> device = place == "cpu" ? vireo::Device::cpu(threads) : vireo::Device::vulkan(0, threads);
+  if (!device) die(device.error().message);
+  options.fallback = false;
+  auto session = vireo::Session::create(*model, *device, options);
   if (!session) die(session.error().message);
   std::vector<float> one = read_floats(argv[2]), pixels;
   for (int i = 0; i < options.batch; ++i) pixels.insert(pixels.end(), one.begin(), one.end());

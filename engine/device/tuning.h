@@ -26,6 +26,7 @@ struct Tuning {
   /// rl: rows per broadcast register; unroll: steps of K per trip of the loop; panels: column blocks that a workgroup does one after
   /// the other with the same rows, whose statistics it then computes once.
   struct { uint32_t lx, r, c, rl, unroll, panels; } linear_texel{32, 8, 1, 8, 1, 1};
+  /// dc and vc are the most that is staged at once: of these and the rest an attention takes what costs least for its heads' width.
   struct { uint32_t lx, tx, tm, tn, dc, vc; } attention_tile{64, 8, 4, 4, 16, 16};
   struct { uint32_t lx, qi, kb; } attention_texel{32, 2, 8};
   /// Tiles of conv2d.tile, likewise; without any, or where it cannot be had, conv2d with the constants below.

@@ -69,19 +69,78 @@ Consts add_consts(const OpCall& c, const Sizes& s, Lowering& l) {
   return r;
 }
 
-/// attention.tile's work for one dispatch of `queries` queries of `depth` images or groups; the sizes are the shader's.
-Work tile_work(const Sizes& s, const std::vector<uint32_t>& spec, int64_t queries, int64_t depth, bool skip_rows, uint32_t subgroup) {
-  const int64_t lx = spec[0], tx = spec[12], tm = spec[13], tn = spec[14], dc = spec[15], vc = spec[16];
-  const int64_t rows = lx / tx * tm, keys = tx * tn, d4 = groups4(s.dim);
-  const int64_t blocks = div_up(s.tokens, keys), chunks = div_up(d4, dc / 4);
-  const int64_t left = s.tokens % keys, values = s.tokens / keys * div_up(keys, vc) + div_up(left, vc);
-  const int64_t score = tm * tn * dc, value = tm * div_up(d4, tx) * 4 * vc;  // multiply-adds of one run
+/// Sizes of attention.tile for a shape; the formulas are the shader's.
+struct Tile {
+  int64_t lx, tx, tm, tn, dc, vc;
+  int64_t vx, vm;  // invocations that share a query in p v, and queries of each
+  int64_t rows() const { return lx / tx * tm; }
+  int64_t keys() const { return tx * tn; }
+  int64_t groups(int64_t dim) const { return div_up(groups4(dim), vx); }
+  bool same_rows() const { return vx == tx && vm == tm; }
+  int64_t shared_bytes(int64_t dim) const {
+    const int64_t stage = std::max({dc * (rows() + 5) + dc * (keys() + 5), tx * rows(), vc * round_up(dim, 4)});
+    return 4 * (stage + keys() * (rows() + 4) + (same_rows() ? 4 : rows()));
+  }
+  int64_t registers(int64_t dim) const { return tm * tn + 4 * vm * groups(dim) + 2 * tm + 56; }  // scores, sums, maxima and the rest
+  /// Subgroups that have some of `queries` queries in q k^T, and in p v.
+  int64_t score_subgroups(int64_t queries, int64_t subgroup) const { return div_up(div_up(queries, tm) * tx, subgroup); }
+  int64_t value_subgroups(int64_t queries, int64_t subgroup) const { return div_up(div_up(queries, vm) * vx, subgroup); }
+  int64_t value_trips(int64_t tokens) const { return tokens / keys() * div_up(keys(), vc) + div_up(tokens % keys(), vc); }
+
+  /// Instruction slots of a core for all queries of one head; more where subgroups are too few to hide latency. Rounded from what
+  /// compilers make of the shader: beside the products, what stages them (per load and per trip) and what turns scores into powers.
+  double cost(const Sizes& s, const Tuning& t, int64_t subgroup) const {
+    constexpr double kEnough = 16;   // subgroups of a core: there are several barriers per block of keys
+    constexpr double kIdle = 0.125;  // of a subgroup's p v, where it has no query: it stages and waits like the others
+    const int64_t d4 = groups4(s.dim), g = groups(s.dim), all = div_up(lx, subgroup), busy = value_subgroups(rows(), subgroup);
+    const double scores = double(dc * (tm * tn + tm / 4 + tn / 4) + (div_up(rows() * dc / 4, lx) + div_up(keys() * dc / 4, lx)) * 16 + 30);
+    const double products = double(vc * (4 * vm * g + div_up(vm, 4) + g)) * (double(busy) + kIdle * double(all - busy)) / double(all);
+    const double values = products + double(div_up(vc * d4, lx) * 25 + 30);
+    const double powers = double(8 * tm * tn + 100 + 4 * vm * g + (same_rows() ? 0 : 12));
+    const int64_t blocks = div_up(s.tokens, keys());
+    const double slots = double(blocks) * (double(div_up(d4, dc / 4)) * scores + powers) + double(value_trips(s.tokens)) * values;
+    const int64_t fit = std::min(t.machine.registers / (registers(s.dim) * all * subgroup), t.machine.shared_bytes / shared_bytes(s.dim));
+    const double resident = double(std::max<int64_t>(1, fit) * all);
+    return double(div_up(s.tokens, rows()) * all) * slots * std::max(1.0, kEnough / resident);
+  }
+};
+
+/// The tile of least cost with the class's block of scores; its dc and vc are the largest that are tried. Where none can be had, the one
+/// that needs the least shared memory.
+Tile choose_tile(const Sizes& s, const Tuning& t, const DeviceCaps& caps) {
+  const auto& q = t.attention_tile;
+  const int64_t rows = int64_t(q.lx / q.tx) * q.tm;
+  Tile best{}, smallest{};
+  double least = 0;
+  const auto consider = [&](int64_t vx, int64_t vm) {
+    if (rows % vm || q.lx / vx * vm < rows) return;
+    for (int64_t dc = std::min<int64_t>(q.dc, round_up(s.dim, 4)); dc >= 4; dc -= 4)
+      for (int64_t vc = q.vc; vc >= 4; vc /= 2) {
+        if (q.tx * q.tn % vc) continue;
+        const Tile tile{q.lx, q.tx, q.tm, q.tn, dc, vc, vx, vm};
+        const int64_t bytes = tile.shared_bytes(s.dim);
+        if (!smallest.lx || bytes < smallest.shared_bytes(s.dim)) smallest = tile;
+        if (bytes > caps.max_shared_bytes) continue;
+        const double cost = tile.cost(s, t, caps.subgroup_size);
+        if (!best.lx || cost < least) best = tile, least = cost;
+      }
+  };
+  consider(q.tx, q.tm);  // first, because it needs no exchange between the products
+  for (int64_t vm = 1; vm <= 8; vm *= 2)
+    for (int64_t vx = 1; vx <= std::min<int64_t>(groups4(s.dim), q.lx); ++vx) consider(vx, vm);
+  return best.lx ? best : smallest;
+}
+
+/// attention.tile's work for one dispatch of `queries` queries of `depth` images or groups.
+Work tile_work(const Sizes& s, const Tile& t, int64_t queries, int64_t depth, bool skip_rows, uint32_t subgroup) {
+  const int64_t trips = div_up(s.tokens, t.keys()) * div_up(groups4(s.dim), t.dc / 4), values = t.value_trips(s.tokens);
+  const int64_t score = t.tm * t.tn * t.dc, value = t.vm * t.groups(s.dim) * 4 * t.vc;  // multiply-adds of one run
   Work w;
-  w.loops = {{u32(blocks), 0}, {u32(blocks * chunks), u32(score)}, {u32(values), u32(value)}};
-  const int64_t subgroups = div_up(lx, subgroup), rest = queries % rows;
-  const int64_t last = skip_rows ? div_up(div_up(rest, tm) * tx, subgroup) : rest ? subgroups : 0;
-  const int64_t active = (queries / rows * subgroups + last) * s.heads * depth;
-  w.issued_flops = 2.0 * double(active * subgroup) * double(blocks * chunks * score + values * value);
+  w.loops = {{u32(div_up(s.tokens, t.keys())), 0}, {u32(trips), u32(score)}, {u32(values), u32(value)}};
+  const int64_t full = queries / t.rows(), rest = queries % t.rows(), left = rest && !skip_rows ? t.rows() : rest;
+  const int64_t scorers = full * div_up(t.lx, subgroup) + t.score_subgroups(left, subgroup);
+  const int64_t valuers = full * t.value_subgroups(t.rows(), subgroup) + t.value_subgroups(left, subgroup);
+  w.issued_flops = 2.0 * double(s.heads * depth * subgroup) * double(scorers * trips * score + valuers * values * value);
   return w;
 }
 
@@ -109,12 +168,13 @@ Result<Lowering> lower(const OpCall& c, const LowerContext& ctx) {
                      (at.bias < 0 || texel_fits(*ctx.caps, l.consts[size_t(at.bias)].bytes, DType::kF32));
   Dispatch d;
   d.shader = texel ? "attention.texel" : "attention.tile";
-  d.spec.assign(texel ? 17 : 18, 0);
+  d.spec.assign(texel ? 17 : 20, 0);
   d.spec[1] = type_code(x.dtype);
   d.spec[3] = l.out_f32 ? 0 : type_code(c.out.dtype);
   d.spec[10] = u32(s.dim);
   d.spec[11] = aligned;
   int64_t rows;  // queries per workgroup
+  Tile tile{};
   if (texel) {
     const auto& q = t.attention_texel;
     // The query, the accumulator and kb scores of every query live in registers: wide heads leave room for one query.
@@ -127,24 +187,23 @@ Result<Lowering> lower(const OpCall& c, const LowerContext& ctx) {
     rows = int64_t(q.lx) * queries;
     l.kernel = fmt::format("attention.texel q{} k{}", queries, keys);
   } else {
-    const auto& q = t.attention_tile;
-    const uint32_t d4 = u32(round_up(s.dim, 4));
-    uint32_t dc = std::min(q.dc, d4);
-    while (q.lx % (dc / 4)) dc -= 4;
-    d.spec[0] = q.lx;
-    d.spec[12] = q.tx;
-    d.spec[13] = q.tm;
-    d.spec[14] = q.tn;
-    d.spec[15] = dc;
-    d.spec[16] = q.vc;
-    d.spec[17] = t.skip_rows;
-    rows = int64_t(q.lx / q.tx) * q.tm;
-    const int64_t keys = int64_t(q.tx) * q.tn;
-    const int64_t shared = 4 * (std::max<int64_t>({dc * (rows + 4) + 16 + dc * (keys + 4) + 16, q.tx * rows, int64_t(q.vc) * d4}) + keys * (rows + 4));
-    if (shared > ctx.caps->max_shared_bytes || q.lx > ctx.caps->max_workgroup_invocations)
-      return fail(ErrorCode::kUnsupported, "attention.tile needs {} bytes of shared memory and {} invocations; the device has {} and {}", shared, q.lx,
+    tile = choose_tile(s, t, *ctx.caps);
+    const int64_t shared = tile.shared_bytes(s.dim);
+    if (shared > ctx.caps->max_shared_bytes || tile.lx > ctx.caps->max_workgroup_invocations)
+      return fail(ErrorCode::kUnsupported, "attention.tile needs {} bytes of shared memory and {} invocations; the device has {} and {}", shared, tile.lx,
                   ctx.caps->max_shared_bytes, ctx.caps->max_workgroup_invocations);
-    l.kernel = fmt::format("attention.tile q{} k{}", rows, keys);
+    d.spec[0] = u32(tile.lx);
+    d.spec[9] = s.tokens % tile.keys() == 0;
+    d.spec[12] = u32(tile.tx);
+    d.spec[13] = u32(tile.tm);
+    d.spec[14] = u32(tile.tn);
+    d.spec[15] = u32(tile.dc);
+    d.spec[16] = u32(tile.vc);
+    d.spec[17] = t.skip_rows && s.tokens % tile.rows() != 0;  // no branch where no subgroup is without queries
+    d.spec[18] = u32(tile.vx);
+    d.spec[19] = u32(tile.vm);
+    rows = tile.rows();
+    l.kernel = fmt::format("attention.tile q{} k{} d{} v{}x{}", rows, tile.keys(), tile.dc, tile.vx, tile.vm);
   }
   d.push = {u32(s.tokens), u32(s.tokens), u32(s.heads), u32(groups4(3 * s.width)), u32(groups4(3 * s.width)), u32(groups4(3 * s.width)),
             u32(groups4(s.width)), 0, u32(s.width), u32(2 * s.width), float_word(scale_of(c)), 0};
@@ -164,7 +223,7 @@ Result<Lowering> lower(const OpCall& c, const LowerContext& ctx) {
       d.push[11] = u32(first * rows);
       if (!s.plain) d.push[12] = u32(z);
       const int64_t queries = std::min(s.tokens, (first + per_part) * rows) - first * rows, depth = std::min(per_z, all - z);
-      if (!texel) d.work = tile_work(s, d.spec, queries, depth, t.skip_rows, ctx.caps->subgroup_size);
+      if (!texel) d.work = tile_work(s, tile, queries, depth, t.skip_rows, ctx.caps->subgroup_size);
       d.work.flops = flops * double(depth) * double(queries) / double(s.tokens);
       d.groups = {u32(std::min(per_part, blocks - first)), u32(s.heads), u32(depth)};
       VIREO_TRY(check_grid(c, *ctx.caps, d.groups));
@@ -312,6 +371,7 @@ std::vector<OpCase> cases() {
   add(make_groups("swinv2-t, scale 1", Shape{{1, 16, 16, 0}}, 3, 32, {8, 8, 1, 1, 4, 4, 1}, true, false));
   add(make_groups("one window of 16, wide heads", Shape{{1, 16, 16, 0}}, 1, 68, {16, 16}, true, false));
   add(make_groups("mobilevit-s at 512", Shape{{1, 32, 32, 0}}, 1, 48, {0, 0, 2, 2}, false, false));
+  add(make_groups("mobilevit-s, heads of 36, whole blocks of keys", Shape{{1, 16, 16, 0}}, 2, 36, {0, 0, 2, 2}, false, false));
   add(make_groups("mobilevit-xs", Shape{{2, 8, 6, 0}}, 4, 30, {0, 0, 2, 2}, false, false));
   add(make_groups("grid of windows, padded, odd dim", Shape{{1, 11, 7, 0}}, 3, 5, {2, 3, 2, 3}, true, true));
   add(make_groups("shift along x only, zeros beyond the edge", Shape{{1, 3, 10, 0}}, 2, 8, {4, 4, 1, 1, 0, 2}, false, false));

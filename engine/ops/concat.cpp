@@ -51,6 +51,7 @@ Result<Lowering> lower(const OpCall& c, const LowerContext& ctx) {
       lds.push_back(there ? u32(groups4(c.in[first + i]->shape.c())) : 1);
     }
     begins.push_back(u32(end[last - 1]));
+    d.spec.push_back(std::all_of(begins.begin(), begins.end(), [](uint32_t c) { return c % 4 == 0; }));
     d.push.insert(d.push.end(), begins.begin(), begins.end());
     d.push.insert(d.push.end(), lds.begin(), lds.end());
     d.operands.push_back(output());

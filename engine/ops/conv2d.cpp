@@ -119,7 +119,7 @@ Result<Lowering> lower_tile(const OpCall& c, const Geometry& g, const LinearTile
   Dispatch d;
   d.shader = "conv2d.tile";
   d.spec = {whole.lx, type_code(x.dtype), type_code(w), type_code(c.out.dtype), 0, u32(c.iattr(kAct)), bias, 0, 0, 0,
-            q.bm, q.bn, q.bk, q.tm, q.tn, 1, t.skip_rows};
+            q.bm, q.bn, q.bk, q.tm, q.tn, 1, t.skip_rows && m % q.bm != 0};
   for (int64_t v : {x.shape.h(), x.shape.w(), c4, g.oh, g.ow, g.kh, g.kw, g.sh, g.sw, g.ph, g.pw, g.dh, g.dw}) d.spec.push_back(u32(v));
   d.push = {u32(m), u32(g.cout), u32(k), 0, u32(n4), u32(n4), 0, 0, 0};
   d.operands = {input(kX), constant(0), w == DType::kI8 ? scales(0) : dummy(), bias ? constant(1) : dummy(), dummy(), dummy(), output()};

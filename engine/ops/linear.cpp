@@ -172,7 +172,7 @@ Result<Lowering> lower(const OpCall& c, const LowerContext& ctx) {
     d.spec[13] = q.tm;
     d.spec[14] = q.tn;
     d.spec[15] = tile.whole_trips(s.k);
-    d.spec[16] = t.skip_rows;
+    d.spec[16] = t.skip_rows && s.m % q.bm != 0;  // no branch where no subgroup is without rows
     block = q.bm;
     d.groups[1] = u32(div_up(s.n, q.bn));
     d.work.loops = tile.loops(s.k, norm);

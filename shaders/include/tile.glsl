@@ -61,6 +61,9 @@ layout(constant_id = 28) const uint DH = 1u;
 layout(constant_id = 29) const uint DW = 1u;
 const bool PADDED = PH != 0u || PW != 0u;
 const uint OUTSIDE = 0xFFFFFFFFu;   // the address of what lies in the padding
+// A row of A is a window: where it starts (an address before the picture wraps around and comes back with a tap's), and which of
+// its lines (bits 0 to 15) and columns (16 to 31) lie in the picture. Read once per tap, so no registers are kept for it.
+shared uvec2 window[BM];
 #else
 #define SCRATCH_STORE(i, x) as[i] = x
 #define SCRATCH_LOAD(i) as[i]
@@ -82,19 +85,20 @@ void main()
     const uint a_to = a_row(kk, 0u) + row;
     uint a_at[A_LOADS];
 #if CONV
-    // A row is a window: where it starts (an address before the picture wraps around and comes back with a tap's), and which
-    // of its lines (bits 0 to 15) and columns (16 to 31) lie in the picture.
-    uint a_from[A_LOADS], a_real[A_LOADS];
-    [[unroll]] for (uint i = 0u; i < A_LOADS; ++i) {
-        const uint pixel = min(m0 + i * (LX / BK4) + row, p.M - 1u), line = pixel / OW;
-        const int y = int(line % OH * SH) - int(PH), x = int(pixel % OW * SW) - int(PW);
-        a_from[i] = uint((int(line / OH * IH) + y) * int(IW) + x) * C4 + kk;
-        a_real[i] = 0u;
-        if (PADDED) {
-            [[unroll]] for (uint ky = 0u; ky < KH; ++ky) a_real[i] |= uint(y + int(ky * DH)) < IH ? 1u << ky : 0u;
-            [[unroll]] for (uint kx = 0u; kx < KW; ++kx) a_real[i] |= uint(x + int(kx * DW)) < IW ? 0x10000u << kx : 0u;
+    [[unroll]] for (uint first = 0u; first < BM; first += LX) {
+        const uint r = first + t;
+        if (first + LX <= BM || r < BM) {
+            const uint pixel = min(m0 + r, p.M - 1u), line = pixel / OW;
+            const int y = int(line % OH * SH) - int(PH), x = int(pixel % OW * SW) - int(PW);
+            uint real = 0u;
+            if (PADDED) {
+                [[unroll]] for (uint ky = 0u; ky < KH; ++ky) real |= uint(y + int(ky * DH)) < IH ? 1u << ky : 0u;
+                [[unroll]] for (uint kx = 0u; kx < KW; ++kx) real |= uint(x + int(kx * DW)) < IW ? 0x10000u << kx : 0u;
+            }
+            window[r] = uvec2((int(line / OH * IH) + y) * int(IW) + x, real);
         }
     }
+    barrier();
 #else
     [[unroll]] for (uint i = 0u; i < A_LOADS; ++i)
         a_at[i] = p.a_off4 + min(m0 + i * (LX / BK4) + row, p.M - 1u) * p.a_ld4 + kk;
@@ -110,8 +114,11 @@ void main()
     // Tap by tap, so that what is worked out for a tap lasts for all its channels. Behind a tap's last channel A is zero, whatever W holds there.
     [[dont_unroll]] for (uint tap = 0u; tap < KH * KW; ++tap) {
     const uint ky = tap / KW, kx = tap % KW, both = 1u << ky | 0x10000u << kx;
-    [[unroll]] for (uint i = 0u; i < A_LOADS; ++i)
-        a_at[i] = !PADDED || (a_real[i] & both) == both ? a_from[i] + (ky * DH * IW + kx * DW) * C4 : OUTSIDE;
+    [[unroll]] for (uint i = 0u; i < A_LOADS; ++i) {
+        const uint r = i * (LX / BK4) + row;
+        const uvec2 from = window[(i + 1u) * LX <= BM * BK4 ? r : min(r, BM - 1u)];
+        a_at[i] = !PADDED || (from.y & both) == both ? (from.x + ky * DH * IW + kx * DW) * C4 + kk : OUTSIDE;
+    }
     w_at = gl_WorkGroupID.y * (k4 * 4u * BN4) + tap * (C4 * 4u * BN4) + t;
     [[dont_unroll]] for (uint k0 = 0u; k0 < C4; k0 += BK4) {
 #else

@@ -138,7 +138,10 @@ TEST(ShaderReflect, SharedBytesFollowTheConstants) {
     const uint64_t bq = 128 / 8 * 4, bkv = 8 * 4, dc = 16, vc = 16, hd4 = (hd + 3) / 4 * 4;
     const std::vector<uint32_t> spec{128, 0, 0, 0, 0, 0, 0, 0, 0, 0, hd, 0, 8, 4, 4, 16, 16};
     const uint64_t stage = std::max({dc * (bq + bkv + 10), 8 * bq, vc * hd4});
-    EXPECT_EQ(shared("attention.tile", spec), up16(4 * stage) + 4 * bkv * (bq + 4));
+    EXPECT_EQ(shared("attention.tile", spec), up16(4 * stage) + 4 * bkv * (bq + 4) + 16);
+    std::vector<uint32_t> other_rows = spec;
+    other_rows.insert(other_rows.end(), {1, 3, 2});
+    EXPECT_EQ(shared("attention.tile", other_rows), up16(4 * stage) + 4 * bkv * (bq + 4) + 4 * bq);
   }
   EXPECT_EQ(shared("attention.texel", {64}), 0u);
   EXPECT_EQ(shared("elementwise", {64}), 0u);
