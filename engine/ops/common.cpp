@@ -66,6 +66,14 @@ PackedConst cpu_panels(int operand, int64_t n, int64_t k, DType t) {
   return with_scales(p, n);
 }
 
+PackedConst cpu_winograd(int operand, int64_t n, int64_t c) {
+  PackedConst p;
+  p.operand = operand;
+  p.pack = Pack::kCpuWinograd;
+  p.bytes = simd::winograd_weight_bytes(n, c);
+  return p;
+}
+
 BindKind texel_kind(DType t) {
   return t == DType::kF32 ? BindKind::kTexelF32 : t == DType::kF16 ? BindKind::kTexelF16 : BindKind::kTexelSnorm8;
 }

@@ -229,6 +229,15 @@ HWY_INLINE int64_t split(int64_t total, int64_t parts, int64_t i) {
   return total / parts * i + std::min(i, total % parts);
 }
 
+/// Asks for the lines of the output that an epilogue is about to write, so that they come while the panel is multiplied:
+/// with a short k an output larger than the caches would otherwise be waited for line by line.
+HWY_INLINE void fetch_output(const GemmArgs& g, int64_t row0, int64_t rows, int64_t col0, int64_t cols) {
+  const float* out = g.out + row0 * g.ldo + col0;
+  for (int64_t r = 0; r < rows; ++r, out += g.ldo) {
+    for (int64_t c = 0; c < cols; c += 16) __builtin_prefetch(out + c, 1, 3);
+  }
+}
+
 /// out = residual + col_scale * act(b_scales * c + bias) for rows of one panel; c has stride kPanel.
 HWY_INLINE void epilogue(const GemmArgs& g, const float* c, int64_t row0, int64_t rows, int64_t col0) {
   const D d;
