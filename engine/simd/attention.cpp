@@ -98,25 +98,8 @@ HWY_INLINE void pack_values(const float* v, int64_t ld, int64_t count, int64_t d
 }
 
 // Scores are kept in units of log 2: powers of two need no range reduction.
-constexpr float kLog2E = 1.44269504088896341f;
-
-/// 2^t for t <= 0, 0 below -126, NaN stays NaN; Cephes exp2f's polynomial, 2e-7 relative.
-HWY_INLINE V exp2_v(V t) {
-  const D d;
-  const hn::RebindToSigned<D> di;
-  const V magic = hn::Set(d, 12582912.0f);  // 1.5 * 2^23: rounds to an integer, left in the low bits
-  const V shifted = hn::Add(t, magic);
-  const V f = hn::Sub(t, hn::Sub(shifted, magic));
-  V p = hn::Set(d, 1.535336188319500e-4f);
-  p = hn::MulAdd(p, f, hn::Set(d, 1.339887440266574e-3f));
-  p = hn::MulAdd(p, f, hn::Set(d, 9.618437357674640e-3f));
-  p = hn::MulAdd(p, f, hn::Set(d, 5.550332471162809e-2f));
-  p = hn::MulAdd(p, f, hn::Set(d, 2.402264791363012e-1f));
-  p = hn::MulAdd(p, f, hn::Set(d, 6.931472028550421e-1f));
-  p = hn::MulAdd(p, f, hn::Set(d, 1.0f));
-  const V scale = hn::BitCast(d, hn::Add(hn::ShiftLeft<23>(hn::BitCast(di, shifted)), hn::Set(di, 127 << 23)));
-  return hn::IfThenZeroElse(hn::Lt(t, hn::Set(d, -126.0f)), hn::Mul(p, scale));
-}
+/// 2^t for t <= 0, 0 below -126, NaN stays NaN.
+HWY_INLINE V exp2_v(V t) { return hn::IfThenZeroElse(hn::Lt(t, hn::Set(D(), -126.0f)), exp2_within(t)); }
 
 /// One row of scores: adds bias (if any), updates the running maximum and sum, leaves 2^(score - maximum). Returns the
 /// factor by which what was accumulated before shrinks; nothing was before the `first` block.
