@@ -124,11 +124,15 @@ double act_reference(int act, double x) {
 }
 
 Cost cost_of(const OpCall& call, double flops) {
+  const auto moved = [](TensorDesc t) {
+    t.gap = 0;  // another value's
+    return double(t.bytes());
+  };
   Cost c;
   c.flops = flops;
   for (const TensorDesc* t : call.in)
-    if (t) c.read_bytes += double(t->bytes());
-  c.write_bytes = double(call.out.bytes());
+    if (t) c.read_bytes += moved(*t);
+  c.write_bytes = moved(call.out);
   return c;
 }
 
