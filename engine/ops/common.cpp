@@ -66,6 +66,14 @@ PackedConst cpu_panels(int operand, int64_t n, int64_t k, DType t) {
   return with_scales(p, n);
 }
 
+PackedConst cpu_winograd(int operand, int64_t n, int64_t c) {
+  PackedConst p;
+  p.operand = operand;
+  p.pack = Pack::kCpuWinograd;
+  p.bytes = simd::winograd_weight_bytes(n, c);
+  return p;
+}
+
 BindKind texel_kind(DType t) {
   return t == DType::kF32 ? BindKind::kTexelF32 : t == DType::kF16 ? BindKind::kTexelF16 : BindKind::kTexelSnorm8;
 }
@@ -116,11 +124,15 @@ double act_reference(int act, double x) {
 }
 
 Cost cost_of(const OpCall& call, double flops) {
+  const auto moved = [](TensorDesc t) {
+    t.gap = 0;  // another value's
+    return double(t.bytes());
+  };
   Cost c;
   c.flops = flops;
   for (const TensorDesc* t : call.in)
-    if (t) c.read_bytes += double(t->bytes());
-  c.write_bytes = double(call.out.bytes());
+    if (t) c.read_bytes += moved(*t);
+  c.write_bytes = moved(call.out);
   return c;
 }
 

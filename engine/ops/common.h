@@ -27,6 +27,7 @@ PackedConst rows_const(int operand, int64_t rows, int64_t cols);
 /// `panel`: PackedConst::panel; `slack`: groups of 4 that a kernel may read, and throw away, beyond the last.
 PackedConst gpu_matrix(int operand, int64_t n, int64_t k, DType t, int64_t panel = 0, int64_t slack = 0);
 PackedConst cpu_panels(int operand, int64_t n, int64_t k, DType t);
+PackedConst cpu_winograd(int operand, int64_t n, int64_t c);
 
 inline Operand input(int i, BindKind k = BindKind::kStorage) { return {Operand::What::kInput, i, k}; }
 inline Operand output() { return {Operand::What::kOutput, 0, BindKind::kStorage}; }

@@ -218,6 +218,14 @@ int64_t patch_rows(const simd::ConvArgs& a) {
 }
 uint64_t patch_bytes(const simd::ConvArgs& a) { return uint64_t(round_up(patch_rows(a) * round_up(a.gemm.k, 4) * 4, 64)); }
 
+/// Where 16 products instead of 36 outweigh what the transforms add and the weights grow by: channels enough that a tile's
+/// products outnumber its sums, and tiles enough per weight. Only in fp32: a narrow weight would be rounded once more.
+bool use_winograd(const Geometry& g, int64_t images, DType weights) {
+  constexpr int64_t kChannels = 32, kTiles = 16;
+  return weights == DType::kF32 && !g.planar && g.groups == 1 && g.kh == 3 && g.kw == 3 && g.sh == 1 && g.sw == 1 && g.dh == 1 && g.dw == 1 &&
+         g.cin >= kChannels && g.cout >= kChannels && images * div_up(g.oh, 2) * div_up(g.ow, 2) >= kTiles;
+}
+
 Lowering lower_cpu(const OpCall& c, const LowerContext& ctx) {
   const Geometry g = geometry(c);
   if (g.depthwise()) {
@@ -228,7 +236,8 @@ Lowering lower_cpu(const OpCall& c, const LowerContext& ctx) {
   Lowering l;
   simd::ConvArgs a = conv_args(c);
   const DType dtype = cpu_weight_dtype(ctx, a.gemm.m);
-  l.consts.push_back(cpu_panels(kWeight, g.cout, g.cin * g.kh * g.kw, dtype));
+  const bool winograd = use_winograd(g, c.out.shape.n(), dtype);
+  l.consts.push_back(winograd ? cpu_winograd(kWeight, g.cout, g.cin) : cpu_panels(kWeight, g.cout, g.cin * g.kh * g.kw, dtype));
   set_order(l.consts[0], g, false);
   if (c.input(kBias)) l.consts.push_back(vector_const(kBias, g.cout));
   if (dtype == DType::kBF16) {
@@ -239,8 +248,9 @@ Lowering lower_cpu(const OpCall& c, const LowerContext& ctx) {
     return l;
   }
   a.gemm.type = simd_type(l.consts[0].dtype);
-  l.scratch_bytes = scratch_for(ctx, kernels_for(*ctx.caps).conv, a);
-  l.kernel = "im2col+gemm";
+  const simd::Kernels& k = kernels_for(*ctx.caps);
+  l.scratch_bytes = scratch_for(ctx, winograd ? k.winograd : k.conv, a);
+  l.kernel = winograd ? "winograd" : "im2col+gemm";
   return l;
 }
 
@@ -281,7 +291,7 @@ void cpu(const CpuCall& call) {
     }
     return;
   }
-  run_kernel(call, call.kernels->conv, a);
+  run_kernel(call, call.packs[0].pack == Pack::kCpuWinograd ? call.kernels->winograd : call.kernels->conv, a);
 }
 
 void reference(const RefCall& r) {
@@ -342,6 +352,9 @@ std::vector<OpCase> cases() {
       make("3x3 stride 1 rows", Shape{{1, 9, 11, 16}}, 24, 3, 1, 1, 4, false),
       make("3x3 stride 2 rows, odd channels", Shape{{2, 8, 7, 5}}, 7, 3, 2, 1, 1, false),
       make("1x1 rows", Shape{{1, 6, 5, 12}}, 20, 1, 1, 0, 0, false),
+      make("winograd, odd map and channels, batch", Shape{{2, 7, 9, 35}}, 45, 3, 1, 1, 4, false),
+      make("winograd, no padding, a single column of tiles", Shape{{1, 37, 4, 32}}, 33, 3, 1, 0, 0, false, false),
+      make("winograd, padding of 2, many channels", Shape{{1, 8, 9, 320}}, 96, 3, 1, 2, 6, false),
       make("mobilevit-s 3x3, rows of a 32x32 map", Shape{{1, 6, 32, 96}}, 96, 3, 1, 1, 3, false),
       make_grouped("dilated 3x3", Shape{{1, 9, 11, 12}}, 20, 3, 1, 2, 4, 1, 2),
       make_grouped("4 groups, odd channels each", Shape{{2, 7, 6, 12}}, 20, 3, 1, 1, 6, 4),

@@ -216,8 +216,14 @@ simd::GemmArgs gemm_args(const OpCall& c) {
   return a;
 }
 
+/// Normalised rows in scratch: floats from one to the next (not a multiple of 4 KiB, see row_gap in plan/lower.cpp).
+int64_t norm_stride(int64_t k) {
+  const int64_t padded = round_up(k, 4);
+  return padded % 1024 == 0 ? padded + 16 : padded;
+}
+
 uint64_t norm_bytes(const OpCall& c) {
-  return c.iattr(kNorm) ? uint64_t(round_up(c.in[kX]->shape.rows() * c.in[kX]->row_stride() * 4, 64)) : 0;
+  return c.iattr(kNorm) ? uint64_t(round_up(c.in[kX]->shape.rows() * norm_stride(c.in[kX]->shape.c()) * 4, 64)) : 0;
 }
 
 Lowering lower_cpu(const OpCall& c, const LowerContext& ctx) {
@@ -266,10 +272,10 @@ void cpu(const CpuCall& call) {
   if (c.iattr(kNorm)) {
     simd::LayerNormArgs n;
     n.x = a.a, n.ldx = a.lda, n.rows = a.m, n.cols = a.k, n.eps = float(c.attr(kEps));
-    n.out = reinterpret_cast<float*>(call.scratch), n.ldo = a.lda;
+    n.out = reinterpret_cast<float*>(call.scratch), n.ldo = norm_stride(a.k);
     rest.scratch += norm_bytes(c);
     run_kernel(rest, call.kernels->layer_norm, n);
-    a.a = n.out;
+    a.a = n.out, a.lda = n.ldo;
   }
   run_kernel(rest, call.kernels->gemm, a);
 }

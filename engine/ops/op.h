@@ -54,6 +54,7 @@ enum class Pack : uint8_t {
   kRows,       ///< fp32 rows, each zero padded to a multiple of 4 elements
   kGpuMatrix,  ///< per panel [round_up(k,4)][panel/4] groups of 4 consecutive outputs; i8 is followed by fp32 scales
   kCpuPanels,  ///< simd::pack_weight's panels; i8 is followed by fp32 scales
+  kCpuWinograd,  ///< simd::pack_winograd's panels, fp32
 };
 
 struct PackedConst {

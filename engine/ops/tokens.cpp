@@ -51,20 +51,20 @@ Lowering lower_cpu(const OpCall& c, const LowerContext&) { return consts(c); }
 void cpu(const CpuCall& call) {
   const OpCall& c = *call.op;
   const Shape& s = c.in[kPatches]->shape;
-  const int64_t hw = s.h() * s.w(), p = prefix_rows(c), ld = c.out.row_stride(), total = p + hw;
+  const int64_t hw = s.h() * s.w(), p = prefix_rows(c), ld = c.out.row_stride(), table = round_up(s.c(), 4), total = p + hw;
   for (int64_t b = 0; b < s.n(); ++b) {
     simd::AddArgs a;
-    a.a = call.in[kPatches] + b * hw * ld, a.lda = ld;
-    a.b = reinterpret_cast<const float*>(call.consts[0]), a.ldb = ld, a.b_rows = hw;
+    a.lda = c.in[kPatches]->row_stride(), a.a = call.in[kPatches] + b * hw * a.lda;
+    a.b = reinterpret_cast<const float*>(call.consts[0]), a.ldb = table, a.b_rows = hw;
     a.rows = hw, a.cols = s.c();
     a.out = call.out + (b * total + p) * ld, a.ldo = ld;
     run_kernel(call, call.kernels->add, a);
   }
   if (!p) return;
   simd::CopyArgs a;
-  a.src = reinterpret_cast<const float*>(call.consts[1]), a.lds = ld, a.src_group_rows = 0;
+  a.src = reinterpret_cast<const float*>(call.consts[1]), a.lds = table, a.src_group_rows = 0;
   a.dst = call.out, a.ldd = ld, a.dst_group_rows = total;
-  a.groups = s.n(), a.rows = p, a.cols = s.c(), a.zero_cols = ld - s.c();
+  a.groups = s.n(), a.rows = p, a.cols = s.c(), a.zero_cols = table - s.c();
   run_kernel(call, call.kernels->copy, a);
 }
 

@@ -3,6 +3,7 @@
 #include <map>
 #include <tuple>
 
+#include "ops/linear.h"
 #include "plan/plan.h"
 #include "shader/modules.h"
 #include "shader/reflect.h"
@@ -65,6 +66,7 @@ class Lowerer {
     plan_.device = caps.kind;
     plan_.precision = o.precision;
     value_index_.assign(g.values.size(), -1);
+    parts_.resize(g.values.size());
   }
 
   Result<Plan> run() {
@@ -74,6 +76,7 @@ class Lowerer {
       plan_.inputs.push_back(i);
     }
     if (!graph_.inputs.empty()) plan_.batch = graph_.value(graph_.inputs[0]).desc.shape.n();
+    find_parts();
     for (const Node& n : graph_.nodes) VIREO_TRY(lower_node(n));
     for (ValueId v : graph_.outputs) {
       const int32_t i = value_index_[size_t(v)];
@@ -166,14 +169,80 @@ class Lowerer {
     return def.lower(call, ctx);
   }
 
+  /// A value that its step writes among the columns of another.
+  struct Part {
+    ValueId whole = kNoValue;
+    int64_t column = 0;
+  };
+
+  /// Concatenations that are no steps: every part is written where the whole wants it. On the CPU only, where every operator
+  /// reads and writes rows any stride apart. A part must be whole groups of 4 channels, because its step writes the padding
+  /// (the last one's is the whole's), and have one place: not an input, not an output, not in several concatenations.
+  void find_parts() {
+    if (plan_.device != DeviceKind::kCpu || options_.keep_all) return;
+    std::vector<const Node*> producer(graph_.values.size(), nullptr);
+    std::vector<int> places(graph_.values.size(), 0);
+    std::vector<bool> sliced(graph_.values.size(), false);
+    for (const Node& n : graph_.nodes) {
+      producer[size_t(n.output)] = &n;
+      for (ValueId v : n.inputs) {
+        if (v == kNoValue) continue;
+        places[size_t(v)] += n.op == OpKind::kConcat;
+        if (n.op == OpKind::kSlice) sliced[size_t(v)] = true;
+      }
+    }
+    for (const Node& n : graph_.nodes) {
+      if (n.op != OpKind::kConcat || is_output(n.output)) continue;
+      const auto in_place = [&](ValueId v) {
+        const Node* by = producer[size_t(v)];  // none: an input
+        return by && by->op != OpKind::kConcat && by->op != OpKind::kSlice && !sliced[size_t(v)] && !is_output(v) && places[size_t(v)] == 1 &&
+               (v == n.inputs.back() || graph_.value(v).desc.shape.c() % 4 == 0);
+      };
+      if (!std::all_of(n.inputs.begin(), n.inputs.end(), in_place)) continue;
+      int64_t column = 0;
+      for (ValueId v : n.inputs) {
+        parts_[size_t(v)] = {n.output, column};
+        column += graph_.value(v).desc.shape.c();
+      }
+    }
+  }
+
+  int32_t part_gap(const Node& n) const {
+    return int32_t(graph_.value(parts_[size_t(n.output)].whole).desc.row_stride() - round_up(graph_.value(n.output).desc.shape.c(), 4));
+  }
+
+  /// The value of a concatenation whose parts are in place: it lives from the first part's step on.
+  void assemble(const Node& n, const TensorDesc& desc) {
+    const int32_t whole = add_value(n.output, desc);
+    PlanValue& w = plan_.values[size_t(whole)];
+    w.first_step = int32_t(plan_.steps.size());
+    for (ValueId v : n.inputs) {
+      PlanValue& part = plan_.values[size_t(value_index_[size_t(v)])];
+      part.view_of = whole;
+      part.view_offset = uint64_t(parts_[size_t(v)].column) * dtype_size(desc.dtype);
+      w.first_step = std::min(w.first_step, part.first_step);
+      w.last_step = std::max(w.last_step, part.last_step);
+    }
+  }
+
+  bool is_depthwise(const Node& n) const {
+    return n.op == OpKind::kConv2d && conv2d::is_depthwise(int64_t(n.attrs[conv2d::kGroups]), graph_.value(n.inputs[0]).desc.shape.c(),
+                                                           graph_.value(n.output).desc.shape.c());
+  }
+
   /// Rows that are a multiple of 4 KiB apart fall into the same sets of a CPU's first cache, and a GEMM that reads a dozen
-  /// of them at once evicts what it is about to need. One cache line between them helps. Only where GEMMs alone see it.
+  /// of them at once evicts what it is about to need; a depthwise convolution reads two dozen, and suffers from 1 KiB on. One
+  /// cache line between them helps. Only where these alone see it.
   int32_t row_gap(const Node& n, const TensorDesc& out) const {
-    if (n.op != OpKind::kLinear || is_output(n.output) || out.row_stride() * int64_t(dtype_size(out.dtype)) % 4096 != 0) return 0;
+    if (n.op != OpKind::kLinear || is_output(n.output)) return 0;
+    int64_t worst = 4096;
     for (const Node& reader : graph_.nodes)
-      for (size_t i = 0; i < reader.inputs.size(); ++i)
-        if (reader.inputs[i] == n.output && (reader.op != OpKind::kLinear || i != 0)) return 0;
-    return int32_t(64 / dtype_size(out.dtype));
+      for (size_t i = 0; i < reader.inputs.size(); ++i) {
+        if (reader.inputs[i] != n.output) continue;
+        if (i != 0 || (reader.op != OpKind::kLinear && !is_depthwise(reader))) return 0;
+        if (reader.op != OpKind::kLinear) worst = 1024;
+      }
+    return out.row_stride() * int64_t(dtype_size(out.dtype)) % worst == 0 ? int32_t(64 / dtype_size(out.dtype)) : 0;
   }
 
   Result<void> lower_node(const Node& n) {
@@ -199,7 +268,12 @@ class Lowerer {
         (options_.half_outputs || !is_output(n.output)))
       call.out.dtype = DType::kF16;
 
-    if (plan_.device == DeviceKind::kCpu) call.out.gap = row_gap(n, call.out);
+    if (n.op == OpKind::kConcat && parts_[size_t(n.inputs[0])].whole == n.output) {
+      assemble(n, call.out);
+      return {};
+    }
+    if (parts_[size_t(n.output)].whole != kNoValue) call.out.gap = part_gap(n);
+    else if (plan_.device == DeviceKind::kCpu) call.out.gap = row_gap(n, call.out);
 
     LowerContext ctx{&plan_.caps, &tuning_, options_.precision, !is_output(n.output) && !options_.keep_all};
     Result<Lowering> lowered = fail(ErrorCode::kUnsupported, "");
@@ -230,6 +304,7 @@ class Lowerer {
       value.view_of = step.inputs[size_t(lowered->view_of)];
       value.view_offset = lowered->view_offset;
       const PlanValue& source = plan_.values[size_t(value.view_of)];
+      value.desc.gap = source.desc.gap;
       if (source.view_of >= 0) value.view_offset += source.view_offset, value.view_of = source.view_of;
       value.first_step = source.first_step;
       value.last_step = source.first_step;
@@ -277,6 +352,7 @@ class Lowerer {
   const Tuning tuning_;
   Plan plan_;
   std::vector<int32_t> value_index_;
+  std::vector<Part> parts_;  // by value
   std::map<ConstKey, int32_t> consts_;
 };
 

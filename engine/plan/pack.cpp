@@ -154,6 +154,17 @@ Result<void> pack_cpu_panels(const PlanConst& c, const Constant& source, uint8_t
   return {};
 }
 
+Result<void> pack_cpu_winograd(const PlanConst& c, const Constant& source, uint8_t* out) {
+  RowReader reader(c, source);
+  const int64_t n = source.rows();
+  for (int64_t first = 0; first < n; first += kBlock) {
+    const int64_t count = std::min(kBlock, n - first);
+    VIREO_ASSIGN(const float* rows, reader.read(first, count));
+    simd::pack_winograd(rows, first, count, reader.cols() / 9, reinterpret_cast<float*>(out));
+  }
+  return {};
+}
+
 Result<void> pack_rows(const PlanConst& c, const Constant& source, uint8_t* out) {
   RowReader reader(c, source);
   const int64_t ld = round_up(source.cols(), 4);
@@ -178,6 +189,7 @@ Result<void> pack_constant(const Plan& plan, const Graph& graph, size_t index, u
       case Pack::kRows: return pack_rows(c, source, out);
       case Pack::kGpuMatrix: return pack_gpu_matrix(c, source, out);
       case Pack::kCpuPanels: return pack_cpu_panels(c, source, out);
+      case Pack::kCpuWinograd: return pack_cpu_winograd(c, source, out);
     }
     return {};
   });

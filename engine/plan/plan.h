@@ -33,7 +33,7 @@ struct PlanValue {
   BufferRef where;
   int32_t first_step = -1;  // written by; -1 for an input
   int32_t last_step = -1;   // last read by; steps.size() for an output
-  int32_t view_of = -1;     // index of the value whose bytes these are (a slice without a copy), or -1
+  int32_t view_of = -1;     // index of the value whose bytes these are (a slice without a copy, a part of a concatenation), or -1
   uint64_t view_offset = 0; // bytes from its start
 };
 

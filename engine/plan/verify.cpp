@@ -1,5 +1,6 @@
 // verify: checks a finished plan from its dispatches and bytes alone. It shares no code with lower, place or order: it
 // replays the plan over a map of "who wrote these bytes last" and compares every pair of dispatches for races.
+#include <algorithm>
 #include <map>
 
 #include "plan/plan.h"
@@ -117,41 +118,112 @@ int32_t root_of(const Plan& plan, int32_t v) {
   return v;
 }
 
+bool ranges_meet(const BufferRef& a, const BufferRef& b) {
+  return a.region == b.region && a.offset < b.offset + b.bytes && b.offset < a.offset + a.bytes;
+}
+
+/// Who wrote which bytes last, values and scratch. A value put together from parts, which steps write among each other's columns,
+/// is owned as one range and column by column within it.
+class Written {
+ public:
+  explicit Written(const Plan& plan) : plan_(plan), parts_(plan.values.size()), columns_(plan.values.size()), is_part_(plan.values.size()) {
+    for (const Step& s : plan.steps) {
+      if (plan.values[size_t(s.output)].view_of < 0) continue;
+      parts_[size_t(root_of(plan, s.output))].push_back(s.output);
+      is_part_[size_t(s.output)] = true;
+    }
+  }
+
+  /// A part has its whole's rows, and its columns lie within one of them.
+  Result<void> check_parts() const {
+    for (size_t root = 0; root < parts_.size(); ++root)
+      for (int32_t v : parts_[root]) {
+        const PlanValue &whole = plan_.values[root], &part = plan_.values[size_t(v)];
+        const uint64_t row = uint64_t(whole.desc.row_stride()) * dtype_size(whole.desc.dtype);
+        const bool alike = part.desc.dtype == whole.desc.dtype && part.desc.shape.rows() == whole.desc.shape.rows() &&
+                           part.desc.row_stride() == whole.desc.row_stride() && part.where.region == whole.where.region;
+        if (!alike || part.where.offset < whole.where.offset || part.where.offset - whole.where.offset >= row ||
+            (part.where.offset - whole.where.offset) % dtype_size(whole.desc.dtype) || column_of(v) + width_of(v) > whole.desc.row_stride())
+          return fail(ErrorCode::kInternal, "plan check: '{}' ({}, {} from row to row) does not lie within the rows of '{}' ({}, {})", part.name,
+                      to_string(part.desc), part.desc.row_stride(), whole.name, to_string(whole.desc), whole.desc.row_stride());
+      }
+    return {};
+  }
+
+  void write(int32_t v) {
+    const int32_t root = root_of(plan_, v);
+    if (!is_part_[size_t(v)]) return take(plan_.values[size_t(v)].where, v);
+    std::vector<int32_t>& columns = columns_[size_t(root)];
+    const BufferRef& whole = plan_.values[size_t(root)].where;
+    if (!owns(whole, root)) {  // the first part
+      take(whole, root);
+      columns.assign(size_t(plan_.values[size_t(root)].desc.row_stride()), -1);
+    }
+    std::fill_n(columns.begin() + column_of(v), width_of(v), v);
+  }
+
+  /// True if every byte of v is what its step, or those of its parts, wrote.
+  bool intact(int32_t v) const {
+    const int32_t root = root_of(plan_, v);
+    if (parts_[size_t(root)].empty()) return owns(plan_.values[size_t(v)].where, root);
+    if (!owns(plan_.values[size_t(root)].where, root)) return false;
+    const std::vector<int32_t>& columns = columns_[size_t(root)];
+    int64_t held = 0;
+    for (int32_t part : is_part_[size_t(v)] ? std::vector<int32_t>{v} : parts_[size_t(root)]) {
+      const auto first = columns.begin() + column_of(part), last = first + width_of(part);
+      if (std::count(first, last, part) != last - first) return false;
+      held += last - first;
+    }
+    return is_part_[size_t(v)] || held == int64_t(columns.size());
+  }
+
+  /// True if two values share a byte: parts of one whole interleave without doing so.
+  bool share(int32_t a, int32_t b) const {
+    if (is_part_[size_t(a)] && is_part_[size_t(b)] && root_of(plan_, a) == root_of(plan_, b))
+      return column_of(a) < column_of(b) + width_of(b) && column_of(b) < column_of(a) + width_of(a);
+    return ranges_meet(plan_.values[size_t(a)].where, plan_.values[size_t(b)].where);
+  }
+
+  void take(const BufferRef& r, int32_t owner) { bytes_[int(r.region)].write(r.offset, r.offset + r.bytes, owner); }
+  bool owns(const BufferRef& r, int32_t owner) const { return bytes_[int(r.region)].owns(r.offset, r.offset + r.bytes, owner); }
+
+ private:
+  int64_t column_of(int32_t part) const {
+    const PlanValue& p = plan_.values[size_t(part)];
+    return int64_t((p.where.offset - plan_.values[size_t(root_of(plan_, part))].where.offset) / dtype_size(p.desc.dtype));
+  }
+  int64_t width_of(int32_t part) const { return round_up(plan_.values[size_t(part)].desc.shape.c(), 4); }
+
+  const Plan& plan_;
+  Ownership bytes_[4];
+  std::vector<std::vector<int32_t>> parts_;    // by value: those written into it
+  std::vector<std::vector<int32_t>> columns_;  // by value that has parts: which part wrote each of its columns, or -1
+  std::vector<bool> is_part_;
+};
+
 /// Every operand a step reads must still be what its producer wrote.
 Result<void> check_dataflow(const Plan& plan) {
-  Ownership bytes[4];
-  for (int32_t i : plan.inputs) {
-    const BufferRef& w = plan.values[size_t(i)].where;
-    bytes[int(w.region)].write(w.offset, w.offset + w.bytes, i);
-  }
-  const auto intact = [&](int32_t v) {
-    const BufferRef& w = plan.values[size_t(v)].where;
-    return bytes[int(w.region)].owns(w.offset, w.offset + w.bytes, root_of(plan, v));
-  };
+  Written written(plan);
+  VIREO_TRY(written.check_parts());
+  for (int32_t i : plan.inputs) written.write(i);
   for (const Step& s : plan.steps) {
     for (int32_t v : s.inputs)
-      if (v >= 0 && !intact(v))
+      if (v >= 0 && !written.intact(v))
         return fail(ErrorCode::kInternal, "plan check: step '{}' reads '{}' after its bytes were given to another value", s.name,
                     plan.values[size_t(v)].name);
     const PlanValue& out = plan.values[size_t(s.output)];
     if (s.scratch.bytes) {
       VIREO_TRY(check_range(plan, "scratch of " + s.name, s.scratch));
       for (int32_t v : s.inputs)
-        if (v >= 0) {
-          const BufferRef& w = plan.values[size_t(v)].where;
-          if (w.region == s.scratch.region && w.offset < s.scratch.offset + s.scratch.bytes && s.scratch.offset < w.offset + w.bytes)
-            return fail(ErrorCode::kInternal, "plan check: scratch of '{}' overlaps its operand '{}'", s.name, plan.values[size_t(v)].name);
-        }
-      bytes[int(s.scratch.region)].write(s.scratch.offset, s.scratch.offset + s.scratch.bytes, -2);
+        if (v >= 0 && ranges_meet(plan.values[size_t(v)].where, s.scratch))
+          return fail(ErrorCode::kInternal, "plan check: scratch of '{}' overlaps its operand '{}'", s.name, plan.values[size_t(v)].name);
+      written.take(s.scratch, -2);
     }
     for (int32_t v : s.inputs)  // no operator here works in place: shaders read operands while others already write
-      if (v >= 0) {
-        const BufferRef& w = plan.values[size_t(v)].where;
-        if (w.region == out.where.region && w.offset < out.where.offset + out.where.bytes && out.where.offset < w.offset + w.bytes)
-          return fail(ErrorCode::kInternal, "plan check: output of '{}' overlaps its operand '{}'", s.name, plan.values[size_t(v)].name);
-      }
-    bytes[int(out.where.region)].write(out.where.offset, out.where.offset + out.where.bytes, s.output);
-    if (s.scratch.bytes && !bytes[int(s.scratch.region)].owns(s.scratch.offset, s.scratch.offset + s.scratch.bytes, -2))
+      if (v >= 0 && written.share(v, s.output))
+        return fail(ErrorCode::kInternal, "plan check: output of '{}' overlaps its operand '{}'", s.name, plan.values[size_t(v)].name);
+    written.write(s.output);
+    if (s.scratch.bytes && !written.owns(s.scratch, -2))
       return fail(ErrorCode::kInternal, "plan check: scratch of '{}' overlaps its output", s.name);
     for (const PlanDispatch& d : s.dispatches)
       for (const Binding& b : d.bindings) {
@@ -171,7 +243,7 @@ Result<void> check_dataflow(const Plan& plan) {
       }
   }
   for (int32_t v : plan.outputs)
-    if (!intact(v)) return fail(ErrorCode::kInternal, "plan check: output '{}' is overwritten or never written", plan.values[size_t(v)].name);
+    if (!written.intact(v)) return fail(ErrorCode::kInternal, "plan check: output '{}' is overwritten or never written", plan.values[size_t(v)].name);
   return {};
 }
 

@@ -98,25 +98,8 @@ HWY_INLINE void pack_values(const float* v, int64_t ld, int64_t count, int64_t d
 }
 
 // Scores are kept in units of log 2: powers of two need no range reduction.
-constexpr float kLog2E = 1.44269504088896341f;
-
-/// 2^t for t <= 0, 0 below -126, NaN stays NaN; Cephes exp2f's polynomial, 2e-7 relative.
-HWY_INLINE V exp2_v(V t) {
-  const D d;
-  const hn::RebindToSigned<D> di;
-  const V magic = hn::Set(d, 12582912.0f);  // 1.5 * 2^23: rounds to an integer, left in the low bits
-  const V shifted = hn::Add(t, magic);
-  const V f = hn::Sub(t, hn::Sub(shifted, magic));
-  V p = hn::Set(d, 1.535336188319500e-4f);
-  p = hn::MulAdd(p, f, hn::Set(d, 1.339887440266574e-3f));
-  p = hn::MulAdd(p, f, hn::Set(d, 9.618437357674640e-3f));
-  p = hn::MulAdd(p, f, hn::Set(d, 5.550332471162809e-2f));
-  p = hn::MulAdd(p, f, hn::Set(d, 2.402264791363012e-1f));
-  p = hn::MulAdd(p, f, hn::Set(d, 6.931472028550421e-1f));
-  p = hn::MulAdd(p, f, hn::Set(d, 1.0f));
-  const V scale = hn::BitCast(d, hn::Add(hn::ShiftLeft<23>(hn::BitCast(di, shifted)), hn::Set(di, 127 << 23)));
-  return hn::IfThenZeroElse(hn::Lt(t, hn::Set(d, -126.0f)), hn::Mul(p, scale));
-}
+/// 2^t for t <= 0, 0 below -126, NaN stays NaN.
+HWY_INLINE V exp2_v(V t) { return hn::IfThenZeroElse(hn::Lt(t, hn::Set(D(), -126.0f)), exp2_within(t)); }
 
 /// One row of scores: adds bias (if any), updates the running maximum and sum, leaves 2^(score - maximum). Returns the
 /// factor by which what was accumulated before shrinks; nothing was before the `first` block.
@@ -301,28 +284,34 @@ HWY_INLINE AttentionArgs gathered_head(const GroupAttentionArgs& g) {
 
 int64_t group_items(const GroupAttentionArgs& g) { return g.batch <= 0 ? 0 : items(gathered_head(g)); }
 
-/// Scratch: q, k, v (the output replaces q), then masked scores' bias, then what the head's kernel needs.
+/// Scratch: q, k, v (the output replaces q), then the tokens' pixels and regions, then masked scores' bias, then what the head's kernel needs.
 HWY_INLINE int64_t gathered_floats(const GroupAttentionArgs& g) { return 3 * g.groups.tokens() * gathered_head(g).ldq; }
+HWY_INLINE int64_t token_words(const GroupAttentionArgs& g) { return up(g.groups.tokens(), 16) * 16; }
 HWY_INLINE int64_t mask_floats(const GroupAttentionArgs& g) {
   if (g.groups.shift_h == 0 && g.groups.shift_w == 0) return 0;
   return up(g.groups.tokens() * pad4(g.groups.tokens()), 16) * 16;  // whole cache lines
 }
 
 size_t group_scratch(const GroupAttentionArgs& g) {
-  return size_t(gathered_floats(g) + mask_floats(g)) * sizeof(float) + scratch_bytes(gathered_head(g));
+  return size_t(gathered_floats(g) + 2 * token_words(g) + mask_floats(g)) * sizeof(float) + scratch_bytes(gathered_head(g));
 }
 
-/// Bias and mask of queries [q0, q1) of a group; false if no pair of tokens is masked.
-HWY_INLINE bool masked_bias(const GroupAttentionArgs& g, int64_t group, int64_t h, int64_t q0, int64_t q1, float* to) {
+/// A head's columns of a token; not memcpy(), whose call takes longer than so few floats.
+HWY_INLINE void copy_head(const float* from, int64_t dim, float* to) {
+  for (int64_t i = 0; i < dim; i += kLanes) store_n(load_n(from + i, dim - i), to + i, dim - i);
+}
+
+/// Bias and mask of queries [q0, q1) of a group whose tokens lie in these regions; false if no pair of tokens is masked.
+HWY_INLINE bool masked_bias(const GroupAttentionArgs& g, const int32_t* regions, int64_t h, int64_t q0, int64_t q1, float* to) {
   const int64_t tokens = g.groups.tokens(), ld = pad4(tokens);
   bool any = false;
-  for (int64_t t = 1; t < tokens && !any; ++t) any = g.groups.region(group, t) != g.groups.region(group, 0);
+  for (int64_t t = 1; t < tokens && !any; ++t) any = regions[t] != regions[0];
   if (!any) return false;
   for (int64_t i = q0; i < q1; ++i) {
-    const int mine = g.groups.region(group, i);
+    const float* bias = g.bias == nullptr ? nullptr : g.bias + (h * tokens + i) * g.bias_ld;
     for (int64_t j = 0; j < tokens; ++j) {
-      const float b = g.bias == nullptr ? 0.0f : g.bias[(h * tokens + i) * g.bias_ld + j];
-      to[i * ld + j] = g.groups.region(group, j) == mine ? b : b + kMaskedScore;
+      const float b = bias == nullptr ? 0.0f : bias[j];
+      to[i * ld + j] = regions[j] == regions[i] ? b : b + kMaskedScore;
     }
   }
   return true;
@@ -334,33 +323,41 @@ void group_run(const GroupAttentionArgs& g, int64_t begin, int64_t end, void* sc
   const int64_t tokens = a.tokens, dim = g.head_dim, width = g.heads * dim, ld = a.ldq, pixels = g.groups.h * g.groups.w;
   a.batch = a.heads = 1;
   float* const q = static_cast<float*>(scratch);
-  float* const mask = q + gathered_floats(g);
+  int32_t* const pixel_of = reinterpret_cast<int32_t*>(q + gathered_floats(g));
+  int32_t* const region_of = pixel_of + token_words(g);
+  float* const mask = q + gathered_floats(g) + 2 * token_words(g);
   float* const rest = mask + mask_floats(g);
   a.q = a.out = q, a.k = q + tokens * ld, a.v = q + 2 * tokens * ld;
+  int64_t group_before = -1;  // heads of a group follow each other, and finding its pixels and regions takes many divisions
   for (int64_t item = begin; item < end; ++item) {
     const int64_t part = item % p.splits, h = item / p.splits % g.heads, group = item / p.splits / g.heads % g.groups.count();
     const int64_t image = item / p.splits / g.heads / g.groups.count();
     const int64_t q0 = split(tokens, p.splits, part), q1 = split(tokens, p.splits, part + 1);
+    if (group != group_before) {
+      for (int64_t t = 0; t < tokens; ++t)
+        pixel_of[t] = int32_t(g.groups.pixel(group, t)), region_of[t] = g.groups.region(group, t);
+      group_before = group;
+    }
     for (int64_t t = 0; t < tokens; ++t) {
-      const int64_t pixel = g.groups.pixel(group, t);
+      const int64_t pixel = pixel_of[t];
       const float* from = pixel >= 0 ? g.x + (image * pixels + pixel) * g.ldx : g.pad;
       for (int64_t part3 = t >= q0 && t < q1 ? 0 : 1; part3 < 3; ++part3) {
         float* to = q + (part3 * tokens + t) * ld;
         if (from == nullptr) std::fill(to, to + dim, 0.0f);
-        else std::memcpy(to, from + part3 * width + h * dim, size_t(dim) * sizeof(float));
+        else copy_head(from + part3 * width + h * dim, dim, to);
       }
     }
-    if (mask_floats(g) != 0 && masked_bias(g, group, h, q0, q1, mask)) {
+    if (mask_floats(g) != 0 && masked_bias(g, region_of, h, q0, q1, mask)) {
       a.bias = mask, a.bias_ld = pad4(tokens);
     } else {
       a.bias = g.bias == nullptr ? nullptr : g.bias + h * tokens * g.bias_ld, a.bias_ld = g.bias_ld;
     }
     run_item(a, p, 0, 0, q0, q1, rest);
     for (int64_t t = q0; t < q1; ++t) {
-      const int64_t pixel = g.groups.pixel(group, t);
+      const int64_t pixel = pixel_of[t];
       if (pixel < 0) continue;
       float* out = g.out + (image * pixels + pixel) * g.ldo;
-      std::memcpy(out + h * dim, q + t * ld, size_t(dim) * sizeof(float));
+      copy_head(q + t * ld, dim, out + h * dim);
       if (h + 1 == g.heads) std::fill(out + width, out + pad4(width), 0.0f);
     }
   }

@@ -174,11 +174,16 @@ HWY_INLINE void depthwise_block(const DepthwiseArgs& a, const float* x, const Ta
       V in[(kTogether - 1) * kStride + kWidth];
       const float* from = x + (ky - t.y0) * line + c;
       for (V& v : in) v = load_n(from, n), from += g.ldx;
+      // What the next block adds to this line, and the pixel it writes: more streams than hardware follows.
+      if (c % 16 == 0) {
+        for (int64_t i = 0; i < kTogether * kStride; ++i, from += g.ldx) __builtin_prefetch(from, 0, 3);
+      }
       for (int kx = 0; kx < kWidth; ++kx) {
         const V w = load_n(a.weight + (ky * kWidth + kx) * a.ldw + c, n);
         for (int64_t i = 0; i < kTogether; ++i) acc[i] = hn::MulAdd(in[i * kStride + kx], w, acc[i]);
       }
     }
+    for (int64_t i = 0; i < kTogether && c % 16 == 0; ++i) __builtin_prefetch(out + (kTogether + i) * a.ldo + c, 1, 3);
     for (int64_t i = 0; i < kTogether; ++i) {
       const V v = act_v<A>(acc[i]);
       if (n >= kLanes) hn::StoreU(v, d, out + i * a.ldo + c);

@@ -42,9 +42,9 @@ constexpr int64_t kChunk = 768;
 // Distance of the rows of A where kernels build A themselves: an odd number of cache lines spreads them over the sets.
 constexpr int64_t kStride = kChunk + 16;
 
-/// c[kRows][kTileCols] (+)= a[kRows][k] b[k][kTileCols], with strides lda, ldb, ldc. Each step fetches a cache line
+/// c[kRows][kVecs vectors] (+)= a[kRows][k] b[k][kVecs vectors], with strides lda, ldb, ldc. Each step fetches a cache line
 /// into L2 from `ahead` (any address; prefetches do not fault): what the next panel needs, so that it need not wait.
-template <int kRows>
+template <int kRows, int kVecs = kTileVecs>
 HWY_INLINE void tile(const float* HWY_RESTRICT a, int64_t lda, const float* HWY_RESTRICT b, int64_t ldb, int64_t k,
                      float* HWY_RESTRICT c, int64_t ldc, bool accumulate, const char* ahead) {
   const D d;
@@ -53,31 +53,31 @@ HWY_INLINE void tile(const float* HWY_RESTRICT a, int64_t lda, const float* HWY_
 #pragma GCC unroll 8
   for (int g = 0; g < (kRows + 2) / 3; ++g) base[g] = a + 3 * g * lda;
   const auto at = [&](int r, int64_t i) HWY_ATTR { return base[r / 3] + (r % 3) * lda + i; };
-  V acc[kRows][kTileVecs];
+  V acc[kRows][kVecs];
   if (accumulate) {
 #pragma GCC unroll 16
     for (int r = 0; r < kRows; ++r) {
 #pragma GCC unroll 4
-      for (int v = 0; v < kTileVecs; ++v) acc[r][v] = hn::LoadU(d, c + r * ldc + v * kLanes);
+      for (int v = 0; v < kVecs; ++v) acc[r][v] = hn::LoadU(d, c + r * ldc + v * kLanes);
     }
   } else {
 #pragma GCC unroll 16
     for (int r = 0; r < kRows; ++r) {
 #pragma GCC unroll 4
-      for (int v = 0; v < kTileVecs; ++v) acc[r][v] = hn::Zero(d);
+      for (int v = 0; v < kVecs; ++v) acc[r][v] = hn::Zero(d);
     }
   }
   // Forced inline: once GCC leaves it as a function, because the file grew, the accumulators live in memory.
   const auto step = [&](int64_t i) HWY_ATTR VIREO_INLINE_LAMBDA {
     __builtin_prefetch(ahead + i * 64, 0, 2);
-    V bv[kTileVecs];
+    V bv[kVecs];
 #pragma GCC unroll 4
-    for (int v = 0; v < kTileVecs; ++v) bv[v] = hn::LoadU(d, b + i * ldb + v * kLanes);
+    for (int v = 0; v < kVecs; ++v) bv[v] = hn::LoadU(d, b + i * ldb + v * kLanes);
 #pragma GCC unroll 16
     for (int r = 0; r < kRows; ++r) {
       const V av = hn::Set(d, *at(r, i));
 #pragma GCC unroll 4
-      for (int v = 0; v < kTileVecs; ++v) acc[r][v] = hn::MulAdd(av, bv[v], acc[r][v]);
+      for (int v = 0; v < kVecs; ++v) acc[r][v] = hn::MulAdd(av, bv[v], acc[r][v]);
     }
   };
   int64_t i = 0;
@@ -85,13 +85,13 @@ HWY_INLINE void tile(const float* HWY_RESTRICT a, int64_t lda, const float* HWY_
   // FMLA takes its multiplier from a lane: one load brings a row's next four values of A.
   const auto lane_step = [&](auto lane, const V (&av)[kRows], int64_t row) HWY_ATTR VIREO_INLINE_LAMBDA {
     __builtin_prefetch(ahead + row * 64, 0, 2);
-    V bv[kTileVecs];
+    V bv[kVecs];
 #pragma GCC unroll 4
-    for (int v = 0; v < kTileVecs; ++v) bv[v] = hn::LoadU(d, b + row * ldb + v * kLanes);
+    for (int v = 0; v < kVecs; ++v) bv[v] = hn::LoadU(d, b + row * ldb + v * kLanes);
 #pragma GCC unroll 16
     for (int r = 0; r < kRows; ++r) {
 #pragma GCC unroll 4
-      for (int v = 0; v < kTileVecs; ++v) {
+      for (int v = 0; v < kVecs; ++v) {
         acc[r][v] = hn::MulAdd(hn::Broadcast<decltype(lane)::value>(av[r]), bv[v], acc[r][v]);
       }
     }
@@ -117,15 +117,17 @@ HWY_INLINE void tile(const float* HWY_RESTRICT a, int64_t lda, const float* HWY_
 #pragma GCC unroll 16
   for (int r = 0; r < kRows; ++r) {
 #pragma GCC unroll 4
-    for (int v = 0; v < kTileVecs; ++v) hn::StoreU(acc[r][v], d, c + r * ldc + v * kLanes);
+    for (int v = 0; v < kVecs; ++v) hn::StoreU(acc[r][v], d, c + r * ldc + v * kLanes);
   }
 }
 
-/// The same for the `cols` first columns of a panel (rounded up to register tiles).
+/// The same for the `cols` first columns of a panel (rounded up to vectors; what is left of a register tile is undefined).
 template <int kRows>
 HWY_NOINLINE void panel_rows(const float* a, int64_t lda, const float* b, int64_t ldb, int64_t k, float* c, int64_t ldc,
                              int64_t cols, bool accumulate, const char* ahead) {
-  for (int64_t j = 0; j < cols; j += kTileCols) tile<kRows>(a, lda, b + j, ldb, k, c + j, ldc, accumulate, ahead);
+  int64_t j = 0;
+  for (; j + kLanes < cols; j += kTileCols) tile<kRows>(a, lda, b + j, ldb, k, c + j, ldc, accumulate, ahead);
+  if (j < cols) tile<kRows, 1>(a, lda, b + j, ldb, k, c + j, ldc, accumulate, ahead);
 }
 
 using PanelFn = void (*)(const float*, int64_t, const float*, int64_t, int64_t, float*, int64_t, int64_t, bool,
@@ -229,13 +231,25 @@ HWY_INLINE int64_t split(int64_t total, int64_t parts, int64_t i) {
   return total / parts * i + std::min(i, total % parts);
 }
 
+constexpr int64_t kShortK = 128;  // up to this many products per value its line is asked for
+
+/// Asks for the lines of the output that the epilogue is about to write, so that they come while the panel is multiplied:
+/// with a short k an output larger than the caches would otherwise be waited for line by line.
+HWY_INLINE void fetch_output(const GemmArgs& g, int64_t row0, int64_t rows, int64_t col0, int64_t cols) {
+  const float* out = g.out + row0 * g.ldo + col0;
+  for (int64_t r = 0; r < rows; ++r, out += g.ldo) {
+    for (int64_t c = 0; c < cols; c += 16) __builtin_prefetch(out + c, 1, 3);
+  }
+}
+
 /// out = residual + col_scale * act(b_scales * c + bias) for rows of one panel; c has stride kPanel.
 HWY_INLINE void epilogue(const GemmArgs& g, const float* c, int64_t row0, int64_t rows, int64_t col0) {
   const D d;
   const int64_t cols = std::min(kPanel, g.n - col0);
   const int64_t padded = std::min(kPanel, pad4(cols));
   // The column vectors, completed to whole vectors.
-  HWY_ALIGN float bias[kPanel] = {}, b_scale[kPanel], col_scale[kPanel];
+  HWY_ALIGN float bias[kPanel], b_scale[kPanel], col_scale[kPanel];
+  for (int64_t v = 0; v < kPanel; v += kLanes) hn::Store(hn::Zero(d), d, bias + v);
   const auto fetch = [&](const float* p, float* to) HWY_ATTR {
     if (p != nullptr) std::memcpy(to, p + col0, size_t(cols) * sizeof(float));
   };

@@ -81,6 +81,7 @@ HWY_INLINE void run_gemm(const GemmArgs& g, int64_t begin, int64_t end, void* sc
         for (int64_t blk = block0; blk < block1; ++blk) {
           const int64_t r0 = split(g.m, p.blocks, blk), rows = split(g.m, p.blocks, blk + 1) - r0;
           float* tile_c = p.chunks > 1 ? c + ((pn - panel0) * p.group_rows() + (r0 - row0)) * kPanel : c;
+          if (ch + 1 == p.chunks && g.k <= kShortK) fetch_output(g, r0, rows, pn * kPanel, cols);
           panel(rows, a + (r0 - row0) * lda, lda, b, kPanel, count, tile_c, kPanel, cols, ch > 0,
                 ahead < ahead_end ? ahead : nullptr);
           ahead += count * 64;

@@ -90,6 +90,10 @@ struct ConvArgs {
   GemmArgs gemm;
 };
 
+/// Products per pair of channels and tile of 2 x 2 outputs of the `winograd` kernel: ConvArgs with NHWC rows, a 3 x 3 kernel
+/// of stride and dilation 1, kF32 weights as pack_winograd() leaves them, and neither col_scale nor residual.
+constexpr int64_t kWinogradProducts = 16;
+
 /// Rows [first, first + count) of the patch matrix, written dense with stride ldo (zero padded to round_up(k, 4)).
 struct Im2colArgs {
   ConvGeometry geometry;
@@ -358,6 +362,7 @@ struct Kernels {
   Kernel<Bf16GemmArgs> gemm_bf16;
   Kernel<GemmArgs> gemm;
   Kernel<ConvArgs> conv;
+  Kernel<ConvArgs> winograd;
   Kernel<Im2colArgs> im2col;
   Kernel<DepthwiseArgs> depthwise;
   Kernel<AttentionArgs> attention;
@@ -402,5 +407,12 @@ void pack_weight(const float* rows, int64_t first, int64_t count, int64_t n, int
 
 /// The same for int8 values that come quantised (a compressed checkpoint): dense rows into the kI8 layout.
 void pack_weight_i8(const int8_t* rows, int64_t first, int64_t count, int64_t n, int64_t k, void* packed);
+
+/// Bytes of the weights of a 3 x 3 convolution as the winograd kernel reads them: [ceil(n/32)][16][c][32] fp32 values, the
+/// 4 x 4 products of each pair of channels apart, columns past n zero. Align them to 64 bytes.
+size_t winograd_weight_bytes(int64_t n, int64_t c);
+
+/// Transforms `count` dense rows (3, 3, c) of n; `first` and `count` as for pack_weight.
+void pack_winograd(const float* rows, int64_t first, int64_t count, int64_t c, float* packed);
 
 }  // namespace vireo::simd

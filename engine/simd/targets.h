@@ -14,6 +14,7 @@
 #define VIREO_SIMD_KERNELS(X) \
   X(gemm, GemmArgs)           \
   X(conv, ConvArgs)           \
+  X(winograd, ConvArgs)       \
   X(im2col, Im2colArgs)       \
   X(depthwise, DepthwiseArgs) \
   X(attention, AttentionArgs) \

@@ -92,6 +92,24 @@ HWY_INLINE V exp_v(V x) {
   return hn::IfThenElse(hn::Gt(x, hn::Set(d, 88.7228317f)), hn::BitCast(d, hn::Set(di, 0x7f800000)), p);
 }
 
+constexpr float kLog2E = 1.44269504088896341f;
+
+/// 2^t for -126 <= t <= 127, 2e-7 relative; NaN stays NaN. Cephes exp2f's polynomial, its terms in pairs: the loops that end
+/// a product are short, and wait for the longest chain rather than for the number of operations.
+HWY_INLINE V exp2_within(V t) {
+  const D d;
+  const hn::RebindToSigned<D> di;
+  const V magic = hn::Set(d, 12582912.0f);  // 1.5 * 2^23: rounds to an integer, left in the low bits
+  const V shifted = hn::Add(t, magic);
+  const V f = hn::Sub(t, hn::Sub(shifted, magic));
+  const V f2 = hn::Mul(f, f);
+  const V p56 = hn::MulAdd(hn::Set(d, 1.535336188319500e-4f), f, hn::Set(d, 1.339887440266574e-3f));
+  const V p34 = hn::MulAdd(hn::Set(d, 9.618437357674640e-3f), f, hn::Set(d, 5.550332471162809e-2f));
+  const V p12 = hn::MulAdd(hn::Set(d, 2.402264791363012e-1f), f, hn::Set(d, 6.931472028550421e-1f));
+  const V p = hn::MulAdd(hn::MulAdd(hn::MulAdd(p56, f2, p34), f2, p12), f, hn::Set(d, 1.0f));
+  return hn::Mul(p, hn::BitCast(d, hn::Add(hn::ShiftLeft<23>(hn::BitCast(di, shifted)), hn::Set(di, 127 << 23))));
+}
+
 /// gelu(x) = max(x, 0) - a/2 erfc(a/sqrt 2), a = |x|: absolute error below 2.5e-7 (relative above 1), NaN stays NaN.
 /// (erfc(a/sqrt 2) / 2)^(1/4) on [0, 5.6] is our own minimax fit of degree 9 in 2a/5.6 - 1 (Lawson iteration on 4000
 /// Chebyshev points, weighted for the error of gelu: 5e-8 before rounding). The fourth power keeps the tail free of
@@ -127,10 +145,11 @@ HWY_INLINE V tanh_v(V x) {
   return hn::IfThenElse(hn::Lt(a, hn::Set(d, 0.625f)), p, hn::CopySign(big, x));
 }
 
-/// x / (1 + e^-g): the sigmoid-weighted x; 0 where g is so low that the quotient would be inf / inf.
+/// x / (1 + e^-g): the sigmoid-weighted x, 0 where g is below -88. Where g is NaN x must be too: the bounds may drop it.
 HWY_INLINE V gate(V x, V g) {
   const D d;
-  const V y = hn::Div(x, hn::Add(hn::Set(d, 1.0f), exp_v(hn::Neg(g))));
+  const V t = hn::Min(hn::Max(hn::Mul(g, hn::Set(d, -kLog2E)), hn::Set(d, -126.0f)), hn::Set(d, 127.0f));
+  const V y = hn::Div(x, hn::Add(hn::Set(d, 1.0f), exp2_within(t)));
   return hn::IfThenZeroElse(hn::Lt(g, hn::Set(d, -88.0f)), y);
 }
 

@@ -48,8 +48,8 @@ struct TensorDesc {
   /// Elements from one row to the next (kRows only).
   int64_t row_stride() const { return round_up(shape.c(), 4) + gap; }
   size_t bytes() const {
-    const int64_t n = layout == Layout::kRows ? shape.rows() * row_stride() : shape.elements();
-    return size_t(n) * dtype_size(dtype);
+    if (layout == Layout::kPlanar) return size_t(shape.elements()) * dtype_size(dtype);
+    return size_t(shape.rows() == 0 ? 0 : shape.rows() * row_stride() - gap) * dtype_size(dtype);  // no gap behind the last row
   }
 };
 
