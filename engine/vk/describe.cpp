@@ -112,6 +112,7 @@ Physical describe(const InstanceTable& fn, VkPhysicalDevice handle, uint32_t ind
   const bool core12 = std::min(p.apiVersion, instance_version) >= VK_API_VERSION_1_2;
   d.ext_8bit_storage = !core12 && has(VK_KHR_8BIT_STORAGE_EXTENSION_NAME);
   d.ext_float16_int8 = !core12 && has(VK_KHR_SHADER_FLOAT16_INT8_EXTENSION_NAME);
+  d.ext_tooling_info = has(VK_EXT_TOOLING_INFO_EXTENSION_NAME);
 
   auto subgroup = make<VkPhysicalDeviceSubgroupProperties>(VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_SUBGROUP_PROPERTIES);
   auto maintenance3 =

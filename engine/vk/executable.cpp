@@ -71,12 +71,12 @@ Result<void> Executable::allocate() {
   const uint64_t alignment = std::max<uint64_t>({256, gpu_->caps().storage_alignment, gpu_->caps().texel_alignment});
   if (plan_.weights_bytes) {
     const auto use = reads_constants(plan_) ? MemoryUse::kHostAccess : MemoryUse::kDevice;
-    VIREO_ASSIGN(weights_, Buffer::create(*gpu_, {"weights", plan_.weights_bytes, kUsage, use}));
+    VIREO_ASSIGN(weights_, Buffer::create(*gpu_, {"weights", plan_.weights_bytes, kUsage, use, plan_.model.c_str()}));
   }
   const bool host_arena = options_.readable_arena || plan_.has_cpu_steps();
   dummy_offset_ = align_up(plan_.arena_bytes, alignment);
   VIREO_ASSIGN(arena_, Buffer::create(*gpu_, {"activations", dummy_offset_ + kDummyBytes, kUsage,
-                                              host_arena ? MemoryUse::kHostAccess : MemoryUse::kDevice}));
+                                              host_arena ? MemoryUse::kHostAccess : MemoryUse::kDevice, plan_.model.c_str()}));
   uint64_t bytes = 0;
   for (Slot& s : slots_) {
     s.input_offset = bytes;
@@ -85,7 +85,7 @@ Result<void> Executable::allocate() {
     if (!options_.buffers.output) bytes += align_up(plan_.output_bytes, alignment);
   }
   if (bytes) {
-    VIREO_ASSIGN(staging_, Buffer::create(*gpu_, {"inputs and outputs", bytes, kUsage, MemoryUse::kHostAccess}));
+    VIREO_ASSIGN(staging_, Buffer::create(*gpu_, {"inputs and outputs", bytes, kUsage, MemoryUse::kHostAccess, plan_.model.c_str()}));
     std::fill_n(staging_.mapped(), bytes, uint8_t(0));
   }
   const auto info = make<VkFenceCreateInfo>(VK_STRUCTURE_TYPE_FENCE_CREATE_INFO);

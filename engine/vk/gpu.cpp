@@ -78,6 +78,7 @@ Result<std::shared_ptr<Gpu>> Gpu::open(std::shared_ptr<Instance> instance, uint3
   gpu->owned_ = true;
   VIREO_TRY(gpu->finish_opening(fn.vkGetDeviceProcAddr));
   gpu->fn_.vkGetDeviceQueue(gpu->device_, physical.queue_family, 0, &gpu->queue_);
+  gpu->name(VK_OBJECT_TYPE_QUEUE, gpu->queue_, "vireo");
   return gpu;
 }
 
@@ -91,7 +92,7 @@ Result<std::shared_ptr<Gpu>> Gpu::adopt(VkInstance instance, VkPhysicalDevice ph
                 : !device   ? "VkDevice"
                             : "VkQueue");
   std::shared_ptr<Gpu> gpu(new Gpu());
-  VIREO_ASSIGN(gpu->instance_, Instance::adopt(instance, get));
+  VIREO_ASSIGN(gpu->instance_, Instance::adopt(instance, get, options.labels));
   const auto& listed = gpu->instance_->devices();
   const auto found =
       std::find_if(listed.begin(), listed.end(), [&](const Physical& p) { return p.handle == physical; });
@@ -146,6 +147,14 @@ Result<void> Gpu::finish_opening(PFN_vkGetDeviceProcAddr get) {
 Gpu::~Gpu() {
   pipelines_.reset();
   if (owned_ && device_ && fn_.vkDestroyDevice) fn_.vkDestroyDevice(device_, nullptr);
+}
+
+void Gpu::set_name(VkObjectType type, uint64_t handle, const std::string& text) const {
+  auto info = make<VkDebugUtilsObjectNameInfoEXT>(VK_STRUCTURE_TYPE_DEBUG_UTILS_OBJECT_NAME_INFO_EXT);
+  info.objectType = type;
+  info.objectHandle = handle;
+  info.pObjectName = text.c_str();
+  (void)instance_->fn().vkSetDebugUtilsObjectNameEXT(device_, &info);  // a name that cannot be had is no failure
 }
 
 VkResult Gpu::note_lost(VkResult r) {

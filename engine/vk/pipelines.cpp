@@ -111,7 +111,12 @@ Result<const Shader*> PipelineStore::shader(const std::string& name, const char*
     made = make_layouts(*raw, step);
   else
     made = fail_vk(r, "{}: step '{}': loading shader '{}' failed", c.name, step, name);
-  if (made) return raw;
+  if (made) {
+    gpu_.name(VK_OBJECT_TYPE_SHADER_MODULE, raw->module, "{}", name);
+    gpu_.name(VK_OBJECT_TYPE_DESCRIPTOR_SET_LAYOUT, raw->set_layout, "{}", name);
+    gpu_.name(VK_OBJECT_TYPE_PIPELINE_LAYOUT, raw->layout, "{}", name);
+    return raw;
+  }
   if (raw->layout) gpu_.fn().vkDestroyPipelineLayout(gpu_.handle(), raw->layout, nullptr);
   if (raw->set_layout) gpu_.fn().vkDestroyDescriptorSetLayout(gpu_.handle(), raw->set_layout, nullptr);
   if (raw->module) gpu_.fn().vkDestroyShaderModule(gpu_.handle(), raw->module, nullptr);
@@ -166,6 +171,8 @@ Result<void> PipelineStore::compile(Job& job, VkPipelineCache cache) {
   if (r != VK_SUCCESS)
     return fail_vk(r, "{}: step '{}': compiling shader '{}' failed; update the driver, or run on the CPU",
                    gpu_.caps().name, job.step, job.shader->name);
+  // Steps share pipelines: the constants name one, the labels around the dispatches name the steps.
+  gpu_.name(VK_OBJECT_TYPE_PIPELINE, handle, "{} ({})", job.shader->name, fmt::join(spec, " "));
   job.made = std::make_shared<const Pipeline>(gpu_, *job.shader, handle);
   return {};
 }

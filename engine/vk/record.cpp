@@ -25,13 +25,6 @@ Texel texel_of(BindKind kind) {
   }
 }
 
-template <typename Handle>
-uint64_t bits_of(Handle h) {  // handles are pointers or integers, by platform
-  uint64_t v = 0;
-  std::memcpy(&v, &h, sizeof h);
-  return v;
-}
-
 /// What one binding of a set refers to.
 struct Bound {
   uint32_t binding;
@@ -119,6 +112,7 @@ Result<void> Executable::bind() {
   // Which sets are needed. The slots differ only in what touches input or output, so most sets serve both.
   struct Set {
     const Shader* shader;
+    const std::string* step;  // the first that uses it
     std::vector<Bound> slots;
     VkDescriptorSet handle = VK_NULL_HANDLE;
   };
@@ -132,7 +126,7 @@ Result<void> Executable::bind() {
     for (const shader::Binding& b : shader.reflection.bindings)
       VIREO_TRY(check_binding(plan_.steps[size_t(l.step)], *l.dispatch, b));
     for (int slot = 0; slot < kSlots; ++slot) {
-      Set set{&shader, {}};
+      Set set{&shader, &plan_.steps[size_t(l.step)].name, {}};
       std::vector<uint64_t> key{bits_of(shader.set_layout)};
       for (const shader::Binding& b : shader.reflection.bindings) {
         const Binding& given = l.dispatch->bindings[b.binding];
@@ -170,6 +164,7 @@ Result<void> Executable::bind() {
     info.pSetLayouts = &set.shader->set_layout;
     r = fn.vkAllocateDescriptorSets(device, &info, &set.handle);
     if (r != VK_SUCCESS) return failed(r, "a descriptor set");
+    gpu_->name(VK_OBJECT_TYPE_DESCRIPTOR_SET, set.handle, "{}: {}", plan_.model, *set.step);
     writes.clear();
     buffer_infos.assign(set.slots.size(), {});
     view_infos.assign(set.slots.size(), VK_NULL_HANDLE);
@@ -195,6 +190,7 @@ Result<void> Executable::bind() {
           r = fn.vkCreateBufferView(device, &create, nullptr, &view);
           if (r != VK_SUCCESS) return failed(r, "a texel buffer view");
           views_.push_back(view);
+          gpu_->name(VK_OBJECT_TYPE_BUFFER_VIEW, view, "{}: {}, binding {}", plan_.model, *set.step, s.binding);
         }
         view_infos[i] = view;
         write.descriptorType = VK_DESCRIPTOR_TYPE_UNIFORM_TEXEL_BUFFER;
@@ -232,7 +228,10 @@ Result<void> Executable::record() {
     info.commandBufferCount = kSlots;
     r = fn.vkAllocateCommandBuffers(gpu_->handle(), &info, segment.commands);
     if (r != VK_SUCCESS) return fail_vk(r, "{}: allocating command buffers failed", steps_text(segment));
-    for (int slot = 0; slot < kSlots; ++slot) VIREO_TRY(record(segment, slot, segment.commands[slot]));
+    for (int slot = 0; slot < kSlots; ++slot) {
+      gpu_->name(VK_OBJECT_TYPE_COMMAND_BUFFER, segment.commands[slot], "{}: steps {} to {}, slot {}", plan_.model, segment.first, segment.last - 1, slot);
+      VIREO_TRY(record(segment, slot, segment.commands[slot]));
+    }
   }
   return {};
 }

@@ -74,6 +74,7 @@ Result<std::vector<Executable::Span>> Executable::time(Timing timing) {
     info.commandBufferCount = 1;
     r = fn.vkAllocateCommandBuffers(device, &info, &scratch.commands);
     if (r != VK_SUCCESS) return fail_vk(r, "{}: allocating command buffers failed", steps_text(segment));
+    gpu_->name(VK_OBJECT_TYPE_COMMAND_BUFFER, scratch.commands, "{}: steps {} to {}, timed", plan_.model, segment.first, segment.last - 1);
     VIREO_TRY(record(segment, 0, scratch.commands, scratch.queries, timing == Timing::kSerialised));
 
     Segment timed = segment;
