@@ -1,5 +1,5 @@
 #version 450
-// variants: PARTITION=0|1
+// variants: PARTITION=0|1 PHASES=0|1
 // out = softmax(q k^T * scale) v per head, by online softmax on tiles: a workgroup owns BQ = LX / TX * TM queries of one head and walks over the
 // keys in blocks of BKV = TX * TN. Both products are register-tiled matrix products over shared memory: TM x TN scores per invocation, then
 // TM queries x ceil(HD4 / TX) groups of output. q and k are staged transposed, DC dimensions at a time; v VC keys at a time; all three use
@@ -14,8 +14,13 @@
 // Grid: x = ceil((n_q - q0) / BQ), y = heads, z = batch; PARTITION: z = batch * groups - z0.
 #extension GL_GOOGLE_include_directive : require
 #extension GL_EXT_control_flow_attributes : require
+#if PHASES
+#extension GL_ARB_shader_clock : require
+#endif
 #include "types.glsl"
 #include "attention.glsl"
+#define PHASES_BINDING (OUT_BINDING + 1)
+#include "phases.glsl"
 #if PARTITION
 #include "groups.glsl"
 layout(set = 0, binding = 3) readonly buffer BiasRows { vec4 bias[]; };
@@ -95,6 +100,7 @@ void main()
 {
     const uint t = gl_LocalInvocationID.x;
     const uint tx = t % TX, ty = t / TX;
+    PHASES_START()
 #if PARTITION
     const uint head = gl_WorkGroupID.y, z = p.z0 + gl_WorkGroupID.z, image = z / (DOWN * ACROSS), group = z % (DOWN * ACROSS);
 #else
@@ -127,6 +133,7 @@ void main()
     [[unroll]] for (uint i = 0u; i < TM; ++i) q_side[i] = token_region(group, first + ty * TM + i);
 #endif
 
+    PHASE_END(LOAD)
     [[dont_unroll]] for (uint k0 = 0u; k0 < p.n_kv; k0 += BKV) {
         vec4 s[TN * TM4];   // four queries of one key
         [[unroll]] for (uint i = 0u; i < TN * TM4; ++i) s[i] = vec4(0.0);
@@ -137,6 +144,7 @@ void main()
         [[dont_unroll]] for (uint chunk = 0u; chunk < CHUNKS; ++chunk) {
             const uint d = chunk * DC4 + dd;
             barrier();
+            PHASE_END(COMPUTE)
             [[unroll]] for (uint i = 0u; i < Q_LOADS; ++i) {
                 const uint r = i * ROWS + r0;
                 if ((i + 1u) * ROWS <= BQ || r < BQ) {
@@ -156,6 +164,7 @@ void main()
                 }
             }
             barrier();
+            PHASE_END(LOAD)
             if (has_rows) {
                 [[unroll]] for (uint e = 0u; e < DC; ++e) {
                     vec4 qv[TM4];
@@ -224,6 +233,7 @@ void main()
 
         [[dont_unroll]] for (uint v0 = 0u; v0 < BKV && k0 + v0 < p.n_kv; v0 += VC) {
             barrier();
+            PHASE_END(COMPUTE)
             [[unroll]] for (uint i = 0u; i < V_LOADS; ++i) {
                 const uint e = i * LX + t;
                 if ((i + 1u) * LX <= VC * HD4 || e < VC * HD4) {
@@ -233,6 +243,7 @@ void main()
                 }
             }
             barrier();
+            PHASE_END(LOAD)
             if (has_rows) {
                 [[unroll]] for (uint e = 0u; e < VC; ++e) {
                     vec4 pr[TM4];
@@ -250,6 +261,7 @@ void main()
     barrier();
     [[unroll]] for (uint i = 0u; i < TM4; ++i) prob[tx * (LDQ / 4u) + ty * TM4 + i] = weight[i];
     barrier();
+    PHASE_END(COMPUTE)
     [[unroll]] for (uint i = 0u; i < TM4; ++i) {
         weight[i] = vec4(0.0);
         [[unroll]] for (uint x = 0u; x < TX; ++x) weight[i] += prob[x * (LDQ / 4u) + ty * TM4 + i];
@@ -267,4 +279,8 @@ void main()
             if (tx == 0u) store_padding(row, head);
         }
     }
+#if PHASES
+    barrier();
+#endif
+    PHASES_STORE()
 }

@@ -24,7 +24,7 @@ p.note { color:var(--dim); margin:0 0 10px; max-width:80ch; }
 .card { background:var(--card); border:1px solid var(--line); border-radius:8px; padding:8px 12px; }
 .card b { display:block; font-size:18px; font-variant-numeric:tabular-nums; } .card span { color:var(--dim); font-size:13px; }
 .chart { background:var(--card); border:1px solid var(--line); border-radius:8px; padding:8px; overflow-x:auto; }
-svg { display:block; width:100%; height:auto; } svg text { fill:var(--fg); font-size:12px; } svg text.dim { fill:var(--dim); }
+svg { display:block; width:100%; height:auto; } svg text { fill:var(--fg); font-size:12px; } svg text.dim { fill:var(--dim); } svg text.on { fill:#fff; }
 svg line.axis { stroke:var(--line); }
 .legend { display:flex; flex-wrap:wrap; gap:4px 14px; margin:8px 2px; font-size:13px; } .legend i { display:inline-block; width:11px; height:11px; border-radius:3px; margin-right:5px; }
 .scroll { overflow-x:auto; border:1px solid var(--line); border-radius:8px; max-height:560px; }
@@ -78,8 +78,9 @@ function tipped(e, text) {
   const t = s("title", {}, text); if (e.namespaceURI === SVG) e.append(t);
   return e;
 }
+const percent = x => (100 * x).toFixed(0) + " %";
 const label = d => d.name + (d.part ? " (" + d.part + ")" : "");
-const about = d => `${label(d)}: ${ms(d.serialised_us)} ms alone, ${ms(d.scheduled_us)} ms as scheduled, ${d.gflops} GFLOP/s, ${d.gbs} GB/s. ${d.kernel}`;
+const about = d => `${label(d)}: ${ms(d.serialised_us)} ms alone, ${ms(d.scheduled_us)} ms as scheduled, ${d.gflops} GFLOP/s, ${d.gbs} GB/s.` + (d.phases ? ` Load ${percent(d.phases.load.share)}, compute ${percent(d.phases.compute.share)}, store ${percent(d.phases.store.share)}.` : "") + ` ${d.kernel}`;
 function block(name) {
   const m = name.match(/^(.*?\d+(?:\.(?:blocks|layer|layers|transformer\.layer)\.\d+)?)(\.|$)/);
   return m ? m[1] : name.split(".")[0];
@@ -162,12 +163,47 @@ function roofline(p) {
     v.append(tipped(s("circle", {cx: x(d.flops / d.bytes), cy: y(d.gflops), r: 4 + 9 * Math.sqrt(d.serialised_us / p.serialised_us), fill: colour(d.op), "fill-opacity": 0.65, stroke: "var(--bg)"}), about(d)));
   return v;
 }
+// Shares of loads, arithmetic and stores, the operators with the most time first.
+const PARTS = [["load", "#3b7dd8"], ["compute", "#e08a1e"], ["store", "#2f9e63"]];
+function phases(p) {
+  const ops = new Map();
+  for (const d of p.dispatches.filter(d => d.phases)) {
+    if (!ops.has(d.op)) ops.set(d.op, {us: 0, n: 0, load: 0, compute: 0, store: 0});
+    const o = ops.get(d.op); o.us += d.serialised_us; ++o.n;
+    for (const [part] of PARTS) o[part] += d.serialised_us * d.phases[part].share;
+  }
+  const list = [...ops].filter(([, o]) => o.us > 0).sort((a, b) => b[1].us - a[1].us);
+  const w = 1200, each = 30, left = 230, v = s("svg", {viewBox: `0 0 ${w} ${list.length * each + 8}`, role: "img", "aria-label": "phases"});
+  v.style.minWidth = "560px";
+  list.forEach(([op, o], i) => {
+    let at = left; const y = 4 + i * each;
+    v.append(s("text", {x: left - 8, y: y + 16, "text-anchor": "end"}, `${op} (${o.n} dispatch${o.n === 1 ? "" : "es"})`));
+    for (const [part, fill] of PARTS) {
+      const share = o[part] / o.us, width = share * (w - left - 20);
+      v.append(tipped(s("rect", {x: at, y, width: Math.max(0.4, width), height: each - 8, fill}), `${op}: ${part} ${percent(share)}`));
+      if (width > 90) v.append(s("text", {x: at + 8, y: y + 16, class: "on"}, `${part} ${percent(share)}`));
+      at += width;
+    }
+  });
+  return v;
+}
 const COLUMNS = [["step", "name", "t"], ["op", "op", "t"], ["alone ms", "serialised_us"], ["scheduled ms", "scheduled_us"], ["share %", "share"], ["GFLOP/s", "gflops"], ["GB/s", "gbs"], ["of roof %", "roof_share"], ["groups", "groups"], ["kernel", "kernel", "t"]];
+// Columns that not every profile has; older files know neither.
+const COMPILED = [["registers", "registers"], ["spills", "spills"], ["instructions", "instructions"], ["subgroup", "subgroup_size"]];
+function columns(p) {
+  const all = COLUMNS.slice(0, -2);
+  if (p.dispatches.some(d => d.phases)) all.push(...PARTS.map(([part]) => [part + " %", "phases." + part]));
+  if (p.dispatches.some(d => d.compiler)) all.push(...COMPILED.map(([title, k]) => [title, "compiler." + k]));
+  else if (p.no_compiler) all.push(["compiler", "no_compiler", "t"]);
+  return all.concat(COLUMNS.slice(-2));
+}
 function table(p) {
+  const COLUMNS = columns(p);
   const t = el("table", {}), head = el("tr"), body = el("tbody");
-  const show = (d, k) => k === "name" ? label(d) : k.endsWith("_us") ? ms(d[k]) : k === "share" || k === "roof_share" ? (d[k] > 0 ? (100 * d[k]).toFixed(1) : "–") : k === "groups" ? d.groups.join(" × ") : typeof d[k] === "number" ? d[k].toFixed(2) : d[k];
-  const value = (d, k) => k === "groups" ? d.groups[0] * d.groups[1] * d.groups[2] : k === "name" ? [d.step, d.part] : d[k];
-  const fill = rows => body.replaceChildren(...rows.map(d => { const tr = el("tr"); for (const [, k, left] of COLUMNS) { const td = el("td", left ? {class: k === "kernel" ? "t k" : "t"} : {}, show(d, k)); if (k === "kernel") td.title = d.kernel; tr.append(td); } return tr; }));
+  const inner = (d, k) => { const [of, part] = k.split("."), x = d[of] && d[of][part]; return x == null ? null : of === "phases" ? x.share : x; };
+  const show = (d, k) => k === "no_compiler" ? p.no_compiler : k.includes(".") ? (inner(d, k) == null ? "–" : k.startsWith("phases") ? (100 * inner(d, k)).toFixed(0) : String(inner(d, k))) : k === "name" ? label(d) : k.endsWith("_us") ? ms(d[k]) : k === "share" || k === "roof_share" ? (d[k] > 0 ? (100 * d[k]).toFixed(1) : "–") : k === "groups" ? d.groups.join(" × ") : typeof d[k] === "number" ? d[k].toFixed(2) : d[k];
+  const value = (d, k) => k === "no_compiler" ? 0 : k.includes(".") ? inner(d, k) ?? -1 : k === "groups" ? d.groups[0] * d.groups[1] * d.groups[2] : k === "name" ? [d.step, d.part] : d[k];
+  const fill = rows => body.replaceChildren(...rows.map(d => { const tr = el("tr"); for (const [, k, left] of COLUMNS) { const td = el("td", left ? {class: k === "kernel" ? "t k" : "t"} : {}, show(d, k)); if (k === "kernel") td.title = d.kernel; if (k.startsWith("compiler") && d.compiler) td.title = Object.entries(d.compiler.statistics).map(([n, x]) => `${n}: ${x}`).join("\n"); tr.append(td); } return tr; }));
   for (const [title, k, left] of COLUMNS) {
     const button = el("button", {type: "button"}, title), th = el("th", left ? {class: "t"} : {}, button);
     button.addEventListener("click", () => {
@@ -194,8 +230,11 @@ function render(p) {
   root.append(legend(p));
   section(root, "Timeline", "As scheduled: without timestamps around them, dispatches that need not wait for each other may overlap.", timeline(p));
   section(root, "Time per block", "Each dispatch alone, behind a barrier.", bars(p));
+  if (p.dispatches.some(d => d.phases)) section(root, "Phases", "Inside the workgroups, by the shader clock of the first invocation of each: until data are in registers or shared memory, arithmetic, epilogue and results. Each dispatch counts by its time alone; a column per part is in the table below.", phases(p));
+  else if (p.no_phases) root.append(el("h2", {}, "Phases"), el("p", {class: "note"}, p.no_phases));
   section(root, "Roofline", "The roofs were measured on this device. A dispatch's bytes are those of the cost model: what the caches save moves a point to the right of its real place.", roofline(p));
   section(root, "Dispatches", "Click a heading to sort.", table(p));
+  if ((p.notes || []).length) root.append(el("h2", {}, "Notes"), ...p.notes.map(n => el("p", {class: "note"}, n)));
   return root;
 }
 const main = document.getElementById("main");

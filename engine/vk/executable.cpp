@@ -35,7 +35,7 @@ Result<void> Executable::build(const Graph& graph, ThreadPool& pool) {
   VIREO_TRY(clear_arena());
   VIREO_TRY(upload_weights(graph, pool));
   VIREO_TRY(make_pipelines(pool));
-  VIREO_TRY(bind());
+  VIREO_TRY(bind(launches_, &descriptors_, &views_));
   return record();
 }
 
@@ -123,6 +123,12 @@ std::string Executable::steps_text(const Segment& segment) const {
   return fmt::format("{}: plan '{}', steps {} '{}' to {} '{}'", gpu_->caps().name, plan_.model, segment.first,
                      plan_.steps[size_t(segment.first)].name, segment.last - 1,
                      plan_.steps[size_t(segment.last - 1)].name);
+}
+
+Result<void> Executable::expect_idle() const {
+  for (int slot = 0; slot < kSlots; ++slot)
+    if (in_flight(slot)) return fail(ErrorCode::kInvalidArgument, "plan '{}': slot {} is in flight; wait for it before profiling", plan_.model, slot);
+  return {};
 }
 
 Result<void> Executable::start(const Segment& segment, int slot) {

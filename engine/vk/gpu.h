@@ -21,6 +21,8 @@ struct GpuOptions {
   /// but VK_SUCCESS is taken as the driver's answer and the call is not made. May be called from several threads.
   std::function<VkResult(const char* call)> fault;
   Labels labels = Labels::kAuto;  // adopt(): on the application's instance; open(): the Instance decided
+  /// open(): pipelines are compiled so that pipeline_statistics() can ask about them; needs Physical::ext_executable_properties.
+  bool statistics = false;
 };
 
 class Gpu {
@@ -39,6 +41,8 @@ class Gpu {
   VkDevice handle() const { return device_; }
   const DeviceTable& fn() const { return fn_; }
   const Instance& instance() const { return *instance_; }
+  const std::shared_ptr<Instance>& shared_instance() const { return instance_; }
+  bool captures_statistics() const { return options_.statistics; }
   /// What this device can do as opened: for an adopted one, only the features that the application enabled.
   const DeviceCaps& caps() const { return physical_.caps; }
   const Physical& physical() const { return physical_; }

@@ -43,6 +43,7 @@ struct Physical {
   uint64_t max_allocation = 1ull << 30;                     // bytes; the least that Vulkan 1.1 guarantees
   bool ext_8bit_storage = false, ext_float16_int8 = false;  // extensions to enable by name
   bool ext_tooling_info = false;                            // VK_EXT_tooling_info: the tools that watch can be asked for
+  bool ext_executable_properties = false;                   // VK_KHR_pipeline_executable_properties and its feature
   std::string unusable;                                     // why Vireo cannot run on it; empty = it can
 };
 

@@ -24,6 +24,7 @@ constexpr Capability kCapabilities[] = {
     {65, "GroupNonUniformShuffle", &DeviceCaps::subgroup_shuffle},
     {4433, "StorageBuffer16BitAccess", &DeviceCaps::storage_16bit},
     {4448, "StorageBuffer8BitAccess", &DeviceCaps::storage_8bit},
+    {5055, "ShaderClockKHR", &DeviceCaps::shader_clock},
 };
 
 }  // namespace
@@ -164,6 +165,7 @@ Result<void> PipelineStore::compile(Job& job, VkPipelineCache cache) {
   info.stage.pName = job.shader->reflection.entry_point.c_str();
   info.stage.pSpecializationInfo = spec.empty() ? nullptr : &special;
   info.layout = job.shader->layout;
+  if (gpu_.captures_statistics()) info.flags = VK_PIPELINE_CREATE_CAPTURE_STATISTICS_BIT_KHR;
   info.basePipelineIndex = -1;
   VkPipeline handle = VK_NULL_HANDLE;
   VkResult r = gpu_.fault("pipeline");

@@ -34,8 +34,7 @@ struct Scratch {
 Result<std::vector<Executable::Span>> Executable::time(Timing timing) {
   if (!gpu_->caps().timestamps || gpu_->fault("timestamps") != VK_SUCCESS)
     return fail(ErrorCode::kUnsupported, "{}: its queue takes no timestamps, so dispatches cannot be timed one by one", gpu_->caps().name);
-  for (int slot = 0; slot < kSlots; ++slot)
-    if (in_flight(slot)) return fail(ErrorCode::kInvalidArgument, "plan '{}': slot {} is in flight; wait for it before profiling", plan_.model, slot);
+  VIREO_TRY(expect_idle());
   const DeviceTable& fn = gpu_->fn();
   const VkDevice device = gpu_->handle();
   std::vector<Span> spans;
@@ -75,7 +74,7 @@ Result<std::vector<Executable::Span>> Executable::time(Timing timing) {
     r = fn.vkAllocateCommandBuffers(device, &info, &scratch.commands);
     if (r != VK_SUCCESS) return fail_vk(r, "{}: allocating command buffers failed", steps_text(segment));
     gpu_->name(VK_OBJECT_TYPE_COMMAND_BUFFER, scratch.commands, "{}: steps {} to {}, timed", plan_.model, segment.first, segment.last - 1);
-    VIREO_TRY(record(segment, 0, scratch.commands, scratch.queries, timing == Timing::kSerialised));
+    VIREO_TRY(record(segment, 0, scratch.commands, launches_, scratch.queries, timing == Timing::kSerialised));
 
     Segment timed = segment;
     timed.commands[0] = scratch.commands;
