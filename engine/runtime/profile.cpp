@@ -236,14 +236,20 @@ class Profiler {
     VIREO_ASSIGN(const std::vector<vk::Executable::Phases> all, s_.gpu->phases(runs, s_.pool));
     bool any = false;
     for (size_t i = 0; i < p_.dispatches.size() && i < all.size(); ++i) {
-      const vk::Executable::Phases& from = all[i];
-      PhaseProfile& to = p_.dispatches[i].phases;
-      const double sum = from.sum[0] + from.sum[1] + from.sum[2];
-      if (!from.workgroups || sum <= 0) continue;
+      // Medians over the runs: a workgroup that the system interrupted would outweigh all others.
+      double ticks[3], largest[3];
+      for (size_t k = 0; k < 3; ++k) {
+        std::vector<double> sums, most;
+        for (const auto& run : all[i].runs) sums.push_back(run.sum[k]), most.push_back(run.largest[k]);
+        ticks[k] = median(std::move(sums)), largest[k] = median(std::move(most));
+      }
+      const double sum = ticks[0] + ticks[1] + ticks[2];
+      if (sum <= 0) continue;
       any = true;
-      to.workgroups = from.workgroups;
+      PhaseProfile& to = p_.dispatches[i].phases;
+      to.workgroups = all[i].workgroups;
       PhaseProfile::Part* const parts[] = {&to.load, &to.compute, &to.store};
-      for (size_t k = 0; k < 3; ++k) *parts[k] = {from.sum[k] / sum, from.sum[k] / (double(from.workgroups) * runs), from.largest[k]};
+      for (size_t k = 0; k < 3; ++k) *parts[k] = {ticks[k] / sum, ticks[k] / to.workgroups, largest[k]};
     }
     if (!any) return fail(ErrorCode::kUnsupported, "no kernel of this plan has a variant that tells its phases");
 #endif

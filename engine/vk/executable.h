@@ -74,7 +74,10 @@ class Executable {
   struct Phases {
     int32_t step = 0, dispatch = -1;
     uint32_t workgroups = 0;                // 0: its shader has no PHASES=1 variant, or it is a step on the CPU
-    double sum[3] = {}, largest[3] = {};    // over workgroups and runs; the largest of one workgroup in one run
+    struct Run {
+      double sum[3] = {}, largest[3] = {};  // over the workgroups; of one of them
+    };
+    std::vector<Run> runs;
   };
   /// Runs `runs` inferences in slot 0 with PHASES=1 shaders, from pipelines and commands of its own; the recorded ones stay as they
   /// are. In the order of the plan. Errors: kUnsupported (no shader clock, or one storage buffer too many), kInvalidArgument (a slot

@@ -140,11 +140,13 @@ Result<std::vector<Executable::Phases>> Executable::phases(int runs, ThreadPool&
     VIREO_TRY(own.run());
     for (size_t l = 0; l < own.launches.size(); ++l) {
       Phases& p = all[place[l]];
+      if (!p.workgroups) continue;
+      Phases::Run& run = p.runs.emplace_back();
       const uint8_t* from = own.ticks.mapped() + own.launches[l].ticks.offset;
       for (uint32_t w = 0; w < p.workgroups; ++w, from += kWorkgroupBytes) {
         uint32_t words[4];
         std::memcpy(words, from, sizeof words);
-        for (size_t k = 0; k < 3; ++k) p.sum[k] += words[k], p.largest[k] = std::max<double>(p.largest[k], words[k]);
+        for (size_t k = 0; k < 3; ++k) run.sum[k] += words[k], run.largest[k] = std::max<double>(run.largest[k], words[k]);
       }
     }
   }

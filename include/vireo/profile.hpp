@@ -35,7 +35,8 @@ struct CompilerStatistics {
   std::vector<Value> values;     ///< everything, as the driver names it
 };
 
-/// Where the time inside a dispatch's workgroups goes, from the shader clock of the first invocation of each (ProfileOptions::phases).
+/// Where the time inside a dispatch's workgroups goes, from the shader clock of the first invocation of each (ProfileOptions::phases);
+/// medians over the runs.
 struct PhaseProfile {
   struct Part {
     double share = 0;       ///< of the sum of the three parts

@@ -5,11 +5,15 @@
 
 #include <algorithm>
 #include <cstring>
+#include <set>
 
 #include <nlohmann/json.hpp>
 
+#include "device/tuning.h"
 #include "profile/compiler_fields.h"
+#include "plan/plan.h"
 #include "runtime/session_impl.h"
+#include "test_vk.h"
 #include "test_vk_hook.h"
 #include "vk/statistics.h"
 
@@ -286,6 +290,99 @@ TEST_F(VkProfile, LeavesTheSessionsCommandsAlone) {
   const Result<Session> later = session();  // made after a profile was taken
   ASSERT_TRUE(later.ok());
   EXPECT_EQ(hook::log().commands, recorded);
+}
+
+// Every variant computes what its shader computes, bit for bit, and notes each workgroup; under the validation layer.
+class VkPhases : public vk::VkTest {
+ protected:
+  /// Convolutions of a picture and of rows, products, attention within groups and over all tokens: small, as lavapipe compiles for long.
+  static Graph graph(bool attention) {
+    GraphBuilder b("phases");
+    int seed = 0;
+    const auto matrix = [&](int64_t rows, int64_t cols) {
+      std::vector<float> w(size_t(rows * cols));
+      for (float& v : w) v = float((seed = (seed * 37 + 11) % 101) - 50) / 100;
+      return b.constant("w" + std::to_string(seed) + std::to_string(rows), make_constant(rows, cols, w));
+    };
+    TensorDesc picture{DType::kF32, Shape{{1, 16, 16, 3}}};
+    picture.layout = Layout::kPlanar;
+    ValueId x = b.input("picture", picture);
+    x = b.add(OpKind::kConv2d, "patches", {x, matrix(16, 3 * 4), kNoValue, kNoValue, kNoValue}, {{"kernel_h", 2}, {"kernel_w", 2}, {"stride_h", 2}, {"stride_w", 2}});
+    if (attention) x = b.add(OpKind::kConv2d, "conv", {x, matrix(16, 16 * 9), kNoValue, kNoValue, kNoValue}, {{"kernel_h", 3}, {"kernel_w", 3}, {"pad_h", 1}, {"pad_w", 1}});
+    x = b.add(OpKind::kLinear, "window.qkv", {x, matrix(48, 16), kNoValue, kNoValue, kNoValue});
+    if (attention) x = b.add(OpKind::kAttention, "window.attention", {x, kNoValue, kNoValue}, {{"heads", 2}, {"group_h", 4}, {"group_w", 4}});
+    x = b.add(OpKind::kLinear, "qkv", {x, matrix(48, attention ? 16 : 48), kNoValue, kNoValue, kNoValue}, {{"ln", 1}});
+    if (attention) x = b.add(OpKind::kAttention, "attention", {x, kNoValue, kNoValue}, {{"heads", 2}});
+    b.output(x);
+    Result<Graph> g = b.finish();
+    EXPECT_TRUE(g.ok()) << g.error().message;
+    return g ? std::move(*g) : Graph();
+  }
+
+  /// Runs the graph with a tuning's kernels, plain and with phases; adds the shaders that were measured to `seen`.
+  static void compare(const std::shared_ptr<vk::Gpu>& gpu, const Tuning& tuning, Precision precision, std::set<std::string>* seen) {
+    PlanOptions options;
+    options.precision = precision;
+    options.tuning = tuning;
+    const Result<Planned> planned = make_plan(graph(precision == Precision::kFp32), gpu->caps(), options);
+    ASSERT_TRUE(planned.ok()) << planned.error().message;
+    const Plan& plan = planned->plan;
+    ASSERT_FALSE(plan.has_cpu_steps());
+    ThreadPool pool(2);
+    const auto e = vk::Executable::create(gpu, plan, planned->graph, pool, {});
+    ASSERT_TRUE(e.ok()) << e.error().message;
+    const TensorDesc in = plan.values[size_t(plan.inputs[0])].desc, out = plan.values[size_t(plan.outputs[0])].desc;
+    for (int64_t i = 0; i < in.shape.elements(); ++i) (*e)->input(0)[i] = float(i % 23) * 0.1f - 1;
+    const size_t floats = size_t(out.shape.rows() * out.row_stride());
+    ASSERT_TRUE((*e)->submit(0));
+    ASSERT_TRUE((*e)->wait(0));
+    const std::vector<float> plain((*e)->output(0), (*e)->output(0) + floats);
+    EXPECT_NE(plain, std::vector<float>(floats, 0.f));
+    const auto phases = (*e)->phases(2, pool);
+    ASSERT_TRUE(phases.ok()) << phases.error().message;
+    EXPECT_EQ(std::vector<float>((*e)->output(0), (*e)->output(0) + floats), plain);
+    ASSERT_EQ(phases->size(), size_t(plan.dispatch_count()));
+    for (const auto& p : *phases) {
+      const PlanDispatch& d = plan.steps[size_t(p.step)].dispatches[size_t(p.dispatch)];
+      EXPECT_EQ(p.workgroups, d.groups[0] * d.groups[1] * d.groups[2]) << d.shader;
+      seen->insert(d.shader);
+      ASSERT_EQ(p.runs.size(), 2u);
+      for (const auto& run : p.runs)
+        for (int k = 0; k < 3; ++k) EXPECT_GT(run.sum[k], 0) << d.shader << ", part " << k << ": never marked";
+    }
+    ASSERT_TRUE((*e)->submit(1));
+    EXPECT_EQ((*e)->phases(1, pool).error().code, ErrorCode::kInvalidArgument) << "a slot is in flight";
+    ASSERT_TRUE((*e)->wait(1));
+  }
+};
+
+TEST_F(VkPhases, EveryVariantComputesTheSame) {
+  std::set<std::string> seen;
+  bool halves = false;
+  for (const uint32_t index : usable_) {
+    const auto gpu = open(index);
+    ASSERT_TRUE(gpu);
+    if (!gpu->caps().shader_clock) continue;
+    DeviceCaps caps = gpu->caps();
+    caps.device_class = DeviceClass::kSoftware;
+    Tuning tuning = tuning_for(caps);
+    compare(gpu, tuning, Precision::kFp32, &seen);
+    tuning.shuffle = false;
+    compare(gpu, tuning, Precision::kFp32, &seen);
+    caps.device_class = DeviceClass::kOther;
+    tuning = tuning_for(caps);
+    compare(gpu, tuning, Precision::kFp32, &seen);
+    if (!caps.shader_float16) continue;
+    halves = true;
+    tuning.linear_tiles = {};
+    tuning.half_tiles = {{64, 64, 16, 8, 8}};
+    compare(gpu, tuning, Precision::kFp16, &seen);
+  }
+  if (seen.empty()) GTEST_SKIP() << "no device here has a shader clock";
+  for (const char* shader : {"linear.tile", "linear.texel", "linear.texel.SHUFFLE=1", "attention.tile", "attention.tile.PARTITION=1", "attention.texel",
+                             "attention.texel.PARTITION=1", "conv2d", "conv2d.TEXEL=1", "conv2d.tile"})
+    EXPECT_EQ(seen.count(shader), 1u) << shader << " was not tried";
+  EXPECT_EQ(seen.count("linear.half"), size_t(halves));
 }
 
 }  // namespace
