@@ -65,7 +65,7 @@ class Profiler {
     }
     finish();
     // Without these the profile is still one.
-    if (o_.compiler)
+    if (o_.compiler && on_gpu())
       if (Result<void> asked = compiler(); !asked) p_.no_compiler = asked.error().message;
     if (o_.phases)
       if (Result<void> measured = phases(); !measured) p_.no_phases = measured.error().message;
@@ -207,7 +207,6 @@ class Profiler {
 
   /// What the driver's compiler made of each distinct pipeline.
   Result<void> compiler() {
-    if (!on_gpu()) return fail(ErrorCode::kUnsupported, "the CPU's kernels were compiled with the library");
 #if VIREO_VULKAN
     std::vector<vk::PipelineRequest> requests;
     for (const DispatchProfile& d : p_.dispatches)

@@ -93,7 +93,7 @@ struct Profile {
   double serialised_us = 0;    ///< sum over the dispatches, each alone
   uint64_t arena_bytes = 0, weights_bytes = 0;
   std::vector<std::string> notes;           ///< what could not be had: "no roofs: ..."
-  std::string no_compiler;     ///< why no dispatch has compiler statistics: "not offered by this driver"; empty where they have
+  std::string no_compiler;     ///< why no dispatch has compiler statistics: "not offered by this driver"; empty where they have, and on the CPU
   std::string no_phases;       ///< why none has phases; empty where they have
 };
 
