@@ -95,6 +95,26 @@ TEST_F(VkLabels, TheValidationLayerTurnsThemOn) {
   EXPECT_FALSE((*Instance::open(options))->labels());
 }
 
+TEST_F(VkLabels, OnAnApplicationsInstance) {
+  InstanceOptions options;
+  options.loader = hook::loader;
+  options.labels = Labels::kOn;
+  const auto with = Instance::open(options);
+  ASSERT_TRUE(with);
+  const auto labels = [](const Instance& application, Labels asked) {
+    const auto adopted = Instance::adopt(application.handle(), hook::loader, asked);
+    EXPECT_TRUE(adopted);
+    return adopted && (*adopted)->labels();
+  };
+  EXPECT_TRUE(labels(**with, Labels::kOn));
+  EXPECT_FALSE(labels(**with, Labels::kAuto)) << "no tool watches";
+  EXPECT_FALSE(labels(**with, Labels::kOff));
+  options.labels = Labels::kOff;
+  const auto without = Instance::open(options);
+  ASSERT_TRUE(without);
+  EXPECT_FALSE(labels(**without, Labels::kOn)) << "the application did not enable VK_EXT_debug_utils";
+}
+
 TEST_F(VkLabels, TheVariableDecides) {
   const auto labels = [](const char* value) {
     setenv("VIREO_LABELS", value, 1);

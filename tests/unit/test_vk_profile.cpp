@@ -10,8 +10,9 @@
 #include <nlohmann/json.hpp>
 
 #include "device/tuning.h"
-#include "profile/compiler_fields.h"
 #include "plan/plan.h"
+#include "profile/compiler_fields.h"
+#include "runtime/model_impl.h"
 #include "runtime/session_impl.h"
 #include "test_vk.h"
 #include "test_vk_hook.h"
@@ -173,21 +174,28 @@ TEST_F(VkProfile, RealStatistics) {
   for (const vk::Physical& d : (*instance)->devices()) {
     if (!d.ext_executable_properties || !d.unusable.empty()) continue;
     ++found;
-    const std::string shader = "linear.tile";
-    const std::vector<uint32_t> spec{64, 0, 0, 0, 0, 0, 1, 0, 0, 0, 64, 64, 16, 8, 8, 1};
-    const auto s = vk::pipeline_statistics(*instance, d.index, {{&shader, &spec, "fc"}, {&shader, &spec, "again"}}, pool);
+    SessionOptions o;
+    Result<Graph> graph = build_graph(model_[0], o);
+    ASSERT_TRUE(graph.ok());
+    const Result<Planned> planned = make_plan(std::move(*graph), d.caps, {});
+    ASSERT_TRUE(planned.ok()) << planned.error().message;
+    std::vector<vk::PipelineRequest> requests;
+    for (const Step& step : planned->plan.steps)
+      for (const PlanDispatch& dispatch : step.dispatches) requests.push_back({&dispatch.shader, &dispatch.spec, step.name.c_str()});
+    requests.push_back(requests[0]);
+    const auto s = vk::pipeline_statistics(*instance, d.index, requests, pool);
     ASSERT_TRUE(s.ok()) << s.error().message;
-    ASSERT_EQ(s->size(), 2u);
-    EXPECT_GT((*s)[0].subgroup_size, 0u);
-    EXPECT_FALSE((*s)[0].values.empty());
-    EXPECT_EQ((*s)[0].values, (*s)[1].values);
-    CompilerStatistics c;
-    for (const auto& [name, value] : (*s)[0].values) {
-      std::printf("[   INFO   ] %s: %s %g\n", d.caps.name.c_str(), name.c_str(), value);
-      c.values.push_back({name, value});
+    ASSERT_EQ(s->size(), requests.size());
+    EXPECT_EQ(s->back().values, s->front().values);
+    for (size_t i = 0; i + 1 < requests.size(); ++i) {
+      EXPECT_GT((*s)[i].subgroup_size, 0u);
+      CompilerStatistics c;
+      for (const auto& [name, value] : (*s)[i].values) c.values.push_back({name, value});
+      read_compiler_fields(c);
+      EXPECT_GT(c.instructions + c.code_bytes, 0) << *requests[i].shader;
+      std::printf("[   INFO   ] %s, %s (%s): subgroups of %u, %.0f registers, %.0f spills, %.0f instructions\n", d.caps.name.c_str(), requests[i].step,
+                  requests[i].shader->c_str(), (*s)[i].subgroup_size, c.registers, c.spills, c.instructions);
     }
-    read_compiler_fields(c);
-    EXPECT_GT(c.registers, 0);
   }
   if (!found) GTEST_SKIP() << "never: no driver here offers VK_KHR_pipeline_executable_properties";
 }
