@@ -104,11 +104,11 @@ function ticks(max) {
 }
 function timeline(p) {
   const w = WIDTH, h = 120, host = p.host_us, device = host.upload + (p.device.kind === "cpu" ? 0 : host.submit);
-  const total = Math.max(host.upload + host.submit + host.wait + host.download, device + p.scheduled_us, 1e-6);
+  const total = Math.max(host.upload + host.submit + host.wait + host.download, device + Math.max(...p.dispatches.map(d => d.begin_us + d.scheduled_us)), 1e-6);
   const x = us => 60 + us / total * (w - 70), v = s("svg", {viewBox: `0 0 ${w} ${h}`, role: "img", "aria-label": "timeline"});
   v.style.minWidth = w + "px";
   for (const t of ticks(total / 1000)) {
-    v.append(s("line", {class: "axis", x1: x(t * 1000), x2: x(t * 1000), y1: 8, y2: 92}), s("text", {class: "dim", x: x(t * 1000), y: 110, "text-anchor": "middle"}, +t.toPrecision(4) + " ms"));
+    v.append(s("line", {class: "axis", x1: x(t * 1000), x2: x(t * 1000), y1: 8, y2: 92}), s("text", {class: "dim", x: x(t * 1000), y: 110, "text-anchor": x(t * 1000) > w - 40 ? "end" : "middle"}, +t.toPrecision(4) + " ms"));
   }
   v.append(s("text", {x: 2, y: 28}, "host"), s("text", {x: 2, y: 70}, "device"));
   let at = 0; const shades = {upload: "#6b7a8f", submit: "#8897aa", wait: "#b9c3ce", download: "#6b7a8f"};
