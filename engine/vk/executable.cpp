@@ -189,12 +189,17 @@ Result<void> Executable::wait(int slot) {
   return finish(segments_[0], slot);
 }
 
+bool Executable::still_busy(int slot) const {
+  const Slot& s = slots_[size_t(slot)];
+  return s.submitted && gpu_->fn().vkWaitForFences(gpu_->handle(), 1, &s.fence, VK_TRUE, kLastWait) == VK_TIMEOUT;
+}
+
 Executable::~Executable() {
   const DeviceTable& fn = gpu_->fn();
   const VkDevice device = gpu_->handle();
   bool idle = true;
-  for (Slot& s : slots_)  // past the fault hook: the device itself decides whether its objects may go
-    if (s.submitted && fn.vkWaitForFences(device, 1, &s.fence, VK_TRUE, kLastWait) == VK_TIMEOUT) idle = false;
+  for (int slot = 0; slot < kSlots; ++slot)
+    if (still_busy(slot)) idle = false;
   if (!idle) {
     // Freeing memory under a GPU that still runs crashes the process or the system. Everything stays to its end.
     weights_.abandon();

@@ -131,6 +131,8 @@ class Executable {
   Result<void> run_cpu(const Segment& segment, int slot);
   Result<void> start(const Segment& segment, int slot);
   Result<void> expect_idle() const;
+  /// After a wait that failed: whether the device may still use what was submitted. Past the fault hook, the device itself decides.
+  bool still_busy(int slot) const;
   Result<void> finish(const Segment& segment, int slot);
   std::string steps_text(const Segment& segment) const;
   // weights.cpp

@@ -105,7 +105,7 @@ Result<void> Executable::PhaseRun::run() {
     }
     VIREO_TRY(e.start(s, 0));
     Result<void> finished = e.finish(s, 0);
-    abandoned = !finished && e.slots_[0].submitted;
+    abandoned = !finished && e.still_busy(0);
     VIREO_TRY(std::move(finished));
   }
   return {};

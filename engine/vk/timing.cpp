@@ -81,7 +81,7 @@ Result<std::vector<Executable::Span>> Executable::time(Timing timing) {
     const double at = us_since(start);
     VIREO_TRY(this->start(timed, 0));
     Result<void> finished = finish(timed, 0);
-    scratch.abandoned = !finished && slots_[0].submitted;  // the device may still be at it
+    scratch.abandoned = !finished && still_busy(0);
     VIREO_TRY(std::move(finished));
     std::vector<uint64_t> ticks(count);
     r = fn.vkGetQueryPoolResults(device, scratch.queries, 0, count, count * sizeof(uint64_t), ticks.data(), sizeof(uint64_t),

@@ -37,6 +37,7 @@ struct Pretence {
   uint32_t subgroup_size = 32;
   int executables = 1;
   VkResult answer = VK_SUCCESS;                 // of the queries
+  bool no_functions = false;                    // the extension is listed, its functions are not there
   bool no_shader_clock = false;                 // hides VK_KHR_shader_clock
   int fail_pipelines = 0;                       // this many creations fail first
 };

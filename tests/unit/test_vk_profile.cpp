@@ -162,6 +162,9 @@ TEST_F(VkProfile, WithoutStatisticsTheRestGoesOn) {
   hook::pretence().fail_pipelines = 1;
   p = profiled(*s, true, false);
   EXPECT_NE(p.no_compiler.find("compiling shader"), std::string::npos) << p.no_compiler;
+  hook::pretence().no_functions = true;
+  p = profiled(*s, true, false);
+  EXPECT_NE(p.no_compiler.find("lacks the functions; update it"), std::string::npos) << p.no_compiler;
   EXPECT_GT(p.serialised_us, 0);
   EXPECT_EQ(run(*s), before);
 }
@@ -391,6 +394,41 @@ TEST_F(VkPhases, EveryVariantComputesTheSame) {
                              "attention.texel.PARTITION=1", "conv2d", "conv2d.TEXEL=1", "conv2d.tile"})
     EXPECT_EQ(seen.count(shader), 1u) << shader << " was not tried";
   EXPECT_EQ(seen.count("linear.half"), size_t(halves));
+}
+
+// Each failure that a device can answer with says what failed, leaves the session's own commands working and no object behind.
+TEST_F(VkPhases, Failures) {
+  std::string failing;
+  VkResult answer = VK_SUCCESS;
+  vk::GpuOptions options;
+  options.fault = [&](const char* call) { return failing == call ? answer : VK_SUCCESS; };
+  const auto gpu = open(usable_[0], options);
+  ASSERT_TRUE(gpu);
+  if (!gpu->caps().shader_clock) GTEST_SKIP() << "no shader clock on " << gpu->caps().name;
+  DeviceCaps caps = gpu->caps();
+  caps.device_class = DeviceClass::kOther;
+  PlanOptions how;
+  how.tuning = tuning_for(caps);
+  const Result<Planned> planned = make_plan(graph(false), gpu->caps(), how);
+  ASSERT_TRUE(planned.ok()) << planned.error().message;
+  ThreadPool pool(2);
+  const auto e = vk::Executable::create(gpu, planned->plan, planned->graph, pool, {});
+  ASSERT_TRUE(e.ok()) << e.error().message;
+  const auto expect = [&](const char* call, VkResult result, ErrorCode code, const char* part) {
+    failing = call, answer = result;
+    const auto phases = (*e)->phases(1, pool);
+    failing = "";
+    ASSERT_FALSE(phases.ok()) << call;
+    EXPECT_EQ(phases.error().code, code) << phases.error().message;
+    EXPECT_NE(phases.error().message.find(part), std::string::npos) << phases.error().message;
+  };
+  expect("pipeline", VK_ERROR_OUT_OF_HOST_MEMORY, ErrorCode::kOutOfMemory, "compiling shader 'conv2d.PHASES=1'");
+  expect("allocate", VK_ERROR_OUT_OF_DEVICE_MEMORY, ErrorCode::kOutOfMemory, "the phases need");
+  expect("submit", VK_ERROR_OUT_OF_HOST_MEMORY, ErrorCode::kOutOfMemory, "submitting failed");
+  ASSERT_TRUE((*e)->submit(0));
+  ASSERT_TRUE((*e)->wait(0)) << "the session goes on";
+  ASSERT_TRUE((*e)->phases(1, pool).ok());
+  expect("wait", VK_ERROR_DEVICE_LOST, ErrorCode::kDeviceLost, "the device was lost while running them");
 }
 
 }  // namespace
