@@ -1,5 +1,5 @@
 #version 450
-// variants: PARTITION=0|1
+// variants: PARTITION=0|1 PHASES=0|1
 // out = softmax(q k^T * scale) v per head, by online softmax: every invocation owns QI queries, keeps q and the output sums in registers and
 // walks over the keys in blocks of KB with one rescale each. Scores are never stored. q, k and v are uniform texel buffers (the view decodes
 // f32 or f16); all invocations of a workgroup read the same key at the same time. No shared memory, no subgroup operations.
@@ -11,8 +11,13 @@
 // Grid: x = ceil((n_q - q0) / (LX * QI)), y = heads, z = batch; PARTITION: z = batch * groups - z0.
 #extension GL_GOOGLE_include_directive : require
 #extension GL_EXT_control_flow_attributes : require
+#if PHASES
+#extension GL_ARB_shader_clock : require
+#endif
 #include "types.glsl"
 #include "attention.glsl"
+#define PHASES_BINDING (OUT_BINDING + 1)
+#include "phases.glsl"
 #if PARTITION
 #define TEXEL_PAD
 #include "groups.glsl"
@@ -63,6 +68,7 @@ void main()
     const uint q_e = p.q_off + head * HD, k_e = p.k_off + head * HD, v_e = p.v_off + head * HD;
     const float scale = p.scale * LOG2E;
 
+    PHASES_START()
     vec4 qv[QI * HD4], sum[QI * HD4];
     float top[QI], weight[QI];
     [[unroll]] for (uint i = 0u; i < QI; ++i) {
@@ -82,13 +88,22 @@ void main()
             row[j] = ROW(p.n_kv, min(k0 + j, p.n_kv - 1u));
             vec4 dots[QI];
             [[unroll]] for (uint i = 0u; i < QI; ++i) dots[i] = vec4(0.0);
+#if PHASES   // a key's groups first, to tell reading from arithmetic; likewise its values below
+            vec4 key[HD4];
+            [[unroll]] for (uint d = 0u; d < HD4; ++d) key[d] = LOAD_ROW(k, row[j], p.k_ld4, k_e, d);
+#define KEY(d) key[d]
+#else
+#define KEY(d) LOAD_ROW(k, row[j], p.k_ld4, k_e, d)
+#endif
+            PHASE_END(LOAD)
             [[unroll]] for (uint d = 0u; d < HD4; ++d) {
-                const vec4 kv = LOAD_ROW(k, row[j], p.k_ld4, k_e, d);
+                const vec4 kv = KEY(d);
                 [[unroll]] for (uint i = 0u; i < QI; ++i) dots[i] = fma(kv, qv[i * HD4 + d], dots[i]);
             }
             const bool real = k0 + j < p.n_kv;
             [[unroll]] for (uint i = 0u; i < QI; ++i)
                 s[i * KB + j] = real ? (dots[i].x + dots[i].y) + (dots[i].z + dots[i].w) : NO_SCORE;
+            PHASE_END(COMPUTE)
         }
 #if PARTITION
         // Scores are scaled when they become powers, so what is added to them is divided before.
@@ -121,11 +136,25 @@ void main()
             }
             [[unroll]] for (uint d = 0u; d < HD4; ++d) sum[i * HD4 + d] *= shrink;
         }
+        PHASE_END(COMPUTE)
         [[unroll]] for (uint j = 0u; j < KB; ++j)
+#if PHASES
+        {
+            vec4 value[HD4];
+            [[unroll]] for (uint d = 0u; d < HD4; ++d) value[d] = LOAD_ROW(v, row[j], p.v_ld4, v_e, d);
+            PHASE_END(LOAD)
+#define VALUE(d) value[d]
+#else
+#define VALUE(d) LOAD_ROW(v, row[j], p.v_ld4, v_e, d)
+#endif
             [[unroll]] for (uint d = 0u; d < HD4; ++d) {
-                const vec4 vv = LOAD_ROW(v, row[j], p.v_ld4, v_e, d);
+                const vec4 vv = VALUE(d);
                 [[unroll]] for (uint i = 0u; i < QI; ++i) sum[i * HD4 + d] = fma(vec4(s[i * KB + j]), vv, sum[i * HD4 + d]);
             }
+#if PHASES
+            PHASE_END(COMPUTE)
+        }
+#endif
     }
 
     [[unroll]] for (uint i = 0u; i < QI; ++i) {
@@ -140,4 +169,5 @@ void main()
             store_padding(out_row, head);
         }
     }
+    PHASES_STORE()
 }

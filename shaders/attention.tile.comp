@@ -1,5 +1,5 @@
 #version 450
-// variants: PARTITION=0|1
+// variants: PARTITION=0|1 PHASES=0|1
 // out = softmax(q k^T * scale) v per head, by online softmax on tiles: a workgroup owns BQ = LX / TX * TM queries of one head and walks over the
 // keys in blocks of BKV = TX * TN. Both products are register-tiled matrix products over shared memory: TM x TN scores per invocation, then
 // VM queries x ceil(HD4 / VX) groups of output, by as many invocations as that takes: heads need not be a multiple of TX groups wide.
@@ -16,8 +16,13 @@
 // Grid: x = ceil((n_q - q0) / BQ), y = heads, z = batch; PARTITION: z = batch * groups - z0.
 #extension GL_GOOGLE_include_directive : require
 #extension GL_EXT_control_flow_attributes : require
+#if PHASES
+#extension GL_ARB_shader_clock : require
+#endif
 #include "types.glsl"
 #include "attention.glsl"
+#define PHASES_BINDING (OUT_BINDING + 1)
+#include "phases.glsl"
 #if PARTITION
 #include "groups.glsl"
 layout(set = 0, binding = 3) readonly buffer BiasRows { vec4 bias[]; };
@@ -111,6 +116,7 @@ void main()
 {
     const uint t = gl_LocalInvocationID.x;
     const uint tx = t % TX, ty = t / TX;
+    PHASES_START()
 #if PARTITION
     const uint head = gl_WorkGroupID.y, z = p.z0 + gl_WorkGroupID.z, image = z / (DOWN * ACROSS), group = z % (DOWN * ACROSS);
 #else
@@ -146,6 +152,7 @@ void main()
     [[unroll]] for (uint i = 0u; i < TM; ++i) q_side[i] = token_region(group, first + ty * TM + i);
 #endif
 
+    PHASE_END(LOAD)
     [[dont_unroll]] for (uint k0 = 0u; k0 < p.n_kv; k0 += BKV) {
         vec4 s[TN * TM4];   // four queries of one key
         [[unroll]] for (uint i = 0u; i < TN * TM4; ++i) s[i] = vec4(0.0);
@@ -168,6 +175,7 @@ void main()
                     stage_transposed(k_to[i], x, LDK);
                 }
             barrier();
+            PHASE_END(LOAD)
             if (has_rows) {
                 [[unroll]] for (uint e = 0u; e < DC; ++e) {
                     vec4 qv[TM4];
@@ -181,6 +189,7 @@ void main()
                 }
             }
             barrier();
+            PHASE_END(COMPUTE)
         }
 
 #if PARTITION
@@ -242,6 +251,7 @@ void main()
             [[unroll]] for (uint g = 0u; g < GROUPS; ++g) sum[i * GROUPS + g] *= by;
         }
 
+        PHASE_END(COMPUTE)
         const uint keys = WHOLE != 0u ? BKV : min(BKV, p.n_kv - k0);
         [[dont_unroll]] for (uint v0 = 0u; v0 < keys; v0 += VC) {
             [[unroll]] for (uint i = 0u; i < V_LOADS; ++i) {
@@ -253,6 +263,7 @@ void main()
                 }
             }
             barrier();
+            PHASE_END(LOAD)
             if (has_values) {
                 [[unroll]] for (uint e = 0u; e < VC; ++e) {
                     float pr[VM];
@@ -264,12 +275,18 @@ void main()
                 }
             }
             barrier();
+            PHASE_END(COMPUTE)
         }
     }
 
     [[unroll]] for (uint i = 0u; i < TM; ++i) prob[tx * LDQ + ty * TM + i] = weight[i / 4u][i % 4u];
     barrier();
+    PHASE_END(COMPUTE)
+#if PHASES
+    if (v_row < BQ)   // all invocations meet once more at the end
+#else
     if (v_row >= BQ) return;
+#endif
     [[unroll]] for (uint i = 0u; i < VM; ++i) {
         const uint query = first + v_row + i;
         if (query < p.n_q) {
@@ -285,4 +302,8 @@ void main()
             if (vx == 0u) store_padding(row, head);
         }
     }
+#if PHASES
+    barrier();
+#endif
+    PHASES_STORE()
 }

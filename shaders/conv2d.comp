@@ -1,5 +1,5 @@
 #version 450
-// variants: TEXEL=0|1
+// variants: TEXEL=0|1 PHASES=0|1
 // Convolution as an implicit matrix product: an invocation computes R output pixels x 4 channels, so each group of weights is used R times. The
 // input is a planar picture (NCHW f32) or rows (NHWC). TEXEL=1 reads input and weights through uniform texel buffers.
 //
@@ -12,9 +12,14 @@
 // Grid: x = ceil((M - m0) / (R * LY)), y = ceil(N4 / LX).
 #extension GL_GOOGLE_include_directive : require
 #extension GL_EXT_control_flow_attributes : require
+#if PHASES
+#extension GL_ARB_shader_clock : require
+#endif
 #include "types.glsl"
 #include "activation.glsl"
 #include "epilogue.glsl"
+#define PHASES_BINDING 7
+#include "phases.glsl"
 
 layout(local_size_x_id = 0, local_size_y_id = 12) in;
 layout(constant_id = 0) const uint LX = 64u;
@@ -61,6 +66,7 @@ void main()
     const uint n = gl_WorkGroupID.y * LX + gl_LocalInvocationID.x;
     const uint m = p.m0 + (gl_WorkGroupID.x * LY + gl_LocalInvocationID.y) * R;
     if (n >= n4 || m >= p.M) return;
+    PHASES_START()
 
     // Where each pixel's window starts; signed, because of the padding.
     const uint c4 = (p.IC + 3u) / 4u;
@@ -84,10 +90,22 @@ void main()
                 for (uint kx = 0u; kx < p.KW; ++kx) {
                     const vec4 wv = LOADW(wg);
                     wg += n4;
+#if PHASES   // all pixels first, to tell reading from arithmetic; likewise below
+                    float loaded[R];
+                    [[unroll]] for (uint r = 0u; r < R; ++r) {
+                        const uint iy = uint(y0[r] + int(ky * p.dil_h)), ix = uint(x0[r] + int(kx * p.dil_w));
+                        loaded[r] = 0.0;
+                        if (iy < p.IH && ix < p.IW) loaded[r] = LOAD1(base[r] + (c * p.IH + iy) * p.IW + ix);
+                    }
+                    PHASE_END(LOAD)
+                    [[unroll]] for (uint r = 0u; r < R; ++r) acc[r] = fma(vec4(loaded[r]), wv, acc[r]);
+                    PHASE_END(COMPUTE)
+#else
                     [[unroll]] for (uint r = 0u; r < R; ++r) {
                         const uint iy = uint(y0[r] + int(ky * p.dil_h)), ix = uint(x0[r] + int(kx * p.dil_w));
                         if (iy < p.IH && ix < p.IW) acc[r] = fma(vec4(LOAD1(base[r] + (c * p.IH + iy) * p.IW + ix)), wv, acc[r]);
                     }
+#endif
                 }
     } else {
         // Four k at a time: along x of one plane, or along the channels of one pixel.
@@ -113,6 +131,10 @@ void main()
                 for (uint g = 0u; g < inner; ++g) {
                     const vec4 w0 = LOADW(wg), w1 = LOADW(wg + n4), w2 = LOADW(wg + 2u * n4), w3 = LOADW(wg + 3u * n4);
                     wg += 4u * n4;
+#if PHASES
+                    vec4 loaded[R];
+                    bool there[R];
+#endif
                     [[unroll]] for (uint r = 0u; r < R; ++r) {
                         uint from = at[r] + g;
                         bool real = inside[r];
@@ -121,7 +143,17 @@ void main()
                             real = real && (PADDED == 0u || ix4 < p.IW / 4u);
                             from = at[r] + ix4;
                         }
+#if PHASES
+                        loaded[r] = LOAD4(real ? from : 0u);
+                        there[r] = real;
+                    }
+                    PHASE_END(LOAD)
+                    [[unroll]] for (uint r = 0u; r < R; ++r) {
+                        const vec4 v = loaded[r];
+                        const bool real = there[r];
+#else
                         const vec4 v = LOAD4(real ? from : 0u);
+#endif
                         if (real) {
                             acc[r] = fma(vec4(v.x), w0, acc[r]);
                             acc[r] = fma(vec4(v.y), w1, acc[r]);
@@ -129,6 +161,7 @@ void main()
                             acc[r] = fma(vec4(v.w), w3, acc[r]);
                         }
                     }
+                    PHASE_END(COMPUTE)
                 }
             }
     }
@@ -136,4 +169,5 @@ void main()
     const Columns cols = load_columns(n, UNIT);
     [[unroll]] for (uint r = 0u; r < R; ++r)
         if (m + r < p.M) finish(acc[r], cols, (m + r) * p.o_ld4 + n, (m + r) * p.r_ld4 + n);
+    PHASES_STORE()
 }

@@ -1,4 +1,5 @@
 #version 450
+// variants: PHASES=0|1
 // Convolution of NHWC rows as the matrix product of linear.tile, whose rows of A are windows: a group of 4 channels of one tap is read where the
 // picture has it, while A is staged; nothing else differs from a linear.
 //
@@ -8,5 +9,8 @@
 // Push constants: M = B * OH * OW, N, K = KH * KW * C4 * 4, unused, o_ld4, r_ld4, unused, m0, unused. Grid: as linear.tile.
 #extension GL_GOOGLE_include_directive : require
 #extension GL_EXT_control_flow_attributes : require
+#if PHASES
+#extension GL_ARB_shader_clock : require
+#endif
 #define CONV 1
 #include "tile.glsl"

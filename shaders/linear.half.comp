@@ -1,4 +1,5 @@
 #version 450
+// variants: PHASES=0|1
 // Y = epilogue(A W^T) like linear.tile, with fp16 operands multiplied and added as pairs (packed fp16 arithmetic: twice the
 // rate of fp32 where a GPU has it). The BK products of a trip are summed in fp16, the trips in fp32. Needs shaderFloat16.
 // Rows are staged in pairs, as[k][m / 2], columns in pairs as they come; W is in panels like linear.tile's.
@@ -10,10 +11,15 @@
 // Push constants and grid: as linear.tile.
 #extension GL_GOOGLE_include_directive : require
 #extension GL_EXT_control_flow_attributes : require
+#if PHASES
+#extension GL_ARB_shader_clock : require
+#endif
 #extension GL_EXT_shader_explicit_arithmetic_types_float16 : require
 #include "types.glsl"
 #include "activation.glsl"
 #include "epilogue.glsl"
+#define PHASES_BINDING 7
+#include "phases.glsl"
 
 layout(local_size_x_id = 0) in;
 layout(constant_id = 0) const uint LX = 64u;
@@ -66,6 +72,7 @@ void main()
     const uint tx = t % (BN / TN), ty = t / (BN / TN);
     const uint k4 = (p.K + 3u) / 4u, n4 = (p.N + 3u) / 4u;
     const uint m0 = p.m0 + gl_WorkGroupID.x * BM, col0 = gl_WorkGroupID.y * (BN / 4u);
+    PHASES_START()
     if (LN != 0u) {
         row_statistics(m0);
         round_norms();
@@ -112,6 +119,7 @@ void main()
         }
         w_at += BK * BN8;
         barrier();
+        PHASE_END(LOAD)
         if (SKIP_ROWS == 0u || has_rows) {
             f16vec2 sum[TM * 4u];
             [[unroll]] for (uint i = 0u; i < TM * 4u; ++i) sum[i] = f16vec2(0.0);
@@ -128,9 +136,12 @@ void main()
             [[unroll]] for (uint i = 0u; i < TM * 2u; ++i) acc[i] += vec4(vec2(sum[i * 2u]), vec2(sum[i * 2u + 1u]));
         }
         barrier();
+        PHASE_END(COMPUTE)
     }
 
+#if !PHASES   // as in tile.glsl
     if (!has_rows) return;
+#endif
     [[unroll]] for (uint j = 0u; j < 2u; ++j) {
         const uint n = col0 + tx * 2u + j;
         if (n < n4) {
@@ -142,4 +153,8 @@ void main()
             }
         }
     }
+#if PHASES
+    barrier();
+#endif
+    PHASES_STORE()
 }

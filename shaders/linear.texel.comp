@@ -1,5 +1,5 @@
 #version 450
-// variants: SHUFFLE=0|1
+// variants: SHUFFLE=0|1 PHASES=0|1
 // Y = epilogue(A W^T) on a register tile: an invocation computes R rows x C groups of 4 columns. A and W are uniform texel buffers,
 // so the view's format does the decoding (f32, f16, i8 as SNORM) and reads go through the texture path: by far the cheapest load on
 // software drivers, a second cache on GPUs. No shared memory in the loop. SHUFFLE=1 reads A once per subgroup, every lane another
@@ -16,6 +16,9 @@
 // Grid: x = ceil((M - m0) / R), y = ceil(N4 / (LX * C * PANELS)); rows run fastest, so that a block of W stays in the cache.
 #extension GL_GOOGLE_include_directive : require
 #extension GL_EXT_control_flow_attributes : require
+#if PHASES
+#extension GL_ARB_shader_clock : require
+#endif
 #if SHUFFLE
 #extension GL_KHR_shader_subgroup_basic : require
 #extension GL_KHR_shader_subgroup_shuffle : require
@@ -23,6 +26,8 @@
 #include "types.glsl"
 #include "activation.glsl"
 #include "epilogue.glsl"
+#define PHASES_BINDING 7
+#include "phases.glsl"
 
 layout(local_size_x_id = 0) in;
 layout(constant_id = 0) const uint LX = 64u;
@@ -107,6 +112,7 @@ void main()
     const uint k4 = (p.K + 3u) / 4u, n4 = (p.N + 3u) / 4u;
     const uint m = p.m0 + gl_WorkGroupID.x * R;
     const uint row4 = LX * C;   // groups in a panel's row
+    PHASES_START()
 
 #if SHUFFLE
     // A lane fills, per block of RL rows, one register: row (lane % RL), k-group (lane / RL) of the step. All lane numbers read below are constants:
@@ -160,6 +166,7 @@ void main()
                         vec4 wv[4u * C];
                         [[unroll]] for (uint j = 0u; j < 4u; ++j)
                             [[unroll]] for (uint c = 0u; c < C; ++c) wv[j * C + c] = texelFetch(w, int(at + j * row4 + c * LX));
+                        PHASE_END(LOAD)
                         [[unroll]] for (uint r = 0u; r < R; ++r) {
                             const vec4 av = subgroupShuffle(piece[r / RL], q * RL + r % RL);
                             [[unroll]] for (uint c = 0u; c < C; ++c) {
@@ -170,6 +177,7 @@ void main()
                                 acc[r * C + c] = fma(vec4(av.w), wv[3u * C + c], s);
                             }
                         }
+                        PHASE_END(COMPUTE)
                     }
                 }
         } else
@@ -186,8 +194,16 @@ void main()
                 vec4 wv[4u * C];
                 [[unroll]] for (uint j = 0u; j < 4u; ++j)
                     [[unroll]] for (uint c = 0u; c < C; ++c) wv[j * C + c] = texelFetch(w, int(panel + (k * 4u + j) * row4 + c * LX));
+#if PHASES   // all rows first, to tell reading from arithmetic
+                vec4 loaded[R];
+                [[unroll]] for (uint r = 0u; r < R; ++r) loaded[r] = texelFetch(a, int(start[r] + k));
+#define ROW_OF_A(r) loaded[r]
+#else
+#define ROW_OF_A(r) texelFetch(a, int(start[r] + k))
+#endif
+                PHASE_END(LOAD)
                 [[unroll]] for (uint r = 0u; r < R; ++r) {
-                    vec4 av = texelFetch(a, int(start[r] + k));
+                    vec4 av = ROW_OF_A(r);
                     if (LN != 0u) av = (av - mean[r]) * rstd[r];
                     [[unroll]] for (uint c = 0u; c < C; ++c) {
                         vec4 s = acc[r * C + c];
@@ -197,6 +213,7 @@ void main()
                         acc[r * C + c] = fma(vec4(av.w), wv[3u * C + c], s);
                     }
                 }
+                PHASE_END(COMPUTE)
             }
         }
 
@@ -208,5 +225,7 @@ void main()
                     if (m + r < p.M) finish(acc[r * C + c], cols, (m + r) * p.o_ld4 + n, (m + r) * p.r_ld4 + n);
             }
         }
+        PHASE_END(WRITE)
     }
+    PHASES_STORE()
 }

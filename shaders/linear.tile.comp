@@ -1,4 +1,5 @@
 #version 450
+// variants: PHASES=0|1
 // Y = epilogue(A W^T) by shared-memory tiles: a workgroup computes BM x BN outputs in steps of BK, an invocation TM x TN of them.
 // A is transposed while staged, so that both operands are read from shared memory as vec4; i8 weights become floats while staged, by bit
 // tricks. The inner loop is multiply-adds and shared loads, nothing else. An invocation's rows are consecutive and
@@ -13,5 +14,8 @@
 // Grid: x = ceil((M - m0) / BM), y = ceil(N / BN); rows run fastest, so that tiles sharing weights run together.
 #extension GL_GOOGLE_include_directive : require
 #extension GL_EXT_control_flow_attributes : require
+#if PHASES
+#extension GL_ARB_shader_clock : require
+#endif
 #define CONV 0
 #include "tile.glsl"

@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <cstdio>
 #include <fstream>
+#include <map>
 #include <memory>
 #include <numeric>
 
@@ -16,7 +17,7 @@ namespace {
 struct Args {
   Common common;
   int batch = 1, runs = 10, warmup = 2;
-  bool all = false, no_roofs = false, measure_roofs = false;
+  bool all = false, no_roofs = false, measure_roofs = false, no_compiler = false, phases = false;
   std::string json, csv, trace, html;
   std::vector<std::string> compare;
 };
@@ -75,6 +76,36 @@ void compare(const Args& args) {
   std::printf("written to %s\n", args.html.c_str());
 }
 
+std::string count(double x) {
+  char text[24] = "-";
+  if (x >= 0) std::snprintf(text, sizeof text, "%.0f", x);
+  return text;
+}
+
+/// Shares of loads, arithmetic and stores per operator, each dispatch weighted by its time alone.
+void print_phases(const vireo::Profile& p) {
+  struct Sum {
+    double us = 0, load = 0, compute = 0, store = 0;
+    int measured = 0, all = 0;
+  };
+  std::map<std::string, Sum> ops;
+  for (const vireo::DispatchProfile& d : p.dispatches) {
+    Sum& s = ops[d.op];
+    ++s.all;
+    if (!d.phases.workgroups) continue;
+    ++s.measured;
+    s.us += d.serialised_us;
+    s.load += d.serialised_us * d.phases.load.share;
+    s.compute += d.serialised_us * d.phases.compute.share;
+    s.store += d.serialised_us * d.phases.store.share;
+  }
+  std::printf("\n");
+  for (const auto& [op, s] : ops)
+    if (s.us > 0)
+      std::printf("phases   %-16s load %3.0f %%  compute %3.0f %%  store %3.0f %%   of %d dispatch%s%s\n", op.c_str(), 100 * s.load / s.us, 100 * s.compute / s.us,
+                  100 * s.store / s.us, s.measured, s.measured == 1 ? "" : "es", s.measured < s.all ? (" (" + std::to_string(s.all) + " in all)").c_str() : "");
+}
+
 void print_table(const vireo::Profile& p, bool all) {
   std::printf("%s, %s, batch %d, %dx%d, %d runs\n", p.model.c_str(), p.precision.c_str(), p.batch, p.height, p.width, p.runs);
   std::printf("%s: %s\n", p.device_kind.c_str(), p.device_name.c_str());
@@ -92,7 +123,12 @@ void print_table(const vireo::Profile& p, bool all) {
     std::stable_sort(order.begin(), order.end(), [&](size_t a, size_t b) { return p.dispatches[a].serialised_us > p.dispatches[b].serialised_us; });
     order.resize(std::min<size_t>(order.size(), 20));
   }
-  std::printf("\n%10s %10s %6s %9s %8s %7s  %-34s %s\n", "alone ms", "sched. ms", "share", "GFLOP/s", "GB/s", "of roof", "step", "kernel");
+  const auto any = [&p](auto&& has) { return std::any_of(p.dispatches.begin(), p.dispatches.end(), has); };
+  const bool compiled = any([](const auto& d) { return d.compiler.subgroup_size > 0; }), phases = any([](const auto& d) { return d.phases.workgroups > 0; });
+  std::printf("\n%10s %10s %6s %9s %8s %7s", "alone ms", "sched. ms", "share", "GFLOP/s", "GB/s", "of roof");
+  if (compiled) std::printf(" %5s %6s %7s", "regs", "spills", "instr.");
+  if (phases) std::printf(" %15s", "load/comp/store");
+  std::printf("  %-34s %s\n", "step", "kernel");
   for (size_t i : order) {
     const vireo::DispatchProfile& d = p.dispatches[i];
     const double us = d.serialised_us;
@@ -101,10 +137,20 @@ void print_table(const vireo::Profile& p, bool all) {
     if (d.cpu && p.device_kind != "cpu") name += " [cpu]";
     char roof[16] = "-";
     if (us > 0 && d.roof_us > 0) std::snprintf(roof, sizeof roof, "%.0f %%", 100 * d.roof_us / us);
-    std::printf("%10.3f %10.3f %5.1f%% %9.2f %8.2f %7s  %-34s %s\n", us / 1000, d.scheduled_us / 1000, p.serialised_us > 0 ? 100 * us / p.serialised_us : 0,
-                us > 0 ? d.flops / us * 1e-3 : 0, us > 0 ? d.bytes / us * 1e-3 : 0, roof, name.c_str(), d.kernel.c_str());
+    std::printf("%10.3f %10.3f %5.1f%% %9.2f %8.2f %7s", us / 1000, d.scheduled_us / 1000, p.serialised_us > 0 ? 100 * us / p.serialised_us : 0,
+                us > 0 ? d.flops / us * 1e-3 : 0, us > 0 ? d.bytes / us * 1e-3 : 0, roof);
+    const vireo::CompilerStatistics& c = d.compiler;
+    if (compiled) std::printf(" %5s %6s %7s", count(c.registers).c_str(), count(c.spills).c_str(), count(c.instructions).c_str());
+    const vireo::PhaseProfile& f = d.phases;
+    char parts[24] = "-";
+    if (f.workgroups) std::snprintf(parts, sizeof parts, "%3.0f/%3.0f/%3.0f %%", 100 * f.load.share, 100 * f.compute.share, 100 * f.store.share);
+    if (phases) std::printf(" %15s", parts);
+    std::printf("  %-34s %s\n", name.c_str(), d.kernel.c_str());
   }
   if (order.size() < p.dispatches.size()) std::printf("%10s of %zu dispatches; --all shows every one, in order\n", "", p.dispatches.size());
+  if (phases) print_phases(p);
+  if (!p.no_phases.empty()) std::printf("\nphases   %s\n", p.no_phases.c_str());
+  if (!p.no_compiler.empty()) std::printf("%scompiler %s\n", p.no_phases.empty() ? "\n" : "", p.no_compiler.c_str());
   const double host = p.host.upload + p.host.download;
   std::printf("\n%-34s %10.3f ms\n", "sum of dispatches, each alone", p.serialised_us / 1000);
   std::printf("%-34s %10.3f ms, of which %.3f ms overlapped\n", "as scheduled, first to last", p.scheduled_us / 1000, p.overlap_us / 1000);
@@ -127,6 +173,8 @@ void run(const Args& args) {
   options.warmup = args.warmup;
   options.roofs = !args.no_roofs;
   options.measure_roofs = args.measure_roofs;
+  options.compiler = !args.no_compiler;
+  options.phases = args.phases;
   const vireo::Profile p = need(vireo::profile(session, pixels.data(), pixels.size(), options));
   const std::string json = vireo::profile_json(p);
   if (args.json == "-") {
@@ -158,6 +206,8 @@ void add_profile(CLI::App& app) {
   CLI::Option* no_roofs = verb->add_flag("--no-roofs", args->no_roofs, "leave out what the device can do at most");
   verb->add_flag("--measure-roofs", args->measure_roofs, "measure that again (a second) instead of taking what is kept in the cache folder; the best seen counts")
       ->excludes(no_roofs);
+  verb->add_flag("--no-compiler", args->no_compiler, "do not compile the pipelines once more to ask the driver for registers, spills and instructions");
+  verb->add_flag("--phases", args->phases, "also the share of loads, arithmetic and stores inside the hot shaders, by the device's shader clock");
   verb->add_option("--json", args->json, "write the profile as JSON (schema vireo-profile/1); '-' prints it instead of the table")
       ->type_name("FILE")
       ->expected(0, 1)

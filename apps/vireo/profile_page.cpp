@@ -24,7 +24,7 @@ p.note { color:var(--dim); margin:0 0 10px; max-width:80ch; }
 .card { background:var(--card); border:1px solid var(--line); border-radius:8px; padding:8px 12px; }
 .card b { display:block; font-size:18px; font-variant-numeric:tabular-nums; } .card span { color:var(--dim); font-size:13px; }
 .chart { background:var(--card); border:1px solid var(--line); border-radius:8px; padding:8px; overflow-x:auto; }
-svg { display:block; width:100%; height:auto; } svg text { fill:var(--fg); font-size:12px; } svg text.dim { fill:var(--dim); }
+svg { display:block; width:100%; height:auto; } svg text { fill:var(--fg); font-size:12px; } svg text.dim { fill:var(--dim); } svg text.on { fill:#14171b; }
 svg line.axis { stroke:var(--line); }
 .legend { display:flex; flex-wrap:wrap; gap:4px 14px; margin:8px 2px; font-size:13px; } .legend i { display:inline-block; width:11px; height:11px; border-radius:3px; margin-right:5px; }
 .scroll { overflow-x:auto; border:1px solid var(--line); border-radius:8px; max-height:560px; }
@@ -78,8 +78,11 @@ function tipped(e, text) {
   const t = s("title", {}, text); if (e.namespaceURI === SVG) e.append(t);
   return e;
 }
+// Charts are drawn as wide as there is room, so that their text keeps its size; what is narrower than this scrolls.
+const WIDTH = Math.max(560, Math.min(1200, (profiles.length > 1 && innerWidth > 900 ? innerWidth / 2 : innerWidth) - 52));
+const percent = x => (100 * x).toFixed(0) + " %";
 const label = d => d.name + (d.part ? " (" + d.part + ")" : "");
-const about = d => `${label(d)}: ${ms(d.serialised_us)} ms alone, ${ms(d.scheduled_us)} ms as scheduled, ${d.gflops} GFLOP/s, ${d.gbs} GB/s. ${d.kernel}`;
+const about = d => `${label(d)}: ${ms(d.serialised_us)} ms alone, ${ms(d.scheduled_us)} ms as scheduled, ${d.gflops} GFLOP/s, ${d.gbs} GB/s.` + (d.phases ? ` Load ${percent(d.phases.load.share)}, compute ${percent(d.phases.compute.share)}, store ${percent(d.phases.store.share)}.` : "") + ` ${d.kernel}`;
 function block(name) {
   const m = name.match(/^(.*?\d+(?:\.(?:blocks|layer|layers|transformer\.layer)\.\d+)?)(\.|$)/);
   return m ? m[1] : name.split(".")[0];
@@ -100,21 +103,19 @@ function ticks(max) {
   return out;
 }
 function timeline(p) {
-  const w = 1200, h = 120, end = Math.max(p.scheduled_us, 1e-6), host = p.host_us, total = host.upload + host.submit + Math.max(host.wait, end) + host.download;
+  const w = WIDTH, h = 120, host = p.host_us, device = host.upload + (p.device.kind === "cpu" ? 0 : host.submit);
+  const total = Math.max(host.upload + host.submit + host.wait + host.download, device + Math.max(...p.dispatches.map(d => d.begin_us + d.scheduled_us)), 1e-6);
   const x = us => 60 + us / total * (w - 70), v = s("svg", {viewBox: `0 0 ${w} ${h}`, role: "img", "aria-label": "timeline"});
-  v.style.minWidth = "640px";
+  v.style.minWidth = w + "px";
   for (const t of ticks(total / 1000)) {
-    v.append(s("line", {class: "axis", x1: x(t * 1000), x2: x(t * 1000), y1: 8, y2: 92}), s("text", {class: "dim", x: x(t * 1000), y: 110, "text-anchor": "middle"}, +t.toPrecision(4) + " ms"));
+    v.append(s("line", {class: "axis", x1: x(t * 1000), x2: x(t * 1000), y1: 8, y2: 92}), s("text", {class: "dim", x: x(t * 1000), y: 110, "text-anchor": x(t * 1000) > w - 40 ? "end" : "middle"}, +t.toPrecision(4) + " ms"));
   }
   v.append(s("text", {x: 2, y: 28}, "host"), s("text", {x: 2, y: 70}, "device"));
   let at = 0; const shades = {upload: "#6b7a8f", submit: "#8897aa", wait: "#b9c3ce", download: "#6b7a8f"};
-  let device = 0;
   for (const k of ["upload", "submit", "wait", "download"]) {
-    if (k === "wait") device = at;
     v.append(tipped(s("rect", {x: x(at), y: 12, width: Math.max(0.5, x(at + host[k]) - x(at)), height: 24, fill: shades[k]}), `host ${k}: ${ms(host[k])} ms`));
     at += host[k];
   }
-  if (p.device.kind === "cpu") device = host.upload;
   for (const d of p.dispatches)
     v.append(tipped(s("rect", {x: x(device + d.begin_us), y: 48, width: Math.max(0.5, x(device + d.begin_us + d.scheduled_us) - x(device + d.begin_us)), height: 36, fill: colour(d.op), "fill-opacity": 0.9}), about(d)));
   return v;
@@ -123,11 +124,11 @@ function bars(p) {
   const rows = new Map();
   for (const d of p.dispatches) { const b = block(d.name); if (!rows.has(b)) rows.set(b, []); rows.get(b).push(d); }
   const list = [...rows], longest = Math.max(...list.map(([, ds]) => ds.reduce((a, d) => a + d.serialised_us, 0)), 1e-6);
-  const w = 1200, each = 22, h = list.length * each + 8, left = 230, v = s("svg", {viewBox: `0 0 ${w} ${h}`, role: "img", "aria-label": "time per block"});
-  v.style.minWidth = "560px";
+  const w = WIDTH, each = 22, h = list.length * each + 8, left = w < 900 ? 170 : 230, most = w < 900 ? 25 : 34, v = s("svg", {viewBox: `0 0 ${w} ${h}`, role: "img", "aria-label": "time per block"});
+  v.style.minWidth = w + "px";
   list.forEach(([name, ds], i) => {
     let at = left; const y = 4 + i * each;
-    v.append(s("text", {x: left - 8, y: y + 14, "text-anchor": "end"}, name.length > 34 ? "…" + name.slice(-33) : name));
+    v.append(s("text", {x: left - 8, y: y + 14, "text-anchor": "end"}, name.length > most ? "…" + name.slice(1 - most) : name));
     for (const d of ds) {
       const width = d.serialised_us / longest * (w - left - 90);
       v.append(tipped(s("rect", {x: at, y, width: Math.max(0.4, width), height: each - 5, fill: colour(d.op)}), about(d)));
@@ -139,12 +140,12 @@ function bars(p) {
 }
 function roofline(p) {
   const r = p.roofs, points = p.dispatches.filter(d => d.flops > 0 && d.bytes > 0 && d.serialised_us > 0 && !(d.device === "cpu" && p.device.kind !== "cpu"));
-  const w = 1200, h = 420, v = s("svg", {viewBox: `0 0 ${w} ${h}`, role: "img", "aria-label": "roofline"});
-  v.style.minWidth = "520px";
+  const w = WIDTH, h = 420, v = s("svg", {viewBox: `0 0 ${w} ${h}`, role: "img", "aria-label": "roofline"});
+  v.style.minWidth = w + "px";
   if (!points.length || !(r.fma_gflops > 0 && r.copy_gbs > 0)) { v.append(s("text", {x: 20, y: 30}, "no roofs were measured")); return v; }
   const xs = points.map(d => d.flops / d.bytes), ys = points.map(d => d.gflops), peak = Math.max(r.fma_gflops, r.half_fma_gflops || 0);
   const lo = f => Math.floor(Math.log10(f)), hi = f => Math.ceil(Math.log10(f));
-  const x0 = lo(Math.min(...xs, 0.1)), x1 = hi(Math.max(...xs, 10 * r.fma_gflops / r.copy_gbs)), y0 = lo(Math.max(1e-3, Math.min(...ys.filter(y => y > 0), peak / 100))), y1 = hi(peak * 1.5);
+  const x0 = lo(Math.min(...xs, 0.1)), x1 = hi(Math.max(...xs, 10 * r.fma_gflops / r.copy_gbs)), y0 = lo(Math.max(1e-3, Math.min(...ys.filter(y => y > 0), peak / 100))), y1 = hi(Math.max(peak * 1.5, ...ys.map(y => y * 1.2)));
   const x = v => 62 + (Math.log10(v) - x0) / (x1 - x0) * (w - 82), y = v => h - 40 - (Math.log10(Math.max(v, 10 ** y0)) - y0) / (y1 - y0) * (h - 60);
   for (let e = x0; e <= x1; ++e) v.append(s("line", {class: "axis", x1: x(10 ** e), x2: x(10 ** e), y1: 16, y2: h - 40}), s("text", {class: "dim", x: x(10 ** e), y: h - 22, "text-anchor": "middle"}, e < 0 ? (10 ** e).toFixed(-e) : String(10 ** e)));
   for (let e = y0; e <= y1; ++e) v.append(s("line", {class: "axis", x1: 62, x2: w - 20, y1: y(10 ** e), y2: y(10 ** e)}), s("text", {class: "dim", x: 56, y: y(10 ** e) + 4, "text-anchor": "end"}, e < 0 ? (10 ** e).toFixed(-e) : String(10 ** e)));
@@ -162,12 +163,48 @@ function roofline(p) {
     v.append(tipped(s("circle", {cx: x(d.flops / d.bytes), cy: y(d.gflops), r: 4 + 9 * Math.sqrt(d.serialised_us / p.serialised_us), fill: colour(d.op), "fill-opacity": 0.65, stroke: "var(--bg)"}), about(d)));
   return v;
 }
+// Shares of loads, arithmetic and stores, the operators with the most time first.
+const PARTS = [["load", "#3b7dd8"], ["compute", "#e08a1e"], ["store", "#2f9e63"]];
+function phases(p) {
+  const ops = new Map();
+  for (const d of p.dispatches.filter(d => d.phases)) {
+    if (!ops.has(d.op)) ops.set(d.op, {us: 0, n: 0, load: 0, compute: 0, store: 0});
+    const o = ops.get(d.op); o.us += d.serialised_us; ++o.n;
+    for (const [part] of PARTS) o[part] += d.serialised_us * d.phases[part].share;
+  }
+  const list = [...ops].filter(([, o]) => o.us > 0).sort((a, b) => b[1].us - a[1].us);
+  const w = WIDTH, each = 30, left = w < 900 ? 170 : 230, v = s("svg", {viewBox: `0 0 ${w} ${list.length * each + 8}`, role: "img", "aria-label": "phases"});
+  v.style.minWidth = w + "px";
+  list.forEach(([op, o], i) => {
+    let at = left; const y = 4 + i * each;
+    v.append(s("text", {x: left - 8, y: y + 16, "text-anchor": "end"}, `${op} (${o.n} dispatch${o.n === 1 ? "" : "es"})`));
+    for (const [part, fill] of PARTS) {
+      const share = o[part] / o.us, width = share * (w - left - 20);
+      v.append(tipped(s("rect", {x: at, y, width: Math.max(0.4, width), height: each - 8, fill}), `${op}: ${part} ${percent(share)}`));
+      if (width > 90) v.append(s("text", {x: at + 8, y: y + 16, class: "on"}, `${part} ${percent(share)}`));
+      at += width;
+    }
+  });
+  return v;
+}
 const COLUMNS = [["step", "name", "t"], ["op", "op", "t"], ["alone ms", "serialised_us"], ["scheduled ms", "scheduled_us"], ["share %", "share"], ["GFLOP/s", "gflops"], ["GB/s", "gbs"], ["of roof %", "roof_share"], ["groups", "groups"], ["kernel", "kernel", "t"]];
+// Columns that not every profile has; older files know neither.
+const COMPILED = [["registers", "registers"], ["spills", "spills"], ["instructions", "instructions"], ["subgroup", "subgroup_size"]];
+function columns(p) {
+  const all = COLUMNS.slice(0, -2);
+  if (p.dispatches.some(d => d.phases)) all.push(...PARTS.map(([part]) => [part + " %", "phases." + part]));
+  if (p.dispatches.some(d => d.compiler)) all.push(...COMPILED.map(([title, k]) => [title, "compiler." + k]));
+  all.push(...COLUMNS.slice(-2));
+  if (p.no_compiler) all.push(["compiler", "no_compiler", "t"]);
+  return all;
+}
 function table(p) {
+  const COLUMNS = columns(p);
   const t = el("table", {}), head = el("tr"), body = el("tbody");
-  const show = (d, k) => k === "name" ? label(d) : k.endsWith("_us") ? ms(d[k]) : k === "share" || k === "roof_share" ? (d[k] > 0 ? (100 * d[k]).toFixed(1) : "–") : k === "groups" ? d.groups.join(" × ") : typeof d[k] === "number" ? d[k].toFixed(2) : d[k];
-  const value = (d, k) => k === "groups" ? d.groups[0] * d.groups[1] * d.groups[2] : k === "name" ? [d.step, d.part] : d[k];
-  const fill = rows => body.replaceChildren(...rows.map(d => { const tr = el("tr"); for (const [, k, left] of COLUMNS) { const td = el("td", left ? {class: k === "kernel" ? "t k" : "t"} : {}, show(d, k)); if (k === "kernel") td.title = d.kernel; tr.append(td); } return tr; }));
+  const inner = (d, k) => { const [of, part] = k.split("."), x = d[of] && d[of][part]; return x == null ? null : of === "phases" ? x.share : x; };
+  const show = (d, k) => k === "no_compiler" ? p.no_compiler : k.includes(".") ? (inner(d, k) == null ? "–" : k.startsWith("phases") ? (100 * inner(d, k)).toFixed(0) : String(inner(d, k))) : k === "name" ? label(d) : k.endsWith("_us") ? ms(d[k]) : k === "share" || k === "roof_share" ? (d[k] > 0 ? (100 * d[k]).toFixed(1) : "–") : k === "groups" ? (d.device === "cpu" ? "–" : d.groups.join(" × ")) : typeof d[k] === "number" ? d[k].toFixed(2) : d[k];
+  const value = (d, k) => k === "no_compiler" ? 0 : k.includes(".") ? inner(d, k) ?? -1 : k === "groups" ? d.groups[0] * d.groups[1] * d.groups[2] : k === "name" ? [d.step, d.part] : d[k];
+  const fill = rows => body.replaceChildren(...rows.map(d => { const tr = el("tr"); for (const [, k, left] of COLUMNS) { const td = el("td", left ? {class: k === "kernel" ? "t k" : "t"} : {}, show(d, k)); if (k === "kernel") td.title = d.kernel; if (k.startsWith("phases") && d.phases) { const x = d.phases[k.slice(7)]; td.title = `${x.mean_ticks} ticks of a workgroup in the mean, ${x.max_ticks} at most, ${d.phases.workgroups} workgroups`; } if (k.startsWith("compiler") && d.compiler) td.title = Object.entries(d.compiler.statistics).map(([n, x]) => `${n}: ${x}`).join("\n"); tr.append(td); } return tr; }));
   for (const [title, k, left] of COLUMNS) {
     const button = el("button", {type: "button"}, title), th = el("th", left ? {class: "t"} : {}, button);
     button.addEventListener("click", () => {
@@ -189,13 +226,16 @@ function section(root, title, note, chart) {
 }
 function render(p) {
   const root = el("section", {class: "profile"});
-  root.append(el("h1", {}, p.model), el("p", {class: "note"}, `${p.device.kind}: ${p.device.name} · ${p.precision} · batch ${p.batch} · ${p.height}×${p.width} · medians of ${p.runs} runs` + (p.device.reason ? " · " + p.device.reason : "")));
+  root.append(el("h1", {}, p.model), el("p", {class: "note"}, `${p.device.kind}: ${p.device.name} · ${p.precision} · batch ${p.batch} · ${p.height}×${p.width} · medians of ${p.runs} run${p.runs === 1 ? "" : "s"}` + (p.device.reason ? " · " + p.device.reason : "")));
   root.append(el("div", {class: "cards"}, card(ms(p.wall_us) + " ms", "wall, without timestamps"), card(ms(p.serialised_us) + " ms", "dispatches, each alone"), card(ms(p.overlap_us) + " ms", "overlapped"), card(String(p.dispatches.length), "dispatches"), card((p.arena_bytes / 1048576).toFixed(1) + " MiB", "arena"), card((p.weights_bytes / 1048576).toFixed(1) + " MiB", "weights")));
   root.append(legend(p));
   section(root, "Timeline", "As scheduled: without timestamps around them, dispatches that need not wait for each other may overlap.", timeline(p));
   section(root, "Time per block", "Each dispatch alone, behind a barrier.", bars(p));
+  if (p.dispatches.some(d => d.phases)) section(root, "Phases", "Inside the workgroups, by the shader clock of the first invocation of each: until data are in registers or shared memory, arithmetic, epilogue and results. Each dispatch counts by its time alone; a column per part is in the table below.", phases(p));
+  else if (p.no_phases) root.append(el("h2", {}, "Phases"), el("p", {class: "note"}, p.no_phases));
   section(root, "Roofline", "The roofs were measured on this device. A dispatch's bytes are those of the cost model: what the caches save moves a point to the right of its real place.", roofline(p));
   section(root, "Dispatches", "Click a heading to sort.", table(p));
+  if ((p.notes || []).length) root.append(el("h2", {}, "Notes"), ...p.notes.map(n => el("p", {class: "note"}, n)));
   return root;
 }
 const main = document.getElementById("main");

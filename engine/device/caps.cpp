@@ -47,6 +47,7 @@ void visit(Caps& c, Visitor&& v) {
   v.flag("storage_16bit", c.storage_16bit);
   v.flag("shader_int8", c.shader_int8);
   v.flag("storage_8bit", c.storage_8bit);
+  v.flag("shader_clock", c.shader_clock);
   v.flag("timestamps", c.timestamps);
   v.real("timestamp_period_ns", c.timestamp_period_ns);
   v.text("simd", c.simd);

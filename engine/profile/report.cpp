@@ -27,6 +27,25 @@ std::string quoted(const std::string& s) {
   return q + '"';
 }
 
+/// null where nothing is known; a number that the driver does not give is null.
+Json compiler(const CompilerStatistics& c) {
+  if (!c.subgroup_size && c.values.empty()) return nullptr;
+  const auto number = [](double x) { return x < 0 ? Json() : Json(x); };
+  Json values = Json::object();
+  for (const CompilerStatistics::Value& v : c.values) values[v.name] = std::isfinite(v.value) ? v.value : 0.0;
+  return {{"subgroup_size", c.subgroup_size},          {"registers", number(c.registers)},     {"spills", number(c.spills)},
+          {"instructions", number(c.instructions)},    {"code_bytes", number(c.code_bytes)},   {"local_bytes", number(c.local_bytes)},
+          {"subgroups_per_core", number(c.subgroups_per_core)}, {"statistics", values}};
+}
+
+Json phases(const PhaseProfile& p) {
+  if (!p.workgroups) return nullptr;
+  const auto part = [](const PhaseProfile::Part& x) {
+    return Json{{"share", rounded(x.share)}, {"mean_ticks", rounded(x.mean_ticks)}, {"max_ticks", rounded(x.max_ticks)}};
+  };
+  return {{"workgroups", p.workgroups}, {"load", part(p.load)}, {"compute", part(p.compute)}, {"store", part(p.store)}};
+}
+
 Json row(const Profile& p, const DispatchProfile& d) {
   const double us = d.serialised_us;
   return Json{{"step", d.step},
@@ -47,7 +66,9 @@ Json row(const Profile& p, const DispatchProfile& d) {
               {"gflops", us > 0 ? rounded(d.flops / us * 1e-3) : 0.0},
               {"gbs", us > 0 ? rounded(d.bytes / us * 1e-3) : 0.0},
               {"roof_us", rounded(d.roof_us)},
-              {"roof_share", us > 0 ? rounded(d.roof_us / us) : 0.0}};
+              {"roof_share", us > 0 ? rounded(d.roof_us / us) : 0.0},
+              {"compiler", compiler(d.compiler)},
+              {"phases", phases(d.phases)}};
 }
 
 }  // namespace
@@ -81,6 +102,8 @@ std::string profile_json(const Profile& p) {
            {"dispatch_us", rounded(p.roofs.dispatch_us)},
            {"submit_us", rounded(p.roofs.submit_us)}}},
          {"notes", p.notes},
+         {"no_compiler", p.no_compiler},
+         {"no_phases", p.no_phases},
          {"dispatches", Json::array()}};
   for (const DispatchProfile& d : p.dispatches) j["dispatches"].push_back(row(p, d));
   return text(j, 1);
@@ -89,13 +112,20 @@ std::string profile_json(const Profile& p) {
 std::string profile_csv(const Profile& p) {
   std::string out =
       "step,part,name,op,kernel,shader,groups_x,groups_y,groups_z,device,flops,bytes,begin_us,scheduled_us,serialised_us,share,gflops,gbs,roof_us,"
-      "roof_share\n";
+      "roof_share,compiler,subgroup_size,registers,spills,instructions,code_bytes,local_bytes,subgroups_per_core,workgroups,load_share,compute_share,"
+      "store_share\n";
+  const auto number = [](double x) { return x < 0 ? std::string() : fmt::format("{:.0f}", x); };
   for (const DispatchProfile& d : p.dispatches) {
     const double us = d.serialised_us;
-    out += fmt::format("{},{},{},{},{},{},{},{},{},{},{:.0f},{:.0f},{:.3f},{:.3f},{:.3f},{:.4f},{:.3f},{:.3f},{:.3f},{:.4f}\n", d.step, d.part, quoted(d.name),
+    out += fmt::format("{},{},{},{},{},{},{},{},{},{},{:.0f},{:.0f},{:.3f},{:.3f},{:.3f},{:.4f},{:.3f},{:.3f},{:.3f},{:.4f}", d.step, d.part, quoted(d.name),
                        quoted(d.op), quoted(d.kernel), quoted(d.shader), d.groups[0], d.groups[1], d.groups[2], d.cpu ? "cpu" : p.device_kind, d.flops, d.bytes,
                        d.begin_us, d.scheduled_us, us, p.serialised_us > 0 ? us / p.serialised_us : 0, us > 0 ? d.flops / us * 1e-3 : 0,
                        us > 0 ? d.bytes / us * 1e-3 : 0, d.roof_us, us > 0 ? d.roof_us / us : 0);
+    const CompilerStatistics& c = d.compiler;
+    out += fmt::format(",{},{},{},{},{},{},{},{}", quoted(p.no_compiler), c.subgroup_size ? std::to_string(c.subgroup_size) : "", number(c.registers),
+                       number(c.spills), number(c.instructions), number(c.code_bytes), number(c.local_bytes), number(c.subgroups_per_core));
+    const PhaseProfile& f = d.phases;
+    out += f.workgroups ? fmt::format(",{},{:.4f},{:.4f},{:.4f}\n", f.workgroups, f.load.share, f.compute.share, f.store.share) : ",,,,\n";
   }
   return out;
 }

@@ -8,7 +8,8 @@ Result<Device> adopt_vulkan(VkInstance instance, VkPhysicalDevice physical, VkDe
                             PFN_vkGetInstanceProcAddr get, const VulkanFeatures& enabled) {
   return no_throw([&]() -> Result<Device> {
     auto d = std::make_shared<Device::Impl>();
-    VIREO_ASSIGN(d->gpu, vk::Gpu::adopt(instance, physical, device, queue, family, get, enabled));
+    d->gpu_options.labels = labels_asked_for();
+    VIREO_ASSIGN(d->gpu, vk::Gpu::adopt(instance, physical, device, queue, family, get, enabled, d->gpu_options));
     d->kind = DeviceKind::kVulkan;
     d->caps = d->gpu->caps();
     d->index = int(d->gpu->physical().index);

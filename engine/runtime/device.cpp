@@ -59,6 +59,7 @@ Result<Opened> open_instance() {
   r.log = std::make_shared<ValidationLog>();
   vk::InstanceOptions o;
   o.validation = env::flag("VIREO_VALIDATION");
+  o.labels = labels_asked_for();
   o.on_message = [log = r.log](const std::string& text) { log->add(text); };
   VIREO_ASSIGN(r.instance, vk::Instance::open(o));
   return r;
@@ -100,6 +101,11 @@ std::shared_ptr<const Device::Impl> make_cpu_device(int threads, std::string rea
 Device Device::cpu(int threads) { return Device(make_cpu_device(threads, "")); }
 
 #if VIREO_VULKAN
+
+vk::Labels labels_asked_for() {
+  if (env::get("VIREO_LABELS") == "auto") return vk::Labels::kAuto;
+  return env::flag("VIREO_LABELS") ? vk::Labels::kOn : vk::Labels::kOff;
+}
 
 Result<std::shared_ptr<vk::Gpu>> Device::Impl::open_gpu() const {
   const std::lock_guard<std::mutex> lock(mutex);

@@ -34,6 +34,11 @@ class ValidationLog {
 };
 #endif
 
+#if VIREO_VULKAN
+/// What VIREO_LABELS asks for.
+vk::Labels labels_asked_for();
+#endif
+
 struct Device::Impl {
   DeviceKind kind = DeviceKind::kCpu;
   DeviceCaps caps;          // what plans are made for

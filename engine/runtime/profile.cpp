@@ -5,8 +5,12 @@
 #include <cmath>
 #include <cstring>
 
+#include "profile/compiler_fields.h"
 #include "runtime/roofline.h"
 #include "runtime/session_impl.h"
+#if VIREO_VULKAN
+#include "vk/statistics.h"
+#endif
 
 namespace vireo {
 namespace {
@@ -60,7 +64,11 @@ class Profiler {
       VIREO_TRY(timed());
     }
     finish();
-    // Without roofs the profile is still one.
+    // Without these the profile is still one.
+    if (o_.compiler && on_gpu())
+      if (Result<void> asked = compiler(); !asked) p_.no_compiler = asked.error().message;
+    if (o_.phases)
+      if (Result<void> measured = phases(); !measured) p_.no_phases = measured.error().message;
     if (o_.roofs)
       if (Result<void> measured = roofs(); !measured) p_.notes.push_back("no roofs: " + measured.error().message);
     return std::move(p_);
@@ -195,6 +203,56 @@ class Profiler {
       d.serialised_us = alone[i];
       p_.serialised_us += alone[i];
     }
+  }
+
+  /// What the driver's compiler made of each distinct pipeline.
+  Result<void> compiler() {
+#if VIREO_VULKAN
+    std::vector<vk::PipelineRequest> requests;
+    for (const DispatchProfile& d : p_.dispatches)
+      if (!d.cpu) requests.push_back({&d.shader, &d.spec, d.name.c_str()});
+    const vk::Gpu& gpu = s_.gpu->gpu();
+    VIREO_ASSIGN(const std::vector<vk::PipelineStatistics> all, vk::pipeline_statistics(gpu.shared_instance(), gpu.physical().index, requests, s_.pool));
+    size_t next = 0;
+    for (DispatchProfile& d : p_.dispatches) {
+      if (d.cpu) continue;
+      const vk::PipelineStatistics& s = all[next++];
+      d.compiler.subgroup_size = int(s.subgroup_size);
+      for (const auto& [name, value] : s.values) d.compiler.values.push_back({name, value});
+      read_compiler_fields(d.compiler);
+    }
+#endif
+    return {};
+  }
+
+  /// Loads, arithmetic and stores within the workgroups. A few runs are enough: every workgroup of each is counted.
+  Result<void> phases() {
+    if (!on_gpu()) return fail(ErrorCode::kUnsupported, "the CPU's steps have no phases; profile a Vulkan device");
+#if VIREO_VULKAN
+    constexpr int kMostRuns = 5;
+    const int runs = std::min(o_.runs, kMostRuns);
+    upload();
+    VIREO_ASSIGN(const std::vector<vk::Executable::Phases> all, s_.gpu->phases(runs, s_.pool));
+    bool any = false;
+    for (size_t i = 0; i < p_.dispatches.size() && i < all.size(); ++i) {
+      // Medians over the runs: a workgroup that the system interrupted would outweigh all others.
+      double ticks[3], largest[3];
+      for (size_t k = 0; k < 3; ++k) {
+        std::vector<double> sums, most;
+        for (const auto& run : all[i].runs) sums.push_back(run.sum[k]), most.push_back(run.largest[k]);
+        ticks[k] = median(std::move(sums)), largest[k] = median(std::move(most));
+      }
+      const double sum = ticks[0] + ticks[1] + ticks[2];
+      if (sum <= 0) continue;
+      any = true;
+      PhaseProfile& to = p_.dispatches[i].phases;
+      to.workgroups = all[i].workgroups;
+      PhaseProfile::Part* const parts[] = {&to.load, &to.compute, &to.store};
+      for (size_t k = 0; k < 3; ++k) *parts[k] = {ticks[k] / sum, ticks[k] / to.workgroups, largest[k]};
+    }
+    if (!any) return fail(ErrorCode::kUnsupported, "no kernel of this plan has a variant that tells its phases");
+#endif
+    return {};
   }
 
   Result<void> roofs() {

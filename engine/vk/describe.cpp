@@ -112,6 +112,7 @@ Physical describe(const InstanceTable& fn, VkPhysicalDevice handle, uint32_t ind
   const bool core12 = std::min(p.apiVersion, instance_version) >= VK_API_VERSION_1_2;
   d.ext_8bit_storage = !core12 && has(VK_KHR_8BIT_STORAGE_EXTENSION_NAME);
   d.ext_float16_int8 = !core12 && has(VK_KHR_SHADER_FLOAT16_INT8_EXTENSION_NAME);
+  d.ext_tooling_info = has(VK_EXT_TOOLING_INFO_EXTENSION_NAME);
 
   auto subgroup = make<VkPhysicalDeviceSubgroupProperties>(VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_SUBGROUP_PROPERTIES);
   auto maintenance3 =
@@ -135,6 +136,9 @@ Physical describe(const InstanceTable& fn, VkPhysicalDevice handle, uint32_t ind
   auto f8 = make<VkPhysicalDevice8BitStorageFeatures>(VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_8BIT_STORAGE_FEATURES);
   auto math =
       make<VkPhysicalDeviceShaderFloat16Int8Features>(VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_SHADER_FLOAT16_INT8_FEATURES);
+  auto clock = make<VkPhysicalDeviceShaderClockFeaturesKHR>(VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_SHADER_CLOCK_FEATURES_KHR);
+  auto executables = make<VkPhysicalDevicePipelineExecutablePropertiesFeaturesKHR>(
+      VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_PIPELINE_EXECUTABLE_PROPERTIES_FEATURES_KHR);
   auto f2 = make<VkPhysicalDeviceFeatures2>(VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_FEATURES_2);
   f2.pNext = &f16;
   void** next = &f16.pNext;
@@ -142,8 +146,18 @@ Physical describe(const InstanceTable& fn, VkPhysicalDevice handle, uint32_t ind
     *next = &f8;
     next = &f8.pNext;
   }
-  if (core12 || d.ext_float16_int8) *next = &math;
+  if (core12 || d.ext_float16_int8) {
+    *next = &math;
+    next = &math.pNext;
+  }
+  if (has(VK_KHR_SHADER_CLOCK_EXTENSION_NAME)) {
+    *next = &clock;
+    next = &clock.pNext;
+  }
+  if (has(VK_KHR_PIPELINE_EXECUTABLE_PROPERTIES_EXTENSION_NAME)) *next = &executables;
   fn.vkGetPhysicalDeviceFeatures2(handle, &f2);
+  c.shader_clock = clock.shaderSubgroupClock;
+  d.ext_executable_properties = executables.pipelineExecutableInfo;
   c.storage_16bit = f16.storageBuffer16BitAccess;
   c.storage_8bit = f8.storageBuffer8BitAccess;
   c.shader_float16 = math.shaderFloat16;

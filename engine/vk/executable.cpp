@@ -35,7 +35,7 @@ Result<void> Executable::build(const Graph& graph, ThreadPool& pool) {
   VIREO_TRY(clear_arena());
   VIREO_TRY(upload_weights(graph, pool));
   VIREO_TRY(make_pipelines(pool));
-  VIREO_TRY(bind());
+  VIREO_TRY(bind(launches_, &descriptors_, &views_));
   return record();
 }
 
@@ -71,12 +71,12 @@ Result<void> Executable::allocate() {
   const uint64_t alignment = std::max<uint64_t>({256, gpu_->caps().storage_alignment, gpu_->caps().texel_alignment});
   if (plan_.weights_bytes) {
     const auto use = reads_constants(plan_) ? MemoryUse::kHostAccess : MemoryUse::kDevice;
-    VIREO_ASSIGN(weights_, Buffer::create(*gpu_, {"weights", plan_.weights_bytes, kUsage, use}));
+    VIREO_ASSIGN(weights_, Buffer::create(*gpu_, {"weights", plan_.weights_bytes, kUsage, use, plan_.model.c_str()}));
   }
   const bool host_arena = options_.readable_arena || plan_.has_cpu_steps();
   dummy_offset_ = align_up(plan_.arena_bytes, alignment);
   VIREO_ASSIGN(arena_, Buffer::create(*gpu_, {"activations", dummy_offset_ + kDummyBytes, kUsage,
-                                              host_arena ? MemoryUse::kHostAccess : MemoryUse::kDevice}));
+                                              host_arena ? MemoryUse::kHostAccess : MemoryUse::kDevice, plan_.model.c_str()}));
   uint64_t bytes = 0;
   for (Slot& s : slots_) {
     s.input_offset = bytes;
@@ -85,7 +85,7 @@ Result<void> Executable::allocate() {
     if (!options_.buffers.output) bytes += align_up(plan_.output_bytes, alignment);
   }
   if (bytes) {
-    VIREO_ASSIGN(staging_, Buffer::create(*gpu_, {"inputs and outputs", bytes, kUsage, MemoryUse::kHostAccess}));
+    VIREO_ASSIGN(staging_, Buffer::create(*gpu_, {"inputs and outputs", bytes, kUsage, MemoryUse::kHostAccess, plan_.model.c_str()}));
     std::fill_n(staging_.mapped(), bytes, uint8_t(0));
   }
   const auto info = make<VkFenceCreateInfo>(VK_STRUCTURE_TYPE_FENCE_CREATE_INFO);
@@ -123,6 +123,12 @@ std::string Executable::steps_text(const Segment& segment) const {
   return fmt::format("{}: plan '{}', steps {} '{}' to {} '{}'", gpu_->caps().name, plan_.model, segment.first,
                      plan_.steps[size_t(segment.first)].name, segment.last - 1,
                      plan_.steps[size_t(segment.last - 1)].name);
+}
+
+Result<void> Executable::expect_idle() const {
+  for (int slot = 0; slot < kSlots; ++slot)
+    if (in_flight(slot)) return fail(ErrorCode::kInvalidArgument, "plan '{}': slot {} is in flight; wait for it before profiling", plan_.model, slot);
+  return {};
 }
 
 Result<void> Executable::start(const Segment& segment, int slot) {
@@ -183,12 +189,17 @@ Result<void> Executable::wait(int slot) {
   return finish(segments_[0], slot);
 }
 
+bool Executable::still_busy(int slot) const {
+  const Slot& s = slots_[size_t(slot)];
+  return s.submitted && gpu_->fn().vkWaitForFences(gpu_->handle(), 1, &s.fence, VK_TRUE, kLastWait) == VK_TIMEOUT;
+}
+
 Executable::~Executable() {
   const DeviceTable& fn = gpu_->fn();
   const VkDevice device = gpu_->handle();
   bool idle = true;
-  for (Slot& s : slots_)  // past the fault hook: the device itself decides whether its objects may go
-    if (s.submitted && fn.vkWaitForFences(device, 1, &s.fence, VK_TRUE, kLastWait) == VK_TIMEOUT) idle = false;
+  for (int slot = 0; slot < kSlots; ++slot)
+    if (still_busy(slot)) idle = false;
   if (!idle) {
     // Freeing memory under a GPU that still runs crashes the process or the system. Everything stays to its end.
     weights_.abandon();

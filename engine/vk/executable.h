@@ -70,6 +70,19 @@ class Executable {
   /// as they are. Spans are in the order of the plan. Errors: kUnsupported (no timestamps on this queue), kInvalidArgument (a
   /// slot is in flight), and submit()'s and wait()'s. (timing.cpp)
   Result<std::vector<Span>> time(Timing timing);
+  /// What a dispatch's workgroups spent loading, computing and storing, in ticks of the shader clock of their first invocation.
+  struct Phases {
+    int32_t step = 0, dispatch = -1;
+    uint32_t workgroups = 0;                // 0: its shader has no PHASES=1 variant, or it is a step on the CPU
+    struct Run {
+      double sum[3] = {}, largest[3] = {};  // over the workgroups; of one of them
+    };
+    std::vector<Run> runs;
+  };
+  /// Runs `runs` inferences in slot 0 with PHASES=1 shaders, from pipelines and commands of its own; the recorded ones stay as they
+  /// are. In the order of the plan. Errors: kUnsupported (no shader clock, or one storage buffer too many), kInvalidArgument (a slot
+  /// is in flight), and submit()'s and wait()'s. (phases.cpp)
+  Result<std::vector<Phases>> phases(int runs, ThreadPool& pool);
 
   bool in_flight(int slot) const { return slots_[size_t(slot)].pending; }
 
@@ -95,17 +108,19 @@ class Executable {
     bool cpu = false;
     VkCommandBuffer commands[kSlots] = {};
   };
+  struct Range {  // a BufferRef on a real buffer
+    VkBuffer buffer = VK_NULL_HANDLE;
+    uint64_t offset = 0, bytes = 0;
+  };
   /// One dispatch of the plan, flattened.
   struct Launch {
     const PlanDispatch* dispatch = nullptr;
     int32_t step = 0;
     PipelinePtr pipeline;
     VkDescriptorSet sets[kSlots] = {};
+    Range ticks;  // PHASES=1 shaders: bound behind the plan's bindings
   };
-  struct Range {  // a BufferRef on a real buffer
-    VkBuffer buffer = VK_NULL_HANDLE;
-    uint64_t offset = 0, bytes = 0;
-  };
+  struct PhaseRun;  // phases.cpp
   Executable(std::shared_ptr<Gpu> gpu, const Plan& plan, ExecutableOptions options)
       : gpu_(std::move(gpu)), plan_(plan), options_(std::move(options)) {}
 
@@ -115,6 +130,9 @@ class Executable {
   Result<void> allocate();
   Result<void> run_cpu(const Segment& segment, int slot);
   Result<void> start(const Segment& segment, int slot);
+  Result<void> expect_idle() const;
+  /// After a wait that failed: whether the device may still use what was submitted. Past the fault hook, the device itself decides.
+  bool still_busy(int slot) const;
   Result<void> finish(const Segment& segment, int slot);
   std::string steps_text(const Segment& segment) const;
   // weights.cpp
@@ -123,12 +141,14 @@ class Executable {
   Result<void> clear_arena();
   // record.cpp
   Result<void> make_pipelines(ThreadPool& pool);
-  Result<void> bind();
+  /// Descriptor sets for both slots, from a pool and with views that become the caller's, also on failure.
+  Result<void> bind(std::vector<Launch>& launches, VkDescriptorPool* pool, std::vector<VkBufferView>* views);
   Range resolve(const BufferRef& where, int slot) const;
   Result<void> check_binding(const Step& step, const PlanDispatch& d, const shader::Binding& declared) const;
   Result<void> record();
-  /// Into `c`; with `queries`, two timestamps around every dispatch, from query 0 on.
-  Result<void> record(const Segment& segment, int slot, VkCommandBuffer c, VkQueryPool queries = VK_NULL_HANDLE, bool serialise = false);
+  /// The launches of the segment into `c`; with `queries`, two timestamps around every dispatch, from query 0 on.
+  Result<void> record(const Segment& segment, int slot, VkCommandBuffer c, const std::vector<Launch>& launches, VkQueryPool queries = VK_NULL_HANDLE,
+                      bool serialise = false);
 
   std::shared_ptr<Gpu> gpu_;  // first: destroyed last
   const Plan& plan_;

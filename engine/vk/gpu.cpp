@@ -20,7 +20,12 @@ struct Features {
   VkPhysicalDeviceShaderFloat16Int8Features math =
       make<VkPhysicalDeviceShaderFloat16Int8Features>(VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_SHADER_FLOAT16_INT8_FEATURES);
 
-  explicit Features(const DeviceCaps& c) {
+  VkPhysicalDeviceShaderClockFeaturesKHR clock =
+      make<VkPhysicalDeviceShaderClockFeaturesKHR>(VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_SHADER_CLOCK_FEATURES_KHR);
+  VkPhysicalDevicePipelineExecutablePropertiesFeaturesKHR executables = make<VkPhysicalDevicePipelineExecutablePropertiesFeaturesKHR>(
+      VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_PIPELINE_EXECUTABLE_PROPERTIES_FEATURES_KHR);
+
+  Features(const DeviceCaps& c, bool statistics) {
     void** next = &base.pNext;
     const auto chain = [&next](auto& s) {
       *next = &s;
@@ -33,6 +38,10 @@ struct Features {
     if (c.storage_16bit) chain(f16);
     if (c.storage_8bit) chain(f8);
     if (c.shader_float16 || c.shader_int8) chain(math);
+    clock.shaderSubgroupClock = c.shader_clock;
+    if (c.shader_clock) chain(clock);
+    executables.pipelineExecutableInfo = statistics;
+    if (statistics) chain(executables);
   }
   Features(const Features&) = delete;
   Features& operator=(const Features&) = delete;
@@ -54,10 +63,12 @@ Result<std::shared_ptr<Gpu>> Gpu::open(std::shared_ptr<Instance> instance, uint3
   gpu->options_ = std::move(options);
   gpu->physical_ = physical;
 
-  const Features features(physical.caps);
+  const Features features(physical.caps, gpu->options_.statistics);
   std::vector<const char*> extensions;
   if (physical.ext_8bit_storage) extensions.push_back(VK_KHR_8BIT_STORAGE_EXTENSION_NAME);
   if (physical.ext_float16_int8) extensions.push_back(VK_KHR_SHADER_FLOAT16_INT8_EXTENSION_NAME);
+  if (physical.caps.shader_clock) extensions.push_back(VK_KHR_SHADER_CLOCK_EXTENSION_NAME);
+  if (gpu->options_.statistics) extensions.push_back(VK_KHR_PIPELINE_EXECUTABLE_PROPERTIES_EXTENSION_NAME);
   const float priority = 1.f;
   auto queue = make<VkDeviceQueueCreateInfo>(VK_STRUCTURE_TYPE_DEVICE_QUEUE_CREATE_INFO);
   queue.queueFamilyIndex = physical.queue_family;
@@ -78,6 +89,7 @@ Result<std::shared_ptr<Gpu>> Gpu::open(std::shared_ptr<Instance> instance, uint3
   gpu->owned_ = true;
   VIREO_TRY(gpu->finish_opening(fn.vkGetDeviceProcAddr));
   gpu->fn_.vkGetDeviceQueue(gpu->device_, physical.queue_family, 0, &gpu->queue_);
+  gpu->name(VK_OBJECT_TYPE_QUEUE, gpu->queue_, "vireo");
   return gpu;
 }
 
@@ -91,7 +103,7 @@ Result<std::shared_ptr<Gpu>> Gpu::adopt(VkInstance instance, VkPhysicalDevice ph
                 : !device   ? "VkDevice"
                             : "VkQueue");
   std::shared_ptr<Gpu> gpu(new Gpu());
-  VIREO_ASSIGN(gpu->instance_, Instance::adopt(instance, get));
+  VIREO_ASSIGN(gpu->instance_, Instance::adopt(instance, get, options.labels));
   const auto& listed = gpu->instance_->devices();
   const auto found =
       std::find_if(listed.begin(), listed.end(), [&](const Physical& p) { return p.handle == physical; });
@@ -120,6 +132,7 @@ Result<std::shared_ptr<Gpu>> Gpu::adopt(VkInstance instance, VkPhysicalDevice ph
   caps.storage_8bit = caps.storage_8bit && enabled.storage_buffer_8bit;
   caps.shader_float16 = caps.shader_float16 && enabled.shader_float16;
   caps.shader_int8 = caps.shader_int8 && enabled.shader_int8;
+  caps.shader_clock = caps.shader_clock && enabled.shader_clock;
   gpu->physical_.timestamp_bits = families[family].timestampValidBits;
   caps.timestamps = gpu->physical_.timestamp_bits > 0 && caps.timestamp_period_ns > 0.f;
   gpu->device_ = device;
@@ -146,6 +159,14 @@ Result<void> Gpu::finish_opening(PFN_vkGetDeviceProcAddr get) {
 Gpu::~Gpu() {
   pipelines_.reset();
   if (owned_ && device_ && fn_.vkDestroyDevice) fn_.vkDestroyDevice(device_, nullptr);
+}
+
+void Gpu::set_name(VkObjectType type, uint64_t handle, const std::string& text) const {
+  auto info = make<VkDebugUtilsObjectNameInfoEXT>(VK_STRUCTURE_TYPE_DEBUG_UTILS_OBJECT_NAME_INFO_EXT);
+  info.objectType = type;
+  info.objectHandle = handle;
+  info.pObjectName = text.c_str();
+  (void)instance_->fn().vkSetDebugUtilsObjectNameEXT(device_, &info);  // a name that cannot be had is no failure
 }
 
 VkResult Gpu::note_lost(VkResult r) {

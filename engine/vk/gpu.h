@@ -20,6 +20,9 @@ struct GpuOptions {
   /// For tests: asked before "allocate", "map" (device memory), "map_host", "pipeline", "submit", "wait" and "timestamps"; anything
   /// but VK_SUCCESS is taken as the driver's answer and the call is not made. May be called from several threads.
   std::function<VkResult(const char* call)> fault;
+  Labels labels = Labels::kAuto;  // adopt(): on the application's instance; open(): the Instance decided
+  /// open(): pipelines are compiled so that pipeline_statistics() can ask about them; needs Physical::ext_executable_properties.
+  bool statistics = false;
 };
 
 class Gpu {
@@ -38,6 +41,8 @@ class Gpu {
   VkDevice handle() const { return device_; }
   const DeviceTable& fn() const { return fn_; }
   const Instance& instance() const { return *instance_; }
+  const std::shared_ptr<Instance>& shared_instance() const { return instance_; }
+  bool captures_statistics() const { return options_.statistics; }
   /// What this device can do as opened: for an adopted one, only the features that the application enabled.
   const DeviceCaps& caps() const { return physical_.caps; }
   const Physical& physical() const { return physical_; }
@@ -50,6 +55,11 @@ class Gpu {
 
   /// What the fault hook makes of `call`; VK_SUCCESS without one.
   VkResult fault(const char* call) const { return options_.fault ? options_.fault(call) : VK_SUCCESS; }
+  /// Names an object for capture tools. Where labels are off nothing is formatted and nothing called.
+  template <typename Handle, typename... Args>
+  void name(VkObjectType type, Handle handle, fmt::format_string<Args...> text, Args&&... args) const {
+    if (instance_->labels()) set_name(type, bits_of(handle), fmt::format(text, std::forward<Args>(args)...));
+  }
   /// vkQueueSubmit of one command buffer, one thread at a time. No allocation.
   VkResult submit(VkCommandBuffer commands, VkFence fence);
   /// Waits up to `timeout_s` seconds, at most 30 s at a time (some drivers treat longer timeouts badly). VK_TIMEOUT after
@@ -60,6 +70,7 @@ class Gpu {
   Gpu() = default;
   Result<void> finish_opening(PFN_vkGetDeviceProcAddr get);
   VkResult note_lost(VkResult r);
+  void set_name(VkObjectType type, uint64_t handle, const std::string& text) const;
 
   std::shared_ptr<Instance> instance_;
   GpuOptions options_;

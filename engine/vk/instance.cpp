@@ -60,10 +60,31 @@ Result<std::shared_ptr<Instance>> Instance::open(const InstanceOptions& options)
   std::shared_ptr<Instance> instance(new Instance());
   VIREO_TRY(instance->create(loader, options));
   VIREO_TRY(instance->enumerate());
+  instance->labels_ = instance->wants_labels(options.labels, options.validation);
   return instance;
 }
 
-Result<std::shared_ptr<Instance>> Instance::adopt(VkInstance handle, PFN_vkGetInstanceProcAddr get) {
+bool Instance::watched() const {
+  if (!fn_.vkGetPhysicalDeviceToolPropertiesEXT) return false;
+  for (const Physical& d : devices_) {
+    if (!d.ext_tooling_info) continue;  // the function must not be called on it
+    uint32_t n = 0;
+    if (fn_.vkGetPhysicalDeviceToolPropertiesEXT(d.handle, &n, nullptr) != VK_SUCCESS) continue;
+    std::vector<VkPhysicalDeviceToolPropertiesEXT> tools(n, make<VkPhysicalDeviceToolPropertiesEXT>(VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_TOOL_PROPERTIES_EXT));
+    if (fn_.vkGetPhysicalDeviceToolPropertiesEXT(d.handle, &n, tools.data()) < 0) continue;
+    tools.resize(std::min<size_t>(n, tools.size()));
+    for (const auto& t : tools)
+      if (t.purposes & VK_TOOL_PURPOSE_DEBUG_MARKERS_BIT_EXT) return true;
+  }
+  return false;
+}
+
+bool Instance::wants_labels(Labels labels, bool validation) const {
+  if (labels == Labels::kOff || !fn_.vkCmdBeginDebugUtilsLabelEXT || !fn_.vkCmdEndDebugUtilsLabelEXT || !fn_.vkSetDebugUtilsObjectNameEXT) return false;
+  return labels == Labels::kOn || validation || watched();
+}
+
+Result<std::shared_ptr<Instance>> Instance::adopt(VkInstance handle, PFN_vkGetInstanceProcAddr get, Labels labels) {
   if (!get) get = system_loader().get_instance_proc_addr;
   if (!handle || !get)
     return fail(ErrorCode::kInvalidArgument, "adopting a VkInstance: got a null {}, expected the application's own",
@@ -75,6 +96,7 @@ Result<std::shared_ptr<Instance>> Instance::adopt(VkInstance handle, PFN_vkGetIn
     return fail(ErrorCode::kUnsupported,
                 "adopting a VkInstance: it has no {}; expected an instance created for Vulkan 1.1 or later", missing);
   VIREO_TRY(instance->enumerate());
+  instance->labels_ = instance->wants_labels(labels, false);
   return instance;
 }
 
@@ -95,8 +117,8 @@ Result<void> Instance::create(const Loader& loader, const InstanceOptions& optio
       has_extension(loader, nullptr, VK_EXT_DEBUG_UTILS_EXTENSION_NAME) ||
       (options.validation && has_extension(loader, kValidationLayer, VK_EXT_DEBUG_UTILS_EXTENSION_NAME));
   const bool messages = options.validation && debug_utils;
-  labels_ = options.labels && debug_utils;
-  if (messages || labels_) extensions.push_back(VK_EXT_DEBUG_UTILS_EXTENSION_NAME);
+  // Enabled before it is known whether a tool watches: without a call the extension does nothing.
+  if (messages || (debug_utils && options.labels != Labels::kOff)) extensions.push_back(VK_EXT_DEBUG_UTILS_EXTENSION_NAME);
 
   auto app = make<VkApplicationInfo>(VK_STRUCTURE_TYPE_APPLICATION_INFO);
   app.pApplicationName = "vireo";
@@ -151,7 +173,6 @@ Result<void> Instance::create(const Loader& loader, const InstanceOptions& optio
         created(fn_.vkCreateDebugUtilsMessengerEXT(instance_, &messenger, nullptr, &messenger_), &messenger_);
     if (m != VK_SUCCESS) return fail_vk(m, "Vulkan: the validation layer's messages cannot be received");
   }
-  labels_ = labels_ && fn_.vkCmdBeginDebugUtilsLabelEXT && fn_.vkCmdEndDebugUtilsLabelEXT;
   return {};
 }
 

@@ -14,13 +14,20 @@
 
 namespace vireo::vk {
 
+/// Whether objects and dispatches carry the graph's names for capture tools (RenderDoc, Nsight). Needs VK_EXT_debug_utils, quietly
+/// off without it; off, no debug function is ever called.
+enum class Labels : uint8_t {
+  kAuto,  ///< when the validation layer is on, or a tool that shows them watches a device (VK_EXT_tooling_info)
+  kOff,
+  kOn,
+};
+
 struct InstanceOptions {
   /// Turn on the Khronos validation layer with synchronisation validation. An error when the layer is not installed.
   bool validation = false;
   /// Receives every warning and error of the validation layer, from whichever thread made the call.
   std::function<void(const std::string&)> on_message;
-  /// Name every dispatch for capture tools. Needs VK_EXT_debug_utils, quietly off without it.
-  bool labels = false;
+  Labels labels = Labels::kAuto;
   /// Use this loader instead of opening the system's.
   PFN_vkGetInstanceProcAddr loader = nullptr;
 };
@@ -35,6 +42,8 @@ struct Physical {
   uint32_t timestamp_bits = 0;  // valid ones of a timestamp on that family; 0: it takes none
   uint64_t max_allocation = 1ull << 30;                     // bytes; the least that Vulkan 1.1 guarantees
   bool ext_8bit_storage = false, ext_float16_int8 = false;  // extensions to enable by name
+  bool ext_tooling_info = false;                            // VK_EXT_tooling_info: the tools that watch can be asked for
+  bool ext_executable_properties = false;                   // VK_KHR_pipeline_executable_properties and its feature
   std::string unusable;                                     // why Vireo cannot run on it; empty = it can
 };
 
@@ -45,7 +54,8 @@ class Instance {
   /// requested layer is absent, kOutOfMemory. Each message says what to install.
   static Result<std::shared_ptr<Instance>> open(const InstanceOptions& options = {});
   /// Wraps an instance that the application owns and keeps alive. `get` may be null: the system's loader.
-  static Result<std::shared_ptr<Instance>> adopt(VkInstance instance, PFN_vkGetInstanceProcAddr get);
+  /// Labels need that the application enabled VK_EXT_debug_utils.
+  static Result<std::shared_ptr<Instance>> adopt(VkInstance instance, PFN_vkGetInstanceProcAddr get, Labels labels = Labels::kAuto);
   ~Instance();
   Instance(const Instance&) = delete;
   Instance& operator=(const Instance&) = delete;
@@ -58,6 +68,7 @@ class Instance {
   int best() const;
   /// One line per device, for error messages.
   std::string list_devices() const;
+  /// Objects and dispatches are to be named: vkSetDebugUtilsObjectNameEXT and the label commands are there.
   bool labels() const { return labels_; }
   /// Messages received from the validation layer so far.
   uint64_t message_count() const { return message_count_.load(); }
@@ -66,6 +77,8 @@ class Instance {
   Instance() = default;
   Result<void> create(const Loader& loader, const InstanceOptions& options);
   Result<void> enumerate();
+  bool wants_labels(Labels labels, bool validation) const;
+  bool watched() const;
   static VKAPI_ATTR VkBool32 VKAPI_CALL receive(VkDebugUtilsMessageSeverityFlagBitsEXT, VkDebugUtilsMessageTypeFlagsEXT,
                                                 const VkDebugUtilsMessengerCallbackDataEXT* data, void* self);
 

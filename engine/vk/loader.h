@@ -10,6 +10,10 @@
 #define VK_NO_PROTOTYPES
 #endif
 #include <dlfcn.h>
+
+#include <cstdint>
+#include <cstring>
+
 #include <vulkan/vulkan.h>
 
 // volk defines a global variable named like every Vulkan function. Linked into a program that also links libvulkan,
@@ -41,7 +45,9 @@ using DeviceTable = volk::VolkDeviceTable;
   X(vkCreateDebugUtilsMessengerEXT)  \
   X(vkDestroyDebugUtilsMessengerEXT) \
   X(vkCmdBeginDebugUtilsLabelEXT)    \
-  X(vkCmdEndDebugUtilsLabelEXT)
+  X(vkCmdEndDebugUtilsLabelEXT)      \
+  X(vkSetDebugUtilsObjectNameEXT)    \
+  X(vkGetPhysicalDeviceToolPropertiesEXT)
 
 /// Function pointers of one instance. volk's are global: ours and an application's instance cannot share them.
 struct InstanceTable {
@@ -57,6 +63,13 @@ T make(VkStructureType type) {
   T s{};
   s.sType = type;
   return s;
+}
+
+template <typename Handle>
+uint64_t bits_of(Handle h) {  // handles are pointers or integers, by platform
+  uint64_t v = 0;
+  std::memcpy(&v, &h, sizeof h);
+  return v;
 }
 
 /// Passes a creation's answer on; a handle that was not made becomes null, whatever the driver left in it.

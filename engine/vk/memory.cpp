@@ -89,6 +89,8 @@ Result<Buffer> Buffer::create(const Gpu& gpu, const BufferRequest& request) {
         device, request.what, human_bytes(need.size), need.size, human_bytes(heap));
   r = fn.vkBindBufferMemory(gpu.handle(), b.buffer_, b.memory_, 0);
   if (r != VK_SUCCESS) return fail_vk(r, "{}: binding the memory of the {} failed", device, request.what);
+  gpu.name(VK_OBJECT_TYPE_BUFFER, b.buffer_, "{}: {}", request.owner, request.what);
+  gpu.name(VK_OBJECT_TYPE_DEVICE_MEMORY, b.memory_, "{}: memory of the {}", request.owner, request.what);
   if ((gpu.memory().memoryTypes[type].propertyFlags & kVisible) == kVisible) {
     void* p = nullptr;
     r = gpu.fault(request.use == MemoryUse::kDevice ? "map" : "map_host");
@@ -133,6 +135,7 @@ Result<void> Uploader::prepare() {
     info.level = VK_COMMAND_BUFFER_LEVEL_PRIMARY;
     info.commandBufferCount = 1;
     r = fn.vkAllocateCommandBuffers(gpu_->handle(), &info, &commands_);
+    if (r == VK_SUCCESS) gpu_->name(VK_OBJECT_TYPE_COMMAND_BUFFER, commands_, "vireo: uploads");
   }
   const auto fence = make<VkFenceCreateInfo>(VK_STRUCTURE_TYPE_FENCE_CREATE_INFO);
   if (r == VK_SUCCESS) r = created(fn.vkCreateFence(gpu_->handle(), &fence, nullptr, &fence_), &fence_);

@@ -19,10 +19,11 @@ std::vector<uint32_t> rank_memory_types(const VkPhysicalDeviceMemoryProperties& 
                                         MemoryUse use, bool integrated);
 
 struct BufferRequest {
-  const char* what = "";  // for messages: "weights"
+  const char* what = "";  // for messages and names: "weights"
   uint64_t bytes = 0;     // at least 1
   VkBufferUsageFlags usage = 0;
   MemoryUse use = MemoryUse::kDevice;
+  const char* owner = "vireo";  // for names: the plan's model
 };
 
 /// A VkBuffer with a VkDeviceMemory of its own; mapped whenever the memory is host-visible. Must not outlive its Gpu.

@@ -24,6 +24,7 @@ constexpr Capability kCapabilities[] = {
     {65, "GroupNonUniformShuffle", &DeviceCaps::subgroup_shuffle},
     {4433, "StorageBuffer16BitAccess", &DeviceCaps::storage_16bit},
     {4448, "StorageBuffer8BitAccess", &DeviceCaps::storage_8bit},
+    {5055, "ShaderClockKHR", &DeviceCaps::shader_clock},
 };
 
 }  // namespace
@@ -111,7 +112,12 @@ Result<const Shader*> PipelineStore::shader(const std::string& name, const char*
     made = make_layouts(*raw, step);
   else
     made = fail_vk(r, "{}: step '{}': loading shader '{}' failed", c.name, step, name);
-  if (made) return raw;
+  if (made) {
+    gpu_.name(VK_OBJECT_TYPE_SHADER_MODULE, raw->module, "{}", name);
+    gpu_.name(VK_OBJECT_TYPE_DESCRIPTOR_SET_LAYOUT, raw->set_layout, "{}", name);
+    gpu_.name(VK_OBJECT_TYPE_PIPELINE_LAYOUT, raw->layout, "{}", name);
+    return raw;
+  }
   if (raw->layout) gpu_.fn().vkDestroyPipelineLayout(gpu_.handle(), raw->layout, nullptr);
   if (raw->set_layout) gpu_.fn().vkDestroyDescriptorSetLayout(gpu_.handle(), raw->set_layout, nullptr);
   if (raw->module) gpu_.fn().vkDestroyShaderModule(gpu_.handle(), raw->module, nullptr);
@@ -159,6 +165,7 @@ Result<void> PipelineStore::compile(Job& job, VkPipelineCache cache) {
   info.stage.pName = job.shader->reflection.entry_point.c_str();
   info.stage.pSpecializationInfo = spec.empty() ? nullptr : &special;
   info.layout = job.shader->layout;
+  if (gpu_.captures_statistics()) info.flags = VK_PIPELINE_CREATE_CAPTURE_STATISTICS_BIT_KHR;
   info.basePipelineIndex = -1;
   VkPipeline handle = VK_NULL_HANDLE;
   VkResult r = gpu_.fault("pipeline");
@@ -166,6 +173,8 @@ Result<void> PipelineStore::compile(Job& job, VkPipelineCache cache) {
   if (r != VK_SUCCESS)
     return fail_vk(r, "{}: step '{}': compiling shader '{}' failed; update the driver, or run on the CPU",
                    gpu_.caps().name, job.step, job.shader->name);
+  // Steps share pipelines: the constants name one, the labels around the dispatches name the steps.
+  gpu_.name(VK_OBJECT_TYPE_PIPELINE, handle, "{} ({})", job.shader->name, fmt::join(spec, " "));
   job.made = std::make_shared<const Pipeline>(gpu_, *job.shader, handle);
   return {};
 }

@@ -25,13 +25,6 @@ Texel texel_of(BindKind kind) {
   }
 }
 
-template <typename Handle>
-uint64_t bits_of(Handle h) {  // handles are pointers or integers, by platform
-  uint64_t v = 0;
-  std::memcpy(&v, &h, sizeof h);
-  return v;
-}
-
 /// What one binding of a set refers to.
 struct Bound {
   uint32_t binding;
@@ -109,7 +102,7 @@ Result<void> Executable::check_binding(const Step& step, const PlanDispatch& d, 
   return {};
 }
 
-Result<void> Executable::bind() {
+Result<void> Executable::bind(std::vector<Launch>& launches, VkDescriptorPool* descriptors, std::vector<VkBufferView>* views_made) {
   const DeviceTable& fn = gpu_->fn();
   const VkDevice device = gpu_->handle();
   const auto failed = [this](VkResult r, const char* what) {
@@ -119,26 +112,28 @@ Result<void> Executable::bind() {
   // Which sets are needed. The slots differ only in what touches input or output, so most sets serve both.
   struct Set {
     const Shader* shader;
+    const std::string* step;  // the first that uses it
     std::vector<Bound> slots;
     VkDescriptorSet handle = VK_NULL_HANDLE;
   };
   std::vector<Set> sets;
   std::map<std::vector<uint64_t>, size_t> set_index;
-  std::vector<std::array<size_t, kSlots>> used(launches_.size());
+  std::vector<std::array<size_t, kSlots>> used(launches.size());
   uint32_t storage = 0, texels = 0;
-  for (size_t i = 0; i < launches_.size(); ++i) {
-    const Launch& l = launches_[i];
+  for (size_t i = 0; i < launches.size(); ++i) {
+    const Launch& l = launches[i];
     const Shader& shader = l.pipeline->shader();
+    const auto is_extra = [&l](const shader::Binding& b) { return l.ticks.bytes && b.binding == l.dispatch->bindings.size(); };
     for (const shader::Binding& b : shader.reflection.bindings)
-      VIREO_TRY(check_binding(plan_.steps[size_t(l.step)], *l.dispatch, b));
+      if (!is_extra(b)) VIREO_TRY(check_binding(plan_.steps[size_t(l.step)], *l.dispatch, b));
     for (int slot = 0; slot < kSlots; ++slot) {
-      Set set{&shader, {}};
+      Set set{&shader, &plan_.steps[size_t(l.step)].name, {}};
       std::vector<uint64_t> key{bits_of(shader.set_layout)};
       for (const shader::Binding& b : shader.reflection.bindings) {
-        const Binding& given = l.dispatch->bindings[b.binding];
-        const Range r = resolve(given.where, slot);
-        set.slots.push_back({b.binding, given.kind, r.buffer, r.offset, r.bytes});
-        key.insert(key.end(), {uint64_t(given.kind), bits_of(r.buffer), r.offset, r.bytes});
+        const BindKind kind = is_extra(b) ? BindKind::kStorage : l.dispatch->bindings[b.binding].kind;
+        const Range r = is_extra(b) ? l.ticks : resolve(l.dispatch->bindings[b.binding].where, slot);
+        set.slots.push_back({b.binding, kind, r.buffer, r.offset, r.bytes});
+        key.insert(key.end(), {uint64_t(kind), bits_of(r.buffer), r.offset, r.bytes});
       }
       const auto [it, added] = set_index.emplace(std::move(key), sets.size());
       used[i][size_t(slot)] = it->second;
@@ -156,7 +151,7 @@ Result<void> Executable::bind() {
   pool.maxSets = uint32_t(sets.size());
   pool.poolSizeCount = uint32_t(sizes.size());
   pool.pPoolSizes = sizes.data();
-  VkResult r = created(fn.vkCreateDescriptorPool(device, &pool, nullptr, &descriptors_), &descriptors_);
+  VkResult r = created(fn.vkCreateDescriptorPool(device, &pool, nullptr, descriptors), descriptors);
   if (r != VK_SUCCESS) return failed(r, "the descriptor pool");
 
   std::map<std::array<uint64_t, 4>, VkBufferView> views;  // by buffer, format, offset, bytes
@@ -165,11 +160,12 @@ Result<void> Executable::bind() {
   std::vector<VkWriteDescriptorSet> writes;
   for (Set& set : sets) {
     auto info = make<VkDescriptorSetAllocateInfo>(VK_STRUCTURE_TYPE_DESCRIPTOR_SET_ALLOCATE_INFO);
-    info.descriptorPool = descriptors_;
+    info.descriptorPool = *descriptors;
     info.descriptorSetCount = 1;
     info.pSetLayouts = &set.shader->set_layout;
     r = fn.vkAllocateDescriptorSets(device, &info, &set.handle);
     if (r != VK_SUCCESS) return failed(r, "a descriptor set");
+    gpu_->name(VK_OBJECT_TYPE_DESCRIPTOR_SET, set.handle, "{}: {}", plan_.model, *set.step);
     writes.clear();
     buffer_infos.assign(set.slots.size(), {});
     view_infos.assign(set.slots.size(), VK_NULL_HANDLE);
@@ -194,7 +190,8 @@ Result<void> Executable::bind() {
           create.range = s.bytes;
           r = fn.vkCreateBufferView(device, &create, nullptr, &view);
           if (r != VK_SUCCESS) return failed(r, "a texel buffer view");
-          views_.push_back(view);
+          views_made->push_back(view);
+          gpu_->name(VK_OBJECT_TYPE_BUFFER_VIEW, view, "{}: {}, binding {}", plan_.model, *set.step, s.binding);
         }
         view_infos[i] = view;
         write.descriptorType = VK_DESCRIPTOR_TYPE_UNIFORM_TEXEL_BUFFER;
@@ -204,8 +201,8 @@ Result<void> Executable::bind() {
     }
     fn.vkUpdateDescriptorSets(device, uint32_t(writes.size()), writes.data(), 0, nullptr);
   }
-  for (size_t i = 0; i < launches_.size(); ++i)
-    for (size_t slot = 0; slot < kSlots; ++slot) launches_[i].sets[slot] = sets[used[i][slot]].handle;
+  for (size_t i = 0; i < launches.size(); ++i)
+    for (size_t slot = 0; slot < kSlots; ++slot) launches[i].sets[slot] = sets[used[i][slot]].handle;
   return {};
 }
 
@@ -232,12 +229,15 @@ Result<void> Executable::record() {
     info.commandBufferCount = kSlots;
     r = fn.vkAllocateCommandBuffers(gpu_->handle(), &info, segment.commands);
     if (r != VK_SUCCESS) return fail_vk(r, "{}: allocating command buffers failed", steps_text(segment));
-    for (int slot = 0; slot < kSlots; ++slot) VIREO_TRY(record(segment, slot, segment.commands[slot]));
+    for (int slot = 0; slot < kSlots; ++slot) {
+      gpu_->name(VK_OBJECT_TYPE_COMMAND_BUFFER, segment.commands[slot], "{}: steps {} to {}, slot {}", plan_.model, segment.first, segment.last - 1, slot);
+      VIREO_TRY(record(segment, slot, segment.commands[slot], launches_));
+    }
   }
   return {};
 }
 
-Result<void> Executable::record(const Segment& segment, int slot, VkCommandBuffer c, VkQueryPool queries, bool serialise) {
+Result<void> Executable::record(const Segment& segment, int slot, VkCommandBuffer c, const std::vector<Launch>& launches, VkQueryPool queries, bool serialise) {
   const DeviceTable& fn = gpu_->fn();
   const InstanceTable& debug = gpu_->instance().fn();
   const bool labels = gpu_->instance().labels();
@@ -255,9 +255,9 @@ Result<void> Executable::record(const Segment& segment, int slot, VkCommandBuffe
   VkResult r = fn.vkBeginCommandBuffer(c, &begin);
   if (r != VK_SUCCESS) return fail_vk(r, "{}: recording failed", steps_text(segment));
 
-  const auto launches = [&](const Launch& l) { return l.step >= segment.first && l.step < segment.last; };
+  const auto inside = [&](const Launch& l) { return l.step >= segment.first && l.step < segment.last; };
   uint32_t query = 0;
-  if (queries) fn.vkCmdResetQueryPool(c, queries, 0, 2 * uint32_t(std::count_if(launches_.begin(), launches_.end(), launches)));
+  if (queries) fn.vkCmdResetQueryPool(c, queries, 0, 2 * uint32_t(std::count_if(launches.begin(), launches.end(), inside)));
 
   // Both slots use the one arena: this inference starts when the commands submitted before it are through.
   if (shared)
@@ -271,8 +271,8 @@ Result<void> Executable::record(const Segment& segment, int slot, VkCommandBuffe
   VkPipeline bound = VK_NULL_HANDLE;
   auto next = std::lower_bound(plan_.barriers.begin(), plan_.barriers.end(), segment.first,
                                [](const Barrier& b, int32_t step) { return b.before_step < step; });
-  for (const Launch& l : launches_) {
-    if (!launches(l)) continue;
+  for (const Launch& l : launches) {
+    if (!inside(l)) continue;
     bool wait = serialise;
     for (; next != plan_.barriers.end() && next->before_step <= l.step; ++next) wait = true;
     if (wait)

@@ -34,8 +34,7 @@ struct Scratch {
 Result<std::vector<Executable::Span>> Executable::time(Timing timing) {
   if (!gpu_->caps().timestamps || gpu_->fault("timestamps") != VK_SUCCESS)
     return fail(ErrorCode::kUnsupported, "{}: its queue takes no timestamps, so dispatches cannot be timed one by one", gpu_->caps().name);
-  for (int slot = 0; slot < kSlots; ++slot)
-    if (in_flight(slot)) return fail(ErrorCode::kInvalidArgument, "plan '{}': slot {} is in flight; wait for it before profiling", plan_.model, slot);
+  VIREO_TRY(expect_idle());
   const DeviceTable& fn = gpu_->fn();
   const VkDevice device = gpu_->handle();
   std::vector<Span> spans;
@@ -74,14 +73,15 @@ Result<std::vector<Executable::Span>> Executable::time(Timing timing) {
     info.commandBufferCount = 1;
     r = fn.vkAllocateCommandBuffers(device, &info, &scratch.commands);
     if (r != VK_SUCCESS) return fail_vk(r, "{}: allocating command buffers failed", steps_text(segment));
-    VIREO_TRY(record(segment, 0, scratch.commands, scratch.queries, timing == Timing::kSerialised));
+    gpu_->name(VK_OBJECT_TYPE_COMMAND_BUFFER, scratch.commands, "{}: steps {} to {}, timed", plan_.model, segment.first, segment.last - 1);
+    VIREO_TRY(record(segment, 0, scratch.commands, launches_, scratch.queries, timing == Timing::kSerialised));
 
     Segment timed = segment;
     timed.commands[0] = scratch.commands;
     const double at = us_since(start);
     VIREO_TRY(this->start(timed, 0));
     Result<void> finished = finish(timed, 0);
-    scratch.abandoned = !finished && slots_[0].submitted;  // the device may still be at it
+    scratch.abandoned = !finished && still_busy(0);
     VIREO_TRY(std::move(finished));
     std::vector<uint64_t> ticks(count);
     r = fn.vkGetQueryPoolResults(device, scratch.queries, 0, count, count * sizeof(uint64_t), ticks.data(), sizeof(uint64_t),

@@ -61,7 +61,7 @@ Result<void> Executable::upload_weights(const Graph& graph, ThreadPool& pool) {
     largest = std::max(largest, pieces.back().bytes);
   }
   VIREO_ASSIGN(Buffer staging, Buffer::create(*gpu_, {"weights on their way to the device", largest,
-                                                            VK_BUFFER_USAGE_TRANSFER_SRC_BIT, MemoryUse::kHostAccess}));
+                                                      VK_BUFFER_USAGE_TRANSFER_SRC_BIT, MemoryUse::kHostAccess, plan_.model.c_str()}));
   Uploader uploader(gpu_, options_.timeout_s);  // after the buffer, so that it is gone first
   for (const Piece& p : pieces) {
     VIREO_TRY(pack(graph, pool, p.first, p.last, p.base, staging.mapped()));

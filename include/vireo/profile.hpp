@@ -19,6 +19,36 @@ struct DeviceRoofs {
   double submit_us = 0;        ///< submit and wait with one empty dispatch
 };
 
+/// What the driver's compiler made of a pipeline (VK_KHR_pipeline_executable_properties). -1: the driver does not say.
+struct CompilerStatistics {
+  struct Value {
+    std::string name;
+    double value = 0;
+  };
+  int subgroup_size = 0;         ///< 0: nothing is known of this dispatch
+  double registers = -1;         ///< of an invocation (AMD: vector registers)
+  double spills = -1;            ///< registers that are kept in memory, or their stores, as the driver counts
+  double instructions = -1;
+  double code_bytes = -1;
+  double local_bytes = -1;       ///< private memory of an invocation: spills and arrays indexed at run time
+  double subgroups_per_core = -1;  ///< that fit at once, by registers
+  std::vector<Value> values;     ///< everything, as the driver names it
+};
+
+/// Where the time inside a dispatch's workgroups goes, from the shader clock of the first invocation of each (ProfileOptions::phases);
+/// medians over the runs.
+struct PhaseProfile {
+  struct Part {
+    double share = 0;       ///< of the sum of the three parts
+    double mean_ticks = 0;  ///< of a workgroup
+    double max_ticks = 0;
+  };
+  uint32_t workgroups = 0;  ///< that were measured; 0: this kernel has no variant that tells
+  Part load;                ///< until data are in registers or shared memory; with a LayerNorm, also its statistics
+  Part compute;
+  Part store;               ///< epilogue and results
+};
+
 /// One dispatch of the plan (on the CPU: one step). Times are medians over the runs, in microseconds.
 struct DispatchProfile {
   int step = 0;                ///< of the plan
@@ -36,6 +66,8 @@ struct DispatchProfile {
   double scheduled_us = 0;     ///< as scheduled: where neighbours overlap, this is more than what the dispatch costs
   double serialised_us = 0;    ///< alone, behind a barrier
   double roof_us = 0;          ///< the least time on this device: max(flops / peak, bytes / bandwidth)
+  CompilerStatistics compiler;
+  PhaseProfile phases;
 };
 
 /// Host time of one inference, medians in microseconds.
@@ -61,6 +93,8 @@ struct Profile {
   double serialised_us = 0;    ///< sum over the dispatches, each alone
   uint64_t arena_bytes = 0, weights_bytes = 0;
   std::vector<std::string> notes;           ///< what could not be had: "no roofs: ..."
+  std::string no_compiler;     ///< why no dispatch has compiler statistics: "not offered by this driver"; empty where they have, and on the CPU
+  std::string no_phases;       ///< why none has phases; empty where they have
 };
 
 struct ProfileOptions {
@@ -68,10 +102,13 @@ struct ProfileOptions {
   int warmup = 2;
   bool roofs = true;           ///< the device's roofs: those kept in the cache folder, else measured (about a second) and kept
   bool measure_roofs = false;  ///< measure them in any case; the best ever seen are kept
+  bool compiler = true;        ///< compile the pipelines once more, where the driver tells what became of them
+  bool phases = false;         ///< run shaders that take the time of loads, arithmetic and stores; compiles them first
 };
 
 /// Profiles the session on pixels like those of Session::run. The session's own commands are not changed: profiling that is
-/// off costs nothing. Errors: kUnsupported (the device's queue takes no timestamps), kInvalidArgument, and what the device reports.
+/// off costs nothing; compiler statistics and phases come from pipelines of their own. What a device cannot tell is left out, with the
+/// reason in the profile. Errors: kUnsupported (the device's queue takes no timestamps), kInvalidArgument, and what the device reports.
 VIREO_API Result<Profile> profile(Session& session, const float* pixels, size_t count, const ProfileOptions& options = {});
 
 /// Documented texts of a profile; schema "vireo-profile/1".

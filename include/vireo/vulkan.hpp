@@ -22,6 +22,7 @@ struct VulkanFeatures {
   bool storage_buffer_8bit = false;   ///< VkPhysicalDevice8BitStorageFeatures::storageBuffer8BitAccess
   bool shader_float16 = false;        ///< VkPhysicalDeviceShaderFloat16Int8Features::shaderFloat16
   bool shader_int8 = false;           ///< VkPhysicalDeviceShaderFloat16Int8Features::shaderInt8
+  bool shader_clock = false;          ///< VkPhysicalDeviceShaderClockFeaturesKHR::shaderSubgroupClock, for ProfileOptions::phases alone
 };
 
 /// Runs Vireo on a device that the application owns. Instance and device must be of Vulkan 1.1 or later, `queue` must

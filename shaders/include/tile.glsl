@@ -3,6 +3,8 @@
 #include "types.glsl"
 #include "activation.glsl"
 #include "epilogue.glsl"
+#define PHASES_BINDING 7
+#include "phases.glsl"
 
 layout(local_size_x_id = 0) in;
 layout(constant_id = 0) const uint LX = 64u;
@@ -76,6 +78,7 @@ void main()
     const uint tx = t % (BN / TN), ty = t / (BN / TN);
     const uint k4 = (p.K + 3u) / 4u, n4 = (p.N + 3u) / 4u;
     const uint m0 = p.m0 + gl_WorkGroupID.x * BM, col0 = gl_WorkGroupID.y * BN4;
+    PHASES_START()
 #if !CONV
     if (LN != 0u) row_statistics(m0);
 #endif
@@ -154,6 +157,7 @@ void main()
         }
         w_at += BK * BN4;
         barrier();
+        PHASE_END(LOAD)
         if (SKIP_ROWS == 0u || has_rows) {
             [[unroll]] for (uint k = 0u; k < BK; ++k) {
                 const uint from = a_row(k / 4u, k % 4u) + a_row0;
@@ -166,12 +170,15 @@ void main()
             }
         }
         barrier();
+        PHASE_END(COMPUTE)
     }
 #if CONV
     }
 #endif
 
+#if !PHASES   // the barrier at the end is for all; below, rows beyond M write nothing anyway
     if (!has_rows) return;
+#endif
     [[unroll]] for (uint j = 0u; j < TN4; ++j) {
         const uint n = col0 + j * (BN / TN) + tx;
         if (n < n4) {
@@ -182,4 +189,8 @@ void main()
             }
         }
     }
+#if PHASES
+    barrier();
+#endif
+    PHASES_STORE()
 }

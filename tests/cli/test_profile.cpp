@@ -71,6 +71,40 @@ TEST(Profile, OnVulkan) {
   check_profile("vulkan");
 }
 
+TEST(Profile, PhasesOnVulkan) {
+  if (!has_vulkan()) GTEST_SKIP() << "no Vulkan device";
+  if (run_cli({"devices", "--caps", "0"}).out.find("shader_clock: 1") == std::string::npos) GTEST_SKIP() << "no shader clock";
+  const Scratch dir;
+  const Answer a = run_cli({"profile", "--model", kModel, "--device", "vulkan:0", "--runs", "1", "--no-roofs", "--phases", "--json", dir.path("p.json"), "--csv", dir.path("p.csv")});
+  ASSERT_EQ(a.code, 0) << a.text();
+  EXPECT_NE(a.out.find("load/comp/store"), std::string::npos) << a.text();
+  EXPECT_NE(a.out.find("phases   linear "), std::string::npos) << a.text();
+  const nlohmann::json p = nlohmann::json::parse(read_file(dir.path("p.json")));
+  EXPECT_EQ(p["no_phases"], "");
+  int measured = 0;
+  for (const nlohmann::json& d : p["dispatches"]) {
+    if (d["phases"].is_null()) continue;
+    ++measured;
+    double sum = 0;
+    for (const char* part : {"load", "compute", "store"}) sum += double(d["phases"][part]["share"]);
+    EXPECT_NEAR(sum, 1, 0.002) << d.dump();
+  }
+  EXPECT_GT(measured, 4);
+  // Whether the driver tells or not, the table and every file say it in the same way.
+  const bool told = p["no_compiler"] == "";
+  EXPECT_EQ(a.out.find("compiler not offered by this driver") == std::string::npos, told) << a.text();
+  EXPECT_EQ(a.out.find(" regs ") != std::string::npos, told);
+  EXPECT_EQ(p["dispatches"][0]["compiler"].is_null(), !told);
+  EXPECT_EQ(read_file(dir.path("p.csv")).find(",not offered by this driver,") == std::string::npos, told);
+}
+
+TEST(Profile, PhasesOnTheCpuAreRefusedInWords) {
+  const Answer a = run_cli({"profile", "--model", kModel, "--device", "cpu", "--runs", "1", "--no-roofs", "--phases"});
+  ASSERT_EQ(a.code, 0) << a.text();
+  EXPECT_NE(a.out.find("phases   the CPU's steps have no phases; profile a Vulkan device"), std::string::npos) << a.text();
+  EXPECT_EQ(a.out.find("compiler"), std::string::npos) << "the CPU's kernels are nobody's to compile: " << a.text();
+}
+
 TEST(Profile, JsonAloneOnStdout) {
   const Answer a = run_cli({"profile", "--model", kModel, "--device", "cpu", "--runs", "1", "--no-roofs", "--json"});
   ASSERT_EQ(a.code, 0) << a.text();
@@ -127,8 +161,20 @@ TEST(Profile, PageInChromium) {
   const Scratch dir;
   ASSERT_EQ(run_cli({"profile", "--model", kModel, "--device", "cpu", "--runs", "2", "--json", dir.path("p.json"), "--html", dir.path("one.html")}).code, 0);
   ASSERT_EQ(run_cli({"profile", "--compare", dir.path("p.json"), dir.path("p.json"), "--html", dir.path("two.html")}).code, 0);
-  const size_t rows = nlohmann::json::parse(read_file(dir.path("p.json")))["dispatches"].size();
-  for (const char* name : {"one", "two"}) {
+  // The same as a GPU's profile with everything there is, beside one of before there was any of it.
+  nlohmann::json full = nlohmann::json::parse(read_file(dir.path("p.json"))), old = full;
+  const size_t rows = full["dispatches"].size();
+  for (nlohmann::json& d : full["dispatches"]) {
+    d["gflops"] = 1e5;  // above the roof: it must stay inside the plot
+    if (d["op"] == "linear") d["phases"] = {{"workgroups", 4}};
+    if (d["op"] == "linear")
+      for (const char* part : {"load", "compute", "store"}) d["phases"][part] = {{"share", 0.25}, {"mean_ticks", 1}, {"max_ticks", 2}};
+    d["compiler"] = {{"subgroup_size", 32}, {"registers", 96}, {"spills", nullptr}, {"instructions", 884}, {"statistics", {{"Number of GPRs", 96}}}};
+  }
+  for (nlohmann::json& d : old["dispatches"]) d.erase("phases"), d.erase("compiler");
+  old.erase("no_phases"), old.erase("no_compiler");
+  ASSERT_EQ(run_cli({"profile", "--compare", dir.write("full.json", full.dump()), dir.write("old.json", old.dump()), "--html", dir.path("full.html")}).code, 0);
+  for (const char* name : {"one", "two", "full"}) {
     // A reader's click, and what the page then shows, as JSON in the title.
     std::string page = read_file(dir.path(std::string(name) + ".html"));
     const std::string probe = R"(<script>
@@ -137,7 +183,8 @@ TEST(Profile, PageInChromium) {
       const cells = [...document.querySelector("tbody").rows].map(r => parseFloat(r.cells[2].textContent));
       document.title = JSON.stringify({rows: cells.length, sorted: cells.every((c, i) => i === 0 || c <= cells[i - 1]), charts: document.querySelectorAll("svg").length,
         shapes: document.querySelectorAll("svg rect, svg circle").length, overflow: document.documentElement.scrollWidth > innerWidth, fetched: performance.getEntriesByType("resource").length,
-        bg: getComputedStyle(document.body).backgroundColor});
+        heads: [...document.querySelectorAll("table")].map(t => t.querySelectorAll("th").length), small: [...document.querySelectorAll("svg")].some(v => v.getBoundingClientRect().width / v.viewBox.baseVal.width < 0.95),
+        outside: [...document.querySelectorAll("svg circle")].some(c => c.cy.baseVal.value < 0) || [...document.querySelectorAll("svg rect")].some(r => r.x.baseVal.value + r.width.baseVal.value > r.ownerSVGElement.viewBox.baseVal.width + 1), bg: getComputedStyle(document.body).backgroundColor});
     </script>)";
     page.insert(page.rfind("</body>"), probe);
     const std::string path = dir.write(std::string(name) + "_probe.html", page);
@@ -152,7 +199,10 @@ TEST(Profile, PageInChromium) {
         ASSERT_TRUE(seen.is_object()) << shown.substr(from, to - from);
         EXPECT_EQ(seen["rows"], rows);
         EXPECT_EQ(seen["sorted"], true);
-        EXPECT_EQ(seen["charts"], std::string(name) == "one" ? 3 : 6);
+        EXPECT_EQ(seen["charts"], std::string(name) == "one" ? 3 : std::string(name) == "two" ? 6 : 7) << "one with phases";
+        EXPECT_EQ(seen["heads"], std::string(name) == "one" ? nlohmann::json({10}) : std::string(name) == "two" ? nlohmann::json({10, 10}) : nlohmann::json({17, 10}));
+        EXPECT_EQ(seen["small"], false) << "a chart's text is shrunk at " << width;
+        EXPECT_EQ(seen["outside"], false) << "a point above the plot, or a bar beyond it";
         EXPECT_GT(seen["shapes"], rows);
         EXPECT_EQ(seen["overflow"], false) << "the page itself must not scroll sideways at " << width;
         EXPECT_EQ(seen["fetched"], 0) << "no network";

@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # Golden instruction counts: what one inference of a tiny ViT costs on one thread, counted by callgrind, must stay within
 # 3 % of golden.txt. A kernel that lost its inlining, spills or repeats work shows here, whatever the machine does.
+# And what inferences cost on the CPU after a profile must be what they cost without one.
 # The SIMD target is pinned: valgrind knows AVX2, not AVX-512. VIREO_UPDATE_GOLDEN=1 writes the counts anew.
 set -u
 # shellcheck source=tests/script.sh
@@ -11,7 +12,7 @@ tolerance=3
 
 cases="avx2_fp32 avx2_fp16 avx2_int8 sse4_fp32"
 give_up() {
-  for c in $cases; do skip "instructions_$c" "$1"; done
+  for c in $cases after_profile; do skip "instructions_$c" "$1"; done
   finish
   exit
 }
@@ -49,4 +50,17 @@ for c in $cases; do
   fi
   echo "$c: $got instructions an inference (golden $want)"
 done
+
+# after <inferences> [profile]: instructions of a program that runs so many, after a profile or without one.
+after() {
+  VIREO_SIMD=avx2 valgrind --tool=callgrind --callgrind-out-file=/dev/null "$(dirname "$VIREO_CLI")/after_profile" \
+    "$VIREO_SOURCE/models/fashion-vit" "$@" 2>&1 | sed -n 's/.*Collected : \([0-9]*\).*/\1/p'
+}
+plain=$(($(after 5) - $(after 1))) profiled=$(($(after 5 profile) - $(after 1 profile)))
+if [ "$plain" -gt 0 ] && [ "$profiled" -eq "$plain" ]; then
+  pass instructions_after_profile
+else
+  fail instructions_after_profile "4 inferences took $profiled instructions after a profile, $plain without one"
+fi
+echo "after_profile: 4 inferences took $profiled instructions after a profile, $plain without one"
 finish

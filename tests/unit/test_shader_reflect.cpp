@@ -45,7 +45,7 @@ std::string spec_text(const shader::Reflection& r) {
 TEST(ShaderModules, TableIsSortedFoundByNameAndSmall) {
   const shader::ModuleList all = shader::all();
   EXPECT_GE(all.size(), 14u);
-  EXPECT_LE(all.size(), 40u);
+  EXPECT_LE(all.size(), 48u);
   for (const shader::Module& m : all) {
     EXPECT_EQ(shader::find(m.name), &m);
     EXPECT_TRUE(&m == all.first || std::string((&m)[-1].name) < m.name) << m.name;
@@ -57,15 +57,17 @@ TEST(ShaderModules, TableIsSortedFoundByNameAndSmall) {
 }
 
 // What every shader promises: one descriptor set, inputs only read, the last binding the output and only written, at most 128 bytes of push
-// constants, local size x from constant 0, no capability beyond Vulkan 1.1 core but the subgroup operations of SHUFFLE=1.
+// constants, local size x from constant 0, no capability beyond Vulkan 1.1 core but the subgroup operations of SHUFFLE=1, fp16 and the clock
+// of PHASES=1, whose ticks are one more output, behind the last.
 TEST(ShaderModules, ConventionsHold) {
   for (const shader::Module& m : shader::all()) {
     SCOPED_TRACE(m.name);
     const shader::Reflection r = reflect_named(m.name);
     EXPECT_EQ(r.entry_point, "main");
     ASSERT_FALSE(r.bindings.empty());
+    const bool phases = std::string(m.name).find("PHASES=1") != std::string::npos;
     for (size_t i = 0; i < r.bindings.size(); ++i) {
-      const bool last = i + 1 == r.bindings.size();
+      const bool last = i + 1 == r.bindings.size() || (phases && i + 2 == r.bindings.size());
       EXPECT_EQ(r.bindings[i].set, 0u);
       EXPECT_EQ(r.bindings[i].binding, i);
       EXPECT_EQ(r.bindings[i].reads, !last) << "binding " << i;
@@ -78,12 +80,33 @@ TEST(ShaderModules, ConventionsHold) {
     const bool shuffle = std::string(m.name).find("SHUFFLE=1") != std::string::npos;
     EXPECT_EQ(r.needs(shader::kSubgroupShuffle), shuffle);
     constexpr uint32_t kFloat16 = 9;
-    EXPECT_EQ(r.needs(kFloat16), std::string(m.name) == "linear.half" || std::string(m.name) == "probe.fma.HALF=1");
+    EXPECT_EQ(r.needs(kFloat16), std::string(m.name).rfind("linear.half", 0) == 0 || std::string(m.name) == "probe.fma.HALF=1");
+    constexpr uint32_t kShaderClock = 5055;
+    EXPECT_EQ(r.needs(kShaderClock), phases);
     for (uint32_t c : r.capabilities)
-      EXPECT_TRUE(c == 1 || c == 46 || c == kFloat16 ||
+      EXPECT_TRUE(c == 1 || c == 46 || c == kFloat16 || c == kShaderClock ||
                   (shuffle && (c == shader::kSubgroupBasic || c == shader::kSubgroupShuffle)))
           << "capability " << c;
   }
+}
+
+// A variant differs from its shader in the extra binding alone, so that a plan's dispatch fits both.
+TEST(ShaderModules, PhasesAddOneBinding) {
+  int variants = 0;
+  for (const shader::Module& m : shader::all()) {
+    const std::string name = m.name;
+    const size_t at = name.find(".PHASES=1");
+    if (at == std::string::npos) continue;
+    ++variants;
+    SCOPED_TRACE(name);
+    EXPECT_EQ(at + 9, name.size()) << "the last switch, so that a dispatch's shader leads to it";
+    const shader::Reflection with = reflect_named(name), plain = reflect_named(name.substr(0, at));
+    EXPECT_EQ(with.bindings.size(), plain.bindings.size() + 1);
+    EXPECT_EQ(bindings_text(with), bindings_text(plain) + " " + std::to_string(plain.bindings.size()) + "sw");
+    EXPECT_EQ(spec_text(with), spec_text(plain));
+    EXPECT_EQ(with.push_constant_bytes, plain.push_constant_bytes);
+  }
+  EXPECT_EQ(variants, 11);
 }
 
 TEST(ShaderReflect, KnownShaders) {

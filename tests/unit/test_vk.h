@@ -19,7 +19,7 @@ class VkTest : public ::testing::Test {
   void SetUp() override {
     InstanceOptions options;
     options.validation = true;
-    options.labels = true;
+    options.labels = Labels::kOn;
     options.on_message = [this](const std::string& m) { messages_.push_back(m); };
     Result<std::shared_ptr<Instance>> opened = Instance::open(options);
     if (!opened && opened.error().code == ErrorCode::kUnsupported) {  // no validation layer: test without it
