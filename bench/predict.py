@@ -39,7 +39,7 @@ parser.add_argument("--device", choices=["cpu", "vulkan"], default="cpu")
 parser.add_argument("--rounds", type=int, default=3)
 parser.add_argument("--fit-rounds", type=int, default=6)
 parser.add_argument("--machine", type=pathlib.Path)
-parser.add_argument("--models")
+parser.add_argument("--models", help="names of the table, separated by commas")
 parser.add_argument("--maxwell", action="store_true")
 parser.add_argument("--stat")
 args = parser.parse_args()
@@ -76,17 +76,23 @@ def held_out():
         machine = args.machine or pathlib.Path(f"predict.{args.device}.txt")
         probe_at_fit = []
         if not args.machine:
-            probe_at_fit.append(measure(probe))
+            probe_at_fit += [measure(probe), measure(probe)]
             vireo("predict", "--fit", machine, "--device", args.device, "--threads", 1, "--rounds", args.fit_rounds, "--fit-precisions", "fp32,fp16,int8")
-        probe_at_fit.append(measure(probe))
+        probe_at_fit += [measure(probe) for _ in range(3 - len(probe_at_fit) % 2)]
         print(f"description: {machine}")
-        names = [n for n in HELD_OUT if not args.models or n in args.models.split(",")]
+        names = list(HELD_OUT) if not args.models else args.models.split(",")
+        if unknown := [n for n in names if n not in HELD_OUT]:
+            sys.exit(f"predict.py: there is no model {', '.join(unknown)}; known: {', '.join(HELD_OUT)}")
         predicted = {n: json.loads(vireo("predict", "--caps", caps, "--machine", machine, *model_arguments(*HELD_OUT[n]), "--json"))["us"] / 1000 for n in names}
         measured, noise = {n: [] for n in names}, {n: [] for n in names}
         for r in range(args.rounds):
             for n in names:
-                factor = statistics.median(probe_at_fit) / measure(probe)
-                first, second = measure(HELD_OUT[n]), measure(HELD_OUT[n])
+                # The probe before, between and after: one that was disturbed itself must not move the figure.
+                probes = [measure(probe)]
+                first = measure(HELD_OUT[n])
+                probes.append(measure(probe))
+                second = measure(HELD_OUT[n])
+                factor = statistics.median(probe_at_fit) / statistics.median(probes + [measure(probe)])
                 measured[n] += [first * factor, second * factor]
                 noise[n].append(abs(first - second) / min(first, second))
             print(f"round {r + 1} of {args.rounds} done", file=sys.stderr)
