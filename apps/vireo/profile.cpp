@@ -106,6 +106,49 @@ void print_phases(const vireo::Profile& p) {
                   100 * s.store / s.us, s.measured, s.measured == 1 ? "" : "es", s.measured < s.all ? (" (" + std::to_string(s.all) + " in all)").c_str() : "");
 }
 
+/// A line per shader: what stands in it, and what of it is executed.
+void print_instructions(const vireo::Profile& p) {
+  struct Sums {
+    std::vector<std::pair<std::string, double>> spirv, executed;
+    int dispatches = 0;
+  };
+  std::vector<std::pair<std::string, Sums>> shaders;
+  for (const vireo::DispatchProfile& d : p.dispatches) {
+    if (d.executed.empty()) continue;
+    auto it = std::find_if(shaders.begin(), shaders.end(), [&](const auto& s) { return s.first == d.shader; });
+    if (it == shaders.end()) it = shaders.insert(it, {d.shader, {d.spirv, d.executed, 0}});
+    else
+      for (size_t i = 0; i < it->second.executed.size(); ++i) it->second.executed[i].second += d.executed[i].second;
+    ++it->second.dispatches;
+  }
+  if (shaders.empty()) return;
+  struct Column {
+    const char* title;
+    std::vector<const char*> classes;
+  };
+  static const Column kColumns[] = {{"fma", {"fma", "half"}}, {"loads", {"shared_load", "global_load", "texel"}}, {"stores", {"shared_store", "global_store"}},
+                                    {"conv.", {"convert"}}, {"barr.", {"barrier"}}, {"other", {"float", "integer", "shift", "multiply", "special", "shuffle", "branch"}}};
+  const auto of = [](const std::vector<std::pair<std::string, double>>& mix, const Column& column) {
+    double n = 0;
+    for (const auto& c : mix)
+      for (const char* name : column.classes)
+        if (c.first == name) n += c.second;
+    return n;
+  };
+  std::printf("\n%-32s %5s  %s\n%-32s %5s ", "SPIR-V instructions by shader", "", "in the module", "", "times");
+  for (const char* unit : {"", " %"})
+    for (const Column& c : kColumns) std::printf(" %7s%s", c.title, unit);
+  std::printf("  (right: executed, of those issued)\n");
+  for (const auto& [name, sums] : shaders) {
+    std::printf("%-32s %5d ", name.c_str(), sums.dispatches);
+    for (const Column& c : kColumns) std::printf(" %7.0f", of(sums.spirv, c));
+    double all = 0;
+    for (const Column& c : kColumns) all += of(sums.executed, c);
+    for (const Column& c : kColumns) std::printf(" %7.1f %%", all > 0 ? 100 * of(sums.executed, c) / all : 0);
+    std::printf("  %.2f M\n", all * 1e-6);
+  }
+}
+
 void print_table(const vireo::Profile& p, bool all) {
   std::printf("%s, %s, batch %d, %dx%d, %d runs\n", p.model.c_str(), p.precision.c_str(), p.batch, p.height, p.width, p.runs);
   std::printf("%s: %s\n", p.device_kind.c_str(), p.device_name.c_str());
@@ -149,6 +192,7 @@ void print_table(const vireo::Profile& p, bool all) {
   }
   if (order.size() < p.dispatches.size()) std::printf("%10s of %zu dispatches; --all shows every one, in order\n", "", p.dispatches.size());
   if (phases) print_phases(p);
+  print_instructions(p);
   if (!p.no_phases.empty()) std::printf("\nphases   %s\n", p.no_phases.c_str());
   if (!p.no_compiler.empty()) std::printf("%scompiler %s\n", p.no_phases.empty() ? "\n" : "", p.no_compiler.c_str());
   const double host = p.host.upload + p.host.download;

@@ -190,10 +190,17 @@ function phases(p) {
 const COLUMNS = [["step", "name", "t"], ["op", "op", "t"], ["alone ms", "serialised_us"], ["scheduled ms", "scheduled_us"], ["share %", "share"], ["GFLOP/s", "gflops"], ["GB/s", "gbs"], ["of roof %", "roof_share"], ["groups", "groups"], ["kernel", "kernel", "t"]];
 // Columns that not every profile has; older files know neither.
 const COMPILED = [["registers", "registers"], ["spills", "spills"], ["instructions", "instructions"], ["subgroup", "subgroup_size"]];
+// Shares of the instructions that are issued, counted from the SPIR-V: words and bytes are other counts of the same accesses.
+const MIX = [["fma %", "fma half"], ["loads %", "shared_load global_load texel"], ["conv. %", "convert"], ["barriers %", "barrier"]];
+const mixed = (mix, classes) => {
+  const all = Object.entries(mix).filter(([n]) => !/_words$|_bytes$/.test(n)).reduce((sum, [, x]) => sum + x, 0);
+  return all > 0 ? classes.split(" ").reduce((sum, n) => sum + (mix[n] || 0), 0) / all : 0;
+};
 function columns(p) {
   const all = COLUMNS.slice(0, -2);
   if (p.dispatches.some(d => d.phases)) all.push(...PARTS.map(([part]) => [part + " %", "phases." + part]));
   if (p.dispatches.some(d => d.compiler)) all.push(...COMPILED.map(([title, k]) => [title, "compiler." + k]));
+  if (p.dispatches.some(d => d.executed)) all.push(...MIX.map(([title, k]) => [title, "executed." + k]));
   all.push(...COLUMNS.slice(-2));
   if (p.no_compiler) all.push(["compiler", "no_compiler", "t"]);
   return all;
@@ -201,10 +208,10 @@ function columns(p) {
 function table(p) {
   const COLUMNS = columns(p);
   const t = el("table", {}), head = el("tr"), body = el("tbody");
-  const inner = (d, k) => { const [of, part] = k.split("."), x = d[of] && d[of][part]; return x == null ? null : of === "phases" ? x.share : x; };
+  const inner = (d, k) => { if (k.startsWith("executed.")) return d.executed ? Number((100 * mixed(d.executed, k.slice(9))).toFixed(1)) : null; const [of, part] = k.split("."), x = d[of] && d[of][part]; return x == null ? null : of === "phases" ? x.share : x; };
   const show = (d, k) => k === "no_compiler" ? p.no_compiler : k.includes(".") ? (inner(d, k) == null ? "–" : k.startsWith("phases") ? (100 * inner(d, k)).toFixed(0) : String(inner(d, k))) : k === "name" ? label(d) : k.endsWith("_us") ? ms(d[k]) : k === "share" || k === "roof_share" ? (d[k] > 0 ? (100 * d[k]).toFixed(1) : "–") : k === "groups" ? (d.device === "cpu" ? "–" : d.groups.join(" × ")) : typeof d[k] === "number" ? d[k].toFixed(2) : d[k];
   const value = (d, k) => k === "no_compiler" ? 0 : k.includes(".") ? inner(d, k) ?? -1 : k === "groups" ? d.groups[0] * d.groups[1] * d.groups[2] : k === "name" ? [d.step, d.part] : d[k];
-  const fill = rows => body.replaceChildren(...rows.map(d => { const tr = el("tr"); for (const [, k, left] of COLUMNS) { const td = el("td", left ? {class: k === "kernel" ? "t k" : "t"} : {}, show(d, k)); if (k === "kernel") td.title = d.kernel; if (k.startsWith("phases") && d.phases) { const x = d.phases[k.slice(7)]; td.title = `${x.mean_ticks} ticks of a workgroup in the mean, ${x.max_ticks} at most, ${d.phases.workgroups} workgroups`; } if (k.startsWith("compiler") && d.compiler) td.title = Object.entries(d.compiler.statistics).map(([n, x]) => `${n}: ${x}`).join("\n"); tr.append(td); } return tr; }));
+  const fill = rows => body.replaceChildren(...rows.map(d => { const tr = el("tr"); for (const [, k, left] of COLUMNS) { const td = el("td", left ? {class: k === "kernel" ? "t k" : "t"} : {}, show(d, k)); if (k === "kernel") td.title = d.kernel; if (k.startsWith("phases") && d.phases) { const x = d.phases[k.slice(7)]; td.title = `${x.mean_ticks} ticks of a workgroup in the mean, ${x.max_ticks} at most, ${d.phases.workgroups} workgroups`; } if (k.startsWith("executed") && d.executed) td.title = Object.keys(d.executed).map(n => `${n}: ${d.spirv[n]} in the module, ${Math.round(d.executed[n])} executed`).join("\n"); if (k.startsWith("compiler") && d.compiler) td.title = Object.entries(d.compiler.statistics).map(([n, x]) => `${n}: ${x}`).join("\n"); tr.append(td); } return tr; }));
   for (const [title, k, left] of COLUMNS) {
     const button = el("button", {type: "button"}, title), th = el("th", left ? {class: "t"} : {}, button);
     button.addEventListener("click", () => {

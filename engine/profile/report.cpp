@@ -1,4 +1,5 @@
 // A profile as JSON, CSV and Chrome's trace format.
+#include <algorithm>
 #include <cmath>
 #include <map>
 
@@ -46,6 +47,14 @@ Json phases(const PhaseProfile& p) {
   return {{"workgroups", p.workgroups}, {"load", part(p.load)}, {"compute", part(p.compute)}, {"store", part(p.store)}};
 }
 
+/// null on the CPU.
+Json instructions(const std::vector<std::pair<std::string, double>>& classes) {
+  if (classes.empty()) return nullptr;
+  Json j = Json::object();
+  for (const auto& c : classes) j[c.first] = rounded(c.second);
+  return j;
+}
+
 Json row(const Profile& p, const DispatchProfile& d) {
   const double us = d.serialised_us;
   return Json{{"step", d.step},
@@ -68,7 +77,9 @@ Json row(const Profile& p, const DispatchProfile& d) {
               {"roof_us", rounded(d.roof_us)},
               {"roof_share", us > 0 ? rounded(d.roof_us / us) : 0.0},
               {"compiler", compiler(d.compiler)},
-              {"phases", phases(d.phases)}};
+              {"phases", phases(d.phases)},
+              {"executed", instructions(d.executed)},
+              {"spirv", instructions(d.spirv)}};
 }
 
 }  // namespace
@@ -113,7 +124,14 @@ std::string profile_csv(const Profile& p) {
   std::string out =
       "step,part,name,op,kernel,shader,groups_x,groups_y,groups_z,device,flops,bytes,begin_us,scheduled_us,serialised_us,share,gflops,gbs,roof_us,"
       "roof_share,compiler,subgroup_size,registers,spills,instructions,code_bytes,local_bytes,subgroups_per_core,workgroups,load_share,compute_share,"
-      "store_share\n";
+      "store_share";
+  // One dispatch with counts names the classes for all.
+  const auto counted = std::find_if(p.dispatches.begin(), p.dispatches.end(), [](const DispatchProfile& d) { return !d.executed.empty(); });
+  const bool counts = counted != p.dispatches.end();
+  if (counts)
+    for (const char* prefix : {"executed_", "spirv_"})
+      for (const auto& c : counted->executed) out += std::string(",") + prefix + c.first;
+  out += "\n";
   const auto number = [](double x) { return x < 0 ? std::string() : fmt::format("{:.0f}", x); };
   for (const DispatchProfile& d : p.dispatches) {
     const double us = d.serialised_us;
@@ -125,7 +143,11 @@ std::string profile_csv(const Profile& p) {
     out += fmt::format(",{},{},{},{},{},{},{},{}", quoted(p.no_compiler), c.subgroup_size ? std::to_string(c.subgroup_size) : "", number(c.registers),
                        number(c.spills), number(c.instructions), number(c.code_bytes), number(c.local_bytes), number(c.subgroups_per_core));
     const PhaseProfile& f = d.phases;
-    out += f.workgroups ? fmt::format(",{},{:.4f},{:.4f},{:.4f}\n", f.workgroups, f.load.share, f.compute.share, f.store.share) : ",,,,\n";
+    out += f.workgroups ? fmt::format(",{},{:.4f},{:.4f},{:.4f}", f.workgroups, f.load.share, f.compute.share, f.store.share) : ",,,,";
+    if (counts)
+      for (const auto* classes : {&d.executed, &d.spirv})
+        for (size_t i = 0; i < counted->executed.size(); ++i) out += i < classes->size() ? fmt::format(",{:.0f}", (*classes)[i].second) : ",";
+    out += "\n";
   }
   return out;
 }

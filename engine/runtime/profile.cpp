@@ -6,8 +6,10 @@
 #include <cstring>
 
 #include "profile/compiler_fields.h"
+#include "profile/features.h"
 #include "runtime/roofline.h"
 #include "runtime/session_impl.h"
+#include "shader/modules.h"
 #if VIREO_VULKAN
 #include "vk/statistics.h"
 #endif
@@ -65,6 +67,8 @@ class Profiler {
     }
     finish();
     // Without these the profile is still one.
+    if (on_gpu())
+      if (Result<void> counted = instructions(); !counted) p_.notes.push_back("no instruction counts: " + counted.error().message);
     if (o_.compiler && on_gpu())
       if (Result<void> asked = compiler(); !asked) p_.no_compiler = asked.error().message;
     if (o_.phases)
@@ -117,6 +121,24 @@ class Profiler {
         p_.dispatches.push_back(d);
       }
     }
+  }
+
+  /// What the shaders of each dispatch execute, and what stands in them.
+  Result<void> instructions() {
+    const auto named = [](const shader::Mix& mix) {
+      std::vector<std::pair<std::string, double>> all;
+      for (size_t i = 0; i < shader::kCounts; ++i) all.push_back({shader::to_string(shader::Count(i)), mix.n[i]});
+      return all;
+    };
+    VIREO_ASSIGN(const std::vector<DispatchWork> work, plan_work(plan_));
+    for (size_t i = 0; i < work.size() && i < p_.dispatches.size(); ++i) {
+      DispatchProfile& d = p_.dispatches[i];
+      if (d.cpu) continue;
+      VIREO_ASSIGN(const shader::Mix once, shader::count_static(*shader::find(d.shader)));
+      d.executed = named(work[i].mix);
+      d.spirv = named(once);
+    }
+    return {};
   }
 
   void upload() {

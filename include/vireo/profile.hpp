@@ -3,6 +3,7 @@
 
 #include <cstdint>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include <vireo/vireo.hpp>
@@ -68,6 +69,9 @@ struct DispatchProfile {
   double roof_us = 0;          ///< the least time on this device: max(flops / peak, bytes / bandwidth)
   CompilerStatistics compiler;
   PhaseProfile phases;
+  /// Instructions by class ("fma", "shared_load", "convert", "barrier", ...), counted from the SPIR-V that ships: what all subgroups together issue
+  /// for this dispatch, and what stands in the module once. Empty on the CPU.
+  std::vector<std::pair<std::string, double>> executed, spirv;
 };
 
 /// Host time of one inference, medians in microseconds.

@@ -39,6 +39,14 @@ void check_profile(const std::string& device) {
     EXPECT_GT(double(d["scheduled_us"]), 0) << d.dump();
     EXPECT_GE(double(d["begin_us"]), before) << "one queue begins them in order: " << d.dump();
     EXPECT_EQ(d["shader"] == "", device == "cpu");
+    EXPECT_EQ(d["executed"].is_null(), device == "cpu");
+    if (device != "cpu") {
+      EXPECT_GT(double(d["executed"]["global_store"]), 0) << d.dump();
+      EXPECT_GT(double(d["spirv"]["global_store"]), 0) << d.dump();
+      if (d["op"] == "linear") {
+        EXPECT_GE(16.0 * double(d["executed"]["fma"]), double(d["flops"]) * 0.9) << "two operations in each of eight lanes: " << d.dump();
+      }
+    }
     before = double(d["begin_us"]);
     sum += double(d["serialised_us"]);
     share += double(d["share"]);
