@@ -112,6 +112,14 @@ void run(Args& args) {
     for (const std::string& name : vireo::machine_names()) std::printf("%s\n", name.c_str());
     return;
   }
+  const auto goes_with = [](bool given, const char* option, const char* what) {
+    if (given) throw UsageError(std::string("predict: ") + option + " goes with " + what);
+  };
+  const bool one_model = !args.common.model.empty() || !args.common.config.empty();
+  goes_with((args.sweep || !args.fit.empty()) && one_model, "--model or --config", "a single prediction; --sweep takes --models and --fit takes --fit-on");
+  goes_with(args.sweep && !args.fit.empty(), "--sweep", "predictions, not with --fit");
+  goes_with(!args.fit.empty() && (!args.csv.empty() || !args.html.empty() || !args.caps.empty()), "--caps, --csv or --html", "predictions, not with --fit");
+  goes_with(args.fit.empty() && !args.fit_on.empty(), "--fit-on", "--fit");
   if (!args.fit.empty()) return fit(args);
   if (args.caps.empty()) throw UsageError("predict: --caps FILE is required (write one with `vireo devices --caps`), or --fit FILE, or --list");
   for (const std::string* f : {&args.csv, &args.html})
@@ -124,14 +132,12 @@ void run(Args& args) {
     sweep(args.what, caps, options, args.common.json, args.csv, args.html);
     return;
   }
-  if (!args.html.empty()) throw UsageError("predict: --html goes with --sweep");
+  goes_with(!args.html.empty(), "--html", "--sweep");
   const vireo::Model model = open_model(args.common);
   options.session = session_options(args.common, "auto");
   options.session.batch = args.batch;
   options.session.head = default_head(model);
-  vireo::Result<vireo::Prediction> made = vireo::predict(model, caps, options);
-  if (!made && made.error().code == vireo::ErrorCode::kCorrupt) throw Failure("'" + args.caps + "': " + made.error().message);
-  const vireo::Prediction p = need(std::move(made));
+  const vireo::Prediction p = need(vireo::predict(model, caps, options));
   if (args.common.json) std::printf("%s\n", vireo::prediction_json(p).c_str());
   else print_prediction(p, args.all), print_notes(model);
   if (!args.csv.empty()) {
@@ -155,7 +161,7 @@ void add_predict(CLI::App& app) {
   verb->add_flag("--all", args->all, "every dispatch in order, not only the twenty longest");
   verb->add_option("--csv", args->csv, "write one line per dispatch, with --sweep one per model")->type_name("FILE");
   verb->add_flag("--sweep", args->sweep, "a table over models, precisions and input sizes instead of one model");
-  verb->add_option("--models", args->what.models, "of --sweep: folders or config.json files; default: ViT-Ti, -S, -B, MobileViT-S and UPerNet on MobileViT-S")->type_name("PATH,...")->delimiter(',');
+  verb->add_option("--models", args->what.models, "of --sweep: folders or config.json files; default: ViT-Ti, -S, -B, MobileViT-S, Swin-T and UPerNet on MobileViT-S")->type_name("PATH,...")->delimiter(',');
   verb->add_option("--precisions", args->what.precisions, "of --sweep")->type_name("P,...")->delimiter(',')->check(CLI::IsMember({"fp32", "fp16", "int8"}))->capture_default_str();
   verb->add_option("--sizes", args->what.sizes, "of --sweep: sides of square inputs")->type_name("N,...")->delimiter(',')->check(CLI::Range(32, 4096))->capture_default_str();
   verb->add_option("--html", args->html, "of --sweep: write the table as a page")->type_name("FILE");

@@ -3,6 +3,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cstdio>
 #include <cstdlib>
 
@@ -59,16 +60,17 @@ const Config kSweep[] = {
 "hidden_sizes":[144,192,240],"neck_hidden_sizes":[16,32,64,96,128,160,640],"out_indices":[2,3,4,5],"out_features":["stage2","stage3","stage4","stage5"]}})"},
 };
 
-/// A model of a configuration that is no file yet.
+/// A model of a configuration that is no file yet: it becomes one for a moment, whose name is the model's.
 vireo::Model model_of(const Config& c) {
-  std::string path = std::string(std::getenv("TMPDIR") ? std::getenv("TMPDIR") : "/tmp") + "/vireo-config-XXXXXX";
-  const int fd = mkstemp(&path[0]);
-  if (fd < 0) throw Failure("cannot make a temporary file like '" + path + "'; set TMPDIR to a folder that can be written");
-  close(fd);
+  std::string folder = std::string(std::getenv("TMPDIR") ? std::getenv("TMPDIR") : "/tmp") + "/vireo-XXXXXX";
+  if (!mkdtemp(&folder[0])) throw Failure("cannot make a temporary folder like '" + folder + "'; set TMPDIR to a folder that can be written");
+  std::string name = c.name;
+  std::replace(name.begin(), name.end(), '/', '-');
+  const std::string path = folder + "/" + name;
   struct Gone {
-    const std::string& path;
-    ~Gone() { unlink(path.c_str()); }
-  } gone{path};
+    const std::string &path, &folder;
+    ~Gone() { unlink(path.c_str()), rmdir(folder.c_str()); }
+  } gone{path, folder};
   write_file(path, c.text, std::string(c.text).size());
   return need(vireo::Model::random(path, 1));
 }
@@ -109,6 +111,13 @@ std::string format(const char* f, double x) {
   char text[32];
   std::snprintf(text, sizeof text, f, x);
   return text;
+}
+
+/// A field of a CSV line (RFC 4180).
+std::string quoted(const std::string& s) {
+  std::string q = "\"";
+  for (char c : s) q += c == '"' ? std::string("\"\"") : std::string(1, c);
+  return q + '"';
 }
 
 std::string escaped(const std::string& s) {
@@ -177,6 +186,7 @@ void sweep(const Sweep& what, const std::string& caps, vireo::PredictOptions opt
         if (rows.back().error.empty()) machine = rows.back().p.machine, device = rows.back().p.device, uncertainty = rows.back().p.uncertainty;
       }
   if (progress) std::fprintf(stderr, "\r%-66s\r", "");
+  if (std::none_of(rows.begin(), rows.end(), [](const Row& r) { return r.error.empty(); })) throw Failure("no row of the sweep could be predicted; the first: " + rows.at(0).error);
 
   if (json) {
     Json j{{"schema", "vireo-sweep/1"}, {"machine", machine}, {"device", device}, {"uncertainty", uncertainty}, {"batch", what.batch}, {"rows", Json::array()}};
@@ -199,12 +209,10 @@ void sweep(const Sweep& what, const std::string& caps, vireo::PredictOptions opt
   if (!csv.empty()) {
     std::string text = "model,precision,size,ms,low_ms,high_ms,images_per_s,roof_ms,ram_mib,weights_mib,error\n";
     for (const Row& r : rows) {
-      text += "\"" + r.model + "\"," + r.precision + "," + std::to_string(r.size);
+      text += quoted(r.model) + "," + r.precision + "," + std::to_string(r.size);
       for (double x : {r.p.us / 1000, r.p.low_us / 1000, r.p.high_us / 1000, fps(r.p), r.p.roof_us / 1000, mib(r.p.ram_bytes), mib(r.p.weights_bytes)})
         text += r.error.empty() ? format(",%.3f", x) : std::string(",");
-      std::string why;
-      for (char c : r.error) why += c == '"' ? std::string("\"\"") : std::string(1, c);
-      text += ",\"" + why + "\"\n";
+      text += "," + quoted(r.error) + "\n";
     }
     write_file(csv, text.data(), text.size());
   }

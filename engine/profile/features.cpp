@@ -68,12 +68,6 @@ DispatchWork cpu_work(const Plan& plan, const Step& step, int32_t index) {
   return w;
 }
 
-/// Words of the arrays that an invocation keeps, which compilers put into registers.
-uint32_t array_registers(const shader::Module& module, const std::vector<uint32_t>& spec) {
-  const Result<uint64_t> bytes = shader::function_bytes(module, spec);
-  return bytes ? uint32_t(std::min<uint64_t>(*bytes / 4, 1024)) : 0;
-}
-
 Result<DispatchWork> gpu_work(const Plan& plan, const Step& step, const PlanDispatch& d) {
   const shader::Module* module = shader::find(d.shader);
   if (!module) return fail(ErrorCode::kInternal, "step '{}': there is no shader module '{}'", step.name, d.shader);
@@ -86,7 +80,8 @@ Result<DispatchWork> gpu_work(const Plan& plan, const Step& step, const PlanDisp
   const std::array<uint32_t, 3> local = shader::local_size(reflection, d.spec);
   w.workgroups = double(d.groups[0]) * d.groups[1] * d.groups[2];
   w.subgroups = std::ceil(double(local[0]) * local[1] * local[2] / width);
-  w.registers = array_registers(*module, d.spec) + kSpareRegisters;
+  VIREO_ASSIGN(const uint64_t arrays, shader::function_bytes(*module, d.spec));
+  w.registers = uint32_t(arrays / 4) + kSpareRegisters;  // compilers put an invocation's arrays into registers
   w.packed = w.mix[shader::Count::kHalf] > w.mix[shader::Count::kFma];
   double all = 0;
   for (const PlanDispatch& each : step.dispatches) all += each.work.flops;

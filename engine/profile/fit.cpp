@@ -2,6 +2,7 @@
 #include <algorithm>
 #include <cmath>
 #include <map>
+#include <set>
 
 #include "profile/predict.h"
 
@@ -60,7 +61,7 @@ Machine fit_without(const std::vector<FitSample>& samples, const FitSample* left
   std::vector<std::vector<double>> rows;
   std::vector<double> right;
   for (const FitSample& s : samples) {
-    if (&s == left_out) continue;
+    if (left_out && s.model == left_out->model) continue;
     const double total = std::max(1.0, sum(s.us));
     for (size_t i = 0; i < s.work.size(); ++i) {
       // An error of a dispatch counts by its part of the model's time, as counting noise would.
@@ -80,7 +81,7 @@ Machine fit_without(const std::vector<FitSample>& samples, const FitSample* left
   std::map<std::string, std::pair<double, double>> groups;  // measured, fitted: shares of their models' times
   std::vector<double> inference;
   for (const FitSample& s : samples) {
-    if (&s == left_out) continue;
+    if (left_out && s.model == left_out->model) continue;
     const double total = std::max(1.0, sum(s.us));
     for (size_t i = 0; i < s.work.size(); ++i) {
       auto& g = groups[s.work[i].group];
@@ -99,7 +100,7 @@ double total_us(const FitSample& s, const Machine& m) {
   double us = 0;
   for (const DispatchWork& w : s.work) us += dispatch_us(w, m);
   for (const UnitCost& c : m.scales)
-    if (c.name == "inference") us *= c.us;
+    if (c.name == "inference") us *= c.value;
   return us + m.inference_us;
 }
 
@@ -107,7 +108,10 @@ double total_us(const FitSample& s, const Machine& m) {
 template <typename F>
 void judge(const std::vector<FitSample>& samples, Machine* m, F&& without) {
   std::vector<double> errors;
-  for (const FitSample& s : samples) errors.push_back(std::abs(total_us(s, without(&s)) / (s.wall_us > 0 ? s.wall_us : sum(s.us)) - 1));
+  for (const FitSample& s : samples) {
+    const double predicted = std::max(1e-3, total_us(s, without(&s))), measured = std::max(1e-3, s.wall_us > 0 ? s.wall_us : sum(s.us));
+    errors.push_back(std::min(100.0, std::max(predicted / measured, measured / predicted) - 1));
+  }
   m->error_median = median(errors);
   m->error_worst = *std::max_element(errors.begin(), errors.end());
 }
@@ -125,7 +129,7 @@ Machine adapt_without(const Machine& base, const std::vector<FitSample>& samples
   std::map<std::string, Sums> groups;
   std::vector<double> rest;
   for (const FitSample& s : samples) {
-    if (&s == left_out) continue;
+    if (left_out && s.model == left_out->model) continue;
     const double total = std::max(1.0, sum(s.us));
     for (size_t i = 0; i < s.work.size(); ++i) {
       const DispatchWork& w = s.work[i];
@@ -141,14 +145,22 @@ Machine adapt_without(const Machine& base, const std::vector<FitSample>& samples
   m.efficiency_low = std::min(m.efficiency_low, m.efficiency), m.efficiency_high = std::max(m.efficiency_high, m.efficiency);
   const double prior = 0.02 * all.bound;  // a shader that hardly counts stays near the common factor
   for (const auto& [name, g] : groups) m.scales.push_back({name, (g.measured * m.efficiency + prior) / (g.bound + prior)});
-  if (!rest.empty()) m.inference_us = std::max(0.0, median(rest));
+  if (!rest.empty()) m.inference_us = std::min(1e7, std::max(0.0, median(rest)));
   return m;
+}
+
+/// Samples of one model in several precisions are no independent witnesses.
+size_t distinct_models(const std::vector<FitSample>& samples) {
+  std::set<std::string> names;
+  for (const FitSample& s : samples) names.insert(s.model);
+  return names.size();
 }
 
 }  // namespace
 
 Result<Machine> fit(const std::vector<FitSample>& samples) {
-  if (samples.size() < 2) return fail(ErrorCode::kInvalidArgument, "fitting a machine: got {} measured models, expected at least 2", samples.size());
+  const size_t models = distinct_models(samples);
+  if (models < 2) return fail(ErrorCode::kInvalidArgument, "fitting a machine: got {} measured models, expected at least 2", models);
   Machine m = fit_without(samples, nullptr);
   judge(samples, &m, [&](const FitSample* out) { return fit_without(samples, out); });
   return m;
@@ -159,7 +171,7 @@ Result<Machine> adapt(const Machine& base, const std::vector<FitSample>& samples
     return fail(ErrorCode::kInvalidArgument, "adapting machine '{}': got {} measured models and {} description, expected at least one and a description by cores", base.name,
                 samples.size(), base.kind == Machine::Kind::kCores ? "such a" : "a fitted");
   Machine m = adapt_without(base, samples, nullptr);
-  if (samples.size() > 1) judge(samples, &m, [&](const FitSample* out) { return adapt_without(base, samples, out); });
+  if (distinct_models(samples) > 1) judge(samples, &m, [&](const FitSample* out) { return adapt_without(base, samples, out); });
   return m;
 }
 

@@ -2,6 +2,7 @@
 
 #include <cmath>
 #include <cstdlib>
+#include <set>
 
 namespace vireo {
 namespace {
@@ -63,8 +64,8 @@ std::string to_text(const Machine& m) {
   if (m.kind == Machine::Kind::kCores) visit_cores(m, print);
   visit_both(m, print);
   if (m.threads) s += fmt::format("threads: {}\n", m.threads);
-  for (const UnitCost& c : m.costs) s += fmt::format("cost {}: {:.6g}\n", c.name, c.us);
-  for (const UnitCost& c : m.scales) s += fmt::format("scale {}: {:.4f}\n", c.name, c.us);
+  for (const UnitCost& c : m.costs) s += fmt::format("cost {}: {:.6g}\n", c.name, c.value);
+  for (const UnitCost& c : m.scales) s += fmt::format("scale {}: {:.6g}\n", c.name, c.value);
   return s;
 }
 
@@ -72,6 +73,7 @@ Result<Machine> machine_from_text(const std::string& text, const std::string& so
   Machine m;
   bool has_name = false, has_kind = false;
   int line_number = 0;
+  std::set<std::string> seen;
   for (size_t at = 0; at < text.size();) {
     const size_t end = std::min(text.find('\n', at), text.size());
     std::string line = text.substr(at, end - at);
@@ -79,11 +81,13 @@ Result<Machine> machine_from_text(const std::string& text, const std::string& so
     ++line_number;
     line = trimmed(line.substr(0, line.find('#')));
     if (line.empty()) continue;
-    // The last colon: names of kernels may have one of their own.
-    const size_t colon = line.rfind(": ");
+    // Of a cost the last colon: names of kernels may have one of their own. Elsewhere the first: so may devices.
+    const bool list = line.rfind("cost ", 0) == 0 || line.rfind("scale ", 0) == 0;
+    const size_t colon = list ? line.rfind(": ") : line.find(": ");
     const auto bad = [&](const std::string& why) { return fail(ErrorCode::kCorrupt, "{}, line {}: '{}': {}", source, line_number, line.substr(0, 80), why); };
     if (colon == std::string::npos) return bad("expected 'key: value'");
     const std::string key = trimmed(line.substr(0, colon)), value = trimmed(line.substr(colon + 1));
+    if (!seen.insert(key).second) return bad("the key was given before");
     bool known = false;
     std::string problem;
     const auto take = [&](const char* name, double& member, double least, double most) {

@@ -9,10 +9,10 @@
 
 namespace vireo {
 
-/// A number and its unit cost in microseconds.
+/// What one of a thing costs in microseconds, or a kernel's factor.
 struct UnitCost {
-  std::string name;  // a Feature's
-  double us = 0;
+  std::string name;  // a Feature's; a kernel's
+  double value = 0;
 };
 
 struct Machine {
@@ -21,7 +21,7 @@ struct Machine {
     kFitted,  ///< costs per feature, fitted on measurements
   };
   std::string name;
-  std::string device;             // the DeviceCaps::name that it describes; empty: any
+  std::string device;             // how the DeviceCaps::name of what it describes begins; empty: any
   Kind kind = Kind::kCores;
 
   // Cores. Rates are lanes per clock and core, as vendors publish instruction throughputs.
@@ -43,16 +43,16 @@ struct Machine {
   uint32_t threads = 0;           // of the measurements; 0: does not matter
 
   // Both.
-  std::vector<UnitCost> scales;   // per kernel or shader: measured over worked out, `us` being a factor
-  double error_median = 0, error_worst = 0;  // relative, of models left out of the measurements; 0: none were made
+  std::vector<UnitCost> scales;   // per kernel or shader that was measured: measured over worked out
+  double error_median = 0, error_worst = 0;  // of models left out of the measurements, max(p / m, m / p) - 1; 0: unknown
   double dispatch_us = 10;        // between two dispatches, beyond their work
   double inference_us = 0;        // submission and what the host does once per inference
 };
 
 /// "key: value" lines; `cost NAME: us` and `scale NAME: factor` for the lists.
 std::string to_text(const Machine& m);
-/// Parses to_text's format; '#' starts a comment. Errors: kCorrupt, naming source and line: an unknown key, a value that is no number or
-/// beyond what any device has; a missing name.
+/// Parses to_text's format; '#' starts a comment. Errors: kCorrupt, naming source and line: a key that is unknown or given twice, a value that is no
+/// number or beyond what any device has; a missing name.
 Result<Machine> machine_from_text(const std::string& text, const std::string& source);
 
 /// Descriptions that ship with the library, by name.

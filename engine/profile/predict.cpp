@@ -9,7 +9,7 @@ namespace {
 using shader::Count;
 
 constexpr const char* kCauseNames[kCauses] = {"padding", "issue", "convert", "shared", "memory", "latency", "compiler", "dispatch"};
-constexpr double kAloneClocks = 1.4;       // per instruction of a subgroup that has its scheduler for itself (dependent arithmetic)
+constexpr double kAloneClocks = 1.4;       // per instruction of a subgroup alone on its scheduler: what Mesa's compiler for Maxwell schedules our tile loops to
 constexpr double kBarrierClocks = 30;
 
 /// Clocks of one core for the whole dispatch, by the unit that limits it.
@@ -32,9 +32,9 @@ Clocks clocks_of(const DispatchWork& w, const Machine& m, double width) {
   Clocks c;
   c.multiply_adds = lanes(x[Count::kFma], m.fma_lanes) + lanes(x[Count::kHalf], m.half_lanes);
   const double arithmetic = lanes(x[Count::kFma] + x[Count::kFloat], m.fma_lanes) + lanes(x[Count::kHalf], m.half_lanes) + lanes(x[Count::kInteger], m.integer_lanes) +
-                            lanes(x[Count::kShift], m.shift_lanes);
+                            lanes(x[Count::kShift], m.shift_lanes) + lanes(x[Count::kMultiply], m.multiply_lanes);
   c.issue = std::max(x.issued() / m.issue, arithmetic);
-  c.convert = lanes(x[Count::kConvert], m.convert_lanes) + lanes(x[Count::kSpecial], m.special_lanes) + lanes(x[Count::kMultiply], m.multiply_lanes);
+  c.convert = lanes(x[Count::kConvert], m.convert_lanes) + lanes(x[Count::kSpecial], m.special_lanes);
   // Words of shared memory at the bytes a clock moves; everything else that loads takes a slot of the load units.
   c.shared = x[Count::kSharedWords] * 4 * width / m.shared_bytes_per_clock +
              lanes(x[Count::kGlobalLoad] + x[Count::kGlobalStore] + x[Count::kTexel], m.memory_lanes) + lanes(x[Count::kShuffle], m.shuffle_lanes);
@@ -50,7 +50,7 @@ Clocks clocks_of(const DispatchWork& w, const Machine& m, double width) {
 
 double factor_of(const Machine& m, const std::string& name) {
   for (const UnitCost& s : m.scales)
-    if (s.name == name) return s.us;
+    if (s.name == name) return s.value;
   return 1;
 }
 
@@ -81,11 +81,17 @@ DispatchPrediction on_cores(const DispatchWork& w, const Machine& m) {
   raise(Cause::kMemory, memory);
   const double balance = std::ceil(w.workgroups / m.cores) * m.cores / std::max(1.0, w.workgroups);
   raise(Cause::kLatency, std::max(c.latency / clock, t * balance));
-  const double reached = t;
-  raise(Cause::kCompiler, std::max(reached, reached / m.efficiency * factor_of(m, w.group)));
-  p.low_us = std::max({p.bound_us, least, c.latency / clock}) / m.efficiency_high + m.dispatch_us;
-  p.high_us = std::max(reached, most) / m.efficiency_low + m.dispatch_us;
-  if (m.error_worst > 0) p.low_us = (t + m.dispatch_us) / (1 + m.error_worst), p.high_us = (t + m.dispatch_us) * (1 + m.error_worst);
+  // Measurements may be below what was worked out, but not below the roofline.
+  const double reached = t, factor = factor_of(m, w.group);
+  t = std::max(p.roof_us, reached / m.efficiency * factor);
+  p.lost[size_t(Cause::kCompiler)] = t - reached;
+  if (m.error_worst > 0) {
+    p.low_us = t / (1 + m.error_worst), p.high_us = t * (1 + m.error_worst);
+  } else {
+    p.low_us = std::min(t, std::max({p.bound_us, least, c.latency / clock}) / m.efficiency_high * factor);
+    p.high_us = std::max(t, std::max(reached, most) / m.efficiency_low * factor);
+  }
+  p.low_us += m.dispatch_us, p.high_us += m.dispatch_us;
   raise(Cause::kDispatch, t + m.dispatch_us);
   p.us = t;
   return p;
@@ -99,20 +105,24 @@ double fitted_us(const DispatchWork& w, const Machine& m) {
   double us = 0;
   for (const Feature& f : w.features)
     for (const UnitCost& c : m.costs)
-      if (c.name == f.name) us += c.us * f.n;
+      if (c.name == f.name) us += c.value * f.n;
   return us * factor_of(m, w.group);
 }
 
 double dispatch_us(const DispatchWork& w, const Machine& m) { return m.kind == Machine::Kind::kFitted ? fitted_us(w, m) : w.cpu ? 0 : on_cores(w, m).us; }
 
 Result<PlanPrediction> predict(const Plan& plan, const std::vector<DispatchWork>& work, const Machine& m) {
+  if (m.kind == Machine::Kind::kFitted && plan.device == DeviceKind::kVulkan && m.threads)
+    return fail(ErrorCode::kUnsupported, "machine '{}' was fitted on a CPU, but the plan is for {}; give a description of that device", m.name, plan.caps_name);
   if (m.kind == Machine::Kind::kCores && plan.device == DeviceKind::kCpu)
     return fail(ErrorCode::kUnsupported, "machine '{}' describes a GPU by its cores, but the plan is for a CPU ({}); give a description fitted there (`vireo predict --fit`)",
                 m.name, plan.caps_name);
   if (plan.device == DeviceKind::kCpu && m.threads && m.threads != plan.caps.threads)
-    return fail(ErrorCode::kInvalidArgument, "machine '{}' was fitted with {} threads, the plan has {}; give --threads {} or fit again", m.name, m.threads, plan.caps.threads,
-                m.threads);
+    return fail(ErrorCode::kInvalidArgument, "machine '{}' was fitted with {} threads, the caps have {}; write them with `vireo devices --caps cpu --threads {}`, or fit again", m.name, m.threads,
+                plan.caps.threads, m.threads);
   PlanPrediction all;
+  if (!m.device.empty() && plan.caps_name.rfind(m.device, 0) != 0)
+    all.notes.push_back(fmt::format("machine '{}' describes '{}', the plan is for '{}'", m.name, m.device, plan.caps_name));
   size_t on_cpu = 0;
   std::vector<std::string> unknown;
   for (const DispatchWork& w : work) {
@@ -123,11 +133,9 @@ Result<PlanPrediction> predict(const Plan& plan, const std::vector<DispatchWork>
     } else {
       p.us = fitted_us(w, m);
       p.low_us = p.us / (1 + m.error_worst), p.high_us = p.us * (1 + m.error_worst);
-      const bool priced = std::any_of(w.features.begin(), w.features.end(), [&](const Feature& f) {
-        return f.name != "steps" && std::any_of(m.costs.begin(), m.costs.end(), [&](const UnitCost& c) { return c.name == f.name && c.us > 0; });
-      });
-      if (!priced && std::find(unknown.begin(), unknown.end(), w.group) == unknown.end()) unknown.push_back(w.group);
     }
+    const bool measured = m.scales.empty() || std::any_of(m.scales.begin(), m.scales.end(), [&](const UnitCost& k) { return k.name == w.group; });
+    if (!measured && std::find(unknown.begin(), unknown.end(), w.group) == unknown.end()) unknown.push_back(w.group);
     DispatchPrediction& t = all.total;
     t.us += p.us, t.low_us += p.low_us, t.high_us += p.high_us, t.roof_us += p.roof_us, t.bound_us += p.bound_us;
     for (size_t c = 0; c < kCauses; ++c) t.lost[c] += p.lost[c];
@@ -138,7 +146,7 @@ Result<PlanPrediction> predict(const Plan& plan, const std::vector<DispatchWork>
   all.total.lost[size_t(Cause::kDispatch)] += m.inference_us;
   if (on_cpu) all.notes.push_back(fmt::format("{} of {} steps run on the CPU and are not in the time: the machine '{}' describes the GPU only", on_cpu, work.size(), m.name));
   if (!unknown.empty())
-    all.notes.push_back(fmt::format("machine '{}' was not fitted on: {}; they count as nothing. Fit again with a model that has them", m.name, fmt::join(unknown, ", ")));
+    all.notes.push_back(fmt::format("machine '{}' was not measured with: {}; their times are less sure. Fit again with a model that has them", m.name, fmt::join(unknown, ", ")));
   return all;
 }
 

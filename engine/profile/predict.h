@@ -28,8 +28,8 @@ const char* to_string(Cause c);
 struct DispatchPrediction {
   double us = 0, low_us = 0, high_us = 0;
   double roof_us = 0;                  // the larger of FLOPs over the multiply-add peak and bytes over the bandwidth; 0 without rates
-  double bound_us = 0;                 // what the counted instructions take at least; 0 without rates
-  std::array<double, kCauses> lost{};  // sums up to us - roof_us
+  double bound_us = 0;                 // what the counted instructions take to issue, unhindered; 0 without rates
+  std::array<double, kCauses> lost{};  // sums up to us - roof_us; the compiler's part is negative where measurements are below the bound
 };
 
 struct PlanPrediction {
@@ -54,11 +54,11 @@ struct FitSample {
   double wall_us = 0;            // of an inference
 };
 /// Costs of 0 or more per feature that explain the samples best (least squares, errors weighed by 1 / time), a factor per kernel, and the errors
-/// of models that were left out of the fit in turns. Errors: kInvalidArgument (fewer than two samples).
+/// of models that were left out of the fit in turns (with every precision of theirs). Errors: kInvalidArgument (fewer than two models).
 Result<Machine> fit(const std::vector<FitSample>& samples);
 
-/// A description by cores brought to measurements: its efficiency, a factor per shader, what a dispatch and an inference cost beside their work.
-/// What was not measured keeps the common factor. Errors: kInvalidArgument (no samples, a fitted base).
+/// A description by cores brought to measurements: its efficiency, a factor per shader, and what an inference costs beside its dispatches. Shaders that were
+/// not measured keep the common factor, and what a dispatch costs beside its work stays as described. Errors: kInvalidArgument (no samples, a fitted base).
 Result<Machine> adapt(const Machine& base, const std::vector<FitSample>& samples);
 
 }  // namespace vireo

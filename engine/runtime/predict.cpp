@@ -52,8 +52,11 @@ Result<Machine> machine_of(const std::string& given, const DeviceCaps& caps) {
 std::string uncertainty_of(const Machine& m) {
   if (m.error_worst > 0)
     return fmt::format("models left out of the measurements were predicted within {:.0f} % (median) and {:.0f} % (worst)", 100 * m.error_median, 100 * m.error_worst);
-  return fmt::format("computed, not measured: {:.0f} to {:.0f} % of the counted bound is assumed to be reached, {:.0f} % as the best guess", 100 * m.efficiency_low,
-                     100 * m.efficiency_high, 100 * m.efficiency);
+  if (m.kind == Machine::Kind::kFitted) return "the description does not say how far its predictions were from measurements; the range is none";
+  return fmt::format("{}: {:.0f} to {:.0f} % of the counted bound is assumed to be reached, {:.0f} % as the best guess, and every byte read once or as often as it is used; "
+                     "what dispatches and submissions cost has no range",
+                     m.scales.empty() ? "computed, not measured" : "brought to the measurements of one model, and otherwise computed", 100 * m.efficiency_low, 100 * m.efficiency_high,
+                     100 * m.efficiency);
 }
 
 std::vector<std::pair<std::string, double>> losses(const std::array<double, kCauses>& lost) {
@@ -117,9 +120,14 @@ struct Subject {
 };
 
 Result<std::string> fit_checked(const std::vector<Model>& models, const Device& device, const FitOptions& o) {
+  if (o.name.empty() || o.name.find_first_of("#\r\n") != std::string::npos)
+    return fail(ErrorCode::kInvalidArgument, "fitting a machine: got the name '{}', expected one line without '#'", o.name);
   Machine base;
   if (!o.base.empty()) {
     VIREO_ASSIGN(base, machine_of(o.base, device.impl()->caps));
+    if (base.kind != Machine::Kind::kCores || device.impl()->kind != DeviceKind::kVulkan)
+      return fail(ErrorCode::kUnsupported, "fitting a machine: '{}' on {} cannot be brought to measurements; that takes a description by cores and a Vulkan device. Fit without one", base.name,
+                  device.impl()->caps.name);
   }
   if (models.size() * o.precisions.size() < (o.base.empty() ? 2u : 1u)) return fail(ErrorCode::kInvalidArgument, "fitting a machine: got {} models, expected at least 2", models.size());
   if (o.rounds < 1 || o.runs < 1) return fail(ErrorCode::kInvalidArgument, "fitting a machine: got {} rounds of {} runs, expected 1 or more", o.rounds, o.runs);
@@ -167,8 +175,11 @@ Result<std::string> fit_checked(const std::vector<Model>& models, const Device& 
   const Device::Impl& d = *device.impl();
   m.name = o.name;
   m.device = d.caps.name;
+  m.device.resize(std::min(m.device.size(), m.device.find('#')));  // drivers choose their own names
   if (d.kind == DeviceKind::kCpu) m.threads = uint32_t(d.threads);
-  return to_text(m);
+  std::string text = to_text(m);
+  VIREO_ASSIGN(const Machine readable, machine_from_text(text, "the fitted description"));
+  return text;
 }
 
 }  // namespace

@@ -98,8 +98,13 @@ Result<Mix> count(const Launch& launch, uint32_t subgroup) {
 Result<uint64_t> function_bytes(const Module& module, const std::vector<uint32_t>& spec) {
   VIREO_ASSIGN(const Program p, Program::decode(module, spec));
   uint64_t bytes = 0;
-  for (const Program::Variable& v : p.variables)
-    if (v.type && (v.storage == kFunctionMemory || v.storage == kPrivate)) bytes += p.type(v.type)->bytes;
+  for (const Program::Variable& v : p.variables) {
+    if (!v.type || (v.storage != kFunctionMemory && v.storage != kPrivate)) continue;
+    // The interpreter gives every number four bytes; halves take two.
+    const Type* t = p.type(v.type);
+    while (t->op == kTypeArray || t->op == kTypeVector) t = p.type(t->element);
+    bytes += p.type(v.type)->bytes / (t->op == kTypeFloat && t->width == 16 ? 2 : 1);
+  }
   return bytes;
 }
 

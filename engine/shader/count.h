@@ -63,8 +63,8 @@ struct Launch {
 /// Instructions that all subgroups of `subgroup` lanes issue together. Counted as a compiler would leave them: what is known when the
 /// pipeline is made is folded; integer expressions are computed once, and outside of loops that do not change them; loops that the shader asks
 /// to unroll cost nothing by themselves; accesses to neighbouring words between two barriers or stores are one access of up to 16 bytes.
-/// Workgroups in the middle and at the far edges are looked at, in them the first lanes of some subgroups, at the edges of all. What depends
-/// on data (a comparison of loaded values) goes the way that zeros go. Errors: kCorrupt, kInternal (an instruction that is not known here;
+/// Workgroups in the middle and at the far edges are looked at, in them the first lanes of some subgroups, at the far edge of x of all of them (of one in four beyond 16). A comparison that depends on
+/// data is taken to hold. Loops whose trips count the same three times running are not run to their end: what would change in their middle is not seen. Errors: kCorrupt, kInternal (an instruction that is not known here;
 /// a shader that does not end).
 Result<Mix> count(const Launch& launch, uint32_t subgroup);
 

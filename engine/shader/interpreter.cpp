@@ -19,6 +19,7 @@ constexpr size_t kAddresses = 4096;                // the first accesses show wh
 Invocation::Invocation(const Program& p, const std::vector<uint32_t>& push, const Where& at) : p_(p), push_(push), at_(at), values_(p.bound), memory_(p.bound), runtime_merges_(p.bound) {
   for (uint32_t id = 0; id < p.bound; ++id) {
     const std::vector<uint32_t>& c = p.constants[id];
+    values_[id].type = p.constant_types[id];
     for (size_t i = 0; i < c.size() && i < 4; ++i) values_[id].s[i] = number(c[i]);
     const Program::Variable& v = p.variables[id];
     if (!v.type) continue;
@@ -31,8 +32,9 @@ Result<Mix> Invocation::run() {
   uint32_t at = 0;
   uint64_t steps = 0;
   while (at < p_.code.size()) {
-    if (++steps > kMaxSteps) return broken("it does not end");
     const Instruction& i = p_.code[at];
+    steps += 1 + i.count / 8 + (i.op == kLabel ? p_.blocks[i.words[0]].phis : 0);
+    if (steps > kMaxSteps) return broken("it does not end");
     switch (i.op) {
       case kReturn: case kUnreachable: return mix_;
       case kLabel: at = enter(i.words[0], at); break;
@@ -188,7 +190,7 @@ bool Invocation::access_chain(const Instruction& i) {
     if (t->op == kTypeStruct) {
       if (index.bits >= t->members.size()) return false;
       v.s[0].bits += t->offsets[index.bits];
-      v.s[0].offset += int32_t(t->offsets[index.bits]);
+      v.s[0].offset = int32_t(uint32_t(v.s[0].offset) + t->offsets[index.bits]);
       type = t->members[index.bits];
       continue;
     }
@@ -244,10 +246,8 @@ bool Invocation::load(const Instruction& i) {
         const size_t word = pointer.s[0].bits / 4 + c;
         const uint32_t bits = word < push_.size() ? push_[word] : 0;
         // Known only when it runs, but an operand of any instruction.
-        out.s[c] = is_float(i.words[0]) ? Scalar{bits, kData, 0} : number(bits, known_.emplace(Expression{kPushConstant, uint32_t(word), 0, 0, 0}, 0).first->second);
-        uint32_t& s = known_[Expression{kPushConstant, uint32_t(word), 0, 0, 0}];
-        if (!s) s = fresh();
-        if (!is_float(i.words[0])) out.s[c].symbol = s;
+        const uint32_t symbol = given({kPushConstant, uint32_t(word), 0, 0, 0});
+        out.s[c] = is_float(i.words[0]) ? Scalar{bits, kData, 0} : number(bits, symbol);
       }
       break;
     case kInput: built_in(v, pointer, n, &out); break;
@@ -255,7 +255,8 @@ bool Invocation::load(const Instruction& i) {
     default:
       if (!t || t->bytes > 16) return false;
       access(pointer, n * 4, false, v.storage == kWorkgroup);
-      for (uint32_t c = 0; c < n; ++c) out.s[c] = number(0, is_float(i.words[0]) ? kData : fresh());
+      // What was loaded from one place may be an address (a row's, a window's): another place gives another one, far enough not to be its neighbour.
+      for (uint32_t c = 0; c < n; ++c) out.s[c] = is_float(i.words[0]) ? number(0, kData) : number((pointer.s[0].bits + c) * 64, fresh(true));
   }
   set(i, out);
   return true;
@@ -282,9 +283,7 @@ void Invocation::built_in(const Program::Variable& v, const Value& pointer, uint
     }
     // Sizes are constants to a compiler; so is an axis of one.
     const bool constant = v.built_in == kSubgroupSize || v.built_in == kNumSubgroups || (v.built_in == kLocalInvocationId && p_.local_size[axis] == 1);
-    uint32_t& s = known_[Expression{kInput, uint32_t(v.built_in), axis, 0, 0}];
-    if (!s) s = fresh();
-    out->s[c] = number(bits, constant ? 0 : s);
+    out->s[c] = number(bits, constant ? 0 : given({kInput, uint32_t(v.built_in), axis, 0, 0}));
   }
 }
 
@@ -314,12 +313,11 @@ void Invocation::set(const Instruction& i, const Value& v) {
 
 bool Invocation::execute(const Instruction& i) {
   const uint32_t* w = i.words;
-  const auto needs = [&](uint32_t n) { return i.count >= n; };
   switch (i.op) {
     case kVariable: return true;
-    case kAccessChain: case kInBoundsAccessChain: return needs(3) && access_chain(i);
-    case kLoad: return needs(3) && load(i);
-    case kStore: return needs(2) && store(i);
+    case kAccessChain: case kInBoundsAccessChain: return access_chain(i);
+    case kLoad: return load(i);
+    case kStore: return store(i);
     case kExtInst: return extended(i);
     case kBitcast: {
       Value out = value(w[2]);
@@ -345,13 +343,13 @@ bool Invocation::execute(const Instruction& i) {
       Value out;
       out.s[0] = value(w[2]).s[std::min(i.count > 3 ? w[3] : 0, 3u)];
       set(i, out);
-      return needs(4);
+      return true;
     }
     case kCompositeInsert: {
       Value out = value(w[3]);
       out.s[std::min(i.count > 4 ? w[4] : 0, 3u)] = value(w[2]).s[0];
       set(i, out);
-      return needs(5);
+      return true;
     }
     case kVectorShuffle: {
       const Value a = value(w[2]), b = value(w[3]);
@@ -375,14 +373,14 @@ bool Invocation::execute(const Instruction& i) {
     case kImageFetch: {
       add(Count::kTexel);
       Value out;
-      for (uint32_t c = 0; c < components(w[0]); ++c) out.s[c] = number(0, is_float(w[0]) ? kData : fresh());
+      for (uint32_t c = 0; c < components(w[0]); ++c) out.s[c] = number(0, is_float(w[0]) ? kData : fresh(true));
       set(i, out);
       return true;
     }
     case kGroupNonUniformShuffle: {
       Value out = value(w[3]);
       add(Count::kShuffle, components(w[0]));
-      for (Scalar& s : out.s) s.symbol = is_float(w[0]) ? kData : fresh();
+      for (Scalar& s : out.s) s.symbol = is_float(w[0]) ? kData : fresh(true);
       set(i, out);
       return true;
     }

@@ -99,12 +99,23 @@ class Invocation {
   }
   Value& value(uint32_t id) { return values_[id < values_.size() ? id : 0]; }
   void add(Count c, double n = 1) { mix_[c] += n; }
-  uint32_t fresh() { return ++symbols_; }
+  /// A symbol of its own; `data`: what it stands for depends on what was loaded, which nobody knows here.
+  uint32_t fresh(bool data = false) {
+    from_data_.push_back(data);
+    return uint32_t(from_data_.size()) - 1;
+  }
+  bool from_data(uint32_t symbol) const { return symbol < from_data_.size() && from_data_[symbol]; }
 
   /// The expression's symbol; `cost` is counted when it is new.
   uint32_t symbol(const Expression& e, Count cost, double n = 1) {
     const auto [it, made] = known_.emplace(e, 0);
-    if (made) it->second = fresh(), add(cost, n);
+    if (made) it->second = fresh(from_data(e.a) || from_data(e.b)), add(cost, n);
+    return it->second;
+  }
+  /// The same for what costs nothing: a size, a position, a push constant.
+  uint32_t given(const Expression& e) {
+    const auto [it, made] = known_.emplace(e, 0);
+    if (made) it->second = fresh();
     return it->second;
   }
 
@@ -149,9 +160,9 @@ class Invocation {
   std::unordered_set<uint64_t> loaded_, stored_;
   std::vector<uint64_t> addresses_;
   std::vector<Value> incoming_;
-  uint32_t symbols_ = kData, block_ = 0, from_ = 0, merge_ = 0;
+  std::vector<bool> from_data_{false, true};  // by symbol; kData is the second
+  uint32_t block_ = 0, from_ = 0, merge_ = 0;
   Mix mix_;
 };
-
 
 }  // namespace vireo::shader

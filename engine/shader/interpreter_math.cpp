@@ -8,12 +8,16 @@ namespace vireo::shader {
 
 using namespace spirv;
 
+namespace {
+/// Offsets wrap around like the numbers they belong to.
+int32_t plus(int32_t offset, uint32_t x) { return int32_t(uint32_t(offset) + x); }
+}  // namespace
+
 Scalar Invocation::integer(uint32_t op, Scalar a, Scalar b) {
   const uint32_t x = a.bits, y = b.bits;
   const int32_t sx = int32_t(x), sy = int32_t(y);
   uint32_t r = 0;
   Count cost = Count::kInteger;
-  double n = 1;
   switch (op) {
     case kIAdd: r = x + y; break;
     case kISub: r = x - y; break;
@@ -43,14 +47,17 @@ Scalar Invocation::integer(uint32_t op, Scalar a, Scalar b) {
     default: break;
   }
   if (a.known() && b.known()) return number(r);
-  if (op == kIAdd && b.known()) return {r, a.symbol, a.offset + int32_t(y)};
-  if (op == kIAdd && a.known()) return {r, b.symbol, b.offset + int32_t(x)};
-  if (op == kISub && b.known()) return {r, a.symbol, a.offset - int32_t(y)};
+  // What depends on data is taken to hold: a branch that is there for something does it.
+  if (op >= kIEqual && op <= kSLessThanEqual && (from_data(a.symbol) || from_data(b.symbol))) r = 1;
+  if (op == kIAdd && b.known()) return {r, a.symbol, plus(a.offset, y)};
+  if (op == kIAdd && a.known()) return {r, b.symbol, plus(b.offset, x)};
+  if (op == kISub && b.known()) return {r, a.symbol, plus(a.offset, 0u - y)};
   if (op == kISub && a.symbol == b.symbol) return number(r);
   if (op == kIAdd) {
     if (a.symbol > b.symbol) std::swap(a, b);
-    return {r, symbol({op, a.symbol, b.symbol, 0, 0}, cost), a.offset + b.offset};
+    return {r, symbol({op, a.symbol, b.symbol, 0, 0}, cost), plus(a.offset, uint32_t(b.offset))};
   }
+  const Expression own{op, a.symbol, b.symbol, a.known() ? int32_t(x) : a.offset, b.known() ? int32_t(y) : b.offset};
   const auto power = [](uint32_t v) { return v && !(v & (v - 1)); };
   if (op == kIMul && (a.known() || b.known())) {
     if (a.known()) std::swap(a, b);
@@ -61,12 +68,12 @@ Scalar Invocation::integer(uint32_t op, Scalar a, Scalar b) {
   if (op == kUDiv || op == kUMod || op == kSDiv || op == kSRem || op == kSMod) {
     if (b.known() && b.bits == 1) return op == kUDiv || op == kSDiv ? a : number(0);
     if (b.known() && power(b.bits)) cost = op == kUDiv ? Count::kShift : Count::kInteger;
-    else if (b.known()) cost = Count::kMultiply, add_if_new({op, a.symbol, b.symbol, a.offset, int32_t(b.bits)}, {{Count::kShift, 1}, {Count::kInteger, op == kUMod ? 2 : 1}, {Count::kMultiply, op == kUMod ? 1 : 0}});
+    else if (b.known()) cost = Count::kMultiply, add_if_new(own, {{Count::kShift, 1}, {Count::kInteger, op == kUMod ? 2 : 1}, {Count::kMultiply, op == kUMod ? 1 : 0}});
     else
       // By a float reciprocal and two corrections.
-      add_if_new({op, a.symbol, b.symbol, a.offset, b.offset}, {{Count::kSpecial, 1}, {Count::kConvert, 2}, {Count::kMultiply, 3}, {Count::kShift, 3}, {Count::kInteger, 6}});
+      add_if_new(own, {{Count::kSpecial, 1}, {Count::kConvert, 2}, {Count::kMultiply, 3}, {Count::kShift, 3}, {Count::kInteger, 6}});
   }
-  return number(r, symbol({op, a.symbol, b.symbol, a.known() ? int32_t(x) : a.offset, b.known() ? int32_t(y) : b.offset}, cost, n));
+  return number(r, symbol(own, cost));
 }
 
 void Invocation::add_if_new(const Expression& e, std::initializer_list<std::pair<Count, int>> costs) {
@@ -127,7 +134,7 @@ bool Invocation::compare_floats(const Instruction& i) {
     }
     const bool known = a.s[c].known() && b.s[c].known();
     if (!known) add(Count::kShift);
-    out.s[c] = number(r, known ? 0 : fresh());
+    out.s[c] = known ? number(r) : number(1, fresh(true));  // what depends on data is taken to hold
   }
   set(i, out);
   return true;
@@ -239,13 +246,12 @@ bool Invocation::extended(const Instruction& i) {
 
 bool Invocation::arithmetic(const Instruction& i) {
   const uint32_t* w = i.words;
-  const auto needs = [&](uint32_t n) { return i.count >= n; };
   switch (i.op) {
     case kIAdd: case kISub: case kIMul: case kUDiv: case kSDiv: case kUMod: case kSRem: case kSMod: case kShiftRightLogical: case kShiftRightArithmetic:
     case kShiftLeftLogical: case kBitwiseOr: case kBitwiseXor: case kBitwiseAnd: case kLogicalOr: case kLogicalAnd: case kLogicalEqual: case kLogicalNotEqual:
     case kIEqual: case kINotEqual: case kUGreaterThan: case kUGreaterThanEqual: case kULessThan: case kULessThanEqual: case kSGreaterThan: case kSGreaterThanEqual:
     case kSLessThan: case kSLessThanEqual:
-      return needs(4) && integers(i);
+      return integers(i);
     case kLogicalNot: {
       Value out = value(w[2]);
       for (Scalar& s : out.s) s.bits = !s.bits;  // a predicate's other sense
@@ -262,26 +268,26 @@ bool Invocation::arithmetic(const Instruction& i) {
       set(i, out);
       return true;
     }
-    case kFAdd: return needs(4) && floats(i, {w[2], w[3]}, [](const float* x) { return x[0] + x[1]; }, Count::kFloat);
-    case kFSub: return needs(4) && floats(i, {w[2], w[3]}, [](const float* x) { return x[0] - x[1]; }, Count::kFloat);
-    case kFMul: case kVectorTimesScalar: return needs(4) && floats(i, {w[2], w[3]}, [](const float* x) { return x[0] * x[1]; }, Count::kFloat);
+    case kFAdd: return floats(i, {w[2], w[3]}, [](const float* x) { return x[0] + x[1]; }, Count::kFloat);
+    case kFSub: return floats(i, {w[2], w[3]}, [](const float* x) { return x[0] - x[1]; }, Count::kFloat);
+    case kFMul: case kVectorTimesScalar: return floats(i, {w[2], w[3]}, [](const float* x) { return x[0] * x[1]; }, Count::kFloat);
     case kFDiv: {
       // A reciprocal, a product and a step that makes it exact.
-      const bool done = needs(4) && floats(i, {w[2], w[3]}, [](const float* x) { return x[1] != 0 ? x[0] / x[1] : 0; }, Count::kSpecial, 1, false);
+      const bool done = floats(i, {w[2], w[3]}, [](const float* x) { return x[1] != 0 ? x[0] / x[1] : 0; }, Count::kSpecial, 1, false);
       if (done && !value(w[1]).s[0].known()) add(Count::kFloat, 2.0 * components(w[0]));
       return done;
     }
-    case kFNegate: return needs(3) && floats(i, {w[2]}, [](const float* x) { return -x[0]; }, Count::kFloat, 0);
+    case kFNegate: return floats(i, {w[2]}, [](const float* x) { return -x[0]; }, Count::kFloat, 0);
     case kDot: {
       add(Count::kFma, components(value(w[2]).type));
       Value out;
       out.s[0] = real(0, kData);
       set(i, out);
-      return needs(4);
+      return true;
     }
     case kFOrdEqual: case kFUnordEqual: case kFOrdNotEqual: case kFUnordNotEqual: case kFOrdLessThan: case kFUnordLessThan: case kFOrdGreaterThan:
     case kFUnordGreaterThan: case kFOrdLessThanEqual: case kFUnordLessThanEqual: case kFOrdGreaterThanEqual: case kFUnordGreaterThanEqual:
-      return needs(4) && compare_floats(i);
+      return compare_floats(i);
     case kIsNan: case kIsInf: {
       Value out;
       for (uint32_t c = 0; c < components(w[0]); ++c) add(Count::kShift), out.s[c] = number(0, fresh());
@@ -299,8 +305,8 @@ bool Invocation::arithmetic(const Instruction& i) {
       set(i, out);
       return true;
     }
-    case kSelect: return needs(5) && select(i);
-    case kConvertFToU: case kConvertFToS: case kConvertSToF: case kConvertUToF: case kUConvert: case kSConvert: case kFConvert: return needs(3) && convert(i);
+    case kSelect: return select(i);
+    case kConvertFToU: case kConvertFToS: case kConvertSToF: case kConvertUToF: case kUConvert: case kSConvert: case kFConvert: return convert(i);
     default: return false;
   }
 }

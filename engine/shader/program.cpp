@@ -11,6 +11,8 @@ namespace {
 using namespace spirv;
 
 constexpr uint32_t kMagic = 0x07230203, kMaxBound = 1u << 20, kMaxBytes = 1u << 30;
+constexpr uint32_t kMaxLanes = 65536;         // of a workgroup; Vulkan's devices take up to 2048
+constexpr uint64_t kMaxFunctionBytes = 1u << 18;  // of an invocation's own variables: far above what registers hold
 constexpr uint32_t kSpecId = 1, kArrayStride = 6, kBuiltInDecoration = 11, kOffset = 35;
 
 /// Integer arithmetic of constant expressions; false if the operation is none of them.
@@ -41,6 +43,21 @@ bool fold(uint32_t op, const uint32_t* v, uint32_t* out) {
   }
 }
 
+/// Operand words that an instruction of the function has at least; what is not listed is not known to the interpreter.
+uint32_t least_operands(uint16_t op) {
+  switch (op) {
+    case kReturn: case kUnreachable: case kMemoryBarrier: case kControlBarrier: return 0;
+    case kLabel: case kBranch: return 1;
+    case kUndef: case kPhi: case kStore: case kSelectionMerge: case kSwitch: case kCompositeConstruct: return 2;
+    case kVariable: case kLoad: case kAccessChain: case kInBoundsAccessChain: case kBranchConditional: case kLoopMerge: case kCopyObject: case kBitcast:
+    case kFNegate: case kSNegate: case kNot: case kLogicalNot: case kConvertFToS: case kConvertFToU: case kConvertSToF: case kConvertUToF: case kFConvert:
+    case kUConvert: case kSConvert: case kIsNan: case kIsInf: case kAny: case kAll: case kImage: case kReadClock:
+      return 3;
+    case kSelect: case kCompositeInsert: case kExtInst: return 5;
+    default: return 4;
+  }
+}
+
 class Decoder {
  public:
   Decoder(const Module& m, const std::vector<uint32_t>& spec) : module_(m), spec_(spec) { p_.name = m.name; }
@@ -53,6 +70,7 @@ class Decoder {
     p_.types.resize(p_.bound);
     p_.variables.resize(p_.bound);
     p_.constants.resize(p_.bound);
+    p_.constant_types.assign(p_.bound, 0);
     p_.blocks.resize(p_.bound);
     spec_ids_.assign(p_.bound, -1);
     strides_.assign(p_.bound, 0);
@@ -73,15 +91,16 @@ class Decoder {
       }
       if (i.op == kFunctionEnd) continue;
       if (code) {
+        if (i.count < least_operands(i.op)) return damaged(fmt::format("instruction {} is too short", i.op));
         if (i.op == kLabel) {
-          if (i.count < 1 || i.words[0] >= p_.bound) return damaged("a label has no id");
+          if (i.words[0] >= p_.bound || p_.blocks[i.words[0]].exists) return damaged("a label has no id of its own");
           label = i.words[0];
           p_.blocks[label].exists = true;
           p_.blocks[label].at = uint32_t(p_.code.size());
         }
-        if (i.op == kPhi) ++p_.blocks[label].phis;
+        if (i.op == kPhi && ++p_.blocks[label].phis + p_.blocks[label].at != p_.code.size()) return damaged("a phi does not follow its label");
         if (i.op == kLoopMerge) {
-          if (i.count < 3 || i.words[0] >= p_.bound) return damaged("a loop has no end");
+          if (i.words[0] >= p_.bound) return damaged("a loop has no end");
           p_.blocks[label].loop = true;
           p_.blocks[label].control = i.words[2];
           p_.blocks[i.words[0]].ends = label;
@@ -95,6 +114,12 @@ class Decoder {
     if (functions != 1 || p_.code.empty() || p_.code[0].op != kLabel) return damaged("it does not have exactly one function");
     VIREO_ASSIGN(const Reflection reflection, reflect(module_));
     p_.local_size = local_size(reflection, spec_);
+    uint64_t lanes = 1, own = 0;
+    for (uint32_t axis : p_.local_size) lanes = axis && lanes <= kMaxLanes ? lanes * axis : kMaxLanes + uint64_t(1);
+    if (lanes > kMaxLanes) return damaged(fmt::format("its workgroups of {} x {} x {} are none, or beyond any device", p_.local_size[0], p_.local_size[1], p_.local_size[2]));
+    for (const Program::Variable& v : p_.variables)
+      if (v.type && (v.storage == kFunctionMemory || v.storage == kPrivate)) own += p_.types[v.type].bytes;
+    if (own > kMaxFunctionBytes) return damaged("the variables of an invocation are larger than any device keeps");
     return std::move(p_);
   }
 
@@ -137,6 +162,7 @@ class Decoder {
       case kUndef:
         if (i.count < 2 || w[1] >= p_.bound) return false;
         p_.constants[w[1]].assign(4, 0);
+        p_.constant_types[w[1]] = w[0];
         return true;
       case kVariable: return variable(i);
       default: return true;
@@ -210,6 +236,7 @@ class Decoder {
         for (uint32_t k = 2; k < i.count; ++k) {
           if (w[k] >= p_.bound || p_.constants[w[k]].empty()) return false;
           made.insert(made.end(), p_.constants[w[k]].begin(), p_.constants[w[k]].end());
+          if (made.size() > 4) made.resize(4);  // nothing reads further
         }
         break;
       case kSpecConstantOp: {
@@ -227,6 +254,7 @@ class Decoder {
     }
     if (made.empty()) return false;
     p_.constants[w[1]] = std::move(made);
+    p_.constant_types[w[1]] = w[0];
     return true;
   }
 

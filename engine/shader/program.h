@@ -32,7 +32,7 @@ enum Op : uint16_t {
   kFUnordGreaterThanEqual = 191, kShiftRightLogical = 194, kShiftRightArithmetic = 195, kShiftLeftLogical = 196, kBitwiseOr = 197,
   kBitwiseXor = 198, kBitwiseAnd = 199, kNot = 200, kBitFieldSExtract = 202, kBitFieldUExtract = 203, kControlBarrier = 224,
   kMemoryBarrier = 225, kPhi = 245, kLoopMerge = 246, kSelectionMerge = 247, kLabel = 248, kBranch = 249, kBranchConditional = 250,
-  kSwitch = 251, kReturn = 253, kUnreachable = 255, kGroupNonUniformShuffle = 345,
+  kSwitch = 251, kReturn = 253, kUnreachable = 255, kGroupNonUniformShuffle = 345, kReadClock = 5056,
 };
 /// GLSL.std.450.
 enum Ext : uint32_t {
@@ -66,7 +66,7 @@ struct Program {
   /// What a label begins.
   struct Block {
     uint32_t at = 0;                  // index of the label in `code`
-    uint32_t phis = 0;                // phis behind the label
+    uint32_t phis = 0;                // phis right behind the label
     bool exists = false, loop = false;
     uint32_t control = 0;             // of a loop's header: 1 unroll, 2 do not
     uint32_t ends = 0;                // of a merge block: the header of the loop that ends here, or 0
@@ -86,7 +86,8 @@ struct Program {
   uint32_t bound = 0;
   std::vector<Type> types;                          // by id
   std::vector<Variable> variables;                  // by id; type 0: none
-  std::vector<std::vector<uint32_t>> constants;     // by id: words of its scalars; empty: none
+  std::vector<std::vector<uint32_t>> constants;     // by id: words of its first four scalars; empty: none
+  std::vector<uint32_t> constant_types;             // by id
   std::vector<Instruction> code;                    // of the function
   std::vector<Block> blocks;                        // by label
   std::array<uint32_t, 3> local_size{1, 1, 1};

@@ -109,8 +109,13 @@ TEST(PredictCli, WhatIsWrongIsSaidAndNothingIsWritten) {
   fails({"predict", "--caps", kNano, "--config", vit, "--csv", dir.path("no/such/folder.csv")}, 1, "no/such");
   fails({"predict", "--caps", kNano, "--config", vit, "--html", dir.path("x.html")}, 2, "--sweep");
   fails({"predict", "--caps", kNano, "--sweep", "--models", dir.path("nothing.json")}, 1, "nothing.json");
+  fails({"predict", "--fit", dir.path("f.txt"), "--device", "cpu", "--machine", "jetson-nano"}, 1, "cannot be brought to measurements");
+  fails({"predict", "--fit", dir.path("f.txt"), "--config", vit}, 2, "--fit-on");
+  fails({"predict", "--sweep", "--caps", kNano, "--config", vit}, 2, "--models");
+  fails({"predict", "--caps", kNano, "--config", vit, "--fit-on", vit}, 2, "--fit-on goes with --fit");
+  fails({"predict", "--sweep", "--caps", kNano, "--models", config("swin-t"), "--sizes", "50", "--precisions", "fp32"}, 1, "no row of the sweep");
   const std::vector<std::string> left = dir.list();
-  EXPECT_EQ(std::count(left.begin(), left.end(), "out.csv"), 0);
+  EXPECT_EQ(std::count(left.begin(), left.end(), "out.csv") + std::count(left.begin(), left.end(), "f.txt"), 0);
   EXPECT_NE(run_cli({"predict", "--list"}).out.find("jetson-nano\njetson-nano-5w\n"), std::string::npos);
 }
 

@@ -79,6 +79,24 @@ TEST(ShaderCount, SkippedTripsCountAsIfTheyHadRun) {
   }
 }
 
+TEST(ShaderCount, PaddedConvolutionsLoadWhatUnpaddedOnesDo) {
+  // 64 x 64 pixels of 64 channels, 3 x 3, 64 outputs: with padding the taps' addresses come out of shared memory, but they are loads all the same.
+  const auto count = [](uint32_t pad) {
+    const uint32_t out = 62 + 2 * pad;
+    const std::vector<uint32_t> spec{64, 0, 0, 0, 0, 0, 1, 0, 0, 0, 64, 64, 16, 8, 8, 1, 0, 64, 64, 16, out, out, 3, 3, 1, 1, pad, pad, 1, 1};
+    const std::vector<uint32_t> push{out * out, 64, 576, 16, 16, 16, 0, 0, 0};
+    const Result<Mix> mix = shader::count({shader::find("conv2d.tile"), &spec, &push, {(out * out + 63) / 64, 1, 1}}, 32);
+    EXPECT_TRUE(mix.ok()) << (mix ? "" : mix.error().message);
+    Mix per_workgroup;
+    if (mix) per_workgroup.add(*mix, 1.0 / ((out * out + 63) / 64));
+    return per_workgroup;
+  };
+  const Mix without = count(0), with = count(1);
+  EXPECT_EQ(with[Count::kFma], without[Count::kFma]);
+  EXPECT_NEAR(with[Count::kGlobalLoad] / without[Count::kGlobalLoad], 1, 0.05);
+  EXPECT_GT(without[Count::kGlobalLoad], 2 * 36 * 8.0) << "two subgroups, 36 trips, four groups of A and of W each";
+}
+
 TEST(ShaderCount, EdgesAreCountedAtTheEdge) {
   // 100 rows and 70 columns in 2 x 2 tiles: the last column tile stores a tenth of its groups, the last rows' subgroups fewer.
   const Mix whole = count_tile(128, 128, 64, {2, 2, 1}), part = count_tile(100, 70, 64, {2, 2, 1});
@@ -145,11 +163,24 @@ TEST(ShaderCount, DamagedModulesAreRefused) {
   EXPECT_EQ(code, ErrorCode::kCorrupt);
   std::vector<uint32_t> cut(words.begin(), words.begin() + ptrdiff_t(words.size() / 2));
   EXPECT_TRUE(refused(cut, nullptr));
-  // Any single word wrong: an answer or an error, never a crash or an endless loop.
-  for (size_t i = 5; i < words.size(); i += 37) {
-    std::vector<uint32_t> changed = words;
-    changed[i] ^= 0x5a5a5a5a;
-    refused(changed, nullptr);
+  // Any single word wrong, and any length: an answer or an error, never a crash or an endless loop.
+  for (size_t i = 5; i < words.size(); i += 53)
+    for (uint32_t change : {0x5a5a5a5au, 1u, 0x10000u, 0x20000u}) {
+      std::vector<uint32_t> changed = words;
+      changed[i] ^= change;
+      refused(changed, nullptr);
+    }
+  for (size_t i = 5; i < words.size(); i += 41) {
+    std::vector<uint32_t> moved = words;  // a word of elsewhere: an id that exists, a length that ends somewhere else
+    moved[i] = words[5 + (i * 7919) % (words.size() - 5)];
+    refused(moved, nullptr);
+  }
+  for (size_t n = 5; n < words.size(); n += 67) refused(std::vector<uint32_t>(words.begin(), words.begin() + ptrdiff_t(n)), nullptr);
+  const std::vector<uint32_t> none{0}, huge{0x7fffffff};
+  for (const auto* size : {&none, &huge}) {
+    const Result<Mix> r = shader::count({shader::find("swiglu"), size, &push, {1, 1, 1}}, 32);
+    ASSERT_FALSE(r.ok());
+    EXPECT_NE(r.error().message.find("workgroups of"), std::string::npos) << r.error().message;
   }
 }
 
@@ -174,6 +205,8 @@ TEST(Machine, TextsRoundTripAndBadOnesAreNamed) {
   EXPECT_NE(error("name: x\nkind: fitted\n").find("needs 'cost' lines"), std::string::npos);
   EXPECT_NE(error("name: x\nkind: cores\nefficiency: 0.5\n").find("efficiency_low"), std::string::npos);
   EXPECT_NE(error("name x").find("key: value"), std::string::npos);
+  EXPECT_NE(error("name: x\nkind: cores\ncores: 2\ncores: 3\n").find("given before"), std::string::npos);
+  EXPECT_EQ(machine_from_text("name: x\ndevice: a: b\nkind: fitted\ncost odd: name: 2\n", "m.txt")->device, "a: b");
 }
 
 TEST(Predict, NanoTimesAddUpAndStandAboveTheirBounds) {
@@ -199,6 +232,22 @@ TEST(Predict, NanoTimesAddUpAndStandAboveTheirBounds) {
       sum += d.us;
     }
     EXPECT_NEAR(p->total.us, sum, 1e-6 * sum);
+    // Factors of measurements, up and down, keep the order of the range and the sums.
+    for (double factor : {0.3, 3.0}) {
+      Machine scaled = m;
+      scaled.efficiency_high = 0.9;
+      for (const char* shader : {"linear.tile", "linear.half", "attention.tile"}) scaled.scales.push_back({shader, factor});
+      const Result<PlanPrediction> other = predict(planned.plan, *work, scaled);
+      ASSERT_TRUE(other.ok()) << other.error().message;
+      for (const DispatchPrediction& d : other->dispatches) {
+        double lost = 0;
+        for (double l : d.lost) lost += l;
+        EXPECT_NEAR(d.roof_us + lost, d.us, 1e-6 * d.us);
+        EXPECT_LE(d.low_us, d.us * 1.0001);
+        EXPECT_GE(d.high_us, d.us * 0.9999);
+        EXPECT_GE(d.us, d.roof_us * 0.9999);
+      }
+    }
     // Twice the clock and bandwidth: the work takes half the time.
     Machine twice = m;
     twice.clock_mhz *= 2, twice.bandwidth_gbs *= 2;
@@ -252,6 +301,7 @@ TEST(Predict, AFitFindsTheCostsThatMadeTheTimes) {
     EXPECT_NEAR(us / s.wall_us, 1, 0.02) << s.model;
   }
   EXPECT_EQ(fit({samples[0]}).error().code, ErrorCode::kInvalidArgument);
+  EXPECT_EQ(fit({samples[0], samples[0]}).error().code, ErrorCode::kInvalidArgument) << "twice the same model is one";
 }
 
 TEST(Predict, AFewMeasurementsBringADescriptionToTheDevice) {
@@ -287,7 +337,8 @@ TEST(Predict, AKernelThatWasNeverMeasuredIsNamed) {
   Machine m;
   m.kind = Machine::Kind::kFitted;
   m.name = "little";
-  m.costs = {{"shuffle", 1e-3}};
+  m.costs = {{"fma", 1e-3}};
+  m.scales = {{"linear.texel.SHUFFLE=1", 1}, {"attention.texel", 1}, {"conv2d.TEXEL=1", 1}, {"linear.texel", 1}};
   const Result<PlanPrediction> p = predict(vit.plan, *plan_work(vit.plan), m);
   ASSERT_TRUE(p.ok()) << p.error().message;
   ASSERT_EQ(p->notes.size(), 1u);
