@@ -78,10 +78,50 @@ dispatch_us: 12
 inference_us: 730
 )";
 
+constexpr char kLavapipe[] = R"(# Mesa 22.3.6's lavapipe on one thread (LP_NUM_THREADS=1) of a 2-core AMD EPYC (Zen 3), as
+# `vireo predict --fit lavapipe.txt --device vulkan --threads 1 --rounds 4 --fit-precisions fp32,fp16,int8` wrote it. Another CPU wants its own.
+name: lavapipe
+device: llvmpipe
+kind: fitted
+error_median: 0.136567
+error_worst: 0.54454
+dispatch_us: 0
+inference_us: 0
+ram_mib: 0
+cost barrier: 0.0423607
+cost convert: 0.00230803
+cost float: 0.000197872
+cost fma: 0.000302862
+cost global_load: 0.184068
+cost global_store: 0.113254
+cost shared_load: 0.0319693
+cost shared_words: 0.0397461
+cost special: 0.00136424
+cost steps: 15.4312
+cost texel: 0.0110186
+scale adaptive_pool: 0.9992
+scale argmax.TEXEL=1: 0.955454
+scale attention.texel: 1.20494
+scale attention.texel.PARTITION=1: 0.977998
+scale concat: 0.981766
+scale conv2d: 1.07157
+scale conv2d.TEXEL=1: 1.10221
+scale conv2d.depthwise.TEXEL=1: 0.81487
+scale head_norm: 1.01866
+scale layer_norm: 1.01173
+scale linear.texel: 0.987564
+scale linear.texel.SHUFFLE=1: 1.01737
+scale mean: 1.00053
+scale merge: 1.07608
+scale resize.TEXEL=1: 0.884994
+scale tokens: 0.980449
+scale inference: 1.01181
+)";
+
 }  // namespace
 
 const std::vector<BuiltInMachine>& built_in_machines() {
-  static const std::vector<BuiltInMachine> all = {{"jetson-nano", kJetsonNano}, {"jetson-nano-5w", kJetsonNano5W}};
+  static const std::vector<BuiltInMachine> all = {{"jetson-nano", kJetsonNano}, {"jetson-nano-5w", kJetsonNano5W}, {"lavapipe", kLavapipe}};
   return all;
 }
 
