@@ -5,6 +5,7 @@
 #include <set>
 
 #include "profile/predict.h"
+#include "profile/text.h"
 
 namespace vireo {
 namespace {
@@ -12,12 +13,6 @@ namespace {
 constexpr double kFloorUs = 2;     // below it the clock and the queue are what was measured
 constexpr int kSweeps = 4000;
 constexpr double kRidge = 1e-7;    // of a column's own weight: keeps alike columns from trading places
-
-double median(std::vector<double> v) {
-  if (v.empty()) return 0;
-  std::sort(v.begin(), v.end());
-  return v.size() % 2 ? v[v.size() / 2] : (v[v.size() / 2 - 1] + v[v.size() / 2]) / 2;
-}
 
 double sum(const std::vector<double>& v) {
   double s = 0;

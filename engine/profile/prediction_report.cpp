@@ -1,8 +1,8 @@
 // A prediction as JSON and CSV.
-#include <cmath>
-
 #include <fmt/format.h>
 #include <nlohmann/json.hpp>
+
+#include "profile/text.h"
 
 #include <vireo/predict.hpp>
 
@@ -11,8 +11,6 @@ namespace {
 
 using Json = nlohmann::ordered_json;
 using Named = std::vector<std::pair<std::string, double>>;
-
-double rounded(double x) { return std::isfinite(x) ? std::round(x * 1e3) / 1e3 : 0.0; }
 
 Json object(const Named& values) {
   Json j = Json::object();
@@ -65,12 +63,6 @@ std::string prediction_json(const Prediction& p) {
 }
 
 std::string prediction_csv(const Prediction& p) {
-  const auto quoted = [](const std::string& s) {
-    if (s.find_first_of(",\"\r\n") == std::string::npos) return s;
-    std::string q = "\"";
-    for (char c : s) q += c == '"' ? std::string("\"\"") : std::string(1, c);
-    return q + '"';
-  };
   std::string out = "step,part,name,op,kernel,shader,flops,bytes,us,low_us,high_us,roof_us,bound_us";
   for (const auto& l : p.lost) out += ",lost_" + l.first + "_us";
   out += "\n";

@@ -6,6 +6,8 @@
 #include <fmt/format.h>
 #include <nlohmann/json.hpp>
 
+#include "profile/text.h"
+
 #include <vireo/profile.hpp>
 
 namespace vireo {
@@ -13,19 +15,8 @@ namespace {
 
 using Json = nlohmann::ordered_json;
 
-/// Three decimals are a nanosecond: more digits would pretend.
-double rounded(double x) { return std::isfinite(x) ? std::round(x * 1e3) / 1e3 : 0.0; }
-
 std::string text(const Json& j, int indent) {
   return j.dump(indent, ' ', false, Json::error_handler_t::replace);  // drivers choose their own names
-}
-
-/// A field of a CSV line (RFC 4180).
-std::string quoted(const std::string& s) {
-  if (s.find_first_of(",\"\r\n") == std::string::npos) return s;
-  std::string q = "\"";
-  for (char c : s) q += c == '"' ? std::string("\"\"") : std::string(1, c);
-  return q + '"';
 }
 
 /// null where nothing is known; a number that the driver does not give is null.

@@ -7,6 +7,7 @@
 
 #include "profile/compiler_fields.h"
 #include "profile/features.h"
+#include "profile/text.h"
 #include "runtime/roofline.h"
 #include "runtime/session_impl.h"
 #include "shader/modules.h"
@@ -20,13 +21,6 @@ namespace {
 using Clock = std::chrono::steady_clock;
 
 double us_since(Clock::time_point t) { return std::chrono::duration<double, std::micro>(Clock::now() - t).count(); }
-
-double median(std::vector<double> v) {
-  if (v.empty()) return 0;
-  std::sort(v.begin(), v.end());
-  const size_t n = v.size();
-  return n % 2 ? v[n / 2] : (v[n / 2 - 1] + v[n / 2]) / 2;
-}
 
 /// Begin and end of every dispatch of one run.
 struct Run {
