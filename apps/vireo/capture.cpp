@@ -46,6 +46,7 @@ void run(Args args) {
   inputs.insert(inputs.end(), args.images.begin(), args.images.end());
   for (const std::string& input : inputs)
     if (same_file(args.out, input)) throw UsageError("capture: '" + args.out + "' would replace '" + input + "', which is read; choose another name");
+  if (args.out == "-") throw UsageError("capture: --out is a file of tensors, give it a name");
   check_writable(args.out);
   if (args.no_weights) args.common.random = true;
   if (!args.images.empty()) args.batch = int(args.images.size());

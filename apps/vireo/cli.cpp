@@ -9,6 +9,7 @@
 #include <cerrno>
 #include <cstdio>
 #include <cstring>
+#include <fstream>
 
 #include "write_file.h"
 
@@ -155,6 +156,17 @@ std::string device_line(const vireo::DeviceUsed& used) {
   std::string line = std::string(used.kind) + ": " + used.name;
   if (*used.reason) line += std::string("\nreason: ") + used.reason;
   return line;
+}
+
+std::string read_text(const std::string& path, const std::string& should) {
+  const auto refuse = [&](const std::string& why) { throw Failure("cannot read '" + path + "'" + why + "; it should be " + should); };
+  struct stat s {};
+  if (stat(path.c_str(), &s) == 0 && S_ISDIR(s.st_mode)) refuse(": it is a folder");
+  std::ifstream in(path, std::ios::binary);
+  if (!in) refuse(std::string(": ") + std::strerror(errno));
+  std::string text((std::istreambuf_iterator<char>(in)), std::istreambuf_iterator<char>());
+  if (in.bad()) refuse("");
+  return text;
 }
 
 void print_json(const Json& json) {

@@ -81,6 +81,9 @@ void print_json(const Json& json);
 void print_notes(const vireo::Model& model);
 void add_notes(Json& json, const vireo::Model& model);
 
+/// A file's bytes; throws Failure, which says what it should have been.
+std::string read_text(const std::string& path, const std::string& should);
+
 /// Throws Failure when no file can be written at `path`, so that it shows before the work starts. (write_npy itself
 /// makes the file appear whole or not at all.)
 void check_writable(const std::string& path);

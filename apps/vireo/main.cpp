@@ -64,7 +64,7 @@ int run(int argc, char** argv) {
     return complain(e.what(), 1);
   }
   // A full disk behind a redirected stdout must not look like success.
-  if (std::fflush(stdout) != 0) return complain(std::string("cannot write the output: ") + std::strerror(errno), 1);
+  if (std::fflush(stdout) != 0 || std::ferror(stdout)) return complain(std::string("cannot write the output: ") + (errno ? std::strerror(errno) : "writing failed"), 1);
   return 0;
 }
 

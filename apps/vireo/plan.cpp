@@ -21,14 +21,6 @@ struct Args {
   bool tokens = false;
 };
 
-std::string read_text(const std::string& path) {
-  std::ifstream file(path, std::ios::binary);
-  std::ostringstream text;
-  if (!file || (file.peek() != std::ifstream::traits_type::eof() && !(text << file.rdbuf())))
-    throw Failure("cannot read '" + path + "'; expected a text file of capabilities");
-  return text.str();
-}
-
 /// An empty folder at `path`, made if there is none: files of an earlier plan beside new ones would be taken for its own.
 void open_folder(const std::string& path) {
   const auto refuse = [&path](const std::string& why) { throw Failure("cannot write shaders to '" + path + "': " + why); };
@@ -62,7 +54,7 @@ void run(const Args& args) {
   options.batch = args.batch;
   options.head = args.tokens ? vireo::Head::kTokens : default_head(model);
   const std::string caps =
-      args.caps.empty() ? open_device(args.common.device, args.common.threads).caps_text() : read_text(args.caps);
+      args.caps.empty() ? open_device(args.common.device, args.common.threads).caps_text() : read_text(args.caps, "a device as `vireo devices --caps` prints it");
   vireo::Result<std::string> planned = vireo::plan_text(model, caps, options, args.common.json);
   if (!planned && !args.caps.empty()) throw Failure("'" + args.caps + "': " + planned.error().message);
   const std::string text = need(std::move(planned));

@@ -1,9 +1,10 @@
 // vireo predict: latency and memory on a device that is only a caps file and a description; fits descriptions, sweeps models.
+#include <sys/stat.h>
 #include <vireo/predict.hpp>
 
 #include <algorithm>
 #include <cstdio>
-#include <fstream>
+#include <cstdlib>
 #include <memory>
 #include <numeric>
 
@@ -19,29 +20,24 @@ struct Args {
   std::string caps, machine, csv, html;
   std::string fit;
   std::vector<std::string> fit_on;
-  std::vector<std::string> fit_precisions{"fp32"};
+  std::vector<std::string> fit_precisions{"fp32", "fp16", "int8"};
   int rounds = 6;
   bool all = false, sweep = false, list = false;
+  const CLI::App* verb = nullptr;  // to tell what was given from what is the default
   Sweep what;
 };
-
-std::string read_text(const std::string& path, const char* should) {
-  std::ifstream in(path, std::ios::binary);
-  if (!in) throw Failure("'" + path + "' cannot be read; it should be " + should);
-  return std::string((std::istreambuf_iterator<char>(in)), std::istreambuf_iterator<char>());
-}
 
 /// A built-in name, or a file of `--fit`.
 std::string machine_argument(const std::string& given) {
   const std::vector<std::string> names = vireo::machine_names();
   if (given.empty() || std::find(names.begin(), names.end(), given) != names.end()) return given;
-  std::ifstream in(given, std::ios::binary);
-  if (!in) {
+  struct stat there {};
+  if (stat(given.c_str(), &there) != 0) {
     std::string known;
     for (const std::string& n : names) known += (known.empty() ? "" : ", ") + n;
     throw Failure("there is no device description '" + given + "': neither a built-in one (" + known + ") nor a file");
   }
-  std::string text((std::istreambuf_iterator<char>(in)), std::istreambuf_iterator<char>());
+  const std::string text = read_text(given, "a device description of `vireo predict --fit`");
   return text + "\n";  // a text is told from a name by its lines
 }
 
@@ -105,6 +101,12 @@ void fit(const Args& args) {
   if (!args.common.json) std::fprintf(stderr, "\r%-76s\r", "");
   write_file(args.fit, text.data(), text.size());
   std::printf("%s: %s\nwritten to %s\n", device.kind(), device.name().c_str(), args.fit.c_str());
+  const bool cpu = std::string(device.kind()) == "cpu";
+  std::printf("use it:  vireo devices --caps %s%s > caps.txt;  vireo predict --caps caps.txt --machine %s --model DIR\n", cpu ? "cpu" : std::to_string(device.index()).c_str(),
+              cpu && args.common.threads ? (" --threads " + std::to_string(args.common.threads)).c_str() : "", args.fit.c_str());
+  if (const size_t at = text.find("scale inference: "); at != std::string::npos)
+    if (const double rest = std::atof(text.c_str() + at + 17); rest > 1.1)
+      std::printf("note: inferences took %.0f %% more than the sum of their steps; was the machine busy? Fit again when it is quiet\n", 100 * (rest - 1));
 }
 
 void run(Args& args) {
@@ -119,7 +121,11 @@ void run(Args& args) {
   goes_with((args.sweep || !args.fit.empty()) && one_model, "--model or --config", "a single prediction; --sweep takes --models and --fit takes --fit-on");
   goes_with(args.sweep && !args.fit.empty(), "--sweep", "predictions, not with --fit");
   goes_with(!args.fit.empty() && (!args.csv.empty() || !args.html.empty() || !args.caps.empty()), "--caps, --csv or --html", "predictions, not with --fit");
-  goes_with(args.fit.empty() && !args.fit_on.empty(), "--fit-on", "--fit");
+  const auto given = [&](const char* option) { return args.verb->count(option) > 0; };
+  for (const char* option : {"--fit-on", "--fit-precisions", "--rounds", "--device", "--threads"}) goes_with(args.fit.empty() && given(option), option, "--fit; predictions take the device from --caps");
+  for (const char* option : {"--precision", "--size", "--all", "--cpu-ops"}) goes_with(args.sweep && given(option), option, "a single prediction; --sweep takes --precisions and --sizes");
+  for (const char* option : {"--models", "--precisions", "--sizes"}) goes_with(!args.sweep && given(option), option, "--sweep");
+  goes_with(args.csv == "-" || args.html == "-", "'-'", "nothing here: give --csv and --html the name of a file");
   if (!args.fit.empty()) return fit(args);
   if (args.caps.empty()) throw UsageError("predict: --caps FILE is required (write one with `vireo devices --caps`), or --fit FILE, or --list");
   for (const std::string* f : {&args.csv, &args.html})
@@ -127,6 +133,7 @@ void run(Args& args) {
   const std::string caps = read_text(args.caps, "what `vireo devices --caps` prints");
   vireo::PredictOptions options;
   options.machine = machine_argument(args.machine);
+  options.caps_name = "'" + args.caps + "'";
   if (args.sweep) {
     args.what.batch = args.batch;
     sweep(args.what, caps, options, args.common.json, args.csv, args.html);
@@ -151,6 +158,7 @@ void run(Args& args) {
 void add_predict(CLI::App& app) {
   auto args = std::make_shared<Args>();
   CLI::App* verb = app.add_subcommand("predict", "latency and memory on a device that need not be here");
+  args->verb = verb;
   add_common(*verb, args->common, kModel | kRandom | kDevice | kSession | kJson);
   for (const char* name : {"--model", "--config"})
     if (CLI::Option* o = verb->get_option_no_throw(name)) o->required(false);

@@ -147,11 +147,13 @@ th.t, td.t { text-align:left; } td.bar { background:linear-gradient(to right, va
   for (const Row& r : rows) most = std::max(most, fps(r.p));
   for (const Row& r : rows) {
     h += "<tr><td class=\"t\">" + escaped(r.model) + "</td><td class=\"t\">" + r.precision + "</td><td>" + std::to_string(r.size) + "</td>";
+    std::string notes;
+    for (const std::string& n : r.p.notes) notes += "<tr><td></td><td class=\"e\" colspan=\"7\">" + escaped(n) + "</td></tr>\n";
     if (!r.error.empty()) h += "<td class=\"e\" colspan=\"5\">" + escaped(r.error) + "</td></tr>\n";
     else
       h += "<td>" + format("%.1f", r.p.us / 1000) + "</td><td>" + format("%.1f", r.p.low_us / 1000) + " &ndash; " + format("%.1f", r.p.high_us / 1000) + "</td><td class=\"bar\" style=\"--w:" +
            format("%.0f", 100 * fps(r.p) / most) + "%\">" + format("%.1f", fps(r.p)) + "</td><td>" + format("%.1f", r.p.roof_us / 1000) + "</td><td>" + format("%.0f", mib(r.p.ram_bytes)) +
-           "</td></tr>\n";
+           "</td></tr>\n" + notes;
   }
   return h + "</table></div>\n</main></body></html>\n";
 }
@@ -192,18 +194,20 @@ void sweep(const Sweep& what, const std::string& caps, vireo::PredictOptions opt
     Json j{{"schema", "vireo-sweep/1"}, {"machine", machine}, {"device", device}, {"uncertainty", uncertainty}, {"batch", what.batch}, {"rows", Json::array()}};
     for (const Row& r : rows) {
       Json row{{"model", r.model}, {"precision", r.precision}, {"size", r.size}};
+      if (r.error.empty() && !r.p.notes.empty()) row["notes"] = r.p.notes;
       if (!r.error.empty()) row["error"] = r.error;
       else row.update({{"ms", r.p.us / 1000}, {"low_ms", r.p.low_us / 1000}, {"high_ms", r.p.high_us / 1000}, {"images_per_s", fps(r.p)}, {"roof_ms", r.p.roof_us / 1000}, {"ram_mib", mib(r.p.ram_bytes)}, {"weights_mib", mib(r.p.weights_bytes)}});
       j["rows"].push_back(row);
     }
     print_json(j);
   } else {
-    std::printf("%s (%s)\n%s\n\n%-22s %-6s %6s %9s %19s %9s %9s\n", machine.c_str(), device.c_str(), uncertainty.c_str(), "model", "", "input", "ms", "range, ms", "images/s", "MiB");
+    std::printf("%s (%s), batch %d\n%s\n\n%-22s %-6s %6s %9s %19s %9s %9s\n", machine.c_str(), device.c_str(), what.batch, uncertainty.c_str(), "model", "", "input", "ms", "range, ms", "images/s", "MiB");
     for (const Row& r : rows) {
       if (!r.error.empty()) std::printf("%-22s %-6s %6d  %s\n", r.model.c_str(), r.precision.c_str(), r.size, r.error.c_str());
       else
         std::printf("%-22s %-6s %6d %9.1f %9.1f - %7.1f %9.1f %9.0f\n", r.model.c_str(), r.precision.c_str(), r.size, r.p.us / 1000, r.p.low_us / 1000, r.p.high_us / 1000, fps(r.p),
                     mib(r.p.ram_bytes));
+      for (const std::string& n : r.p.notes) std::printf("%24snote: %s\n", "", n.c_str());
     }
   }
   if (!csv.empty()) {

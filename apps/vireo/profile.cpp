@@ -27,9 +27,7 @@ void save(const std::string& path, const std::string& text) {
 }
 
 Json read_profile(const std::string& path) {
-  std::ifstream in(path, std::ios::binary);
-  if (!in) throw Failure("'" + path + "' cannot be read; it should be a file that `vireo profile --json` wrote");
-  const std::string text((std::istreambuf_iterator<char>(in)), std::istreambuf_iterator<char>());
+  const std::string text = read_text(path, "a file that `vireo profile --json` wrote");
   Json j = Json::parse(text, nullptr, false);
   std::string schema = j.is_object() ? "none" : "no JSON object";
   if (j.is_object() && j.contains("schema")) schema = j["schema"].is_string() ? j["schema"].get<std::string>() : j["schema"].dump().substr(0, 40);
@@ -66,6 +64,7 @@ void check_outputs(const Args& args) {
 
 void compare(const Args& args) {
   if (args.html.empty()) throw UsageError("--compare needs --html FILE for the page that shows both");
+  if (!args.csv.empty() || !args.trace.empty() || !args.json.empty() || args.phases) throw UsageError("--compare writes --html only; --json, --csv, --trace and --phases are of a measurement");
   check_writable(args.html);
   Json pages = Json::array();
   for (const std::string& path : args.compare) pages.push_back(read_profile(path));

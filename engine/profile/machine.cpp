@@ -64,6 +64,7 @@ std::string to_text(const Machine& m) {
   if (m.kind == Machine::Kind::kCores) visit_cores(m, print);
   visit_both(m, print);
   if (m.threads) s += fmt::format("threads: {}\n", m.threads);
+  if (m.kind == Machine::Kind::kFitted || !m.scales.empty()) s += fmt::format("entries: {}\n", m.costs.size() + m.scales.size());
   for (const UnitCost& c : m.costs) s += fmt::format("cost {}: {:.6g}\n", c.name, c.value);
   for (const UnitCost& c : m.scales) s += fmt::format("scale {}: {:.6g}\n", c.name, c.value);
   return s;
@@ -72,6 +73,7 @@ std::string to_text(const Machine& m) {
 Result<Machine> machine_from_text(const std::string& text, const std::string& source) {
   Machine m;
   bool has_name = false, has_kind = false;
+  double entries = -1;
   int line_number = 0;
   std::set<std::string> seen;
   for (size_t at = 0; at < text.size();) {
@@ -110,6 +112,9 @@ Result<Machine> machine_from_text(const std::string& text, const std::string& so
       double v = 0;
       if (!number(value, &v) || v < 0 || v > 1e9) problem = "expected a number of microseconds, or a factor, of 0 or more";
       else (cost ? m.costs : m.scales).push_back({trimmed(key.substr(cost ? 5 : 6)), v});
+    } else if (key == "entries") {
+      known = true;
+      if (!number(value, &entries) || entries < 0) problem = "expected the number of cost and scale lines";
     } else if (key == "threads") {
       known = true;
       double v = 0;
@@ -123,6 +128,10 @@ Result<Machine> machine_from_text(const std::string& text, const std::string& so
     if (!problem.empty()) return bad(problem);
   }
   if (!has_name || !has_kind) return fail(ErrorCode::kCorrupt, "{}: it has no '{}'; a device description names the device and its kind (cores or fitted)", source, has_name ? "kind" : "name");
+  const size_t found = m.costs.size() + m.scales.size();
+  if ((entries >= 0 || m.kind == Machine::Kind::kFitted || !m.scales.empty()) && entries != double(found))
+    return fail(ErrorCode::kCorrupt, "{}: it has {} cost and scale lines and says 'entries: {}'; a part of it is missing. Write it anew with `vireo predict --fit`", source, found,
+                entries < 0 ? "nothing" : fmt::format("{:.0f}", entries));
   if (m.kind == Machine::Kind::kFitted && m.costs.empty()) return fail(ErrorCode::kCorrupt, "{}: a fitted description needs 'cost' lines; write one with `vireo predict --fit`", source);
   if (!(m.efficiency_low <= m.efficiency && m.efficiency <= m.efficiency_high))
     return fail(ErrorCode::kCorrupt, "{}: efficiency is {:g}, expected one between efficiency_low ({:g}) and efficiency_high ({:g})", source, m.efficiency, m.efficiency_low,

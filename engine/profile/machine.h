@@ -49,7 +49,7 @@ struct Machine {
   double inference_us = 0;        // submission and what the host does once per inference
 };
 
-/// "key: value" lines; `cost NAME: us` and `scale NAME: factor` for the lists.
+/// "key: value" lines; `cost NAME: us` and `scale NAME: factor` for the lists, and `entries: N` for how many of them there are.
 std::string to_text(const Machine& m);
 /// Parses to_text's format; '#' starts a comment. Errors: kCorrupt, naming source and line: a key that is unknown or given twice, a value that is no
 /// number or beyond what any device has; a missing name.

@@ -88,6 +88,7 @@ error_worst: 0.54454
 dispatch_us: 0
 inference_us: 0
 ram_mib: 0
+entries: 28
 cost barrier: 0.0423607
 cost convert: 0.00230803
 cost float: 0.000197872

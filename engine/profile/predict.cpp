@@ -123,28 +123,37 @@ Result<PlanPrediction> predict(const Plan& plan, const std::vector<DispatchWork>
   PlanPrediction all;
   if (!m.device.empty() && plan.caps_name.rfind(m.device, 0) != 0)
     all.notes.push_back(fmt::format("machine '{}' describes '{}', the plan is for '{}'", m.name, m.device, plan.caps_name));
-  size_t on_cpu = 0;
-  std::vector<std::string> unknown;
+  std::vector<std::string> unknown, unpriced;
+  const auto note = [](std::vector<std::string>& names, const std::string& name) {
+    if (std::find(names.begin(), names.end(), name) == names.end()) names.push_back(name);
+  };
   for (const DispatchWork& w : work) {
     DispatchPrediction p;
     if (m.kind == Machine::Kind::kCores) {
-      if (w.cpu) ++on_cpu;
-      else p = on_cores(w, m);
+      if (w.cpu)
+        return fail(ErrorCode::kUnsupported, "machine '{}' describes a GPU, but step '{}' of the plan runs on the CPU ({}), whose time it does not tell", m.name,
+                    plan.steps[size_t(w.step)].name, plan.steps[size_t(w.step)].reason);
+      p = on_cores(w, m);
     } else {
       p.us = fitted_us(w, m);
       p.low_us = p.us / (1 + m.error_worst), p.high_us = p.us * (1 + m.error_worst);
     }
     const bool measured = m.scales.empty() || std::any_of(m.scales.begin(), m.scales.end(), [&](const UnitCost& k) { return k.name == w.group; });
-    if (!measured && std::find(unknown.begin(), unknown.end(), w.group) == unknown.end()) unknown.push_back(w.group);
+    const bool priced = m.kind == Machine::Kind::kCores || std::any_of(w.features.begin(), w.features.end(), [&](const Feature& f) {
+      return f.name != "steps" && f.name != "weights" && std::any_of(m.costs.begin(), m.costs.end(), [&](const UnitCost& c) { return c.name == f.name; });
+    });
+    if (!measured) note(priced ? unknown : unpriced, w.group);
     DispatchPrediction& t = all.total;
     t.us += p.us, t.low_us += p.low_us, t.high_us += p.high_us, t.roof_us += p.roof_us, t.bound_us += p.bound_us;
     for (size_t c = 0; c < kCauses; ++c) t.lost[c] += p.lost[c];
     all.dispatches.push_back(p);
   }
+  if (!unpriced.empty())
+    return fail(ErrorCode::kUnsupported, "machine '{}' was never measured with: {}; fit again with a model and a precision that have them (`vireo predict --fit`)", m.name,
+                fmt::join(unpriced, ", "));
   const double whole = factor_of(m, "inference");
   for (double* t : {&all.total.us, &all.total.low_us, &all.total.high_us}) *t = *t * whole + m.inference_us;
   all.total.lost[size_t(Cause::kDispatch)] += m.inference_us;
-  if (on_cpu) all.notes.push_back(fmt::format("{} of {} steps run on the CPU and are not in the time: the machine '{}' describes the GPU only", on_cpu, work.size(), m.name));
   if (!unknown.empty())
     all.notes.push_back(fmt::format("machine '{}' was not measured with: {}; their times are less sure. Fit again with a model that has them", m.name, fmt::join(unknown, ", ")));
   return all;

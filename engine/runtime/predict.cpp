@@ -20,16 +20,16 @@ std::string known_machines() {
 }
 
 /// A snapshot that a prediction can be made for says more than the least that Vulkan guarantees.
-Result<DeviceCaps> checked_caps(const std::string& text) {
-  VIREO_ASSIGN(const DeviceCaps caps, caps_from_text(text, "caps"));
+Result<DeviceCaps> checked_caps(const std::string& text, const std::string& name) {
+  VIREO_ASSIGN(const DeviceCaps caps, caps_from_text(text, name));
   const auto has = [&](const char* key) { return ("\n" + text).find(std::string("\n") + key + ":") != std::string::npos; };
   std::vector<const char*> keys{"name", "kind"};
   if (caps.kind == DeviceKind::kVulkan) keys.insert(keys.end(), {"subgroup_size", "max_shared_bytes", "max_workgroup_invocations", "max_stage_storage_buffers"});
   else keys.insert(keys.end(), {"simd", "threads"});
   for (const char* key : keys)
-    if (!has(key)) return fail(ErrorCode::kCorrupt, "caps: '{}' is missing, without which a prediction means nothing; write the file with `vireo devices --caps`", key);
-  const auto absurd = [](const char* key, uint64_t got, const char* expected) {
-    return fail(ErrorCode::kCorrupt, "caps: {} is {}, expected {}", key, got, expected);
+    if (!has(key)) return fail(ErrorCode::kCorrupt, "{}: '{}' is missing, without which a prediction means nothing; write the file with `vireo devices --caps`", name, key);
+  const auto absurd = [&](const char* key, uint64_t got, const char* expected) {
+    return fail(ErrorCode::kCorrupt, "{}: {} is {}, expected {}", name, key, got, expected);
   };
   if (caps.subgroup_size > 128 || (caps.subgroup_size & (caps.subgroup_size - 1))) return absurd("subgroup_size", caps.subgroup_size, "a power of two up to 128");
   if (caps.max_shared_bytes > (1u << 24)) return absurd("max_shared_bytes", caps.max_shared_bytes, "at most 16 MiB");
@@ -66,7 +66,7 @@ std::vector<std::pair<std::string, double>> losses(const std::array<double, kCau
 }
 
 Result<Prediction> predict_checked(const Model& model, const std::string& caps_text, const PredictOptions& options) {
-  VIREO_ASSIGN(const DeviceCaps caps, checked_caps(caps_text));
+  VIREO_ASSIGN(const DeviceCaps caps, checked_caps(caps_text, options.caps_name));
   VIREO_ASSIGN(const Machine machine, machine_of(options.machine, caps));
   Prediction p;
   VIREO_ASSIGN(const Planned planned, plan_for_caps(model, caps_text, options.session, &p.notes));

@@ -201,8 +201,8 @@ class Profiler {
     p_.wall_us = median(wall_);
     p_.profiled_us = median(profiled_);
     p_.host = {median(upload_), median(submit_), median(wait_), median(download_)};
-    const std::vector<double> begin = medians(scheduled_, &Run::begin), length = medians(scheduled_, &Run::length), alone = medians(alone_, &Run::length);
-    // Within a run: sums of medians would call the noise between runs an overlap.
+    const std::vector<double> alone = medians(alone_, &Run::length);
+    // Within a run: medians of every number by itself would call the noise between runs an overlap.
     std::vector<double> overlaps, spans;
     for (const Run& r : scheduled_) {
       double sum = 0, last = 0;
@@ -210,12 +210,19 @@ class Profiler {
       spans.push_back(r.begin.empty() ? 0 : last - r.begin[0]);
       overlaps.push_back(std::max(0.0, sum - spans.back()));
     }
-    p_.overlap_us = median(std::move(overlaps));
-    p_.scheduled_us = median(std::move(spans));
-    for (size_t i = 0; i < p_.dispatches.size() && i < begin.size(); ++i) {
+    if (scheduled_.empty()) return;
+    // The run whose span is the median one stands for all.
+    std::vector<size_t> by_span(spans.size());
+    for (size_t i = 0; i < by_span.size(); ++i) by_span[i] = i;
+    std::sort(by_span.begin(), by_span.end(), [&](size_t a, size_t b) { return spans[a] < spans[b]; });
+    const size_t typical = by_span[by_span.size() / 2];
+    const Run& run = scheduled_[typical];
+    p_.overlap_us = overlaps[typical];
+    p_.scheduled_us = spans[typical];
+    for (size_t i = 0; i < p_.dispatches.size() && i < run.begin.size(); ++i) {
       DispatchProfile& d = p_.dispatches[i];
-      d.begin_us = begin[i] - begin[0];
-      d.scheduled_us = length[i];
+      d.begin_us = run.begin[i] - run.begin[0];
+      d.scheduled_us = run.length[i];
       d.serialised_us = alone[i];
       p_.serialised_us += alone[i];
     }

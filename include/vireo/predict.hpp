@@ -43,6 +43,7 @@ struct PredictOptions {
   SessionOptions session;                  ///< precision, batch, input size, head
   /// A built-in description's name, or the text of one (as `fit_machine` returns); empty: the built-in one for the device.
   std::string machine;
+  std::string caps_name = "caps";          ///< what messages call the text of the capabilities
 };
 
 /// Names of the built-in device descriptions, and the text of one. Errors: kNotFound with the list.
@@ -50,12 +51,12 @@ VIREO_API std::vector<std::string> machine_names();
 VIREO_API Result<std::string> machine_text(const std::string& name);
 
 /// `caps`: the device in the text form of Device::caps_text(). Errors: kCorrupt (caps or description with a missing or absurd value, named),
-/// kNotFound (no description for the device), kUnsupported, and those of planning.
+/// kNotFound (no description for the device), kUnsupported (steps or kernels that the description says nothing of), and those of planning.
 VIREO_API Result<Prediction> predict(const Model& model, const std::string& caps, const PredictOptions& options);
 
 struct FitOptions {
   SessionOptions session;                  ///< of every model; precision is taken from `precisions`
-  std::vector<Precision> precisions{Precision::kFp32};
+  std::vector<Precision> precisions{Precision::kFp32, Precision::kFp16, Precision::kInt8};
   int rounds = 6;                          ///< the models in turns; of each dispatch the least of the rounds' medians counts
   int runs = 2;                            ///< of each model in a round
   std::string name = "fitted";

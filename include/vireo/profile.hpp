@@ -50,7 +50,7 @@ struct PhaseProfile {
   Part store;               ///< epilogue and results
 };
 
-/// One dispatch of the plan (on the CPU: one step). Times are medians over the runs, in microseconds.
+/// One dispatch of the plan (on the CPU: one step). Times in microseconds: medians over the runs, as scheduled those of the run whose span is the median.
 struct DispatchProfile {
   int step = 0;                ///< of the plan
   int part = 0;                ///< of a step that was split into several dispatches
@@ -93,7 +93,7 @@ struct Profile {
   double wall_us = 0;          ///< one inference without any timestamp
   double profiled_us = 0;      ///< the same with timestamps as scheduled
   double scheduled_us = 0;     ///< from the first dispatch's begin to the last one's end, within a run
-  double overlap_us = 0;       ///< sum of a run's scheduled times minus that span, where it is more: what overlapped
+  double overlap_us = 0;       ///< sum of that run's scheduled times minus its span, where it is more: what overlapped
   double serialised_us = 0;    ///< sum over the dispatches, each alone
   uint64_t arena_bytes = 0, weights_bytes = 0;
   std::vector<std::string> notes;           ///< what could not be had: "no roofs: ..."

@@ -72,10 +72,11 @@ TEST(PredictCli, SweepAsTextJsonCsvAndPage) {
 
 TEST(PredictCli, FitOnTheCpuPredictsWhatItWasFittedOn) {
   const Scratch dir;
-  const Answer fit = run_cli({"predict", "--fit", dir.path("here.txt"), "--device", "cpu", "--threads", "1", "--fit-on", config("vit-ti") + "," + config("mobilevit-s"), "--rounds", "1"});
+  const Answer fit = run_cli({"predict", "--fit", dir.path("here.txt"), "--device", "cpu", "--threads", "1", "--fit-on", config("vit-ti") + "," + config("mobilevit-s"), "--fit-precisions", "fp32", "--rounds", "1"});
   ASSERT_EQ(fit.code, 0) << fit.text();
   const std::string text = read_file(dir.path("here.txt"));
   for (const char* line : {"name: here\n", "kind: fitted\n", "threads: 1\n", "cost ", "error_median: "}) EXPECT_NE(text.find(line), std::string::npos) << line << text;
+  EXPECT_NE(fit.out.find("use it:"), std::string::npos) << fit.text();
   const std::string caps = dir.write("cpu.txt", run_cli({"devices", "--caps", "cpu", "--threads", "1"}).out);
   const nlohmann::json j = run_cli({"predict", "--caps", caps, "--machine", dir.path("here.txt"), "--config", config("vit-ti"), "--json"}).json();
   ASSERT_TRUE(j.is_object());
@@ -85,6 +86,8 @@ TEST(PredictCli, FitOnTheCpuPredictsWhatItWasFittedOn) {
   const Answer other = run_cli({"predict", "--caps", dir.write("cpu3.txt", run_cli({"devices", "--caps", "cpu", "--threads", "3"}).out), "--machine", dir.path("here.txt"), "--config", config("vit-ti")});
   EXPECT_TRUE(other.fails_clearly(1)) << other.text();
   EXPECT_NE(other.err.find("fitted with 1 threads"), std::string::npos) << other.text();
+  const Answer cut = run_cli({"predict", "--caps", caps, "--machine", dir.write("cut.txt", text.substr(0, text.size() * 2 / 3)), "--config", config("vit-ti")});
+  EXPECT_TRUE(cut.fails_clearly(1)) << cut.text();
 }
 
 TEST(PredictCli, WhatIsWrongIsSaidAndNothingIsWritten) {
@@ -100,7 +103,7 @@ TEST(PredictCli, WhatIsWrongIsSaidAndNothingIsWritten) {
   absurd.replace(absurd.find("subgroup_size: 32"), 17, "subgroup_size: 77");
   fails({"predict", "--config", vit}, 2, "--caps FILE is required");
   fails({"predict", "--caps", kNano}, 2, "--model DIR, --config FILE, --sweep");
-  fails({"predict", "--caps", dir.path("none.txt"), "--config", vit}, 1, "cannot be read");
+  fails({"predict", "--caps", dir.path("none.txt"), "--config", vit}, 1, "cannot read");
   fails({"predict", "--caps", dir.write("absurd.txt", absurd), "--config", vit, "--csv", dir.path("out.csv")}, 1, "subgroup_size is 77");
   fails({"predict", "--caps", dir.write("half.txt", "name: NVIDIA Tegra X1\nkind: vulkan\n"), "--config", vit}, 1, "'subgroup_size' is missing");
   fails({"predict", "--caps", dir.write("odd.txt", good + "warp: 3\n"), "--config", vit}, 1, "warp");
@@ -113,6 +116,11 @@ TEST(PredictCli, WhatIsWrongIsSaidAndNothingIsWritten) {
   fails({"predict", "--fit", dir.path("f.txt"), "--config", vit}, 2, "--fit-on");
   fails({"predict", "--sweep", "--caps", kNano, "--config", vit}, 2, "--models");
   fails({"predict", "--caps", kNano, "--config", vit, "--fit-on", vit}, 2, "--fit-on goes with --fit");
+  fails({"predict", "--sweep", "--caps", kNano, "--precision", "fp16"}, 2, "--precisions");
+  fails({"predict", "--caps", kNano, "--config", vit, "--threads", "2"}, 2, "--threads goes with --fit");
+  fails({"predict", "--caps", dir.path(), "--config", vit}, 1, "it is a folder");
+  fails({"predict", "--caps", kNano, "--machine", dir.path(), "--config", vit}, 1, "it is a folder");
+  fails({"predict", "--caps", kNano, "--config", vit, "--csv", "-"}, 2, "name of a file");
   fails({"predict", "--sweep", "--caps", kNano, "--models", config("swin-t"), "--sizes", "50", "--precisions", "fp32"}, 1, "no row of the sweep");
   const std::vector<std::string> left = dir.list();
   EXPECT_EQ(std::count(left.begin(), left.end(), "out.csv") + std::count(left.begin(), left.end(), "f.txt"), 0);

@@ -24,14 +24,14 @@ model=$VIREO_SOURCE/tests/golden/torchvision/even
 
 # find_package, from a copy of the examples outside of this tree.
 cp -r "$VIREO_SOURCE/apps/examples" "$work/examples"
-check cmake_configure "$cmake" -S "$work/examples" -B "$work/cmake-build" -DCMAKE_PREFIX_PATH="$prefix" \
+check cmake_configure "$cmake" -S "$work/examples" -B "$work/cmake-build" -G Ninja -DCMAKE_PREFIX_PATH="$prefix" \
   -DCMAKE_BUILD_TYPE=Release -DCMAKE_CXX_COMPILER="$cxx" -DCMAKE_C_COMPILER="$cc"
 check cmake_build "$cmake" --build "$work/cmake-build"
 check cmake_cpp_runs "$work/cmake-build/example_classify_cpp" "$model" "$picture"
 check cmake_c_runs "$work/cmake-build/example_classify_c" "$model" "$picture"
 check cmake_latency_runs "$work/cmake-build/example_latency_cpp" "$model" 20
 check cpp_and_c_agree bash -c "
-  diff <('$work/cmake-build/example_classify_cpp' '$model' '$picture' | tail -n 5) \
+  test -x '$work/cmake-build/example_classify_cpp' && test -x '$work/cmake-build/example_classify_c' && diff <('$work/cmake-build/example_classify_cpp' '$model' '$picture' | tail -n 5) \
        <('$work/cmake-build/example_classify_c' '$model' '$picture' | tail -n 5)"
 check c_names_a_missing_model bash -c "'$work/cmake-build/example_classify_c' /no/such/model '$picture' 2>&1 | grep -q /no/such/model"
 

@@ -202,11 +202,13 @@ TEST(Machine, TextsRoundTripAndBadOnesAreNamed) {
   EXPECT_NE(error("name: x\nkind: cores\nclock_mhz: 9e9\n").find("m.txt, line 3"), std::string::npos);
   EXPECT_NE(error("name: x\nkind: cores\nclock_mhz: fast\n").find("expected a number"), std::string::npos);
   EXPECT_NE(error("name: x\nkind: cores\nclocks: 3\n").find("no such key"), std::string::npos);
-  EXPECT_NE(error("name: x\nkind: fitted\n").find("needs 'cost' lines"), std::string::npos);
+  EXPECT_NE(error("name: x\nkind: fitted\nentries: 0\n").find("needs 'cost' lines"), std::string::npos);
+  EXPECT_NE(error("name: x\nkind: fitted\nentries: 2\ncost a: 1\n").find("a part of it is missing"), std::string::npos);
+  EXPECT_NE(error("name: x\nkind: fitted\ncost a: 1\n").find("a part of it is missing"), std::string::npos);
   EXPECT_NE(error("name: x\nkind: cores\nefficiency: 0.5\n").find("efficiency_low"), std::string::npos);
   EXPECT_NE(error("name x").find("key: value"), std::string::npos);
   EXPECT_NE(error("name: x\nkind: cores\ncores: 2\ncores: 3\n").find("given before"), std::string::npos);
-  EXPECT_EQ(machine_from_text("name: x\ndevice: a: b\nkind: fitted\ncost odd: name: 2\n", "m.txt")->device, "a: b");
+  EXPECT_EQ(machine_from_text("name: x\ndevice: a: b\nkind: fitted\nentries: 1\ncost odd: name: 2\n", "m.txt")->device, "a: b");
 }
 
 TEST(Predict, NanoTimesAddUpAndStandAboveTheirBounds) {
@@ -345,6 +347,27 @@ TEST(Predict, AKernelThatWasNeverMeasuredIsNamed) {
   EXPECT_NE(p->notes[0].find("tokens"), std::string::npos) << p->notes[0];
 }
 
+TEST(Predict, WhatADescriptionDoesNotTellIsNoZero) {
+  // Kernels of the CPU that were never measured have no cost, and a GPU's description none of steps on the CPU.
+  const std::string cpu = "name: some CPU\nkind: cpu\nclass: other\nsimd: avx2\nthreads: 1\n";
+  const Planned vit = plan_of("vit-ti", cpu, Precision::kInt8);
+  Machine m;
+  m.kind = Machine::Kind::kFitted;
+  m.name = "fp32 only";
+  m.costs = {{"gemm f32 flops", 1e-5}, {"weights", 1e-4}, {"steps", 1}};
+  m.scales = {{"gemm f32", 1}};
+  const Result<PlanPrediction> p = predict(vit.plan, *plan_work(vit.plan), m);
+  ASSERT_FALSE(p.ok());
+  EXPECT_EQ(p.error().code, ErrorCode::kUnsupported);
+  EXPECT_NE(p.error().message.find("gemm i8"), std::string::npos) << p.error().message;
+  const Result<Model> model = Model::random(config("vit-ti"), 1);
+  PredictOptions o;
+  o.session.cpu_ops = {"attention"};
+  const Result<Prediction> mixed = predict(*model, caps_text("jetson-nano"), o);
+  ASSERT_FALSE(mixed.ok());
+  EXPECT_NE(mixed.error().message.find("runs on the CPU"), std::string::npos) << mixed.error().message;
+}
+
 TEST(Predict, PublicCallSaysWhatIsWrongWithCaps) {
   const Result<Model> model = Model::random(config("vit-ti"), 1);
   ASSERT_TRUE(model.ok());
@@ -372,7 +395,7 @@ TEST(Predict, PublicCallSaysWhatIsWrongWithCaps) {
   EXPECT_NE(error(good, "name: x\nkind: cores\nclock_mhz: -1\n").find("line 3"), std::string::npos);
   const std::string cpu = "name: some CPU\nkind: cpu\nsimd: avx2\nthreads: 4\n";
   EXPECT_NE(error(cpu, "jetson-nano").find("describes a GPU"), std::string::npos);
-  EXPECT_NE(error(cpu, "name: x\nkind: fitted\nthreads: 2\ncost steps: 1\n").find("fitted with 2 threads"), std::string::npos);
+  EXPECT_NE(error(cpu, "name: x\nkind: fitted\nthreads: 2\nentries: 1\ncost steps: 1\n").find("fitted with 2 threads"), std::string::npos);
 }
 
 }  // namespace
