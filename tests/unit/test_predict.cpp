@@ -339,7 +339,7 @@ TEST(Predict, AKernelThatWasNeverMeasuredIsNamed) {
   Machine m;
   m.kind = Machine::Kind::kFitted;
   m.name = "little";
-  m.costs = {{"fma", 1e-3}};
+  m.costs = {{"fma", 1e-3}, {"global_store", 1e-3}};
   m.scales = {{"linear.texel.SHUFFLE=1", 1}, {"attention.texel", 1}, {"conv2d.TEXEL=1", 1}, {"linear.texel", 1}};
   const Result<PlanPrediction> p = predict(vit.plan, *plan_work(vit.plan), m);
   ASSERT_TRUE(p.ok()) << p.error().message;
