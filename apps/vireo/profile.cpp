@@ -199,6 +199,7 @@ void print_table(const vireo::Profile& p, bool all) {
   std::printf("%-34s %10.3f ms, of which %.3f ms overlapped\n", "as scheduled, first to last", p.scheduled_us / 1000, p.overlap_us / 1000);
   std::printf("%-34s %10.3f ms (upload %.3f, submit %.3f, wait %.3f, download %.3f)\n", "host", (host + p.host.submit + p.host.wait) / 1000,
               p.host.upload / 1000, p.host.submit / 1000, p.host.wait / 1000, p.host.download / 1000);
+  std::printf("%-34s %10.3f ms, beside these\n", "preprocessing, 640x480 pictures", p.host.preprocess / 1000);
   std::printf("%-34s %10.3f ms; with timestamps %.3f ms\n", "wall, without timestamps", p.wall_us / 1000, p.profiled_us / 1000);
 }
 

@@ -80,6 +80,7 @@ struct HostProfile {
   double submit = 0;
   double wait = 0;             ///< until the device is done
   double download = 0;         ///< output into dense rows
+  double preprocess = 0;       ///< beside these: a batch of pictures of 640 x 480 resized, cropped and normalised as the checkpoint prescribes
 };
 
 struct Profile {

@@ -33,6 +33,7 @@ void check_profile(const std::string& device) {
   ASSERT_GT(p["dispatches"].size(), 5u);
   EXPECT_GT(p["roofs"]["fma_gflops"], 0);
   EXPECT_GT(p["roofs"]["copy_gbs"], 0);
+  EXPECT_GT(p["host_us"]["preprocess"], 0);
   double sum = 0, share = 0, before = 0;
   for (const nlohmann::json& d : p["dispatches"]) {
     EXPECT_GT(double(d["serialised_us"]), 0) << d.dump();
