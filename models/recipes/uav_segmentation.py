@@ -26,12 +26,14 @@ Hugging Face's UperNetHead, see tests/oracle/upernet.py, where the networks are 
 
 CAMVID has train, val, test (pictures) and trainannot, valannot, testannot (PNGs of the same name whose pixels are classes;
 11 = void, ignored). Pictures are held in memory. Augmentation: flip, a random piece of 1/2 to all of the frame, brightness
-and contrast. Matrix products and convolutions of training are bfloat16 (oneDNN), weights and sums float32.
+and contrast. On a CPU that multiplies bfloat16 (AMX or AVX512_BF16) the matrix products and convolutions of training are bfloat16
+(oneDNN), weights and sums float32; elsewhere, or with --fp32, all is float32.
 
 mIoU is over the 11 classes of the confusion of all test pixels: logits at the input's size, argmax, then enlarged to the
 label's size by the nearest pixel (source = floor((i + 0.5) * input / label)). PyTorch's is computed in float32.
 
-Needs torch, numpy and Pillow.
+Needs torch, numpy and Pillow, and for training in float32 a fast BLAS: Debian's torch calls the system's libblas.so.3, and with the
+reference one (libblas3) a step takes four to seven times as long as with libopenblas0.
 """
 import argparse
 import json
@@ -209,14 +211,14 @@ def scores(confusion):
 
 
 @torch.no_grad()
-def evaluate(model, pictures, labels, half=True, tell=None, batch=4):
+def evaluate(model, pictures, labels, half, quick=True, tell=None, batch=4):
     model.eval()
     k = len(CLASSES)
     confusion = torch.zeros(k * k, dtype=torch.long)
     for i in range(0, len(pictures), batch):
         x = normalise(pictures[i:i + batch])
         with torch.autocast("cpu", torch.bfloat16, enabled=half):
-            y = coarse(model, x, half)
+            y = coarse(model, x, quick)
         y = F.interpolate(y.float(), size=x.shape[2:], mode="bilinear", align_corners=False).argmax(1)
         rows, cols = ((2 * torch.arange(n) + 1) * of // (2 * n) for n, of in zip(labels.shape[1:], x.shape[2:]))
         y = y[:, rows][:, :, cols]
@@ -247,6 +249,15 @@ class Progress:
 
 
 # ------------------------------------------------------------------- training
+
+def multiplies_bfloat16():
+    try:
+        with open("/proc/cpuinfo") as f:
+            flags = next((line.split() for line in f if line.startswith("flags")), [])
+    except OSError:
+        return False
+    return "amx_bf16" in flags or "avx512_bf16" in flags
+
 
 def distillation(kind, student, teacher, valid, temperature):
     """valid: [B,H,W], where the label is not void."""
@@ -308,7 +319,7 @@ def train(stage, o, data):
 
     params = sum(p.numel() for p in model.parameters())
     log({"stage": stage, "parameters": params, "size": list(o.size), "batch": o.batch, "lr": peak, "minutes": o.minutes,
-         "steps": o.steps, "distill": o.distill if teacher else None, "seed": o.seed, "resumed_at": step})
+         "steps": o.steps, "bfloat16": o.half, "distill": o.distill if teacher else None, "seed": o.seed, "resumed_at": step})
     while True:
         part = step / o.steps if o.steps else (time.time() - begin) / budget
         if o.measure:
@@ -323,8 +334,9 @@ def train(stage, o, data):
             g["lr"] = max(lr, 1e-6)
         model.train()
         x, y = augment(pictures, labels, idx, o.size, gen)
-        x = x.contiguous(memory_format=torch.channels_last)
-        with torch.autocast("cpu", torch.bfloat16, enabled=not o.fp32):
+        if o.half:
+            x = x.contiguous(memory_format=torch.channels_last)
+        with torch.autocast("cpu", torch.bfloat16, enabled=o.half):
             z = coarse(model, x)
             with torch.no_grad():
                 t = coarse(teacher, x).float() if teacher else None
@@ -347,7 +359,7 @@ def train(stage, o, data):
             continue
         if part - marks >= 1 / 6:
             marks = part
-            s = evaluate(model, val_pictures, val_labels)
+            s = evaluate(model, val_pictures, val_labels, o.half)
             log({"step": step, "minutes": round(spent / 60, 2), "lr": lr, "loss": sum(losses[-100:]) / len(losses[-100:]),
                  "val_miou": round(s["miou"], 2), "val_pixel_accuracy": round(s["pixel_accuracy"], 2)})
             save()
@@ -361,7 +373,7 @@ def train(stage, o, data):
         return
     save(done=True)
     export(os.path.join(folder, "export"), kind, model, o)
-    s = evaluate(model, val_pictures, val_labels)
+    s = evaluate(model, val_pictures, val_labels, o.half)
     log({"step": step, "minutes": round((time.time() - begin) / 60, 2), "val_miou": round(s["miou"], 2),
          "val_pixel_accuracy": round(s["pixel_accuracy"], 2), "val_iou": s["iou"], "final": True})
     print("%s: %d steps of %d, val mIoU %.2f, pixel accuracy %.2f" % (stage, step, o.batch, s["miou"], s["pixel_accuracy"]), flush=True)
@@ -379,7 +391,7 @@ def torch_scores(stage, o):
     model.load_state_dict(cases.read_safetensors(weights), strict=False)
     pictures, labels = load(o.data, "test", o.size)
     bar, start = Progress(stage + " in PyTorch"), time.process_time()
-    s = evaluate(model, pictures, labels, half=False, tell=lambda i, n: bar(i / n, "picture %d of %d" % (i, n)))
+    s = evaluate(model, pictures, labels, half=False, quick=False, tell=lambda i, n: bar(i / n, "picture %d of %d" % (i, n)))
     s.update(parameters=sum(p.numel() for p in model.parameters()), images=len(pictures),
              cpu_ms=1e3 * (time.process_time() - start) / len(pictures))
     cases.write_json(kept, s)
@@ -449,7 +461,7 @@ def main():
     p.add_argument("--distill", choices=("mse", "kl", "both"), default="mse")
     p.add_argument("--distill-weight", type=float, default=0.5)
     p.add_argument("--temperature", type=float, default=2.0, help="of --distill kl")
-    p.add_argument("--fp32", action="store_true", help="train in float32 (much slower)")
+    p.add_argument("--fp32", action="store_true", help="train in float32 where bfloat16 would be faster")
     p.add_argument("--seed", type=int, default=1)
     p.add_argument("--threads", type=int, default=1)
     p.add_argument("--measure", type=int, metavar="N", help="time N steps of the stage and stop")
@@ -458,6 +470,7 @@ def main():
     p.add_argument("--devices", default="cpu,vulkan", help="of Vireo, with --evaluate")
     p.add_argument("--precisions", default="fp32,fp16,int8", help="of Vireo, with --evaluate")
     o = p.parse_args()
+    o.half = not o.fp32 and multiplies_bfloat16()
     torch.set_num_threads(o.threads)
     os.makedirs(o.work, exist_ok=True)
     if o.evaluate:
