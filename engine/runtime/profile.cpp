@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <cmath>
 #include <cstring>
+#include <numeric>
 
 #include "profile/compiler_fields.h"
 #include "profile/features.h"
@@ -22,20 +23,47 @@ using Clock = std::chrono::steady_clock;
 
 double us_since(Clock::time_point t) { return std::chrono::duration<double, std::micro>(Clock::now() - t).count(); }
 
-/// Begin and end of every dispatch of one run.
+/// Begin and length of neighbouring dispatches in one run, since its first dispatch began.
 struct Run {
   std::vector<double> begin, length;
 };
 
-/// The medians over runs of one number per dispatch.
-std::vector<double> medians(const std::vector<Run>& runs, std::vector<double> Run::*what) {
+/// Dispatches first .. last of the plan, which are timed in the same runs.
+struct Block {
+  size_t first = 0, last = 0;
+  std::vector<Run> runs;
+};
+
+/// The medians over runs of every dispatch's length.
+std::vector<double> median_lengths(const std::vector<Run>& runs) {
   std::vector<double> out;
-  for (size_t i = 0; i < (runs.empty() ? 0 : (runs[0].*what).size()); ++i) {
+  for (size_t i = 0; i < (runs.empty() ? 0 : runs[0].length.size()); ++i) {
     std::vector<double> all;
-    for (const Run& r : runs) all.push_back((r.*what)[i]);
+    for (const Run& r : runs) all.push_back(r.length[i]);
     out.push_back(median(std::move(all)));
   }
   return out;
+}
+
+/// From the first begin to the last end, and by how much the lengths are more than that.
+struct Extent {
+  double span = 0, overlap = 0;
+};
+Extent extent_of(const Run& r) {
+  Extent e;
+  double sum = 0, last = 0;
+  for (size_t i = 0; i < r.begin.size(); ++i) sum += r.length[i], last = std::max(last, r.begin[i] + r.length[i]);
+  e.span = r.begin.empty() ? 0 : last - r.begin[0];
+  e.overlap = std::max(0.0, sum - e.span);
+  return e;
+}
+
+/// The run whose span is the median one: medians of every number by itself would call the noise between runs an overlap.
+const Run& typical(const std::vector<Run>& runs) {
+  std::vector<std::pair<double, size_t>> by_span;
+  for (size_t i = 0; i < runs.size(); ++i) by_span.push_back({extent_of(runs[i]).span, i});
+  std::sort(by_span.begin(), by_span.end());
+  return runs[by_span[by_span.size() / 2].second];
 }
 
 class Profiler {
@@ -45,6 +73,8 @@ class Profiler {
   Result<Profile> run() {
     if (o_.runs < 1 || o_.runs > 100000 || o_.warmup < 0)
       return fail(ErrorCode::kInvalidArgument, "profile: got {} runs after {} for warming up, expected 1 to 100000 after 0 or more", o_.runs, o_.warmup);
+    if (o_.timed_at_once < 0)
+      return fail(ErrorCode::kInvalidArgument, "profile: got {} dispatches to time at once, expected 1 or more, or 0 for as many as change the whole little", o_.timed_at_once);
     for (const auto& slot : s_.slots)
       if (slot.ticket) return fail(ErrorCode::kInvalidArgument, "profile: an inference is in flight; wait for it first");
     const size_t expected = s_.input_floats();
@@ -53,6 +83,7 @@ class Profiler {
     if (!s_.broken) return s_.broken.error();
     describe();
     for (int i = 0; i < std::max(1, o_.warmup); ++i) VIREO_TRY(plain());
+    VIREO_TRY(make_blocks());
     wall_.clear(), upload_.clear(), submit_.clear(), wait_.clear(), download_.clear();
     // Kinds in turns, so that a machine that slows down slows all of them.
     for (int i = 0; i < o_.runs; ++i) {
@@ -184,7 +215,43 @@ class Profiler {
     return {};
   }
 
+  /// Which dispatches are timed in one run as scheduled: all, unless what their timestamps cost changes the whole by more than
+  /// kMostChange (lavapipe flushes a scene for each). Blocks end at barriers, so that nothing overlaps from one to the next.
+  Result<void> make_blocks() {
+    const size_t all = p_.dispatches.size();
+    size_t most = o_.timed_at_once ? std::min(all, size_t(o_.timed_at_once)) : all;
+#if VIREO_VULKAN
+    if (on_gpu() && all > 0 && !o_.timed_at_once) {
+      constexpr double kMostChange = 0.02;
+      constexpr double kSeconds = 0.5;  // beyond o_.runs, for covering a short plan in small blocks
+      double with = 1e300, without = 1e300;  // the least of a few: noise only adds
+      for (int i = 0; i < 5; ++i) {
+        VIREO_ASSIGN(const vk::Executable::Times every, s_.gpu->time(vk::Executable::Timing::kScheduled));
+        VIREO_ASSIGN(const vk::Executable::Times none, s_.gpu->time(vk::Executable::Timing::kScheduled, 0, 0));
+        with = std::min(with, every.end_us - every.begin_us), without = std::min(without, none.end_us - none.begin_us);
+        if (with > 5e4 * (4 - i)) break;  // long runs show more in fewer
+      }
+      p_.timestamp_us = std::max(0.0, (with - without) / double(2 * all));
+      if (const double cost = 2 * p_.timestamp_us; cost > 0) most = size_t(std::min(double(all), std::max(1.0, kMostChange * without / cost)));
+      const double blocks = std::max(double(o_.runs), kSeconds * 1e6 / std::max(1.0, without));
+      most = std::max(most, size_t(std::ceil(double(all) / blocks)));
+    }
+#endif
+    if (!on_gpu()) most = all;
+    p_.timed_at_once = int(most);
+    size_t barrier = 0;
+    for (size_t i = 0; i < all; ++i) {
+      const DispatchProfile& d = p_.dispatches[i];
+      bool waits = i == 0 || d.cpu || p_.dispatches[i - 1].cpu;
+      for (; d.part == 0 && barrier < plan_.barriers.size() && plan_.barriers[barrier].before_step <= d.step; ++barrier) waits = true;
+      if (i == 0 || (waits && i - blocks_.back().first >= most)) blocks_.push_back({i, i, {}});
+      blocks_.back().last = i + 1;
+    }
+    return {};
+  }
+
   Result<void> timed() {
+    if (blocks_.empty()) return {};
     if (!on_gpu()) {
       Run r;
       const auto start = Clock::now();
@@ -195,54 +262,68 @@ class Profiler {
         r.length.push_back(us_since(start) - r.begin.back());
       }
       profiled_.push_back(us_since(start));
-      scheduled_.push_back(r);
+      spans_.push_back(extent_of(r).span);
+      blocks_[0].runs.push_back(r);
       alone_.push_back(std::move(r));
       return {};
     }
 #if VIREO_VULKAN
     using Timing = vk::Executable::Timing;
-    for (Timing kind : {Timing::kScheduled, Timing::kSerialised}) {
+    // As many more runs as every block needs to have its turn.
+    for (size_t i = 0; i < (blocks_.size() + size_t(o_.runs) - 1) / size_t(o_.runs); ++i) {
+      Block& block = blocks_[next_block_++ % blocks_.size()];
       const auto start = Clock::now();
       upload();
-      VIREO_ASSIGN(const std::vector<vk::Executable::Span> spans, s_.gpu->time(kind));
-      if (kind == Timing::kScheduled) profiled_.push_back(us_since(start));
-      Run r;
-      for (const auto& span : spans) r.begin.push_back(span.begin_us), r.length.push_back(span.end_us - span.begin_us);
-      (kind == Timing::kScheduled ? scheduled_ : alone_).push_back(std::move(r));
+      VIREO_ASSIGN(const vk::Executable::Times times, s_.gpu->time(Timing::kScheduled, block.first, block.last));
+      profiled_.push_back(us_since(start));
+      spans_.push_back(times.end_us - times.begin_us);
+      block.runs.push_back(run_of(times, block.first, block.last));
     }
+    upload();
+    VIREO_ASSIGN(const vk::Executable::Times times, s_.gpu->time(Timing::kSerialised));
+    alone_.push_back(run_of(times, 0, times.spans.size()));
 #endif
     return {};
   }
+
+#if VIREO_VULKAN
+  static Run run_of(const vk::Executable::Times& times, size_t first, size_t last) {
+    Run r;
+    for (size_t i = first; i < last; ++i) {
+      const vk::Executable::Span& s = times.spans[i];
+      r.begin.push_back(s.begin_us - times.begin_us), r.length.push_back(s.end_us - s.begin_us);
+    }
+    return r;
+  }
+#endif
 
   void finish() {
     p_.wall_us = median(wall_);
     p_.profiled_us = median(profiled_);
     p_.host = {median(upload_), median(submit_), median(wait_), median(download_), p_.host.preprocess};
-    const std::vector<double> alone = medians(alone_, &Run::length);
-    // Within a run: medians of every number by itself would call the noise between runs an overlap.
-    std::vector<double> overlaps, spans;
-    for (const Run& r : scheduled_) {
-      double sum = 0, last = 0;
-      for (size_t i = 0; i < r.begin.size(); ++i) sum += r.length[i], last = std::max(last, r.begin[i] + r.length[i]);
-      spans.push_back(r.begin.empty() ? 0 : last - r.begin[0]);
-      overlaps.push_back(std::max(0.0, sum - spans.back()));
+    const std::vector<double> alone = median_lengths(alone_);
+    p_.scheduled_us = median(spans_);
+    double end = 0;  // of the blocks before
+    for (const Block& block : blocks_) {
+      const Run& run = typical(block.runs);
+      p_.overlap_us += extent_of(run).overlap;
+      // Blocks are of different runs: one does not begin before the other's end, and keeps the time between its dispatches.
+      const double shift = std::max(run.begin[0], end) - run.begin[0];
+      for (size_t i = block.first; i < block.last; ++i) {
+        DispatchProfile& d = p_.dispatches[i];
+        d.begin_us = run.begin[i - block.first] + shift;
+        d.scheduled_us = run.length[i - block.first];
+        end = std::max(end, d.begin_us + d.scheduled_us);
+        d.serialised_us = alone[i];
+        p_.serialised_us += alone[i];
+      }
     }
-    if (scheduled_.empty()) return;
-    // The run whose span is the median one stands for all.
-    std::vector<size_t> by_span(spans.size());
-    for (size_t i = 0; i < by_span.size(); ++i) by_span[i] = i;
-    std::sort(by_span.begin(), by_span.end(), [&](size_t a, size_t b) { return spans[a] < spans[b]; });
-    const size_t typical = by_span[by_span.size() / 2];
-    const Run& run = scheduled_[typical];
-    p_.overlap_us = overlaps[typical];
-    p_.scheduled_us = spans[typical];
-    for (size_t i = 0; i < p_.dispatches.size() && i < run.begin.size(); ++i) {
-      DispatchProfile& d = p_.dispatches[i];
-      d.begin_us = run.begin[i] - run.begin[0];
-      d.scheduled_us = run.length[i];
-      d.serialised_us = alone[i];
-      p_.serialised_us += alone[i];
-    }
+    if (blocks_.empty()) return;
+    std::vector<double> sums;
+    for (const Run& r : alone_) sums.push_back(std::accumulate(r.length.begin(), r.length.end(), 0.0));
+    p_.noise_us = std::max(0.0, median(std::move(sums)) - p_.serialised_us);
+    const double start = p_.dispatches[0].begin_us;
+    for (DispatchProfile& d : p_.dispatches) d.begin_us -= start;
   }
 
   /// What the driver's compiler made of each distinct pipeline.
@@ -324,7 +405,10 @@ class Profiler {
   const ProfileOptions& o_;
   Profile p_;
   std::vector<double> wall_, profiled_, upload_, submit_, wait_, download_;
-  std::vector<Run> scheduled_, alone_;
+  std::vector<double> spans_;  // of the runs as scheduled, from the first dispatch's begin to the last one's end
+  std::vector<Block> blocks_;
+  size_t next_block_ = 0;
+  std::vector<Run> alone_;
 };
 
 }  // namespace

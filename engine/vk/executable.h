@@ -64,12 +64,18 @@ class Executable {
   /// A dispatch of the plan, or a step on the CPU (dispatch -1), with its time since the inference began.
   struct Span {
     int32_t step = 0, dispatch = -1;
+    bool timed = false;
     double begin_us = 0, end_us = 0;
   };
-  /// Runs one inference in slot 0 from commands of its own that take the time around every dispatch; the recorded ones stay
-  /// as they are. Spans are in the order of the plan. Errors: kUnsupported (no timestamps on this queue), kInvalidArgument (a
-  /// slot is in flight), and submit()'s and wait()'s. (timing.cpp)
-  Result<std::vector<Span>> time(Timing timing);
+  struct Times {
+    std::vector<Span> spans;           // in the order of the plan
+    double begin_us = 0, end_us = 0;   // of the first one and of the last one
+  };
+  /// Runs one inference in slot 0 from commands of its own that take the time before and behind the spans first .. last; the recorded
+  /// ones stay as they are. Where the inference begins and ends is known however few those are: a timestamp makes some drivers
+  /// slower. Errors: kUnsupported (no timestamps on this queue), kInvalidArgument (a slot is in flight), and submit()'s and
+  /// wait()'s. (timing.cpp)
+  Result<Times> time(Timing timing, size_t first = 0, size_t last = SIZE_MAX);
   /// What a dispatch's workgroups spent loading, computing and storing, in ticks of the shader clock of their first invocation.
   struct Phases {
     int32_t step = 0, dispatch = -1;
@@ -146,9 +152,21 @@ class Executable {
   Range resolve(const BufferRef& where, int slot) const;
   Result<void> check_binding(const Step& step, const PlanDispatch& d, const shader::Binding& declared) const;
   Result<void> record();
-  /// The launches of the segment into `c`; with `queries`, two timestamps around every dispatch, from query 0 on.
-  Result<void> record(const Segment& segment, int slot, VkCommandBuffer c, const std::vector<Launch>& launches, VkQueryPool queries = VK_NULL_HANDLE,
-                      bool serialise = false);
+  /// Timestamps to record: around the launches first .. last of a segment, before its first and behind its last one.
+  struct Stamps {
+    static constexpr uint32_t kNone = ~0u;
+    struct Around {
+      uint32_t begin = kNone, end = kNone;  // queries
+      bool waits = false;                   // behind a barrier
+    };
+    VkQueryPool pool = VK_NULL_HANDLE;      // of two queries per launch, the most there are
+    size_t first = 0, last = SIZE_MAX;
+    uint32_t used = 0;
+    std::vector<Around> launches;           // filled: one for each of the segment's
+  };
+  /// The launches of the segment into `c`.
+  Result<void> record(const Segment& segment, int slot, VkCommandBuffer c, const std::vector<Launch>& launches, Timing order = Timing::kScheduled,
+                      Stamps* stamps = nullptr);
 
   std::shared_ptr<Gpu> gpu_;  // first: destroyed last
   const Plan& plan_;

@@ -91,7 +91,7 @@ Result<void> Executable::PhaseRun::prepare(ThreadPool& pool) {
     const VkResult r = created(gpu.fn().vkAllocateCommandBuffers(gpu.handle(), &info, &c), &c);
     if (r != VK_SUCCESS) return fail_vk(r, "{}: allocating command buffers failed", e.steps_text(s));
     gpu.name(VK_OBJECT_TYPE_COMMAND_BUFFER, c, "{}: steps {} to {}, phases", e.plan_.model, s.first, s.last - 1);
-    VIREO_TRY(e.record(s, 0, c, launches, VK_NULL_HANDLE, true));
+    VIREO_TRY(e.record(s, 0, c, launches, Timing::kSerialised));
   }
   return {};
 }

@@ -237,7 +237,7 @@ Result<void> Executable::record() {
   return {};
 }
 
-Result<void> Executable::record(const Segment& segment, int slot, VkCommandBuffer c, const std::vector<Launch>& launches, VkQueryPool queries, bool serialise) {
+Result<void> Executable::record(const Segment& segment, int slot, VkCommandBuffer c, const std::vector<Launch>& launches, Timing order, Stamps* stamps) {
   const DeviceTable& fn = gpu_->fn();
   const InstanceTable& debug = gpu_->instance().fn();
   const bool labels = gpu_->instance().labels();
@@ -256,8 +256,12 @@ Result<void> Executable::record(const Segment& segment, int slot, VkCommandBuffe
   if (r != VK_SUCCESS) return fail_vk(r, "{}: recording failed", steps_text(segment));
 
   const auto inside = [&](const Launch& l) { return l.step >= segment.first && l.step < segment.last; };
-  uint32_t query = 0;
-  if (queries) fn.vkCmdResetQueryPool(c, queries, 0, 2 * uint32_t(std::count_if(launches.begin(), launches.end(), inside)));
+  const size_t count = size_t(std::count_if(launches.begin(), launches.end(), inside));
+  if (stamps) fn.vkCmdResetQueryPool(c, stamps->pool, 0, 2 * uint32_t(count));
+  const auto stamp = [&](VkPipelineStageFlagBits stage) {
+    fn.vkCmdWriteTimestamp(c, stage, stamps->pool, stamps->used);
+    return stamps->used++;
+  };
 
   // Both slots use the one arena: this inference starts when the commands submitted before it are through.
   if (shared)
@@ -273,7 +277,7 @@ Result<void> Executable::record(const Segment& segment, int slot, VkCommandBuffe
                                [](const Barrier& b, int32_t step) { return b.before_step < step; });
   for (const Launch& l : launches) {
     if (!inside(l)) continue;
-    bool wait = serialise;
+    bool wait = order == Timing::kSerialised;
     for (; next != plan_.barriers.end() && next->before_step <= l.step; ++next) wait = true;
     if (wait)
       barrier(VK_PIPELINE_STAGE_COMPUTE_SHADER_BIT, VK_ACCESS_SHADER_WRITE_BIT, VK_PIPELINE_STAGE_COMPUTE_SHADER_BIT,
@@ -299,9 +303,14 @@ Result<void> Executable::record(const Segment& segment, int slot, VkCommandBuffe
       fn.vkCmdPushConstants(c, shader.layout, VK_SHADER_STAGE_COMPUTE_BIT, 0, shader.reflection.push_constant_bytes,
                             l.dispatch->push.data());
     }
-    if (queries) fn.vkCmdWriteTimestamp(c, VK_PIPELINE_STAGE_TOP_OF_PIPE_BIT, queries, query++);
+    Stamps::Around around;
+    around.waits = wait;
+    const size_t number = stamps ? stamps->launches.size() : 0;
+    const bool timed = stamps && number >= stamps->first && number < stamps->last;
+    if (timed || (stamps && number == 0)) around.begin = stamp(VK_PIPELINE_STAGE_TOP_OF_PIPE_BIT);
     fn.vkCmdDispatch(c, l.dispatch->groups[0], l.dispatch->groups[1], l.dispatch->groups[2]);
-    if (queries) fn.vkCmdWriteTimestamp(c, VK_PIPELINE_STAGE_BOTTOM_OF_PIPE_BIT, queries, query++);
+    if (timed || (stamps && number + 1 == count)) around.end = stamp(VK_PIPELINE_STAGE_BOTTOM_OF_PIPE_BIT);
+    if (stamps) stamps->launches.push_back(around);
     if (labels) debug.vkCmdEndDebugUtilsLabelEXT(c);
   }
 

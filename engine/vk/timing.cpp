@@ -1,4 +1,4 @@
-// Executable::time: an inference with timestamps around every dispatch.
+// Executable::time: an inference with timestamps around its dispatches.
 #include <algorithm>
 #include <chrono>
 
@@ -31,34 +31,35 @@ struct Scratch {
 
 }  // namespace
 
-Result<std::vector<Executable::Span>> Executable::time(Timing timing) {
+Result<Executable::Times> Executable::time(Timing timing, size_t first, size_t last) {
   if (!gpu_->caps().timestamps || gpu_->fault("timestamps") != VK_SUCCESS)
     return fail(ErrorCode::kUnsupported, "{}: its queue takes no timestamps, so dispatches cannot be timed one by one", gpu_->caps().name);
   VIREO_TRY(expect_idle());
   const DeviceTable& fn = gpu_->fn();
   const VkDevice device = gpu_->handle();
-  std::vector<Span> spans;
+  Times times;
+  std::vector<Span>& spans = times.spans;
   const Clock::time_point start = Clock::now();
   for (const Segment& segment : segments_) {
     if (segment.cpu) {
       const HostMemory memory = host_memory(0);
       for (int32_t i = segment.first; i < segment.last; ++i) {
-        Span s{i, -1, us_since(start), 0};
+        Span s{i, -1, true, us_since(start), 0};
         VIREO_TRY(options_.host_step(size_t(i), 0, memory));
         s.end_us = us_since(start);
+        if (spans.empty()) times.begin_us = s.begin_us;
+        times.end_us = s.end_us;
         spans.push_back(s);
       }
       continue;
     }
-    const size_t first = spans.size();
-    int32_t of_step = 0;
-    for (size_t i = 0; i < launches_.size(); ++i) {
-      const Launch& l = launches_[i];
+    const size_t before = spans.size();
+    for (const Launch& l : launches_) {
       if (l.step < segment.first || l.step >= segment.last) continue;
-      of_step = spans.size() > first && spans.back().step == l.step ? of_step + 1 : 0;
-      spans.push_back({l.step, of_step, 0, 0});
+      const int32_t of_step = spans.size() > before && spans.back().step == l.step ? spans.back().dispatch + 1 : 0;
+      spans.push_back({l.step, of_step, false, 0, 0});
     }
-    const uint32_t count = 2 * uint32_t(spans.size() - first);
+    const uint32_t count = 2 * uint32_t(spans.size() - before);
     Scratch scratch(*gpu_, commands_);
     VkQueryPoolCreateInfo pool{};
     pool.sType = VK_STRUCTURE_TYPE_QUERY_POOL_CREATE_INFO;
@@ -74,7 +75,11 @@ Result<std::vector<Executable::Span>> Executable::time(Timing timing) {
     r = fn.vkAllocateCommandBuffers(device, &info, &scratch.commands);
     if (r != VK_SUCCESS) return fail_vk(r, "{}: allocating command buffers failed", steps_text(segment));
     gpu_->name(VK_OBJECT_TYPE_COMMAND_BUFFER, scratch.commands, "{}: steps {} to {}, timed", plan_.model, segment.first, segment.last - 1);
-    VIREO_TRY(record(segment, 0, scratch.commands, launches_, scratch.queries, timing == Timing::kSerialised));
+    Stamps stamps;
+    stamps.pool = scratch.queries;
+    stamps.first = first > before ? first - before : 0;
+    stamps.last = last > before ? last - before : 0;
+    VIREO_TRY(record(segment, 0, scratch.commands, launches_, timing, &stamps));
 
     Segment timed = segment;
     timed.commands[0] = scratch.commands;
@@ -83,20 +88,29 @@ Result<std::vector<Executable::Span>> Executable::time(Timing timing) {
     Result<void> finished = finish(timed, 0);
     scratch.abandoned = !finished && still_busy(0);
     VIREO_TRY(std::move(finished));
-    std::vector<uint64_t> ticks(count);
-    r = fn.vkGetQueryPoolResults(device, scratch.queries, 0, count, count * sizeof(uint64_t), ticks.data(), sizeof(uint64_t),
+    std::vector<uint64_t> ticks(stamps.used);
+    r = fn.vkGetQueryPoolResults(device, scratch.queries, 0, stamps.used, stamps.used * sizeof(uint64_t), ticks.data(), sizeof(uint64_t),
                                  VK_QUERY_RESULT_64_BIT | VK_QUERY_RESULT_WAIT_BIT);
     if (r != VK_SUCCESS) return fail_vk(r, "{}: reading timestamps failed", steps_text(segment));
     // Ticks count modulo the queue's valid bits: differences survive one turn of the counter.
     const uint32_t bits = gpu_->physical().timestamp_bits;
     const uint64_t mask = bits >= 64 ? ~uint64_t(0) : (uint64_t(1) << bits) - 1;
-    const auto us = [&](uint64_t tick) { return at + double((tick - ticks[0]) & mask) * double(gpu_->caps().timestamp_period_ns) * 1e-3; };
-    for (uint32_t i = 0; i < count / 2; ++i) {
-      spans[first + i].begin_us = us(ticks[2 * i]);
-      spans[first + i].end_us = us(ticks[2 * i + 1]);
+    const auto us = [&](uint32_t query) {
+      return at + double((ticks[query] - ticks[0]) & mask) * double(gpu_->caps().timestamp_period_ns) * 1e-3;
+    };
+    if (before == 0) times.begin_us = us(stamps.launches.front().begin);
+    times.end_us = us(stamps.launches.back().end);
+    for (size_t i = 0; i < stamps.launches.size(); ++i) {
+      const Stamps::Around& around = stamps.launches[i];
+      Span& s = spans[before + i];
+      s.timed = around.begin != Stamps::kNone && around.end != Stamps::kNone;
+      if (!s.timed) continue;
+      s.begin_us = us(around.begin), s.end_us = us(around.end);
+      // The top of the pipe may run ahead of the barrier.
+      if (around.waits && i && stamps.launches[i - 1].end != Stamps::kNone) s.begin_us = std::max(s.begin_us, us(stamps.launches[i - 1].end));
     }
   }
-  return spans;
+  return times;
 }
 
 }  // namespace vireo::vk

@@ -50,7 +50,8 @@ struct PhaseProfile {
   Part store;               ///< epilogue and results
 };
 
-/// One dispatch of the plan (on the CPU: one step). Times in microseconds: medians over the runs, as scheduled those of the run whose span is the median.
+/// One dispatch of the plan (on the CPU: one step). Times in microseconds: medians over the runs, as scheduled those of the
+/// run whose span is the median, or where Profile::timed_at_once is fewer than all, of such a run of each block of neighbours.
 struct DispatchProfile {
   int step = 0;                ///< of the plan
   int part = 0;                ///< of a step that was split into several dispatches
@@ -94,8 +95,11 @@ struct Profile {
   double wall_us = 0;          ///< one inference without any timestamp
   double profiled_us = 0;      ///< the same with timestamps as scheduled
   double scheduled_us = 0;     ///< from the first dispatch's begin to the last one's end, within a run
-  double overlap_us = 0;       ///< sum of that run's scheduled times minus its span, where it is more: what overlapped
+  double overlap_us = 0;       ///< sum of scheduled times minus the span they lie in, where it is more: what overlapped
+  double timestamp_us = 0;     ///< what a timestamp costs this driver, as far as the noise lets one see
+  int timed_at_once = 0;       ///< dispatches between timestamps in one run as scheduled: all, or as few as change the whole by 2 % or less
   double serialised_us = 0;    ///< sum over the dispatches, each alone
+  double noise_us = 0;         ///< by how much such a run takes longer than that in the median: what disturbs single dispatches, which medians leave out
   uint64_t arena_bytes = 0, weights_bytes = 0;
   std::vector<std::string> notes;           ///< what could not be had: "no roofs: ..."
   std::string no_compiler;     ///< why no dispatch has compiler statistics: "not offered by this driver"; empty where they have, and on the CPU
@@ -105,6 +109,7 @@ struct Profile {
 struct ProfileOptions {
   int runs = 10;               ///< of each kind; medians are kept
   int warmup = 2;
+  int timed_at_once = 0;       ///< neighbours with timestamps in one run as scheduled (a few more, up to a barrier); 0: all, or as many as change the whole little
   bool roofs = true;           ///< the device's roofs: those kept in the cache folder, else measured (about a second) and kept
   bool measure_roofs = false;  ///< measure them in any case; the best ever seen are kept
   bool compiler = true;        ///< compile the pipelines once more, where the driver tells what became of them

@@ -121,6 +121,18 @@ TEST(Profile, JsonAloneOnStdout) {
   EXPECT_EQ(a.json()["roofs"]["fma_gflops"], 0);
 }
 
+TEST(Profile, AFewDispatchesTimedAtOnce) {
+  if (!has_vulkan()) GTEST_SKIP() << "no Vulkan device";
+  const Scratch dir;
+  const Answer a = run_cli({"profile", "--model", kModel, "--device", "vulkan", "--runs", "2", "--no-roofs", "--no-compiler", "--timed-at-once", "4", "--json", dir.path("p.json")});
+  ASSERT_EQ(a.code, 0) << a.text();
+  EXPECT_NE(a.out.find("about 4 dispatches in a run\n"), std::string::npos) << a.text();
+  EXPECT_NE(a.out.find("by disturbances that medians leave out"), std::string::npos) << a.text();
+  const nlohmann::json p = nlohmann::json::parse(read_file(dir.path("p.json")));
+  EXPECT_EQ(p["timed_at_once"], 4);
+  for (const nlohmann::json& d : p["dispatches"]) EXPECT_GT(double(d["scheduled_us"]), 0) << d.dump();
+}
+
 TEST(Profile, StepsOnTheCpuWithinAVulkanPlan) {
   if (!has_vulkan()) GTEST_SKIP() << "no Vulkan device";
   const Answer a = run_cli({"profile", "--model", kModel, "--device", "vulkan", "--cpu-ops", "attention", "--runs", "2", "--no-roofs", "--json"});

@@ -303,6 +303,51 @@ TEST_F(VkProfile, LeavesTheSessionsCommandsAlone) {
   EXPECT_EQ(hook::log().commands, recorded);
 }
 
+// Where timestamps are dear, only some neighbours have them in one run; the plan is covered, and a run's begin and end are known.
+TEST_F(VkProfile, TimesAFewDispatchesAtOnce) {
+  Result<Session> s = session();
+  ASSERT_TRUE(s.ok());
+  const std::vector<float> x = pixels(*s);
+  const size_t all = profiled(*s, false, false).dispatches.size();
+  ASSERT_GT(all, 8u);
+  ProfileOptions o;
+  o.runs = 2;
+  o.roofs = o.compiler = false;
+  for (int at_once : {1, 3, 1000}) {
+    o.timed_at_once = at_once;
+    hook::log().commands.clear();
+    const Result<Profile> p = profile(*s, x.data(), x.size(), o);
+    ASSERT_TRUE(p.ok()) << p.error().message;
+    EXPECT_EQ(p->timed_at_once, int(std::min(size_t(at_once), all)));
+    EXPECT_EQ(p->timestamp_us, 0) << "nobody asked";
+    ASSERT_EQ(p->dispatches.size(), all);
+    double end = 0, sum = 0;
+    for (const DispatchProfile& d : p->dispatches) {
+      EXPECT_GT(d.scheduled_us, 0) << d.name;
+      EXPECT_GT(d.serialised_us, 0) << d.name;
+      if (d.begin_us < end - 1e-6) {
+        EXPECT_GT(p->overlap_us, 0) << d.name << " begins before its neighbour ends";
+      }
+      end = std::max(end, d.begin_us + d.scheduled_us);
+      sum += d.serialised_us;
+    }
+    EXPECT_EQ(p->dispatches[0].begin_us, 0);
+    EXPECT_GT(p->scheduled_us, 0);
+    EXPECT_NEAR(sum, p->serialised_us, 1e-6 * sum);
+    EXPECT_GE(p->noise_us, 0);
+    // Alone, all of them: two runs. As scheduled: two for each dispatch of a block, and one at the begin and at the end of other runs.
+    const size_t stamps = size_t(std::count(hook::log().commands.begin(), hook::log().commands.end(), "timestamp"));
+    if (at_once == 1000) EXPECT_EQ(stamps, 2 * 2 * (2 * all));
+    else EXPECT_LE(stamps, 2 * 2 * all + 2 * all * 2 + 4 * (all + 2));
+    EXPECT_GE(stamps, 2 * 2 * all + 2 * all) << "every dispatch had its turn";
+  }
+  o.timed_at_once = -1;
+  const Result<Profile> refused = profile(*s, x.data(), x.size(), o);
+  ASSERT_FALSE(refused.ok());
+  EXPECT_EQ(refused.error().code, ErrorCode::kInvalidArgument);
+  EXPECT_NE(refused.error().message.find("got -1 dispatches to time at once, expected 1 or more"), std::string::npos) << refused.error().message;
+}
+
 // Every variant computes what its shader computes, bit for bit, and notes each workgroup; under the validation layer.
 class VkPhases : public vk::VkTest {
  protected:
