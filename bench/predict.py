@@ -3,6 +3,7 @@ import argparse
 import json
 import os
 import pathlib
+import re
 import statistics
 import subprocess
 import sys
@@ -27,7 +28,7 @@ HELD_OUT = {
     "upernet-mobilevit-s 256": ("upernet-mobilevit-s", "fp32", 1, 256),
     "upernet-mobilevit-s": ("upernet-mobilevit-s", "fp32", 1, 0),
 }
-# Measured in every round: what a machine that is slower for a while is slower by.
+# Run before and after every inference, in the fit too: what a machine that is slower for a while is slower by.
 PROBE = {"model_type": "vit", "architectures": ["ViTForImageClassification"], "image_size": 160, "patch_size": 16, "num_channels": 3, "hidden_size": 256,
          "num_hidden_layers": 2, "num_attention_heads": 4, "intermediate_size": 1024, "layer_norm_eps": 1e-12, "hidden_act": "gelu", "qkv_bias": True,
          "num_labels": 10}
@@ -38,6 +39,7 @@ parser.add_argument("--vireo")
 parser.add_argument("--device", choices=["cpu", "vulkan"], default="cpu")
 parser.add_argument("--rounds", type=int, default=3)
 parser.add_argument("--fit-rounds", type=int, default=6)
+parser.add_argument("--iters", type=int, default=5)
 parser.add_argument("--machine", type=pathlib.Path)
 parser.add_argument("--models", help="names of the table, separated by commas")
 parser.add_argument("--maxwell", action="store_true")
@@ -60,26 +62,25 @@ def model_arguments(config, precision, batch, size):
     return ["--config", path, "--random-weights", 1, "--precision", precision, "--batch", batch] + (["--size", f"{size}x{size}"] if size else [])
 
 
-def measure(what):
-    """Median of an inference in ms; enough runs for about a second."""
-    iterations = 3 if args.device == "vulkan" else 5
-    return json.loads(vireo("bench", *model_arguments(*what), "--device", args.device, "--threads", 1, "--warmup", 1, "--iters", iterations, "--json"))["median_ms"]
+def ratio(what, probe):
+    """Median over inferences of the model's time divided by the probe's, which runs before and after each."""
+    return json.loads(vireo("bench", *model_arguments(*what), "--device", args.device, "--threads", 1, "--warmup", 2, "--iters", args.iters, "--beside", probe, "--json"))["beside"]["ratio"]
 
 
 def held_out():
     with tempfile.TemporaryDirectory() as work:
         probe_config = pathlib.Path(work) / "probe.json"
         probe_config.write_text(json.dumps(PROBE))
-        probe = (str(probe_config), "fp32", 1, 0)
         caps = pathlib.Path(work) / "caps.txt"
         caps.write_text(vireo("devices", "--caps", "cpu" if args.device == "cpu" else 0, "--threads", 1))
         machine = args.machine or pathlib.Path(f"predict.{args.device}.txt")
-        probe_at_fit = []
         if not args.machine:
-            probe_at_fit += [measure(probe), measure(probe)]
-            vireo("predict", "--fit", machine, "--device", args.device, "--threads", 1, "--rounds", args.fit_rounds, "--fit-precisions", "fp32,fp16,int8")
-        probe_at_fit += [measure(probe) for _ in range(3 - len(probe_at_fit) % 2)]
+            vireo("predict", "--fit", machine, "--device", args.device, "--threads", 1, "--rounds", args.fit_rounds, "--fit-precisions", "fp32,fp16,int8", "--probe", probe_config)
         print(f"description: {machine}")
+        found = re.search(r"^probe_us: (.*)$", machine.read_text(), re.M)
+        if not found:
+            sys.exit(f"predict.py: '{machine}' does not say what the probe took (probe_us); fit it with this script")
+        probe_ms = float(found[1]) / 1000
         names = list(HELD_OUT) if not args.models else args.models.split(",")
         if unknown := [n for n in names if n not in HELD_OUT]:
             sys.exit(f"predict.py: there is no model {', '.join(unknown)}; known: {', '.join(HELD_OUT)}")
@@ -87,13 +88,8 @@ def held_out():
         measured, noise = {n: [] for n in names}, {n: [] for n in names}
         for r in range(args.rounds):
             for n in names:
-                # The probe before, between and after: one that was disturbed itself must not move the figure.
-                probes = [measure(probe)]
-                first = measure(HELD_OUT[n])
-                probes.append(measure(probe))
-                second = measure(HELD_OUT[n])
-                factor = statistics.median(probe_at_fit) / statistics.median(probes + [measure(probe)])
-                measured[n] += [first * factor, second * factor]
+                first, second = (probe_ms * ratio(HELD_OUT[n], probe_config) for _ in range(2))
+                measured[n] += [first, second]
                 noise[n].append(abs(first - second) / min(first, second))
             print(f"round {r + 1} of {args.rounds} done", file=sys.stderr)
     print("\n| never measured before | predicted ms | measured ms | error | noise |\n|---|---|---|---|---|")

@@ -2,6 +2,9 @@
 #include <algorithm>
 #include <cstdio>
 #include <memory>
+#include <optional>
+#include <string>
+#include <vector>
 
 #include "cli.h"
 #include "measure.h"
@@ -12,6 +15,47 @@ namespace {
 struct Args {
   Common common;
   int batch = 1, iters = 20, warmup = 3;
+  std::string beside;
+};
+
+/// Another model that runs between the measured inferences, so that what the machine does meanwhile concerns both.
+class Beside {
+ public:
+  Beside(const Args& args, double measured_ms) : model_(need(vireo::Model::random(args.beside, 1))) {
+    Common common = args.common;
+    common.precision = vireo::Precision::kFp32;
+    common.height = common.width = 0;
+    session_.emplace(open_session(model_, common, default_head(model_), 1));
+    pixels_ = random_pixels(pixel_count(model_, *session_), 1);
+    once();
+    // About a fifth of the time: long enough to see what a long inference saw.
+    runs_ = std::max(1, std::min(10, int(0.2 * measured_ms / std::max(1e-3, once()))));
+  }
+  /// Median of its runs at this moment, ms.
+  double measure() {
+    std::vector<double> times;
+    for (int i = 0; i < runs_; ++i) times.push_back(once());
+    std::sort(times.begin(), times.end());
+    all_.push_back(median(times));
+    return all_.back();
+  }
+  double median_ms() {
+    std::sort(all_.begin(), all_.end());
+    return median(all_);
+  }
+  std::string name() const { return model_.name(); }
+
+ private:
+  double once() {
+    const Clock::time_point begin = Clock::now();
+    (void)need(session_->run(pixels_.data(), pixels_.size()));
+    return ms_since(begin);
+  }
+  vireo::Model model_;
+  std::optional<vireo::Session> session_;
+  std::vector<float> pixels_;
+  std::vector<double> all_;
+  int runs_ = 1;
 };
 
 void run(const Args& args) {
@@ -29,9 +73,19 @@ void run(const Args& args) {
   };
   const double first_ms = once();
   for (int i = 1; i < args.warmup; ++i) once();
-  std::vector<double> times(size_t(args.iters), 0.0);
-  for (double& t : times) t = once();
+  std::vector<double> times(size_t(args.iters), 0.0), ratios;
+  std::optional<Beside> beside;
+  if (!args.beside.empty()) beside.emplace(args, once());
+  double before = beside ? beside->measure() : 0;
+  for (double& t : times) {
+    t = once();
+    if (!beside) continue;
+    const double after = beside->measure();
+    ratios.push_back(2 * t / (before + after));
+    before = after;
+  }
   std::sort(times.begin(), times.end());
+  std::sort(ratios.begin(), ratios.end());
 
   const double mid = median(times);
   const double images_per_s = mid > 0 ? 1000.0 * args.batch / mid : 0;
@@ -55,6 +109,7 @@ void run(const Args& args) {
               {"arena_mib", double(size.arena_bytes) * mib},
               {"weights_mib", double(size.weights_bytes) * mib},
               {"dispatches", size.dispatches}};
+    if (beside) json["beside"] = {{"model", beside->name()}, {"median_ms", beside->median_ms()}, {"ratio", median(ratios)}};
     add_notes(json, model);
     print_json(json);
     return;
@@ -65,6 +120,7 @@ void run(const Args& args) {
   print_notes(model);
   std::printf("median   %10.2f ms of %d runs, %.2f images/s\n", mid, args.iters, images_per_s);
   std::printf("min      %10.2f ms\np95      %10.2f ms\n", times.front(), percentile(times, 0.95));
+  if (beside) std::printf("ratio    %10.3f to %s, %.2f ms, in the median of the pairs\n", median(ratios), beside->name().c_str(), beside->median_ms());
   std::printf("first    %10.2f ms\nload     %10.2f ms\n", first_ms, load_ms);
   std::printf("memory   %10.1f MiB peak resident, arena %.2f MiB, weights %.2f MiB\n", peak_rss_mib(),
               double(size.arena_bytes) * mib, double(size.weights_bytes) * mib);
@@ -91,6 +147,8 @@ void add_bench(CLI::App& app) {
       ->type_name("N")
       ->check(CLI::Range(0, 1000000))
       ->capture_default_str();
+  verb->add_option("--beside", args->beside, "config.json of another model (random weights, fp32) to run between the measured inferences: the ratio is less noisy than a time")
+      ->type_name("FILE");
   verb->callback([args] { run(*args); });
 }
 

@@ -7,6 +7,7 @@
 #include <cstdlib>
 #include <memory>
 #include <numeric>
+#include <optional>
 
 #include "cli.h"
 #include "predict_sweep.h"
@@ -18,7 +19,7 @@ struct Args {
   Common common;
   int batch = 1;
   std::string caps, machine, csv, html;
-  std::string fit;
+  std::string fit, probe;
   std::vector<std::string> fit_on;
   std::vector<std::string> fit_precisions{"fp32", "fp16", "int8"};
   int rounds = 6;
@@ -88,6 +89,8 @@ void fit(const Args& args) {
   vireo::FitOptions options;
   options.session = session_options(args.common, args.common.device);
   options.rounds = args.rounds;
+  const std::optional<vireo::Model> probe = args.probe.empty() ? std::nullopt : std::optional<vireo::Model>(need(vireo::Model::random(args.probe, 1)));
+  options.probe = probe ? &*probe : nullptr;
   options.base = machine_argument(args.machine);
   options.precisions.clear();
   for (const std::string& p : args.fit_precisions) options.precisions.push_back(precision_named(p));
@@ -122,7 +125,7 @@ void run(Args& args) {
   goes_with(args.sweep && !args.fit.empty(), "--sweep", "predictions, not with --fit");
   goes_with(!args.fit.empty() && (!args.csv.empty() || !args.html.empty() || !args.caps.empty()), "--caps, --csv or --html", "predictions, not with --fit");
   const auto given = [&](const char* option) { return args.verb->count(option) > 0; };
-  for (const char* option : {"--fit-on", "--fit-precisions", "--rounds", "--device", "--threads"}) goes_with(args.fit.empty() && given(option), option, "--fit; predictions take the device from --caps");
+  for (const char* option : {"--fit-on", "--fit-precisions", "--probe", "--rounds", "--device", "--threads"}) goes_with(args.fit.empty() && given(option), option, "--fit; predictions take the device from --caps");
   for (const char* option : {"--precision", "--size", "--all", "--cpu-ops"}) goes_with(args.sweep && given(option), option, "a single prediction; --sweep takes --precisions and --sizes");
   for (const char* option : {"--models", "--precisions", "--sizes"}) goes_with(!args.sweep && given(option), option, "--sweep");
   goes_with(args.csv == "-" || args.html == "-", "'-'", "nothing here: give --csv and --html the name of a file");
@@ -176,6 +179,8 @@ void add_predict(CLI::App& app) {
   verb->add_option("--fit", args->fit, "measure models on --device instead, and write its description to FILE; with --machine, bring that description to the measurements")->type_name("FILE");
   verb->add_option("--fit-on", args->fit_on, "config.json files to measure; default: a few small models of each family")->type_name("FILE,...")->delimiter(',');
   verb->add_option("--fit-precisions", args->fit_precisions, "of --fit")->type_name("P,...")->delimiter(',')->check(CLI::IsMember({"fp32", "fp16", "int8"}))->capture_default_str();
+  verb->add_option("--probe", args->probe, "config.json of what --fit runs before and after each model, to see how slow the machine is just then; default: the first of --fit-on")
+      ->type_name("FILE");
   verb->add_option("--rounds", args->rounds, "of --fit: how often the models are measured in turns")->type_name("N")->check(CLI::Range(1, 1000))->capture_default_str();
   verb->callback([args] {
     if (args->fit.empty() && !args->sweep && !args->list && args->common.model.empty() && args->common.config.empty())

@@ -1,8 +1,9 @@
 #include "profile/machine.h"
 
 #include <cmath>
-#include <cstdlib>
+#include <locale>
 #include <set>
+#include <sstream>
 
 namespace vireo {
 namespace {
@@ -48,10 +49,12 @@ std::string trimmed(const std::string& s) {
   return from == std::string::npos ? std::string() : s.substr(from, to - from + 1);
 }
 
+/// Whatever the program's locale is.
 bool number(const std::string& text, double* out) {
-  char* end = nullptr;
-  *out = std::strtod(text.c_str(), &end);
-  return !text.empty() && *end == '\0' && std::isfinite(*out);
+  std::istringstream in(text);
+  in.imbue(std::locale::classic());
+  in >> std::noskipws >> *out;
+  return !text.empty() && in && in.peek() == std::istringstream::traits_type::eof() && std::isfinite(*out);
 }
 
 }  // namespace
@@ -64,6 +67,7 @@ std::string to_text(const Machine& m) {
   if (m.kind == Machine::Kind::kCores) visit_cores(m, print);
   visit_both(m, print);
   if (m.threads) s += fmt::format("threads: {}\n", m.threads);
+  if (m.probe_us > 0) s += fmt::format("probe_us: {:.6g}\n", m.probe_us);
   if (m.kind == Machine::Kind::kFitted || !m.scales.empty()) s += fmt::format("entries: {}\n", m.costs.size() + m.scales.size());
   for (const UnitCost& c : m.costs) s += fmt::format("cost {}: {:.6g}\n", c.name, c.value);
   for (const UnitCost& c : m.scales) s += fmt::format("scale {}: {:.6g}\n", c.name, c.value);
@@ -121,6 +125,7 @@ Result<Machine> machine_from_text(const std::string& text, const std::string& so
       if (!number(value, &v) || v < 0 || v > 4096 || v != std::floor(v)) problem = "expected a whole number of threads";
       else m.threads = uint32_t(v);
     } else {
+      take("probe_us", m.probe_us, 0, 1e9);
       visit_cores(m, take);
       visit_both(m, take);
     }

@@ -41,6 +41,7 @@ struct Machine {
   // Fitted.
   std::vector<UnitCost> costs;    // per feature
   uint32_t threads = 0;           // of the measurements; 0: does not matter
+  double probe_us = 0;            // what FitOptions::probe took when the costs were measured; 0: nobody asked
 
   // Both.
   std::vector<UnitCost> scales;   // per kernel or shader that was measured: measured over worked out

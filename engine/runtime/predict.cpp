@@ -2,9 +2,12 @@
 #include <vireo/predict.hpp>
 
 #include <algorithm>
+#include <chrono>
+#include <climits>
 #include <cmath>
 
 #include "profile/predict.h"
+#include "profile/text.h"
 #include "runtime/model_impl.h"
 #include "runtime/session_impl.h"
 
@@ -113,11 +116,39 @@ std::vector<float> some_pixels(size_t n) {
 }
 
 struct Subject {
+  struct Round {
+    std::vector<double> us;  // by dispatch
+    double wall_us = 0, probe_us = 0;
+  };
   FitSample sample;
   Session session;
   std::vector<float> pixels;
-  std::vector<double> us;  // by dispatch, the least of the rounds' medians: what others did on the machine only adds
+  std::vector<Round> rounds;
 };
+
+/// Times of `runs` inferences of the probe, the median in microseconds.
+Result<double> probe_us(Session& session, const std::vector<float>& pixels, int runs) {
+  std::vector<double> times;
+  for (int i = 0; i < runs; ++i) {
+    const auto start = std::chrono::steady_clock::now();
+    VIREO_TRY(session.run(pixels.data(), pixels.size()));
+    times.push_back(std::chrono::duration<double, std::micro>(std::chrono::steady_clock::now() - start).count());
+  }
+  return median(std::move(times));
+}
+
+/// The subject's times as they are when the probe takes `probe_us`: medians of the rounds, each divided by the probe beside it.
+FitSample brought_to(double probe_us, Subject subject) {
+  FitSample sample = std::move(subject.sample);
+  const auto over_rounds = [&](const auto& us_of) {
+    std::vector<double> all;
+    for (const Subject::Round& r : subject.rounds) all.push_back(us_of(r) * probe_us / r.probe_us);
+    return median(std::move(all));
+  };
+  sample.wall_us = over_rounds([](const Subject::Round& r) { return r.wall_us; });
+  for (size_t i = 0; i < sample.work.size(); ++i) sample.us.push_back(over_rounds([i](const Subject::Round& r) { return r.us[i]; }));
+  return sample;
+}
 
 Result<std::string> fit_checked(const std::vector<Model>& models, const Device& device, const FitOptions& o) {
   if (o.name.empty() || o.name.find_first_of("#\r\n") != std::string::npos)
@@ -133,50 +164,65 @@ Result<std::string> fit_checked(const std::vector<Model>& models, const Device& 
   if (o.rounds < 1 || o.runs < 1) return fail(ErrorCode::kInvalidArgument, "fitting a machine: got {} rounds of {} runs, expected 1 or more", o.rounds, o.runs);
   std::vector<Subject> subjects;
   int done = 0;
-  const int all = int(models.size() * o.precisions.size()) * (o.rounds + 1);
+  const int all = int(models.size() * o.precisions.size() + o.base.empty()) * (o.rounds + 1);
   const auto report = [&](const std::string& what) {
     if (o.progress) o.progress(what, done, all);
     ++done;
   };
+  const auto add = [&](const Model& model, Precision precision, int batch) -> Result<void> {
+    report("preparing " + model.name());
+    SessionOptions s = o.session;
+    s.precision = precision;
+    s.batch = batch;
+    s.fallback = false;
+    s.head = model.task() == Task::kSegmentation ? Head::kClassMap : model.classes() > 0 ? Head::kLogits : Head::kFeatures;
+    VIREO_ASSIGN(Session session, Session::create(model, device, s));
+    VIREO_ASSIGN(std::vector<DispatchWork> work, plan_work(session.impl().planned.plan));
+    FitSample sample;
+    sample.model = model.name();
+    sample.work = std::move(work);
+    const size_t n = session.impl().input_floats();
+    subjects.push_back({std::move(sample), std::move(session), some_pixels(n), {}});
+    return {};
+  };
   for (const Model& model : models)
-    for (Precision precision : o.precisions) {
-      report("preparing " + model.name());
-      SessionOptions s = o.session;
-      s.precision = precision;
-      s.fallback = false;
-      s.head = model.task() == Task::kSegmentation ? Head::kClassMap : model.classes() > 0 ? Head::kLogits : Head::kFeatures;
-      VIREO_ASSIGN(Session session, Session::create(model, device, s));
-      VIREO_ASSIGN(std::vector<DispatchWork> work, plan_work(session.impl().planned.plan));
-      FitSample sample;
-      sample.model = model.name();
-      sample.work = std::move(work);
-      sample.wall_us = INFINITY;
-      const size_t n = session.impl().input_floats(), dispatches = sample.work.size();
-      subjects.push_back({std::move(sample), std::move(session), some_pixels(n), std::vector<double>(dispatches, INFINITY)});
-    }
+    for (Precision precision : o.precisions) VIREO_TRY(add(model, precision, o.session.batch));
+  // Batches have steps of their own: tokens of one image are a view, of several a copy.
+  if (o.base.empty()) VIREO_TRY(add(models[0], o.precisions[0], 2 * o.session.batch));
+  constexpr int kProbeRuns = 3;
+  VIREO_ASSIGN(Session probe, Session::create(o.probe ? *o.probe : models[0], device, o.session));
+  const std::vector<float> probe_pixels = some_pixels(probe.impl().input_floats());
+  std::vector<double> probes;
+  VIREO_TRY(probe_us(probe, probe_pixels, kProbeRuns));  // warms up
   for (int round = 0; round < o.rounds; ++round)
     for (Subject& s : subjects) {
       report("measuring " + s.sample.model);
       ProfileOptions p;
       p.runs = o.runs;
       p.warmup = round == 0 ? 2 : 1;
-      p.roofs = false;
+      p.roofs = p.compiler = false;
+      p.timed_at_once = INT_MAX;  // what is as scheduled is not asked
+      VIREO_ASSIGN(const double before, probe_us(probe, probe_pixels, kProbeRuns));
       VIREO_ASSIGN(const Profile measured, profile(s.session, s.pixels.data(), s.pixels.size(), p));
-      if (measured.dispatches.size() != s.us.size()) return fail(ErrorCode::kInternal, "fitting a machine: the profile of '{}' has other dispatches than its plan", s.sample.model);
-      for (size_t i = 0; i < s.us.size(); ++i) s.us[i] = std::min(s.us[i], measured.dispatches[i].serialised_us);
-      s.sample.wall_us = std::min(s.sample.wall_us, measured.wall_us);
+      VIREO_ASSIGN(const double after, probe_us(probe, probe_pixels, kProbeRuns));
+      if (measured.dispatches.size() != s.sample.work.size())
+        return fail(ErrorCode::kInternal, "fitting a machine: the profile of '{}' has other dispatches than its plan", s.sample.model);
+      Subject::Round r;
+      for (const DispatchProfile& d : measured.dispatches) r.us.push_back(d.serialised_us);
+      r.wall_us = measured.wall_us, r.probe_us = std::max(1e-3, (before + after) / 2);
+      probes.push_back(r.probe_us);
+      s.rounds.push_back(std::move(r));
     }
+  const double typical = median(probes);
   std::vector<FitSample> samples;
-  for (Subject& s : subjects) {
-    s.sample.us = std::move(s.us);
-    samples.push_back(std::move(s.sample));
-  }
+  for (Subject& s : subjects) samples.push_back(brought_to(typical, std::move(s)));
   VIREO_ASSIGN(Machine m, o.base.empty() ? fit(samples) : adapt(base, samples));
   const Device::Impl& d = *device.impl();
   m.name = o.name;
   m.device = d.caps.name;
   m.device.resize(std::min(m.device.size(), m.device.find('#')));  // drivers choose their own names
   if (d.kind == DeviceKind::kCpu) m.threads = uint32_t(d.threads);
+  m.probe_us = typical;
   std::string text = to_text(m);
   VIREO_ASSIGN(const Machine readable, machine_from_text(text, "the fitted description"));
   return text;

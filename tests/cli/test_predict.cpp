@@ -72,10 +72,11 @@ TEST(PredictCli, SweepAsTextJsonCsvAndPage) {
 
 TEST(PredictCli, FitOnTheCpuPredictsWhatItWasFittedOn) {
   const Scratch dir;
-  const Answer fit = run_cli({"predict", "--fit", dir.path("here.txt"), "--device", "cpu", "--threads", "1", "--fit-on", config("vit-ti") + "," + config("mobilevit-s"), "--fit-precisions", "fp32", "--rounds", "1"});
+  const Answer fit = run_cli({"predict", "--fit", dir.path("here.txt"), "--device", "cpu", "--threads", "1", "--fit-on", config("vit-ti") + "," + config("mobilevit-s"), "--fit-precisions", "fp32", "--rounds", "1",
+                              "--probe", kData + "/cases/hf-vit/config.json"});
   ASSERT_EQ(fit.code, 0) << fit.text();
   const std::string text = read_file(dir.path("here.txt"));
-  for (const char* line : {"name: here\n", "kind: fitted\n", "threads: 1\n", "cost ", "error_median: "}) EXPECT_NE(text.find(line), std::string::npos) << line << text;
+  for (const char* line : {"name: here\n", "kind: fitted\n", "threads: 1\n", "cost ", "error_median: ", "probe_us: "}) EXPECT_NE(text.find(line), std::string::npos) << line << text;
   EXPECT_NE(fit.out.find("use it:"), std::string::npos) << fit.text();
   const std::string caps = dir.write("cpu.txt", run_cli({"devices", "--caps", "cpu", "--threads", "1"}).out);
   const nlohmann::json j = run_cli({"predict", "--caps", caps, "--machine", dir.path("here.txt"), "--config", config("vit-ti"), "--json"}).json();
@@ -83,6 +84,9 @@ TEST(PredictCli, FitOnTheCpuPredictsWhatItWasFittedOn) {
   EXPECT_EQ(j["machine"], "here");
   EXPECT_GT(double(j["us"]), 100);
   EXPECT_LT(double(j["us"]), 1e8);
+  const nlohmann::json batch = run_cli({"predict", "--caps", caps, "--machine", dir.path("here.txt"), "--config", config("vit-ti"), "--batch", "3", "--json"}).json();
+  ASSERT_TRUE(batch.is_object()) << "the copies that only batches have were measured as well";
+  EXPECT_GT(double(batch["us"]), double(j["us"]));
   const Answer other = run_cli({"predict", "--caps", dir.write("cpu3.txt", run_cli({"devices", "--caps", "cpu", "--threads", "3"}).out), "--machine", dir.path("here.txt"), "--config", config("vit-ti")});
   EXPECT_TRUE(other.fails_clearly(1)) << other.text();
   EXPECT_NE(other.err.find("fitted with 1 threads"), std::string::npos) << other.text();
@@ -107,6 +111,8 @@ TEST(PredictCli, WhatIsWrongIsSaidAndNothingIsWritten) {
   fails({"predict", "--caps", dir.write("absurd.txt", absurd), "--config", vit, "--csv", dir.path("out.csv")}, 1, "subgroup_size is 77");
   fails({"predict", "--caps", dir.write("half.txt", "name: NVIDIA Tegra X1\nkind: vulkan\n"), "--config", vit}, 1, "'subgroup_size' is missing");
   fails({"predict", "--caps", dir.write("odd.txt", good + "warp: 3\n"), "--config", vit}, 1, "warp");
+  fails({"predict", "--caps", kNano, "--config", vit, "--probe", vit}, 2, "--probe goes with --fit");
+  fails({"predict", "--fit", dir.path("fit.txt"), "--device", "cpu", "--fit-on", vit, "--probe", dir.path("none.json")}, 1, "none.json");
   fails({"predict", "--caps", kNano, "--machine", "jetson-tk1", "--config", vit}, 1, "jetson-nano-5w");
   fails({"predict", "--caps", kNano, "--machine", dir.write("m.txt", "name: x\nkind: cores\ncores: 0\n"), "--config", vit}, 1, "line 3");
   fails({"predict", "--caps", kNano, "--config", vit, "--csv", dir.path("no/such/folder.csv")}, 1, "no/such");

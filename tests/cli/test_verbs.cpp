@@ -309,6 +309,22 @@ TEST(Bench, JsonKeys) {
   }
 }
 
+TEST(Bench, BesideAnotherModel) {
+  const Answer run = run_cli({"bench", "--model", kModel, "--device", "cpu", "--iters", "3", "--beside", kModel + "/config.json", "--json"});
+  ASSERT_EQ(run.code, 0) << run.text();
+  const auto json = run.json();
+  ASSERT_TRUE(json["beside"].is_object()) << run.text();
+  EXPECT_FALSE(json["beside"]["model"].get<std::string>().empty());
+  EXPECT_GT(json["beside"]["median_ms"].get<double>(), 0);
+  EXPECT_GT(json["beside"]["ratio"].get<double>(), 0);
+  const Answer text = run_cli({"bench", "--model", kModel, "--device", "cpu", "--iters", "2", "--beside", kModel + "/config.json"});
+  EXPECT_NE(text.out.find("ratio "), std::string::npos) << text.text();
+  EXPECT_EQ(run_cli({"bench", "--model", kModel, "--device", "cpu", "--iters", "2"}).out.find("ratio"), std::string::npos);
+  const Answer missing = run_cli({"bench", "--model", kModel, "--device", "cpu", "--beside", "none.json"});
+  EXPECT_TRUE(missing.fails_clearly(1)) << missing.text();
+  EXPECT_NE(missing.err.find("none.json"), std::string::npos) << missing.text();
+}
+
 TEST(Diff, CpuAgainstItself) {
   for (const std::string precision : {"fp32", "int8"}) {
     const Answer run =

@@ -208,6 +208,10 @@ TEST(Machine, TextsRoundTripAndBadOnesAreNamed) {
   EXPECT_NE(error("name: x\nkind: cores\nefficiency: 0.5\n").find("efficiency_low"), std::string::npos);
   EXPECT_NE(error("name x").find("key: value"), std::string::npos);
   EXPECT_NE(error("name: x\nkind: cores\ncores: 2\ncores: 3\n").find("given before"), std::string::npos);
+  EXPECT_NE(error("name: x\nkind: cores\nclock_mhz: 921,6\n").find("expected a number"), std::string::npos);
+  EXPECT_NE(error("name: x\nkind: cores\nclock_mhz: nan\n").find("expected a number"), std::string::npos);
+  EXPECT_NE(error("name: x\nkind: cores\nprobe_us: -1\n").find("expected a number"), std::string::npos);
+  EXPECT_EQ(machine_from_text("name: x\nkind: cores\nclock_mhz: 1.5e2\nprobe_us: 12.5\n", "m.txt")->probe_us, 12.5);
   EXPECT_EQ(machine_from_text("name: x\ndevice: a: b\nkind: fitted\nentries: 1\ncost odd: name: 2\n", "m.txt")->device, "a: b");
 }
 
