@@ -225,7 +225,7 @@ void run(const Args& args) {
   options.measure_roofs = args.measure_roofs;
   options.compiler = !args.no_compiler;
   options.phases = args.phases;
-  const vireo::Profile p = need(vireo::profile(session, pixels.data(), pixels.size(), options));
+  const vireo::Profile p = need(session.profile(pixels.data(), pixels.size(), options));
   const std::string json = vireo::profile_json(p);
   if (args.json == "-") {
     std::printf("%s\n", json.c_str());

@@ -1,4 +1,4 @@
-// predict and fit_machine: plans for text, descriptions by name, measurements by profile().
+// predict and fit_machine: plans for text, descriptions by name, measurements by Session::profile().
 #include <vireo/predict.hpp>
 
 #include <algorithm>
@@ -203,7 +203,7 @@ Result<std::string> fit_checked(const std::vector<Model>& models, const Device& 
       p.roofs = p.compiler = false;
       p.timed_at_once = INT_MAX;  // what is as scheduled is not asked
       VIREO_ASSIGN(const double before, probe_us(probe, probe_pixels, kProbeRuns));
-      VIREO_ASSIGN(const Profile measured, profile(s.session, s.pixels.data(), s.pixels.size(), p));
+      VIREO_ASSIGN(const Profile measured, s.session.profile(s.pixels.data(), s.pixels.size(), p));
       VIREO_ASSIGN(const double after, probe_us(probe, probe_pixels, kProbeRuns));
       if (measured.dispatches.size() != s.sample.work.size())
         return fail(ErrorCode::kInternal, "fitting a machine: the profile of '{}' has other dispatches than its plan", s.sample.model);

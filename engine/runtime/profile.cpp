@@ -1,4 +1,4 @@
-// profile: times of every dispatch as scheduled and alone, of the host's phases, and of a plain inference, medians over runs.
+// Session::profile: times of every dispatch as scheduled and alone, of the host's phases, and of a plain inference, medians over runs.
 #include <vireo/profile.hpp>
 
 #include <algorithm>
@@ -413,8 +413,8 @@ class Profiler {
 
 }  // namespace
 
-Result<Profile> profile(Session& session, const float* pixels, size_t count, const ProfileOptions& options) {
-  return no_throw([&] { return Profiler(session.impl(), pixels, count, options).run(); });
+Result<Profile> Session::profile(const float* pixels, size_t count, const ProfileOptions& options) {
+  return no_throw([&] { return Profiler(impl(), pixels, count, options).run(); });
 }
 
 }  // namespace vireo

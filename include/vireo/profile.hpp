@@ -106,6 +106,8 @@ struct Profile {
   std::string no_phases;       ///< why none has phases; empty where they have
 };
 
+/// Of Session::profile(). Compiler statistics and phases come from pipelines of their own; what a device cannot tell is left out, with the reason in the
+/// profile. Errors: kUnsupported (the device's queue takes no timestamps), kInvalidArgument, and what the device reports.
 struct ProfileOptions {
   int runs = 10;               ///< of each kind; medians are kept
   int warmup = 2;
@@ -115,11 +117,6 @@ struct ProfileOptions {
   bool compiler = true;        ///< compile the pipelines once more, where the driver tells what became of them
   bool phases = false;         ///< run shaders that take the time of loads, arithmetic and stores; compiles them first
 };
-
-/// Profiles the session on pixels like those of Session::run. The session's own commands are not changed: profiling that is
-/// off costs nothing; compiler statistics and phases come from pipelines of their own. What a device cannot tell is left out, with the
-/// reason in the profile. Errors: kUnsupported (the device's queue takes no timestamps), kInvalidArgument, and what the device reports.
-VIREO_API Result<Profile> profile(Session& session, const float* pixels, size_t count, const ProfileOptions& options = {});
 
 /// Documented texts of a profile; schema "vireo-profile/1".
 VIREO_API std::string profile_json(const Profile& p);

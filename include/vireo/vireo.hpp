@@ -158,6 +158,9 @@ struct Ticket {
   uint32_t id = 0;
 };
 
+struct Profile;         // <vireo/profile.hpp>
+struct ProfileOptions;
+
 /// A model planned, packed and recorded for one device. Movable; one thread at a time.
 class VIREO_API Session {
  public:
@@ -192,6 +195,10 @@ class VIREO_API Session {
 
   /// What the last inferences took; may be called from any thread while another one runs inferences, and neither waits.
   Latency latency() const;
+
+  /// Where the milliseconds go: per dispatch and host phase, on pixels like those of run(). The types and what it may fail with are in
+  /// <vireo/profile.hpp>. The session's own commands are not changed: profiling that is off costs nothing.
+  Result<Profile> profile(const float* pixels, size_t count, const ProfileOptions& options);
 
   std::string describe_plan() const;    ///< stable text
   std::string plan_json() const;

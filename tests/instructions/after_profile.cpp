@@ -21,7 +21,7 @@ int main(int argc, char** argv) {
     vireo::ProfileOptions options;
     options.runs = 1;
     options.roofs = false;
-    const auto p = vireo::profile(*session, pixels.data(), pixels.size(), options);
+    const auto p = session->profile(pixels.data(), pixels.size(), options);
     if (!p) return failed(p.error());
   }
   for (int i = std::atoi(argv[2]); i > 0; --i)

@@ -39,18 +39,18 @@ TEST(ProfileErrors, SayWhatIsWrong) {
   const std::vector<float> x(count, 0.5f);
   ProfileOptions o;
   o.roofs = false;
-  EXPECT_EQ(profile(*s, x.data(), count - 1, o).error().code, ErrorCode::kInvalidArgument);
-  EXPECT_EQ(profile(*s, nullptr, 0, o).error().code, ErrorCode::kInvalidArgument);
+  EXPECT_EQ(s->profile(x.data(), count - 1, o).error().code, ErrorCode::kInvalidArgument);
+  EXPECT_EQ(s->profile(nullptr, 0, o).error().code, ErrorCode::kInvalidArgument);
   o.runs = 0;
-  EXPECT_EQ(profile(*s, x.data(), count, o).error().code, ErrorCode::kInvalidArgument);
+  EXPECT_EQ(s->profile(x.data(), count, o).error().code, ErrorCode::kInvalidArgument);
   o.runs = 1;
   const Result<Ticket> t = s->submit(x.data(), count);
   ASSERT_TRUE(t.ok());
-  const Result<Profile> busy = profile(*s, x.data(), count, o);
+  const Result<Profile> busy = s->profile(x.data(), count, o);
   ASSERT_FALSE(busy.ok());
   EXPECT_NE(busy.error().message.find("in flight"), std::string::npos) << busy.error().message;
   ASSERT_TRUE(s->wait(*t).ok());
-  EXPECT_TRUE(profile(*s, x.data(), count, o).ok());
+  EXPECT_TRUE(s->profile(x.data(), count, o).ok());
 }
 
 #if VIREO_VULKAN
@@ -68,7 +68,7 @@ TEST(ProfileErrors, AQueueWithoutTimestamps) {
   Result<Session> s = Session::create(*m, Device(std::move(impl)));
   ASSERT_TRUE(s.ok()) << s.error().message;
   const std::vector<float> x(s->impl().input_floats(), 0.5f);
-  const Result<Profile> p = profile(*s, x.data(), x.size());
+  const Result<Profile> p = s->profile(x.data(), x.size(), {});
   ASSERT_FALSE(p.ok());
   EXPECT_EQ(p.error().code, ErrorCode::kUnsupported);
   EXPECT_NE(p.error().message.find("takes no timestamps"), std::string::npos) << p.error().message;
@@ -94,7 +94,7 @@ TEST(ProfileRun, LeavesTheSessionAsItWas) {
   ProfileOptions o;
   o.runs = 2;
   o.roofs = false;
-  const Result<Profile> p = profile(*s, x.data(), x.size(), o);
+  const Result<Profile> p = s->profile(x.data(), x.size(), o);
   ASSERT_TRUE(p.ok()) << p.error().message;
   EXPECT_EQ(p->dispatches.size(), size_t(s->footprint().dispatches));
   EXPECT_EQ(run(), before);

@@ -65,7 +65,7 @@ class VkProfile : public ::testing::Test {
     o.roofs = false;
     o.compiler = compiler;
     o.phases = phases;
-    const Result<Profile> p = profile(s, x.data(), x.size(), o);
+    const Result<Profile> p = s.profile(x.data(), x.size(), o);
     EXPECT_TRUE(p.ok()) << p.error().message;
     return p ? *p : Profile();
   }
@@ -316,7 +316,7 @@ TEST_F(VkProfile, TimesAFewDispatchesAtOnce) {
   for (int at_once : {1, 3, 1000}) {
     o.timed_at_once = at_once;
     hook::log().commands.clear();
-    const Result<Profile> p = profile(*s, x.data(), x.size(), o);
+    const Result<Profile> p = s->profile(x.data(), x.size(), o);
     ASSERT_TRUE(p.ok()) << p.error().message;
     EXPECT_EQ(p->timed_at_once, int(std::min(size_t(at_once), all)));
     EXPECT_EQ(p->timestamp_us, 0) << "nobody asked";
@@ -342,7 +342,7 @@ TEST_F(VkProfile, TimesAFewDispatchesAtOnce) {
     EXPECT_GE(stamps, 2 * 2 * all + 2 * all) << "every dispatch had its turn";
   }
   o.timed_at_once = -1;
-  const Result<Profile> refused = profile(*s, x.data(), x.size(), o);
+  const Result<Profile> refused = s->profile(x.data(), x.size(), o);
   ASSERT_FALSE(refused.ok());
   EXPECT_EQ(refused.error().code, ErrorCode::kInvalidArgument);
   EXPECT_NE(refused.error().message.find("got -1 dispatches to time at once, expected 1 or more"), std::string::npos) << refused.error().message;
