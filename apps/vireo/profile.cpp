@@ -174,7 +174,7 @@ void print_table(const vireo::Profile& p, bool all) {
   for (size_t i : order) {
     const vireo::DispatchProfile& d = p.dispatches[i];
     const double us = d.serialised_us;
-    std::string name = d.name;
+    std::string name = d.label;
     if (d.part) name += " (" + std::to_string(d.part) + ")";
     if (d.cpu && p.device_kind != "cpu") name += " [cpu]";
     char roof[16] = "-";
@@ -198,10 +198,6 @@ void print_table(const vireo::Profile& p, bool all) {
   std::printf("\n%-34s %10.3f ms; a run of them takes %.3f ms more, by disturbances that medians leave out\n", "sum of dispatches, each alone",
               p.serialised_us / 1000, p.noise_us / 1000);
   std::printf("%-34s %10.3f ms, of which %.3f ms overlapped\n", "as scheduled, first to last", p.scheduled_us / 1000, p.overlap_us / 1000);
-  if (size_t(p.timed_at_once) < p.dispatches.size()) {
-    std::printf("%-34s about %d dispatches in a run", "", p.timed_at_once);
-    std::printf(p.timestamp_us > 0 ? ", because a timestamp costs this driver about %.0f us\n" : "\n", p.timestamp_us);
-  }
   std::printf("%-34s %10.3f ms (upload %.3f, submit %.3f, wait %.3f, download %.3f)\n", "host", (host + p.host.submit + p.host.wait) / 1000,
               p.host.upload / 1000, p.host.submit / 1000, p.host.wait / 1000, p.host.download / 1000);
   std::printf("%-34s %10.3f ms, beside these\n", "preprocessing, 640x480 pictures", p.host.preprocess / 1000);

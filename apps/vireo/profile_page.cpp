@@ -81,7 +81,7 @@ function tipped(e, text) {
 // Charts are drawn as wide as there is room, so that their text keeps its size; what is narrower than this scrolls.
 const WIDTH = Math.max(560, Math.min(1200, (profiles.length > 1 && innerWidth > 900 ? innerWidth / 2 : innerWidth) - 52));
 const percent = x => (100 * x).toFixed(0) + " %";
-const label = d => d.name + (d.part ? " (" + d.part + ")" : "");
+const label = d => (d.label || d.name) + (d.part ? " (" + d.part + ")" : "");
 const about = d => `${label(d)}: ${ms(d.serialised_us)} ms alone, ${ms(d.scheduled_us)} ms as scheduled, ${d.gflops} GFLOP/s, ${d.gbs} GB/s.` + (d.phases ? ` Load ${percent(d.phases.load.share)}, compute ${percent(d.phases.compute.share)}, store ${percent(d.phases.store.share)}.` : "") + ` ${d.kernel}`;
 function block(name) {
   const m = name.match(/^(.*?\d+(?:\.(?:blocks|layer|layers|transformer\.layer)\.\d+)?)(\.|$)/);

@@ -51,6 +51,7 @@ Json row(const Profile& p, const DispatchProfile& d) {
   return Json{{"step", d.step},
               {"part", d.part},
               {"name", d.name},
+              {"label", d.label},
               {"op", d.op},
               {"kernel", d.kernel},
               {"shader", d.shader},
@@ -117,7 +118,7 @@ std::string profile_json(const Profile& p) {
 
 std::string profile_csv(const Profile& p) {
   std::string out =
-      "step,part,name,op,kernel,shader,groups_x,groups_y,groups_z,device,flops,bytes,begin_us,scheduled_us,serialised_us,share,gflops,gbs,roof_us,"
+      "step,part,name,label,op,kernel,shader,spec,groups_x,groups_y,groups_z,device,flops,bytes,begin_us,scheduled_us,serialised_us,share,gflops,gbs,roof_us,"
       "roof_share,compiler,subgroup_size,registers,spills,instructions,code_bytes,local_bytes,subgroups_per_core,workgroups,load_share,compute_share,"
       "store_share";
   // One dispatch with counts names the classes for all.
@@ -130,8 +131,8 @@ std::string profile_csv(const Profile& p) {
   const auto number = [](double x) { return x < 0 ? std::string() : fmt::format("{:.0f}", x); };
   for (const DispatchProfile& d : p.dispatches) {
     const double us = d.serialised_us;
-    out += fmt::format("{},{},{},{},{},{},{},{},{},{},{:.0f},{:.0f},{:.3f},{:.3f},{:.3f},{:.4f},{:.3f},{:.3f},{:.3f},{:.4f}", d.step, d.part, quoted(d.name),
-                       quoted(d.op), quoted(d.kernel), quoted(d.shader), d.groups[0], d.groups[1], d.groups[2], d.cpu ? "cpu" : p.device_kind, d.flops, d.bytes,
+    out += fmt::format("{},{},{},{},{},{},{},{},{},{},{},{},{:.0f},{:.0f},{:.3f},{:.3f},{:.3f},{:.4f},{:.3f},{:.3f},{:.3f},{:.4f}", d.step, d.part, quoted(d.name),
+                       quoted(d.label), quoted(d.op), quoted(d.kernel), quoted(d.shader), fmt::join(d.spec, " "), d.groups[0], d.groups[1], d.groups[2], d.cpu ? "cpu" : p.device_kind, d.flops, d.bytes,
                        d.begin_us, d.scheduled_us, us, p.serialised_us > 0 ? us / p.serialised_us : 0, us > 0 ? d.flops / us * 1e-3 : 0,
                        us > 0 ? d.bytes / us * 1e-3 : 0, d.roof_us, us > 0 ? d.roof_us / us : 0);
     const CompilerStatistics& c = d.compiler;
@@ -155,22 +156,25 @@ std::string profile_trace(const Profile& p) {
   };
   events.push_back({{"ph", "M"}, {"pid", 1}, {"name", "process_name"}, {"args", {{"name", "vireo " + p.model}}}});
   name(kHost, "host");
-  name(kDevice, p.device_name);
+  if (p.device_kind != "cpu") name(kDevice, p.device_name);
   double at = 0;
   const auto host = [&](const char* what, double us) {
     events.push_back({{"ph", "X"}, {"pid", 1}, {"tid", kHost}, {"name", what}, {"cat", "host"}, {"ts", rounded(at)}, {"dur", rounded(us)}});
     at += us;
   };
   host("upload", p.host.upload);
-  host("submit", p.host.submit);
-  const double device_begins = at;
+  // The CPU's steps run where a GPU's host submits: they are drawn within.
+  const bool cpu = p.device_kind == "cpu";
+  const double steps_begin = at;
+  host(cpu ? "run" : "submit", p.host.submit);
+  const double device_begins = cpu ? steps_begin : at;
   host("wait", p.host.wait);
   host("download", p.host.download);
   for (const DispatchProfile& d : p.dispatches)
     events.push_back({{"ph", "X"},
                       {"pid", 1},
                       {"tid", d.cpu ? kHost : kDevice},
-                      {"name", d.part ? fmt::format("{} ({})", d.name, d.part) : d.name},
+                      {"name", d.part ? fmt::format("{} ({})", d.label, d.part) : d.label},
                       {"cat", d.op},
                       {"ts", rounded(device_begins + d.begin_us)},
                       {"dur", rounded(d.scheduled_us)},

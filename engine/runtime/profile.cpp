@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <cmath>
 #include <cstring>
+#include <map>
 #include <numeric>
 
 #include "profile/compiler_fields.h"
@@ -66,6 +67,21 @@ const Run& typical(const std::vector<Run>& runs) {
   return runs[by_span[by_span.size() / 2].second];
 }
 
+/// The graph's name with what was fused into the step: "LN + blocks.3.mlp.fc1 + GELU".
+std::string label_of(const Step& step) {
+  static const std::map<std::string, const char*> kActs{{"gelu_erf", "GELU"}, {"gelu_tanh", "GELU (tanh)"}, {"silu", "SiLU"}, {"relu", "ReLU"}, {"tanh", "tanh"}, {"hardswish", "hardswish"}};
+  std::string before, behind;
+  const AttrDef* attrs = op_def(step.op).attrs;
+  for (size_t i = 0; attrs && attrs[i].name; ++i) {
+    const size_t v = size_t(step.attrs[i]);
+    if (!std::strcmp(attrs[i].name, "ln") && v) before = "LN + ";
+    if (std::strcmp(attrs[i].name, "act") || !v || !attrs[i].names) continue;
+    const auto known = kActs.find(attrs[i].names[v]);
+    behind += std::string(" + ") + (known == kActs.end() ? attrs[i].names[v] : known->second);
+  }
+  return before + step.name + behind;
+}
+
 class Profiler {
  public:
   Profiler(Session::Impl& s, const float* pixels, size_t count, const ProfileOptions& o) : s_(s), plan_(s.planned.plan), pixels_(pixels), count_(count), o_(o) {}
@@ -125,7 +141,7 @@ class Profiler {
       const bool cpu = step.device == DeviceKind::kCpu;
       DispatchProfile d;
       d.step = int(i);
-      d.name = step.name, d.op = op_def(step.op).name, d.kernel = step.kernel, d.cpu = cpu;
+      d.name = step.name, d.label = label_of(step), d.op = op_def(step.op).name, d.kernel = step.kernel, d.cpu = cpu;
       d.flops = step.cost.flops;
       d.bytes = step.cost.read_bytes + step.cost.write_bytes;
       if (cpu) {
@@ -223,21 +239,26 @@ class Profiler {
 #if VIREO_VULKAN
     if (on_gpu() && all > 0 && !o_.timed_at_once) {
       constexpr double kMostChange = 0.02;
-      constexpr double kSeconds = 0.5;  // beyond o_.runs, for covering a short plan in small blocks
-      double with = 1e300, without = 1e300;  // the least of a few: noise only adds
+      constexpr double kSeconds = 5;  // of one inference after another, for every block to have o_.runs of its own
+      // The least of a few, as noise only adds, and the difference as far as commands of nothing but timestamps make it credible.
+      double with = 1e300, whole = 1e300;
       for (int i = 0; i < 5; ++i) {
         VIREO_ASSIGN(const vk::Executable::Times every, s_.gpu->time(vk::Executable::Timing::kScheduled));
         VIREO_ASSIGN(const vk::Executable::Times none, s_.gpu->time(vk::Executable::Timing::kScheduled, 0, 0));
-        with = std::min(with, every.end_us - every.begin_us), without = std::min(without, none.end_us - none.begin_us);
-        if (with > 5e4 * (4 - i)) break;  // long runs show more in fewer
+        with = std::min(with, every.end_us - every.begin_us), whole = std::min(whole, none.end_us - none.begin_us);
+        if (whole > 5e4 * (4 - i)) break;  // long runs show more in fewer
       }
-      p_.timestamp_us = std::max(0.0, (with - without) / double(2 * all));
-      if (const double cost = 2 * p_.timestamp_us; cost > 0) most = size_t(std::min(double(all), std::max(1.0, kMostChange * without / cost)));
-      const double blocks = std::max(double(o_.runs), kSeconds * 1e6 / std::max(1.0, without));
+      VIREO_ASSIGN(const double alone, s_.gpu->timestamp_us());
+      p_.timestamp_us = std::min(std::max((with - whole) / double(2 * all), alone), 10 * alone);
+      if (const double cost = 2 * p_.timestamp_us; cost > 0) most = size_t(std::min(double(all), std::max(1.0, kMostChange * whole / cost)));
+      const double blocks = std::max(double(o_.runs), kSeconds * 1e6 / std::max(1.0, whole));
       most = std::max(most, size_t(std::ceil(double(all) / blocks)));
+      const double each = kSeconds * 1e6 / std::max(1.0, whole * std::ceil(double(all) / double(most)));
+      runs_of_block_ = most == all ? size_t(o_.runs) : size_t(std::min(double(o_.runs), std::max(1.0, each)));
     }
 #endif
     if (!on_gpu()) most = all;
+    if (!runs_of_block_) runs_of_block_ = size_t(o_.runs);
     p_.timed_at_once = int(most);
     size_t barrier = 0;
     for (size_t i = 0; i < all; ++i) {
@@ -246,6 +267,11 @@ class Profiler {
       for (; d.part == 0 && barrier < plan_.barriers.size() && plan_.barriers[barrier].before_step <= d.step; ++barrier) waits = true;
       if (i == 0 || (waits && i - blocks_.back().first >= most)) blocks_.push_back({i, i, {}});
       blocks_.back().last = i + 1;
+    }
+    if (most < all) {
+      std::string why = p_.timestamp_us > 0 ? fmt::format("a timestamp costs this driver about {:.0f} us", p_.timestamp_us) : "as asked";
+      p_.notes.push_back(fmt::format("as scheduled, about {} of {} dispatches were timed in a run ({}); their times, the medians of {} runs each, are put together to the total of a run", most, all,
+                                     why, runs_of_block_));
     }
     return {};
   }
@@ -270,7 +296,7 @@ class Profiler {
 #if VIREO_VULKAN
     using Timing = vk::Executable::Timing;
     // As many more runs as every block needs to have its turn.
-    for (size_t i = 0; i < (blocks_.size() + size_t(o_.runs) - 1) / size_t(o_.runs); ++i) {
+    for (size_t i = 0; i < (blocks_.size() * runs_of_block_ + size_t(o_.runs) - 1) / size_t(o_.runs); ++i) {
       Block& block = blocks_[next_block_++ % blocks_.size()];
       const auto start = Clock::now();
       upload();
@@ -303,27 +329,28 @@ class Profiler {
     p_.host = {median(upload_), median(submit_), median(wait_), median(download_), p_.host.preprocess};
     const std::vector<double> alone = median_lengths(alone_);
     p_.scheduled_us = median(spans_);
-    double end = 0;  // of the blocks before
+    // Blocks are of different runs: they stand one behind the other, and are brought to the total of the runs.
+    double extents = 0;
+    for (const Block& block : blocks_) extents += extent_of(typical(block.runs)).span;
+    const double factor = blocks_.size() > 1 && extents > 0 ? p_.scheduled_us / extents : 1;
+    double at = 0;
     for (const Block& block : blocks_) {
       const Run& run = typical(block.runs);
-      p_.overlap_us += extent_of(run).overlap;
-      // Blocks are of different runs: one does not begin before the other's end, and keeps the time between its dispatches.
-      const double shift = std::max(run.begin[0], end) - run.begin[0];
+      const Extent extent = extent_of(run);
+      p_.overlap_us += factor * extent.overlap;
       for (size_t i = block.first; i < block.last; ++i) {
         DispatchProfile& d = p_.dispatches[i];
-        d.begin_us = run.begin[i - block.first] + shift;
-        d.scheduled_us = run.length[i - block.first];
-        end = std::max(end, d.begin_us + d.scheduled_us);
+        d.begin_us = at + factor * (run.begin[i - block.first] - run.begin[0]);
+        d.scheduled_us = factor * run.length[i - block.first];
         d.serialised_us = alone[i];
         p_.serialised_us += alone[i];
       }
+      at += factor * extent.span;
     }
     if (blocks_.empty()) return;
     std::vector<double> sums;
     for (const Run& r : alone_) sums.push_back(std::accumulate(r.length.begin(), r.length.end(), 0.0));
     p_.noise_us = std::max(0.0, median(std::move(sums)) - p_.serialised_us);
-    const double start = p_.dispatches[0].begin_us;
-    for (DispatchProfile& d : p_.dispatches) d.begin_us -= start;
   }
 
   /// What the driver's compiler made of each distinct pipeline.
@@ -388,13 +415,20 @@ class Profiler {
       return measure_cpu_roofline(s_.pool);
     };
     VIREO_ASSIGN(r, kept_roofs(plan_.caps, cache_dir(s_.options), o_.measure_roofs, measure, &p_.notes));
+    int beyond = 0;
     for (DispatchProfile& d : p_.dispatches) {
       if (d.cpu && on_gpu()) continue;  // a CPU step has no place under the GPU's roofs
       const bool halves = d.shader.rfind("linear.half", 0) == 0 && r.half_fma_gflops > 0;
       const double peak = halves ? r.half_fma_gflops : r.fma_gflops;
-      const double compute = peak > 0 ? d.flops / peak * 1e-3 : 0, memory = r.copy_gbs > 0 ? d.bytes / r.copy_gbs * 1e-3 : 0;
+      // FLOPs are those of the definition; F(2x2,3x3) multiplies 16 times where that does 36 times.
+      const double multiplied = d.kernel == "winograd" ? d.flops * 16 / 36 : d.flops;
+      const double compute = peak > 0 ? multiplied / peak * 1e-3 : 0, memory = r.copy_gbs > 0 ? d.bytes / r.copy_gbs * 1e-3 : 0;
       d.roof_us = std::max(compute, memory);
+      if (d.roof_us > 1.1 * d.serialised_us && d.serialised_us > 100) ++beyond;
     }
+    if (beyond)
+      p_.notes.push_back(fmt::format("{} dispatches of 0.1 ms and more were faster than the device's roofs allow: caches help small ones; else the roofs were measured at a busy moment "
+                                     "(--measure-roofs measures again and keeps the best)", beyond));
     return {};
   }
 
@@ -407,7 +441,7 @@ class Profiler {
   std::vector<double> wall_, profiled_, upload_, submit_, wait_, download_;
   std::vector<double> spans_;  // of the runs as scheduled, from the first dispatch's begin to the last one's end
   std::vector<Block> blocks_;
-  size_t next_block_ = 0;
+  size_t next_block_ = 0, runs_of_block_ = 0;
   std::vector<Run> alone_;
 };
 

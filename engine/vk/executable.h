@@ -76,6 +76,8 @@ class Executable {
   /// slower. Errors: kUnsupported (no timestamps on this queue), kInvalidArgument (a slot is in flight), and submit()'s and
   /// wait()'s. (timing.cpp)
   Result<Times> time(Timing timing, size_t first = 0, size_t last = SIZE_MAX);
+  /// What a timestamp adds to the commands around it, in microseconds: commands of nothing else, the least of a few. Errors: as time().
+  Result<double> timestamp_us();
   /// What a dispatch's workgroups spent loading, computing and storing, in ticks of the shader clock of their first invocation.
   struct Phases {
     int32_t step = 0, dispatch = -1;

@@ -51,11 +51,13 @@ struct PhaseProfile {
 };
 
 /// One dispatch of the plan (on the CPU: one step). Times in microseconds: medians over the runs, as scheduled those of the
-/// run whose span is the median, or where Profile::timed_at_once is fewer than all, of such a run of each block of neighbours.
+/// run whose span is the median. Where Profile::timed_at_once is fewer than all, each block of neighbours has such a run of its own; the blocks
+/// stand one behind the other and are brought to Profile::scheduled_us.
 struct DispatchProfile {
   int step = 0;                ///< of the plan
   int part = 0;                ///< of a step that was split into several dispatches
   std::string name;            ///< the graph's: "blocks.3.mlp.fc1"
+  std::string label;           ///< with what was fused into it: "LN + blocks.3.mlp.fc1 + GELU"
   std::string op;              ///< "linear"
   std::string kernel;          ///< "linear.tile 104x192x24, ..."
   std::string shader;          ///< module; empty on the CPU

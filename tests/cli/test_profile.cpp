@@ -63,7 +63,7 @@ void check_profile(const std::string& device) {
   }
   const std::string csv = read_file(dir.path("p.csv"));
   EXPECT_EQ(lines(csv), p["dispatches"].size() + 1);
-  EXPECT_EQ(csv.rfind("step,part,name,op,kernel,shader", 0), 0u);
+  EXPECT_EQ(csv.rfind("step,part,name,label,op,kernel,shader,spec,groups_x", 0), 0u);
   const nlohmann::json trace = nlohmann::json::parse(read_file(dir.path("p.trace")), nullptr, false);
   ASSERT_TRUE(trace.is_object());
   size_t spans = 0;
@@ -126,10 +126,21 @@ TEST(Profile, AFewDispatchesTimedAtOnce) {
   const Scratch dir;
   const Answer a = run_cli({"profile", "--model", kModel, "--device", "vulkan", "--runs", "2", "--no-roofs", "--no-compiler", "--timed-at-once", "4", "--json", dir.path("p.json")});
   ASSERT_EQ(a.code, 0) << a.text();
-  EXPECT_NE(a.out.find("about 4 dispatches in a run\n"), std::string::npos) << a.text();
+  EXPECT_NE(a.out.find("dispatches were timed in a run (as asked)"), std::string::npos) << a.text();
   EXPECT_NE(a.out.find("by disturbances that medians leave out"), std::string::npos) << a.text();
   const nlohmann::json p = nlohmann::json::parse(read_file(dir.path("p.json")));
   EXPECT_EQ(p["timed_at_once"], 4);
+  double end = 0;
+  int fused = 0;
+  for (const nlohmann::json& d : p["dispatches"]) {
+    EXPECT_GE(double(d["begin_us"]), end - 0.01) << "blocks stand one behind the other: " << d.dump();
+    end = double(d["begin_us"]) + double(d["scheduled_us"]);
+    const std::string label = d["label"];
+    EXPECT_NE(label.find(d["name"].get<std::string>()), std::string::npos);
+    fused += label == "LN + " + d["name"].get<std::string>() + " + GELU";
+  }
+  EXPECT_EQ(fused, 6) << "fc1 of six blocks";
+  EXPECT_NEAR(end, double(p["scheduled_us"]), 0.01 * end) << "and end where a run does";
   for (const nlohmann::json& d : p["dispatches"]) EXPECT_GT(double(d["scheduled_us"]), 0) << d.dump();
 }
 
