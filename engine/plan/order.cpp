@@ -1,19 +1,25 @@
-// order: finds hazards on the bytes of rows after placement, so reuse of arena bytes is covered and parts of a concatenation
-// are told apart, and puts one global memory barrier before a step that has any. A CPU plan runs step after step and needs
-// none; a CPU step inside a Vulkan plan is a full synchronisation of its own.
+// order: finds hazards on byte ranges after placement, so reuse of arena bytes is covered, and puts one global memory
+// barrier before a step that has any. A CPU plan runs step after step and needs none; a CPU step inside a Vulkan plan is
+// a full synchronisation of its own.
 #include "plan/plan.h"
 
 namespace vireo {
 namespace {
 
 struct Touch {
-  RowBytes bytes;
+  const PlanValue* value;
   bool writes;
-  const char* name;
 };
 
 bool ranges_overlap(const BufferRef& a, const BufferRef& b) {
   return a.region == b.region && a.offset < b.offset + b.bytes && b.offset < a.offset + a.bytes;
+}
+
+/// True for two parts of one concatenation in columns of their own: they share no byte, though their ranges overlap.
+bool side_by_side(const PlanValue& a, const PlanValue& b) {
+  const auto end = [](const PlanValue& v) { return v.view_offset + uint64_t(round_up(v.desc.shape.c(), 4)) * dtype_size(v.desc.dtype); };
+  const bool parts = a.view_of >= 0 && a.view_of == b.view_of && a.desc.gap != 0 && b.desc.gap != 0;
+  return parts && (end(a) <= b.view_offset || end(b) <= a.view_offset);
 }
 
 /// Why `mine` must wait for `pending`: the bytes that both touch, reads first; empty if it need not. Parts of a concatenation, written
@@ -23,13 +29,13 @@ std::string hazard(const std::vector<Touch>& mine, const std::vector<Touch>& pen
   std::string reason, beside;
   for (const Touch& t : mine)
     for (const Touch& p : pending) {
-      if (!(t.writes || p.writes) || !ranges_overlap(t.bytes.where, p.bytes.where)) continue;
-      if (!meet(t.bytes, p.bytes)) {
-        if (!(t.writes && p.writes)) beside = fmt::format("range of {} and {}", t.name, p.name);
+      if (!(t.writes || p.writes) || !ranges_overlap(t.value->where, p.value->where)) continue;
+      if (side_by_side(*t.value, *p.value)) {
+        if (!(t.writes && p.writes)) beside = fmt::format("range of {} and {}", t.value->name, p.value->name);
         continue;
       }
-      if (!t.writes) return fmt::format("RAW {}", t.name);
-      reason = p.writes ? fmt::format("WAW {}", t.name) : fmt::format("WAR {}", p.name);
+      if (!t.writes) return fmt::format("RAW {}", t.value->name);
+      reason = p.writes ? fmt::format("WAW {}", t.value->name) : fmt::format("WAR {}", p.value->name);
     }
   return reason.empty() ? beside : reason;
 }
@@ -51,8 +57,8 @@ void order(Plan& plan) {
       for (const Binding& b : d.bindings) {
         if (b.where.bytes == 0 || b.where.region == Region::kWeights) continue;  // weights are never written
         const PlanValue& v = plan.values[size_t(b.source.index)];
-        if (b.reads) mine.push_back({row_bytes(v), false, v.name.c_str()});
-        if (b.writes) mine.push_back({row_bytes(v), true, v.name.c_str()});
+        if (b.reads) mine.push_back({&v, false});
+        if (b.writes) mine.push_back({&v, true});
       }
     const std::string reason = hazard(mine, pending);
     if (!reason.empty()) {

@@ -37,16 +37,6 @@ struct PlanValue {
   uint64_t view_offset = 0; // bytes from its start
 };
 
-/// The bytes of a value as its rows lie: `width` of every `stride` bytes from where.offset on. What lies between belongs to others.
-struct RowBytes {
-  BufferRef where;
-  uint64_t width = 0, stride = 0;
-};
-RowBytes row_bytes(const PlanValue& v);
-/// True if two of them share a byte. Columns of one stride side by side, like the parts of a concatenation, do not, though their ranges
-/// overlap. Exact but for rows of which one has more than the other: never false where a byte is shared. (rows.cpp)
-bool meet(const RowBytes& a, const RowBytes& b);
-
 /// A constant packed for the device.
 struct PlanConst {
   ValueId id = kNoValue;

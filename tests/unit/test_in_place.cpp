@@ -2,10 +2,7 @@
 // verifier sees what goes wrong with them.
 #include <gtest/gtest.h>
 
-#include <algorithm>
 #include <fstream>
-#include <random>
-#include <set>
 #include <sstream>
 
 #include "model/model.h"
@@ -302,40 +299,6 @@ TEST_F(InPlace, TheVerifierRefusesBytesTakenBetweenTheParts) {
   expect_error(plan, "scratch of 'b' overlaps its operand 'a'");
   plan.steps[1].inputs[0] = plan.inputs[0];
   expect_error(plan, "scratch of 'b' overlaps its output");
-}
-
-// ---- which rows share bytes -------------------------------------------------------------------------------------------
-
-TEST(Rows, SharedBytesAreThoseThatCountingFinds) {
-  std::mt19937 random(7);
-  const auto below = [&random](uint32_t n) { return uint64_t(random() % n); };
-  int shared = 0, interleaved = 0;
-  for (int i = 0; i < 20000; ++i) {
-    RowBytes r[2];
-    std::set<uint64_t> bytes[2];
-    for (int k = 0; k < 2; ++k) {
-      const uint64_t stride = k && below(4) ? r[0].stride : 1 + below(12), width = 1 + below(uint32_t(stride)), rows = 1 + below(5), offset = below(40);
-      r[k] = {{Region::kArena, offset, (rows - 1) * stride + width}, width, stride};
-      for (uint64_t row = 0; row < rows; ++row)
-        for (uint64_t b = 0; b < width; ++b) bytes[k].insert(offset + row * stride + b);
-    }
-    const bool meets = std::any_of(bytes[0].begin(), bytes[0].end(), [&](uint64_t b) { return bytes[1].count(b); });
-    const bool ranges = r[0].where.offset < r[1].where.offset + r[1].where.bytes && r[1].where.offset < r[0].where.offset + r[0].where.bytes;
-    EXPECT_EQ(meet(r[0], r[1]), meet(r[1], r[0]));
-    if (meets) {
-      EXPECT_TRUE(meet(r[0], r[1])) << "a shared byte was not seen";
-    }
-    // Told apart: what never meets, and rows of one stride that start within one of them, as parts of a whole do.
-    const uint64_t apart = r[0].where.offset < r[1].where.offset ? r[1].where.offset - r[0].where.offset : r[0].where.offset - r[1].where.offset;
-    if (!meets && (!ranges || (r[0].stride == r[1].stride && apart < r[0].stride && r[0].where.bytes > r[0].stride && r[1].where.bytes > r[1].stride))) {
-      EXPECT_FALSE(meet(r[0], r[1])) << "a barrier too many";
-    }
-    shared += meets, interleaved += !meets && ranges && !meet(r[0], r[1]);
-  }
-  EXPECT_GT(shared, 1000);
-  EXPECT_GT(interleaved, 500);
-  const RowBytes a{{Region::kArena, 0, 16}, 16, 16}, b{{Region::kOutput, 0, 16}, 16, 16};
-  EXPECT_FALSE(meet(a, b)) << "other memory";
 }
 
 }  // namespace
