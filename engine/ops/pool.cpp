@@ -30,7 +30,8 @@ Result<Lowering> lower(const OpCall& c, const LowerContext& ctx) {
   d.shader = l.kernel = "pool";
   d.spec.assign(11, 0);
   d.spec[0] = local, d.spec[1] = type_code(x.dtype), d.spec[3] = type_code(c.out.dtype), d.spec[10] = u32(c.iattr(kMode));
-  d.push = {u32(m), u32(c4), u32(stride4(x)), u32(stride4(c.out)), u32(x.shape.h()), u32(x.shape.w()), u32(c.out.shape.h()), u32(c.out.shape.w()), k, k, st, st, p, p};
+  d.push = {u32(m), u32(c4), u32(stride4(x)), u32(stride4(c.out)), u32(x.shape.h()), u32(x.shape.w()), u32(c.out.shape.h()), u32(c.out.shape.w()),
+            k, k, st, st, p, p};
   d.groups = flat_grid(*ctx.caps, div_up(m * c4, local));
   d.operands = {input(0), output()};
   l.dispatches.push_back(std::move(d));

@@ -183,7 +183,7 @@ class Lowerer {
   bool reads_strided(OpKind op, size_t operand) const { return plan_.device == DeviceKind::kCpu || (op_def(op).strided.in >> operand & 1); }
 
   /// Concatenations that are no steps: every part is written where the whole wants it, by an operator that writes rows any stride
-  /// apart, and read by such that read them. A part must be whole groups of 4 channels, because its step writes the padding
+  /// apart, and read by operators that read such rows. A part must be whole groups of 4 channels, because its step writes the padding
   /// (the last one's is the whole's), and have one place: not an input, not an output, not in several concatenations.
   void find_parts() {
     if (options_.keep_all || (plan_.device == DeviceKind::kVulkan && listed(options_.cpu_ops, op_def(OpKind::kConcat).name))) return;
@@ -301,7 +301,7 @@ class Lowerer {
       if (!lowered) {
         step.device = DeviceKind::kCpu;
         step.reason = lowered.error().message;
-        // Perhaps because a part's range is longer than its bytes; and a step on the CPU may convert rows, which it does whole.
+        // Perhaps only because the range of a part is longer than its bytes: with bytes of its own the device may take it.
         for (ValueId v : n.inputs)
           if (v != kNoValue && parts_[size_t(v)].whole != kNoValue) copy_after_all(parts_[size_t(v)].whole);
         if (parts_[size_t(n.output)].whole != kNoValue) copy_after_all(parts_[size_t(n.output)].whole);

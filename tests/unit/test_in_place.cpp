@@ -82,7 +82,8 @@ class InPlace : public ::testing::Test {
     for (Step& s : plan.steps)
       for (PlanDispatch& d : s.dispatches)
         for (Binding& b : d.bindings)
-          if ((b.source.what == Operand::What::kInput || b.source.what == Operand::What::kOutput) && &plan.values[size_t(b.source.index)] == &v) b.where = v.where;
+          if ((b.source.what == Operand::What::kInput || b.source.what == Operand::What::kOutput) && &plan.values[size_t(b.source.index)] == &v)
+            b.where = v.where;
   }
   static int copies(const Plan& plan) {
     int n = 0;
