@@ -8,7 +8,8 @@
 //            11 PLANAR, 12 LY, 13 PADDED (0: there is no padding, so every tap lies in the picture and nothing is checked).
 // PLANAR: 0 rows; 1 planar; 2 planar in groups of 4 along x (IW, KW, stride_w, pad_w multiples of 4, dil_w 1).
 // K order of the weights: planar (cin, ky, kx); rows (ky, kx, cin padded to a multiple of 4).
-// Push constants: M = B * OH * OW, N, IC, IH, IW, OH, OW, KH, KW, stride_h, stride_w, pad_h, pad_w, dil_h, dil_w, o_ld4, r_ld4, m0.
+// Push constants: M = B * OH * OW, N, IC, IH, IW, OH, OW, KH, KW, stride_h, stride_w, pad_h, pad_w, dil_h, dil_w, i_ld4 (of rows), o_ld4, r_ld4,
+//            m0.
 // Grid: x = ceil((M - m0) / (R * LY)), y = ceil(N4 / LX).
 #extension GL_GOOGLE_include_directive : require
 #extension GL_EXT_control_flow_attributes : require
@@ -57,7 +58,7 @@ const float UNIT = 1.0;
 
 layout(push_constant) uniform Push
 {
-    uint M, N, IC, IH, IW, OH, OW, KH, KW, stride_h, stride_w, pad_h, pad_w, dil_h, dil_w, o_ld4, r_ld4, m0;
+    uint M, N, IC, IH, IW, OH, OW, KH, KW, stride_h, stride_w, pad_h, pad_w, dil_h, dil_w, i_ld4, o_ld4, r_ld4, m0;
 } p;
 
 void main()
@@ -77,7 +78,7 @@ void main()
         const uint image = pixel / (p.OH * p.OW), in_image = pixel % (p.OH * p.OW);
         y0[r] = int(in_image / p.OW * p.stride_h) - int(p.pad_h);
         x0[r] = int(in_image % p.OW * p.stride_w) - int(p.pad_w);
-        base[r] = image * (PLANAR == 0u ? c4 : p.IC) * p.IH * p.IW;
+        base[r] = image * (PLANAR == 0u ? p.i_ld4 : p.IC) * p.IH * p.IW;
     }
 
     vec4 acc[R];
@@ -125,7 +126,7 @@ void main()
                     } else {
                         const uint ix = uint(x0[r] + int(j * p.dil_w));
                         inside[r] = PADDED == 0u || (iy < p.IH && ix < p.IW);
-                        at[r] = base[r] + (iy * p.IW + ix) * c4;
+                        at[r] = base[r] + (iy * p.IW + ix) * p.i_ld4;
                     }
                 }
                 for (uint g = 0u; g < inner; ++g) {

@@ -7,7 +7,7 @@
 // Bindings: 0 x rows [B*IH*IW], 1 w f32 [KH*KW][c4*4], 2 bias, 3 out rows [B*OH*OW].
 // Constants: 0 LX, 1 IN_TYPE (TEXEL=0), 3 OUT_TYPE, 5 ACT, 6 BIAS, 10 PX, 11 KH, 12 KW, 13 SH, 14 SW (strides), 15 DH, 16 DW (dilations),
 //            17 PADDED (0: there is no padding, nothing is checked but the right edge of a block).
-// Push constants: B, IH, IW, OH, OW, c4, pad_h, pad_w (top and left). Grid: flat, ceil(B * OH * ceil(OW / PX) * c4 / LX) workgroups.
+// Push constants: B, IH, IW, OH, OW, c4, pad_h, pad_w (top and left), i_ld4, o_ld4. Grid: flat, ceil(B * OH * ceil(OW / PX) * c4 / LX) workgroups.
 #extension GL_GOOGLE_include_directive : require
 #extension GL_EXT_control_flow_attributes : require
 #include "types.glsl"
@@ -44,7 +44,7 @@ layout(set = 0, binding = 2) readonly buffer Bias { vec4 bias[]; };
 layout(set = 0, binding = 3) writeonly buffer Out32 { vec4 out32[]; };
 layout(set = 0, binding = 3) writeonly buffer Out16 { uvec2 out16[]; };
 
-layout(push_constant) uniform Push { uint B, IH, IW, OH, OW, c4, pad_h, pad_w; } p;
+layout(push_constant) uniform Push { uint B, IH, IW, OH, OW, c4, pad_h, pad_w, i_ld4, o_ld4; } p;
 
 const uint SPAN = (PX - 1u) * SW + (KW - 1u) * DW + 1u;   // pixels of a line that the block sees
 
@@ -61,8 +61,8 @@ void main()
     vec4 acc[PX];
     [[unroll]] for (uint j = 0u; j < PX; ++j) acc[j] = BIAS != 0u ? bias[g] : vec4(0.0);
     // Addresses by sums alone: not every compiler makes sums of the products. Before the picture they wrap around and are not used.
-    const uint line_groups = p.IW * p.c4;
-    uint first = uint((int(image * p.IH) + y0) * int(p.IW) + x0) * p.c4 + g, tap = g;
+    const uint line_groups = p.IW * p.i_ld4;
+    uint first = uint((int(image * p.IH) + y0) * int(p.IW) + x0) * p.i_ld4 + g, tap = g;
     [[unroll]] for (uint ky = 0u; ky < KH; ++ky) {
         const uint width = PADDED == 0u || uint(y0 + int(ky * DH)) < p.IH ? p.IW : 0u;   // of a line beyond the picture nothing is real
         vec4 row[SPAN];
@@ -72,7 +72,7 @@ void main()
             const bool real = uint(x0 + int(s)) < width;
             const vec4 v = LOAD_X(real ? at : g);
             row[s] = real ? v : vec4(0.0);
-            at += p.c4;
+            at += p.i_ld4;
         }
         uint w_at = tap;
         [[unroll]] for (uint kx = 0u; kx < KW; ++kx) {
@@ -83,12 +83,12 @@ void main()
         first += DH * line_groups;
         tap += KW * p.c4;
     }
-    uint to = (line * p.OW + ox) * p.c4 + g;
+    uint to = (line * p.OW + ox) * p.o_ld4 + g;
     [[unroll]] for (uint j = 0u; j < PX; ++j) {
         if (ox + j >= p.OW) break;
         const vec4 v = activate(acc[j], ACT);
         if (OUT_TYPE == F32) out32[to] = v;
         else out16[to] = to_half4(v);
-        to += p.c4;
+        to += p.o_ld4;
     }
 }

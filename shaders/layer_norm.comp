@@ -4,7 +4,7 @@
 //
 // Bindings: 0 x, 1 gamma, 2 beta, 3 residual rows (RESIDUAL), 4 out.
 // Constants: 0 LX, 1 IN_TYPE, 3 OUT_TYPE, 4 RES_TYPE, 8 RESIDUAL, 10 TPR (divides LX; 1 needs no barrier).
-// Push constants: rows, C, i_ld4, o_ld4, i_off4 (first group of row 0), eps (float).
+// Push constants: rows, C, i_ld4, o_ld4, r_ld4, i_off4 (first group of row 0), eps (float).
 // Grid: flat, ceil(rows / (LX / TPR)) workgroups.
 #extension GL_GOOGLE_include_directive : require
 #include "types.glsl"
@@ -22,7 +22,7 @@ layout(set = 0, binding = 2) readonly buffer Beta { vec4 beta[]; };
 layout(set = 0, binding = 3) readonly buffer Res32 { vec4 res32[]; };
 layout(set = 0, binding = 3) readonly buffer Res16 { uvec2 res16[]; };
 
-layout(push_constant) uniform Push { uint rows, C, i_ld4, o_ld4, i_off4; float eps; } p;
+layout(push_constant) uniform Push { uint rows, C, i_ld4, o_ld4, r_ld4, i_off4; float eps; } p;
 
 shared float partial[LX];
 
@@ -59,9 +59,11 @@ void main()
 
     if (row >= p.rows) return;
     for (uint g = share; g < c4; g += TPR) {
-        const uint to = row * p.o_ld4 + g;
         vec4 v = (load_x(start + g) - mean) * rstd * gamma[g] + beta[g];
-        if (RESIDUAL != 0u) v += RES_TYPE == F32 ? res32[to] : from_half4(res16[to]);
-        store_out(to, mix(vec4(0.0), v, real_channels(g, p.C)));
+        if (RESIDUAL != 0u) {
+            const uint from = row * p.r_ld4 + g;
+            v += RES_TYPE == F32 ? res32[from] : from_half4(res16[from]);
+        }
+        store_out(row * p.o_ld4 + g, mix(vec4(0.0), v, real_channels(g, p.C)));
     }
 }

@@ -27,7 +27,7 @@ Result<Lowering> lower(const OpCall& c, const LowerContext& ctx) {
   Dispatch d;
   d.shader = l.kernel = "adaptive_pool";
   d.spec = {lx, type_code(x.dtype), 0, type_code(c.out.dtype), 0, 0, 0, 0, 0, 0, ly};
-  d.push = {u32(x.shape.h()), u32(x.shape.w()), u32(o.h()), u32(o.w()), u32(c4)};
+  d.push = {u32(x.shape.h()), u32(x.shape.w()), u32(o.h()), u32(o.w()), u32(c4), u32(stride4(x)), u32(stride4(c.out))};
   d.groups = {u32(div_up(c4, lx)), u32(o.h() * o.w()), u32(o.n())};
   VIREO_TRY(check_grid(c, *ctx.caps, d.groups));
   d.operands = {input(0), output()};
@@ -90,6 +90,6 @@ std::vector<OpCase> cases() {
 }  // namespace
 
 extern const OpDef kAdaptivePoolOp;
-const OpDef kAdaptivePoolOp = {"adaptive_pool", kAttrs, infer, lower, lower_cpu, cpu, reference, cost, tolerance, cases};
+const OpDef kAdaptivePoolOp = {"adaptive_pool", kAttrs, infer, lower, lower_cpu, cpu, reference, cost, tolerance, cases, {true, 1}};
 
 }  // namespace vireo

@@ -14,6 +14,8 @@ uint32_t float_word(double v);
 /// The shaders' type codes: 0 f32, 1 f16, 2 i8.
 uint32_t type_code(DType t);
 inline int64_t groups4(int64_t c) { return div_up(c, 4); }
+/// Groups of 4 elements from one row to the next: the shaders' ld4.
+inline int64_t stride4(const TensorDesc& t) { return t.row_stride() / 4; }
 
 DType weight_dtype(Precision p);
 /// True where a CPU product with that many rows multiplies bfloat16: the kernels do so and the precision allows it.

@@ -1,4 +1,5 @@
-// concat: the channels of 2 to 8 inputs side by side, row by row; [n, h, w, c_i] -> [n, h, w, sum c_i].
+// concat: the channels of 2 to 8 inputs side by side, row by row; [n, h, w, c_i] -> [n, h, w, sum c_i]. A step only where its inputs
+// cannot be written in place (find_parts in plan/lower.cpp).
 #include "ops/common.h"
 
 namespace vireo {

@@ -78,7 +78,8 @@ Result<Lowering> lower_depthwise(const OpCall& c, const Geometry& g, const Lower
   d.spec = {local, type_code(x.dtype), 0, type_code(c.out.dtype), 0, u32(c.iattr(kAct)), bias, 0, 0, 0, pixels, u32(g.kh), u32(g.kw),
             u32(g.sh), u32(g.sw), u32(g.dh), u32(g.dw), g.ph > 0 || g.pw > 0};
   const int64_t c4 = groups4(g.cin), blocks = div_up(g.ow, pixels);
-  d.push = {u32(x.shape.n()), u32(x.shape.h()), u32(x.shape.w()), u32(g.oh), u32(g.ow), u32(c4), u32(g.ph), u32(g.pw)};
+  d.push = {u32(x.shape.n()), u32(x.shape.h()), u32(x.shape.w()), u32(g.oh), u32(g.ow), u32(c4), u32(g.ph), u32(g.pw),
+            u32(stride4(x)), u32(stride4(c.out))};
   d.groups = flat_grid(*ctx.caps, div_up(x.shape.n() * g.oh * blocks * c4, local));
   d.operands = {input(kX, texel ? texel_kind(x.dtype) : BindKind::kStorage), constant(0, texel ? BindKind::kTexelF32 : BindKind::kStorage),
                 bias ? constant(1) : dummy(), output()};
@@ -120,8 +121,8 @@ Result<Lowering> lower_tile(const OpCall& c, const Geometry& g, const LinearTile
   d.shader = "conv2d.tile";
   d.spec = {whole.lx, type_code(x.dtype), type_code(w), type_code(c.out.dtype), 0, u32(c.iattr(kAct)), bias, 0, 0, 0,
             q.bm, q.bn, q.bk, q.tm, q.tn, 1, t.skip_rows && m % q.bm != 0};
-  for (int64_t v : {x.shape.h(), x.shape.w(), c4, g.oh, g.ow, g.kh, g.kw, g.sh, g.sw, g.ph, g.pw, g.dh, g.dw}) d.spec.push_back(u32(v));
-  d.push = {u32(m), u32(g.cout), u32(k), 0, u32(n4), u32(n4), 0, 0, 0};
+  for (int64_t v : {x.shape.h(), x.shape.w(), c4, g.oh, g.ow, g.kh, g.kw, g.sh, g.sw, g.ph, g.pw, g.dh, g.dw, stride4(x)}) d.spec.push_back(u32(v));
+  d.push = {u32(m), u32(g.cout), u32(k), 0, u32(stride4(c.out)), u32(n4), 0, 0, 0};
   d.operands = {input(kX), constant(0), w == DType::kI8 ? scales(0) : dummy(), bias ? constant(1) : dummy(), dummy(), dummy(), output()};
   d.groups[1] = u32(div_up(g.cout, q.bn));
   d.work.loops = {{u32(taps * div_up(c4 * 4, q.bk)), q.tm * q.tn * q.bk}, {u32(taps), 0}};
@@ -174,7 +175,7 @@ Result<Lowering> lower(const OpCall& c, const LowerContext& ctx) {
   d.spec[12] = t.conv.ly;
   d.spec[13] = g.ph > 0 || g.pw > 0;
   d.push = {u32(m), u32(g.cout), u32(g.cin), u32(x.shape.h()), u32(x.shape.w()), u32(g.oh), u32(g.ow), u32(g.kh), u32(g.kw),
-            u32(g.sh), u32(g.sw), u32(g.ph), u32(g.pw), u32(g.dh), u32(g.dw), u32(n4), u32(n4), 0};
+            u32(g.sh), u32(g.sw), u32(g.ph), u32(g.pw), u32(g.dh), u32(g.dw), u32(g.planar ? 0 : stride4(x)), u32(stride4(c.out)), u32(n4), 0};
   d.operands = {input(kX, texel ? texel_kind(x.dtype) : BindKind::kStorage), constant(0, texel ? texel_kind(w) : BindKind::kStorage),
                 w == DType::kI8 ? scales(0) : dummy(), bias ? constant(1) : dummy(), dummy(), dummy(), output()};
   l.kernel = d.shader;
@@ -187,7 +188,7 @@ Result<Lowering> lower(const OpCall& c, const LowerContext& ctx) {
     d.work.loops = {{u32(g.cin * g.kh * g.kw / 4), t.conv.r * 16}, {u32(g.cin * g.kh), 0}, {u32(g.cin), 0}};
   for (int64_t first = 0; first < blocks; first += per_part) {
     const int64_t begin = first * block, rows = std::min(m, (first + per_part) * block) - begin;
-    d.push[17] = u32(begin);
+    d.push[18] = u32(begin);
     d.groups[0] = u32(div_up(rows, block));
     d.work.flops = row_flops * double(rows);
     d.work.issued_flops = 2.0 * double(k) * double(d.groups[0] * block) * double(d.groups[1] * d.spec[0] * 4);
@@ -372,6 +373,6 @@ std::vector<OpCase> cases() {
 }  // namespace
 
 extern const OpDef kConv2dOp;
-const OpDef kConv2dOp = {"conv2d", kAttrs, infer, lower, lower_cpu, cpu, reference, cost, tolerance, cases};
+const OpDef kConv2dOp = {"conv2d", kAttrs, infer, lower, lower_cpu, cpu, reference, cost, tolerance, cases, {true, 1u << conv2d::kX}};
 
 }  // namespace vireo

@@ -11,7 +11,7 @@ Result<TensorDesc> infer_same(const OpCall& c) {
 
 Result<Lowering> lower_elementwise(const OpCall& c, const LowerContext& ctx, const Elementwise& e) {
   const TensorDesc& x = *c.in[0];
-  const int64_t rows = x.shape.rows(), ld4 = groups4(x.shape.c());
+  const int64_t rows = x.shape.rows(), c4 = groups4(x.shape.c());
   const uint32_t local = 64;
   Lowering l;
   if (e.scale) l.consts.push_back(vector_const(1, x.shape.c()));
@@ -21,8 +21,8 @@ Result<Lowering> lower_elementwise(const OpCall& c, const LowerContext& ctx, con
   d.spec[0] = local, d.spec[1] = type_code(x.dtype), d.spec[3] = type_code(c.out.dtype);
   d.spec[4] = e.add ? type_code(c.in[1]->dtype) : 0;
   d.spec[5] = u32(e.act), d.spec[7] = e.scale, d.spec[8] = e.add;
-  d.push = {u32(rows), u32(ld4), u32(rows)};
-  d.groups = flat_grid(*ctx.caps, div_up(rows * ld4, local));
+  d.push = {u32(rows), u32(c4), u32(rows), u32(stride4(x)), u32(e.add ? stride4(*c.in[1]) : 0), u32(stride4(c.out))};
+  d.groups = flat_grid(*ctx.caps, div_up(rows * c4, local));
   d.operands = {input(0), dummy(), e.scale ? constant(0) : dummy(), e.add ? input(1) : dummy(), output()};
   l.dispatches.push_back(std::move(d));
   return l;

@@ -12,6 +12,9 @@ struct Elementwise {
   bool add = false;       // operand 1 is added
 };
 
+/// Of the operators that lower_elementwise() lowers: a constant operand has no stride.
+inline constexpr StridedRows kElementwiseStrided{true, 0b11};
+
 Result<TensorDesc> infer_same(const OpCall& call);
 Result<Lowering> lower_elementwise(const OpCall& call, const LowerContext& ctx, const Elementwise& e);
 std::vector<OpCase> elementwise_cases(int operands, bool second_is_vector);
@@ -46,7 +49,7 @@ inline constexpr AttrDef kNoAttrs[] = {{nullptr, 0}};
 template <int kAct>
 constexpr OpDef unary_op() {
   using U = Unary<kAct>;
-  return {kActNames[kAct], kNoAttrs, infer_same, U::lower, U::lower_cpu, U::cpu, U::reference, U::cost, U::tolerance, U::cases};
+  return {kActNames[kAct], kNoAttrs, infer_same, U::lower, U::lower_cpu, U::cpu, U::reference, U::cost, U::tolerance, U::cases, kElementwiseStrided};
 }
 
 }  // namespace vireo::ops

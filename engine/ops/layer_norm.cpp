@@ -32,7 +32,7 @@ Result<Lowering> lower(const OpCall& c, const LowerContext& ctx) {
   d.spec.assign(11, 0);
   d.spec[0] = local, d.spec[1] = type_code(x.dtype), d.spec[3] = type_code(c.out.dtype), d.spec[10] = per_row;
   if (r) d.spec[4] = type_code(r->dtype), d.spec[8] = 1;
-  d.push = {u32(x.shape.rows()), u32(n), u32(groups4(n)), u32(groups4(n)), 0, float_word(c.attr(kEps))};
+  d.push = {u32(x.shape.rows()), u32(n), u32(stride4(x)), u32(stride4(c.out)), u32(r ? stride4(*r) : 0), 0, float_word(c.attr(kEps))};
   d.groups = flat_grid(*ctx.caps, div_up(x.shape.rows(), local / per_row));
   d.operands = {input(kX), constant(0), constant(1), r ? input(kResidual) : dummy(), output()};
   l.dispatches.push_back(std::move(d));
@@ -92,6 +92,6 @@ std::vector<OpCase> cases() {
 }  // namespace
 
 extern const OpDef kLayerNormOp;
-const OpDef kLayerNormOp = {"layer_norm", kAttrs, infer, lower, lower_cpu, cpu, reference, cost, tolerance, cases};
+const OpDef kLayerNormOp = {"layer_norm", kAttrs, infer, lower, lower_cpu, cpu, reference, cost, tolerance, cases, {true, 1u << kX | 1u << kResidual}};
 
 }  // namespace vireo

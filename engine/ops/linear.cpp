@@ -145,7 +145,7 @@ Result<Lowering> lower(const OpCall& c, const LowerContext& ctx) {
   d.spec[7] = at.scale >= 0;
   d.spec[8] = r != nullptr;
   d.spec[9] = u32(c.iattr(kNorm));
-  d.push = {u32(s.m), u32(s.n), u32(s.k), u32(k4), u32(n4), u32(n4), 0, 0, float_word(c.attr(kEps))};
+  d.push = {u32(s.m), u32(s.n), u32(s.k), u32(stride4(x)), u32(stride4(c.out)), u32(r ? stride4(*r) : n4), 0, 0, float_word(c.attr(kEps))};
 
   int64_t block;  // rows of a workgroup
   if (texel) {
@@ -402,6 +402,7 @@ double half_error(uint32_t bk) { return std::ldexp(1 + std::sqrt(bk / 6.0), -11)
 }  // namespace linear
 
 extern const OpDef kLinearOp;
-const OpDef kLinearOp = {"linear", kAttrs, infer, lower, lower_cpu, cpu, reference, cost, tolerance, cases};
+const OpDef kLinearOp = {"linear", kAttrs, infer, lower, lower_cpu, cpu, reference, cost, tolerance, cases,
+                             {true, 1u << linear::kX | 1u << linear::kResidualIn}};
 
 }  // namespace vireo

@@ -157,6 +157,13 @@ struct OpCase {
   bool planar = false;                       // first operand is a planar picture
 };
 
+/// Which rows the Vulkan lowering takes any multiple of 4 elements apart (TensorDesc::gap), reading and writing nothing between
+/// them. What an operator does not claim here lies dense on Vulkan, at the price of copies; on the CPU every operator takes any rows.
+struct StridedRows {
+  bool out = false;
+  uint32_t in = 0;         // bit i: operand i
+};
+
 struct OpDef {
   const char* name;
   const AttrDef* attrs;                      // ends with a null name
@@ -172,6 +179,7 @@ struct OpDef {
   /// Largest allowed |got - reference| relative to the scale of the output's terms, for fp32; derivation beside each.
   double (*tolerance)(const OpCall& call);
   std::vector<OpCase> (*cases)();
+  StridedRows strided = {};
 };
 
 const OpDef& op_def(OpKind kind);

@@ -23,15 +23,16 @@ Result<TensorDesc> infer(const OpCall& c) {
 
 Result<Lowering> lower(const OpCall& c, const LowerContext& ctx) {
   const TensorDesc& x = *c.in[0];
-  const int64_t ld4 = groups4(x.shape.c()), m = c.out.shape.rows();
+  const int64_t c4 = groups4(x.shape.c()), m = c.out.shape.rows();
   const uint32_t local = 64, k = u32(c.iattr(kKernel)), st = u32(c.iattr(kStride)), p = u32(c.iattr(kPad));
   Lowering l;
   Dispatch d;
   d.shader = l.kernel = "pool";
   d.spec.assign(11, 0);
   d.spec[0] = local, d.spec[1] = type_code(x.dtype), d.spec[3] = type_code(c.out.dtype), d.spec[10] = u32(c.iattr(kMode));
-  d.push = {u32(m), u32(ld4), u32(x.shape.h()), u32(x.shape.w()), u32(c.out.shape.h()), u32(c.out.shape.w()), k, k, st, st, p, p};
-  d.groups = flat_grid(*ctx.caps, div_up(m * ld4, local));
+  d.push = {u32(m), u32(c4), u32(stride4(x)), u32(stride4(c.out)), u32(x.shape.h()), u32(x.shape.w()), u32(c.out.shape.h()), u32(c.out.shape.w()),
+            k, k, st, st, p, p};
+  d.groups = flat_grid(*ctx.caps, div_up(m * c4, local));
   d.operands = {input(0), output()};
   l.dispatches.push_back(std::move(d));
   return l;
@@ -96,6 +97,6 @@ std::vector<OpCase> cases() {
 }  // namespace
 
 extern const OpDef kPoolOp;
-const OpDef kPoolOp = {"pool", kAttrs, infer, lower, lower_cpu, cpu, reference, cost, tolerance, cases};
+const OpDef kPoolOp = {"pool", kAttrs, infer, lower, lower_cpu, cpu, reference, cost, tolerance, cases, {true, 1}};
 
 }  // namespace vireo

@@ -34,8 +34,8 @@ Result<Lowering> lower(const OpCall& c, const LowerContext& ctx) {
   Dispatch d;
   d.shader = l.kernel = texel ? "resize.TEXEL=1" : "resize";
   d.spec = {local, type_code(x.dtype), 0, type_code(c.out.dtype), r ? type_code(r->dtype) : 0, 0, 0, 0, r != nullptr, 0, u32(c.iattr(kMode)), align};
-  d.push = {u32(s.n()), u32(s.h()), u32(s.w()), u32(o.h()), u32(o.w()), u32(c4), float_word(double(simd::resize_ratio(s.h(), o.h(), align))),
-            float_word(double(simd::resize_ratio(s.w(), o.w(), align)))};
+  d.push = {u32(s.n()), u32(s.h()), u32(s.w()), u32(o.h()), u32(o.w()), u32(c4), u32(stride4(x)), u32(stride4(c.out)), u32(r ? stride4(*r) : 0),
+            float_word(double(simd::resize_ratio(s.h(), o.h(), align))), float_word(double(simd::resize_ratio(s.w(), o.w(), align)))};
   d.groups = flat_grid(*ctx.caps, div_up(o.rows() * c4, local));
   d.operands = {input(kX, texel ? texel_kind(x.dtype) : BindKind::kStorage), r ? input(kResidual) : dummy(), output()};
   l.dispatches.push_back(std::move(d));
@@ -143,6 +143,6 @@ std::vector<OpCase> cases() {
 }  // namespace
 
 extern const OpDef kResizeOp;
-const OpDef kResizeOp = {"resize", kAttrs, infer, lower, lower_cpu, cpu, reference, cost, tolerance, cases};
+const OpDef kResizeOp = {"resize", kAttrs, infer, lower, lower_cpu, cpu, reference, cost, tolerance, cases, {true, 1u << kX | 1u << kResidual}};
 
 }  // namespace vireo

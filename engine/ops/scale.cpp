@@ -35,6 +35,6 @@ std::vector<OpCase> cases() { return elementwise_cases(2, true); }
 }  // namespace
 
 extern const OpDef kScaleOp;
-const OpDef kScaleOp = {"scale", kNoAttrs, infer, lower, lower_cpu, cpu, reference, cost, tolerance, cases};
+const OpDef kScaleOp = {"scale", kNoAttrs, infer, lower, lower_cpu, cpu, reference, cost, tolerance, cases, kElementwiseStrided};
 
 }  // namespace vireo

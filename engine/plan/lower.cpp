@@ -58,8 +58,9 @@ Result<void> set_access(const std::string& step, PlanDispatch& d) {
 
 class Lowerer {
  public:
-  Lowerer(const Graph& g, const DeviceCaps& caps, const PlanOptions& o)
-      : graph_(g), options_(o), tuning_(o.tuning ? *o.tuning : tuning_for(caps)) {
+  /// `copied`: by value, the concatenations that copy although their parts seem to have a place; run() may find more.
+  Lowerer(const Graph& g, const DeviceCaps& caps, const PlanOptions& o, std::vector<bool>* copied)
+      : graph_(g), options_(o), tuning_(o.tuning ? *o.tuning : tuning_for(caps)), copied_(*copied) {
     plan_.model = g.name;
     plan_.caps = caps;
     plan_.caps_name = caps.name;
@@ -86,6 +87,9 @@ class Lowerer {
     }
     return std::move(plan_);
   }
+
+  /// True if run() found a concatenation that must copy when its parts already were in place: its plan is of no use.
+  bool again() const { return again_; }
 
  private:
   bool is_output(ValueId v) const {
@@ -175,28 +179,31 @@ class Lowerer {
     int64_t column = 0;
   };
 
-  /// Concatenations that are no steps: every part is written where the whole wants it. On the CPU only, where every operator
-  /// reads and writes rows any stride apart. A part must be whole groups of 4 channels, because its step writes the padding
+  bool writes_strided(OpKind op) const { return plan_.device == DeviceKind::kCpu || op_def(op).strided.out; }
+  bool reads_strided(OpKind op, size_t operand) const { return plan_.device == DeviceKind::kCpu || (op_def(op).strided.in >> operand & 1); }
+
+  /// Concatenations that are no steps: every part is written where the whole wants it, by an operator that writes rows any stride
+  /// apart, and read by operators that read such rows. A part must be whole groups of 4 channels, because its step writes the padding
   /// (the last one's is the whole's), and have one place: not an input, not an output, not in several concatenations.
   void find_parts() {
-    if (plan_.device != DeviceKind::kCpu || options_.keep_all) return;
+    if (options_.keep_all || (plan_.device == DeviceKind::kVulkan && listed(options_.cpu_ops, op_def(OpKind::kConcat).name))) return;
     std::vector<const Node*> producer(graph_.values.size(), nullptr);
     std::vector<int> places(graph_.values.size(), 0);
-    std::vector<bool> sliced(graph_.values.size(), false);
+    std::vector<bool> dense(graph_.values.size(), false);  // somebody reads it as rows without gaps, or a view of it
     for (const Node& n : graph_.nodes) {
       producer[size_t(n.output)] = &n;
-      for (ValueId v : n.inputs) {
-        if (v == kNoValue) continue;
-        places[size_t(v)] += n.op == OpKind::kConcat;
-        if (n.op == OpKind::kSlice) sliced[size_t(v)] = true;
+      for (size_t i = 0; i < n.inputs.size(); ++i) {
+        if (n.inputs[i] == kNoValue) continue;
+        if (n.op == OpKind::kConcat) ++places[size_t(n.inputs[i])];
+        else if (n.op == OpKind::kSlice || !reads_strided(n.op, i)) dense[size_t(n.inputs[i])] = true;
       }
     }
     for (const Node& n : graph_.nodes) {
-      if (n.op != OpKind::kConcat || is_output(n.output)) continue;
+      if (n.op != OpKind::kConcat || is_output(n.output) || copied_[size_t(n.output)]) continue;
       const auto in_place = [&](ValueId v) {
         const Node* by = producer[size_t(v)];  // none: an input
-        return by && by->op != OpKind::kConcat && by->op != OpKind::kSlice && !sliced[size_t(v)] && !is_output(v) && places[size_t(v)] == 1 &&
-               (v == n.inputs.back() || graph_.value(v).desc.shape.c() % 4 == 0);
+        return by && by->op != OpKind::kConcat && by->op != OpKind::kSlice && writes_strided(by->op) && !dense[size_t(v)] && !is_output(v) &&
+               places[size_t(v)] == 1 && (v == n.inputs.back() || graph_.value(v).desc.shape.c() % 4 == 0);
       };
       if (!std::all_of(n.inputs.begin(), n.inputs.end(), in_place)) continue;
       int64_t column = 0;
@@ -211,8 +218,13 @@ class Lowerer {
     return int32_t(graph_.value(parts_[size_t(n.output)].whole).desc.row_stride() - round_up(graph_.value(n.output).desc.shape.c(), 4));
   }
 
-  /// The value of a concatenation whose parts are in place: it lives from the first part's step on.
+  /// The parts of that concatenation need bytes of their own after all.
+  void copy_after_all(ValueId whole) { copied_[size_t(whole)] = again_ = true; }
+
+  /// The value of a concatenation whose parts are in place: it lives from the first part's step on. A part of another type, or
+  /// one that begins where the device binds nothing, has no place in it.
   void assemble(const Node& n, const TensorDesc& desc) {
+    const uint64_t alignment = std::max(plan_.caps.storage_alignment, plan_.caps.texel_alignment);
     const int32_t whole = add_value(n.output, desc);
     PlanValue& w = plan_.values[size_t(whole)];
     w.first_step = int32_t(plan_.steps.size());
@@ -220,6 +232,7 @@ class Lowerer {
       PlanValue& part = plan_.values[size_t(value_index_[size_t(v)])];
       part.view_of = whole;
       part.view_offset = uint64_t(parts_[size_t(v)].column) * dtype_size(desc.dtype);
+      if (part.desc.dtype != desc.dtype || (plan_.device == DeviceKind::kVulkan && part.view_offset % alignment)) copy_after_all(n.output);
       w.first_step = std::min(w.first_step, part.first_step);
       w.last_step = std::max(w.last_step, part.last_step);
     }
@@ -288,6 +301,10 @@ class Lowerer {
       if (!lowered) {
         step.device = DeviceKind::kCpu;
         step.reason = lowered.error().message;
+        // Perhaps only because the range of a part is longer than its bytes: with bytes of its own the device may take it.
+        for (ValueId v : n.inputs)
+          if (v != kNoValue && parts_[size_t(v)].whole != kNoValue) copy_after_all(parts_[size_t(v)].whole);
+        if (parts_[size_t(n.output)].whole != kNoValue) copy_after_all(parts_[size_t(n.output)].whole);
       }
     }
     if (step.device == DeviceKind::kCpu) lowered = def.lower_cpu(call, ctx);
@@ -353,6 +370,8 @@ class Lowerer {
   Plan plan_;
   std::vector<int32_t> value_index_;
   std::vector<Part> parts_;  // by value
+  std::vector<bool>& copied_;
+  bool again_ = false;
   std::map<ConstKey, int32_t> consts_;
 };
 
@@ -371,7 +390,12 @@ OpCall op_call(const Plan& plan, const Step& step) {
 }
 
 Result<Plan> lower(const Graph& graph, const DeviceCaps& caps, const PlanOptions& options) {
-  return Lowerer(graph, caps, options).run();
+  std::vector<bool> copied(graph.values.size(), false);
+  for (;;) {  // ends: every turn but the last adds a concatenation to those that copy
+    Lowerer lowerer(graph, caps, options, &copied);
+    Result<Plan> plan = lowerer.run();
+    if (!plan || !lowerer.again()) return plan;
+  }
 }
 
 Result<Planned> make_plan(Graph graph, const DeviceCaps& caps, const PlanOptions& options) {

@@ -7,23 +7,37 @@ namespace vireo {
 namespace {
 
 struct Touch {
-  BufferRef where;
+  const PlanValue* value;
   bool writes;
-  std::string name;
 };
 
-bool overlap(const BufferRef& a, const BufferRef& b) {
+bool ranges_overlap(const BufferRef& a, const BufferRef& b) {
   return a.region == b.region && a.offset < b.offset + b.bytes && b.offset < a.offset + a.bytes;
 }
 
-std::string what(const Plan& plan, const Binding::Source& s) {
-  switch (s.what) {
-    case Operand::What::kInput:
-    case Operand::What::kOutput: return plan.values[size_t(s.index)].name;
-    case Operand::What::kConst:
-    case Operand::What::kScales: return plan.consts[size_t(s.index)].name;
-    default: return "nothing";
-  }
+/// True for two parts of one concatenation in columns of their own: they share no byte, though their ranges overlap.
+bool side_by_side(const PlanValue& a, const PlanValue& b) {
+  const auto end = [](const PlanValue& v) { return v.view_offset + uint64_t(round_up(v.desc.shape.c(), 4)) * dtype_size(v.desc.dtype); };
+  const bool parts = a.view_of >= 0 && a.view_of == b.view_of && a.desc.gap != 0 && b.desc.gap != 0;
+  return parts && (end(a) <= b.view_offset || end(b) <= a.view_offset);
+}
+
+/// Why `mine` must wait for `pending`: the bytes that both touch, reads first; empty if it need not. Parts of a concatenation, written
+/// among each other's columns, do not wait for one another; but one that is read beside another that is written does, which costs little
+/// there: synchronisation validation judges reads by ranges, in programs that embed Vireo too.
+std::string hazard(const std::vector<Touch>& mine, const std::vector<Touch>& pending) {
+  std::string reason, beside;
+  for (const Touch& t : mine)
+    for (const Touch& p : pending) {
+      if (!(t.writes || p.writes) || !ranges_overlap(t.value->where, p.value->where)) continue;
+      if (side_by_side(*t.value, *p.value)) {
+        if (!(t.writes && p.writes)) beside = fmt::format("range of {} and {}", t.value->name, p.value->name);
+        continue;
+      }
+      if (!t.writes) return fmt::format("RAW {}", t.value->name);
+      reason = p.writes ? fmt::format("WAW {}", t.value->name) : fmt::format("WAR {}", p.value->name);
+    }
+  return reason.empty() ? beside : reason;
 }
 
 }  // namespace
@@ -42,23 +56,16 @@ void order(Plan& plan) {
     for (const PlanDispatch& d : step.dispatches)
       for (const Binding& b : d.bindings) {
         if (b.where.bytes == 0 || b.where.region == Region::kWeights) continue;  // weights are never written
-        if (b.reads) mine.push_back({b.where, false, what(plan, b.source)});
-        if (b.writes) mine.push_back({b.where, true, what(plan, b.source)});
+        const PlanValue& v = plan.values[size_t(b.source.index)];
+        if (b.reads) mine.push_back({&v, false});
+        if (b.writes) mine.push_back({&v, true});
       }
-    std::string reason;
-    for (const Touch& t : mine) {
-      for (const Touch& p : pending) {
-        if (!(t.writes || p.writes) || !overlap(t.where, p.where)) continue;
-        reason = std::string(!t.writes ? "RAW " : p.writes ? "WAW " : "WAR ") + (t.writes && !p.writes ? p.name : t.name);
-        if (!t.writes) break;
-      }
-      if (reason.compare(0, 3, "RAW") == 0) break;
-    }
+    const std::string reason = hazard(mine, pending);
     if (!reason.empty()) {
       plan.barriers.push_back({int32_t(i), reason});
       pending.clear();
     }
-    for (Touch& t : mine) pending.push_back(std::move(t));
+    pending.insert(pending.end(), mine.begin(), mine.end());
   }
 }
 

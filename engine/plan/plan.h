@@ -84,7 +84,7 @@ struct Step {
 /// A global memory barrier before the first dispatch of a step.
 struct Barrier {
   int32_t before_step = 0;
-  std::string reason;        // "RAW blocks.0.attn.qkv"
+  std::string reason;        // "RAW blocks.0.attn.qkv"; "range of A and B": bytes side by side, see order.cpp
 };
 
 struct Plan {

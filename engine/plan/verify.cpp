@@ -228,16 +228,17 @@ Result<void> check_dataflow(const Plan& plan) {
     for (const PlanDispatch& d : s.dispatches)
       for (const Binding& b : d.bindings) {
         if (b.where.bytes == 0) continue;
-        if (b.writes && !same_bytes(b.where, out.where))
+        if (b.writes && (!same_bytes(b.where, out.where) || b.source.what != Operand::What::kOutput || b.source.index != s.output))
           return fail(ErrorCode::kInternal, "plan check: step '{}' writes bytes that are not its output's", s.name);
         if (b.writes) continue;
         bool known = false;
-        for (int32_t v : s.inputs) known = known || (v >= 0 && same_bytes(b.where, plan.values[size_t(v)].where));
+        for (int32_t v : s.inputs)
+          known = known || (v >= 0 && same_bytes(b.where, plan.values[size_t(v)].where) && b.source.what == Operand::What::kInput && b.source.index == v);
         for (int32_t i : s.consts) {
           const PlanConst& c = plan.consts[size_t(i)];
           const uint64_t matrix = c.pack.scales_offset ? c.pack.scales_offset : c.pack.bytes;
-          known = known || same_bytes(b.where, {Region::kWeights, c.offset, matrix}) ||
-                  (c.pack.scales_offset && same_bytes(b.where, {Region::kWeights, c.offset + matrix, c.pack.bytes - matrix}));
+          known = known || (b.source.what == Operand::What::kConst && same_bytes(b.where, {Region::kWeights, c.offset, matrix})) ||
+                  (b.source.what == Operand::What::kScales && same_bytes(b.where, {Region::kWeights, c.offset + matrix, c.pack.bytes - matrix}));
         }
         if (!known) return fail(ErrorCode::kInternal, "plan check: step '{}' reads bytes that are none of its operands", s.name);
       }
@@ -247,8 +248,28 @@ Result<void> check_dataflow(const Plan& plan) {
   return {};
 }
 
-/// No two dispatches without a barrier between them may touch the same bytes if one of them writes.
+/// Shaders take rows with gaps only where their operator says so: others would run over the columns between.
+Result<void> check_strides(const Plan& plan) {
+  for (const Step& s : plan.steps) {
+    if (s.device == DeviceKind::kCpu) continue;
+    const OpDef& def = op_def(s.op);
+    const auto broken = [&](const char* does, int32_t v) {
+      const PlanValue& value = plan.values[size_t(v)];
+      return fail(ErrorCode::kInternal, "plan check: step '{}' {} '{}' ({}) with {} from row to row; the shaders of {} do so without gaps only", s.name, does,
+                  value.name, to_string(value.desc), value.desc.row_stride(), def.name);
+    };
+    for (size_t i = 0; i < s.inputs.size(); ++i)
+      if (s.inputs[i] >= 0 && plan.values[size_t(s.inputs[i])].desc.gap != 0 && !(def.strided.in >> i & 1)) return broken("reads", s.inputs[i]);
+    if (plan.values[size_t(s.output)].desc.gap != 0 && !def.strided.out) return broken("writes", s.output);
+  }
+  return {};
+}
+
+/// No two dispatches without a barrier between them may touch the same bytes if one of them writes. The data flow was checked: a
+/// binding's source is what it says.
 Result<void> check_races(const Plan& plan) {
+  const Written written(plan);
+  const auto is_value = [](const Binding& b) { return b.source.what == Operand::What::kInput || b.source.what == Operand::What::kOutput; };
   std::vector<int> epoch(plan.steps.size(), 0);
   for (size_t i = 0, barrier = 0; i < plan.steps.size(); ++i) {
     epoch[i] = i ? epoch[i - 1] : 0;
@@ -262,8 +283,7 @@ Result<void> check_races(const Plan& plan) {
           for (const Binding& x : a.bindings)
             for (const Binding& y : b.bindings) {
               if (!(x.writes || y.writes) || x.where.bytes == 0 || y.where.bytes == 0) continue;
-              if (x.where.region != y.where.region) continue;
-              if (x.where.offset < y.where.offset + y.where.bytes && y.where.offset < x.where.offset + x.where.bytes)
+              if (ranges_meet(x.where, y.where) && !(is_value(x) && is_value(y) && !written.share(x.source.index, y.source.index)))
                 return fail(ErrorCode::kInternal, "plan check: steps '{}' and '{}' race on {} bytes without a barrier between them",
                             plan.steps[i].name, plan.steps[j].name, to_string(x.where.region));
             }
@@ -295,6 +315,7 @@ Result<void> verify(const Plan& plan) {
       return fail(ErrorCode::kInternal, "plan check: barrier {} stands before step {}, out of order or beyond the last of {} steps", i,
                   plan.barriers[i].before_step, plan.steps.size());
   VIREO_TRY(check_dataflow(plan));
+  VIREO_TRY(check_strides(plan));
   return plan.device == DeviceKind::kCpu ? Result<void>{} : check_races(plan);
 }
 

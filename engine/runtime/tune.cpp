@@ -40,6 +40,7 @@ Graph single(const Plan& plan, const Step& step, bool as_fp32) {
     node.inputs.push_back(id);
     if (step.inputs[i] >= 0) {
       TensorDesc d = plan.values[size_t(step.inputs[i])].desc;
+      d.gap = 0;  // a key says nothing of where rows lie
       if (as_fp32) d.dtype = DType::kF32;
       g.values.push_back({fmt::format("in{}", i), d, nullptr});
       g.inputs.push_back(id);
@@ -51,6 +52,7 @@ Graph single(const Plan& plan, const Step& step, bool as_fp32) {
     }
   }
   TensorDesc out = plan.values[size_t(step.output)].desc;
+  out.gap = 0;
   if (as_fp32) out.dtype = DType::kF32;
   node.output = ValueId(g.values.size());
   g.values.push_back({"out", out, nullptr});

@@ -43,7 +43,7 @@ struct TensorDesc {
   DType dtype = DType::kF32;
   Shape shape;
   Layout layout = Layout::kRows;
-  int32_t gap = 0;  ///< elements between a row's padding and the next row (a multiple of 4; kRows on the CPU only)
+  int32_t gap = 0;  ///< elements between a row's padding and the next row: another value's columns (a multiple of 4; kRows only)
 
   /// Elements from one row to the next (kRows only).
   int64_t row_stride() const { return round_up(shape.c(), 4) + gap; }

@@ -61,6 +61,7 @@ layout(constant_id = 26) const uint PH = 0u;
 layout(constant_id = 27) const uint PW = 0u;
 layout(constant_id = 28) const uint DH = 1u;
 layout(constant_id = 29) const uint DW = 1u;
+layout(constant_id = 30) const uint I_LD4 = 1u;   // groups from one pixel to the next
 const bool PADDED = PH != 0u || PW != 0u;
 const uint OUTSIDE = 0xFFFFFFFFu;   // the address of what lies in the padding
 // A row of A is a window: where it starts (an address before the picture wraps around and comes back with a tap's), and which of
@@ -120,7 +121,7 @@ void main()
     [[unroll]] for (uint i = 0u; i < A_LOADS; ++i) {
         const uint r = i * (LX / BK4) + row;
         const uvec2 from = window[(i + 1u) * LX <= BM * BK4 ? r : min(r, BM - 1u)];
-        a_at[i] = !PADDED || (from.y & both) == both ? (from.x + ky * DH * IW + kx * DW) * C4 + kk : OUTSIDE;
+        a_at[i] = !PADDED || (from.y & both) == both ? (from.x + ky * DH * IW + kx * DW) * I_LD4 + kk : OUTSIDE;
     }
     w_at = gl_WorkGroupID.y * (k4 * 4u * BN4) + tap * (C4 * 4u * BN4) + t;
     [[dont_unroll]] for (uint k0 = 0u; k0 < C4; k0 += BK4) {

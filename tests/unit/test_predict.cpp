@@ -83,7 +83,7 @@ TEST(ShaderCount, PaddedConvolutionsLoadWhatUnpaddedOnesDo) {
   // 64 x 64 pixels of 64 channels, 3 x 3, 64 outputs: with padding the taps' addresses come out of shared memory, but they are loads all the same.
   const auto count = [](uint32_t pad) {
     const uint32_t out = 62 + 2 * pad;
-    const std::vector<uint32_t> spec{64, 0, 0, 0, 0, 0, 1, 0, 0, 0, 64, 64, 16, 8, 8, 1, 0, 64, 64, 16, out, out, 3, 3, 1, 1, pad, pad, 1, 1};
+    const std::vector<uint32_t> spec{64, 0, 0, 0, 0, 0, 1, 0, 0, 0, 64, 64, 16, 8, 8, 1, 0, 64, 64, 16, out, out, 3, 3, 1, 1, pad, pad, 1, 1, 16};
     const std::vector<uint32_t> push{out * out, 64, 576, 16, 16, 16, 0, 0, 0};
     const Result<Mix> mix = shader::count({shader::find("conv2d.tile"), &spec, &push, {(out * out + 63) / 64, 1, 1}}, 32);
     EXPECT_TRUE(mix.ok()) << (mix ? "" : mix.error().message);

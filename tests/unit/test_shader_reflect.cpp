@@ -130,7 +130,7 @@ TEST(ShaderReflect, KnownShaders) {
 
   const shader::Reflection conv = reflect_named("conv2d");
   EXPECT_EQ(bindings_text(conv), "0sr 1sr 2sr 3sr 4sr 5sr 6sw");
-  EXPECT_EQ(conv.push_constant_bytes, 72u);
+  EXPECT_EQ(conv.push_constant_bytes, 76u);
   EXPECT_EQ(conv.local_size_ids, (std::array<int64_t, 3>{0, 12, -1}));
   EXPECT_EQ(shader::local_size(conv, {16, 0, 0, 0, 0, 0, 0, 0, 0, 0, 4, 0, 8}), (std::array<uint32_t, 3>{16, 8, 1}));
 
