@@ -44,8 +44,7 @@ vireo::CaptureReport take(const Args& args, vireo::Session& session, const vireo
 void run(Args args) {
   std::vector<std::string> inputs = model_files(args.common);
   inputs.insert(inputs.end(), args.images.begin(), args.images.end());
-  for (const std::string& input : inputs)
-    if (same_file(args.out, input)) throw UsageError("capture: '" + args.out + "' would replace '" + input + "', which is read; choose another name");
+  check_outputs("capture", inputs, {args.out});
   if (args.out == "-") throw UsageError("capture: --out is a file of tensors, give it a name");
   check_writable(args.out);
   if (args.no_weights) args.common.random = true;

@@ -1,6 +1,7 @@
 // Shared parts of the command line: see cli.h.
 #include "cli.h"
 
+#include <dirent.h>
 #include <fcntl.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -204,13 +205,34 @@ bool same_file(const std::string& a, const std::string& b) {
   return a == b || (stat(a.c_str(), &x) == 0 && stat(b.c_str(), &y) == 0 && x.st_dev == y.st_dev && x.st_ino == y.st_ino);
 }
 
+std::string printable(std::string text) {
+  for (char& c : text)
+    if (uint8_t(c) < 0x20 || c == 0x7f) c = '?';
+  return text;
+}
+
+void check_outputs(const char* verb, const std::vector<std::string>& inputs, const std::vector<std::string>& outputs) {
+  const auto nobody = [](const std::string& f) { return f.empty() || f == "-"; };
+  for (size_t i = 0; i < outputs.size(); ++i) {
+    if (nobody(outputs[i])) continue;
+    for (const std::string& input : inputs)
+      if (!nobody(input) && same_file(outputs[i], input))
+        throw UsageError(std::string(verb) + ": '" + outputs[i] + "' would replace '" + input + "', which is read; choose another name");
+    for (size_t j = 0; j < i; ++j)
+      if (same_file(outputs[i], outputs[j])) throw UsageError(std::string(verb) + ": '" + outputs[i] + "' is asked for twice; choose a name for each");
+  }
+}
+
 std::vector<std::string> model_files(const Common& common) {
   std::vector<std::string> files;
   if (!common.config.empty()) files.push_back(common.config);
   if (common.model.empty()) return files;
   files.push_back(common.model);
-  for (const char* file : {"model.safetensors", "config.json", "preprocessor_config.json", "model.safetensors.index.json"})
-    files.push_back(common.model + "/" + file);
+  // Everything in the folder: shards of weights have names of their own.
+  if (DIR* folder = opendir(common.model.c_str())) {
+    while (const dirent* entry = readdir(folder)) files.push_back(common.model + "/" + entry->d_name);
+    closedir(folder);
+  }
   return files;
 }
 

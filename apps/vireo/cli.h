@@ -90,6 +90,11 @@ void check_writable(const std::string& path);
 
 /// True when both names are of one file.
 bool same_file(const std::string& a, const std::string& b);
+/// Text of a stranger's file for the terminal: control characters become '?'.
+std::string printable(std::string text);
+
+/// Throws UsageError when an output would replace what is read, or another output. Empty names and "-" are nobody's.
+void check_outputs(const char* verb, const std::vector<std::string>& inputs, const std::vector<std::string>& outputs);
 /// What is read of a model: the folder and the files in it, --config.
 std::vector<std::string> model_files(const Common& common);
 

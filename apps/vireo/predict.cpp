@@ -129,6 +129,17 @@ void run(Args& args) {
   for (const char* option : {"--precision", "--size", "--all", "--cpu-ops"}) goes_with(args.sweep && given(option), option, "a single prediction; --sweep takes --precisions and --sizes");
   for (const char* option : {"--models", "--precisions", "--sizes"}) goes_with(!args.sweep && given(option), option, "--sweep");
   goes_with(args.csv == "-" || args.html == "-", "'-'", "nothing here: give --csv and --html the name of a file");
+  std::vector<std::string> inputs = model_files(args.common);
+  inputs.insert(inputs.end(), {args.caps, args.machine, args.probe});
+  for (const auto* list : {&args.fit_on, &args.what.models})
+    for (const std::string& path : *list) {
+      Common folder;
+      folder.model = path;
+      for (std::string& file : model_files(folder)) inputs.push_back(std::move(file));
+    }
+  // --fit may write the description anew that it adapts.
+  if (!args.fit.empty()) inputs.erase(std::remove(inputs.begin(), inputs.end(), args.machine), inputs.end());
+  check_outputs("predict", inputs, {args.fit, args.csv, args.html});
   if (!args.fit.empty()) return fit(args);
   if (args.caps.empty()) throw UsageError("predict: --caps FILE is required (write one with `vireo devices --caps`), or --fit FILE, or --list");
   for (const std::string* f : {&args.csv, &args.html})
@@ -136,7 +147,7 @@ void run(Args& args) {
   const std::string caps = read_text(args.caps, "what `vireo devices --caps` prints");
   vireo::PredictOptions options;
   options.machine = machine_argument(args.machine);
-  options.caps_name = "'" + args.caps + "'";
+  options.caps_name = args.caps;
   if (args.sweep) {
     args.what.batch = args.batch;
     sweep(args.what, caps, options, args.common.json, args.csv, args.html);

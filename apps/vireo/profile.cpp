@@ -41,25 +41,13 @@ Json read_profile(const std::string& path) {
   for (const char* key : {"wall_us", "serialised_us", "scheduled_us", "overlap_us", "arena_bytes", "weights_bytes"}) is(key, j.contains(key) && j[key].is_number());
   for (const char* key : {"host_us", "roofs"}) is(key, j.contains(key) && j[key].is_object());
   is("dispatches", j.contains("dispatches") && j["dispatches"].is_array());
-  return j;
-}
-
-/// Results must not replace what was read, or one another.
-void check_outputs(const Args& args) {
-  std::vector<std::string> inputs = model_files(args.common), outputs;
-  inputs.insert(inputs.end(), args.compare.begin(), args.compare.end());
-  for (const std::string* f : {&args.json, &args.csv, &args.trace, &args.html}) {
-    if (f->empty()) continue;
-    if (*f == "-") {
-      if (f != &args.json) throw UsageError("profile: only --json can be printed with '-'");
-      continue;
-    }
-    for (const std::string& other : inputs)
-      if (same_file(*f, other)) throw UsageError("profile: '" + *f + "' would replace '" + other + "', which is read; choose another name");
-    for (const std::string& other : outputs)
-      if (same_file(*f, other)) throw UsageError("profile: '" + *f + "' is asked for twice; choose a name for each");
-    outputs.push_back(*f);
+  for (const Json& d : j["dispatches"]) {
+    is("dispatches", d.is_object());
+    for (const char* key : {"name", "op", "kernel", "device"}) is(key, d.contains(key) && d[key].is_string());
+    for (const char* key : {"part", "flops", "bytes", "begin_us", "scheduled_us", "serialised_us", "roof_us"}) is(key, d.contains(key) && d[key].is_number());
+    is("groups", d.contains("groups") && d["groups"].is_array());
   }
+  return j;
 }
 
 void compare(const Args& args) {
@@ -205,7 +193,11 @@ void print_table(const vireo::Profile& p, bool all) {
 }
 
 void run(const Args& args) {
-  check_outputs(args);
+  std::vector<std::string> inputs = model_files(args.common);
+  inputs.insert(inputs.end(), args.compare.begin(), args.compare.end());
+  for (const std::string* f : {&args.csv, &args.trace, &args.html})
+    if (*f == "-") throw UsageError("profile: only --json can be printed with '-'");
+  check_outputs("profile", inputs, {args.json, args.csv, args.trace, args.html});
   if (!args.compare.empty()) return compare(args);
   for (const std::string* f : {&args.json, &args.csv, &args.trace, &args.html})
     if (!f->empty() && *f != "-") check_writable(*f);

@@ -61,13 +61,13 @@ Json info_json(const vireo::CaptureInfo& i) {
 /// What the file is of, in a few lines.
 void print_head(const vireo::CaptureInfo& i) {
   const vireo::SessionOptions& o = i.options;
-  std::printf("%s (%s), %s, %s, batch %d, %dx%d, captured by Vireo %s\n", i.model.c_str(), i.architecture.c_str(), vireo::to_string(o.precision), vireo::to_string(o.head),
-              o.batch, o.height, o.width, i.vireo.c_str());
+  std::printf("%s (%s), %s, %s, batch %d, %dx%d, captured by Vireo %s\n", printable(i.model).c_str(), printable(i.architecture).c_str(), vireo::to_string(o.precision),
+              vireo::to_string(o.head), o.batch, o.height, o.width, printable(i.vireo).c_str());
   if (i.random_weights) std::printf("weights  random, seed %llu\n", static_cast<unsigned long long>(i.seed));
   else std::printf("weights  %llu tensors, %.2f MiB\n", static_cast<unsigned long long>(i.weights), double(i.weights_bytes) / (1024 * 1024));
-  if (!i.note.empty()) std::printf("note     %s\n", i.note.c_str());
-  std::printf("captured on %s: %s\n", i.device_kind.c_str(), i.device_name.c_str());
-  if (!i.device_reason.empty()) std::printf("  %s\n", i.device_reason.c_str());
+  if (!i.note.empty()) std::printf("note     %s\n", printable(i.note).c_str());
+  std::printf("captured on %s: %s\n", printable(i.device_kind).c_str(), printable(i.device_name).c_str());
+  if (!i.device_reason.empty()) std::printf("  %s\n", printable(i.device_reason).c_str());
 }
 
 void print(const Args& args, const vireo::CaptureInfo& i) {
@@ -110,7 +110,7 @@ void run(const Args& args) {
     std::printf("replayed on %s: %s (%.2f ms)\n", r.device_kind.c_str(), r.device_name.c_str(), r.ms);
     if (!r.device_reason.empty()) std::printf("  %s\n", r.device_reason.c_str());
     std::printf("plan     %s%s\n", r.captured_plan ? "the captured one" : "not the captured one: ", r.plan_reason.c_str());
-    for (const std::string& note : r.notes) std::printf("note: %s\n", note.c_str());
+    for (const std::string& note : r.notes) std::printf("note: %s\n", printable(note).c_str());
     if (args.all)
       for (const vireo::ReplayDifference& d : r.values) std::printf("%c %-40s %s\n", d.differs ? '!' : ' ', d.name.c_str(), sentence(d).c_str());
     std::printf("output   %s\n", sentence(r.output).c_str());

@@ -160,6 +160,9 @@ Result<DeviceCaps> caps_from_text(const std::string& text, const std::string& so
   }
   for (const char* key : {"name", "kind"})
     if (!seen.count(key)) return fail(ErrorCode::kCorrupt, "caps file '{}': the key '{}' is missing", source, key);
+  for (const auto& [key, value] : {std::pair<const char*, uint64_t>{"storage_alignment", caps.storage_alignment}, {"texel_alignment", caps.texel_alignment}})
+    if (value == 0 || value > 65536 || (value & (value - 1)))
+      return fail(ErrorCode::kCorrupt, "caps file '{}': {} is {}, expected a power of two up to 65536", source, key, value);
   if (!seen.count("class")) caps.device_class = classify_device(caps);
   return caps;
 }

@@ -141,6 +141,15 @@ Result<Machine> machine_from_text(const std::string& text, const std::string& so
   if (!(m.efficiency_low <= m.efficiency && m.efficiency <= m.efficiency_high))
     return fail(ErrorCode::kCorrupt, "{}: efficiency is {:g}, expected one between efficiency_low ({:g}) and efficiency_high ({:g})", source, m.efficiency, m.efficiency_low,
                 m.efficiency_high);
+  std::vector<std::string> missing;
+  const auto need = [&](const char* key, double, double, double) {
+    if (!seen.count(key)) missing.push_back(key);
+  };
+  if (m.kind == Machine::Kind::kCores) visit_cores(m, need);
+  for (const char* key : {"dispatch_us", "inference_us"}) need(key, 0, 0, 0);
+  if (!missing.empty())
+    return fail(ErrorCode::kCorrupt, "{}: it does not say {}, without which a prediction means nothing; the built-in descriptions (engine/profile/machines.cpp) say everything", source,
+                fmt::join(missing, ", "));
   return m;
 }
 

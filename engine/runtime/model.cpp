@@ -10,6 +10,15 @@ std::string last_component(std::string path) {
   return slash == std::string::npos ? path : path.substr(slash + 1);
 }
 
+/// A file's name, but of a config.json its folder's: that tells models apart.
+std::string name_of_config(const std::string& path) {
+  const std::string file = last_component(path);
+  const size_t slash = path.find_last_of('/');
+  if (file != "config.json" || slash == std::string::npos || slash == 0) return file;
+  const std::string folder = last_component(path.substr(0, slash));
+  return folder.empty() || folder == "." || folder == ".." ? file : folder;
+}
+
 }  // namespace
 
 Model Model::Impl::wrap(LoadedModel loaded, std::string name) {
@@ -26,7 +35,7 @@ Result<Model> Model::open(const std::string& path) {
 Result<Model> Model::random(const std::string& config_path, uint64_t seed) {
   return no_throw([&]() -> Result<Model> {
     VIREO_ASSIGN(LoadedModel loaded, LoadedModel::open_config(config_path, seed));
-    return Impl::wrap(std::move(loaded), last_component(config_path));
+    return Impl::wrap(std::move(loaded), name_of_config(config_path));
   });
 }
 

@@ -27,12 +27,14 @@ Result<DeviceCaps> checked_caps(const std::string& text, const std::string& name
   VIREO_ASSIGN(const DeviceCaps caps, caps_from_text(text, name));
   const auto has = [&](const char* key) { return ("\n" + text).find(std::string("\n") + key + ":") != std::string::npos; };
   std::vector<const char*> keys{"name", "kind"};
-  if (caps.kind == DeviceKind::kVulkan) keys.insert(keys.end(), {"subgroup_size", "max_shared_bytes", "max_workgroup_invocations", "max_stage_storage_buffers"});
+  if (caps.kind == DeviceKind::kVulkan) keys.insert(keys.end(), {"subgroup_size", "max_shared_bytes", "max_workgroup_invocations", "max_workgroup_size_x", "max_workgroup_size_y", "max_workgroup_size_z",
+                           "max_workgroup_count_x", "max_workgroup_count_y", "max_workgroup_count_z", "max_storage_range", "max_texel_elements", "storage_alignment", "texel_alignment",
+                           "max_stage_storage_buffers", "max_stage_sampled"});
   else keys.insert(keys.end(), {"simd", "threads"});
   for (const char* key : keys)
-    if (!has(key)) return fail(ErrorCode::kCorrupt, "{}: '{}' is missing, without which a prediction means nothing; write the file with `vireo devices --caps`", name, key);
+    if (!has(key)) return fail(ErrorCode::kCorrupt, "caps file '{}': '{}' is missing, without which a prediction means nothing; write the file with `vireo devices --caps`", name, key);
   const auto absurd = [&](const char* key, uint64_t got, const char* expected) {
-    return fail(ErrorCode::kCorrupt, "{}: {} is {}, expected {}", name, key, got, expected);
+    return fail(ErrorCode::kCorrupt, "caps file '{}': {} is {}, expected {}", name, key, got, expected);
   };
   if (caps.subgroup_size > 128 || (caps.subgroup_size & (caps.subgroup_size - 1))) return absurd("subgroup_size", caps.subgroup_size, "a power of two up to 128");
   if (caps.max_shared_bytes > (1u << 24)) return absurd("max_shared_bytes", caps.max_shared_bytes, "at most 16 MiB");
@@ -169,7 +171,8 @@ Result<std::string> fit_checked(const std::vector<Model>& models, const Device& 
     if (o.progress) o.progress(what, done, all);
     ++done;
   };
-  const auto add = [&](const Model& model, Precision precision, int batch) -> Result<void> {
+  const auto add = [&](size_t which, Precision precision, int batch) -> Result<void> {
+    const Model& model = models[which];
     report("preparing " + model.name());
     SessionOptions s = o.session;
     s.precision = precision;
@@ -179,16 +182,16 @@ Result<std::string> fit_checked(const std::vector<Model>& models, const Device& 
     VIREO_ASSIGN(Session session, Session::create(model, device, s));
     VIREO_ASSIGN(std::vector<DispatchWork> work, plan_work(session.impl().planned.plan));
     FitSample sample;
-    sample.model = model.name();
+    sample.model = fmt::format("{} {}", which, model.name());  // files of several folders may share a name
     sample.work = std::move(work);
     const size_t n = session.impl().input_floats();
     subjects.push_back({std::move(sample), std::move(session), some_pixels(n), {}});
     return {};
   };
-  for (const Model& model : models)
-    for (Precision precision : o.precisions) VIREO_TRY(add(model, precision, o.session.batch));
+  for (size_t which = 0; which < models.size(); ++which)
+    for (Precision precision : o.precisions) VIREO_TRY(add(which, precision, o.session.batch));
   // Batches have steps of their own: tokens of one image are a view, of several a copy.
-  if (o.base.empty()) VIREO_TRY(add(models[0], o.precisions[0], 2 * o.session.batch));
+  if (o.base.empty()) VIREO_TRY(add(0, o.precisions[0], 2 * o.session.batch));
   constexpr int kProbeRuns = 3;
   VIREO_ASSIGN(Session probe, Session::create(o.probe ? *o.probe : models[0], device, o.session));
   const std::vector<float> probe_pixels = some_pixels(probe.impl().input_floats());
@@ -196,7 +199,7 @@ Result<std::string> fit_checked(const std::vector<Model>& models, const Device& 
   VIREO_TRY(probe_us(probe, probe_pixels, kProbeRuns));  // warms up
   for (int round = 0; round < o.rounds; ++round)
     for (Subject& s : subjects) {
-      report("measuring " + s.sample.model);
+      report("measuring " + s.sample.model.substr(s.sample.model.find(' ') + 1));
       ProfileOptions p;
       p.runs = o.runs;
       p.warmup = round == 0 ? 2 : 1;

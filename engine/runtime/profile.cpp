@@ -257,7 +257,10 @@ class Profiler {
       runs_of_block_ = most == all ? size_t(o_.runs) : size_t(std::min(double(o_.runs), std::max(1.0, each)));
     }
 #endif
-    if (!on_gpu()) most = all;
+    if (!on_gpu()) {
+      if (most < all) p_.notes.push_back("on the CPU every step is timed in every run, which costs nothing");
+      most = all;
+    }
     if (!runs_of_block_) runs_of_block_ = size_t(o_.runs);
     p_.timed_at_once = int(most);
     size_t barrier = 0;

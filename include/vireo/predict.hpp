@@ -43,7 +43,7 @@ struct PredictOptions {
   SessionOptions session;                  ///< precision, batch, input size, head
   /// A built-in description's name, or the text of one (as `fit_machine` returns); empty: the built-in one for the device.
   std::string machine;
-  std::string caps_name = "caps";          ///< what messages call the text of the capabilities
+  std::string caps_name = "caps";          ///< the file of the capabilities, for messages
 };
 
 /// Names of the built-in device descriptions, and the text of one. Errors: kNotFound with the list.

@@ -47,6 +47,14 @@ TEST(Capture, RunsAgainOnEveryDevice) {
   EXPECT_EQ(dir.list().size(), has_vulkan() ? 3u : 2u) << "nothing half-written stays";
 }
 
+TEST(Capture, AStrangersNoteCannotMoveTheCursor) {
+  const Scratch dir;
+  ASSERT_EQ(run_cli({"capture", "--model", kModel, "--device", "cpu", "--out", dir.path("c"), "--note", "red \x1b[31m"}).code, 0);
+  const Answer a = run_cli({"replay", dir.path("c")});
+  EXPECT_TRUE(has(a.out, "red ?[31m")) << a.text();
+  EXPECT_FALSE(has(a.out, "\x1b"));
+}
+
 TEST(Capture, ADifferenceEndsWithOne) {
   const Scratch dir;
   if (!has_vulkan()) GTEST_SKIP() << "no Vulkan device";

@@ -113,6 +113,16 @@ TEST(PredictCli, WhatIsWrongIsSaidAndNothingIsWritten) {
   fails({"predict", "--caps", dir.write("odd.txt", good + "warp: 3\n"), "--config", vit}, 1, "warp");
   fails({"predict", "--caps", kNano, "--config", vit, "--probe", vit}, 2, "--probe goes with --fit");
   fails({"predict", "--fit", dir.path("fit.txt"), "--device", "cpu", "--fit-on", vit, "--probe", dir.path("none.json")}, 1, "none.json");
+  // Nothing that is read may be written over.
+  const std::string read = dir.write("read.txt", good), own = dir.write("config.json", read_file(vit));
+  fails({"predict", "--caps", read, "--config", vit, "--csv", read}, 2, "would replace");
+  fails({"predict", "--caps", kNano, "--config", own, "--csv", own}, 2, "would replace");
+  fails({"predict", "--caps", kNano, "--sweep", "--models", own, "--sizes", "224", "--html", own}, 2, "would replace");
+  fails({"predict", "--caps", read, "--sweep", "--models", own, "--sizes", "224", "--html", read}, 2, "would replace");
+  fails({"predict", "--fit", own, "--device", "cpu", "--fit-on", own}, 2, "would replace");
+  fails({"predict", "--caps", kNano, "--sweep", "--models", own, "--csv", dir.path("same"), "--html", dir.path("same")}, 2, "asked for twice");
+  EXPECT_EQ(read_file(read), good);
+  EXPECT_EQ(read_file(own), read_file(vit));
   fails({"predict", "--caps", kNano, "--machine", "jetson-tk1", "--config", vit}, 1, "jetson-nano-5w");
   fails({"predict", "--caps", kNano, "--machine", dir.write("m.txt", "name: x\nkind: cores\ncores: 0\n"), "--config", vit}, 1, "line 3");
   fails({"predict", "--caps", kNano, "--config", vit, "--csv", dir.path("no/such/folder.csv")}, 1, "no/such");

@@ -131,15 +131,18 @@ TEST(Profile, AFewDispatchesTimedAtOnce) {
   const nlohmann::json p = nlohmann::json::parse(read_file(dir.path("p.json")));
   EXPECT_EQ(p["timed_at_once"], 4);
   double end = 0;
-  int fused = 0;
+  int fused = 0, fc1 = 0;
   for (const nlohmann::json& d : p["dispatches"]) {
     EXPECT_GE(double(d["begin_us"]), end - 0.01) << "blocks stand one behind the other: " << d.dump();
     end = double(d["begin_us"]) + double(d["scheduled_us"]);
     const std::string label = d["label"];
     EXPECT_NE(label.find(d["name"].get<std::string>()), std::string::npos);
-    fused += label == "LN + " + d["name"].get<std::string>() + " + GELU";
+    const std::string name = d["name"];
+    fc1 += name.size() > 4 && name.compare(name.size() - 4, 4, ".fc1") == 0;
+    fused += label == "LN + " + name + " + GELU";
   }
-  EXPECT_EQ(fused, 6) << "fc1 of six blocks";
+  EXPECT_GT(fused, 1);
+  EXPECT_EQ(fused, fc1);
   EXPECT_NEAR(end, double(p["scheduled_us"]), 0.01 * end) << "and end where a run does";
   for (const nlohmann::json& d : p["dispatches"]) EXPECT_GT(double(d["scheduled_us"]), 0) << d.dump();
 }
@@ -169,6 +172,19 @@ TEST(Profile, WrongUsageAndFiles) {
   EXPECT_NE(wrong.err.find("else/3"), std::string::npos) << wrong.text();
   EXPECT_TRUE(run_cli({"profile", "--compare", dir.path("a"), other, "--html", html}).fails_clearly(1));
   EXPECT_EQ(dir.list(), std::vector<std::string>{"other.json"});
+  // A row that the page could not show is noticed before there is a page.
+  const nlohmann::json good = run_cli({"profile", "--model", kModel, "--device", "cpu", "--runs", "1", "--no-roofs", "--json"}).json();
+  for (const char* key : {"name", "groups", "serialised_us"}) {
+    nlohmann::json bad = good;
+    bad["dispatches"][3][key] = nullptr;
+    const Answer damaged = run_cli({"profile", "--compare", dir.write("good.json", good.dump()), dir.write("bad.json", bad.dump()), "--html", html});
+    EXPECT_TRUE(damaged.fails_clearly(1)) << damaged.text();
+    EXPECT_NE(damaged.err.find("is damaged: '" + std::string(key) + "'"), std::string::npos) << damaged.text();
+  }
+  EXPECT_EQ(dir.list().size(), 3u);
+  const Answer over = run_cli({"profile", "--model", kModel, "--device", "cpu", "--runs", "1", "--no-roofs", "--csv", html, "--html", html});
+  EXPECT_TRUE(over.fails_clearly(2)) << over.text();
+  EXPECT_NE(over.err.find("asked for twice"), std::string::npos) << over.text();
 }
 
 /// stdout of Chromium's --dump-dom for a page, and what its console said.

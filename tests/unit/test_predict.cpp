@@ -206,13 +206,17 @@ TEST(Machine, TextsRoundTripAndBadOnesAreNamed) {
   EXPECT_NE(error("name: x\nkind: fitted\nentries: 2\ncost a: 1\n").find("a part of it is missing"), std::string::npos);
   EXPECT_NE(error("name: x\nkind: fitted\ncost a: 1\n").find("a part of it is missing"), std::string::npos);
   EXPECT_NE(error("name: x\nkind: cores\nefficiency: 0.5\n").find("efficiency_low"), std::string::npos);
+  EXPECT_NE(error("name: orin\nkind: cores\n").find("it does not say cores, clock_mhz, issue"), std::string::npos);
+  std::string nano = machine_from_text(built_in_machines()[0].text, "nano") ? to_text(*machine_from_text(built_in_machines()[0].text, "nano")) : "";
+  nano.erase(nano.find("bandwidth_gbs:"), nano.find('\n', nano.find("bandwidth_gbs:")) + 1 - nano.find("bandwidth_gbs:"));
+  EXPECT_NE(error(nano).find("it does not say bandwidth_gbs,"), std::string::npos) << error(nano);
   EXPECT_NE(error("name x").find("key: value"), std::string::npos);
   EXPECT_NE(error("name: x\nkind: cores\ncores: 2\ncores: 3\n").find("given before"), std::string::npos);
   EXPECT_NE(error("name: x\nkind: cores\nclock_mhz: 921,6\n").find("expected a number"), std::string::npos);
   EXPECT_NE(error("name: x\nkind: cores\nclock_mhz: nan\n").find("expected a number"), std::string::npos);
   EXPECT_NE(error("name: x\nkind: cores\nprobe_us: -1\n").find("expected a number"), std::string::npos);
-  EXPECT_EQ(machine_from_text("name: x\nkind: cores\nclock_mhz: 1.5e2\nprobe_us: 12.5\n", "m.txt")->probe_us, 12.5);
-  EXPECT_EQ(machine_from_text("name: x\ndevice: a: b\nkind: fitted\nentries: 1\ncost odd: name: 2\n", "m.txt")->device, "a: b");
+  EXPECT_EQ(machine_from_text("name: x\nkind: fitted\nentries: 1\ncost a: 1.5e-2\ndispatch_us: 0\ninference_us: 0\nprobe_us: 12.5\n", "m.txt")->probe_us, 12.5);
+  EXPECT_EQ(machine_from_text("name: x\ndevice: a: b\nkind: fitted\ndispatch_us: 0\ninference_us: 0\nentries: 1\ncost odd: name: 2\n", "m.txt")->device, "a: b");
 }
 
 TEST(Predict, NanoTimesAddUpAndStandAboveTheirBounds) {
@@ -393,13 +397,17 @@ TEST(Predict, PublicCallSaysWhatIsWrongWithCaps) {
   };
   EXPECT_NE(error(without(good, "subgroup_size", "")).find("'subgroup_size' is missing"), std::string::npos);
   EXPECT_NE(error(without(good, "subgroup_size", "subgroup_size: 33")).find("subgroup_size is 33"), std::string::npos);
+  EXPECT_NE(error(without(good, "max_workgroup_size_x", "")).find("'max_workgroup_size_x' is missing"), std::string::npos);
+  EXPECT_NE(error(without(good, "storage_alignment", "storage_alignment: 3")).find("storage_alignment is 3, expected a power of two"), std::string::npos);
+  EXPECT_NE(error(without(good, "storage_alignment", "storage_alignment: 2147483648")).find("expected a power of two up to 65536"), std::string::npos);
+  EXPECT_NE(error(without(good, "texel_alignment", "texel_alignment: 1000")).find("texel_alignment is 1000"), std::string::npos);
   EXPECT_NE(error(without(good, "max_shared_bytes", "max_shared_bytes: 999999999")).find("max_shared_bytes"), std::string::npos);
   EXPECT_NE(error(without(good, "name", "name: Unheard-of GPU")).find("no device description is for"), std::string::npos);
   EXPECT_NE(error(good, "no-such-machine").find("jetson-nano-5w"), std::string::npos);
   EXPECT_NE(error(good, "name: x\nkind: cores\nclock_mhz: -1\n").find("line 3"), std::string::npos);
   const std::string cpu = "name: some CPU\nkind: cpu\nsimd: avx2\nthreads: 4\n";
   EXPECT_NE(error(cpu, "jetson-nano").find("describes a GPU"), std::string::npos);
-  EXPECT_NE(error(cpu, "name: x\nkind: fitted\nthreads: 2\nentries: 1\ncost steps: 1\n").find("fitted with 2 threads"), std::string::npos);
+  EXPECT_NE(error(cpu, "name: x\nkind: fitted\nthreads: 2\ndispatch_us: 0\ninference_us: 0\nentries: 1\ncost steps: 1\n").find("fitted with 2 threads"), std::string::npos);
 }
 
 }  // namespace
