@@ -49,7 +49,7 @@ void print_answer(const vireo::Model& model, const std::string& path, const Answ
   }
   std::printf("%s (%.1f ms)\n", path.c_str(), answer.ms);
   for (const vireo::Score& s : answer.top)
-    std::printf("  %6.2f %%  %s\n", 100.0 * double(s.value), model.label(s.index).c_str());
+    std::printf("  %6.2f %%  %s\n", 100.0 * double(s.value), printable(model.label(s.index)).c_str());
 }
 
 Json answer_json(const vireo::Model& model, const std::string& path, const Answer& answer) {

@@ -17,7 +17,7 @@ struct Args {
   std::string image;
   std::string a = "cpu", b = "vulkan";
   uint64_t seed = 1;
-  double tolerance = 1e-3;
+  double tolerance = -1;  // not given: by precision, as replay has it
   bool all = false;
 };
 
@@ -119,7 +119,8 @@ void print_row(const Difference& d, bool differs) {
               number(d.relative()).c_str(), differs ? "  <- differs" : "");
 }
 
-void run(const Args& args) {
+void run(Args args) {
+  if (args.tolerance < 0) args.tolerance = args.common.precision == vireo::Precision::kFp16 ? 2e-2 : 1e-3;
   const vireo::Model model = open_model(args.common);
   vireo::Session a = open_side(model, args, args.a);
   vireo::Session b = open_side(model, args, args.b);
@@ -189,7 +190,7 @@ void add_diff(CLI::App& app) {
       ->type_name("N")
       ->check(CLI::Range(0, 1024))
       ->capture_default_str();
-  verb->add_option("--tolerance", args->tolerance, "largest |a - b| allowed, as a part of the value's largest |a|")
+  verb->add_option("--tolerance", args->tolerance, "largest |a - b| allowed, as a part of the value's largest |a| [0.001; with fp16 0.02]")
       ->check(CLI::Validator(
           [](const std::string& text) {
             double t = 0;
@@ -197,8 +198,7 @@ void add_diff(CLI::App& app) {
           },
           ""))
       ->type_name("T")
-      ->check(CLI::NonNegativeNumber)
-      ->capture_default_str();
+      ->check(CLI::NonNegativeNumber);
   verb->add_option("--seed", args->seed, "of the random pixels")->type_name("SEED")->capture_default_str();
   verb->add_flag("--all", args->all, "print every value");
   verb->callback([args] { run(*args); });

@@ -120,6 +120,11 @@ std::string score(Segmenter& segmenter, const Pair& pair, int ignore, Totals* t)
   if (std::string wrong = bad_value(*label, pair.label, segmenter.classes(), ignore); !wrong.empty()) return wrong;
   const auto picture = load_image(pair.image);
   if (!picture) return picture.error().message;
+  // Another size is compared at the label's; another shape is a label of something else.
+  const double by = double(label->width) * picture->height / (double(label->height) * picture->width);
+  if (by > 1.02 || by < 1 / 1.02)
+    return "label '" + pair.label + "' has " + std::to_string(label->width) + "x" + std::to_string(label->height) + " pixels, which is not the shape of the picture, " +
+           std::to_string(picture->width) + "x" + std::to_string(picture->height) + "; expected the same size, or one of the same proportions";
   const auto ticket = segmenter.submit(*picture);
   if (!ticket) return ticket.error().message;
   ClassMap small, map;

@@ -219,7 +219,7 @@ class Report {
     uint64_t all = 0;
     for (const uint64_t n : counts) all += n;
     for (size_t c = 0; c < counts.size(); ++c)
-      if (counts[c] > 0) std::printf("  %6.2f %%  %s\n", 100 * share(counts[c], all), labels_[c].c_str());
+      if (counts[c] > 0) std::printf("  %6.2f %%  %s\n", 100 * share(counts[c], all), printable(labels_[c]).c_str());
   }
 
   Json shares_json(const std::vector<uint64_t>& counts) const {

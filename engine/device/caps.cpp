@@ -5,6 +5,8 @@
 #include <cstring>
 #include <set>
 
+#include "base/number.h"
+
 namespace vireo {
 namespace {
 
@@ -110,10 +112,9 @@ struct Parser {
   }
   void real(const char* k, float& v) {
     if (!mine(k)) return;
-    char* end = nullptr;
-    const float f = std::strtof(value.c_str(), &end);
-    if (value.empty() || *end || !(f >= 0.f) || f > 1e9f) problem = "a number from 0 to 1e9";
-    else v = f;
+    double f = 0;
+    if (!parse_number(value, &f) || !(f >= 0) || f > 1e9) problem = "a number from 0 to 1e9";
+    else v = float(f);
   }
 };
 
@@ -134,7 +135,7 @@ std::string to_text(const DeviceCaps& caps) {
   return p.out;
 }
 
-Result<DeviceCaps> caps_from_text(const std::string& text, const std::string& source) {
+Result<DeviceCaps> caps_from_text(const std::string& text, const std::string& source, std::set<std::string>* keys) {
   DeviceCaps caps;
   std::set<std::string> seen;
   size_t pos = 0;
@@ -162,8 +163,9 @@ Result<DeviceCaps> caps_from_text(const std::string& text, const std::string& so
     if (!seen.count(key)) return fail(ErrorCode::kCorrupt, "caps file '{}': the key '{}' is missing", source, key);
   for (const auto& [key, value] : {std::pair<const char*, uint64_t>{"storage_alignment", caps.storage_alignment}, {"texel_alignment", caps.texel_alignment}})
     if (value == 0 || value > 65536 || (value & (value - 1)))
-      return fail(ErrorCode::kCorrupt, "caps file '{}': {} is {}, expected a power of two up to 65536", source, key, value);
+      return fail(ErrorCode::kCorrupt, "caps file '{}': {} is {}, expected a power of two up to 65536; write the file anew with `vireo devices --caps`", source, key, value);
   if (!seen.count("class")) caps.device_class = classify_device(caps);
+  if (keys) *keys = std::move(seen);
   return caps;
 }
 

@@ -3,6 +3,7 @@
 
 #include <array>
 #include <cstdint>
+#include <set>
 #include <string>
 
 #include "base/error.h"
@@ -55,8 +56,8 @@ struct DeviceCaps {
 
 /// One "key: value" line per field, stable order, fit for tests/caps/*.txt.
 std::string to_text(const DeviceCaps& caps);
-/// Parses to_text's format; '#' starts a comment, absent keys keep their defaults. `source` names the file in errors.
-Result<DeviceCaps> caps_from_text(const std::string& text, const std::string& source);
+/// Parses to_text's format; '#' starts a comment, absent keys keep their defaults. `source` names the file in errors; `keys` takes what was there.
+Result<DeviceCaps> caps_from_text(const std::string& text, const std::string& source, std::set<std::string>* keys = nullptr);
 /// The class from vendor, device and name.
 DeviceClass classify_device(const DeviceCaps& caps);
 

@@ -203,6 +203,12 @@ Result<PreprocessConfig> parse_preprocessor_config(const std::string& text, cons
     c.input_w = image_w;
   }
   VIREO_TRY(validate_preprocess(c, source));
+  bool reduce = false;
+  for (const char* key : {"do_reduce_labels", "reduce_labels"}) f.boolean(key, &reduce);
+  VIREO_TRY(f.status());
+  if (reduce)
+    c.warnings.push_back(fmt::format("'{}': do_reduce_labels is true, which concerns labels alone: `eval --segmentation` takes them as they are, so shift them by one first (0 to the ignored "
+                                     "value)", source));
   return c;
 }
 

@@ -174,11 +174,13 @@ Result<Graph> UperNetModel::build(Head head, int64_t batch, int64_t h, int64_t w
   ModelBuilder b(source_, config_.architecture, "from '" + config_.source + "'");
   const ValueId pixels = b.pixels(batch, h, w, channels());
   std::vector<ValueId> taps = backbone_->taps(b, pixels);
+  if (!b.ok()) return b.finish(kNoValue);  // the taps end where the backbone does
+  if (taps.empty()) return fail(ErrorCode::kUnsupported, "'{}': backbone_config taps no stage, expected at least one; check out_indices or out_features", config_.source);
   if (taps.size() > kMaxConcat) {
     return fail(ErrorCode::kUnsupported, "'{}': backbone_config taps {} stages, expected at most {}; check out_indices or "
                 "out_features", config_.source, taps.size(), kMaxConcat);
   }
-  if (b.ok() && config_.paper && b.shape(taps[0]).c() != config_.hidden) {
+  if (config_.paper && b.shape(taps[0]).c() != config_.hidden) {
     return fail(ErrorCode::kCorrupt, "'{}': hidden_size is {}, but the backbone's first tap has {} channels, which is the width of "
                 "this network's head; check hidden_size, out_indices and the backbone's sizes", config_.source, config_.hidden,
                 b.shape(taps[0]).c());
@@ -194,7 +196,10 @@ Result<Graph> UperNetModel::build(Head head, int64_t batch, int64_t h, int64_t w
 
 Result<PreprocessConfig> UperNetModel::preprocess(const std::string& text, const std::string& source) const {
   if (!text.empty()) {
-    return parse_preprocessor_config(text, source, Processor::kSegformer, image_h(), image_w(), channels());
+    VIREO_ASSIGN(PreprocessConfig c, parse_preprocessor_config(text, source, Processor::kSegformer, image_h(), image_w(), channels()));
+    if (c.crop)
+      return fail(ErrorCode::kUnsupported, "'{}': do_center_crop is true, which leaves the margins of a picture without a class; expected false for a model that segments", source);
+    return c;
   }
   PreprocessConfig c = processor_defaults(Processor::kSegformer);
   c.resize_h = c.input_h = c.crop_h = image_h();

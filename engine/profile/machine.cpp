@@ -1,9 +1,9 @@
 #include "profile/machine.h"
 
 #include <cmath>
-#include <locale>
 #include <set>
-#include <sstream>
+
+#include "base/number.h"
 
 namespace vireo {
 namespace {
@@ -49,14 +49,6 @@ std::string trimmed(const std::string& s) {
   return from == std::string::npos ? std::string() : s.substr(from, to - from + 1);
 }
 
-/// Whatever the program's locale is.
-bool number(const std::string& text, double* out) {
-  std::istringstream in(text);
-  in.imbue(std::locale::classic());
-  in >> std::noskipws >> *out;
-  return !text.empty() && in && in.peek() == std::istringstream::traits_type::eof() && std::isfinite(*out);
-}
-
 }  // namespace
 
 std::string to_text(const Machine& m) {
@@ -100,7 +92,7 @@ Result<Machine> machine_from_text(const std::string& text, const std::string& so
       if (known || key != name) return;
       known = true;
       double v = 0;
-      if (!number(value, &v) || v < least || v > most) problem = fmt::format("expected a number from {:g} to {:g}", least, most);
+      if (!parse_number(value, &v) || v < least || v > most) problem = fmt::format("expected a number from {:g} to {:g}", least, most);
       else member = v;
     };
     if (key == "name") m.name = value, known = has_name = !value.empty();
@@ -114,15 +106,15 @@ Result<Machine> machine_from_text(const std::string& text, const std::string& so
       known = true;
       const bool cost = key[0] == 'c';
       double v = 0;
-      if (!number(value, &v) || v < 0 || v > 1e9) problem = "expected a number of microseconds, or a factor, of 0 or more";
+      if (!parse_number(value, &v) || v < 0 || v > 1e9) problem = "expected a number of microseconds, or a factor, of 0 or more";
       else (cost ? m.costs : m.scales).push_back({trimmed(key.substr(cost ? 5 : 6)), v});
     } else if (key == "entries") {
       known = true;
-      if (!number(value, &entries) || entries < 0) problem = "expected the number of cost and scale lines";
+      if (!parse_number(value, &entries) || entries < 0) problem = "expected the number of cost and scale lines";
     } else if (key == "threads") {
       known = true;
       double v = 0;
-      if (!number(value, &v) || v < 0 || v > 4096 || v != std::floor(v)) problem = "expected a whole number of threads";
+      if (!parse_number(value, &v) || v < 0 || v > 4096 || v != std::floor(v)) problem = "expected a whole number of threads";
       else m.threads = uint32_t(v);
     } else {
       take("probe_us", m.probe_us, 0, 1e9);

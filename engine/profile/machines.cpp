@@ -78,45 +78,46 @@ dispatch_us: 12
 inference_us: 730
 )";
 
-constexpr char kLavapipe[] = R"(# Mesa 22.3.6's lavapipe on one thread (LP_NUM_THREADS=1) of a 2-core AMD EPYC (Zen 3), as
-# `vireo predict --fit lavapipe.txt --device vulkan --threads 1 --rounds 4 --fit-precisions fp32,fp16,int8` wrote it. Another CPU wants its own.
+constexpr char kLavapipe[] = R"(# Mesa 22.3.6's lavapipe on one thread (LP_NUM_THREADS=1) of a 2-core AMD EPYC (Zen 3) that others used as well, as
+# `bash bench/predict.sh --device vulkan --fit-rounds 5` wrote it; probe_us is its probe's time. Another CPU wants its own.
 name: lavapipe
 device: llvmpipe
 kind: fitted
-error_median: 0.136567
-error_worst: 0.54454
+error_median: 0.105034
+error_worst: 0.200111
 dispatch_us: 0
 inference_us: 0
 ram_mib: 0
+probe_us: 26933.3
 entries: 28
-cost barrier: 0.0423607
-cost convert: 0.00230803
-cost float: 0.000197872
-cost fma: 0.000302862
-cost global_load: 0.184068
-cost global_store: 0.113254
-cost shared_load: 0.0319693
-cost shared_words: 0.0397461
-cost special: 0.00136424
-cost steps: 15.4312
-cost texel: 0.0110186
-scale adaptive_pool: 0.9992
-scale argmax.TEXEL=1: 0.955454
-scale attention.texel: 1.20494
-scale attention.texel.PARTITION=1: 0.977998
-scale concat: 0.981766
-scale conv2d: 1.07157
-scale conv2d.TEXEL=1: 1.10221
-scale conv2d.depthwise.TEXEL=1: 0.81487
-scale head_norm: 1.01866
-scale layer_norm: 1.01173
-scale linear.texel: 0.987564
-scale linear.texel.SHUFFLE=1: 1.01737
-scale mean: 1.00053
-scale merge: 1.07608
-scale resize.TEXEL=1: 0.884994
-scale tokens: 0.980449
-scale inference: 1.01181
+cost barrier: 0.0553473
+cost convert: 0.00184977
+cost float: 0.000273317
+cost fma: 0.000379272
+cost global_load: 0.201077
+cost global_store: 0.174668
+cost shared_load: 0.0333903
+cost shared_words: 0.0442454
+cost special: 0.000376837
+cost steps: 66.5519
+cost texel: 0.011915
+scale adaptive_pool: 0.995962
+scale argmax.TEXEL=1: 0.948163
+scale attention.texel: 1.27973
+scale attention.texel.PARTITION=1: 0.982335
+scale conv2d: 1.049
+scale conv2d.TEXEL=1: 1.04731
+scale conv2d.depthwise.TEXEL=1: 0.805967
+scale copy_rows: 0.990863
+scale head_norm: 1.01922
+scale layer_norm: 1.01697
+scale linear.texel: 0.925326
+scale linear.texel.SHUFFLE=1: 1.01391
+scale mean: 0.985128
+scale merge: 1.07959
+scale resize.TEXEL=1: 0.985137
+scale tokens: 0.923854
+scale inference: 1.00179
 )";
 
 }  // namespace

@@ -6,6 +6,8 @@
 #include <set>
 #include <sstream>
 
+#include "base/number.h"
+
 namespace vireo {
 namespace {
 
@@ -67,9 +69,8 @@ Result<KeptRoofs> parse_roofs(const std::string& text, const RoofsId& id) {
     } else {
       const auto field = std::find_if(std::begin(kFields), std::end(kFields), [&word](const Field& f) { return word == f.name; });
       if (field == std::end(kFields)) return broken(fmt::format("'{}' is no word of this format", word));
-      char* end = nullptr;
-      const double value = std::strtod(rest.c_str(), &end);
-      if (rest.empty() || *end || !(value >= 0 && value <= kMost)) return broken(fmt::format("{} is '{}', expected a number from 0 to {:g}", word, rest, kMost));
+      double value = 0;
+      if (!parse_number(rest, &value) || !(value >= 0 && value <= kMost)) return broken(fmt::format("{} is '{}', expected a number from 0 to {:g}", word, rest, kMost));
       kept.roofs.*field->at = value;
     }
   }

@@ -5,6 +5,7 @@
 #include <chrono>
 #include <climits>
 #include <cmath>
+#include <set>
 
 #include "profile/predict.h"
 #include "profile/text.h"
@@ -24,15 +25,15 @@ std::string known_machines() {
 
 /// A snapshot that a prediction can be made for says more than the least that Vulkan guarantees.
 Result<DeviceCaps> checked_caps(const std::string& text, const std::string& name) {
-  VIREO_ASSIGN(const DeviceCaps caps, caps_from_text(text, name));
-  const auto has = [&](const char* key) { return ("\n" + text).find(std::string("\n") + key + ":") != std::string::npos; };
-  std::vector<const char*> keys{"name", "kind"};
+  std::set<std::string> said;
+  VIREO_ASSIGN(const DeviceCaps caps, caps_from_text(text, name, &said));
+  std::vector<const char*> keys;
   if (caps.kind == DeviceKind::kVulkan) keys.insert(keys.end(), {"subgroup_size", "max_shared_bytes", "max_workgroup_invocations", "max_workgroup_size_x", "max_workgroup_size_y", "max_workgroup_size_z",
                            "max_workgroup_count_x", "max_workgroup_count_y", "max_workgroup_count_z", "max_storage_range", "max_texel_elements", "storage_alignment", "texel_alignment",
                            "max_stage_storage_buffers", "max_stage_sampled"});
   else keys.insert(keys.end(), {"simd", "threads"});
   for (const char* key : keys)
-    if (!has(key)) return fail(ErrorCode::kCorrupt, "caps file '{}': '{}' is missing, without which a prediction means nothing; write the file with `vireo devices --caps`", name, key);
+    if (!said.count(key)) return fail(ErrorCode::kCorrupt, "caps file '{}': '{}' is missing, without which a prediction means nothing; write the file with `vireo devices --caps`", name, key);
   const auto absurd = [&](const char* key, uint64_t got, const char* expected) {
     return fail(ErrorCode::kCorrupt, "caps file '{}': {} is {}, expected {}", name, key, got, expected);
   };
@@ -129,7 +130,7 @@ struct Subject {
 };
 
 /// Times of `runs` inferences of the probe, the median in microseconds.
-Result<double> probe_us(Session& session, const std::vector<float>& pixels, int runs) {
+Result<double> time_probe(Session& session, const std::vector<float>& pixels, int runs) {
   std::vector<double> times;
   for (int i = 0; i < runs; ++i) {
     const auto start = std::chrono::steady_clock::now();
@@ -162,7 +163,9 @@ Result<std::string> fit_checked(const std::vector<Model>& models, const Device& 
       return fail(ErrorCode::kUnsupported, "fitting a machine: '{}' on {} cannot be brought to measurements; that takes a description by cores and a Vulkan device. Fit without one", base.name,
                   device.impl()->caps.name);
   }
-  if (models.size() * o.precisions.size() < (o.base.empty() ? 2u : 1u)) return fail(ErrorCode::kInvalidArgument, "fitting a machine: got {} models, expected at least 2", models.size());
+  if (models.size() < (o.base.empty() ? 2u : 1u))
+    return fail(ErrorCode::kInvalidArgument, "fitting a machine: got {} models, expected at least {}", models.size(), o.base.empty() ? 2 : 1);
+  if (o.precisions.empty()) return fail(ErrorCode::kInvalidArgument, "fitting a machine: got no precisions, expected at least one");
   if (o.rounds < 1 || o.runs < 1) return fail(ErrorCode::kInvalidArgument, "fitting a machine: got {} rounds of {} runs, expected 1 or more", o.rounds, o.runs);
   std::vector<Subject> subjects;
   int done = 0;
@@ -171,15 +174,25 @@ Result<std::string> fit_checked(const std::vector<Model>& models, const Device& 
     if (o.progress) o.progress(what, done, all);
     ++done;
   };
+  const auto session_of = [&](const Model& model, SessionOptions s) {
+    s.fallback = false;
+    s.head = model.task() == Task::kSegmentation ? Head::kClassMap : model.classes() > 0 ? Head::kLogits : Head::kFeatures;
+    return Session::create(model, device, s);
+  };
+  SessionOptions of_probe = o.session;
+  of_probe.precision = Precision::kFp32;
+  of_probe.batch = 1, of_probe.height = of_probe.width = 0;
+  constexpr int kProbeRuns = 3;
+  VIREO_ASSIGN(Session probe, session_of(o.probe ? *o.probe : models[0], of_probe));
+  const std::vector<float> probe_pixels = some_pixels(probe.impl().input_floats());
+  VIREO_TRY(time_probe(probe, probe_pixels, kProbeRuns));  // warms up
   const auto add = [&](size_t which, Precision precision, int batch) -> Result<void> {
     const Model& model = models[which];
     report("preparing " + model.name());
     SessionOptions s = o.session;
     s.precision = precision;
     s.batch = batch;
-    s.fallback = false;
-    s.head = model.task() == Task::kSegmentation ? Head::kClassMap : model.classes() > 0 ? Head::kLogits : Head::kFeatures;
-    VIREO_ASSIGN(Session session, Session::create(model, device, s));
+    VIREO_ASSIGN(Session session, session_of(model, s));
     VIREO_ASSIGN(std::vector<DispatchWork> work, plan_work(session.impl().planned.plan));
     FitSample sample;
     sample.model = fmt::format("{} {}", which, model.name());  // files of several folders may share a name
@@ -192,11 +205,7 @@ Result<std::string> fit_checked(const std::vector<Model>& models, const Device& 
     for (Precision precision : o.precisions) VIREO_TRY(add(which, precision, o.session.batch));
   // Batches have steps of their own: tokens of one image are a view, of several a copy.
   if (o.base.empty()) VIREO_TRY(add(0, o.precisions[0], 2 * o.session.batch));
-  constexpr int kProbeRuns = 3;
-  VIREO_ASSIGN(Session probe, Session::create(o.probe ? *o.probe : models[0], device, o.session));
-  const std::vector<float> probe_pixels = some_pixels(probe.impl().input_floats());
   std::vector<double> probes;
-  VIREO_TRY(probe_us(probe, probe_pixels, kProbeRuns));  // warms up
   for (int round = 0; round < o.rounds; ++round)
     for (Subject& s : subjects) {
       report("measuring " + s.sample.model.substr(s.sample.model.find(' ') + 1));
@@ -205,9 +214,9 @@ Result<std::string> fit_checked(const std::vector<Model>& models, const Device& 
       p.warmup = round == 0 ? 2 : 1;
       p.roofs = p.compiler = false;
       p.timed_at_once = INT_MAX;  // what is as scheduled is not asked
-      VIREO_ASSIGN(const double before, probe_us(probe, probe_pixels, kProbeRuns));
+      VIREO_ASSIGN(const double before, time_probe(probe, probe_pixels, kProbeRuns));
       VIREO_ASSIGN(const Profile measured, s.session.profile(s.pixels.data(), s.pixels.size(), p));
-      VIREO_ASSIGN(const double after, probe_us(probe, probe_pixels, kProbeRuns));
+      VIREO_ASSIGN(const double after, time_probe(probe, probe_pixels, kProbeRuns));
       if (measured.dispatches.size() != s.sample.work.size())
         return fail(ErrorCode::kInternal, "fitting a machine: the profile of '{}' has other dispatches than its plan", s.sample.model);
       Subject::Round r;

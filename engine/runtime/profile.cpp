@@ -4,7 +4,6 @@
 #include <algorithm>
 #include <cmath>
 #include <cstring>
-#include <map>
 #include <numeric>
 
 #include "profile/compiler_fields.h"
@@ -69,16 +68,20 @@ const Run& typical(const std::vector<Run>& runs) {
 
 /// The graph's name with what was fused into the step: "LN + blocks.3.mlp.fc1 + GELU".
 std::string label_of(const Step& step) {
-  static const std::map<std::string, const char*> kActs{{"gelu_erf", "GELU"}, {"gelu_tanh", "GELU (tanh)"}, {"silu", "SiLU"}, {"relu", "ReLU"}, {"tanh", "tanh"}, {"hardswish", "hardswish"}};
+  constexpr std::pair<const char*, const char*> kActs[] = {{"gelu_erf", "GELU"}, {"gelu_tanh", "GELU (tanh)"}, {"silu", "SiLU"}, {"relu", "ReLU"}};
   std::string before, behind;
   const AttrDef* attrs = op_def(step.op).attrs;
   for (size_t i = 0; attrs && attrs[i].name; ++i) {
     const size_t v = size_t(step.attrs[i]);
     if (!std::strcmp(attrs[i].name, "ln") && v) before = "LN + ";
     if (std::strcmp(attrs[i].name, "act") || !v || !attrs[i].names) continue;
-    const auto known = kActs.find(attrs[i].names[v]);
-    behind += std::string(" + ") + (known == kActs.end() ? attrs[i].names[v] : known->second);
+    const char* act = attrs[i].names[v];
+    for (const auto& [name, text] : kActs)
+      if (!std::strcmp(act, name)) act = text;
+    behind += std::string(" + ") + act;
   }
+  // Products and convolutions have a residual as their last operand.
+  if ((step.op == OpKind::kLinear || step.op == OpKind::kConv2d) && !step.operand_present.empty() && step.operand_present.back()) behind += " + residual";
   return before + step.name + behind;
 }
 
@@ -335,7 +338,9 @@ class Profiler {
     // Blocks are of different runs: they stand one behind the other, and are brought to the total of the runs.
     double extents = 0;
     for (const Block& block : blocks_) extents += extent_of(typical(block.runs)).span;
-    const double factor = blocks_.size() > 1 && extents > 0 ? p_.scheduled_us / extents : 1;
+    // What lies between a CPU's steps and a device's is no dispatch's time: such plans stay as they were measured.
+    const bool mixed = on_gpu() && std::any_of(p_.dispatches.begin(), p_.dispatches.end(), [](const DispatchProfile& d) { return d.cpu; });
+    const double factor = blocks_.size() > 1 && extents > 0 && !mixed ? p_.scheduled_us / extents : 1;
     double at = 0;
     for (const Block& block : blocks_) {
       const Run& run = typical(block.runs);
@@ -449,6 +454,8 @@ class Profiler {
 };
 
 }  // namespace
+
+Result<Profile> Session::profile(const float* pixels, size_t count) { return profile(pixels, count, {}); }
 
 Result<Profile> Session::profile(const float* pixels, size_t count, const ProfileOptions& options) {
   return no_throw([&] { return Profiler(impl(), pixels, count, options).run(); });

@@ -3,6 +3,7 @@
 #include <cstring>
 
 #include "base/env.h"
+#include "base/number.h"
 #include "runtime/model_impl.h"
 #include "runtime/session_impl.h"
 #include "shader/modules.h"
@@ -16,7 +17,9 @@ double ms_since(Session::Impl::Clock::time_point t) {
 
 double timeout_s(const SessionOptions& o) {
   if (o.timeout_s > 0) return o.timeout_s;
-  return std::strtod(env::get("VIREO_TIMEOUT").c_str(), nullptr);  // a number: check_options saw to it
+  double seconds = 0;
+  parse_number(env::get("VIREO_TIMEOUT"), &seconds);  // one: check_options saw to it
+  return seconds;
 }
 
 std::vector<std::string> split_list(const std::string& text) {
@@ -40,8 +43,8 @@ Result<void> check_options(const Model& model, const SessionOptions& o) {
   if (o.latency_window < 1 || o.latency_window > LatencyRecorder::kMost)
     return fail(ErrorCode::kInvalidArgument, "session: latency_window is {}, expected 1 to {} inferences", o.latency_window, int(LatencyRecorder::kMost));
   const std::string seconds = env::get("VIREO_TIMEOUT");
-  char* end = nullptr;
-  if (!(std::strtod(seconds.c_str(), &end) > 0) || *end)
+  double timeout = 0;
+  if (!parse_number(seconds, &timeout) || !(timeout > 0))
     return fail(ErrorCode::kInvalidArgument, "VIREO_TIMEOUT is '{}', expected a number of seconds", seconds);
   const std::string threads = env::get("VIREO_THREADS");
   if (threads.empty() || threads.size() > 6 || threads.find_first_not_of("0123456789") != std::string::npos)

@@ -139,6 +139,7 @@ class Executable {
   Result<void> run_cpu(const Segment& segment, int slot);
   Result<void> start(const Segment& segment, int slot);
   Result<void> expect_idle() const;
+  Result<void> expect_timestamps() const;
   /// After a wait that failed: whether the device may still use what was submitted. Past the fault hook, the device itself decides.
   bool still_busy(int slot) const;
   Result<void> finish(const Segment& segment, int slot);
@@ -154,7 +155,7 @@ class Executable {
   Range resolve(const BufferRef& where, int slot) const;
   Result<void> check_binding(const Step& step, const PlanDispatch& d, const shader::Binding& declared) const;
   Result<void> record();
-  /// Timestamps to record: around the launches first .. last of a segment, before its first and behind its last one.
+  /// Timestamps to record: around the launches first .. last of a segment, behind the one before them, before the segment's first and behind its last.
   struct Stamps {
     static constexpr uint32_t kNone = ~0u;
     struct Around {

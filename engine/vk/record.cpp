@@ -309,7 +309,8 @@ Result<void> Executable::record(const Segment& segment, int slot, VkCommandBuffe
     const bool timed = stamps && number >= stamps->first && number < stamps->last;
     if (timed || (stamps && number == 0)) around.begin = stamp(VK_PIPELINE_STAGE_TOP_OF_PIPE_BIT);
     fn.vkCmdDispatch(c, l.dispatch->groups[0], l.dispatch->groups[1], l.dispatch->groups[2]);
-    if (timed || (stamps && number + 1 == count)) around.end = stamp(VK_PIPELINE_STAGE_BOTTOM_OF_PIPE_BIT);
+    // The one before the timed ones as well: what waits for it does not begin earlier.
+    if (timed || (stamps && (number + 1 == count || number + 1 == stamps->first))) around.end = stamp(VK_PIPELINE_STAGE_BOTTOM_OF_PIPE_BIT);
     if (stamps) stamps->launches.push_back(around);
     if (labels) debug.vkCmdEndDebugUtilsLabelEXT(c);
   }

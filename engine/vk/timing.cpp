@@ -44,9 +44,14 @@ struct Scratch {
 
 }  // namespace
 
-Result<Executable::Times> Executable::time(Timing timing, size_t first, size_t last) {
+Result<void> Executable::expect_timestamps() const {
   if (!gpu_->caps().timestamps || gpu_->fault("timestamps") != VK_SUCCESS)
     return fail(ErrorCode::kUnsupported, "{}: its queue takes no timestamps, so dispatches cannot be timed one by one", gpu_->caps().name);
+  return {};
+}
+
+Result<Executable::Times> Executable::time(Timing timing, size_t first, size_t last) {
+  VIREO_TRY(expect_timestamps());
   VIREO_TRY(expect_idle());
   const DeviceTable& fn = gpu_->fn();
   const VkDevice device = gpu_->handle();
@@ -115,8 +120,7 @@ Result<Executable::Times> Executable::time(Timing timing, size_t first, size_t l
 }
 
 Result<double> Executable::timestamp_us() {
-  if (!gpu_->caps().timestamps || gpu_->fault("timestamps") != VK_SUCCESS)
-    return fail(ErrorCode::kUnsupported, "{}: its queue takes no timestamps, so dispatches cannot be timed one by one", gpu_->caps().name);
+  VIREO_TRY(expect_timestamps());
   VIREO_TRY(expect_idle());
   constexpr uint32_t kFew = 2, kMany = 66;
   constexpr int kTimes = 7;
@@ -125,15 +129,15 @@ Result<double> Executable::timestamp_us() {
   for (int i = 0; i < 2 * kTimes; ++i) {
     const uint32_t count = i % 2 ? kMany : kFew;
     Scratch scratch(*gpu_, commands_);
-    if (const VkResult r = scratch.make(count); r != VK_SUCCESS) return fail_vk(r, "{} timestamps", count);
+    if (const VkResult r = scratch.make(count); r != VK_SUCCESS) return fail_vk(r, "{}: making room for {} timestamps failed", gpu_->caps().name, count);
     const auto begin = make<VkCommandBufferBeginInfo>(VK_STRUCTURE_TYPE_COMMAND_BUFFER_BEGIN_INFO);
     VkResult r = fn.vkBeginCommandBuffer(scratch.commands, &begin);
-    if (r != VK_SUCCESS) return fail_vk(r, "recording timestamps failed");
+    if (r != VK_SUCCESS) return fail_vk(r, "{}: recording timestamps failed", gpu_->caps().name);
     fn.vkCmdResetQueryPool(scratch.commands, scratch.queries, 0, count);
     for (uint32_t q = 0; q < count; ++q)
       fn.vkCmdWriteTimestamp(scratch.commands, q % 2 ? VK_PIPELINE_STAGE_BOTTOM_OF_PIPE_BIT : VK_PIPELINE_STAGE_TOP_OF_PIPE_BIT, scratch.queries, q);
     r = fn.vkEndCommandBuffer(scratch.commands);
-    if (r != VK_SUCCESS) return fail_vk(r, "recording timestamps failed");
+    if (r != VK_SUCCESS) return fail_vk(r, "{}: recording timestamps failed", gpu_->caps().name);
     Segment only = segments_.front();  // for texts of errors
     only.commands[0] = scratch.commands;
     const Clock::time_point start = Clock::now();

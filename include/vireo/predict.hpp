@@ -60,15 +60,16 @@ struct FitOptions {
   int rounds = 6;                          ///< the models in turns; of each dispatch the median of the rounds counts
   int runs = 2;                            ///< of each model in a round
   /// Run before and after each measurement, which is divided by how much longer than in the median it takes just then: machines are shared.
-  /// Null: the first of the models. Always in fp32; its median is the description's probe_us.
+  /// Null: the first of the models. Always in fp32, one image of the model's own size; its median is the description's probe_us.
   const Model* probe = nullptr;
   std::string name = "fitted";
   /// A description by cores (a built-in name or a text) to bring to the measurements, which then may be one model; empty: costs are fitted anew.
   std::string base;
   std::function<void(const std::string& what, int done, int all)> progress;
 };
-/// Measures the models on `device` dispatch by dispatch, the first also with twice the batch, and returns a device description for `predict`.
-/// Errors: kInvalidArgument (fewer than two models), kUnsupported (a queue without timestamps), and what the device reports.
+/// Measures the models on `device` dispatch by dispatch, without a `base` the first also with twice the batch, and returns a device description for
+/// `predict`. A model given twice counts as two. Errors: kInvalidArgument (fewer than two models, with a `base` none), kUnsupported (a queue without
+/// timestamps), and what the device reports.
 VIREO_API Result<std::string> fit_machine(const std::vector<Model>& models, const Device& device, const FitOptions& options);
 
 /// Documented texts; schema "vireo-prediction/1".

@@ -57,7 +57,7 @@ struct DispatchProfile {
   int step = 0;                ///< of the plan
   int part = 0;                ///< of a step that was split into several dispatches
   std::string name;            ///< the graph's: "blocks.3.mlp.fc1"
-  std::string label;           ///< with what was fused into it: "LN + blocks.3.mlp.fc1 + GELU"
+  std::string label;           ///< with the norm, activation and residual that were fused into it: "LN + blocks.3.mlp.fc1 + GELU"
   std::string op;              ///< "linear"
   std::string kernel;          ///< "linear.tile 104x192x24, ..."
   std::string shader;          ///< module; empty on the CPU
@@ -98,8 +98,8 @@ struct Profile {
   double profiled_us = 0;      ///< the same with timestamps as scheduled
   double scheduled_us = 0;     ///< from the first dispatch's begin to the last one's end, within a run
   double overlap_us = 0;       ///< sum of scheduled times minus the span they lie in, where it is more: what overlapped
-  double timestamp_us = 0;     ///< what a timestamp costs this driver, as far as the noise lets one see
-  int timed_at_once = 0;       ///< dispatches between timestamps in one run as scheduled: all, or as few as change the whole by 2 % or less
+  double timestamp_us = 0;     ///< what a timestamp costs this driver, as far as the noise lets one see; 0: not asked (ProfileOptions::timed_at_once is given, or a CPU)
+  int timed_at_once = 0;       ///< dispatches between timestamps in one run as scheduled: all, or as few as change the whole by 2 %, as far as runs of 5 s together allow
   double serialised_us = 0;    ///< sum over the dispatches, each alone
   double noise_us = 0;         ///< by how much such a run takes longer than that in the median: what disturbs single dispatches, which medians leave out
   uint64_t arena_bytes = 0, weights_bytes = 0;

@@ -199,6 +199,7 @@ class VIREO_API Session {
   /// Where the milliseconds go: per dispatch and host phase, on pixels like those of run(). The types and what it may fail with are in
   /// <vireo/profile.hpp>. The session's own commands are not changed: profiling that is off costs nothing.
   Result<Profile> profile(const float* pixels, size_t count, const ProfileOptions& options);
+  Result<Profile> profile(const float* pixels, size_t count);
 
   std::string describe_plan() const;    ///< stable text
   std::string plan_json() const;

@@ -362,6 +362,25 @@ TEST(Segment, ModelsThatDoNotSegment) {
   EXPECT_NE(eval.err.find("does not segment"), std::string::npos) << eval.err;
 }
 
+TEST(Segment, InputsThatTheBackboneCannotTake) {
+  Scratch scratch;
+  for (const char* name : {"hf-upernet-vit", "hf-upernet-dinov2"})
+    for (const char* size : {"4x4", "1x1"}) {
+      const Answer run = run_cli({"segment", "--model", std::string(VIREO_TEST_DATA) + "/cases/" + name, "--device", "cpu", "--input", size, picture(0), "--out-dir", scratch.path("out")});
+      EXPECT_TRUE(run.fails_clearly(1)) << name << " " << size << run.text();
+    }
+  // What a crop leaves out has no class.
+  scratch.make_folder("m");
+  for (const char* file : {"config.json", "model.safetensors"}) scratch.write(std::string("m/") + file, read_file(kCase + "/" + file));
+  nlohmann::json processor = nlohmann::json::parse(read_file(kCase + "/preprocessor_config.json"));
+  processor["do_center_crop"] = true;
+  processor["crop_size"] = {{"height", 32}, {"width", 32}};
+  scratch.write("m/preprocessor_config.json", processor.dump());
+  const Answer crop = run_cli({"segment", "--model", scratch.path("m"), "--device", "cpu", picture(0), "--out-dir", scratch.path("out")});
+  EXPECT_TRUE(crop.fails_clearly(1)) << crop.text();
+  EXPECT_NE(crop.err.find("do_center_crop is true"), std::string::npos) << crop.err;
+}
+
 TEST(Segment, OtherVerbsOnASegmentationModel) {
   Scratch scratch;
   for (const Words& words : {Words{"classify", picture(0)}, Words{"embed", picture(0), "--out", scratch.path("e.npy")},
@@ -466,10 +485,18 @@ TEST_F(EvalSegmentation, LabelsOutsideTheRangeAreNamed) {
 }
 
 TEST_F(EvalSegmentation, BadFilesAndLabelsOfAnotherSize) {
-  ClassMap half;
-  cli::resize_nearest(label(0), 20, 10, &half);
-  set_label(0, half);
+  const ClassMap own = label(0);
+  ClassMap twice, other;
+  cli::resize_nearest(own, 2 * own.width, 2 * own.height, &twice);
+  set_label(0, twice);
   EXPECT_EQ(eval().code, 0);
+  cli::resize_nearest(own, own.width, own.height / 2, &other);
+  set_label(0, other);
+  const Answer squashed = eval();
+  EXPECT_TRUE(squashed.fails_clearly(1)) << squashed.text();
+  EXPECT_NE(squashed.err.find("is not the shape of the picture"), std::string::npos) << squashed.err;
+  EXPECT_EQ(squashed.json()["images"], 2);
+  set_label(0, own);
   scratch_.write("labels/2.png", "no picture");
   scratch_.write("images/1.png", "no picture");
   const Answer run = eval();

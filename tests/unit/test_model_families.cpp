@@ -552,6 +552,13 @@ TEST(UperNet, BackboneAndHeadThatDoNotBelongTogether) {
   const std::string fuse = "decode_head.fpn_bottleneck.conv.weight";
   drop(t, fuse);
   expect_error(open(dir, t, config), ErrorCode::kNotFound, {fuse.c_str(), "is missing", "[12, 48, 3, 3]"});
+  // A backbone that ends early hands over no taps: its own error stands, whatever the head would say.
+  std::vector<TestTensor> vit = tensors_of("hf-upernet-vit");
+  const std::string vit_config = read_file(kCases + "hf-upernet-vit/config.json");
+  expect_error(open(dir, good, vit_config), ErrorCode::kNotFound, {"backbone.", "is missing"});
+  const std::string cls = "backbone.embeddings.cls_token";
+  drop(vit, cls);
+  expect_error(open(dir, vit, vit_config), ErrorCode::kNotFound, {cls.c_str(), "is missing"});
 }
 
 TEST(UperNet, ASharedLayerMayBeInTheFileOnce) {

@@ -193,6 +193,12 @@ TEST(PreprocessConfig, ReadsEveryDialect) {
 
   EXPECT_TRUE(parsed(R"({"image_processor_type":"ViTImageProcessor"})").warnings.empty());
   ASSERT_EQ(parsed(R"({"image_processor_type":"NewImageProcessor"})").warnings.size(), 1u);
+  EXPECT_TRUE(parsed(R"({"image_processor_type":"SegformerImageProcessor","do_reduce_labels":false})").warnings.empty());
+  for (const char* key : {"do_reduce_labels", "reduce_labels"}) {
+    const PreprocessConfig c = parsed(std::string(R"({"image_processor_type":"SegformerImageProcessor",")") + key + "\":true}");
+    ASSERT_EQ(c.warnings.size(), 1u) << key;
+    EXPECT_NE(c.warnings[0].find("shift them by one first"), std::string::npos) << c.warnings[0];
+  }
 }
 
 TEST(PreprocessConfig, RefusesBadKeys) {

@@ -68,7 +68,7 @@ TEST(ProfileErrors, AQueueWithoutTimestamps) {
   Result<Session> s = Session::create(*m, Device(std::move(impl)));
   ASSERT_TRUE(s.ok()) << s.error().message;
   const std::vector<float> x(s->impl().input_floats(), 0.5f);
-  const Result<Profile> p = s->profile(x.data(), x.size(), {});
+  const Result<Profile> p = s->profile(x.data(), x.size());
   ASSERT_FALSE(p.ok());
   EXPECT_EQ(p.error().code, ErrorCode::kUnsupported);
   EXPECT_NE(p.error().message.find("takes no timestamps"), std::string::npos) << p.error().message;
