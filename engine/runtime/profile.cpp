@@ -80,8 +80,8 @@ std::string label_of(const Step& step) {
       if (!std::strcmp(act, name)) act = text;
     behind += std::string(" + ") + act;
   }
-  // Products and convolutions have a residual as their last operand.
-  if ((step.op == OpKind::kLinear || step.op == OpKind::kConv2d) && !step.operand_present.empty() && step.operand_present.back()) behind += " + residual";
+  constexpr size_t kResidual = 4;  // of products and convolutions
+  if ((step.op == OpKind::kLinear || step.op == OpKind::kConv2d) && step.operand_present.size() > kResidual && step.operand_present[kResidual]) behind += " + residual";
   return before + step.name + behind;
 }
 
