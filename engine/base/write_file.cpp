@@ -238,8 +238,9 @@ std::string NewFile::commit() {
   fd_ = second;
   if (!closed) return failed("writing failed");
   if (temporary_.empty() && !name_bytes()) return failed("naming it failed");
-  const bool fresh = temporary_.empty();
-  if (!fresh && renameat(folder_, temporary_.c_str(), folder_, name_.c_str()) != 0) return failed("renaming failed");
+  struct stat s;
+  const bool named = temporary_.empty(), fresh = named || fstatat(folder_, name_.c_str(), &s, AT_SYMLINK_NOFOLLOW) != 0;
+  if (!named && renameat(folder_, temporary_.c_str(), folder_, name_.c_str()) != 0) return failed("renaming failed");
   temporary_.clear();
   if (sync(folder_) || errno == EBADF) return drop(), std::string();  // EBADF: it was opened by O_PATH only
   const int code = errno;
