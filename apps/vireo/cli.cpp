@@ -193,11 +193,7 @@ void check_writable(const std::string& path) {
     if (access(path.c_str(), W_OK) != 0) refuse(std::strerror(errno));
     if (!S_ISREG(info.st_mode)) return;
   }
-  const std::string probe = path + "." + std::to_string(getpid()) + ".tmp";
-  const int file = open(probe.c_str(), O_WRONLY | O_CREAT | O_CLOEXEC, 0666);
-  if (file < 0) refuse(std::strerror(errno));
-  close(file);
-  unlink(probe.c_str());
+  need(probe_write(path));
 }
 
 bool same_file(const std::string& a, const std::string& b) {

@@ -1,47 +1,42 @@
 #include "write_file.h"
 
-#include <fcntl.h>
-#include <sys/stat.h>
-#include <unistd.h>
+#include <mutex>
+#include <set>
 
-#include <cerrno>
-#include <cstdio>
-#include <cstring>
+#include "base/write_file.h"
 
 namespace cli {
 namespace {
 
-/// False with errno set.
-bool write_all(int file, Bytes part) {
-  const char* at = static_cast<const char*>(part.data);
-  while (part.count > 0) {
-    const ssize_t n = ::write(file, at, part.count);
-    if (n < 0 && errno == EINTR) continue;
-    if (n <= 0) return false;
-    at += n, part.count -= size_t(n);
-  }
-  return true;
+vireo::Error broken(const std::string& path, const std::string& why) {
+  return {vireo::ErrorCode::kIo, "cannot write '" + path + "': " + why + "; check the folder, its access rights and free space"};
+}
+
+/// A folder is searched for orphans once: `segment` writes thousands of files into one.
+unsigned options_for(const std::string& path) {
+  static std::mutex mutex;
+  static std::set<std::string> searched;
+  const std::lock_guard<std::mutex> lock(mutex);
+  const bool fresh = searched.insert(path.substr(0, path.find_last_of('/') + 1)).second;
+  return vireo::NewFile::kSpecial | (fresh ? 0u : unsigned(vireo::NewFile::kKeepOrphans));
 }
 
 }  // namespace
 
 vireo::Result<void> write_whole(const std::string& path, std::initializer_list<Bytes> parts) {
-  struct stat info {};
-  const bool direct = ::stat(path.c_str(), &info) == 0 && !S_ISREG(info.st_mode);
-  const std::string temporary = direct ? path : path + "." + std::to_string(::getpid()) + ".tmp";
-  const auto broken = [&](const char* step, int code) {
-    if (!direct) ::unlink(temporary.c_str());
-    return vireo::Error{vireo::ErrorCode::kIo, "cannot write '" + path + "' (" + step + "): " + std::strerror(code) +
-                                                   "; check the folder, its access rights and free space"};
-  };
-  const int file = ::open(temporary.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0666);
-  if (file < 0) return broken("opening it", errno);
-  bool ok = true;
-  for (const Bytes& part : parts) ok = ok && write_all(file, part);
-  int code = errno;
-  if (::close(file) != 0 && ok) ok = false, code = errno;
-  if (!ok) return broken("writing", code);
-  if (!direct && std::rename(temporary.c_str(), path.c_str()) != 0) return broken("renaming", errno);
+  vireo::NewFile file;
+  std::string why = file.open(path, options_for(path));
+  for (const Bytes& part : parts)
+    if (why.empty()) why = file.write(part.data, part.count);
+  if (why.empty()) why = file.commit();
+  if (!why.empty()) return broken(path, why);
+  return {};
+}
+
+vireo::Result<void> probe_write(const std::string& path) {
+  vireo::NewFile file;
+  const std::string why = file.open(path, options_for(path));
+  if (!why.empty()) return broken(path, why);
   return {};
 }
 
