@@ -3,6 +3,7 @@
 
 #include <exception>
 #include <new>
+#include <utility>
 
 #include <fmt/format.h>
 
@@ -25,7 +26,18 @@ inline Error out_of_memory() noexcept {
   }
 }
 
-/// Runs f(), which returns a Result, and turns an exception of the standard library into an Error: none crosses the API.
+/// An Error on its way out of a function whose signature has no room for one (Constant::read), as far as the next no_throw.
+class Failure final : public std::exception {
+ public:
+  explicit Failure(Error error) : error_(std::move(error)) {}
+  const Error& error() const { return error_; }
+  const char* what() const noexcept override { return error_.message.c_str(); }
+
+ private:
+  Error error_;
+};
+
+/// Runs f(), which returns a Result, and turns an exception into an Error: none crosses the API.
 template <typename F>
 auto no_throw(F&& f) -> decltype(f()) {
   try {
@@ -34,6 +46,7 @@ auto no_throw(F&& f) -> decltype(f()) {
     return out_of_memory();
   } catch (const std::exception& e) {
     try {
+      if (const auto* failure = dynamic_cast<const Failure*>(&e)) return failure->error();
       return fail(ErrorCode::kInternal, "unexpected: {}", e.what());
     } catch (...) {
       return out_of_memory();

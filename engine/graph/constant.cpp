@@ -72,17 +72,20 @@ class StackRows final : public Constant {
   std::vector<ConstantPtr> parts_;
 };
 
+// Rows are read from a file a block at a time: a call of the system for every single one would take longer than copying it.
+constexpr int64_t kBlock = 32;
+
 class StackCols final : public Constant {
  public:
   StackCols(int64_t rows, int64_t cols, std::vector<ConstantPtr> p) : Constant(rows, cols), parts_(std::move(p)) {}
   void read(int64_t first, int64_t count, float* out) const override {
     int64_t base = 0;
-    std::vector<float> row;
+    std::vector<float> rows;
     for (const ConstantPtr& p : parts_) {
-      row.resize(size_t(p->cols()));
+      rows.resize(size_t(std::min(count, kBlock) * p->cols()));
       for (int64_t r = 0; r < count; ++r) {
-        p->read(first + r, 1, row.data());
-        std::copy(row.begin(), row.end(), out + r * cols() + base);
+        if (r % kBlock == 0) p->read(first + r, std::min(kBlock, count - r), rows.data());
+        std::copy_n(rows.data() + r % kBlock * p->cols(), size_t(p->cols()), out + r * cols() + base);
       }
       base += p->cols();
     }
@@ -141,12 +144,13 @@ class PaddedKernel final : public Constant {
       : Constant(in->rows(), cin * (kh + top) * (kw + left)), inner_(std::move(in)), cin_(cin), kh_(kh), kw_(kw), top_(top), left_(left) {}
   void read(int64_t first, int64_t count, float* out) const override {
     std::fill_n(out, size_t(count * cols()), 0.f);
-    std::vector<float> row(size_t(inner_->cols()));
+    std::vector<float> rows(size_t(std::min(count, kBlock) * inner_->cols()));
     for (int64_t r = 0; r < count; ++r) {
-      inner_->read(first + r, 1, row.data());
+      if (r % kBlock == 0) inner_->read(first + r, std::min(kBlock, count - r), rows.data());
+      const float* const row = rows.data() + r % kBlock * inner_->cols();
       for (int64_t line = 0; line < cin_ * kh_; ++line) {
         const int64_t y = (line / kh_) * (kh_ + top_) + top_ + line % kh_;
-        std::copy_n(row.data() + line * kw_, size_t(kw_), out + r * cols() + y * (kw_ + left_) + left_);
+        std::copy_n(row + line * kw_, size_t(kw_), out + r * cols() + y * (kw_ + left_) + left_);
       }
     }
   }
@@ -164,11 +168,13 @@ class FoldedBias final : public Constant {
     if (count < 1) return;
     if (bias_) bias_->read(0, 1, out);
     else std::fill_n(out, size_t(cols()), 0.f);
-    std::vector<float> row(size_t(weight_->cols()));
+    const int64_t inner = weight_->cols();
+    std::vector<float> rows(size_t(std::min(cols(), kBlock) * inner));
     for (int64_t r = 0; r < cols(); ++r) {
-      weight_->read(r, 1, row.data());
+      if (r % kBlock == 0) weight_->read(r, std::min(kBlock, cols() - r), rows.data());
+      const float* const row = rows.data() + r % kBlock * inner;
       double sum = double(out[r]);
-      for (size_t c = 0; c < row.size(); ++c) sum += double(row[c]) * double(beta_[c]);
+      for (size_t c = 0; c < size_t(inner); ++c) sum += double(row[c]) * double(beta_[c]);
       out[r] = float(sum);
     }
   }

@@ -17,7 +17,7 @@ class Constant {
   int64_t rows() const { return rows_; }
   int64_t cols() const { return cols_; }
 
-  /// Writes rows [first, first + count) to `out`, dense, cols() floats each.
+  /// Writes rows [first, first + count) to `out`, dense, cols() floats each. Throws Failure (base/error.h) where its file cannot be read.
   virtual void read(int64_t first, int64_t count, float* out) const = 0;
 
   std::vector<float> read_all() const {

@@ -5,7 +5,7 @@
 
 #include <dirent.h>
 
-#include "base/mapped_file.h"
+#include "base/input_file.h"
 #include "model/json.h"
 
 namespace vireo {
@@ -115,10 +115,9 @@ Result<std::shared_ptr<Checkpoint>> Checkpoint::from_views(std::vector<TensorVie
 }
 
 Result<void> Checkpoint::add_file(const std::string& path, const std::string& label) {
-  VIREO_ASSIGN(MappedFile opened, MappedFile::open(path));
-  auto file = std::make_shared<const MappedFile>(std::move(opened));
-  VIREO_ASSIGN(std::vector<TensorView> views, parse_safetensors(file->data(), file->size(), label));
-  return add_views(std::move(views), std::move(file), label);
+  VIREO_ASSIGN(InputFile opened, InputFile::open(path));
+  VIREO_ASSIGN(std::vector<TensorView> views, parse_safetensors(std::make_shared<const InputFile>(std::move(opened)), label));
+  return add_views(std::move(views), nullptr, label);
 }
 
 Result<void> Checkpoint::add_views(std::vector<TensorView> views, std::shared_ptr<const void> owner,
@@ -216,7 +215,7 @@ Result<ConstantPtr> Checkpoint::constant(const std::string& name, const std::vec
     known_finite = checked_.count(name) > 0;
   }
   if (!known_finite) {
-    const int64_t bad = find_non_finite(*view);
+    VIREO_ASSIGN(const int64_t bad, find_non_finite(*view));
     if (bad >= 0) {
       float value = 0;
       tensor_constant(*view, nullptr, bad, 1, 1)->read(0, 1, &value);

@@ -35,7 +35,7 @@ class Checkpoint {
   /// A tensor as a matrix constant [rows, cols] starting at row `first_row` of the tensor seen with `cols` columns, and
   /// notes that the tensor is used. `shape` is what the model expects (leading dimensions of 1 do not count); `reason`
   /// says in a message where that comes from. Errors: kNotFound, kCorrupt (shape; NaN or infinite values),
-  /// kUnsupported (dtype).
+  /// kUnsupported (dtype), kIo (InputFile::read).
   Result<ConstantPtr> constant(const std::string& name, const std::vector<int64_t>& shape, const std::string& reason,
                                int64_t first_row, int64_t rows, int64_t cols) const;
 
@@ -50,7 +50,7 @@ class Checkpoint {
   std::string source_;
   std::map<std::string, TensorView> tensors_;
   std::map<std::string, size_t> file_of_;                 // tensor -> index into owners_ and labels_
-  std::vector<std::shared_ptr<const void>> owners_;       // mappings; null for memory of the caller
+  std::vector<std::shared_ptr<const void>> owners_;       // of memory; null for the caller's and for files
   std::vector<std::string> labels_;                       // paths for messages
 
   mutable std::mutex mutex_;                              // guards the two sets

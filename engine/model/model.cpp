@@ -2,7 +2,7 @@
 
 #include <utility>
 
-#include "base/mapped_file.h"
+#include "base/input_file.h"
 #include "model/json.h"
 
 namespace vireo {

@@ -230,34 +230,27 @@ bool tensor_bytes(const std::vector<int64_t>& shape, int bits, uint64_t* bytes) 
   return true;
 }
 
-}  // namespace
-
-int64_t TensorView::elements() const {
-  int64_t n = 1;
-  for (int64_t d : shape) n *= d;
-  return n;
+Error corrupt_file(const std::string& source, const std::string& what) {
+  return fail(ErrorCode::kCorrupt, "'{}' is not a usable safetensors file: {}; download or export it again", source, what);
 }
 
-std::string shape_text(const std::vector<int64_t>& shape) { return fmt::format("[{}]", fmt::join(shape, ", ")); }
-
-bool is_weight_dtype(const std::string& dtype) { return dtype == "F32" || dtype == "F16" || dtype == "BF16"; }
-
-Result<std::vector<TensorView>> parse_safetensors(const uint8_t* data, size_t size, const std::string& source,
-                                                  std::map<std::string, std::string>* metadata) {
-  const auto corrupt = [&](const std::string& what) {
-    return fail(ErrorCode::kCorrupt, "'{}' is not a usable safetensors file: {}; download or export it again", source,
-                what);
-  };
-  if (size < 8) return corrupt(fmt::format("it has {} bytes, expected at least 8 for the header length", size));
+/// The header's length from the first 8 bytes of a file of `size` bytes.
+Result<uint64_t> header_length(const uint8_t* first, uint64_t size, const std::string& source) {
   uint64_t header = 0;
-  for (int i = 7; i >= 0; --i) header = header << 8 | data[i];
+  for (int i = 7; i >= 0; --i) header = header << 8 | first[i];
   if (header > kMaxHeader) {
-    return corrupt(fmt::format("its header claims {} bytes, expected at most {}", header, kMaxHeader));
+    return corrupt_file(source, fmt::format("its header claims {} bytes, expected at most {}", header, kMaxHeader));
   }
   if (header > size - 8) {
-    return corrupt(fmt::format("it is truncated: its header claims {} bytes but only {} follow", header, size - 8));
+    return corrupt_file(source, fmt::format("it is truncated: its header claims {} bytes but only {} follow", header, size - 8));
   }
-  const char* text = reinterpret_cast<const char*>(data) + 8;
+  return header;
+}
+
+/// The tensors that the header lists, `offset` counted from the first byte behind it.
+Result<std::vector<TensorView>> parse_header(const char* text, uint64_t header, uint64_t data_size, const std::string& source,
+                                             std::map<std::string, std::string>* metadata) {
+  const auto corrupt = [&](const std::string& what) { return corrupt_file(source, what); };
   if (header < 2 || text[0] != '{') return corrupt("its header does not begin with '{'");
 
   HeaderReader reader;
@@ -266,8 +259,6 @@ Result<std::vector<TensorView>> parse_safetensors(const uint8_t* data, size_t si
   }
   std::vector<Entry> entries = reader.take_entries();
 
-  const uint64_t data_size = size - 8 - header;
-  const uint8_t* base = data + 8 + header;
   std::vector<std::pair<uint64_t, size_t>> order;  // by begin of the data, then by place in the table
   for (size_t i = 0; i < entries.size(); ++i) {
     const Entry& e = entries[i];
@@ -313,12 +304,62 @@ Result<std::vector<TensorView>> parse_safetensors(const uint8_t* data, size_t si
                                  expected, begin < expected ? "overlaps" : "leaves a hole after", previous));
     }
     expected = e.offsets[1];
-    views.push_back({std::move(e.name), std::move(e.dtype), std::move(e.shape), base + begin, size_t(expected - begin)});
+    views.push_back({std::move(e.name), std::move(e.dtype), std::move(e.shape), nullptr, size_t(expected - begin), {}, begin});
   }
   if (expected != data_size) {
     return corrupt(fmt::format("{} bytes follow the data of the last tensor", data_size - expected));
   }
   if (metadata != nullptr) *metadata = reader.take_metadata();
+  return views;
+}
+
+Error too_short(uint64_t size, const std::string& source) {
+  return corrupt_file(source, fmt::format("it has {} bytes, expected at least 8 for the header length", size));
+}
+
+}  // namespace
+
+int64_t TensorView::elements() const {
+  int64_t n = 1;
+  for (int64_t d : shape) n *= d;
+  return n;
+}
+
+Result<void> TensorView::read(size_t first, size_t count, void* out) const {
+  if (count == 0) return {};  // an empty tensor: its pointers may be null, which memcpy must not see
+  if (file) return file->read(offset + first, count, out);
+  std::memcpy(out, data + first, count);
+  return {};
+}
+
+std::string shape_text(const std::vector<int64_t>& shape) { return fmt::format("[{}]", fmt::join(shape, ", ")); }
+
+bool is_weight_dtype(const std::string& dtype) { return dtype == "F32" || dtype == "F16" || dtype == "BF16"; }
+
+Result<std::vector<TensorView>> parse_safetensors(const uint8_t* data, size_t size, const std::string& source,
+                                                  std::map<std::string, std::string>* metadata) {
+  if (size < 8) return too_short(size, source);
+  VIREO_ASSIGN(const uint64_t header, header_length(data, size, source));
+  VIREO_ASSIGN(std::vector<TensorView> views,
+               parse_header(reinterpret_cast<const char*>(data) + 8, header, size - 8 - header, source, metadata));
+  for (TensorView& view : views) view.data = data + 8 + header + std::exchange(view.offset, 0);
+  return views;
+}
+
+Result<std::vector<TensorView>> parse_safetensors(std::shared_ptr<const InputFile> file, const std::string& source,
+                                                  std::map<std::string, std::string>* metadata) {
+  const uint64_t size = file->size();
+  if (size < 8) return too_short(size, source);
+  uint8_t first[8];
+  VIREO_TRY(file->read(0, sizeof first, first));
+  VIREO_ASSIGN(const uint64_t header, header_length(first, size, source));
+  std::string text(size_t(header), '\0');
+  VIREO_TRY(file->read(8, text.size(), &text[0]));
+  VIREO_ASSIGN(std::vector<TensorView> views, parse_header(text.data(), header, size - 8 - header, source, metadata));
+  for (TensorView& view : views) {
+    view.file = file;
+    view.offset += 8 + header;
+  }
   return views;
 }
 
@@ -360,19 +401,36 @@ void to_float(WeightType type, const uint8_t* from, int64_t count, float* out) {
   }
 }
 
+size_t element_bytes(WeightType type) { return type == WeightType::kF32 ? 4 : 2; }
+
 class TensorConstant final : public Constant {
  public:
-  TensorConstant(const uint8_t* data, WeightType type, std::shared_ptr<const void> owner, int64_t rows, int64_t cols)
-      : Constant(rows, cols), data_(data), type_(type), owner_(std::move(owner)) {}
+  TensorConstant(TensorView view, int64_t first_row, std::shared_ptr<const void> owner, int64_t rows, int64_t cols)
+      : Constant(rows, cols), view_(std::move(view)), type_(weight_type(view_.dtype)), first_(first_row * cols), owner_(std::move(owner)) {}
 
   void read(int64_t first, int64_t count, float* out) const override {
-    const size_t element = type_ == WeightType::kF32 ? 4 : 2;
-    to_float(type_, data_ + size_t(first * cols()) * element, count * cols(), out);
+    const size_t element = element_bytes(type_);
+    size_t at = size_t(first_ + first * cols()) * element;
+    int64_t left = count * cols();
+    if (view_.data != nullptr) return to_float(type_, view_.data + at, left, out);
+    if (type_ == WeightType::kF32) return must(view_.read(at, size_t(left) * element, out));
+    uint8_t block[16384];
+    while (left > 0) {
+      const int64_t n = std::min(left, int64_t(sizeof block / element));
+      must(view_.read(at, size_t(n) * element, block));
+      to_float(type_, block, n, out);
+      at += size_t(n) * element, out += n, left -= n;
+    }
   }
 
  private:
-  const uint8_t* data_;
+  static void must(const Result<void>& done) {
+    if (!done) throw Failure(done.error());
+  }
+
+  TensorView view_;
   WeightType type_;
+  int64_t first_;  // element of the tensor
   std::shared_ptr<const void> owner_;
 };
 
@@ -399,23 +457,34 @@ int64_t find_exponent(const uint8_t* data, int64_t count, Word mask) {
   return -1;
 }
 
+int64_t find_non_finite(WeightType type, const uint8_t* data, int64_t count) {
+  switch (type) {  // all exponent bits set: NaN or infinite
+    case WeightType::kF32: return find_exponent<uint32_t>(data, count, 0x7f800000u);
+    case WeightType::kF16: return find_exponent<uint16_t>(data, count, uint16_t(0x7c00u));
+    case WeightType::kBF16: return find_exponent<uint16_t>(data, count, uint16_t(0x7f80u));
+  }
+  return -1;
+}
+
 }  // namespace
 
 ConstantPtr tensor_constant(const TensorView& view, std::shared_ptr<const void> owner, int64_t first_row, int64_t rows,
                             int64_t cols) {
-  const WeightType type = weight_type(view.dtype);
-  const size_t element = type == WeightType::kF32 ? 4 : 2;
-  return std::make_shared<TensorConstant>(view.data + size_t(first_row * cols) * element, type, std::move(owner), rows,
-                                          cols);
+  return std::make_shared<TensorConstant>(view, first_row, std::move(owner), rows, cols);
 }
 
-int64_t find_non_finite(const TensorView& view) {
-  switch (weight_type(view.dtype)) {  // all exponent bits set: NaN or infinite
-    case WeightType::kF32: return find_exponent<uint32_t>(view.data, view.elements(), 0x7f800000u);
-    case WeightType::kF16: return find_exponent<uint16_t>(view.data, view.elements(), uint16_t(0x7c00u));
-    case WeightType::kBF16: return find_exponent<uint16_t>(view.data, view.elements(), uint16_t(0x7f80u));
+Result<int64_t> find_non_finite(const TensorView& view) {
+  const WeightType type = weight_type(view.dtype);
+  if (view.data != nullptr) return find_non_finite(type, view.data, view.elements());
+  std::vector<uint8_t> block(std::min(kTensorBlock, view.bytes));
+  const int64_t step = int64_t(kTensorBlock / element_bytes(type)), all = view.elements();
+  for (int64_t first = 0; first < all; first += step) {
+    const int64_t count = std::min(step, all - first);
+    VIREO_TRY(view.read(size_t(first) * element_bytes(type), size_t(count) * element_bytes(type), block.data()));
+    const int64_t found = find_non_finite(type, block.data(), count);
+    if (found >= 0) return first + found;
   }
-  return -1;
+  return int64_t(-1);
 }
 
 }  // namespace vireo

@@ -6,7 +6,7 @@
 #include <cstring>
 
 #include "base/checksum.h"
-#include "base/mapped_file.h"
+#include "base/input_file.h"
 #include "base/write_file.h"
 #include "model/json.h"
 
@@ -27,8 +27,21 @@ std::string utf8(const std::string& text) {
 
 std::string value_tensor(size_t i) { return fmt::format("value/{}", i); }
 
+/// Hands all bytes of a tensor to take(bytes, count), which gives a Result<void>, block by block.
+template <typename Take>
+Result<void> each_block(const TensorView& t, Take&& take) {
+  if (t.data != nullptr) return take(t.data, t.bytes);
+  std::vector<uint8_t> block(std::min(kTensorBlock, t.bytes));
+  for (size_t first = 0; first < t.bytes; first += block.size()) {
+    const size_t count = std::min(block.size(), t.bytes - first);
+    VIREO_TRY(t.read(first, count, block.data()));
+    VIREO_TRY(take(block.data(), count));
+  }
+  return {};
+}
+
 /// Over everything but itself.
-std::string file_checksum(const Metadata& metadata, const std::vector<TensorView>& tensors) {
+Result<std::string> file_checksum(const Metadata& metadata, const std::vector<TensorView>& tensors) {
   uint64_t sum = 0xcbf29ce484222325ull;
   const auto add = [&sum](const std::string& text) {
     const uint64_t size = text.size();
@@ -38,7 +51,11 @@ std::string file_checksum(const Metadata& metadata, const std::vector<TensorView
     if (key != "checksum") add(key), add(text);
   for (const TensorView& t : tensors) {
     add(t.name + " " + t.dtype + " " + shape_text(t.shape));
-    sum = checksum(t.data, t.bytes, sum);
+    static_assert(kTensorBlock % sizeof(uint64_t) == 0, "whole words but for the last one");
+    VIREO_TRY(each_block(t, [&sum](const uint8_t* bytes, size_t count) -> Result<void> {
+      sum = checksum(bytes, count, sum);
+      return {};
+    }));
   }
   return fmt::format("{:016x}", sum);
 }
@@ -101,9 +118,9 @@ std::string values_json(const std::vector<CapturedValue>& values) {
 }
 
 /// A tensor's floats, copied: the file's data need not be aligned.
-std::vector<float> floats(const TensorView& t) {
+Result<std::vector<float>> floats(const TensorView& t) {
   std::vector<float> v(t.bytes / sizeof(float));
-  if (!v.empty()) std::memcpy(v.data(), t.data, t.bytes);
+  VIREO_TRY(t.read(0, v.size() * sizeof(float), v.data()));
   return v;
 }
 
@@ -158,7 +175,8 @@ class Reader {
       return damaged(fmt::format("tensor 'output' is {} {}, expected F32 [{}, rows, columns]", out->dtype, shape_text(y), o.batch));
     for (size_t d = 0; d < 4; ++d) f->info.input_shape[d] = int(x[d]);
     for (size_t d = 0; d < 3; ++d) f->info.output_shape[d] = int(y[d]);
-    f->input = floats(*in), f->output = floats(*out);
+    VIREO_ASSIGN(f->input, floats(*in));
+    VIREO_ASSIGN(f->output, floats(*out));
     return {};
   }
 
@@ -193,7 +211,7 @@ class Reader {
       const int64_t expected = std::min<int64_t>(elements, int64_t(kSamples));
       if (!samples || samples->dtype != "F32" || samples->shape.size() != 1 || (samples->shape[0] != expected && samples->shape[0] != elements))
         return damaged(fmt::format("tensor '{}' is missing or of another shape, expected F32 [{}]", value_tensor(number), expected));
-      v.samples = floats(*samples);
+      VIREO_ASSIGN(v.samples, floats(*samples));
       f->info.values.push_back(v.name);
       f->values.push_back(std::move(v));
     }
@@ -267,7 +285,7 @@ Result<uint64_t> write_capture(const std::string& path, const CaptureFile& f) {
       tensors.push_back(view);
       tensors.back().name = kWeights + name;
     }
-  metadata["checksum"] = file_checksum(metadata, tensors);
+  VIREO_ASSIGN(metadata["checksum"], file_checksum(metadata, tensors));
 
   const std::string header = safetensors_header(tensors, metadata);
   const auto broken = [&path](const std::string& why) { return fail(ErrorCode::kIo, "capture '{}' was not written: {}; check the folder and free space", path, why); };
@@ -276,7 +294,10 @@ Result<uint64_t> write_capture(const std::string& path, const CaptureFile& f) {
   if (std::string why = file.open(path); !why.empty()) return broken(why);
   if (std::string why = file.write(header.data(), header.size()); !why.empty()) return broken(why);
   for (const TensorView& t : tensors) {
-    if (std::string why = file.write(t.data, t.bytes); !why.empty()) return broken(why);
+    VIREO_TRY(each_block(t, [&](const uint8_t* data, size_t count) -> Result<void> {
+      if (std::string why = file.write(data, count); !why.empty()) return broken(why);
+      return {};
+    }));
     bytes += t.bytes;
   }
   if (std::string why = file.commit(); !why.empty()) return broken(why);
@@ -287,25 +308,38 @@ Result<CaptureFile> captured_parts(const Metadata& metadata, const std::vector<T
   return Reader(metadata, tensors, source).run(std::move(owner));
 }
 
-Result<CaptureFile> parse_capture(const uint8_t* data, size_t size, std::shared_ptr<const void> owner, const std::string& source) {
-  Metadata metadata;
-  VIREO_ASSIGN(const std::vector<TensorView> tensors, parse_safetensors(data, size, source, &metadata));
+namespace {
+
+Result<CaptureFile> check_capture(Metadata& metadata, const std::vector<TensorView>& tensors, std::shared_ptr<const void> owner, const std::string& source) {
   if (metadata["format"] != kFormat)
     return fail(ErrorCode::kCorrupt, "'{}' is a safetensors file but no capture; expected one that `vireo capture` wrote", source);
   if (metadata["version"] != kVersion)
     return fail(ErrorCode::kUnsupported, "capture '{}' is of format version '{}' (written by Vireo {}), this Vireo {} reads version {}; replay it with the Vireo that wrote it",
                 source, metadata["version"].substr(0, 20), metadata["vireo"].substr(0, 20), version(), kVersion);
-  if (const std::string sum = file_checksum(metadata, tensors); metadata["checksum"] != sum)
+  VIREO_ASSIGN(const std::string sum, file_checksum(metadata, tensors));
+  if (metadata["checksum"] != sum)
     return fail(ErrorCode::kCorrupt, "capture '{}' is damaged: its checksum is {}, it says '{}'; copy it again", source, sum, metadata["checksum"].substr(0, 20));
-  VIREO_ASSIGN(CaptureFile f, captured_parts(metadata, tensors, std::move(owner), source));
+  return captured_parts(metadata, tensors, std::move(owner), source);
+}
+
+}  // namespace
+
+Result<CaptureFile> parse_capture(const uint8_t* data, size_t size, std::shared_ptr<const void> owner, const std::string& source) {
+  Metadata metadata;
+  VIREO_ASSIGN(const std::vector<TensorView> tensors, parse_safetensors(data, size, source, &metadata));
+  VIREO_ASSIGN(CaptureFile f, check_capture(metadata, tensors, std::move(owner), source));
   f.info.file_bytes = size;
   return f;
 }
 
 Result<CaptureFile> load_capture(const std::string& path) {
-  VIREO_ASSIGN(MappedFile opened, MappedFile::open(path));
-  const auto file = std::make_shared<const MappedFile>(std::move(opened));
-  return parse_capture(file->data(), file->size(), file, path);
+  VIREO_ASSIGN(InputFile opened, InputFile::open(path));
+  const auto file = std::make_shared<const InputFile>(std::move(opened));
+  Metadata metadata;
+  VIREO_ASSIGN(const std::vector<TensorView> tensors, parse_safetensors(file, path, &metadata));
+  VIREO_ASSIGN(CaptureFile f, check_capture(metadata, tensors, nullptr, path));
+  f.info.file_bytes = file->size();
+  return f;
 }
 
 Result<LoadedModel> captured_model(const CaptureFile& f, const std::string& source) {

@@ -7,7 +7,7 @@
 #include <ctime>
 
 #include "base/aligned.h"
-#include "base/mapped_file.h"
+#include "base/input_file.h"
 #include "base/write_file.h"
 #include "profile/probes.h"
 #include "profile/roofs_file.h"

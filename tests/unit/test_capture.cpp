@@ -8,7 +8,7 @@
 #include <set>
 #include <sstream>
 
-#include "base/mapped_file.h"
+#include "base/input_file.h"
 #include "runtime/capture_file.h"
 #include "runtime/replay.h"
 #include "runtime/session_impl.h"

@@ -5,7 +5,7 @@
 #include <fstream>
 #include <sstream>
 
-#include "base/mapped_file.h"
+#include "base/input_file.h"
 #include "model/model.h"
 #include "model/safetensors.h"
 #include "model/swin.h"

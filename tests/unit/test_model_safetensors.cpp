@@ -6,7 +6,7 @@
 #include <limits>
 
 #include "base/half.h"
-#include "base/mapped_file.h"
+#include "base/input_file.h"
 #include "test_model_files.h"
 
 namespace vireo {
@@ -189,21 +189,25 @@ TEST(Checkpoint, SaysWhatIsWrongWithAPath) {
   expect_error(Checkpoint::open(dir.path()), ErrorCode::kIo, {"model.safetensors", "is a folder"});
 }
 
-TEST(MappedFile, OutlivesItsFileAndReportsPermission) {
+TEST(InputFile, OutlivesItsFileAndReportsPermission) {
   TempDir dir;
   const std::string path = dir.write("f", "hello");
-  auto file = MappedFile::open(path);
+  auto file = InputFile::open(path);
   ASSERT_TRUE(file);
   ::unlink(path.c_str());
-  MappedFile moved = std::move(*file);
-  EXPECT_EQ(std::string(reinterpret_cast<const char*>(moved.data()), moved.size()), "hello");
-  expect_error(MappedFile::open(path), ErrorCode::kNotFound, {path.c_str(), "does not exist"});
-  expect_error(MappedFile::open(dir.path()), ErrorCode::kIo, {"is a folder"});
-  expect_error(MappedFile::open("/dev/null"), ErrorCode::kIo, {"not a regular file"});
+  const InputFile moved = std::move(*file);
+  std::string text(4, ' ');
+  const auto read = moved.read(1, 4, &text[0]);
+  ASSERT_TRUE(read) << read.error().message;
+  EXPECT_EQ(text, "ello");
+  expect_error(moved.read(2, 4, &text[0]), ErrorCode::kInternal, {"bytes 2 to 6 do not exist"});
+  expect_error(InputFile::open(path), ErrorCode::kNotFound, {path.c_str(), "does not exist"});
+  expect_error(InputFile::open(dir.path()), ErrorCode::kIo, {"is a folder"});
+  expect_error(InputFile::open("/dev/null"), ErrorCode::kIo, {"not a regular file"});
   const std::string secret = dir.write("secret", "x");
   ::chmod(secret.c_str(), 0);
   const test::NotRoot not_root;
-  expect_error(MappedFile::open(secret), ErrorCode::kIo, {"no permission", "secret"});
+  expect_error(InputFile::open(secret), ErrorCode::kIo, {"no permission", "secret"});
 }
 
 }  // namespace

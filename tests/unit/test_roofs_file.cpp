@@ -1,7 +1,7 @@
 // Kept roofs: what is written is read again; stale, damaged and missing files are measured anew; the best seen stays.
 #include <gtest/gtest.h>
 
-#include "base/mapped_file.h"
+#include "base/input_file.h"
 #include "profile/roofs_file.h"
 #include "runtime/roofline.h"
 #include "unit/test_model_files.h"
