@@ -22,14 +22,13 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
 
   PredictOptions options;
   options.machine = caps->kind == DeviceKind::kVulkan ? "jetson-nano" : "";
-  for (const Precision precision : {Precision::kFp32, Precision::kFp16, Precision::kInt8}) {
-    options.session.precision = precision;
-    const auto plan = plan_text(fuzz::small_model(), text, options.session, size % 2 != 0);
-    fuzz::check_refusal(plan);
-    if (!plan) continue;
-    const auto predicted = predict(fuzz::small_model(), text, options);
-    fuzz::check_refusal(predicted);
-    if (predicted && (!std::isfinite(predicted->us) || predicted->us < 0 || prediction_json(*predicted).empty())) std::abort();
-  }
+  constexpr Precision kPrecisions[] = {Precision::kFp32, Precision::kFp16, Precision::kInt8};
+  options.session.precision = kPrecisions[size % 3];  // one of them: planning is slow beside reading
+  const auto plan = plan_text(fuzz::small_model(), text, options.session, size % 2 != 0);
+  fuzz::check_refusal(plan);
+  if (!plan) return 0;
+  const auto predicted = predict(fuzz::small_model(), text, options);
+  fuzz::check_refusal(predicted);
+  if (predicted && (!std::isfinite(predicted->us) || predicted->us < 0 || prediction_json(*predicted).empty())) std::abort();
   return 0;
 }
