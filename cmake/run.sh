@@ -4,6 +4,8 @@
 #   bash cmake/run.sh test [fast]     build and run the tests; the last line counts their cases
 #   bash cmake/run.sh build           build only; the tool is build/bin/vireo
 #   bash cmake/run.sh bench [ARG...]  `vireo bench` with the shipped model, on Vulkan and on the CPU
+#   bash cmake/run.sh fuzz MINUTES [TARGET...]  fuzz every reader of strangers' files (tests/fuzz), the time shared evenly;
+#                                     exit code 1 when something was found
 #   bash cmake/run.sh packages        install the packages only
 # Environment: VIREO_PRESET (a configure preset; default release), VIREO_JOBS (default: all cores).
 set -euo pipefail
@@ -17,13 +19,13 @@ preset=${preset:-release}
 say() { printf '%s\n' "$*" >&2; }
 die() { say "run.sh: $*"; exit 1; }
 
-usage() { sed -n '2,8s/^# \{0,1\}//p' "${BASH_SOURCE[0]}"; }
+usage() { sed -n '2,10s/^# \{0,1\}//p' "${BASH_SOURCE[0]}"; }
 
-# Installs the packages of cmake/packages.txt that dpkg does not know as installed.
+# Installs the packages of cmake/packages.txt, and those named, that dpkg does not know as installed.
 install_packages() {
   local wanted missing=() have package
-  command -v dpkg-query >/dev/null || { say "no dpkg here: install the packages of cmake/packages.txt by hand"; return 0; }
-  wanted=$(sed -e 's/#.*//' -e '/^[[:space:]]*$/d' cmake/packages.txt)
+  command -v dpkg-query >/dev/null || { say "no dpkg here: install the packages of cmake/packages.txt${1:+ and $*} by hand"; return 0; }
+  wanted=$(sed -e 's/#.*//' -e '/^[[:space:]]*$/d' cmake/packages.txt; printf '%s\n' "$@")
   # shellcheck disable=SC2086  # one word per package
   have=$(dpkg-query -W -f '${db:Status-Status} ${Package}\n' $wanted 2>/dev/null | sed -n 's/^installed //p' || true)
   for package in $wanted; do
@@ -146,6 +148,84 @@ bench() {
   done
 }
 
+# The most bytes worth trying: files beyond that only make a step slow.
+fuzz_length() {
+  case $1 in
+    fuzz_image) echo 65536 ;;
+    fuzz_capture|fuzz_profile|fuzz_shader) echo 16384 ;;
+    fuzz_config|fuzz_safetensors) echo 8192 ;;
+    *) echo 4096 ;;
+  esac
+}
+
+# fuzz_one TARGET SECONDS: runs it from the inputs kept in the tree, again after each finding while time is left, and writes
+# a line to its folder's summary. What it learns stays in build-fuzz/fuzz/TARGET/corpus for the next time.
+fuzz_one() {
+  local target=$1 seconds=$2 work=$build_dir/fuzz/$1 end left runs=0 n coverage features round=0 dict=() file
+  mkdir -p "$work/corpus" "$work/found"
+  : >"$work/log"
+  for file in "$work/found"/*; do  # of earlier runs: what is fixed goes
+    [ ! -f "$file" ] || ! "$build_dir/bin/$target" "$file" >/dev/null 2>&1 || rm "$file"
+  done
+  [ ! -f "tests/fuzz/dict/$target.dict" ] || dict=("-dict=tests/fuzz/dict/$target.dict")
+  end=$((SECONDS + seconds))
+  while left=$((end - SECONDS)); [ "$left" -gt 0 ] && [ "$round" -lt 20 ]; do
+    round=$((round + 1))
+    "$build_dir/bin/$target" "$work/corpus" "tests/fuzz/corpus/$target" "${dict[@]}" -max_total_time="$left" \
+      -max_len="$(fuzz_length "$target")" -rss_limit_mb=2048 -timeout=20 -print_final_stats=1 \
+      -artifact_prefix="$work/found/" >"$work/round" 2>&1 && left=0
+    cat "$work/round" >>"$work/log"
+    n=$(sed -n 's/^stat::number_of_executed_units: *//p' "$work/round" | tail -1)
+    runs=$((runs + ${n:-0}))
+    [ "$left" -ne 0 ] || break
+  done
+  read -r coverage features < <(sed -n 's/^#[0-9]*.* cov: \([0-9]*\) ft: \([0-9]*\) .*/\1 \2/p' "$work/log" | sort -n | tail -1) || true
+  printf '%s %s %s %s %s %s\n' "$target" "$runs" "${coverage:-0}" "${features:-0}" "$(find "$work/corpus" -type f | wc -l)" \
+    "$(find "$work/found" -type f | wc -l)" >"$work/summary"
+}
+
+fuzz() {
+  local minutes=${1:-} targets=() target seconds found=0 file runs=0 line=()
+  [[ $minutes =~ ^[1-9][0-9]*$ ]] || die "fuzz takes a number of minutes, for all targets together, not '$minutes'"
+  shift
+  # libFuzzer comes with clang's run-time libraries, which Debian's clang only recommends.
+  local version
+  version=$(clang -dumpversion 2>/dev/null || true)
+  install_packages "libclang-rt-${version%%.*}-dev" llvm
+  preset=fuzz VIREO_BUILD_TESTS=OFF
+  build fuzz_targets
+  for file in tests/fuzz/fuzz_*.cpp; do
+    target=$(basename "$file" .cpp)
+    [ $# -eq 0 ] || [[ " $* " == *" $target "* ]] || [[ " $* " == *" ${target#fuzz_} "* ]] || continue
+    [ -x "$build_dir/bin/$target" ] && targets+=("$target")
+  done
+  [ ${#targets[@]} -gt 0 ] || die "there is no target '$*'; tests/fuzz has them"
+  [ "$jobs" -le ${#targets[@]} ] || jobs=${#targets[@]}
+  seconds=$((minutes * 60 * jobs / ${#targets[@]}))
+  say "fuzzing ${#targets[@]} targets, $seconds seconds each, $jobs at a time"
+  for target in "${targets[@]}"; do
+    while [ "$(jobs -rp | wc -l)" -ge "$jobs" ]; do wait -n || true; done
+    fuzz_one "$target" "$seconds" &
+  done
+  wait
+  printf '%-20s %12s %9s %9s %7s %9s\n' target executions coverage features inputs findings
+  for target in "${targets[@]}"; do
+    read -ra line <"$build_dir/fuzz/$target/summary"
+    printf '%-20s %12s %9s %9s %7s %9s\n' "${line[@]}"
+    runs=$((runs + line[1]))
+    for file in "$build_dir/fuzz/$target/found"/*; do
+      [ -f "$file" ] || continue
+      found=$((found + 1))
+      say "found: $build_dir/bin/$target $file"
+    done
+  done
+  echo "$runs executions, $found findings"
+  [ "$found" -eq 0 ] || {
+    say "each line above replays one; '-minimize_crash=1 -runs=100000' before the file makes it smaller. Once fixed, keep it in tests/fuzz/corpus/TARGET/"
+    return 1
+  }
+}
+
 command=${1:-}
 [ $# -gt 0 ] && shift
 case $command in
@@ -153,6 +233,7 @@ case $command in
   test)     install_packages; run_tests "$@" ;;
   build)    install_packages; build ;;
   bench)    install_packages; bench "$@" ;;
+  fuzz)     install_packages clang; fuzz "$@" ;;
   packages) install_packages ;;
   -h|--help|help) usage ;;
   *) usage >&2; exit 2 ;;

@@ -24,7 +24,7 @@ int main(int argc, char** argv) {
   int width = 0, height = 0;
   if (!read_ppm(argv[2], &rgb, &width, &height)) return std::fprintf(stderr, "%s: no binary PPM file\n", argv[2]), 1;
 
-  auto model = vireo::Model::open(argv[1]);  // memory-mapped, never copied
+  auto model = vireo::Model::open(argv[1]);  // read when a session is made, never kept whole
   if (!model) return fail(model.error());
   vireo::SessionOptions options;
   options.precision = vireo::Precision::kFp32;

@@ -63,7 +63,7 @@ void run(const Args& args) {
   const vireo::Model model = open_model(args.common);
   const vireo::Head head = default_head(model);
   vireo::Session session = open_session(model, args.common, head, args.batch);
-  const double load_ms = ms_since(start);
+  const double load_ms = ms_since(start), loaded_mib = rss_mib();
 
   const std::vector<float> pixels = random_pixels(pixel_count(model, session), 1);
   const auto once = [&] {
@@ -106,6 +106,7 @@ void run(const Args& args) {
               {"load_ms", load_ms},
               {"first_ms", first_ms},
               {"peak_rss_mib", peak_rss_mib()},
+              {"loaded_rss_mib", loaded_mib},
               {"arena_mib", double(size.arena_bytes) * mib},
               {"weights_mib", double(size.weights_bytes) * mib},
               {"dispatches", size.dispatches}};
@@ -122,8 +123,8 @@ void run(const Args& args) {
   std::printf("min      %10.2f ms\np95      %10.2f ms\n", times.front(), percentile(times, 0.95));
   if (beside) std::printf("ratio    %10.3f to %s, %.2f ms, in the median of the pairs\n", median(ratios), beside->name().c_str(), beside->median_ms());
   std::printf("first    %10.2f ms\nload     %10.2f ms\n", first_ms, load_ms);
-  std::printf("memory   %10.1f MiB peak resident, arena %.2f MiB, weights %.2f MiB\n", peak_rss_mib(),
-              double(size.arena_bytes) * mib, double(size.weights_bytes) * mib);
+  std::printf("memory   %10.1f MiB peak resident, %.1f after loading; arena %.2f MiB, weights %.2f MiB\n", peak_rss_mib(),
+              loaded_mib, double(size.arena_bytes) * mib, double(size.weights_bytes) * mib);
   std::printf("plan     %10llu dispatches, %llu barriers\n", static_cast<unsigned long long>(size.dispatches),
               static_cast<unsigned long long>(size.barriers));
 }

@@ -16,6 +16,18 @@ namespace {
 constexpr double kShortest = 1e-3, kLongest = 1e7;  // ms
 const double kStep = std::log(1.01);                // bins 1 % wide: their middles are 0.5 % from either end
 
+/// A line of /proc/self/status that is given in KiB; 0 without it.
+double status_mib(const char* field) {
+  double kib = 0;
+  if (std::FILE* status = std::fopen("/proc/self/status", "r")) {
+    char line[256];
+    while (std::fgets(line, sizeof line, status) != nullptr)
+      if (std::strncmp(line, field, std::strlen(field)) == 0) kib = std::strtod(line + std::strlen(field), nullptr);
+    std::fclose(status);
+  }
+  return kib / 1024;
+}
+
 }  // namespace
 
 double ms_since(Clock::time_point start) {
@@ -24,18 +36,13 @@ double ms_since(Clock::time_point start) {
 
 double peak_rss_mib() {
   // VmHWM starts anew at exec; ru_maxrss would count what the parent had before it.
-  if (std::FILE* status = std::fopen("/proc/self/status", "r")) {
-    char line[256];
-    double kib = 0;
-    while (std::fgets(line, sizeof line, status) != nullptr)
-      if (std::strncmp(line, "VmHWM:", 6) == 0) kib = std::strtod(line + 6, nullptr);
-    std::fclose(status);
-    if (kib > 0) return kib / 1024;
-  }
+  if (const double mib = status_mib("VmHWM:"); mib > 0) return mib;
   rusage usage{};
   getrusage(RUSAGE_SELF, &usage);
   return double(usage.ru_maxrss) / 1024;
 }
+
+double rss_mib() { return status_mib("VmRSS:"); }
 
 double median(const std::vector<double>& sorted) {
   const size_t n = sorted.size();

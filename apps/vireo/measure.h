@@ -15,6 +15,8 @@ double ms_since(Clock::time_point start);
 
 /// Largest resident size of this process so far, MiB.
 double peak_rss_mib();
+/// Resident size of this process now, MiB; 0 where the system does not tell.
+double rss_mib();
 
 double median(const std::vector<double>& sorted);
 /// Nearest rank: the smallest value that at least the fraction p of all does not exceed.

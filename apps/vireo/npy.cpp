@@ -69,18 +69,20 @@ bool read_shape(const char* p, std::vector<int64_t>* shape, int64_t* elements) {
 }  // namespace
 
 Result<NpyArray> read_npy(const std::string& path) {
-  Result<std::vector<uint8_t>> bytes_read = read_file(path);
-  if (!bytes_read) return std::move(bytes_read.error());
-  const std::vector<uint8_t>& file = *bytes_read;
-  const uint8_t* d = file.data();
+  Result<std::vector<uint8_t>> file = read_file(path);
+  if (!file) return std::move(file.error());
+  return parse_npy(file->data(), file->size(), path);
+}
+
+Result<NpyArray> parse_npy(const uint8_t* d, size_t size, const std::string& path) {
   const auto corrupt = [&](const char* what) {
     return Error{ErrorCode::kCorrupt, "'" + path + "' is not a usable .npy file: " + what};
   };
-  if (file.size() < 12 || std::memcmp(d, kMagic, 6) != 0) return corrupt("it does not begin with NumPy's signature");
+  if (size < 12 || std::memcmp(d, kMagic, 6) != 0) return corrupt("it does not begin with NumPy's signature");
   const size_t prefix = d[6] == 1 ? 10 : 12;
   const size_t length = d[6] == 1 ? size_t(d[8] | d[9] << 8)
                                   : size_t(d[8]) | size_t(d[9]) << 8 | size_t(d[10]) << 16 | size_t(d[11]) << 24;
-  if (length > file.size() - prefix) return corrupt("its header is truncated");
+  if (length > size - prefix) return corrupt("its header is truncated");
   const std::string header(reinterpret_cast<const char*>(d) + prefix, length);
   const char* descr = after_key(header, "descr");
   const char* order = after_key(header, "fortran_order");
@@ -94,7 +96,7 @@ Result<NpyArray> read_npy(const std::string& path) {
     return Error{ErrorCode::kUnsupported, "'" + path + "' holds " + std::string(descr, strnlen(descr, 8)) +
                                               ", expected float32 ('<f4') or uint8 ('|u1') in C order"};
   }
-  const size_t bytes = file.size() - prefix - length;
+  const size_t bytes = size - prefix - length;
   if (uint64_t(elements) > bytes || (f4 && uint64_t(elements) > bytes / 4)) return corrupt("its data is truncated");
   const uint8_t* elements_at = d + prefix + length;
   array.data.resize(size_t(elements));

@@ -26,36 +26,12 @@ void save(const std::string& path, const std::string& text) {
   if (!path.empty()) write_file(path, text.data(), text.size());
 }
 
-Json read_profile(const std::string& path) {
-  const std::string text = read_text(path, "a file that `vireo profile --json` wrote");
-  Json j = Json::parse(text, nullptr, false);
-  std::string schema = j.is_object() ? "none" : "no JSON object";
-  if (j.is_object() && j.contains("schema")) schema = j["schema"].is_string() ? j["schema"].get<std::string>() : j["schema"].dump().substr(0, 40);
-  if (schema != "vireo-profile/1")
-    throw Failure("'" + path + "' is no profile: its schema is '" + schema + "', expected 'vireo-profile/1'; write it anew with `vireo profile --json`");
-  const auto is = [&](const char* key, bool right) {
-    if (!right) throw Failure("'" + path + "' is damaged: '" + key + "' is missing or of another type; write it anew with `vireo profile --json`");
-  };
-  is("model", j.contains("model") && j["model"].is_string());
-  is("device", j.contains("device") && j["device"].is_object() && j["device"].contains("name") && j["device"]["name"].is_string());
-  for (const char* key : {"wall_us", "serialised_us", "scheduled_us", "overlap_us", "arena_bytes", "weights_bytes"}) is(key, j.contains(key) && j[key].is_number());
-  for (const char* key : {"host_us", "roofs"}) is(key, j.contains(key) && j[key].is_object());
-  is("dispatches", j.contains("dispatches") && j["dispatches"].is_array());
-  for (const Json& d : j["dispatches"]) {
-    is("dispatches", d.is_object());
-    for (const char* key : {"name", "op", "kernel", "device"}) is(key, d.contains(key) && d[key].is_string());
-    for (const char* key : {"part", "flops", "bytes", "begin_us", "scheduled_us", "serialised_us", "roof_us"}) is(key, d.contains(key) && d[key].is_number());
-    is("groups", d.contains("groups") && d["groups"].is_array());
-  }
-  return j;
-}
-
 void compare(const Args& args) {
   if (args.html.empty()) throw UsageError("--compare needs --html FILE for the page that shows both");
   if (!args.csv.empty() || !args.trace.empty() || !args.json.empty() || args.phases) throw UsageError("--compare writes --html only; --json, --csv, --trace and --phases are of a measurement");
   check_writable(args.html);
   Json pages = Json::array();
-  for (const std::string& path : args.compare) pages.push_back(read_profile(path));
+  for (const std::string& path : args.compare) pages.push_back(parse_profile(read_text(path, "a file that `vireo profile --json` wrote"), path));
   for (const Json& p : pages)
     std::printf("%-30s %-40s wall %10.2f ms\n", p.value("model", std::string()).c_str(), p["device"].value("name", std::string()).c_str(),
                 p.value("wall_us", 0.0) / 1000);

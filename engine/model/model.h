@@ -13,7 +13,7 @@
 
 namespace vireo {
 
-/// An opened model. The checkpoint stays mapped, and graphs built from it keep the mapping alive. Const methods may be
+/// An opened model. The checkpoint's files stay open, also for graphs built from it. Const methods may be
 /// called from several threads.
 class LoadedModel {
  public:

@@ -410,16 +410,19 @@ class TensorConstant final : public Constant {
 
   void read(int64_t first, int64_t count, float* out) const override {
     const size_t element = element_bytes(type_);
-    size_t at = size_t(first_ + first * cols()) * element;
-    int64_t left = count * cols();
+    const size_t at = size_t(first_ + first * cols()) * element;
+    const int64_t left = count * cols();
     if (view_.data != nullptr) return to_float(type_, view_.data + at, left, out);
     if (type_ == WeightType::kF32) return must(view_.read(at, size_t(left) * element, out));
-    uint8_t block[16384];
-    while (left > 0) {
-      const int64_t n = std::min(left, int64_t(sizeof block / element));
-      must(view_.read(at, size_t(n) * element, block));
-      to_float(type_, block, n, out);
-      at += size_t(n) * element, out += n, left -= n;
+    // Halves wait at the end of `out`, in whose beginning their floats never reach those that are still to be read.
+    uint8_t* const halves = reinterpret_cast<uint8_t*>(out) + size_t(left) * (sizeof(float) - element);
+    must(view_.read(at, size_t(left) * element, halves));
+    uint8_t block[4096];
+    const int64_t step = int64_t(sizeof block / element);
+    for (int64_t i = 0; i < left; i += step) {
+      const int64_t n = std::min(step, left - i);
+      std::memcpy(block, halves + size_t(i) * element, size_t(n) * element);
+      to_float(type_, block, n, out + i);
     }
   }
 

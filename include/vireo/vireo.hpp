@@ -1,6 +1,6 @@
 // Vireo: Vision Transformers on Vulkan compute, with a SIMD CPU path.
 //
-//   auto model   = vireo::Model::open("models/fashion-vit");        // memory-mapped
+//   auto model   = vireo::Model::open("models/fashion-vit");
 //   auto session = vireo::Session::create(*model, vireo::Device::best());
 //   auto out     = session->run(vireo::Image{rgb, width, height});   // preprocess, submit, wait
 //   for (const vireo::Score& s : vireo::top_k(*out, 5)) ...
@@ -34,13 +34,13 @@ struct Image {
   ptrdiff_t stride = 0;
 };
 
-/// A checkpoint: configuration, labels and memory-mapped weights. Immutable.
+/// A checkpoint: configuration, labels and open files of weights. Immutable.
 class VIREO_API Model {
  public:
   /// Opens a Hugging Face folder (config.json, preprocessor_config.json, model.safetensors or its sharded index), a timm
   /// folder, or one .safetensors file whose shapes tell. Errors: kNotFound, kIo, kCorrupt, kUnsupported; the message names
-  /// the file, key or tensor. The weights stay mapped while the model lives: replace a file by renaming a new one over it,
-  /// never by writing into it (reading a file that was cut short under a mapping ends the process).
+  /// the file, key or tensor. The weights stay in their files, which are open while the model lives and are read by every new session, also one
+  /// that falls back on the CPU: replace a file by renaming a new one over it. One that is written into gives kIo from then on.
   static Result<Model> open(const std::string& path);
   /// A model of the given config.json with random weights (normal, of a fresh model's scale): for benchmarks without a checkpoint.
   static Result<Model> random(const std::string& config_path, uint64_t seed);
