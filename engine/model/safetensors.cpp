@@ -1,6 +1,7 @@
 #include "model/safetensors.h"
 
 #include <algorithm>
+#include <cmath>
 #include <cstring>
 #include <limits>
 #include <unordered_set>
@@ -14,6 +15,7 @@ namespace vireo {
 namespace {
 
 constexpr uint64_t kMaxHeader = 100'000'000;  // the limit of the reference implementation
+constexpr size_t kMaxTensors = 1 << 17;  // what a header costs in memory stays below 100 MB
 constexpr size_t kMaxRank = 16;
 constexpr uint64_t kMaxDimension = uint64_t(1) << 40;  // sums and squares of a few stay within 64 bits even for empty tensors
 
@@ -55,6 +57,8 @@ class HeaderReader {
  public:
   using json = nlohmann::json;
 
+  explicit HeaderReader(bool keep_metadata) : keep_metadata_(keep_metadata) {}
+
   std::vector<Entry> take_entries() { return std::move(entries_); }
   std::map<std::string, std::string> take_metadata() { return std::move(metadata_); }
   const std::string& problem() const { return problem_; }
@@ -84,7 +88,7 @@ class HeaderReader {
       state_ = State::kTensor;
       return true;
     }
-    if (in_metadata_ && skip_depth_ == 1) metadata_[metadata_key_] = text;
+    if (keep_metadata_ && in_metadata_ && skip_depth_ == 1) metadata_[metadata_key_] = text;
     return scalar("a string");
   }
   bool binary(json::binary_t&) { return scalar("binary data"); }
@@ -130,7 +134,7 @@ class HeaderReader {
 
   bool key(std::string& name) {
     if (skip_depth_ > 0) {
-      if (in_metadata_ && skip_depth_ == 1) metadata_key_ = name;
+      if (keep_metadata_ && in_metadata_ && skip_depth_ == 1) metadata_key_ = name;
       return true;
     }
     if (state_ == State::kTop) {
@@ -144,6 +148,7 @@ class HeaderReader {
         in_metadata_ = true;
         return true;
       }
+      if (entries_.size() == kMaxTensors) return fail_with("lists more than 131,072 tensors, more than any model of vision");
       entries_.emplace_back();
       entry().name = name;
       in_tensor_ = true;
@@ -204,6 +209,7 @@ class HeaderReader {
     return false;
   }
 
+  bool keep_metadata_;
   std::vector<Entry> entries_;
   std::unordered_set<std::string> names_;
   State state_ = State::kStart;
@@ -240,7 +246,7 @@ int64_t TensorView::elements() const {
 
 std::string shape_text(const std::vector<int64_t>& shape) { return fmt::format("[{}]", fmt::join(shape, ", ")); }
 
-bool is_weight_dtype(const std::string& dtype) { return dtype == "F32" || dtype == "F16" || dtype == "BF16"; }
+bool is_weight_dtype(const std::string& dtype) { return dtype == "F32" || dtype == "F16" || dtype == "BF16" || dtype == "F64"; }
 
 Result<std::vector<TensorView>> parse_safetensors(const uint8_t* data, size_t size, const std::string& source,
                                                   std::map<std::string, std::string>* metadata) {
@@ -260,7 +266,7 @@ Result<std::vector<TensorView>> parse_safetensors(const uint8_t* data, size_t si
   const char* text = reinterpret_cast<const char*>(data) + 8;
   if (header < 2 || text[0] != '{') return corrupt("its header does not begin with '{'");
 
-  HeaderReader reader;
+  HeaderReader reader(metadata != nullptr);
   if (!nlohmann::json::sax_parse(text, text + header, &reader)) {
     return corrupt(reader.problem().empty() ? "its header is not valid JSON" : "its header: " + reader.problem());
   }
@@ -341,16 +347,31 @@ std::string safetensors_header(const std::vector<TensorView>& tensors, const std
 
 namespace {
 
-enum class WeightType { kF32, kF16, kBF16 };
+enum class WeightType { kF32, kF16, kBF16, kF64 };
 
 WeightType weight_type(const std::string& dtype) {
-  return dtype == "F32" ? WeightType::kF32 : dtype == "F16" ? WeightType::kF16 : WeightType::kBF16;
+  return dtype == "F32" ? WeightType::kF32 : dtype == "F16" ? WeightType::kF16 : dtype == "F64" ? WeightType::kF64 : WeightType::kBF16;
 }
+
+size_t element_bytes(WeightType type) { return type == WeightType::kF64 ? 8 : type == WeightType::kF32 ? 4 : 2; }
+
+double double_at(const uint8_t* data, int64_t index) {
+  double value;
+  std::memcpy(&value, data + size_t(index) * 8, 8);
+  return value;
+}
+
+/// Doubles from here on round to infinity: the largest float and half a unit in its last place.
+constexpr double kFloatOverflow = 0x1.ffffffp127;
 
 void to_float(WeightType type, const uint8_t* from, int64_t count, float* out) {
   if (count == 0) return;  // an empty tensor: its pointers may be null, which memcpy must not see
   if (type == WeightType::kF32) {
     std::memcpy(out, from, size_t(count) * 4);
+    return;
+  }
+  if (type == WeightType::kF64) {  // finite after rounding: find_non_finite() comes first
+    for (int64_t i = 0; i < count; ++i) out[i] = float(double_at(from, i));
     return;
   }
   for (int64_t i = 0; i < count; ++i) {
@@ -366,8 +387,7 @@ class TensorConstant final : public Constant {
       : Constant(rows, cols), data_(data), type_(type), owner_(std::move(owner)) {}
 
   void read(int64_t first, int64_t count, float* out) const override {
-    const size_t element = type_ == WeightType::kF32 ? 4 : 2;
-    to_float(type_, data_ + size_t(first * cols()) * element, count * cols(), out);
+    to_float(type_, data_ + size_t(first * cols()) * element_bytes(type_), count * cols(), out);
   }
 
  private:
@@ -404,8 +424,7 @@ int64_t find_exponent(const uint8_t* data, int64_t count, Word mask) {
 ConstantPtr tensor_constant(const TensorView& view, std::shared_ptr<const void> owner, int64_t first_row, int64_t rows,
                             int64_t cols) {
   const WeightType type = weight_type(view.dtype);
-  const size_t element = type == WeightType::kF32 ? 4 : 2;
-  return std::make_shared<TensorConstant>(view.data + size_t(first_row * cols) * element, type, std::move(owner), rows,
+  return std::make_shared<TensorConstant>(view.data + size_t(first_row * cols) * element_bytes(type), type, std::move(owner), rows,
                                           cols);
 }
 
@@ -414,8 +433,27 @@ int64_t find_non_finite(const TensorView& view) {
     case WeightType::kF32: return find_exponent<uint32_t>(view.data, view.elements(), 0x7f800000u);
     case WeightType::kF16: return find_exponent<uint16_t>(view.data, view.elements(), uint16_t(0x7c00u));
     case WeightType::kBF16: return find_exponent<uint16_t>(view.data, view.elements(), uint16_t(0x7f80u));
+    case WeightType::kF64:
+      for (int64_t i = 0; i < view.elements(); ++i) {
+        if (!(std::fabs(double_at(view.data, i)) < kFloatOverflow)) return i;
+      }
+      return -1;
   }
   return -1;
+}
+
+std::string non_finite_text(const TensorView& view, int64_t index) {
+  const WeightType type = weight_type(view.dtype);
+  double value = 0;
+  if (type == WeightType::kF64) {
+    value = double_at(view.data, index);
+  } else {
+    float narrow = 0;
+    to_float(type, view.data + size_t(index) * element_bytes(type), 1, &narrow);
+    value = double(narrow);
+  }
+  if (std::isnan(value)) return "NaN";
+  return std::isinf(value) ? "an infinite value" : fmt::format("{}, beyond what fp32 holds", value);
 }
 
 }  // namespace vireo
