@@ -55,6 +55,9 @@ void add_common(CLI::App& verb, Common& common, unsigned which) {
     CLI::Option* model =
         verb.add_option("--model", common.model, "checkpoint: a Hugging Face or timm folder, or a .safetensors file");
     model->type_name("DIR");
+    verb.add_option("--weights", common.weights, "which network, where a checkpoint holds several: the prefix of its tensors, such as teacher.")
+        ->type_name("PREFIX")
+        ->needs(model);
     if (which & kRandom) {
       CLI::Option* config =
           verb.add_option("--config", common.config, "a model of this config.json with random weights")
@@ -111,10 +114,15 @@ void add_common(CLI::App& verb, Common& common, unsigned which) {
 
 vireo::Model open_model(const Common& common) {
   if (!common.config.empty()) return need(vireo::Model::random(common.config, common.seed));
-  if (common.random && !common.model.empty())
-    return need(vireo::Model::random(common.model + "/config.json", common.seed));
+  if (common.random && !common.model.empty()) {
+    struct stat own {};  // a folder of the Hugging Face cache has its config.json in a snapshot, which the library finds
+    const bool cache = stat((common.model + "/config.json").c_str(), &own) != 0 && stat((common.model + "/snapshots").c_str(), &own) == 0;
+    return need(vireo::Model::random(cache ? common.model : common.model + "/config.json", common.seed));
+  }
   if (common.model.empty()) throw UsageError("--model DIR is required (or --config FILE for random weights)");
-  return need(vireo::Model::open(common.model));
+  vireo::ModelOptions options;
+  options.weights = common.weights;
+  return need(vireo::Model::open(common.model, options));
 }
 
 vireo::Device open_device(const std::string& name, int threads) {
@@ -224,11 +232,18 @@ std::vector<std::string> model_files(const Common& common) {
   if (!common.config.empty()) files.push_back(common.config);
   if (common.model.empty()) return files;
   files.push_back(common.model);
-  // Everything in the folder: shards of weights have names of their own.
-  if (DIR* folder = opendir(common.model.c_str())) {
-    while (const dirent* entry = readdir(folder)) files.push_back(common.model + "/" + entry->d_name);
-    closedir(folder);
-  }
+  // Everything in the folder: shards of weights have names of their own; in the Hugging Face cache they are in its snapshots.
+  const auto add = [&files](const std::string& path) {
+    const size_t first = files.size();
+    if (DIR* folder = opendir(path.c_str())) {
+      while (const dirent* entry = readdir(folder)) files.push_back(path + "/" + entry->d_name);
+      closedir(folder);
+    }
+    return first;
+  };
+  add(common.model);
+  const size_t first = add(common.model + "/snapshots"), last = files.size();
+  for (size_t i = first; i < last; ++i) add(std::string(files[i]));
   return files;
 }
 

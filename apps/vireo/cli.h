@@ -37,6 +37,7 @@ inline void need(vireo::Result<void> result) {
 /// Options that mean the same for every verb that has them.
 struct Common {
   std::string model;
+  std::string weights;  // which network of a checkpoint that holds several
   std::string config;   // random weights: config.json
   bool random = false;  // --random-weights was given
   uint64_t seed = 0;

@@ -3,16 +3,18 @@
 #include <algorithm>
 #include <utility>
 
-#include <dirent.h>
-
 #include "base/input_file.h"
+#include "model/diagnose.h"
+#include "model/hub_cache.h"
 #include "model/json.h"
+#include "model/names.h"
 
 namespace vireo {
 namespace {
 
 constexpr const char* kSingle = "model.safetensors";
 constexpr const char* kIndex = "model.safetensors.index.json";
+constexpr const char* kAdapter = "adapter_model.safetensors";  // what the peft library writes
 
 bool ends_with(const std::string& text, const std::string& end) {
   return text.size() >= end.size() && text.compare(text.size() - end.size(), end.size(), end) == 0;
@@ -21,16 +23,6 @@ bool ends_with(const std::string& text, const std::string& end) {
 /// An index may only name files that lie beside it.
 bool is_plain_file_name(const std::string& name) {
   return !name.empty() && name != "." && name != ".." && name.find_first_of(std::string("/\\\0:", 4)) == std::string::npos;
-}
-
-std::vector<std::string> list_folder(const std::string& folder) {
-  std::vector<std::string> names;
-  if (DIR* dir = ::opendir(folder.c_str())) {
-    while (const dirent* entry = ::readdir(dir)) names.emplace_back(entry->d_name);
-    ::closedir(dir);
-  }
-  std::sort(names.begin(), names.end());
-  return names;
 }
 
 std::vector<int64_t> without_leading_ones(const std::vector<int64_t>& shape) {
@@ -50,60 +42,47 @@ std::string element_index(const TensorView& view, int64_t flat) {
 
 }  // namespace
 
-Result<std::shared_ptr<Checkpoint>> Checkpoint::open(const std::string& path) {
+Result<std::shared_ptr<Checkpoint>> Checkpoint::open(const std::string& path, const std::string& network) {
   auto result = std::make_shared<Checkpoint>();
   result->source_ = path;
+  VIREO_TRY(result->load(path));
+  VIREO_TRY(result->name_tensors(network));
+  return result;
+}
+
+Result<void> Checkpoint::load(const std::string& path) {
   switch (path_kind(path)) {
-    case PathKind::kMissing: return fail(ErrorCode::kNotFound, "model '{}' does not exist; check the path", path);
+    case PathKind::kMissing: return diagnose_path(path);
     case PathKind::kNoPermission:
       return fail(ErrorCode::kIo, "no permission to read model '{}'; change its access rights", path);
     case PathKind::kOther: return fail(ErrorCode::kIo, "model '{}' is neither a file nor a folder", path);
     case PathKind::kFile: {
-      if (ends_with(path, ".index.json")) {
-        const size_t slash = path.find_last_of('/');
-        VIREO_TRY(result->add_shards(slash == std::string::npos ? "." : path.substr(0, slash), path));
-      } else {
-        VIREO_TRY(result->add_file(path, path));
-      }
-      return result;
+      if (!ends_with(path, ".index.json")) return add_file(path, path);
+      const size_t slash = path.find_last_of('/');
+      return add_shards(slash == std::string::npos ? "." : path.substr(0, slash), path);
     }
     case PathKind::kFolder: break;
   }
-  if (path_kind(path + "/" + kSingle) != PathKind::kMissing) {
-    VIREO_TRY(result->add_file(path + "/" + kSingle, path + "/" + kSingle));
-    return result;
-  }
-  if (path_kind(path + "/" + kIndex) != PathKind::kMissing) {
-    VIREO_TRY(result->add_shards(path, path + "/" + kIndex));
-    return result;
+  for (const char* name : {kSingle, kIndex}) {
+    const std::string file = path + "/" + name;
+    if (!dangling_link(file).empty()) return diagnose_folder(path);
+    if (path_kind(file) != PathKind::kMissing) return name == kIndex ? add_shards(path, file) : add_file(file, file);
   }
   std::vector<std::string> others;
-  bool pickle = false;
   for (const std::string& name : list_folder(path)) {
     if (ends_with(name, ".safetensors")) others.push_back(name);
-    if (ends_with(name, ".bin") || ends_with(name, ".pth") || ends_with(name, ".pt") || ends_with(name, ".npz")) {
-      pickle = true;
-    }
   }
-  if (others.size() == 1) {
-    VIREO_TRY(result->add_file(path + "/" + others[0], path + "/" + others[0]));
-    return result;
-  }
-  if (others.size() > 1) {
-    return fail(ErrorCode::kNotFound, "folder '{}' holds {} .safetensors files but no '{}' or '{}'; name one of the "
-                "files instead of the folder", path, others.size(), kSingle, kIndex);
-  }
-  return fail(ErrorCode::kNotFound, "folder '{}' holds no '{}' or '{}'{}", path, kSingle, kIndex,
-              pickle ? "; it has weights in another format: convert them to safetensors first"
-                     : "; expected a Hugging Face or timm model folder");
+  if (others.size() != 1 || others[0] == kAdapter) return diagnose_folder(path);
+  return add_file(path + "/" + others[0], path + "/" + others[0]);
 }
 
-Result<std::shared_ptr<Checkpoint>> Checkpoint::from_memory(const uint8_t* data, size_t size,
-                                                            const std::string& source) {
+Result<std::shared_ptr<Checkpoint>> Checkpoint::from_memory(const uint8_t* data, size_t size, const std::string& source,
+                                                            const std::string& network) {
   auto result = std::make_shared<Checkpoint>();
   result->source_ = source;
   VIREO_ASSIGN(std::vector<TensorView> views, parse_safetensors(data, size, source));
   VIREO_TRY(result->add_views(std::move(views), nullptr, source));
+  VIREO_TRY(result->name_tensors(network));
   return result;
 }
 
@@ -111,13 +90,35 @@ Result<std::shared_ptr<Checkpoint>> Checkpoint::from_views(std::vector<TensorVie
   auto result = std::make_shared<Checkpoint>();
   result->source_ = source;
   VIREO_TRY(result->add_views(std::move(views), std::move(owner), source));
+  VIREO_TRY(result->name_tensors(""));
   return result;
 }
 
+Result<void> Checkpoint::name_tensors(const std::string& network) {
+  std::vector<std::string> names;
+  for (const auto& [name, view] : tensors_) {
+    // Weights of a base model beside changes that are not merged into them give another network's answers.
+    if (name.find(".lora_A.") != std::string::npos || name.find(".lora_B.") != std::string::npos) return diagnose_adapter(labels_[file_of_.at(name)]);
+    names.push_back(name);
+  }
+  VIREO_ASSIGN(const CanonicalNames canonical, canonical_names(names, network, source_));
+  others_ = canonical.others;
+  std::map<std::string, TensorView> tensors;
+  std::map<std::string, size_t> file_of;
+  for (const auto& [name, own] : canonical.file_name) {
+    file_of[name] = file_of_.at(own);
+    tensors.emplace(name, std::move(tensors_.at(own)));
+  }
+  tensors_ = std::move(tensors);
+  file_of_ = std::move(file_of);
+  return {};
+}
+
 Result<void> Checkpoint::add_file(const std::string& path, const std::string& label) {
-  VIREO_ASSIGN(InputFile opened, InputFile::open(path));
-  VIREO_ASSIGN(std::vector<TensorView> views, parse_safetensors(std::make_shared<const InputFile>(std::move(opened)), label));
-  return add_views(std::move(views), nullptr, label);
+  VIREO_ASSIGN(InputFile opened, InputFile::open(hub_file(path)));
+  auto views = parse_safetensors(std::make_shared<const InputFile>(std::move(opened)), label);
+  if (!views) return diagnose_weights(path, std::move(views.error()));
+  return add_views(std::move(*views), nullptr, label);
 }
 
 Result<void> Checkpoint::add_views(std::vector<TensorView> views, std::shared_ptr<const void> owner,
@@ -160,15 +161,22 @@ Result<std::map<std::string, std::string>> parse_shard_index(const std::string& 
 }
 
 Result<void> Checkpoint::add_shards(const std::string& folder, const std::string& index_path) {
-  VIREO_ASSIGN(const std::string text, read_text_file(index_path, kMaxConfigBytes));
+  VIREO_ASSIGN(const std::string text, read_text_file(hub_file(index_path), kMaxIndexBytes));
   VIREO_ASSIGN(const auto files, parse_shard_index(text, index_path));
+  std::set<std::string> shards, missing;
+  for (const auto& [tensor, name] : files) shards.insert(name);
+  for (const std::string& name : shards) {
+    if (path_kind(folder + "/" + name) == PathKind::kMissing) missing.insert(name);
+  }
+  if (!missing.empty()) {
+    const std::string path = folder + "/" + *missing.begin(), link = dangling_link(path);
+    return fail(ErrorCode::kNotFound, "shard '{}', which '{}' lists, is {}{}; download it too", path, index_path, link.empty() ? "missing" : link,
+                missing.size() == 1 ? "" : fmt::format(", like {} more of its {} shards", missing.size() - 1, shards.size()));
+  }
   std::map<std::string, size_t> shard_of;
   for (const auto& [tensor, name] : files) {
     if (shard_of.count(name) > 0) continue;
     const std::string path = folder + "/" + name;
-    if (path_kind(path) == PathKind::kMissing) {
-      return fail(ErrorCode::kNotFound, "shard '{}', which '{}' lists, is missing; download it too", path, index_path);
-    }
     shard_of[name] = labels_.size();
     VIREO_TRY(add_file(path, path));
   }
@@ -199,14 +207,14 @@ Result<ConstantPtr> Checkpoint::constant(const std::string& name, const std::vec
   const std::string& label = labels_[file];
   if (without_leading_ones(view->shape) != without_leading_ones(shape)) {
     return fail(ErrorCode::kCorrupt, "tensor '{}' in '{}' has shape {}, expected {} ({}); weights and configuration do "
-                "not belong together", name, label, shape_text(view->shape), shape_text(shape), reason);
+                "not belong together", view->name, label, shape_text(view->shape), shape_text(shape), reason);
   }
   if (!is_weight_dtype(view->dtype)) {
-    return fail(ErrorCode::kUnsupported, "tensor '{}' in '{}' has dtype {}, expected F32, F16 or BF16; convert the "
-                "checkpoint", name, label, view->dtype);
+    return fail(ErrorCode::kUnsupported, "tensor '{}' in '{}' has dtype {}, expected F32, F16, BF16 or F64; convert the "
+                "checkpoint", view->name, label, view->dtype);
   }
   if ((first_row + rows) * cols > view->elements()) {
-    return fail(ErrorCode::kInternal, "rows {} to {} of tensor '{}' do not exist", first_row, first_row + rows, name);
+    return fail(ErrorCode::kInternal, "rows {} to {} of tensor '{}' do not exist", first_row, first_row + rows, view->name);
   }
   bool known_finite = false;
   {
@@ -217,11 +225,9 @@ Result<ConstantPtr> Checkpoint::constant(const std::string& name, const std::vec
   if (!known_finite) {
     VIREO_ASSIGN(const int64_t bad, find_non_finite(*view));
     if (bad >= 0) {
-      float value = 0;
-      tensor_constant(*view, nullptr, bad, 1, 1)->read(0, 1, &value);
+      VIREO_ASSIGN(const std::string what, non_finite_text(*view, bad));
       return fail(ErrorCode::kCorrupt, "tensor '{}' in '{}' holds {} at {}; the weights are damaged or were trained to "
-                  "overflow, use another copy", name, label, value != value ? "NaN" : "an infinite value",
-                  element_index(*view, bad));
+                  "overflow, use another copy", view->name, label, what, element_index(*view, bad));
     }
     const std::lock_guard<std::mutex> lock(mutex_);
     checked_.insert(name);

@@ -36,7 +36,7 @@ Result<Activation> parse_activation(const std::string& name, const std::string& 
 Result<void> refuse_quantised(const Json& json, const std::string& source) {
   if (find_member(json, "quantization_config") == nullptr) return {};
   return fail(ErrorCode::kUnsupported, "'{}' describes a quantised checkpoint (key 'quantization_config'); expected "
-              "F32, F16 or BF16 weights. Use the original checkpoint with --precision int8", source);
+              "F32, F16, BF16 or F64 weights. Use the original checkpoint with --precision int8", source);
 }
 
 bool find_prefix(const Checkpoint& weights, const std::string& suffix, const std::string& wish, std::string* prefix) {
@@ -66,7 +66,7 @@ int64_t tensor_rows(const Checkpoint& weights, const std::string& name) {
 }
 
 bool is_vit_config(const std::string& text) {
-  const Json json = Json::parse(text, nullptr, false);
+  const Json json = parse_json(text);
   if (!json.is_object()) return false;
   std::string name;
   if (const Json* architecture = find_member(json, "architecture")) {

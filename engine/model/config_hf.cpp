@@ -38,8 +38,11 @@ HeadKind head_of(const std::string& architecture, bool dino, const Checkpoint* w
     if (ends_with(architecture, end)) return HeadKind::kNone;
   }
   if (weights == nullptr) return has_labels ? linear : HeadKind::kNone;
-  if (weights->has("distillation_classifier.weight")) return HeadKind::kDistilled;
-  return weights->has("classifier.weight") ? linear : HeadKind::kNone;
+  if (weights->has("distillation_classifier.weight") || weights->has("head_dist.weight")) return HeadKind::kDistilled;
+  for (const char* head : {"classifier.weight", "head.weight", "linear_head.weight"}) {
+    if (weights->has(head)) return linear;
+  }
+  return HeadKind::kNone;
 }
 
 }  // namespace
@@ -140,10 +143,15 @@ Result<VitConfig> parse_hf_config(const Json& json, const std::string& source, c
   // Bare *Model checkpoints have no prefix; the others carry the base model's name.
   const bool bare = c.architecture.size() >= 5 && (ends_with(c.architecture, "Model") || ends_with(c.architecture, "Backbone"));
   c.prefix = bare ? "" : c.model_type + ".";
-  if (weights != nullptr) find_prefix(*weights, "embeddings.patch_embeddings.projection.weight", c.prefix, &c.prefix);
+  if (weights != nullptr && !find_prefix(*weights, "embeddings.patch_embeddings.projection.weight", c.prefix, &c.prefix) &&
+      find_prefix(*weights, "patch_embed.proj.weight", c.prefix, &c.prefix)) {
+    c.naming = Naming::kTimm;  // this configuration beside the weights as their authors published them: facebookresearch/dinov2
+  }
 
   c.head = head_of(c.architecture, dino, weights, fields.find("id2label") != nullptr || fields.find("num_labels") != nullptr);
-  VIREO_TRY(read_classes(fields, weights, c.head == HeadKind::kDistilled ? "cls_classifier.weight" : "classifier.weight",
+  const bool authors = c.naming == Naming::kTimm;
+  VIREO_TRY(read_classes(fields, weights, authors ? (weights->has("linear_head.weight") ? "linear_head.weight" : c.prefix + "head.weight")
+                                          : c.head == HeadKind::kDistilled ? "cls_classifier.weight" : "classifier.weight",
                          &c.classes, &c.labels));
   if (c.classes == 0) c.head = HeadKind::kNone;
   if (c.head == HeadKind::kNone) {

@@ -373,7 +373,7 @@ class MobileVitBackbone final : public Backbone {
 
 bool matches(const ModelSource& source) {
   if (source.config.empty()) return false;
-  const Json json = Json::parse(source.config, nullptr, false);
+  const Json json = parse_json(source.config);
   if (!json.is_object()) return false;
   Fields fields(json, source.config_path);
   std::string type, architecture;

@@ -3,6 +3,8 @@
 #include <utility>
 
 #include "base/input_file.h"
+#include "model/diagnose.h"
+#include "model/hub_cache.h"
 #include "model/json.h"
 
 namespace vireo {
@@ -15,20 +17,66 @@ std::string parent_folder(const std::string& file) {
   return slash == std::string::npos ? "." : slash == 0 ? "/" : file.substr(0, slash);
 }
 
-/// Reads folder/name if it exists; no permission and the like are errors, not absence.
+/// A configuration's text. One that is no JSON may be another file under its name.
+Result<std::string> read_config(const std::string& path) {
+  VIREO_ASSIGN(std::string text, read_text_file(hub_file(path), kMaxConfigBytes));
+  const size_t first = text.find_first_not_of(" \t\r\n");
+  if (first == std::string::npos || (text[first] != '{' && text[first] != '[')) {
+    const std::string what = describe_bytes(reinterpret_cast<const uint8_t*>(text.data()), text.size(), path);
+    if (!what.empty()) return fail(ErrorCode::kCorrupt, "'{}' {}", path, what);
+  }
+  return text;
+}
+
+/// Reads a configuration if it exists; no permission, a link to nothing and the like are errors, not absence.
 Result<std::string> read_optional(const std::string& path) {
+  if (const std::string link = dangling_link(path); !link.empty()) {
+    return fail(ErrorCode::kNotFound, "'{}' is {}; download it again, or copy what it points to", path, link);
+  }
   if (path_kind(path) == PathKind::kMissing) return std::string();
-  return read_text_file(path, kMaxConfigBytes);
+  return read_config(path);
+}
+
+/// How pictures are prepared: the text, its file, and what should be said of it.
+struct PreprocessorFile {
+  std::string text, path, note;
+};
+
+/// Transformers v5 writes image_processor into processor_config.json and reads it there first; older files are
+/// preprocessor_config.json.
+Result<PreprocessorFile> read_preprocessor(const std::string& folder) {
+  PreprocessorFile file;
+  file.path = folder + "/preprocessor_config.json";
+  VIREO_ASSIGN(file.text, read_optional(file.path));
+  const std::string outer = folder + "/processor_config.json";
+  VIREO_ASSIGN(const std::string text, read_optional(outer));
+  if (text.empty()) return file;
+  VIREO_ASSIGN(const Json json, parse_json_object(text, outer));
+  const Json* nested = find_member(json, "image_processor");
+  if (nested == nullptr) return file;
+  if (!nested->is_object()) {
+    return fail(ErrorCode::kCorrupt, "'{}': key 'image_processor' is {}, expected an object with the keys of preprocessor_config.json", outer, json_text(*nested));
+  }
+  if (!file.text.empty() && parse_json(file.text) != *nested) {
+    file.note = fmt::format("'{}' and image_processor in processor_config.json differ; the latter counts, as in Transformers v5", file.path);
+  }
+  file.text = nested->dump(-1, ' ', false, Json::error_handler_t::replace);
+  file.path = outer;
+  return file;
 }
 
 Error no_family(const ModelSource& source) {
   std::string names;
   for (const Family* family : model_families()) names += (names.empty() ? "" : ", ") + std::string(family->name);
+  if (source.weights != nullptr && source.weights->has("input") && source.weights->has("output")) {
+    return fail(ErrorCode::kUnsupported, "'{}' is no model but looks like a capture, which `vireo replay` runs; expected a model's folder or .safetensors file",
+                source.path);
+  }
   if (source.config.empty()) {
     return fail(ErrorCode::kUnsupported, "'{}' has no config.json and its tensor names belong to no model family that Vireo "
                 "knows ({}); put the model's config.json beside it", source.path, names);
   }
-  const Json json = Json::parse(source.config, nullptr, false);
+  const Json json = parse_json(source.config);
   if (!json.is_object()) {
     return fail(ErrorCode::kCorrupt, "'{}' is not a JSON object; download or export it again", source.config_path);
   }
@@ -45,31 +93,44 @@ Error no_family(const ModelSource& source) {
 
 }  // namespace
 
-Result<LoadedModel> LoadedModel::open(const std::string& path) {
-  VIREO_ASSIGN(std::shared_ptr<Checkpoint> weights, Checkpoint::open(path));
+Result<LoadedModel> LoadedModel::open(const std::string& given, const std::string& network) {
+  VIREO_ASSIGN(const std::string path, resolve_hub_cache(given));
+  VIREO_ASSIGN(std::shared_ptr<Checkpoint> weights, Checkpoint::open(path, network));
   ModelSource source;
   source.path = path;
   const std::string folder = path_kind(path) == PathKind::kFolder ? path : parent_folder(path);
   source.config_path = folder + "/config.json";
   VIREO_ASSIGN(source.config, read_optional(source.config_path));
+  std::vector<std::string> notes;
+  if (network.empty() && !weights->others().empty()) {
+    const std::string& first = weights->others()[0];
+    notes.push_back(fmt::format("'{}' also holds tensors under '{}'{}, which are no complete network and are not read", path, first,
+                                weights->others().size() > 1 ? fmt::format(" and {} more prefixes", weights->others().size() - 1) : ""));
+  }
   source.weights = std::move(weights);
-  return configure(std::move(source), folder);
+  return configure(std::move(source), folder, std::move(notes));
 }
 
-Result<LoadedModel> LoadedModel::open_config(const std::string& path, uint64_t seed) {
+Result<LoadedModel> LoadedModel::open_config(const std::string& given, uint64_t seed) {
+  VIREO_ASSIGN(const std::string path, resolve_hub_cache(given));
   ModelSource source;
   source.seed = seed;
   const bool is_folder = path_kind(path) == PathKind::kFolder;
   source.config_path = is_folder ? path + "/config.json" : path;
   source.path = source.config_path;
-  VIREO_ASSIGN(source.config, read_text_file(source.config_path, kMaxConfigBytes));
-  return configure(std::move(source), is_folder ? path : parent_folder(path));
+  if (const std::string link = dangling_link(source.config_path); !link.empty()) {
+    return fail(ErrorCode::kNotFound, "'{}' is {}; download it again, or copy what it points to", source.config_path, link);
+  }
+  VIREO_ASSIGN(source.config, read_config(source.config_path));
+  return configure(std::move(source), is_folder ? path : parent_folder(path), {});
 }
 
-Result<LoadedModel> LoadedModel::configure(ModelSource source, const std::string& folder) {
-  const std::string path = folder + "/preprocessor_config.json";
-  VIREO_ASSIGN(std::string preprocessor, read_optional(path));
-  return from_parts(std::move(source), std::move(preprocessor), path);
+Result<LoadedModel> LoadedModel::configure(ModelSource source, const std::string& folder, std::vector<std::string> notes) {
+  VIREO_ASSIGN(PreprocessorFile file, read_preprocessor(folder));
+  if (!file.note.empty()) notes.push_back(std::move(file.note));
+  VIREO_ASSIGN(LoadedModel model, from_parts(std::move(source), std::move(file.text), file.path));
+  model.warnings_.insert(model.warnings_.end(), notes.begin(), notes.end());
+  return model;
 }
 
 Result<LoadedModel> LoadedModel::from_parts(ModelSource source, std::string preprocessor, const std::string& preprocessor_path) {
@@ -93,7 +154,7 @@ Result<LoadedModel> LoadedModel::from_parts(ModelSource source, std::string prep
     size_t count = 0;
     for (const std::string& name : source.weights->unused()) {
       if (model.vision_->is_known_unused(name)) continue;
-      if (count++ < kNamedInWarning) names += (names.empty() ? "'" : ", '") + name + "'";
+      if (count++ < kNamedInWarning) names += (names.empty() ? "'" : ", '") + source.weights->find(name)->name + "'";
     }
     if (count > 0) {
       model.warnings_.push_back(fmt::format("'{}' holds {} tensor{} that the model does not use: {}{}", source.path, count,

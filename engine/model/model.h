@@ -18,9 +18,10 @@ namespace vireo {
 class LoadedModel {
  public:
   /// `path`: a folder with config.json, preprocessor_config.json and safetensors (one file, or shards with an index), or
-  /// a .safetensors file; the two configurations may be missing. Every tensor is found, measured and scanned for NaN here,
+  /// a .safetensors file; the two configurations may be missing, and processor_config.json may hold the second. Every tensor is found, measured and scanned for NaN here,
   /// so that a damaged checkpoint fails now. Errors name file, key or tensor: kNotFound, kIo, kCorrupt, kUnsupported.
-  static Result<LoadedModel> open(const std::string& path);
+  /// A folder of the Hugging Face cache (models--a--b) stands for its snapshot. `network`: see canonical_names (model/names.h).
+  static Result<LoadedModel> open(const std::string& path, const std::string& network = "");
   /// Random weights that depend on `seed` only, for benchmarks without a checkpoint. `path`: a config.json or its folder.
   static Result<LoadedModel> open_config(const std::string& path, uint64_t seed);
   /// From its parts, wherever they lay: `preprocessor` is the text of preprocessor_config.json (empty: there is none),
@@ -53,7 +54,7 @@ class LoadedModel {
   Result<Graph> build(Head head, int64_t batch, int64_t h = 0, int64_t w = 0) const;
 
  private:
-  static Result<LoadedModel> configure(ModelSource source, const std::string& folder);
+  static Result<LoadedModel> configure(ModelSource source, const std::string& folder, std::vector<std::string> notes);
 
   ModelSource source_;
   std::string preprocessor_;

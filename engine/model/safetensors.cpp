@@ -1,6 +1,7 @@
 #include "model/safetensors.h"
 
 #include <algorithm>
+#include <cmath>
 #include <cstring>
 #include <limits>
 #include <unordered_set>
@@ -14,6 +15,7 @@ namespace vireo {
 namespace {
 
 constexpr uint64_t kMaxHeader = 100'000'000;  // the limit of the reference implementation
+constexpr size_t kMaxTensors = 1 << 17;  // what a header costs in memory stays below 100 MB
 constexpr size_t kMaxRank = 16;
 constexpr uint64_t kMaxDimension = uint64_t(1) << 40;  // sums and squares of a few stay within 64 bits even for empty tensors
 
@@ -55,6 +57,8 @@ class HeaderReader {
  public:
   using json = nlohmann::json;
 
+  explicit HeaderReader(bool keep_metadata) : keep_metadata_(keep_metadata) {}
+
   std::vector<Entry> take_entries() { return std::move(entries_); }
   std::map<std::string, std::string> take_metadata() { return std::move(metadata_); }
   const std::string& problem() const { return problem_; }
@@ -84,7 +88,7 @@ class HeaderReader {
       state_ = State::kTensor;
       return true;
     }
-    if (in_metadata_ && skip_depth_ == 1) metadata_[metadata_key_] = text;
+    if (keep_metadata_ && in_metadata_ && skip_depth_ == 1) metadata_[metadata_key_] = text;
     return scalar("a string");
   }
   bool binary(json::binary_t&) { return scalar("binary data"); }
@@ -130,7 +134,7 @@ class HeaderReader {
 
   bool key(std::string& name) {
     if (skip_depth_ > 0) {
-      if (in_metadata_ && skip_depth_ == 1) metadata_key_ = name;
+      if (keep_metadata_ && in_metadata_ && skip_depth_ == 1) metadata_key_ = name;
       return true;
     }
     if (state_ == State::kTop) {
@@ -144,6 +148,7 @@ class HeaderReader {
         in_metadata_ = true;
         return true;
       }
+      if (entries_.size() == kMaxTensors) return fail_with("lists more than 131,072 tensors, more than any model of vision");
       entries_.emplace_back();
       entry().name = name;
       in_tensor_ = true;
@@ -204,6 +209,7 @@ class HeaderReader {
     return false;
   }
 
+  bool keep_metadata_;
   std::vector<Entry> entries_;
   std::unordered_set<std::string> names_;
   State state_ = State::kStart;
@@ -253,7 +259,7 @@ Result<std::vector<TensorView>> parse_header(const char* text, uint64_t header, 
   const auto corrupt = [&](const std::string& what) { return corrupt_file(source, what); };
   if (header < 2 || text[0] != '{') return corrupt("its header does not begin with '{'");
 
-  HeaderReader reader;
+  HeaderReader reader(metadata != nullptr);
   if (!nlohmann::json::sax_parse(text, text + header, &reader)) {
     return corrupt(reader.problem().empty() ? "its header is not valid JSON" : "its header: " + reader.problem());
   }
@@ -334,7 +340,7 @@ Result<void> TensorView::read(size_t first, size_t count, void* out) const {
 
 std::string shape_text(const std::vector<int64_t>& shape) { return fmt::format("[{}]", fmt::join(shape, ", ")); }
 
-bool is_weight_dtype(const std::string& dtype) { return dtype == "F32" || dtype == "F16" || dtype == "BF16"; }
+bool is_weight_dtype(const std::string& dtype) { return dtype == "F32" || dtype == "F16" || dtype == "BF16" || dtype == "F64"; }
 
 Result<std::vector<TensorView>> parse_safetensors(const uint8_t* data, size_t size, const std::string& source,
                                                   std::map<std::string, std::string>* metadata) {
@@ -382,16 +388,31 @@ std::string safetensors_header(const std::vector<TensorView>& tensors, const std
 
 namespace {
 
-enum class WeightType { kF32, kF16, kBF16 };
+enum class WeightType { kF32, kF16, kBF16, kF64 };
 
 WeightType weight_type(const std::string& dtype) {
-  return dtype == "F32" ? WeightType::kF32 : dtype == "F16" ? WeightType::kF16 : WeightType::kBF16;
+  return dtype == "F32" ? WeightType::kF32 : dtype == "F16" ? WeightType::kF16 : dtype == "F64" ? WeightType::kF64 : WeightType::kBF16;
 }
+
+size_t element_bytes(WeightType type) { return type == WeightType::kF64 ? 8 : type == WeightType::kF32 ? 4 : 2; }
+
+double double_at(const uint8_t* data, int64_t index) {
+  double value;
+  std::memcpy(&value, data + size_t(index) * 8, 8);
+  return value;
+}
+
+/// Doubles from here on round to infinity: the largest float and half a unit in its last place.
+constexpr double kFloatOverflow = 0x1.ffffffp127;
 
 void to_float(WeightType type, const uint8_t* from, int64_t count, float* out) {
   if (count == 0) return;  // an empty tensor: its pointers may be null, which memcpy must not see
   if (type == WeightType::kF32) {
     std::memcpy(out, from, size_t(count) * 4);
+    return;
+  }
+  if (type == WeightType::kF64) {  // finite after rounding: find_non_finite() comes first
+    for (int64_t i = 0; i < count; ++i) out[i] = float(double_at(from, i));
     return;
   }
   for (int64_t i = 0; i < count; ++i) {
@@ -400,8 +421,6 @@ void to_float(WeightType type, const uint8_t* from, int64_t count, float* out) {
     out[i] = type == WeightType::kF16 ? half_to_float(h) : bf16_to_float(h);
   }
 }
-
-size_t element_bytes(WeightType type) { return type == WeightType::kF32 ? 4 : 2; }
 
 class TensorConstant final : public Constant {
  public:
@@ -414,6 +433,7 @@ class TensorConstant final : public Constant {
     const int64_t left = count * cols();
     if (view_.data != nullptr) return to_float(type_, view_.data + at, left, out);
     if (type_ == WeightType::kF32) return must(view_.read(at, size_t(left) * element, out));
+    if (element > sizeof(float)) return read_wide(at, left, out);
     // Halves wait at the end of `out`, in whose beginning their floats never reach those that are still to be read.
     uint8_t* const halves = reinterpret_cast<uint8_t*>(out) + size_t(left) * (sizeof(float) - element);
     must(view_.read(at, size_t(left) * element, halves));
@@ -429,6 +449,18 @@ class TensorConstant final : public Constant {
  private:
   static void must(const Result<void>& done) {
     if (!done) throw Failure(done.error());
+  }
+
+  /// Elements that take more room than the floats they become, through a block.
+  void read_wide(size_t at, int64_t count, float* out) const {
+    const size_t element = element_bytes(type_);
+    uint8_t block[16384];
+    const int64_t step = int64_t(sizeof block / element);
+    for (int64_t i = 0; i < count; i += step) {
+      const int64_t n = std::min(step, count - i);
+      must(view_.read(at + size_t(i) * element, size_t(n) * element, block));
+      to_float(type_, block, n, out + i);
+    }
   }
 
   TensorView view_;
@@ -465,6 +497,11 @@ int64_t find_non_finite(WeightType type, const uint8_t* data, int64_t count) {
     case WeightType::kF32: return find_exponent<uint32_t>(data, count, 0x7f800000u);
     case WeightType::kF16: return find_exponent<uint16_t>(data, count, uint16_t(0x7c00u));
     case WeightType::kBF16: return find_exponent<uint16_t>(data, count, uint16_t(0x7f80u));
+    case WeightType::kF64:
+      for (int64_t i = 0; i < count; ++i) {
+        if (!(std::fabs(double_at(data, i)) < kFloatOverflow)) return i;
+      }
+      return -1;
   }
   return -1;
 }
@@ -488,6 +525,23 @@ Result<int64_t> find_non_finite(const TensorView& view) {
     if (found >= 0) return first + found;
   }
   return int64_t(-1);
+}
+
+Result<std::string> non_finite_text(const TensorView& view, int64_t index) {
+  const WeightType type = weight_type(view.dtype);
+  const size_t element = element_bytes(type);
+  uint8_t bytes[sizeof(double)];
+  VIREO_TRY(view.read(size_t(index) * element, element, bytes));
+  double value = 0;
+  if (type == WeightType::kF64) {
+    value = double_at(bytes, 0);
+  } else {
+    float narrow = 0;
+    to_float(type, bytes, 1, &narrow);
+    value = double(narrow);
+  }
+  if (std::isnan(value)) return std::string("NaN");
+  return std::isinf(value) ? std::string("an infinite value") : fmt::format("{}, beyond what fp32 holds", value);
 }
 
 }  // namespace vireo

@@ -48,7 +48,7 @@ Result<std::vector<TensorView>> parse_safetensors(std::shared_ptr<const InputFil
 /// `tensors` are to follow in their order without gaps. Text that is not UTF-8 is replaced.
 std::string safetensors_header(const std::vector<TensorView>& tensors, const std::map<std::string, std::string>& metadata);
 
-/// True for the element types a weight may have: F32, F16, BF16.
+/// True for the element types a weight may have: F32, F16, BF16, and F64, which is rounded to fp32.
 bool is_weight_dtype(const std::string& dtype);
 
 /// Rows of a tensor as a graph constant: rows [first_row, first_row + rows) of the tensor seen as a matrix with `cols`
@@ -56,7 +56,10 @@ bool is_weight_dtype(const std::string& dtype);
 ConstantPtr tensor_constant(const TensorView& view, std::shared_ptr<const void> owner, int64_t first_row, int64_t rows,
                             int64_t cols);
 
-/// Index of the first element that is NaN or infinite, or -1. The dtype must be a weight dtype. Errors: as TensorView::read.
+/// Index of the first element that is NaN or infinite, or that fp32 cannot hold (F64 beyond 3.4e38), or -1. The dtype must be a
+/// weight dtype. Errors: as TensorView::read.
 Result<int64_t> find_non_finite(const TensorView& view);
+/// What stands at such an index: "NaN", "an infinite value", "1e+300, beyond what fp32 holds". Errors: as TensorView::read.
+Result<std::string> non_finite_text(const TensorView& view, int64_t index);
 
 }  // namespace vireo

@@ -357,7 +357,7 @@ bool matches(const ModelSource& source) {
   if (source.config.empty()) {
     return source.weights != nullptr && source.weights->has("features.0.0.weight") && source.weights->has("features.1.0.attn.qkv.weight");
   }
-  const Json json = Json::parse(source.config, nullptr, false);
+  const Json json = parse_json(source.config);
   if (!json.is_object() || find_member(json, "architecture") != nullptr) return false;
   Fields fields(json, source.config_path);
   std::string type;

@@ -212,7 +212,7 @@ Result<PreprocessConfig> UperNetModel::preprocess(const std::string& text, const
 
 bool matches(const ModelSource& source) {
   if (source.config.empty()) return false;
-  const Json json = Json::parse(source.config, nullptr, false);
+  const Json json = parse_json(source.config);
   if (!json.is_object() || find_member(json, "architecture") != nullptr) return false;
   Fields fields(json, source.config_path);
   std::string type;

@@ -68,7 +68,7 @@ Names timm_names(const VitConfig& c, const Has& has) {
   n.fc1 = has(first + ".mlp.w12.weight") ? ".mlp.w12" : ".mlp.fc1";
   n.fc2 = has(first + ".mlp.w3.weight") ? ".mlp.w3" : ".mlp.fc2";
   n.scale2 = has(first + ".gamma_2") ? ".gamma_2" : ".ls2.gamma";
-  n.head = c.prefix + "head";
+  n.head = has("linear_head.weight") && !has(c.prefix + "head.weight") ? "linear_head" : c.prefix + "head";  // torch.hub's dinov2_*_lc
   n.head_dist = c.prefix + "head_dist";
   return n;
 }
@@ -269,7 +269,7 @@ class VitBuilder {
 
   ValueId features(ValueId x) {
     // timm's pre-logits of a distilled DeiT are the mean of both tokens; Hugging Face's are the class token.
-    if (c_.naming == Naming::kTimm && c_.distilled) return b_.mean(norm_rows(slice(x, 0, 2, "pool"), "norm"), 0, "features");
+    if (c_.model_type == "timm" && c_.distilled) return b_.mean(norm_rows(slice(x, 0, 2, "pool"), "norm"), 0, "features");
     return pooled(x);
   }
 
@@ -327,7 +327,7 @@ Result<PreprocessConfig> VitModel::preprocess(const std::string& text, const std
   }
   constexpr std::array<double, 3> kImagenetMean{{0.485, 0.456, 0.406}}, kImagenetStd{{0.229, 0.224, 0.225}};
   PreprocessConfig c;
-  if (config_.naming == Naming::kTimm) {
+  if (config_.model_type == "timm") {
     // _cfg() of vision_transformer.py and deit.py; a pretrained_cfg normally says it all.
     const std::string& name = config_.architecture;
     const bool timm_dino = name.find("dinov2") != std::string::npos;

@@ -77,7 +77,9 @@ Result<vireo_session*> open(const char* path, const vireo_options& o) {
     return fail(ErrorCode::kInvalidArgument, "vireo_open: precision {} or head {} is not one of the list",
                 int(o.precision), int(o.head));
   const std::string device_name = o.device == nullptr ? "auto" : o.device;
-  VIREO_ASSIGN(Model model, Model::open(path));
+  ModelOptions how;
+  if (o.weights != nullptr) how.weights = o.weights;
+  VIREO_ASSIGN(Model model, Model::open(path, how));
   VIREO_ASSIGN(const Device device, device_of(device_name, o.threads));
   SessionOptions options;
   options.precision = Precision(int(o.precision));
@@ -123,7 +125,7 @@ const char* vireo_version(void) { return vireo::version(); }
 
 void vireo_options_init_sized(vireo_options* options, size_t struct_size) {
   if (options == nullptr) return;
-  vireo_options defaults{sizeof(vireo_options), "auto", VIREO_FP32, VIREO_LOGITS, 1, 0, 0, 0, nullptr, 0, nullptr, nullptr};
+  vireo_options defaults{sizeof(vireo_options), "auto", VIREO_FP32, VIREO_LOGITS, 1, 0, 0, 0, nullptr, 0, nullptr, nullptr, nullptr};
   defaults.struct_size = struct_size;
   std::memset(static_cast<void*>(options), 0, struct_size);  // a newer program's fields that this library does not know
   std::memcpy(static_cast<void*>(options), &defaults, std::min(struct_size, sizeof defaults));

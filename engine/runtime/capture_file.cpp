@@ -181,7 +181,7 @@ class Reader {
   }
 
   Result<void> read_values(CaptureFile* f) const {
-    const Json list = Json::parse(text("values"), nullptr, false);
+    const Json list = parse_json(text("values"));
     if (!list.is_array()) return damaged("'values' is no list");
     std::map<std::string, const TensorView*> by_name;  // thousands of values must not be searched for one by one
     for (const TensorView& t : tensors_) by_name[t.name] = &t;

@@ -25,9 +25,11 @@ Model Model::Impl::wrap(LoadedModel loaded, std::string name) {
   return Model(std::make_shared<const Impl>(Impl{std::move(loaded), std::move(name)}));
 }
 
-Result<Model> Model::open(const std::string& path) {
+Result<Model> Model::open(const std::string& path) { return open(path, ModelOptions{}); }
+
+Result<Model> Model::open(const std::string& path, const ModelOptions& options) {
   return no_throw([&]() -> Result<Model> {
-    VIREO_ASSIGN(LoadedModel loaded, LoadedModel::open(path));
+    VIREO_ASSIGN(LoadedModel loaded, LoadedModel::open(path, options.weights));
     return Impl::wrap(std::move(loaded), last_component(path));
   });
 }

@@ -97,6 +97,7 @@ typedef struct vireo_options {
    * vireo_get_latency and nothing else of this session. */
   void (*on_inference)(const vireo_inference* inference, void* user);
   void* user;                /* passed to on_inference */
+  const char* weights;       /* which network where the checkpoint holds several: the prefix of its tensors, default NULL = there is one only */
 } vireo_options;
 
 /* An opened model, planned for one device. */

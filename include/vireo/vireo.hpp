@@ -34,14 +34,23 @@ struct Image {
   ptrdiff_t stride = 0;
 };
 
+/// How a checkpoint is read where it leaves a choice.
+struct ModelOptions {
+  /// Which network, where the file holds several ("student.", "teacher.", "ema."): the prefix of its tensors' names, or the
+  /// beginning of it that no other has; "." for names without a prefix. Empty: there must be one only.
+  std::string weights;
+};
+
 /// A checkpoint: configuration, labels and open files of weights. Immutable.
 class VIREO_API Model {
  public:
-  /// Opens a Hugging Face folder (config.json, preprocessor_config.json, model.safetensors or its sharded index), a timm
-  /// folder, or one .safetensors file whose shapes tell. Errors: kNotFound, kIo, kCorrupt, kUnsupported; the message names
-  /// the file, key or tensor. The weights stay in their files, which are open while the model lives and are read by every new session, also one
-  /// that falls back on the CPU: replace a file by renaming a new one over it. One that is written into gives kIo from then on.
+  /// Opens a Hugging Face folder (config.json, preprocessor_config.json, model.safetensors or its sharded index), a model's
+  /// folder in the Hugging Face cache, a timm folder, or one .safetensors file whose shapes tell. Errors: kNotFound, kIo,
+  /// kCorrupt, kUnsupported, kInvalidArgument (several networks, see ModelOptions); the message names the file, key or tensor.
+  /// The weights stay in their files, which are open while the model lives and are read by every new session, also one that falls
+  /// back on the CPU: replace a file by renaming a new one over it. One that is written into gives kIo from then on.
   static Result<Model> open(const std::string& path);
+  static Result<Model> open(const std::string& path, const ModelOptions& options);
   /// A model of the given config.json with random weights (normal, of a fresh model's scale): for benchmarks without a checkpoint.
   static Result<Model> random(const std::string& config_path, uint64_t seed);
 

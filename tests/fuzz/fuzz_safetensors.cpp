@@ -5,10 +5,12 @@
 
 #include "model/checkpoint.h"
 #include "model/config.h"
+#include "model/diagnose.h"
 #include "model/safetensors.h"
 
 extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   using namespace vireo;
+  (void)describe_bytes(data, size, "model.bin");
   (void)parse_shard_index(std::string(reinterpret_cast<const char*>(data), size), "index.json");
   const auto weights = Checkpoint::from_memory(data, size, "fuzz.safetensors");
   if (!weights) {
