@@ -4,16 +4,17 @@
 
 #include <CLI/CLI.hpp>
 #include <cstdint>
-#include <nlohmann/json.hpp>
 #include <stdexcept>
 #include <string>
 #include <vector>
 #include <vireo/vireo.hpp>
 
+#include "base/json.h"
+
 namespace cli {
 
 /// Key order in our JSON is the order of writing.
-using Json = nlohmann::ordered_json;
+using Json = vireo::OrderedJson;
 
 /// Ends the program with exit code 1 and this one line on stderr.
 struct Failure : std::runtime_error {

@@ -30,7 +30,8 @@ class MappedFile {
   size_t size_ = 0;
 };
 
-/// What a path names.
+/// What a path names. kMissing is what the system says is not there; what cannot be examined for another reason (no memory, a broken
+/// disk) is kOther: opening it says why, and a file that is there is never taken for one that is not.
 enum class PathKind { kMissing, kFile, kFolder, kOther, kNoPermission };
 PathKind path_kind(const std::string& path);
 

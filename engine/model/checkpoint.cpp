@@ -57,7 +57,7 @@ Result<std::shared_ptr<Checkpoint>> Checkpoint::open(const std::string& path) {
     case PathKind::kMissing: return fail(ErrorCode::kNotFound, "model '{}' does not exist; check the path", path);
     case PathKind::kNoPermission:
       return fail(ErrorCode::kIo, "no permission to read model '{}'; change its access rights", path);
-    case PathKind::kOther: return fail(ErrorCode::kIo, "model '{}' is neither a file nor a folder", path);
+    case PathKind::kOther: return fail(ErrorCode::kIo, "model '{}' is neither a file nor a folder, or it cannot be examined", path);
     case PathKind::kFile: {
       if (ends_with(path, ".index.json")) {
         const size_t slash = path.find_last_of('/');

@@ -5,13 +5,12 @@
 #include <cmath>
 #include <string>
 
-#include <nlohmann/json.hpp>
-
 #include "base/error.h"
+#include "base/json.h"
 
 namespace vireo {
 
-using Json = nlohmann::json;
+using Json = SortedJson;
 
 constexpr size_t kMaxConfigBytes = 64u << 20;  // id2label of 21k classes is about 1 MB
 

@@ -28,7 +28,7 @@ using cli_test::Scratch;
 
 constexpr uint64_t kRuns = 150;
 constexpr size_t kShown = 8;
-const std::string kModel = VIREO_SOURCE_DIR "/models/fashion-vit";
+const std::string kModel = std::string(VIREO_SOURCE_DIR) + "/models/fashion-vit";
 const std::string kPicture = kModel + "/samples/03_dress.png";
 const std::string kOld = "what stood there before";
 constexpr const char* kGroups[] = {"malloc", "mmap", "thread", "open", "read", "write", "rename", "fsync", "close", "truncate", "stat", "mode", "dup"};
