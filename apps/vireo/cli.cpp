@@ -50,6 +50,13 @@ std::string check_device(const std::string& text) {
   return "'" + text + "' is no device; expected " + kDeviceHelp;
 }
 
+CLI::Option* find_option(CLI::App& verb, const std::string& name) {
+  for (CLI::Option* o : verb.get_options())
+    for (const std::string& known : o->get_lnames())
+      if ("--" + known == name) return o;
+  return nullptr;
+}
+
 void add_common(CLI::App& verb, Common& common, unsigned which) {
   if (which & kModel) {
     CLI::Option* model =

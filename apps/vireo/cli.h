@@ -4,16 +4,17 @@
 
 #include <CLI/CLI.hpp>
 #include <cstdint>
-#include <nlohmann/json.hpp>
 #include <stdexcept>
 #include <string>
 #include <vector>
 #include <vireo/vireo.hpp>
 
+#include "base/json.h"
+
 namespace cli {
 
 /// Key order in our JSON is the order of writing.
-using Json = nlohmann::ordered_json;
+using Json = vireo::OrderedJson;
 
 /// Ends the program with exit code 1 and this one line on stderr.
 struct Failure : std::runtime_error {
@@ -61,6 +62,9 @@ enum Options : unsigned {
 /// "480x360" to two numbers from 1 to 999,999; false when the text is something else.
 bool parse_pair(const std::string& text, int* first, int* second);
 void add_common(CLI::App& verb, Common& common, unsigned which);
+/// The option of the long name "--name", or nullptr. (CLI11's own get_option_no_throw allocates and is noexcept: it terminates the
+/// program where memory has run out.)
+CLI::Option* find_option(CLI::App& verb, const std::string& name);
 /// For CLI11: empty when the text names a device, else what is wrong with it.
 std::string check_device(const std::string& text);
 

@@ -10,6 +10,7 @@
 #include <cstdlib>
 #include <cstring>
 #include <new>
+#include <system_error>
 
 #include "cli.h"
 
@@ -106,8 +107,15 @@ bool RawFrames::next(Frame* frame) {
 }
 
 FrameQueue::FrameQueue(FrameSource& source, bool drop) : source_(source), drop_(drop) {
+  // The thread moves frames between the two without memory of its own: nobody on its stack would catch what it throws.
+  free_.reserve(sizeof frames_ / sizeof *frames_);
+  waiting_.reserve(free_.capacity());
   for (Frame& f : frames_) free_.push_back(&f);
-  thread_ = std::thread([this] { fill(); });
+  try {
+    thread_ = std::thread([this] { fill(); });
+  } catch (const std::system_error& e) {
+    throw Failure(std::string("the thread that reads frames ahead cannot be started: ") + e.code().message());
+  }
 }
 
 FrameQueue::~FrameQueue() {
@@ -134,10 +142,14 @@ void FrameQueue::fill() {
     try {
       more = source_.next(frame);
     } catch (const std::bad_alloc&) {
-      frame->error = "picture '" + frame->name + "': out of memory";
+      frame->error = "out of memory";  // short enough to need none
       more = true;
     } catch (const std::exception& e) {
-      frame->error = "picture '" + frame->name + "': " + e.what();
+      try {
+        frame->error = "picture '" + frame->name + "': " + e.what();
+      } catch (const std::bad_alloc&) {
+        frame->error = "out of memory";
+      }
       more = true;
     }
     {

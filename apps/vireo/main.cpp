@@ -6,19 +6,37 @@
 #include <cstdio>
 #include <cstring>
 #include <new>
+#include <system_error>
 
 #include "cli.h"
 
 namespace {
 
-int complain(const std::string& text, int code) {
-  std::string line = text;
-  for (char& c : line)
-    if (c == '\n') c = ' ';
+/// One line on stderr, in as few writes as its length allows. It needs no memory: it may be what says that there is none.
+int complain(const char* first, const char* second, int code) {
   std::fflush(stdout);
-  std::fprintf(stderr, "vireo: %s\n", line.c_str());
+  char part[1024];
+  size_t n = 0;
+  const auto flush = [&part, &n] {
+    for (size_t done = 0; done < n;) {
+      const ssize_t wrote = write(STDERR_FILENO, part + done, n - done);
+      if (wrote < 0 && errno == EINTR) continue;
+      if (wrote <= 0) break;
+      done += size_t(wrote);
+    }
+    n = 0;
+  };
+  const char* const kEnd = "\n";
+  for (const char* text : {"vireo: ", first, second, kEnd})
+    for (const char* c = text; *c != '\0'; ++c) {
+      if (n == sizeof part) flush();
+      part[n++] = *c == '\n' && text != kEnd ? ' ' : *c;
+    }
+  flush();
   return code;
 }
+
+int complain(const std::string& text, int code) { return complain(text.c_str(), "", code); }
 
 int run(int argc, char** argv) {
   CLI::App app("Vision Transformers on Vulkan compute, with a SIMD CPU path.", "vireo");
@@ -77,8 +95,10 @@ int main(int argc, char** argv) {
   try {
     return run(argc, argv);
   } catch (const std::bad_alloc&) {
-    return complain("out of memory", 1);
+    return complain("out of memory", "", 1);
+  } catch (const std::system_error& e) {  // a thread that the system does not give
+    return complain("the system refused: ", e.what(), 1);
   } catch (const std::exception& e) {
-    return complain(std::string("internal error, please report: ") + e.what(), 1);
+    return complain("internal error, please report: ", e.what(), 1);
   }
 }

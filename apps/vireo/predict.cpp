@@ -175,7 +175,7 @@ void add_predict(CLI::App& app) {
   args->verb = verb;
   add_common(*verb, args->common, kModel | kRandom | kDevice | kSession | kJson);
   for (const char* name : {"--model", "--config"})
-    if (CLI::Option* o = verb->get_option_no_throw(name)) o->required(false);
+    if (CLI::Option* o = find_option(*verb, name)) o->required(false);
   verb->add_option("--caps", args->caps, "the device, as `vireo devices --caps` prints it")->type_name("FILE");
   verb->add_option("--machine", args->machine, "its description: a built-in name (--list) or a file of --fit; default: the built-in one for the device")->type_name("NAME|FILE");
   verb->add_flag("--list", args->list, "names of the built-in descriptions");

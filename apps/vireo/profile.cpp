@@ -237,7 +237,7 @@ void add_profile(CLI::App& app) {
   CLI::Option* compare = verb->add_option("--compare", args->compare, "two files of --json instead of a model: shows them side by side in --html");
   compare->type_name("A.json B.json")->expected(2);
   for (const char* name : {"--model", "--config"})
-    if (CLI::Option* o = verb->get_option_no_throw(name)) o->required(false), compare->excludes(o);
+    if (CLI::Option* o = find_option(*verb, name)) o->required(false), compare->excludes(o);
   verb->callback([args] {
     if (args->compare.empty() && args->common.model.empty() && args->common.config.empty())
       throw UsageError("profile: --model DIR, --config FILE or --compare A.json B.json is required");

@@ -80,7 +80,8 @@ Result<void> InputFile::read(uint64_t offset, size_t count, void* out) const {
 PathKind path_kind(const std::string& path) {
   struct stat info {};
   if (::stat(path.c_str(), &info) != 0) {
-    return errno == EACCES || errno == EPERM ? PathKind::kNoPermission : PathKind::kMissing;
+    if (errno == EACCES || errno == EPERM) return PathKind::kNoPermission;
+    return errno == ENOENT || errno == ENOTDIR ? PathKind::kMissing : PathKind::kOther;
   }
   if (S_ISDIR(info.st_mode)) return PathKind::kFolder;
   return S_ISREG(info.st_mode) ? PathKind::kFile : PathKind::kOther;

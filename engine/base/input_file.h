@@ -40,7 +40,8 @@ class InputFile {
   int64_t seconds_ = 0, nanoseconds_ = 0;  // time of change
 };
 
-/// What a path names.
+/// What a path names. kMissing is what the system says is not there; what cannot be examined for another reason (no memory, a broken
+/// disk) is kOther: opening it says why, and a file that is there is never taken for one that is not.
 enum class PathKind { kMissing, kFile, kFolder, kOther, kNoPermission };
 PathKind path_kind(const std::string& path);
 

@@ -71,6 +71,15 @@ bool sync(int fd) {
   return done == 0 || errno == EINVAL || errno == ENOSYS || errno == EOPNOTSUPP || errno == EROFS;
 }
 
+/// fstatat, which binaries built on a new glibc take from 2.33. `flags`: O_NOFOLLOW for a link itself.
+bool stat_in(int folder, const char* name, int flags, struct stat* s) {
+  const int fd = openat(folder, name, O_PATH | O_CLOEXEC | flags);
+  if (fd < 0) return false;
+  const bool known = fstat(fd, s) == 0;
+  close(fd);
+  return known;
+}
+
 bool write_all(int fd, const void* bytes, size_t count) {
   const char* at = static_cast<const char*>(bytes);
   while (count > 0) {
@@ -186,7 +195,7 @@ std::string NewFile::write(const void* bytes, size_t count) { return write_all(f
 /// than everybody.
 void NewFile::keep_access() {
   struct stat old, own;
-  if (fstatat(folder_, name_.c_str(), &old, 0) != 0 || !S_ISREG(old.st_mode) || fstat(fd_, &own) != 0) return;
+  if (!stat_in(folder_, name_.c_str(), 0, &old) || !S_ISREG(old.st_mode) || fstat(fd_, &own) != 0) return;
   mode_t mode = old.st_mode & 0777;
   if ((old.st_uid != own.st_uid || old.st_gid != own.st_gid) && fchown(fd_, old.st_uid, old.st_gid) != 0 && old.st_gid != own.st_gid &&
       fchown(fd_, uid_t(-1), old.st_gid) != 0)
@@ -239,7 +248,7 @@ std::string NewFile::commit() {
   if (!closed) return failed("writing failed");
   if (temporary_.empty() && !name_bytes()) return failed("naming it failed");
   struct stat s;
-  const bool named = temporary_.empty(), fresh = named || fstatat(folder_, name_.c_str(), &s, AT_SYMLINK_NOFOLLOW) != 0;
+  const bool named = temporary_.empty(), fresh = named || !stat_in(folder_, name_.c_str(), O_NOFOLLOW, &s);
   if (!named && renameat(folder_, temporary_.c_str(), folder_, name_.c_str()) != 0) return failed("renaming failed");
   temporary_.clear();
   if (sync(folder_) || errno == EBADF) return drop(), std::string();  // EBADF: it was opened by O_PATH only
@@ -264,7 +273,7 @@ void remove_orphans(const std::string& folder) {
   const time_t now = time(nullptr);
   while (const dirent* entry = readdir(list)) {
     struct stat s;
-    if (!is_temporary(entry->d_name) || fstatat(fd, entry->d_name, &s, AT_SYMLINK_NOFOLLOW) != 0) continue;
+    if (!is_temporary(entry->d_name) || !stat_in(fd, entry->d_name, O_NOFOLLOW, &s)) continue;
     if (S_ISREG(s.st_mode) && s.st_uid == geteuid() && now - s.st_mtime > kOrphanAge) unlinkat(fd, entry->d_name, 0);
   }
   closedir(list);

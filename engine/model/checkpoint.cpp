@@ -55,7 +55,7 @@ Result<void> Checkpoint::load(const std::string& path) {
     case PathKind::kMissing: return diagnose_path(path);
     case PathKind::kNoPermission:
       return fail(ErrorCode::kIo, "no permission to read model '{}'; change its access rights", path);
-    case PathKind::kOther: return fail(ErrorCode::kIo, "model '{}' is neither a file nor a folder", path);
+    case PathKind::kOther: return fail(ErrorCode::kIo, "model '{}' is neither a file nor a folder, or it cannot be examined", path);
     case PathKind::kFile: {
       if (!ends_with(path, ".index.json")) return add_file(path, path);
       const size_t slash = path.find_last_of('/');

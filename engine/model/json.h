@@ -5,13 +5,12 @@
 #include <cmath>
 #include <string>
 
-#include <nlohmann/json.hpp>
-
 #include "base/error.h"
+#include "base/json.h"
 
 namespace vireo {
 
-using Json = nlohmann::json;
+using Json = SortedJson;
 
 constexpr size_t kMaxConfigBytes = 4u << 20;  // id2label and label2id of 21k classes are less than 2 MB
 constexpr size_t kMaxIndexBytes = 16u << 20;  // a line for each tensor

@@ -98,7 +98,10 @@ Result<LoadedModel> LoadedModel::open(const std::string& given, const std::strin
   VIREO_ASSIGN(std::shared_ptr<Checkpoint> weights, Checkpoint::open(path, network));
   ModelSource source;
   source.path = path;
-  const std::string folder = path_kind(path) == PathKind::kFolder ? path : parent_folder(path);
+  const PathKind kind = path_kind(path);
+  // Another folder's config.json, or none, would be another model.
+  if (kind != PathKind::kFolder && kind != PathKind::kFile) return fail(ErrorCode::kIo, "model '{}' can no longer be examined", path);
+  const std::string folder = kind == PathKind::kFolder ? path : parent_folder(path);
   source.config_path = folder + "/config.json";
   VIREO_ASSIGN(source.config, read_optional(source.config_path));
   std::vector<std::string> notes;

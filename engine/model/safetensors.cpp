@@ -7,7 +7,7 @@
 #include <unordered_set>
 #include <utility>
 
-#include <nlohmann/json.hpp>
+#include "base/json.h"
 
 #include "base/half.h"
 
@@ -370,14 +370,14 @@ Result<std::vector<TensorView>> parse_safetensors(std::shared_ptr<const InputFil
 }
 
 std::string safetensors_header(const std::vector<TensorView>& tensors, const std::map<std::string, std::string>& metadata) {
-  nlohmann::ordered_json header;
+  OrderedJson header;
   header["__metadata__"] = metadata;
   uint64_t at = 0;
   for (const TensorView& t : tensors) {
     header[t.name] = {{"dtype", t.dtype}, {"shape", t.shape}, {"data_offsets", {at, at + t.bytes}}};
     at += t.bytes;
   }
-  std::string text = header.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace);
+  std::string text = header.dump(-1, ' ', false, OrderedJson::error_handler_t::replace);
   text.resize((text.size() + 7) / 8 * 8, ' ');
   std::string bytes(8, '\0');
   for (int i = 0; i < 8; ++i) bytes[size_t(i)] = char(uint64_t(text.size()) >> 8 * i & 0xff);

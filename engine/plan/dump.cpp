@@ -1,6 +1,5 @@
 // dump: a plan as stable text (golden files, review) and as JSON (scripts).
-#include <nlohmann/json.hpp>
-
+#include "base/json.h"
 #include "plan/plan.h"
 
 namespace vireo {
@@ -58,8 +57,8 @@ std::string step_key(OpKind op, const OpCall& call, Precision precision) {
 std::string step_key(const Plan& plan, const Step& step) { return step_key(step.op, op_call(plan, step), plan.precision); }
 
 std::string dump_json(const Plan& plan) {
-  using nlohmann::json;
-  json j;
+  using Json = SortedJson;
+  Json j;
   j["model"] = plan.model;
   j["device"] = plan.caps_name;
   j["kind"] = to_string(plan.device);
@@ -71,15 +70,15 @@ std::string dump_json(const Plan& plan) {
   j["weights_bytes"] = plan.weights_bytes;
   j["input_bytes"] = plan.input_bytes;
   j["output_bytes"] = plan.output_bytes;
-  j["steps"] = json::array();
+  j["steps"] = Json::array();
   for (const Step& s : plan.steps) {
     const PlanValue& out = plan.values[size_t(s.output)];
-    json step = {{"name", s.name},     {"op", op_def(s.op).name}, {"device", to_string(s.device)},   {"reason", s.reason},
+    Json step = {{"name", s.name},     {"op", op_def(s.op).name}, {"device", to_string(s.device)},   {"reason", s.reason},
                  {"kernel", s.kernel}, {"output", out.name},      {"shape", out.desc.shape.d},       {"dtype", dtype_name(out.desc.dtype)},
                  {"offset", out.where.offset}, {"dispatches", s.device == DeviceKind::kCpu ? 1 : s.dispatches.size()}, {"flops", s.cost.flops}, {"bytes", s.cost.read_bytes + s.cost.write_bytes}};
     j["steps"].push_back(std::move(step));
   }
-  return j.dump(1, ' ', false, nlohmann::json::error_handler_t::replace);  // drivers choose their own names
+  return j.dump(1, ' ', false, Json::error_handler_t::replace);  // drivers choose their own names
 }
 
 }  // namespace vireo

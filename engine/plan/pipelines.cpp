@@ -1,7 +1,7 @@
 // pipelines: the distinct pipelines of a plan as data, for tools that compile and judge shaders away from the device.
 #include <algorithm>
-#include <nlohmann/json.hpp>
 
+#include "base/json.h"
 #include "plan/plan.h"
 #include "shader/modules.h"
 #include "shader/reflect.h"
@@ -9,7 +9,7 @@
 namespace vireo {
 namespace {
 
-using Json = nlohmann::ordered_json;
+using Json = OrderedJson;
 
 bool same_use(const PlanPipeline::Use& u, const PlanDispatch& d) {
   const auto same = [](const Work::Loop& a, const Work::Loop& b) {

@@ -1,7 +1,7 @@
 // A prediction as JSON and CSV.
 #include <fmt/format.h>
-#include <nlohmann/json.hpp>
 
+#include "base/json.h"
 #include "profile/text.h"
 
 #include <vireo/predict.hpp>
@@ -9,7 +9,7 @@
 namespace vireo {
 namespace {
 
-using Json = nlohmann::ordered_json;
+using Json = OrderedJson;
 using Named = std::vector<std::pair<std::string, double>>;
 
 Json object(const Named& values) {

@@ -4,8 +4,8 @@
 #include <map>
 
 #include <fmt/format.h>
-#include <nlohmann/json.hpp>
 
+#include "base/json.h"
 #include "profile/text.h"
 
 #include <vireo/profile.hpp>
@@ -13,7 +13,7 @@
 namespace vireo {
 namespace {
 
-using Json = nlohmann::ordered_json;
+using Json = OrderedJson;
 
 std::string text(const Json& j, int indent) {
   return j.dump(indent, ' ', false, Json::error_handler_t::replace);  // drivers choose their own names

@@ -31,6 +31,7 @@ int session(const char* path, const char* device_name) {
   if (!device) return complain(device.error().message.c_str());
   vireo::Result<vireo::Session> session = vireo::Session::create(*model, *device);
   if (!session) return complain(session.error().message.c_str());
+  for (const std::string& warning : session->warnings()) std::fprintf(stderr, "note: %s\n", warning.c_str());
   std::vector<uint8_t> rgb(28 * 28 * 3);
   for (size_t i = 0; i < rgb.size(); ++i) rgb[i] = uint8_t(i * 37 % 251);
   const vireo::Image image{rgb.data(), 28, 28, 0};

@@ -28,7 +28,7 @@ using cli_test::Scratch;
 
 constexpr uint64_t kRuns = 150;
 constexpr size_t kShown = 8;
-const std::string kModel = VIREO_SOURCE_DIR "/models/fashion-vit";
+const std::string kModel = std::string(VIREO_SOURCE_DIR) + "/models/fashion-vit";
 const std::string kPicture = kModel + "/samples/03_dress.png";
 const std::string kOld = "what stood there before";
 constexpr const char* kGroups[] = {"malloc", "mmap", "thread", "open", "read", "write", "rename", "fsync", "close", "truncate", "stat", "mode", "dup"};
@@ -132,7 +132,12 @@ class Loop {
       if (name != subject_.output) return "'" + name + "' was left behind";
     for (const std::string& name : names(folder + "/cache"))
       if (name.rfind(".vireo-", 0) == 0) return "'" + name + "' was left in the cache";
-    if (e.code == 0) return subject_.wrong(e, bytes);
+    if (e.code == 0) {
+      std::istringstream lines(e.err);
+      for (std::string line; std::getline(lines, line);)
+        if (line.rfind("note: ", 0) != 0) return "all went well, but stderr says something else";
+      return subject_.wrong(e, bytes);
+    }
     if (!e.fails_clearly()) return "it does not fail with exit code 1 and one line";
     if (subject_.output.empty() || (replaces ? bytes == kOld : found.empty())) return {};
     // What failed after the file was whole (the folder's fsync, the end of stdout) leaves it whole.
@@ -217,6 +222,13 @@ void loop_over_session(const std::string& device, const Environment& environment
 }
 
 TEST_F(Faults, SessionOnTheCpu) { loop_over_session("cpu", {}, kRuns); }
+
+TEST_F(Faults, AThreadLessIsSaid) {
+  Scratch scratch;
+  const Ending e = run_faulty({VIREO_FAULT_PROGRAM, "session", kModel, "cpu"}, "thread:1+", scratch.path());
+  EXPECT_EQ(e.code, 0) << e.text();
+  EXPECT_NE(e.err.find("only 1 of 2 CPU threads could be started"), std::string::npos) << e.text();
+}
 
 TEST_F(Faults, SessionOnVulkan) {
   Scratch scratch;

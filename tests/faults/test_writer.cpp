@@ -108,7 +108,7 @@ TEST_F(Writer, WhatTheFileSystemMaySay) {
       {"write:500+:EDQUOT", false},
       {"fsync:1:EIO", false},
       {"fsync:1:ENOSPC", false},        // delayed allocation
-      {"close:1:EIO", false},           // NFS tells only then that the disk is full
+      {"close:1+:EIO", false},          // NFS tells only then that the disk is full
   };
   for (const bool replaces : {false, true}) {
     for (const Case& c : cases) {
