@@ -55,10 +55,17 @@ void add_common(CLI::App& verb, Common& common, unsigned which) {
     CLI::Option* model =
         verb.add_option("--model", common.model, "checkpoint: a Hugging Face or timm folder, or a .safetensors file");
     model->type_name("DIR");
+    CLI::Option* config =
+        verb.add_option("--config", common.config,
+                        which & kRandom ? "the model's config.json, where its folder has none or another one; without --model, of a model with "
+                                          "random weights"
+                                        : "the model's config.json, where its folder has none or another one");
+    config->type_name("FILE");
+    verb.add_option("--architecture", common.architecture, "instead of a config.json, timm's name of the model (vit_tiny_patch16_224)")
+        ->type_name("NAME")
+        ->excludes(config)
+        ->needs(model);
     if (which & kRandom) {
-      CLI::Option* config =
-          verb.add_option("--config", common.config, "a model of this config.json with random weights")
-              ->type_name("FILE");
       verb.add_option_function<uint64_t>(
               "--random-weights",
               [&common](const uint64_t& seed) {
@@ -67,7 +74,6 @@ void add_common(CLI::App& verb, Common& common, unsigned which) {
               },
               "seed of the random weights; with --model, its config.json is used")
           ->type_name("SEED");
-      model->excludes(config);
     } else {
       model->required();
     }
@@ -110,11 +116,12 @@ void add_common(CLI::App& verb, Common& common, unsigned which) {
 }
 
 vireo::Model open_model(const Common& common) {
-  if (!common.config.empty()) return need(vireo::Model::random(common.config, common.seed));
-  if (common.random && !common.model.empty())
-    return need(vireo::Model::random(common.model + "/config.json", common.seed));
-  if (common.model.empty()) throw UsageError("--model DIR is required (or --config FILE for random weights)");
-  return need(vireo::Model::open(common.model));
+  if (common.model.empty() && common.config.empty())
+    throw UsageError("--model DIR is required (or --config FILE for random weights)");
+  if (common.model.empty()) return need(vireo::Model::random(common.config, common.seed));
+  if (!common.random) return need(vireo::Model::open(common.model, {common.config, common.architecture}));
+  if (!common.architecture.empty()) throw UsageError("--random-weights takes its configuration from --config or --model, not from --architecture");
+  return need(vireo::Model::random(common.config.empty() ? common.model + "/config.json" : common.config, common.seed));
 }
 
 vireo::Device open_device(const std::string& name, int threads) {

@@ -20,7 +20,12 @@ class LoadedModel {
   /// `path`: a folder with config.json, preprocessor_config.json and safetensors (one file, or shards with an index), or
   /// a .safetensors file; the two configurations may be missing. Every tensor is found, measured and scanned for NaN here,
   /// so that a damaged checkpoint fails now. Errors name file, key or tensor: kNotFound, kIo, kCorrupt, kUnsupported.
-  static Result<LoadedModel> open(const std::string& path);
+  /// `named`: a configuration instead of the folder's; an architecture is timm's name of one, as if a config.json gave it alone.
+  struct Named {
+    std::string config, architecture;
+  };
+  static Result<LoadedModel> open(const std::string& path, const Named& named);
+  static Result<LoadedModel> open(const std::string& path) { return open(path, Named()); }
   /// Random weights that depend on `seed` only, for benchmarks without a checkpoint. `path`: a config.json or its folder.
   static Result<LoadedModel> open_config(const std::string& path, uint64_t seed);
   /// From its parts, wherever they lay: `preprocessor` is the text of preprocessor_config.json (empty: there is none),

@@ -34,14 +34,22 @@ struct Image {
   ptrdiff_t stride = 0;
 };
 
+/// What a checkpoint is, said instead of its folder's config.json or for want of one.
+struct ModelOptions {
+  std::string config;                   ///< a config.json, or the folder that holds it
+  std::string architecture;             ///< or timm's name of an architecture: "vit_tiny_patch16_224"
+};
+
 /// A checkpoint: configuration, labels and memory-mapped weights. Immutable.
 class VIREO_API Model {
  public:
   /// Opens a Hugging Face folder (config.json, preprocessor_config.json, model.safetensors or its sharded index), a timm
-  /// folder, or one .safetensors file whose shapes tell. Errors: kNotFound, kIo, kCorrupt, kUnsupported; the message names
+  /// folder, or one .safetensors file whose tensors are those of one published network (what they do not tell is taken for
+  /// granted, and warnings() says so). Errors: kNotFound, kIo, kCorrupt, kUnsupported; the message names
   /// the file, key or tensor. The weights stay mapped while the model lives: replace a file by renaming a new one over it,
   /// never by writing into it (reading a file that was cut short under a mapping ends the process).
   static Result<Model> open(const std::string& path);
+  static Result<Model> open(const std::string& path, const ModelOptions& options);
   /// A model of the given config.json with random weights (normal, of a fresh model's scale): for benchmarks without a checkpoint.
   static Result<Model> random(const std::string& config_path, uint64_t seed);
 
@@ -49,6 +57,11 @@ class VIREO_API Model {
   const std::string& architecture() const;  ///< "ViTForImageClassification", "vit_tiny_patch16_224", ...
   int input_height() const;             ///< pixels, after preprocessing
   int input_width() const;
+  /// True where the checkpoint's image processor keeps proportions and does not crop: each size of picture is an input size of its
+  /// own, and a session (SessionOptions::height and width) runs pictures of one. input_height() x input_width() is a square's.
+  bool keeps_proportions() const;
+  /// The input size that a picture of width x height becomes: input_height() x input_width() where proportions are not kept.
+  void input_size_for(int width, int height, int* input_height, int* input_width) const;
   int channels() const;
   Task task() const;
   int classes() const;                  ///< of pictures or of pixels; 0 without such a head
