@@ -72,7 +72,7 @@ class FloatResizer {
   };
 
   Axis horizontal_, vertical_;
-  std::vector<float> rows_, sums_;
+  std::vector<float> row_, sums_;
   std::vector<uint8_t> result_;
 };
 

@@ -70,43 +70,40 @@ PictureView FloatResizer::resize(const PictureView& picture, int64_t channels, i
   int64_t first_row = window.y, end_row = window.y + window.height;
   if (low) {
     first_row = vertical_.begin.front();
-    end_row = 0;
-    for (size_t i = 0; i < vertical_.begin.size(); ++i) end_row = std::max(end_row, vertical_.begin[i] + vertical_.length[i]);
+    end_row = vertical_.begin.back() + vertical_.length.back();
   }
+  // A source row is filtered along its width once and then added to every result row that it belongs to: what is kept is of the
+  // result's size, however tall the picture is. Each sum grows from above to below, as torch's does.
   const int64_t row = window.width * channels;
-  rows_.resize(size_t((end_row - first_row) * row));
+  row_.resize(size_t(row));
+  sums_.assign(size_t(window.height * row), 0.f);
+  int64_t top = 0;  // the first result row that is not complete
   for (int64_t y = first_row; y < end_row; ++y) {
     const uint8_t* in = picture.pixels + y * picture.stride;
-    float* out = rows_.data() + (y - first_row) * row;
     for (int64_t x = 0; x < window.width; ++x) {
       const int64_t from = narrow ? horizontal_.begin[size_t(x)] : window.x + x;
+      const int64_t taps = narrow ? horizontal_.length[size_t(x)] : 1;
       const float* w = horizontal_.weights.data() + x * horizontal_.taps;
       for (int64_t c = 0; c < channels; ++c) {
-        float sum = float(in[from * channels + c]);
-        if (narrow) {
-          sum *= w[0];
-          for (int64_t k = 1; k < horizontal_.length[size_t(x)]; ++k) sum += float(in[(from + k) * channels + c]) * w[k];
-        }
-        out[x * channels + c] = sum;
+        float sum = narrow ? 0.f : float(in[from * channels + c]);
+        for (int64_t k = 0; narrow && k < taps; ++k) sum += float(in[(from + k) * channels + c]) * w[k];
+        row_[size_t(x * channels + c)] = sum;
       }
     }
-  }
-  result_.resize(size_t(window.height * row));
-  sums_.resize(size_t(row));
-  for (int64_t y = 0; y < window.height; ++y) {
-    const float* in = rows_.data() + (low ? vertical_.begin[size_t(y)] - first_row : y) * row;
-    const float* w = vertical_.weights.data() + y * vertical_.taps;
-    if (low) {
-      for (int64_t i = 0; i < row; ++i) sums_[size_t(i)] = in[i] * w[0];
-      for (int64_t k = 1; k < vertical_.length[size_t(y)]; ++k) {
-        for (int64_t i = 0; i < row; ++i) sums_[size_t(i)] += in[k * row + i] * w[k];
-      }
-      in = sums_.data();
+    if (!low) {
+      std::copy(row_.begin(), row_.end(), sums_.data() + (y - window.y) * row);
+      continue;
     }
-    uint8_t* out = result_.data() + y * row;
-    // Halves to the even neighbour, as torch.round.
-    for (int64_t i = 0; i < row; ++i) out[i] = uint8_t(std::nearbyint(std::min(std::max(in[i], 0.f), 255.f)));
+    while (vertical_.begin[size_t(top)] + vertical_.length[size_t(top)] <= y) ++top;
+    for (int64_t i = top; i < window.height && vertical_.begin[size_t(i)] <= y; ++i) {
+      const float w = vertical_.weights[size_t(i * vertical_.taps + y - vertical_.begin[size_t(i)])];
+      float* sums = sums_.data() + i * row;
+      for (int64_t k = 0; k < row; ++k) sums[k] += row_[size_t(k)] * w;
+    }
   }
+  result_.resize(sums_.size());
+  // Halves to the even neighbour, as torch.round.
+  for (size_t i = 0; i < sums_.size(); ++i) result_[i] = uint8_t(std::nearbyint(std::min(std::max(sums_[i], 0.f), 255.f)));
   return {result_.data(), window.width, window.height, row};
 }
 

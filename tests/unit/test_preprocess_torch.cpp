@@ -84,6 +84,18 @@ TEST(PreprocessTorch, EqualsTransformersTorchvisionBackend) {
                 "pad.npy");  // Lanczos becomes bicubic, and the border is above
 }
 
+TEST(PreprocessTorch, ExtremePictures) {
+  const auto config = parsed(R"({"image_processor_type":"ViTImageProcessorFast","size":32,"resample":3,"do_normalize":false,"do_rescale":false})");
+  ASSERT_TRUE(config) << config.error().message;
+  Preprocessor p(*config);
+  std::vector<float> out(size_t(p.output_size()));
+  const std::vector<uint8_t> line(3 << 18, 77);
+  for (const auto& size : {std::pair<int64_t, int64_t>{1, 1}, {1 << 18, 1}, {1, 1 << 18}, {32, 5}, {5, 32}, {32, 32}}) {
+    ASSERT_TRUE(p.run(line.data(), size.first, size.second, size.first * 3, out.data()));
+    for (float v : out) ASSERT_EQ(v, 77.f) << size.first << " x " << size.second;
+  }
+}
+
 TEST(PreprocessTorch, WhoseArithmeticGoesByTheName) {
   const auto floats = [](const std::string& text) {
     const auto c = parsed(text);
