@@ -1,4 +1,5 @@
-// timm's Swin: names against the numbers that timm gives them, both ways of naming tensors, and pictures of other sizes.
+// timm's Swin: names against the numbers that timm gives them, both ways of naming tensors, and pictures of other sizes. And
+// tensors within a network that its configuration does not have.
 #include "model/json.h"
 #include "model/model.h"
 #include "model/swin.h"
@@ -106,6 +107,37 @@ TEST(SwinTimm, CheckpointsOpenWithoutAWarning) {
     ASSERT_TRUE(model) << model.error().message;
     EXPECT_TRUE(model->warnings().empty()) << model->warnings()[0];
     EXPECT_EQ(model->classes(), 5);
+  }
+}
+
+TEST(WithinTheNetwork, UnreadTensorsAreAnErrorInEveryFamily) {
+  struct Case {
+    const char* name;
+    const char* tensor;
+  };
+  for (const Case& c : {Case{"timm-swin", "layers.0.blocks.0.attn.logit_scale"}, {"hf-swin", "swin.encoder.layers.1.blocks.2.layernorm_before.weight"},
+                        {"tv-swin", "features.5.7.norm1.weight"}, {"hf-mobilevit", "mobilevit.encoder.layer.4.transformer.layer.9.layernorm_before.weight"},
+                        {"timm-vit", "blocks.0.attn.q_norm.weight"}, {"hf-vit", "vit.encoder.layer.9.layernorm_before.weight"}}) {
+    SCOPED_TRACE(c.tensor);
+    const std::string bytes = slurp(kCases + c.name + "/model.safetensors");
+    const auto views = parse_safetensors(reinterpret_cast<const uint8_t*>(bytes.data()), bytes.size(), c.name);
+    ASSERT_TRUE(views) << views.error().message;
+    std::vector<test::TestTensor> tensors;
+    for (const TensorView& v : *views) tensors.push_back({v.name, v.dtype, v.shape, std::string(reinterpret_cast<const char*>(v.data), v.bytes)});
+    tensors.push_back(test::noise("teacher_head.weight", {2}));
+    TempDir dir;
+    for (const char* file : {"config.json", "preprocessor_config.json"}) {
+      const std::string text = slurp(kCases + c.name + "/" + file);
+      if (!text.empty()) dir.write(file, text);
+    }
+    dir.write("model.safetensors", test::safetensors(tensors));
+    const auto noted = LoadedModel::open(dir.path());
+    ASSERT_TRUE(noted) << noted.error().message;
+    ASSERT_EQ(noted->warnings().size(), 1u);
+    EXPECT_NE(noted->warnings()[0].find("'teacher_head.weight'"), std::string::npos) << noted->warnings()[0];
+    tensors.push_back(test::noise(c.tensor, {2}));
+    dir.write("model.safetensors", test::safetensors(tensors));
+    expect_error(LoadedModel::open(dir.path()), ErrorCode::kCorrupt, {c.tensor, "1 tensor within", "config.json"});
   }
 }
 
