@@ -55,11 +55,9 @@ void add_common(CLI::App& verb, Common& common, unsigned which) {
     CLI::Option* model =
         verb.add_option("--model", common.model, "checkpoint: a Hugging Face or timm folder, or a .safetensors file");
     model->type_name("DIR");
-    CLI::Option* config =
-        verb.add_option("--config", common.config,
-                        which & kRandom ? "the model's config.json, where its folder has none or another one; without --model, of a model with "
-                                          "random weights"
-                                        : "the model's config.json, where its folder has none or another one");
+    CLI::Option* config = verb.add_option("--config", common.config,
+                                          which & kRandom ? "a model of this config.json with random weights"
+                                                          : "the model's config.json, where its folder has none or another one");
     config->type_name("FILE");
     verb.add_option("--architecture", common.architecture, "instead of a config.json, timm's name of the model (vit_tiny_patch16_224)")
         ->type_name("NAME")
@@ -74,6 +72,7 @@ void add_common(CLI::App& verb, Common& common, unsigned which) {
               },
               "seed of the random weights; with --model, its config.json is used")
           ->type_name("SEED");
+      model->excludes(config);
     } else {
       model->required();
     }
@@ -120,8 +119,8 @@ vireo::Model open_model(const Common& common) {
     throw UsageError("--model DIR is required (or --config FILE for random weights)");
   if (common.model.empty()) return need(vireo::Model::random(common.config, common.seed));
   if (!common.random) return need(vireo::Model::open(common.model, {common.config, common.architecture}));
-  if (!common.architecture.empty()) throw UsageError("--random-weights takes its configuration from --config or --model, not from --architecture");
-  return need(vireo::Model::random(common.config.empty() ? common.model + "/config.json" : common.config, common.seed));
+  if (!common.architecture.empty()) throw UsageError("--random-weights takes its configuration from --config or --model's folder, not from --architecture");
+  return need(vireo::Model::random(common.model + "/config.json", common.seed));
 }
 
 vireo::Device open_device(const std::string& name, int threads) {

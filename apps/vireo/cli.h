@@ -37,7 +37,7 @@ inline void need(vireo::Result<void> result) {
 /// Options that mean the same for every verb that has them.
 struct Common {
   std::string model;
-  std::string config;   // config.json: of the model's weights, or with random ones
+  std::string config;   // config.json: of the model's weights; in verbs with kRandom, of random ones
   std::string architecture;  // timm's name instead of one
   bool random = false;  // --random-weights was given
   uint64_t seed = 0;
@@ -52,7 +52,7 @@ struct Common {
 /// Which of them a verb takes.
 enum Options : unsigned {
   kModel = 1,    // --model DIR, required; --config FILE or --architecture NAME beside it
-  kRandom = 2,   // --random-weights SEED, of --config or of the model's own configuration
+  kRandom = 2,   // --config FILE --random-weights SEED instead of --model
   kDevice = 4,   // --device, --threads
   kSession = 8,  // --precision, --size, --cpu-ops
   kJson = 16,    // --json
