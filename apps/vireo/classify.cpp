@@ -6,6 +6,7 @@
 #include "cli.h"
 #include "image.h"
 #include "npy.h"
+#include "sessions.h"
 
 namespace cli {
 namespace {
@@ -24,14 +25,14 @@ struct Answer {
   std::string error;  // not empty: the picture could not be classified
 };
 
-Answer classify(vireo::Session& session, const std::string& path, int topk, float* logits) {
+Answer classify(Sessions& sessions, const std::string& path, int topk, float* logits) try {
   Answer answer;
   auto picture = load_image(path);
   if (!picture) {
     answer.error = picture.error().message;
     return answer;
   }
-  auto out = session.run(vireo::Image{picture->rgb.data(), picture->width, picture->height, 0});
+  auto out = sessions.for_picture(picture->width, picture->height).run(vireo::Image{picture->rgb.data(), picture->width, picture->height, 0});
   if (!out) {
     answer.error = out.error().message;
     return answer;
@@ -39,6 +40,10 @@ Answer classify(vireo::Session& session, const std::string& path, int topk, floa
   answer.top = vireo::top_k(*out, topk);
   answer.ms = out->ms;
   if (logits != nullptr) std::copy(out->data, out->data + out->cols, logits);
+  return answer;
+} catch (const Failure& failure) {  // no session for this picture's size
+  Answer answer;
+  answer.error = failure.what();
   return answer;
 }
 
@@ -72,7 +77,7 @@ void run(const Args& args) {
     throw Failure("'" + model.name() + "' has a class for every pixel, not one for the picture; vireo segment runs it");
   if (model.classes() == 0)
     throw Failure("'" + model.name() + "' has no classification head; vireo embed gives its feature vector");
-  vireo::Session session = open_session(model, args.common, vireo::Head::kLogits);
+  Sessions sessions(model, args.common, vireo::Head::kLogits);
 
   const size_t classes = size_t(model.classes());
   std::vector<float> logits;
@@ -82,13 +87,15 @@ void run(const Args& args) {
   Json results = Json::array();
   ImageErrors errors;
   if (!args.common.json) {
-    std::printf("%s\n", device_line(session.device()).c_str());
+    if (!model.keeps_proportions()) std::printf("%s\n", device_line(sessions.last().device()).c_str());
     print_notes(model);
   }
   for (size_t i = 0; i < args.images.size(); ++i) {
     const std::string& path = args.images[i];
-    const Answer answer = classify(session, path, args.topk, args.keeps_logits ? &logits[i * classes] : nullptr);
+    const Answer answer = classify(sessions, path, args.topk, args.keeps_logits ? &logits[i * classes] : nullptr);
     if (!answer.error.empty()) errors.add(path, answer.error);
+    if (i == 0 && model.keeps_proportions() && !args.common.json && answer.error.empty())
+      std::printf("%s\n", device_line(sessions.last().device()).c_str());
     if (args.common.json) {
       results.push_back(answer_json(model, path, answer));
     } else {
@@ -96,7 +103,7 @@ void run(const Args& args) {
     }
   }
   if (args.common.json) {
-    Json json{{"device", device_json(session.device())},
+    Json json{{"device", device_json(sessions.last().device())},
               {"precision", vireo::to_string(args.common.precision)},
               {"results", results}};
     add_notes(json, model);

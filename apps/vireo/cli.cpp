@@ -65,10 +65,15 @@ void add_common(CLI::App& verb, Common& common, unsigned which) {
     verb.add_option("--weights", common.weights, "which network, where a checkpoint holds several: the prefix of its tensors, such as teacher.")
         ->type_name("PREFIX")
         ->needs(model);
+    CLI::Option* config = verb.add_option("--config", common.config,
+                                          which & kRandom ? "a model of this config.json with random weights"
+                                                          : "the model's config.json, where its folder has none or another one");
+    config->type_name("FILE");
+    verb.add_option("--architecture", common.architecture, "instead of a config.json, timm's name of the model (vit_tiny_patch16_224)")
+        ->type_name("NAME")
+        ->excludes(config)
+        ->needs(model);
     if (which & kRandom) {
-      CLI::Option* config =
-          verb.add_option("--config", common.config, "a model of this config.json with random weights")
-              ->type_name("FILE");
       verb.add_option_function<uint64_t>(
               "--random-weights",
               [&common](const uint64_t& seed) {
@@ -120,16 +125,20 @@ void add_common(CLI::App& verb, Common& common, unsigned which) {
 }
 
 vireo::Model open_model(const Common& common) {
-  if (!common.config.empty()) return need(vireo::Model::random(common.config, common.seed));
-  if (common.random && !common.model.empty()) {
-    struct stat own {};  // a folder of the Hugging Face cache has its config.json in a snapshot, which the library finds
-    const bool cache = stat((common.model + "/config.json").c_str(), &own) != 0 && stat((common.model + "/snapshots").c_str(), &own) == 0;
-    return need(vireo::Model::random(cache ? common.model : common.model + "/config.json", common.seed));
+  if (common.model.empty() && common.config.empty())
+    throw UsageError("--model DIR is required (or --config FILE for random weights)");
+  if (common.model.empty()) return need(vireo::Model::random(common.config, common.seed));
+  if (!common.random) {
+    vireo::ModelOptions options;
+    options.config = common.config;
+    options.architecture = common.architecture;
+    options.weights = common.weights;
+    return need(vireo::Model::open(common.model, options));
   }
-  if (common.model.empty()) throw UsageError("--model DIR is required (or --config FILE for random weights)");
-  vireo::ModelOptions options;
-  options.weights = common.weights;
-  return need(vireo::Model::open(common.model, options));
+  if (!common.architecture.empty()) throw UsageError("--random-weights takes its configuration from --config or --model's folder, not from --architecture");
+  struct stat own {};  // a folder of the Hugging Face cache has its config.json in a snapshot, which the library finds
+  const bool cache = stat((common.model + "/config.json").c_str(), &own) != 0 && stat((common.model + "/snapshots").c_str(), &own) == 0;
+  return need(vireo::Model::random(cache ? common.model : common.model + "/config.json", common.seed));
 }
 
 vireo::Device open_device(const std::string& name, int threads) {

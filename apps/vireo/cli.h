@@ -38,8 +38,9 @@ inline void need(vireo::Result<void> result) {
 /// Options that mean the same for every verb that has them.
 struct Common {
   std::string model;
-  std::string weights;  // which network of a checkpoint that holds several
-  std::string config;   // random weights: config.json
+  std::string weights;       // which network of a checkpoint that holds several
+  std::string config;        // config.json: of the model's weights; in verbs with kRandom, of random ones
+  std::string architecture;  // timm's name instead of one
   bool random = false;  // --random-weights was given
   uint64_t seed = 0;
   std::string device = "auto";
@@ -52,7 +53,7 @@ struct Common {
 
 /// Which of them a verb takes.
 enum Options : unsigned {
-  kModel = 1,    // --model DIR, required
+  kModel = 1,    // --model DIR, required; --config FILE or --architecture NAME beside it
   kRandom = 2,   // --config FILE --random-weights SEED instead of --model
   kDevice = 4,   // --device, --threads
   kSession = 8,  // --precision, --size, --cpu-ops

@@ -6,6 +6,7 @@
 #include "cli.h"
 #include "image.h"
 #include "npy.h"
+#include "sessions.h"
 
 namespace cli {
 namespace {
@@ -33,13 +34,18 @@ void keep(Features& all, size_t index, size_t count, const vireo::Output& out) {
   std::copy(out.data, out.data + size, all.data.begin() + ptrdiff_t(index * size));
 }
 
+vireo::Result<vireo::Output> run_one(Sessions& sessions, const Rgb8& picture) try {
+  return sessions.for_picture(picture.width, picture.height).run(vireo::Image{picture.rgb.data(), picture.width, picture.height, 0});
+} catch (const Failure& failure) {  // no session for this picture's size
+  return vireo::Error{vireo::ErrorCode::kInvalidArgument, failure.what()};
+}
+
 void run(const Args& args) {
   check_writable(args.out);
   const vireo::Model model = open_model(args.common);
   if (model.task() == vireo::Task::kSegmentation)
     throw Failure("'" + model.name() + "' segments pictures and has no feature vector; vireo segment runs it");
-  vireo::Session session =
-      open_session(model, args.common, args.tokens ? vireo::Head::kTokens : vireo::Head::kFeatures);
+  Sessions sessions(model, args.common, args.tokens ? vireo::Head::kTokens : vireo::Head::kFeatures);
 
   const size_t count = args.images.size();
   Features all;
@@ -52,8 +58,11 @@ void run(const Args& args) {
     std::string error;
     auto picture = load_image(path);
     if (picture) {
-      auto out = session.run(vireo::Image{picture->rgb.data(), picture->width, picture->height, 0});
-      if (out) {
+      auto out = run_one(sessions, *picture);
+      if (out && all.rows > 0 && out->rows != all.rows) {
+        error = "it gives " + std::to_string(out->rows) + " tokens and the first picture gave " + std::to_string(all.rows) +
+                ", which one array cannot hold; embed pictures of one shape at a time";
+      } else if (out) {
         keep(all, i, count, *out);
         entry["ms"] = out->ms;
         total_ms += out->ms;
@@ -77,7 +86,7 @@ void run(const Args& args) {
   }
 
   if (args.common.json) {
-    Json json{{"device", device_json(session.device())},
+    Json json{{"device", device_json(sessions.last().device())},
               {"precision", vireo::to_string(args.common.precision)},
               {"out", args.out},
               {"shape", shape},
@@ -85,7 +94,7 @@ void run(const Args& args) {
     add_notes(json, model);
     print_json(json);
   } else {
-    std::printf("%s\n", device_line(session.device()).c_str());
+    std::printf("%s\n", device_line(sessions.last().device()).c_str());
     print_notes(model);
     if (!all.data.empty()) {
       std::printf("%s: float32 [%zu", args.out.c_str(), count);

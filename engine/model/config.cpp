@@ -90,7 +90,8 @@ bool is_vit_config(const std::string& text) {
 
 bool is_vit_checkpoint(const Checkpoint& weights) {
   std::string prefix;
-  return find_prefix(weights, kHfPatch, "", &prefix) || find_prefix(weights, kTimmPatch, "", &prefix);
+  if (find_prefix(weights, kHfPatch, "", &prefix)) return true;
+  return find_prefix(weights, kTimmPatch, "", &prefix) && !weights.has(prefix + "layers.0.blocks.0.norm1.weight");  // that is Swin
 }
 
 Result<VitConfig> parse_vit_config(const std::string& text, const std::string& source, const Checkpoint* weights) {

@@ -72,6 +72,7 @@ struct VitConfig {
   HeadKind head = HeadKind::kNone;
   int64_t classes = 0;
   std::vector<std::string> labels;  // empty when the configuration names none
+  std::string assumed;              // a sentence: what the tensors do not tell and was taken for granted
 
   int64_t grid_h() const { return image_h / patch_h; }
   int64_t grid_w() const { return image_w / patch_w; }
@@ -86,7 +87,8 @@ Result<VitConfig> parse_vit_config(const std::string& text, const std::string& s
 /// True when the text is an HF or timm configuration of a family that parse_vit_config reads.
 bool is_vit_config(const std::string& text);
 
-/// Derives everything from tensor names and shapes, for a checkpoint without config.json.
+/// For a checkpoint without config.json: what its names and shapes tell, and the rest from the one published network that has
+/// them. Errors: kUnsupported (tensors of another network), kInvalidArgument (no published network, or several).
 Result<VitConfig> infer_vit_config(const Checkpoint& weights);
 
 /// True when the checkpoint's tensor names are those of a ViT (HF or timm).

@@ -18,8 +18,17 @@ constexpr int64_t kMaxTokenFloats = 1 << 27;  // all tokens of one picture: 512 
 constexpr int64_t kMaxClasses = 10'000'000;
 constexpr int64_t kMaxHeadDim = 128;
 
+/// What to do about a checkpoint whose network its tensors do not tell; ends a message.
+constexpr const char* kNameTheModel = "put the model's config.json beside it or name one with --config FILE, or name a timm model with "
+                                      "--architecture NAME";
+
 Result<VitConfig> parse_hf_config(const Json& json, const std::string& source, const Checkpoint* weights);
 Result<VitConfig> parse_timm_config(const Json& json, const std::string& source, const Checkpoint* weights);
+
+/// input_size of timm's pretrained_cfg, [channels, height, width]; left alone where there is none.
+Result<void> read_timm_input_size(const Json& pretrained, const std::string& source, int64_t size[3]);
+/// label_names of timm's config.json or its pretrained_cfg, where they are as many as the classes.
+std::vector<std::string> read_timm_labels(const Json& config, const Json& pretrained, int64_t classes);
 
 /// kUnsupported for a quantization_config: those weights are no floats.
 Result<void> refuse_quantised(const Json& json, const std::string& source);

@@ -39,9 +39,24 @@ struct SizeRow {
 };
 constexpr SizeRow kSizes[] = {
     {"tiny", 192, 12, 3, 4},           {"xsmall", 256, 10, 4, 4},  {"small", 384, 12, 6, 4},
+    {"wee", 256, 14, 4, 5},            {"so150m", 896, 18, 14, 2.572}, {"so150m2", 832, 21, 13, 34.0 / 13},
+    {"so400m", 1152, 27, 16, 3.7362},  {"intern300m", 1024, 24, 16, 4}, {"giantopt", 1536, 40, 16, 4},
     {"medium", 512, 12, 8, 4},         {"mediumd", 512, 20, 8, 4}, {"betwixt", 640, 12, 10, 4},
     {"little", 320, 14, 5, 5.6},       {"base", 768, 12, 12, 4},   {"large", 1024, 24, 16, 4},
     {"huge", 1280, 32, 16, 4},         {"giant", 1408, 40, 16, 48.0 / 11}, {"gigantic", 1664, 48, 16, 64.0 / 13},
+};
+
+/// Parts of names whose networks differ from the plain one in a way that has a name.
+struct OtherRow {
+  const char* part;
+  const char* what;
+};
+constexpr OtherRow kOthers[] = {
+    {"pwee", "parallel blocks"},          {"dwee", "differential attention"},  {"dpwee", "differential attention"},
+    {"dlittle", "differential attention"}, {"18x2", "parallel blocks"},        {"map", "attention pooling"},
+    {"rope", "rotary positions"},         {"dinov3", "rotary positions"},      {"pe", "rotary positions"},
+    {"relpos", "relative positions"},     {"srelpos", "relative positions"},   {"xp", "other norms"},
+    {"rpn", "norms behind the blocks"},   {"mci", "a convolutional stem"},
 };
 
 bool is_number(const std::string& text) {
@@ -60,6 +75,11 @@ std::vector<std::string> split(const std::string& text) {
 /// Arguments that the architecture's name stands for. `sized` tells whether the name fixed width and depth.
 Result<void> read_architecture(const std::string& full_name, const std::string& source, Args* a, bool* sized) {
   const auto unknown = [&](const std::string& part) {
+    for (const OtherRow& row : kOthers) {
+      if (part != row.part) continue;
+      return fail(ErrorCode::kUnsupported, "'{}': timm architecture '{}' is another network than a plain Vision Transformer "
+                  "({}: {}), which Vireo does not implement", source, full_name, part, row.what);
+    }
     return fail(ErrorCode::kUnsupported, "'{}': timm architecture '{}' is not supported (part '{}'); expected a name like "
                 "vit_small_patch16_224, deit_tiny_distilled_patch16_224 or vit_base_patch14_reg4_dinov2", source, full_name,
                 part);
@@ -67,16 +87,23 @@ Result<void> read_architecture(const std::string& full_name, const std::string& 
   const std::string name = full_name.substr(0, full_name.find('.'));  // without the weights' tag
   std::vector<std::string> parts = split(name);
   const std::string kind = parts[0];
-  bool deit3 = false, dino = false, gap = false, clip = false, plus = false;
+  bool deit3 = false, dino = false, gap = false, clip = false, plus = false, siglip = false;
   int64_t number = 0;
   std::string size;
-  if (name == "test_vit") {
+  if (name == "test_vit" || name == "test_vit2") {
     *a = Args{};
     a->embed_dim = 64;
     a->depth = 6;
     a->num_heads = 2;
     a->mlp_ratio = 3;
     a->img_h = a->img_w = 160;
+    if (name == "test_vit2") {
+      a->depth = 8;
+      a->class_token = false;
+      a->reg_tokens = 1;
+      a->global_pool = "avg";
+      a->init_values = 1e-5;
+    }
     *sized = true;
     return {};
   }
@@ -94,11 +121,13 @@ Result<void> read_architecture(const std::string& full_name, const std::string& 
     const std::string& p = parts[i];
     if (i == 1) {
       size = p;
+      for (const OtherRow& row : kOthers)
+        if (p == row.part) return unknown(p);
     } else if (p.rfind("patch", 0) == 0 && is_number(p.substr(5))) {
       a->patch_h = a->patch_w = std::strtol(p.c_str() + 5, nullptr, 10);
     } else if (p.rfind("reg", 0) == 0 && is_number(p.substr(3))) {
       a->reg_tokens = std::strtol(p.c_str() + 3, nullptr, 10);
-      a->no_embed_class = true;
+      a->no_embed_class = size.rfind("so150m", 0) != 0;
     } else if (is_number(p)) {
       number = std::strtol(p.c_str(), nullptr, 10);
     } else if (p == "distilled") {
@@ -109,6 +138,8 @@ Result<void> read_architecture(const std::string& full_name, const std::string& 
       gap = true;
     } else if (p == "clip") {
       clip = true;
+    } else if (p == "siglip") {
+      siglip = true;
     } else if (p == "quickgelu") {
       a->act_layer = "quick_gelu";
     } else if (p == "plus") {
@@ -156,15 +187,30 @@ Result<void> read_architecture(const std::string& full_name, const std::string& 
     a->class_token = false;
     a->global_pool = "avg";
     if (a->reg_tokens > 0) {
-      if (size != "base") a->init_values = 1e-5;
+      if (size != "base" && size != "so150m") a->init_values = 1e-5;
+      if (size == "so150m") a->fc_norm = 0;
+      if (size == "so150m2") a->qkv_bias = false;
     } else {
       a->fc_norm = 0;
       if (size == "medium" || size == "betwixt") {
         a->qkv_bias = false;
         a->init_values = 1e-6;
       }
-      if (size == "base") a->num_heads = 16;
+      if (size == "base" && !siglip) a->num_heads = 16;
     }
+  }
+  if (siglip && !gap) {
+    return fail(ErrorCode::kUnsupported, "'{}': timm architecture '{}' pools with attention ('siglip' without 'gap'), which Vireo does "
+                "not implement", source, full_name);
+  }
+  // The SigLIP 2 towers among them use the approximation of tanh.
+  if (siglip && (size == "giantopt" || (size == "so400m" && a->patch_h == 16) || (size == "base" && a->patch_h == 32) ||
+                 (size == "large" && number == 512))) {
+    a->act_layer = "gelu_tanh";
+  }
+  if (size == "intern300m") {
+    a->init_values = 0.1;
+    a->final_norm = false;
   }
   if (number > 0) a->img_h = a->img_w = number;
   return {};
@@ -233,8 +279,9 @@ Result<void> read_model_args(const Json& args, const std::string& source, Args* 
   return {};
 }
 
-/// input_size of a pretrained_cfg: [channels, height, width].
-Result<void> read_input_size(const Json& cfg, const std::string& source, int64_t size[3]) {
+}  // namespace
+
+Result<void> read_timm_input_size(const Json& cfg, const std::string& source, int64_t size[3]) {
   const Json* list = find_member(cfg, "input_size");
   if (list == nullptr) return {};
   bool ok = list->is_array() && list->size() == 3;
@@ -250,7 +297,14 @@ Result<void> read_input_size(const Json& cfg, const std::string& source, int64_t
   return {};
 }
 
-}  // namespace
+std::vector<std::string> read_timm_labels(const Json& config, const Json& pretrained, int64_t classes) {
+  std::vector<std::string> labels;
+  for (const Json* names : {find_member(config, "label_names"), find_member(pretrained, "label_names")}) {
+    if (names == nullptr || !names->is_array() || !labels.empty() || int64_t(names->size()) != classes) continue;
+    for (const Json& name : *names) labels.push_back(name.is_string() ? name.get<std::string>() : json_text(name));
+  }
+  return labels;
+}
 
 Result<VitConfig> parse_timm_config(const Json& json, const std::string& source, const Checkpoint* weights) {
   Fields top(json, source);
@@ -274,7 +328,7 @@ Result<VitConfig> parse_timm_config(const Json& json, const std::string& source,
   const Json& cfg = nested != nullptr ? *nested : json;
   Fields pretrained(cfg, source);
   int64_t input[3] = {0, 0, 0};
-  VIREO_TRY(read_input_size(cfg, source, input));
+  VIREO_TRY(read_timm_input_size(cfg, source, input));
   if (input[0] > 0) {
     a.in_chans = input[0];
     a.img_h = input[1];
@@ -294,26 +348,9 @@ Result<VitConfig> parse_timm_config(const Json& json, const std::string& source,
   }
   if (!sized) {
     const bool given = args != nullptr && args->contains("embed_dim") && args->contains("depth") && args->contains("num_heads");
-    if (!given && weights == nullptr) {
+    if (!given) {
       return fail(ErrorCode::kUnsupported, "'{}': the size in timm architecture '{}' is not known; give embed_dim, depth and "
                   "num_heads in model_args", source, c.architecture);
-    }
-    if (!given) {  // the tensors know all but the heads, which follow timm's habit of 64 channels each
-      VIREO_ASSIGN(const VitConfig seen, infer_vit_config(*weights));
-      a.embed_dim = seen.hidden;
-      a.depth = seen.layers;
-      a.num_heads = seen.heads;
-      // A quarter more than whole, so that the truncation of width * ratio below gives the number back.
-      a.mlp_ratio = (double(seen.swiglu ? 2 * seen.mlp : seen.mlp) + 0.25) / double(seen.hidden);
-      a.swiglu = seen.swiglu;
-      a.init_values = seen.layerscale ? 1e-5 : 0;
-      a.qkv_bias = seen.qkv_bias;
-      a.proj_bias = seen.proj_bias;
-      a.class_token = seen.class_token;
-      a.reg_tokens = seen.registers;
-      a.no_embed_class = seen.position_prefix == 0;
-      a.fc_norm = seen.final_norm == FinalNorm::kAfterPool ? 1 : 0;
-      a.final_norm = seen.final_norm != FinalNorm::kNone;
     }
   }
   if (args != nullptr) VIREO_TRY(read_model_args(*args, source, &a));
@@ -364,10 +401,7 @@ Result<VitConfig> parse_timm_config(const Json& json, const std::string& source,
   c.head = c.classes == 0 ? HeadKind::kNone : c.distilled ? HeadKind::kDistilled : HeadKind::kLinear;
   if (weights != nullptr) find_prefix(*weights, "patch_embed.proj.weight", "", &c.prefix);
 
-  for (const Json* names : {top.find("label_names"), find_member(cfg, "label_names")}) {
-    if (names == nullptr || !names->is_array() || !c.labels.empty() || int64_t(names->size()) != c.classes) continue;
-    for (const Json& name : *names) c.labels.push_back(name.is_string() ? name.get<std::string>() : json_text(name));
-  }
+  c.labels = read_timm_labels(json, cfg, c.classes);
   return c;
 }
 

@@ -48,6 +48,13 @@ class VisionModel {
   virtual Result<Graph> build(Head head, int64_t batch, int64_t h, int64_t w) const = 0;
   /// True for tensors that published checkpoints hold but inference has no use for.
   virtual bool is_known_unused(const std::string& tensor) const = 0;
+  /// True for tensors that lie within the network: where nothing reads one, the checkpoint is of another network.
+  virtual bool is_within(const std::string& tensor) const {
+    (void)tensor;
+    return false;
+  }
+  /// A sentence on what was taken for granted for want of a configuration; empty when nothing was.
+  virtual std::string assumed() const { return std::string(); }
 };
 
 class Backbone;

@@ -323,6 +323,14 @@ class MobileVitModel final : public ConfiguredModel<MobileVitConfig> {
     return b.finish(answer);
   }
   bool is_known_unused(const std::string& tensor) const override { return is_batch_counter(tensor); }
+  bool is_within(const std::string& tensor) const override {
+    if (tensor.rfind(config_.prefix, 0) != 0) return false;
+    const std::string name = tensor.substr(config_.prefix.size());
+    for (const char* part : {"conv_stem.", "encoder.", "stem.", "stages.", "final_conv."}) {
+      if (name.rfind(part, 0) == 0) return true;
+    }
+    return false;
+  }
 };
 
 Result<PreprocessConfig> MobileVitModel::preprocess(const std::string& text, const std::string& source) const {

@@ -3,6 +3,7 @@
 #include <utility>
 
 #include "base/input_file.h"
+#include "model/config_parts.h"
 #include "model/diagnose.h"
 #include "model/hub_cache.h"
 #include "model/json.h"
@@ -65,6 +66,19 @@ Result<PreprocessorFile> read_preprocessor(const std::string& folder) {
   return file;
 }
 
+/// Names of tensors for a message, the first few of them.
+struct Unread {
+  size_t count = 0;
+  std::string names;
+
+  void add(const std::string& name) {
+    if (count < kNamedInWarning) names += (names.empty() ? "'" : ", '") + name + "'";
+    if (count == kNamedInWarning) names += ", ...";
+    ++count;
+  }
+  std::string number() const { return std::to_string(count) + (count == 1 ? " tensor" : " tensors"); }
+};
+
 Error no_family(const ModelSource& source) {
   std::string names;
   for (const Family* family : model_families()) names += (names.empty() ? "" : ", ") + std::string(family->name);
@@ -74,7 +88,7 @@ Error no_family(const ModelSource& source) {
   }
   if (source.config.empty()) {
     return fail(ErrorCode::kUnsupported, "'{}' has no config.json and its tensor names belong to no model family that Vireo "
-                "knows ({}); put the model's config.json beside it", source.path, names);
+                "knows ({}); {}", source.path, names, kNameTheModel);
   }
   const Json json = parse_json(source.config);
   if (!json.is_object()) {
@@ -85,7 +99,7 @@ Error no_family(const ModelSource& source) {
     if (v == nullptr) continue;
     const Json& name = v->is_array() && !v->empty() ? (*v)[0] : *v;
     return fail(ErrorCode::kUnsupported, "'{}': {} {} is not supported; expected one of vit, deit, dinov2, "
-                "dinov2_with_registers, mobilevit, swin, swinv2 and upernet, or timm's vit_*, deit_* and mobilevit_*", source.config_path, key, json_text(name));
+                "dinov2_with_registers, mobilevit, swin, swinv2 and upernet, or timm's vit_*, deit_*, swin_*, swinv2_* and mobilevit_*", source.config_path, key, json_text(name));
   }
   return fail(ErrorCode::kCorrupt, "'{}' has neither 'model_type' (Hugging Face) nor 'architecture' (timm), so the kind of "
               "model is unknown; expected a model's config.json", source.config_path);
@@ -93,9 +107,13 @@ Error no_family(const ModelSource& source) {
 
 }  // namespace
 
-Result<LoadedModel> LoadedModel::open(const std::string& given, const std::string& network) {
+Result<LoadedModel> LoadedModel::open(const std::string& given, const Named& named) {
+  if (!named.config.empty() && !named.architecture.empty()) {
+    return fail(ErrorCode::kInvalidArgument, "both a configuration ('{}') and an architecture ('{}') are named for '{}'; give one of them",
+                named.config, named.architecture, given);
+  }
   VIREO_ASSIGN(const std::string path, resolve_hub_cache(given));
-  VIREO_ASSIGN(std::shared_ptr<Checkpoint> weights, Checkpoint::open(path, network));
+  VIREO_ASSIGN(std::shared_ptr<Checkpoint> weights, Checkpoint::open(path, named.network));
   ModelSource source;
   source.path = path;
   const PathKind kind = path_kind(path);
@@ -103,9 +121,17 @@ Result<LoadedModel> LoadedModel::open(const std::string& given, const std::strin
   if (kind != PathKind::kFolder && kind != PathKind::kFile) return fail(ErrorCode::kIo, "model '{}' can no longer be examined", path);
   const std::string folder = kind == PathKind::kFolder ? path : parent_folder(path);
   source.config_path = folder + "/config.json";
-  VIREO_ASSIGN(source.config, read_optional(source.config_path));
+  if (!named.config.empty()) {
+    source.config_path = path_kind(named.config) == PathKind::kFolder ? named.config + "/config.json" : named.config;
+    VIREO_ASSIGN(source.config, read_config(source.config_path));
+  } else if (!named.architecture.empty()) {
+    source.config_path = "--architecture " + named.architecture;
+    source.config = Json{{"architecture", named.architecture}}.dump(-1, ' ', false, Json::error_handler_t::replace);
+  } else {
+    VIREO_ASSIGN(source.config, read_optional(source.config_path));
+  }
   std::vector<std::string> notes;
-  if (network.empty() && !weights->others().empty()) {
+  if (named.network.empty() && !weights->others().empty()) {
     const std::string& first = weights->others()[0];
     notes.push_back(fmt::format("'{}' also holds tensors under '{}'{}, which are no complete network and are not read", path, first,
                                 weights->others().size() > 1 ? fmt::format(" and {} more prefixes", weights->others().size() - 1) : ""));
@@ -147,21 +173,30 @@ Result<LoadedModel> LoadedModel::from_parts(ModelSource source, std::string prep
   model.vision_ = std::move(vision);
 
   VIREO_ASSIGN(model.preprocess_, model.vision_->preprocess(preprocessor, preprocessor_path));
-  model.warnings_ = model.preprocess_.warnings;
+  if (!model.vision_->assumed().empty()) model.warnings_.push_back(model.vision_->assumed());
+  for (const std::string& warning : model.preprocess_.warnings) model.warnings_.push_back(warning);
 
   if (source.weights != nullptr) {
     // A trial build meets every tensor that the model has.
     const auto trial = model.build(model.has_classes() ? Head::kLogits : Head::kFeatures, 1);
     if (!trial) return trial.error();
-    std::string names;
-    size_t count = 0;
+    Unread unread, within;
     for (const std::string& name : source.weights->unused()) {
       if (model.vision_->is_known_unused(name)) continue;
-      if (count++ < kNamedInWarning) names += (names.empty() ? "'" : ", '") + source.weights->find(name)->name + "'";
+      const std::string& own = source.weights->find(name)->name;  // as the file has it
+      unread.add(own);
+      if (model.vision_->is_within(name)) within.add(own);
     }
-    if (count > 0) {
-      model.warnings_.push_back(fmt::format("'{}' holds {} tensor{} that the model does not use: {}{}", source.path, count,
-                                            count == 1 ? "" : "s", names, count > kNamedInWarning ? ", ..." : ""));
+    if (unread.count > 0 && source.config.empty()) {
+      return fail(ErrorCode::kUnsupported, "'{}' has no config.json and was taken for {} by its tensors, but it holds {} that this network "
+                  "does not have: {}; it is another one, {}", source.path, model.architecture(), unread.number(), unread.names, kNameTheModel);
+    }
+    if (within.count > 0) {
+      return fail(ErrorCode::kCorrupt, "'{}' holds {} within the network that {} ('{}') does not have: {}; weights and configuration do not "
+                  "belong together", source.path, within.number(), model.architecture(), source.config_path, within.names);
+    }
+    if (unread.count > 0) {
+      model.warnings_.push_back(fmt::format("'{}' holds {} that the model does not use: {}", source.path, unread.number(), unread.names));
     }
   }
   model.source_ = std::move(source);

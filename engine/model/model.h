@@ -20,8 +20,13 @@ class LoadedModel {
   /// `path`: a folder with config.json, preprocessor_config.json and safetensors (one file, or shards with an index), or
   /// a .safetensors file; the two configurations may be missing, and processor_config.json may hold the second. Every tensor is found, measured and scanned for NaN here,
   /// so that a damaged checkpoint fails now. Errors name file, key or tensor: kNotFound, kIo, kCorrupt, kUnsupported.
-  /// A folder of the Hugging Face cache (models--a--b) stands for its snapshot. `network`: see canonical_names (model/names.h).
-  static Result<LoadedModel> open(const std::string& path, const std::string& network = "");
+  /// A folder of the Hugging Face cache (models--a--b) stands for its snapshot.
+  struct Named {
+    std::string config = {}, architecture = {};  ///< a configuration instead of the folder's; timm's name of one, as if a config.json gave it alone
+    std::string network = {};                    ///< see canonical_names (model/names.h)
+  };
+  static Result<LoadedModel> open(const std::string& path, const Named& named);
+  static Result<LoadedModel> open(const std::string& path) { return open(path, Named()); }
   /// Random weights that depend on `seed` only, for benchmarks without a checkpoint. `path`: a config.json or its folder.
   static Result<LoadedModel> open_config(const std::string& path, uint64_t seed);
   /// From its parts, wherever they lay: `preprocessor` is the text of preprocessor_config.json (empty: there is none),

@@ -12,8 +12,29 @@ constexpr int64_t kMaxSide = 1 << 24;  // pictures; Pillow's box coordinates are
 /// n / 2 with halves to the even neighbour: Python's round(n / 2.0).
 int64_t half_to_even(int64_t n) { return n / 2 + (n % 2 != 0 && n / 2 % 2 != 0 ? 1 : 0); }
 
-/// The sizes Pillow is asked for: (height, width).
-std::pair<int64_t, int64_t> resized(const PreprocessConfig& c, int64_t w, int64_t h) {
+/// Where the crop begins; negative when the picture is smaller than the crop and is padded.
+int64_t crop_offset(int64_t size, int64_t crop, PreprocessConfig::CropRounding rounding) {
+  const int64_t margin = size - crop;
+  if (rounding == PreprocessConfig::CropRounding::kHalfEven && margin >= 0) return half_to_even(margin);
+  if (rounding != PreprocessConfig::CropRounding::kFloor && margin < 0) return -(-margin / 2);
+  return margin >= 0 ? margin / 2 : -((-margin + 1) / 2);
+}
+
+/// The picture as Pillow's convert("L").
+void to_grey(const uint8_t* rgb, int64_t width, int64_t height, int64_t stride, std::vector<uint8_t>* grey) {
+  grey->resize(size_t(width * height));
+  for (int64_t y = 0; y < height; ++y) {
+    const uint8_t* in = rgb + y * stride;
+    uint8_t* out = grey->data() + y * width;
+    for (int64_t x = 0; x < width; ++x) {
+      out[x] = uint8_t((in[3 * x] * 19595u + in[3 * x + 1] * 38470u + in[3 * x + 2] * 7471u + 0x8000u) >> 16);
+    }
+  }
+}
+
+}  // namespace
+
+std::pair<int64_t, int64_t> resized_size(const PreprocessConfig& c, int64_t w, int64_t h) {
   switch (c.resize) {
     case PreprocessConfig::Resize::kNone: return {h, w};
     case PreprocessConfig::Resize::kExact: return {c.resize_h, c.resize_w};
@@ -34,28 +55,6 @@ std::pair<int64_t, int64_t> resized(const PreprocessConfig& c, int64_t w, int64_
   }
   return {h, w};
 }
-
-/// Where the crop begins; negative when the picture is smaller than the crop and is padded.
-int64_t crop_offset(int64_t size, int64_t crop, PreprocessConfig::CropRounding rounding) {
-  const int64_t margin = size - crop;
-  if (rounding == PreprocessConfig::CropRounding::kHalfEven && margin >= 0) return half_to_even(margin);
-  if (rounding == PreprocessConfig::CropRounding::kHalfEven) return -(-margin / 2);
-  return margin >= 0 ? margin / 2 : -((-margin + 1) / 2);
-}
-
-/// The picture as Pillow's convert("L").
-void to_grey(const uint8_t* rgb, int64_t width, int64_t height, int64_t stride, std::vector<uint8_t>* grey) {
-  grey->resize(size_t(width * height));
-  for (int64_t y = 0; y < height; ++y) {
-    const uint8_t* in = rgb + y * stride;
-    uint8_t* out = grey->data() + y * width;
-    for (int64_t x = 0; x < width; ++x) {
-      out[x] = uint8_t((in[3 * x] * 19595u + in[3 * x + 1] * 38470u + in[3 * x + 2] * 7471u + 0x8000u) >> 16);
-    }
-  }
-}
-
-}  // namespace
 
 Result<void> validate_preprocess(const PreprocessConfig& c, const std::string& source) {
   const auto side_ok = [](int64_t v) { return v >= 1 && v <= (1 << 16); };
@@ -78,6 +77,15 @@ Preprocessor::Preprocessor(PreprocessConfig config) : config_(std::move(config))
   for (size_t c = 0; c < size_t(config_.channels); ++c) {
     for (size_t level = 0; level < 256; ++level) {
       float v = float(level);
+      if (config_.arithmetic == PreprocessConfig::Arithmetic::kTorchFused) {
+        const size_t at = std::min(c, size_t(2));
+        const float back = float(1.0 / config_.rescale_factor);
+        if (config_.normalize && config_.rescale) v = (v - float(config_.mean[at]) * back) / (float(config_.std[at]) * back);
+        else if (config_.normalize) v = (v - float(config_.mean[at])) / float(config_.std[at]);
+        else if (config_.rescale) v = v * float(config_.rescale_factor);
+        table_[c * 256 + level] = v;
+        continue;
+      }
       if (config_.arithmetic == PreprocessConfig::Arithmetic::kTorch) {
         if (config_.rescale) v = v / 255.f;
       } else if (config_.rescale) {
@@ -102,14 +110,15 @@ Result<void> Preprocessor::run(const uint8_t* rgb, int64_t width, int64_t height
     return fail(ErrorCode::kUnsupported, "the model takes {} channels, but pictures give 3 (colour) or 1 (grey); run it on a "
                 "tensor instead", config_.channels);
   }
-  const auto [full_h, full_w] = resized(config_, width, height);
+  const auto [full_h, full_w] = resized_size(config_, width, height);
   const int64_t in_h = config_.input_h, in_w = config_.input_w;
   if (!config_.crop && (full_h != in_h || full_w != in_w)) {
     return fail(ErrorCode::kInvalidArgument, "a picture of {} x {} (width x height) {} {} x {}, but the model takes {} x {}; {}",
                 width, height, config_.resize == PreprocessConfig::Resize::kNone ? "stays" : "becomes", full_w, full_h, in_w,
                 in_h, config_.resize == PreprocessConfig::Resize::kNone
                           ? "its preprocessor_config.json says do_resize false, so resize the picture first"
-                          : "its preprocessor_config.json keeps proportions and does not crop, so crop the picture first");
+                          : "its preprocessor_config.json keeps proportions and does not crop, so open a session of the picture's "
+                            "size (`classify` and `embed` do) or crop the picture first");
   }
   const int64_t top = config_.crop ? crop_offset(full_h, in_h, config_.rounding) : 0;
   const int64_t left = config_.crop ? crop_offset(full_w, in_w, config_.rounding) : 0;
@@ -126,7 +135,9 @@ Result<void> Preprocessor::run(const uint8_t* rgb, int64_t width, int64_t height
     to_grey(rgb, width, height, stride, &grey_);
     picture = {grey_.data(), width, height, width};
   }
-  const PictureView small = resizer_.resize(picture, channels, full_w, full_h, window, config_.filter);
+  const bool floats = config_.float_resize && (config_.filter == Filter::kBilinear || config_.filter == Filter::kBicubic);
+  const PictureView small = floats ? float_resizer_.resize(picture, channels, full_w, full_h, window, config_.filter)
+                                   : resizer_.resize(picture, channels, full_w, full_h, window, config_.filter);
 
   const int64_t x0 = window.x - left, y0 = window.y - top;
   for (int64_t c = 0; c < channels; ++c) {

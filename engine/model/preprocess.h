@@ -5,6 +5,7 @@
 #include <array>
 #include <cstdint>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "base/error.h"
@@ -19,15 +20,18 @@ struct PreprocessConfig {
     kShortestEdge,  ///< the shorter side to `shortest`, the longer in proportion, truncated (at most `longest` if set)
     kCover,         ///< in proportion, the smallest size that covers resize_h x resize_w (timm, inputs that are not square)
   };
-  /// Where an odd margin goes: floor((size - crop) / 2), or that half rounded to even as torchvision does.
-  enum class CropRounding : uint8_t { kFloor, kHalfEven };
-  /// Pixel arithmetic: numpy's (x * rescale_factor in double, then float) or torch's (x / 255 in float).
-  enum class Arithmetic : uint8_t { kNumpy, kTorch };
+  /// Where an odd margin goes: floor((size - crop) / 2), or that half rounded to even as torchvision does. Transformers' torchvision
+  /// backend rounds like its numpy one, but for pictures smaller than the crop: there the black margin is halved rounding down.
+  enum class CropRounding : uint8_t { kFloor, kHalfEven, kFloorPad };
+  /// Pixel arithmetic: numpy's (x * rescale_factor in double, then float), torch's (x / 255 in float), or that of Transformers'
+  /// torchvision backend, (x - mean / factor) / (std / factor) in float.
+  enum class Arithmetic : uint8_t { kNumpy, kTorch, kTorchFused };
 
   Resize resize = Resize::kExact;
   int64_t resize_h = 224, resize_w = 224;
   int64_t shortest = 224, longest = 0;
   Filter filter = Filter::kBilinear;
+  bool float_resize = false;             ///< torchvision's filtering of floats instead of Pillow's (bilinear and bicubic)
   bool crop = false;
   int64_t crop_h = 224, crop_w = 224;
   CropRounding rounding = CropRounding::kFloor;
@@ -43,8 +47,13 @@ struct PreprocessConfig {
   std::vector<std::string> warnings;     // doubtful points of the configuration
 };
 
+/// True where pictures keep their proportions and are not cropped, so that each size of picture is an input size of its own.
+inline bool keeps_proportions(const PreprocessConfig& c) { return !c.crop && c.resize == PreprocessConfig::Resize::kShortestEdge; }
+/// (height, width) that a picture is resized to, before any crop.
+std::pair<int64_t, int64_t> resized_size(const PreprocessConfig& config, int64_t width, int64_t height);
+
 /// Which of Transformers' image processors gives the defaults of absent keys.
-enum class Processor { kVit, kDeit, kBit, kMobileVit, kSegformer };
+enum class Processor { kVit, kDeit, kBit, kMobileVit, kSegformer, kDpt };
 PreprocessConfig processor_defaults(Processor processor);
 
 /// Reads preprocessor_config.json. A processor type in the file decides the defaults, else `fallback`; image_h and
@@ -78,6 +87,7 @@ class Preprocessor {
  private:
   PreprocessConfig config_;
   Resizer resizer_;
+  FloatResizer float_resizer_;
   std::vector<uint8_t> grey_;
   std::vector<float> table_;  // [channels][256]: the value of every pixel level
 };

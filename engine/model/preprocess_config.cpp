@@ -14,20 +14,29 @@ struct ProcessorRow {
   const char* name;
   Processor defaults;
 };
+// Less "ImageProcessor", "FeatureExtractor" and the backend's suffix ("Fast" or "Pil").
 constexpr ProcessorRow kProcessors[] = {
-    {"ViTImageProcessor", Processor::kVit},   {"ViTFeatureExtractor", Processor::kVit},
-    {"ViTImageProcessorFast", Processor::kVit}, {"ViTImageProcessorPil", Processor::kVit},
-    {"DeiTImageProcessor", Processor::kDeit}, {"DeiTFeatureExtractor", Processor::kDeit},
-    {"DeiTImageProcessorFast", Processor::kDeit}, {"DeiTImageProcessorPil", Processor::kDeit},
-    {"BitImageProcessor", Processor::kBit},   {"BitImageProcessorFast", Processor::kBit},
-    {"BitImageProcessorPil", Processor::kBit},
-    {"CLIPImageProcessor", Processor::kBit},  {"CLIPFeatureExtractor", Processor::kBit},
-    {"CLIPImageProcessorFast", Processor::kBit},
-    {"MobileViTImageProcessor", Processor::kMobileVit}, {"MobileViTFeatureExtractor", Processor::kMobileVit},
-    {"MobileViTImageProcessorFast", Processor::kMobileVit}, {"MobileViTImageProcessorPil", Processor::kMobileVit},
-    {"SegformerImageProcessor", Processor::kSegformer}, {"SegformerFeatureExtractor", Processor::kSegformer},
-    {"SegformerImageProcessorFast", Processor::kSegformer}, {"SegformerImageProcessorPil", Processor::kSegformer},
+    {"ViT", Processor::kVit},             {"DeiT", Processor::kDeit},           {"Bit", Processor::kBit},
+    {"CLIP", Processor::kBit},            {"MobileViT", Processor::kMobileVit}, {"Segformer", Processor::kSegformer},
+    {"DPT", Processor::kDpt},
 };
+// Processors whose do_pad brings the pictures of a batch to one size and leaves a picture of its own alone.
+constexpr const char* kPadders[] = {"Yolos", "Detr", "ConditionalDetr", "DeformableDetr", "GroundingDino", "RTDetr", "MaskFormer",
+                                    "Mask2Former", "OneFormer"};
+
+/// "ViT" of "ViTImageProcessorFast"; `fast` tells whether torchvision does the work.
+std::string processor_stem(std::string type, bool* fast) {
+  const auto cut = [&type](const char* end) {
+    const std::string tail = end;
+    if (type.size() < tail.size() || type.compare(type.size() - tail.size(), tail.size(), tail) != 0) return false;
+    type.resize(type.size() - tail.size());
+    return true;
+  };
+  if (cut("Fast")) *fast = true;
+  else cut("Pil");
+  if (!cut("ImageProcessor")) cut("FeatureExtractor");
+  return type;
+}
 
 struct FilterRow {
   const char* name;
@@ -116,6 +125,44 @@ void read_crop_size(Fields& f, PreprocessConfig* c) {
   if (!size.status()) f.set_error(size.status().error());
 }
 
+/// Padding and rounding of sizes: kUnsupported where they would change a picture that comes alone.
+Result<void> check_padding(Fields& f, const std::string& stem, bool known, const PreprocessConfig& c) {
+  const bool fixed = c.crop || c.resize == PreprocessConfig::Resize::kExact;  // every picture becomes input_h x input_w
+  const auto refuse = [&](const char* key, const std::string& why) {
+    return fail(ErrorCode::kUnsupported, "'{}': key '{}' is {}, {}, which Vireo does not implement; expected resize, crop, rescale and "
+                "normalise", f.source(), key, json_text(*f.find(key)), why);
+  };
+  bool pad = false;
+  f.boolean("do_pad", &pad);
+  VIREO_TRY(f.status());
+  if (pad) {
+    bool padder = known;
+    for (const char* name : kPadders) padder = padder || stem == name;
+    if (!padder) return refuse("do_pad", "a padding of a processor that is not known");
+    const Json* size = f.find("pad_size");
+    if (size != nullptr) {
+      int64_t h = 0, w = 0;
+      if (size->is_object()) {
+        Fields sides(*size, f.source());
+        sides.integer("height", &h, 1, kMaxSize);
+        sides.integer("width", &w, 1, kMaxSize);
+        VIREO_TRY(sides.status());
+      } else {
+        f.size("pad_size", &h, &w, 1, kMaxSize);
+      }
+      VIREO_TRY(f.status());
+      if (!fixed || h != c.input_h || w != c.input_w) return refuse("pad_size", "a border around the picture");
+    }
+  }
+  for (const char* key : {"size_divisor", "size_divisibility", "ensure_multiple_of"}) {
+    int64_t divisor = 1;
+    f.integer(key, &divisor, 0, kMaxSize);
+    VIREO_TRY(f.status());
+    if (divisor > 1 && (!fixed || c.input_h % divisor != 0 || c.input_w % divisor != 0)) return refuse(key, "sizes brought to its multiples");
+  }
+  return {};
+}
+
 }  // namespace
 
 PreprocessConfig processor_defaults(Processor processor) {
@@ -136,6 +183,9 @@ PreprocessConfig processor_defaults(Processor processor) {
     c.crop_h = c.crop_w = 256;
     c.normalize = false;
     c.bgr = true;
+  } else if (processor == Processor::kDpt) {
+    c.resize_h = c.resize_w = 384;
+    c.filter = Filter::kBicubic;
   } else if (processor == Processor::kSegformer) {
     c.resize_h = c.resize_w = 512;
     c.mean = {{0.485, 0.456, 0.406}};
@@ -152,9 +202,14 @@ Result<PreprocessConfig> parse_preprocessor_config(const std::string& text, cons
   f.string("feature_extractor_type", &type);
   f.string("image_processor_type", &type);
   VIREO_TRY(f.status());
+  // By whose arithmetic: a name that ends in Fast, or use_fast. The plain names are Pillow's, as they were when they were written.
+  bool fast = false;
+  const std::string stem = processor_stem(type, &fast);
+  f.boolean("use_fast", &fast);
+  VIREO_TRY(f.status());
   bool known = type.empty();
   for (const ProcessorRow& row : kProcessors) {
-    if (type != row.name) continue;
+    if (stem != row.name) continue;
     fallback = row.defaults;
     known = true;
   }
@@ -165,7 +220,8 @@ Result<PreprocessConfig> parse_preprocessor_config(const std::string& text, cons
   }
   // Keys of other processors that would change the pixels.
   const bool mobile = fallback == Processor::kMobileVit;
-  for (const char* key : {"crop_pct", "do_flip_channel_order", "do_flip_channels", "do_pad", "do_grayscale", "do_center_pad"}) {
+  for (const char* key : {"crop_pct", "do_flip_channel_order", "do_flip_channels", "do_grayscale", "do_center_pad", "keep_aspect_ratio",
+                          "max_image_size", "do_image_splitting", "do_thumbnail", "do_align_long_axis"}) {
     const Json* v = f.find(key);
     if (mobile && std::string(key).rfind("do_flip", 0) == 0) {
       f.boolean(key, &c.bgr);  // do_flip_channels: its name of before Transformers 4.26
@@ -202,6 +258,19 @@ Result<PreprocessConfig> parse_preprocessor_config(const std::string& text, cons
     c.input_h = image_h;
     c.input_w = image_w;
   }
+  if (fast) {
+    c.float_resize = true;
+    c.rounding = PreprocessConfig::CropRounding::kFloorPad;
+    c.arithmetic = PreprocessConfig::Arithmetic::kTorchFused;
+    if (c.filter == Filter::kLanczos) {
+      c.filter = Filter::kBicubic;
+      c.warnings.push_back(fmt::format("'{}': {} asks for Lanczos, for which torchvision takes bicubic", source, type));
+    } else if (do_resize && (c.filter == Filter::kBox || c.filter == Filter::kHamming)) {
+      return fail(ErrorCode::kUnsupported, "'{}': resample {} is a filter that torchvision does not have for tensors ({}); expected nearest, "
+                  "bilinear or bicubic", source, int(c.filter), type);
+    }
+  }
+  VIREO_TRY(check_padding(f, stem, known, c));
   VIREO_TRY(validate_preprocess(c, source));
   bool reduce = false;
   for (const char* key : {"do_reduce_labels", "reduce_labels"}) f.boolean(key, &reduce);

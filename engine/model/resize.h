@@ -1,4 +1,5 @@
-// Picture resizing with Pillow's results, bit for bit (Image.resize of 8-bit pictures, src/libImaging/Resample.c).
+// Picture resizing with Pillow's results, bit for bit (Image.resize of 8-bit pictures, src/libImaging/Resample.c), and with
+// torchvision's, which filters floats.
 #pragma once
 
 #include <cstdint>
@@ -50,6 +51,29 @@ class Resizer {
   std::vector<uint8_t> result_;
   std::vector<int32_t> sums_;
   std::vector<int64_t> columns_;
+};
+
+/// torchvision's resize of 8-bit tensors with antialias, in single precision throughout: where Pillow rounds between its two
+/// passes it differs by a level here and there. kBilinear and kBicubic only. Otherwise as Resizer.
+class FloatResizer {
+ public:
+  PictureView resize(const PictureView& picture, int64_t channels, int64_t out_w, int64_t out_h, const Window& window,
+                     Filter filter);
+
+ private:
+  struct Axis {
+    int64_t in = -1, out = -1, first = 0, count = 0;
+    Filter filter = Filter::kNearest;
+    int64_t taps = 0;
+    std::vector<int64_t> begin, length;
+    std::vector<float> weights;
+
+    void prepare(int64_t in_size, int64_t out_size, int64_t first_out, int64_t outputs, Filter kind);
+  };
+
+  Axis horizontal_, vertical_;
+  std::vector<float> row_, sums_;
+  std::vector<uint8_t> result_;
 };
 
 }  // namespace vireo

@@ -90,9 +90,37 @@ struct Names {
 
 Names names_of(const SwinConfig& c) {
   if (c.rules == SwinRules::kTorchvision) return {".norm1", ".norm2", ".attn.proj", ".mlp.0", ".mlp.3", ".attn.", ".attn.cpb_mlp."};
+  if (c.rules == SwinRules::kTimm) return {".norm1", ".norm2", ".attn.proj", ".mlp.fc1", ".mlp.fc2", ".attn.", ".attn.cpb_mlp."};
   return {".layernorm_before", ".layernorm_after", ".attention.output.dense", ".intermediate.dense", ".output.dense",
           ".attention.self.", ".attention.self.continuous_position_bias_mlp."};
 }
+
+/// Tensor names around the blocks. Stages are counted from 0.
+struct Places {
+  std::string patch, patch_norm, norm, head;
+
+  explicit Places(const SwinConfig& c) : c_(c) {
+    const bool tv = c.rules == SwinRules::kTorchvision, timm = c.rules == SwinRules::kTimm;
+    patch = c.prefix + (tv ? "features.0.0" : timm ? "patch_embed.proj" : "embeddings.patch_embeddings.projection");
+    patch_norm = c.prefix + (tv ? "features.0.2" : timm ? "patch_embed.norm" : "embeddings.norm");
+    norm = c.prefix + (tv || timm ? "norm" : "layernorm");
+    head = tv ? c.prefix + "head" : timm ? c.prefix + (c.merge_behind ? "head" : "head.fc") : "classifier";
+  }
+  std::string block(int64_t stage, int64_t i) const {
+    return c_.prefix + (c_.rules == SwinRules::kTorchvision ? fmt::format("features.{}.{}", 2 * stage + 1, i)
+                        : c_.rules == SwinRules::kTimm      ? fmt::format("layers.{}.blocks.{}", stage, i)
+                                                            : fmt::format("encoder.layers.{}.blocks.{}", stage, i));
+  }
+  /// The merging behind a stage.
+  std::string merge(int64_t stage) const {
+    return c_.prefix + (c_.rules == SwinRules::kTorchvision ? fmt::format("features.{}", 2 * stage + 2)
+                        : c_.rules == SwinRules::kTimm      ? fmt::format("layers.{}.downsample", stage + (c_.merge_behind ? 0 : 1))
+                                                            : fmt::format("encoder.layers.{}.downsample", stage));
+  }
+
+ private:
+  const SwinConfig& c_;
+};
 
 /// The windows of one block on its map.
 struct Windows {
@@ -102,50 +130,50 @@ struct Windows {
 /// Adds a Swin Transformer to a graph. All maps are [n, h, w, c].
 class SwinBuilder {
  public:
-  SwinBuilder(const SwinConfig& config, ModelBuilder& b) : c_(config), b_(b), n_(names_of(config)) {}
+  SwinBuilder(const SwinConfig& config, ModelBuilder& b) : c_(config), b_(b), n_(names_of(config)), at_(config) {}
 
   /// The embeddings and the maps of the first `stages` stages, each before its patch merging.
   std::vector<ValueId> maps(ValueId pixels, int64_t stages) {
-    const bool tv = torchvision();
     ValueId x = embed(pixels);
     std::vector<ValueId> maps{x};
     for (int64_t s = 0; s < stages && b_.ok(); ++s) {
-      const std::string at = c_.prefix + (tv ? fmt::format("features.{}.", 2 * s + 1) : fmt::format("encoder.layers.{}.blocks.", s));
       const std::string name = fmt::format("stages.{}", s + 1);
       for (int64_t i = 0; i < c_.depths[size_t(s)] && b_.ok(); ++i) {
-        x = block(x, at + std::to_string(i), s, i % 2 != 0, fmt::format("{}.blocks.{}", name, i));
+        x = block(x, at_.block(s, i), s, i % 2 != 0, fmt::format("{}.blocks.{}", name, i));
       }
       maps.push_back(x);
-      if (s + 1 < stages) {
-        x = merge(x, c_.prefix + (tv ? fmt::format("features.{}", 2 * s + 2) : fmt::format("encoder.layers.{}.downsample", s)),
-                  name + ".merge");
-      }
+      if (s + 1 < stages) x = merge(x, at_.merge(s), name + ".merge");
     }
     return maps;
   }
 
   ValueId head(Head head, int64_t batch, int64_t h, int64_t w) {
     ValueId x = maps(b_.pixels(batch, h, w, c_.channels), c_.stages()).back();
-    x = b_.layer_norm(x, c_.prefix + (torchvision() ? "norm" : "layernorm"), c_.eps, "norm");
+    x = b_.layer_norm(x, at_.norm, c_.eps, "norm");
     if (head == Head::kTokens) return x;
     x = b_.mean(x, 0, "pool");
     if (head == Head::kFeatures) return x;
-    return b_.linear(x, torchvision() ? c_.prefix + "head" : "classifier", c_.classes, true, "head");
+    return b_.linear(x, at_.head, c_.classes, true, "head");
   }
 
  private:
   bool torchvision() const { return c_.rules == SwinRules::kTorchvision; }
+  bool timm() const { return c_.rules == SwinRules::kTimm; }
+  /// One matrix for q, k and v.
+  bool joined() const { return torchvision() || timm(); }
 
   /// Patches of the picture, normalised. Hugging Face pads a picture that the patch does not divide with zeros on the right
   /// and at the bottom: the same as a kernel with as many zeros before its first tap on a picture padded on both sides.
   ValueId embed(ValueId pixels) {
-    const std::string at = c_.prefix + (torchvision() ? "features.0.0" : "embeddings.patch_embeddings.projection");
+    const std::string& at = at_.patch;
     const int64_t h = b_.shape(pixels).h(), w = b_.shape(pixels).w(), k = c_.channels * c_.patch_h * c_.patch_w;
-    if (torchvision() && (h < c_.patch_h || w < c_.patch_w)) {
+    h_ = h;
+    w_ = w;
+    if (joined() && (h < c_.patch_h || w < c_.patch_w)) {
       b_.set_error(fail(ErrorCode::kInvalidArgument, "model '{}' cannot take pictures of {} x {}: expected at least one patch of {} "
                         "x {}", c_.architecture, h, w, c_.patch_h, c_.patch_w));
     }
-    const int64_t top = torchvision() ? 0 : round_up(h, c_.patch_h) - h, left = torchvision() ? 0 : round_up(w, c_.patch_w) - w;
+    const int64_t top = joined() ? 0 : round_up(h, c_.patch_h) - h, left = joined() ? 0 : round_up(w, c_.patch_w) - w;
     ConstantPtr weight = b_.weight(at + ".weight", {c_.embed, c_.channels, c_.patch_h, c_.patch_w}, c_.embed, k, {0.f, 0.02f});
     ConstantPtr bias = b_.bias(at, c_.embed);
     if (!b_.ok()) return kNoValue;
@@ -155,10 +183,34 @@ class SwinBuilder {
                              {{"kernel_h", double(c_.patch_h + top)}, {"kernel_w", double(c_.patch_w + left)},
                               {"stride_h", double(c_.patch_h)}, {"stride_w", double(c_.patch_w)},
                               {"pad_h", double(top)}, {"pad_w", double(left)}});
-    return b_.layer_norm(x, c_.prefix + (torchvision() ? "features.0.2" : "embeddings.norm"), kNormEps, "patch_embed.norm");
+    return b_.layer_norm(x, at_.patch_norm, kNormEps, "patch_embed.norm");
+  }
+
+  /// timm's windows on a map: both its shift and, where a map is small, its window go by the picture. It rolls a map before it
+  /// pads it, where everybody else pads first; no published model does both.
+  Windows timm_windows(int64_t stage, bool odd, int64_t h, int64_t w) {
+    const auto one = [&](int64_t picture, int64_t patch) { return std::min((picture / patch) >> stage, c_.window_of(stage)); };
+    const int64_t window = one(h_, c_.patch_h), configured = one(c_.image_h, c_.patch_h);
+    const int64_t rows = (h_ / c_.patch_h) >> stage, cols = (w_ / c_.patch_w) >> stage;
+    Windows out{window, odd && rows > window ? c_.window_of(stage) / 2 : 0, odd && cols > window ? c_.window_of(stage) / 2 : 0};
+    const auto refuse = [&](const std::string& why) {
+      b_.set_error(fail(ErrorCode::kInvalidArgument, "model '{}' cannot take pictures of {} x {}: {}; expected its own size, {} x {}",
+                        c_.architecture, h_, w_, why, c_.image_h, c_.image_w));
+      return Windows{1, 0, 0};
+    };
+    if (window < 1) return refuse(fmt::format("they leave no row of patches in stage {}", stage + 1));
+    if (window != one(w_, c_.patch_w)) return refuse(fmt::format("stage {} would have windows that are not square", stage + 1));
+    if (!c_.v2 && (window != configured || configured != one(c_.image_w, c_.patch_w))) {
+      return refuse(fmt::format("stage {} would have a window of {}, and the checkpoint's position table is of {}", stage + 1, window, configured));
+    }
+    if ((out.shift_h > 0 || out.shift_w > 0) && (h % window != 0 || w % window != 0)) {
+      return refuse(fmt::format("the map of stage {}, {} x {}, is no multiple of its shifted window of {}", stage + 1, h, w, window));
+    }
+    return out;
   }
 
   Windows windows(int64_t stage, bool odd, int64_t h, int64_t w) {
+    if (timm()) return timm_windows(stage, odd, h, w);
     Windows out{c_.window, odd ? c_.window / 2 : 0, odd ? c_.window / 2 : 0};
     if (torchvision()) {
       if (c_.window >= round_up(h, c_.window)) out.shift_h = 0;
@@ -209,9 +261,10 @@ class SwinBuilder {
     std::vector<ConstantPtr> weights, biases;
     for (int64_t i = 0; i < 3; ++i) {
       const bool biased = c_.qkv_bias && !(c_.v2 && i == 1);  // cosine attention's keys have none; torchvision's file has, unused
-      if (torchvision()) {
+      if (joined()) {
         weights.push_back(b_.part(at + ".attn.qkv.weight", {3 * d, d}, i * d, d, d, {0.f, 0.02f}));
-        biases.push_back(biased ? b_.part(at + ".attn.qkv.bias", {3 * d}, i, 1, d, {0.f, 0.02f}) : nullptr);
+        const bool apart = timm() && c_.v2;  // q_bias and v_bias
+        biases.push_back(!biased ? nullptr : apart ? b_.vector(at + (i == 0 ? ".attn.q_bias" : ".attn.v_bias"), d, {0.f, 0.02f}) : b_.part(at + ".attn.qkv.bias", {3 * d}, i, 1, d, {0.f, 0.02f}));
       } else {
         const std::string tensor = at + n_.attention + (i == 0 ? "query" : i == 1 ? "key" : "value");
         weights.push_back(b_.matrix(tensor, d, d));
@@ -226,8 +279,8 @@ class SwinBuilder {
       if (c_.v2) rows[1] = fill_constant(1, d, 0.f);  // a key without length
       pad = stack_cols(std::move(rows));
     }
-    const std::string joined = at + (torchvision() ? ".attn.qkv" : n_.attention + "query|key|value");
-    ValueId y = b_.stacked_linear(x, std::move(weights), std::move(biases), joined, name + ".qkv");
+    const std::string tensors = at + (joined() ? ".attn.qkv" : n_.attention + "query|key|value");
+    ValueId y = b_.stacked_linear(x, std::move(weights), std::move(biases), tensors, name + ".qkv");
     if (c_.v2) {
       const ConstantPtr logit = b_.weight(at + n_.attention + "logit_scale", {heads, 1, 1}, 1, heads, {2.302585f, 0.02f});
       if (!b_.ok()) return kNoValue;
@@ -237,7 +290,7 @@ class SwinBuilder {
       y = b_.add(OpKind::kHeadNorm, name + ".norm", {y, factor}, {{"heads", double(heads)}});
     }
     const ValueId bias = b_.constant(at + n_.attention + "relative_position_bias", position_bias(at, stage, win.size));
-    const ValueId pv = b_.constant(joined + ".pad", std::move(pad));
+    const ValueId pv = b_.constant(tensors + ".pad", std::move(pad));
     return b_.add(OpKind::kAttention, name, {y, bias, pv},
                   {{"heads", double(heads)}, {"group_h", double(win.size)}, {"group_w", double(win.size)},
                    {"shift_h", double(win.shift_h)}, {"shift_w", double(win.shift_w)}, {"scale", c_.v2 ? 1.0 : 0.0}});
@@ -267,6 +320,8 @@ class SwinBuilder {
   const SwinConfig& c_;
   ModelBuilder& b_;
   Names n_;
+  Places at_;
+  int64_t h_ = 0, w_ = 0;  // of the picture
 };
 
 /// Buffers that follow from the configuration.
@@ -287,11 +342,30 @@ class SwinModel final : public ConfiguredModel<SwinConfig> {
     return b.finish(answer);
   }
   bool is_known_unused(const std::string& tensor) const override { return is_buffer(tensor); }
+  bool is_within(const std::string& tensor) const override {
+    if (tensor.rfind(config_.prefix, 0) != 0) return false;
+    const std::string name = tensor.substr(config_.prefix.size());
+    for (const char* part : {"encoder.layers.", "embeddings.", "features.", "layers.", "patch_embed.", "absolute_pos_embed", "norm.", "layernorm."}) {
+      if (name.rfind(part, 0) == 0) return true;
+    }
+    return false;
+  }
+  std::string assumed() const override { return config_.assumed; }
 };
 
 Result<PreprocessConfig> SwinModel::preprocess(const std::string& text, const std::string& source) const {
   if (!text.empty()) {
     return parse_preprocessor_config(text, source, Processor::kVit, config_.image_h, config_.image_w, config_.channels);
+  }
+  if (config_.rules == SwinRules::kTimm) {
+    PreprocessConfig c = timm_preprocess(config_.image_h, config_.image_w, config_.image_h >= 384 ? 1.0 : 0.9, Filter::kBicubic);
+    c.channels = config_.channels;
+    c.mean = {{0.485, 0.456, 0.406}};
+    c.std = {{0.229, 0.224, 0.225}};
+    if (!source_.config.empty()) return parse_timm_preprocess(source_.config, source_.config_path, c, config_.image_h, config_.image_w);
+    c.warnings.push_back(fmt::format("'{}' has no preprocessor_config.json; pictures are prepared as is usual for timm's Swin, mean {} and std {}",
+                                     source_.path, c.mean[0], c.std[0]));
+    return c;
   }
   PreprocessConfig c = processor_defaults(Processor::kVit);
   c.mean = {{0.485, 0.456, 0.406}};
@@ -355,12 +429,17 @@ bool is_torchvision(const ModelSource& source, const std::string& prefix, const 
 
 bool matches(const ModelSource& source) {
   if (source.config.empty()) {
-    return source.weights != nullptr && source.weights->has("features.0.0.weight") && source.weights->has("features.1.0.attn.qkv.weight");
+    return source.weights != nullptr && (is_timm_swin(*source.weights) || (source.weights->has("features.0.0.weight") &&
+                                                                           source.weights->has("features.1.0.attn.qkv.weight")));
   }
   const Json json = parse_json(source.config);
-  if (!json.is_object() || find_member(json, "architecture") != nullptr) return false;
+  if (!json.is_object()) return false;
   Fields fields(json, source.config_path);
-  std::string type;
+  std::string type, name;
+  if (find_member(json, "architecture") != nullptr) {
+    fields.string("architecture", &name);
+    return name.rfind("swin_", 0) == 0 || name.rfind("swinv2_", 0) == 0;
+  }
   fields.string("model_type", &type);
   const std::string architecture = first_architecture(fields);
   return type.empty() ? architecture.rfind("Swin", 0) == 0 && architecture.rfind("Swin2SR", 0) != 0 : type == "swin" || type == "swinv2";
@@ -374,6 +453,11 @@ Result<std::unique_ptr<VisionModel>> open(const ModelSource& source) {
   }
   VIREO_ASSIGN(const Json json, parse_json_object(source.config, source.config_path));
   VIREO_TRY(refuse_quantised(json, source.config_path));
+  if (find_member(json, "architecture") != nullptr) {
+    VIREO_ASSIGN(SwinConfig c, parse_timm_swin_config(json, source.config_path, weights));
+    VIREO_TRY(validate_swin_config(c));
+    return std::unique_ptr<VisionModel>(std::make_unique<SwinModel>(std::move(c), source));
+  }
   VIREO_ASSIGN(SwinConfig c, parse_swin_config(json, source.config_path));
   const bool bare = ends_with(c.architecture, "Model") || ends_with(c.architecture, "Backbone");
   std::string head = "classifier.weight";

@@ -1,4 +1,4 @@
-// What a Swin Transformer is, as plain numbers: from Transformers' config.json or from torchvision's tensors.
+// What a Swin Transformer is, as plain numbers: from Transformers' config.json or from torchvision's tensors. (timm's: swin_timm.cpp.)
 #include <algorithm>
 #include <cmath>
 
@@ -90,16 +90,21 @@ Result<void> validate_swin_config(const SwinConfig& c) {
                   "most {}", c.source, c.width(s), heads, s + 1, c.width(s) / heads, kMaxHeadDim);
     }
   }
-  for (int64_t heads : c.heads) {
+  if (!c.windows.empty() && c.windows.size() != c.depths.size()) {
+    return fail(ErrorCode::kCorrupt, "'{}': window_size has {} numbers for {} stages; expected one or as many", c.source, c.windows.size(),
+                c.depths.size());
+  }
+  for (int64_t s = 0; s < c.stages(); ++s) {
+    const int64_t heads = c.heads[size_t(s)], window = c.window_of(s);
     // A table of bias has heads x tokens x tokens entries: some small numbers in a config must not ask for gigabytes.
-    const int64_t tokens = std::min<int64_t>(c.window, 64) * std::min<int64_t>(c.window, 64);
+    const int64_t tokens = std::min<int64_t>(window, 64) * std::min<int64_t>(window, 64);
     if (heads > (int64_t(1) << 26) / std::max<int64_t>(1, tokens * tokens)) {
       return fail(ErrorCode::kUnsupported, "'{}': {} heads with a window_size of {} need a position bias of more than {} values; check num_heads "
-                  "and window_size", c.source, heads, c.window, int64_t(1) << 26);
+                  "and window_size", c.source, heads, window, int64_t(1) << 26);
     }
-  }
-  if (c.window > 64) {
-    return fail(ErrorCode::kUnsupported, "'{}': window_size is {}, expected at most 64", c.source, c.window);
+    if (window > 64) {
+      return fail(ErrorCode::kUnsupported, "'{}': window_size is {}, expected at most 64", c.source, window);
+    }
   }
   if (!c.labels.empty() && int64_t(c.labels.size()) != c.classes) {
     return fail(ErrorCode::kCorrupt, "'{}': it names {} labels for {} classes", c.source, c.labels.size(), c.classes);
@@ -110,26 +115,30 @@ Result<void> validate_swin_config(const SwinConfig& c) {
 Result<SwinConfig> infer_swin_config(const Checkpoint& weights) {
   SwinConfig c;
   c.source = weights.source();
+  const bool timm = is_timm_swin(weights);
   c.architecture = "SwinTransformer";
-  c.rules = SwinRules::kTorchvision;
+  c.rules = timm ? SwinRules::kTimm : SwinRules::kTorchvision;
+  c.merge_behind = timm && weights.has("layers.0.downsample.reduction.weight");
+  const std::string patch_name = timm ? "patch_embed.proj.weight" : "features.0.0.weight";
+  const std::string first = timm ? "layers.0.blocks.0." : "features.1.0.";
   const auto shape = [&](const std::string& name) {
     const TensorView* view = weights.find(name);
     return view == nullptr ? std::vector<int64_t>() : view->shape;
   };
   const auto unclear = [&](const std::string& what, const std::string& tensor) {
-    return fail(ErrorCode::kInvalidArgument, "'{}' has no config.json and its tensor '{}' does not tell {}; put the model's "
-                "config.json beside it", weights.source(), tensor, what);
+    return fail(ErrorCode::kInvalidArgument, "'{}' has no config.json and its tensor '{}' does not tell {}; {}", weights.source(), tensor, what,
+                kNameTheModel);
   };
-  const std::vector<int64_t> patch = shape("features.0.0.weight");
-  if (patch.size() != 4) return unclear("the patch size", "features.0.0.weight");
+  const std::vector<int64_t> patch = shape(patch_name);
+  if (patch.size() != 4) return unclear("the patch size", patch_name);
   for (int64_t v : patch)
-    if (v < 1 || v > kMaxWidth) return unclear("the patch size", "features.0.0.weight");
+    if (v < 1 || v > kMaxWidth) return unclear("the patch size", patch_name);
   c.embed = patch[0], c.channels = patch[1], c.patch_h = patch[2], c.patch_w = patch[3];
-  c.v2 = weights.has("features.1.0.attn.logit_scale");
+  c.v2 = weights.has(first + "attn.logit_scale");
   c.depths.clear();
   c.heads.clear();
   for (int64_t s = 0; s < 12; ++s) {
-    const std::string at = fmt::format("features.{}.", 2 * s + 1);
+    const std::string at = timm ? fmt::format("layers.{}.blocks.", s) : fmt::format("features.{}.", 2 * s + 1);
     int64_t depth = 0;
     while (depth < kMaxLayers && weights.has(fmt::format("{}{}.norm1.weight", at, depth))) ++depth;
     if (depth == 0) break;
@@ -139,23 +148,28 @@ Result<SwinConfig> infer_swin_config(const Checkpoint& weights) {
     c.depths.push_back(depth);
     c.heads.push_back(c.v2 ? size[0] : size[1]);
   }
-  if (c.depths.empty()) return unclear("the number of blocks", "features.1.0.norm1.weight");
+  if (c.depths.empty()) return unclear("the number of blocks", first + "norm1.weight");
   c.pretrained.assign(c.depths.size(), 0);
   // V1: (2 window - 1)^2 rows. V2's file holds a buffer of the window's tokens squared.
-  const std::string table = c.v2 ? "features.1.0.attn.relative_position_index" : "features.1.0.attn.relative_position_bias_table";
+  const std::string table = first + (c.v2 ? "attn.relative_position_index" : "attn.relative_position_bias_table");
   const std::vector<int64_t> rows = shape(table);
-  const int64_t side = rows.empty() ? 0 : square_side(rows[0]);
+  // torchvision's index is flat, the authors' is [tokens, tokens].
+  const int64_t side = rows.empty() ? 0 : c.v2 && rows.size() == 2 ? rows[0] : square_side(rows[0]);
   c.window = c.v2 ? square_side(side) : (side + 1) / 2;
   if (c.window < 1 || (!c.v2 && side % 2 == 0)) return unclear("the window", table);
-  const std::vector<int64_t> hidden = shape("features.1.0.mlp.0.weight");
-  if (hidden.size() != 2) return unclear("the MLP's width", "features.1.0.mlp.0.weight");
+  const std::string fc1 = first + (timm ? "mlp.fc1.weight" : "mlp.0.weight");
+  const std::vector<int64_t> hidden = shape(fc1);
+  if (hidden.size() != 2) return unclear("the MLP's width", fc1);
   c.mlp_ratio = double(hidden[0]) / double(c.embed);
-  c.qkv_bias = weights.has("features.1.0.attn.qkv.bias");
-  const std::vector<int64_t> head = shape("head.weight");
+  c.qkv_bias = weights.has(first + (timm && c.v2 ? "attn.q_bias" : "attn.qkv.bias"));
+  const std::vector<int64_t> head = shape(timm && !c.merge_behind ? "head.fc.weight" : "head.weight");
   c.classes = head.empty() ? 0 : head[0];
   // Seven or eight windows on the first map: 224 pixels for a window of 7, 256 for one of 8.
   c.image_h = c.patch_h * c.window << (c.stages() - 1);
   c.image_w = c.patch_w * c.window << (c.stages() - 1);
+  c.assumed = fmt::format("'{}' has no config.json: taken for {}Swin{} by its tensors (window {}, pictures of {} x {}, GELU, LayerNorm eps {}); "
+                          "where it is another network, name it with --config FILE or --architecture NAME", weights.source(),
+                          timm ? "timm's " : "torchvision's ", c.v2 ? " V2" : "", c.window, c.image_h, c.image_w, c.eps);
   VIREO_TRY(validate_swin_config(c));
   return c;
 }

@@ -299,7 +299,7 @@ class VitBuilder {
 
 /// Masks of pre-training, HF's tanh pooler and the decoder of masked image modelling.
 bool unused_in_vit(const std::string& tensor) {
-  for (const char* part : {"mask_token", "pooler.dense.", "decoder."}) {
+  for (const char* part : {"mask_token", "pooler.dense.", "decoder.", "decoder_", "position_ids"}) {
     if (tensor.find(part) != std::string::npos) return true;
   }
   return false;
@@ -317,6 +317,17 @@ class VitModel final : public ConfiguredModel<VitConfig> {
   bool is_known_unused(const std::string& tensor) const override {
     return unused_in_vit(tensor);
   }
+  bool is_within(const std::string& tensor) const override {
+    if (tensor.rfind(config_.prefix, 0) != 0) return false;
+    const std::string name = tensor.substr(config_.prefix.size());
+    for (const char* part : {"blocks", "encoder.layer", "embeddings.", "patch_embed.", "pos_embed", "cls_token", "dist_token", "reg_token",
+                             "register_tokens", "norm.", "norm_pre.", "fc_norm.", "layernorm.", "head_dist.", "attn_pool.", "rel_pos",
+                             "rope"}) {
+      if (name.rfind(part, 0) == 0) return true;
+    }
+    return false;
+  }
+  std::string assumed() const override { return config_.assumed; }
 };
 
 Result<PreprocessConfig> VitModel::preprocess(const std::string& text, const std::string& source) const {

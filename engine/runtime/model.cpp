@@ -1,6 +1,9 @@
 // vireo::Model over LoadedModel.
 #include "runtime/model_impl.h"
 
+#include <algorithm>
+#include <climits>
+
 namespace vireo {
 namespace {
 
@@ -29,7 +32,7 @@ Result<Model> Model::open(const std::string& path) { return open(path, ModelOpti
 
 Result<Model> Model::open(const std::string& path, const ModelOptions& options) {
   return no_throw([&]() -> Result<Model> {
-    VIREO_ASSIGN(LoadedModel loaded, LoadedModel::open(path, options.weights));
+    VIREO_ASSIGN(LoadedModel loaded, LoadedModel::open(path, {options.config, options.architecture, options.weights}));
     return Impl::wrap(std::move(loaded), last_component(path));
   });
 }
@@ -45,6 +48,15 @@ const std::string& Model::name() const { return impl_->name; }
 const std::string& Model::architecture() const { return impl_->loaded.architecture(); }
 int Model::input_height() const { return int(impl_->loaded.input_h()); }
 int Model::input_width() const { return int(impl_->loaded.input_w()); }
+bool Model::keeps_proportions() const { return vireo::keeps_proportions(impl_->loaded.preprocess()); }
+void Model::input_size_for(int width, int height, int* input_height, int* input_width) const {
+  *input_height = Model::input_height();
+  *input_width = Model::input_width();
+  if (!keeps_proportions() || width < 1 || height < 1) return;
+  const auto [h, w] = resized_size(impl_->loaded.preprocess(), width, height);
+  *input_height = int(std::min<int64_t>(h, INT_MAX));
+  *input_width = int(std::min<int64_t>(w, INT_MAX));
+}
 int Model::channels() const { return int(impl_->loaded.channels()); }
 Task Model::task() const { return impl_->loaded.task(); }
 int Model::classes() const { return int(impl_->loaded.classes()); }

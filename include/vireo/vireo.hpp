@@ -34,8 +34,10 @@ struct Image {
   ptrdiff_t stride = 0;
 };
 
-/// How a checkpoint is read where it leaves a choice.
+/// What a checkpoint is, said instead of its folder's config.json or for want of one, and how it is read where it leaves a choice.
 struct ModelOptions {
+  std::string config;        ///< a config.json, or the folder that holds it
+  std::string architecture;  ///< or timm's name of an architecture: "vit_tiny_patch16_224"
   /// Which network, where the file holds several ("student.", "teacher.", "ema."): the prefix of its tensors' names, or the
   /// beginning of it that no other has; "." for names without a prefix. Empty: there must be one only.
   std::string weights;
@@ -45,8 +47,9 @@ struct ModelOptions {
 class VIREO_API Model {
  public:
   /// Opens a Hugging Face folder (config.json, preprocessor_config.json, model.safetensors or its sharded index), a model's
-  /// folder in the Hugging Face cache, a timm folder, or one .safetensors file whose shapes tell. Errors: kNotFound, kIo,
-  /// kCorrupt, kUnsupported, kInvalidArgument (several networks, see ModelOptions); the message names the file, key or tensor.
+  /// folder in the Hugging Face cache, a timm folder, or one .safetensors file whose tensors are those of one published network
+  /// (what they do not tell is taken for granted, and warnings() says so). Errors: kNotFound, kIo, kCorrupt, kUnsupported,
+  /// kInvalidArgument (several networks, see ModelOptions); the message names the file, key or tensor.
   /// The weights stay in their files, which are open while the model lives and are read by every new session, also one that falls
   /// back on the CPU: replace a file by renaming a new one over it. One that is written into gives kIo from then on.
   static Result<Model> open(const std::string& path);
@@ -58,6 +61,11 @@ class VIREO_API Model {
   const std::string& architecture() const;  ///< "ViTForImageClassification", "vit_tiny_patch16_224", ...
   int input_height() const;             ///< pixels, after preprocessing
   int input_width() const;
+  /// True where the checkpoint's image processor keeps proportions and does not crop: each size of picture is an input size of its
+  /// own, and a session (SessionOptions::height and width) runs pictures of one. input_height() x input_width() is a square's.
+  bool keeps_proportions() const;
+  /// The input size that a picture of width x height becomes: input_height() x input_width() where proportions are not kept.
+  void input_size_for(int width, int height, int* input_height, int* input_width) const;
   int channels() const;
   Task task() const;
   int classes() const;                  ///< of pictures or of pixels; 0 without such a head
