@@ -423,9 +423,14 @@ TEST(F64, GivesTheSameAnswer) {
 // ---- what a text may cost
 
 #if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
-constexpr bool kSanitized = true;  // their memory is not ours
-#elif defined(__has_feature)
-constexpr bool kSanitized = __has_feature(address_sanitizer) || __has_feature(thread_sanitizer) || __has_feature(memory_sanitizer);
+#define VIREO_SANITIZED 1
+#elif defined(__clang__)
+#if __has_feature(address_sanitizer) || __has_feature(thread_sanitizer) || __has_feature(memory_sanitizer)
+#define VIREO_SANITIZED 1
+#endif
+#endif
+#ifdef VIREO_SANITIZED
+constexpr bool kSanitized = true;  // a sanitizer's memory is not ours
 #else
 constexpr bool kSanitized = false;
 #endif
