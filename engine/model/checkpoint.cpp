@@ -103,6 +103,7 @@ Result<void> Checkpoint::name_tensors(const std::string& network) {
   }
   VIREO_ASSIGN(const CanonicalNames canonical, canonical_names(names, network, source_));
   others_ = canonical.others;
+  prefix_ = canonical.prefix;
   std::map<std::string, TensorView> tensors;
   std::map<std::string, size_t> file_of;
   for (const auto& [name, own] : canonical.file_name) {
@@ -162,6 +163,10 @@ Result<std::map<std::string, std::string>> parse_shard_index(const std::string& 
 
 Result<void> Checkpoint::add_shards(const std::string& folder, const std::string& index_path) {
   VIREO_ASSIGN(const std::string text, read_text_file(hub_file(index_path), kMaxIndexBytes));
+  if (text.find_first_not_of(" \t\r\n") != text.find('{')) {
+    const std::string what = describe_bytes(reinterpret_cast<const uint8_t*>(text.data()), text.size(), index_path);
+    if (!what.empty()) return fail(ErrorCode::kCorrupt, "'{}' {}", index_path, what);
+  }
   VIREO_ASSIGN(const auto files, parse_shard_index(text, index_path));
   std::set<std::string> shards, missing;
   for (const auto& [tensor, name] : files) shards.insert(name);
@@ -200,8 +205,8 @@ Result<ConstantPtr> Checkpoint::constant(const std::string& name, const std::vec
                                          int64_t cols) const {
   const TensorView* view = find(name);
   if (view == nullptr) {
-    return fail(ErrorCode::kNotFound, "tensor '{}' is missing from '{}'; the model needs it with shape {} ({})", name,
-                source_, shape_text(shape), reason);
+    return fail(ErrorCode::kNotFound, "tensor '{}' is missing from '{}'; the model needs it with shape {} ({}){}", name,
+                source_, shape_text(shape), reason, prefix_.empty() ? "" : fmt::format("; '{}' before its names is not counted", prefix_));
   }
   const size_t file = file_of_.at(name);
   const std::string& label = labels_[file];

@@ -62,6 +62,7 @@ class Checkpoint {
   std::vector<std::shared_ptr<const void>> owners_;       // of memory; null for the caller's and for files
   std::vector<std::string> labels_;                       // paths for messages
   std::vector<std::string> others_;
+  std::string prefix_;                                    // what stood before all names
 
   mutable std::mutex mutex_;                              // guards the two sets
   mutable std::set<std::string> used_;

@@ -244,6 +244,8 @@ Error diagnose_weights(const std::string& file, Error fallback) {
   const size_t head = size_t(std::min<uint64_t>(opened->size(), kEnd)), tail = size_t(std::min<uint64_t>(opened->size() - head, kEnd));
   std::vector<uint8_t> ends(head + tail);
   if (!opened->read(0, head, ends.data()) || !opened->read(opened->size() - tail, tail, ends.data() + head)) return fallback;
+  // A safetensors file that is damaged: the length of its header, less than 4 GiB, may look like another format's magic number.
+  if (head > 8 && ends[8] == '{' && std::all_of(ends.begin() + 4, ends.begin() + 8, [](uint8_t b) { return b == 0; })) return fallback;
   const std::string what = describe_bytes(ends.data(), ends.size(), file);
   if (!what.empty()) return fail(ErrorCode::kUnsupported, "'{}' {}", file, what);
   const std::string folder = file.find('/') == std::string::npos ? "." : file.substr(0, file.size() - file_name(file).size() - 1);
@@ -254,7 +256,7 @@ Error diagnose_weights(const std::string& file, Error fallback) {
     }
   }
   if (ends_with(file, ".safetensors") || !is_pickle_name(file)) return fallback;
-  return fail(ErrorCode::kUnsupported, "'{}' is no safetensors file: {}; if it is a PyTorch checkpoint, convert it to safetensors: {}", file, fallback.message, convert_command(file));
+  return fail(ErrorCode::kUnsupported, "'{}' is no safetensors file; if it is a PyTorch checkpoint, convert it to safetensors: {}", file, convert_command(file));
 }
 
 Error diagnose_adapter(const std::string& what) {
@@ -275,7 +277,9 @@ Error diagnose_path(const std::string& path) {
               hub ? ". Vireo downloads nothing: for a model of the Hugging Face Hub run `hf download " + path + " --local-dir model` and name that folder" : "");
 }
 
-Error diagnose_folder(const std::string& folder) {
+Error diagnose_folder(const std::string& given) {
+  const std::string folder = given.size() > 1 && given.back() == '/' ? given.substr(0, given.size() - 1) : given;
+  if (const char* what = known_by_name(folder)) return fail(ErrorCode::kUnsupported, "'{}' {}", folder, foreign(what));
   const std::vector<std::string> names = list_folder(folder);
   std::vector<std::string> weights, models, unfinished, pickles, foreigners;
   const char* format = nullptr;

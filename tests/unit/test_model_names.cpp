@@ -358,6 +358,9 @@ TEST_F(Several, MessagesShowTheFilesOwnNames) {
   expect_error(open(test::safetensors(t)), ErrorCode::kCorrupt, {"'module.vit.layers.0.attention.q_proj.weight'", "an infinite value"});
   t = test::tiny_vit();
   for (TestTensor& tensor : t) tensor.name = "module." + tensor.name;
+  std::vector<TestTensor> few = t;
+  few.erase(std::remove_if(few.begin(), few.end(), [](const TestTensor& x) { return contains(x.name, "query.weight"); }), few.end());
+  expect_error(open(test::safetensors(few)), ErrorCode::kNotFound, {"query.weight' is missing", "'module.'"});
   t.push_back(test::noise("module.spare.weight", {3}));
   const auto model = open(test::safetensors(t));
   ASSERT_TRUE(model.ok()) << model.error().message;
