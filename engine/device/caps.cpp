@@ -161,6 +161,7 @@ Result<DeviceCaps> caps_from_text(const std::string& text, const std::string& so
   }
   for (const char* key : {"name", "kind"})
     if (!seen.count(key)) return fail(ErrorCode::kCorrupt, "caps file '{}': the key '{}' is missing", source, key);
+  if (caps.name.empty()) return fail(ErrorCode::kCorrupt, "caps file '{}': the device has no name", source);
   for (const auto& [key, value] : {std::pair<const char*, uint64_t>{"storage_alignment", caps.storage_alignment}, {"texel_alignment", caps.texel_alignment}})
     if (value == 0 || value > 65536 || (value & (value - 1)))
       return fail(ErrorCode::kCorrupt, "caps file '{}': {} is {}, expected a power of two up to 65536; write the file anew with `vireo devices --caps`", source, key, value);

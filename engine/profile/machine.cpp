@@ -1,5 +1,6 @@
 #include "profile/machine.h"
 
+#include <algorithm>
 #include <cmath>
 #include <set>
 
@@ -84,7 +85,13 @@ Result<Machine> machine_from_text(const std::string& text, const std::string& so
     const size_t colon = list ? line.rfind(": ") : line.find(": ");
     const auto bad = [&](const std::string& why) { return fail(ErrorCode::kCorrupt, "{}, line {}: '{}': {}", source, line_number, line.substr(0, 80), why); };
     if (colon == std::string::npos) return bad("expected 'key: value'");
-    const std::string key = trimmed(line.substr(0, colon)), value = trimmed(line.substr(colon + 1));
+    std::string key = trimmed(line.substr(0, colon));
+    const std::string value = trimmed(line.substr(colon + 1));
+    if (list) {
+      const std::string kind = line.substr(0, line.find(' ') + 1), of = trimmed(key.substr(std::min(kind.size(), key.size())));
+      if (of.empty()) return bad("expected a name between the word and the colon");
+      key = kind + of;
+    }
     if (!seen.insert(key).second) return bad("the key was given before");
     bool known = false;
     std::string problem;
@@ -107,7 +114,7 @@ Result<Machine> machine_from_text(const std::string& text, const std::string& so
       const bool cost = key[0] == 'c';
       double v = 0;
       if (!parse_number(value, &v) || v < 0 || v > 1e9) problem = "expected a number of microseconds, or a factor, of 0 or more";
-      else (cost ? m.costs : m.scales).push_back({trimmed(key.substr(cost ? 5 : 6)), v});
+      else (cost ? m.costs : m.scales).push_back({key.substr(cost ? 5 : 6), v});
     } else if (key == "entries") {
       known = true;
       if (!parse_number(value, &entries) || entries < 0) problem = "expected the number of cost and scale lines";
