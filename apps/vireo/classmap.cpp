@@ -4,9 +4,20 @@
 #include <stb_image.h>
 
 #include <algorithm>
+#include <cstdlib>
 #include <cstring>
 #include <memory>
+#include <new>
 
+/// stb asserts that its buffers grow, and in a release build writes into a null pointer. What it holds is lost: the program ends.
+inline void* stb_realloc(void* old, size_t bytes) {
+  void* p = std::realloc(old, bytes);
+  if (p == nullptr) throw std::bad_alloc();
+  return p;
+}
+#define STBIW_MALLOC(bytes) stb_realloc(nullptr, bytes)
+#define STBIW_REALLOC(p, bytes) stb_realloc(p, bytes)
+#define STBIW_FREE(p) std::free(p)
 #define STB_IMAGE_WRITE_IMPLEMENTATION
 #define STBI_WRITE_NO_STDIO
 #define STB_IMAGE_WRITE_STATIC

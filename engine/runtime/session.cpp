@@ -378,6 +378,8 @@ Session::~Session() = default;
 Result<Session> Session::create(const Model& model, const Device& device, const SessionOptions& options) {
   return no_throw([&]() -> Result<Session> {
     auto impl = std::make_unique<Impl>(model, device, options);
+    if (const int wanted = impl->device.impl()->threads; impl->pool.threads() < wanted)
+      impl->warnings.push_back(fmt::format("only {} of {} CPU threads could be started; the answers are the same, later", impl->pool.threads(), wanted));
     VIREO_TRY(impl->open());
     return Session(std::move(impl));
   });

@@ -26,7 +26,9 @@ std::string Ending::text() const {
 }
 
 bool Ending::fails_clearly() const {
-  return signal == 0 && code == 1 && err.size() > 10 && err.rfind("vireo: ", 0) == 0 && std::count(err.begin(), err.end(), '\n') == 1 && err.back() == '\n';
+  std::string rest = err;
+  while (rest.rfind("note: ", 0) == 0) rest.erase(0, rest.find('\n') == std::string::npos ? rest.size() : rest.find('\n') + 1);
+  return signal == 0 && code == 1 && rest.size() > 10 && rest.rfind("vireo: ", 0) == 0 && std::count(rest.begin(), rest.end(), '\n') == 1 && rest.back() == '\n';
 }
 
 std::string slurp(const std::string& path) {

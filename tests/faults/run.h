@@ -15,7 +15,7 @@ struct Ending {
   int signal = 0;   // what killed it; SIGALRM: it hung
   std::string out, err;
   std::string text() const;
-  /// The contract of a failure: exit code 1, and one line on stderr that begins with "vireo: ".
+  /// The contract of a failure: exit code 1, and one line on stderr that begins with "vireo: ", after notes at most.
   bool fails_clearly() const;
 };
 

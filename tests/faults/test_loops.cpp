@@ -210,6 +210,20 @@ TEST_F(Faults, Capture) {
         }}).run(kRuns);
 }
 
+TEST_F(Faults, Segment) {
+  Scratch scratch;
+  const std::string model = std::string(VIREO_TEST_DATA) + "/cases/hf-upernet-swin";
+  const auto command = [&](const std::string& folder) {
+    return std::vector<std::string>{VIREO_CLI, "segment", "--model", model, "--device", "cpu", "--threads", "2", "--out-dir", folder + "/out", kPicture};
+  };
+  const std::string name = "03_dress.classes.png";
+  scratch.make_folder("out");
+  const Ending first = run_faulty(command(scratch.path()), "", scratch.path());
+  const std::string right = slurp(scratch.path("out/" + name));
+  ASSERT_GT(right.size(), 50u) << first.text();
+  Loop({command, {}, name, [&](const Ending&, const std::string& bytes) -> std::string { return bytes == right ? "" : "another map"; }}).run(40);
+}
+
 void loop_over_session(const std::string& device, const Environment& environment, uint64_t runs) {
   Scratch scratch;
   const std::vector<std::string> words{VIREO_FAULT_PROGRAM, "session", kModel, device};
