@@ -73,7 +73,7 @@ void add_common(CLI::App& verb, Common& common, unsigned which) {
     }
   }
   if (which & kDevice) {
-    verb.add_option("--device", common.device, kDeviceHelp + " (auto falls back to the CPU and says why)")
+    verb.add_option("--device", common.device, kDeviceHelp + " (auto: a GPU, else the CPU, and says why)")
         ->type_name("NAME")
         ->check(check_device)
         ->capture_default_str();
@@ -120,9 +120,7 @@ vireo::Model open_model(const Common& common) {
 vireo::Device open_device(const std::string& name, int threads) {
   if (name == "cpu") return vireo::Device::cpu(threads);
   if (name.rfind("vulkan:", 0) == 0) return need(vireo::Device::vulkan(std::stoi(name.substr(7)), threads));
-  vireo::Device best = vireo::Device::best(threads);
-  if (name == "vulkan" && std::string(best.kind()) != "vulkan") return need(vireo::Device::vulkan(0, threads));
-  return best;
+  return name == "vulkan" ? need(vireo::Device::best_vulkan(threads)) : vireo::Device::best(threads);
 }
 
 vireo::SessionOptions session_options(const Common& common, const std::string& device) {

@@ -61,10 +61,8 @@ vireo_status guarded(vireo_error* error, const Body& body) noexcept {
 
 Result<Device> device_of(const std::string& name, int threads) {
   if (name == "cpu") return Device::cpu(threads);
-  Device best = Device::best(threads);
-  if (name == "auto") return best;
-  if (name == "vulkan")
-    return std::strcmp(best.kind(), "vulkan") == 0 ? Result<Device>(best) : Device::vulkan(0, threads);
+  if (name == "auto") return Device::best(threads);
+  if (name == "vulkan") return Device::best_vulkan(threads);
   const std::string digits = name.rfind("vulkan:", 0) == 0 ? name.substr(7) : "";
   if (digits.empty() || digits.size() > 6 || digits.find_first_not_of("0123456789") != std::string::npos)
     return fail(ErrorCode::kInvalidArgument, "device is '{}'; expected auto, cpu, vulkan or vulkan:N", name);

@@ -68,10 +68,13 @@ class VIREO_API Model {
 /// Where a session runs.
 class VIREO_API Device {
  public:
-  /// The first Vulkan device, discrete and integrated GPUs before software drivers; the CPU if there is none, and then
-  /// reason() says why. Never fails.
+  /// The first GPU with Vulkan, discrete before integrated ones; the CPU if there is none, and then reason() says why. A software
+  /// driver (llvmpipe, SwiftShader) is no GPU: the CPU path is several times as fast. VIREO_DEVICE may name another. Never fails.
   static Device best(int threads = 0);
   /// The SIMD CPU path. threads 0 = all cores available to the process.
+  /// The first Vulkan device, software drivers last, or the one that VIREO_DEVICE names. Errors: kNotFound with the list of devices
+  /// or why there is none.
+  static Result<Device> best_vulkan(int threads = 0);
   static Device cpu(int threads = 0);
   /// Vulkan device number `index` in the loader's order. Errors: kNotFound with the list of devices or why there is none.
   static Result<Device> vulkan(int index, int threads = 0);
@@ -80,9 +83,10 @@ class VIREO_API Device {
 
   const char* kind() const;             ///< "vulkan" or "cpu"
   const std::string& name() const;      ///< driver's device name, or the SIMD target
-  const std::string& reason() const;    ///< why best() chose this device when it is not a GPU; empty otherwise
+  const std::string& reason() const;    ///< why best() or best_vulkan() chose this device when it is not a GPU; empty otherwise
   int index() const;                    ///< Vulkan device number; -1 for the CPU
   std::string caps_text() const;        ///< the DeviceCaps as text, the format of `vireo plan --caps`
+  bool software() const;                ///< a Vulkan driver that computes on the CPU: best() takes the SIMD path instead
 
   struct Impl;
   const std::shared_ptr<const Impl>& impl() const { return impl_; }
