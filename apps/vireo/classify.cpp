@@ -88,6 +88,7 @@ void run(const Args& args) {
   for (size_t i = 0; i < args.images.size(); ++i) {
     const std::string& path = args.images[i];
     const Answer answer = classify(session, path, args.topk, args.keeps_logits ? &logits[i * classes] : nullptr);
+    if (model.scores() == vireo::Scores::kSigmoid) std::printf("scores are sigmoid, one per label: they do not add up to 100 %%\n");
     if (!answer.error.empty()) errors.add(path, answer.error);
     if (args.common.json) {
       results.push_back(answer_json(model, path, answer));
@@ -103,6 +104,7 @@ void run(const Args& args) {
     print_json(json);
   }
   if (args.keeps_logits) {
+              {"scores", vireo::to_string(model.scores())},
     need(write_npy(args.logits, logits.data(), {int64_t(args.images.size()), int64_t(classes)}));
   }
   errors.check(args.images.size());
@@ -120,7 +122,7 @@ void add_classify(CLI::App& app) {
       ->check(CLI::Range(1, 1000000))
       ->capture_default_str();
   CLI::Option* logits =
-      verb->add_option("--logits", args->logits, "write the class scores before softmax, float32 [images, classes]");
+      verb->add_option("--logits", args->logits, "write the class scores before softmax or sigmoid, float32 [images, classes]");
   logits->type_name("FILE.npy");
   verb->callback([args, logits] {
     args->keeps_logits = logits->count() > 0;

@@ -23,6 +23,8 @@ namespace vireo {
 namespace {
 
 static_assert(sizeof(vireo_error) == 1024, "part of the ABI");
+// What top_k computes came later, into four bytes that were padding: programs built before it go on working.
+static_assert(sizeof(void*) != 8 || (offsetof(vireo_output, scores) == 20 && offsetof(vireo_output, device_kind) == 24 && sizeof(vireo_output) == 64), "part of the ABI");
 constexpr size_t kFirstOptions = offsetof(vireo_options, cache_dir) + sizeof(char*);  // version 0.1.0: what every program has
 
 vireo_status status_of(ErrorCode code) { return vireo_status(int(code) + 1); }
@@ -98,8 +100,7 @@ Result<vireo_session*> open(const char* path, const vireo_options& o) {
 }
 
 Result<void> give(const Output& from, vireo_output* to) {
-  *to = vireo_output{from.data,        from.batch,         from.rows, from.cols,         from.device.kind,
-                     from.device.name, from.device.reason, from.ms,   from.preprocess_ms};
+  *to = vireo_output{from.data, from.batch, from.rows, from.cols, vireo_scores(int(from.scores)), from.device.kind, from.device.name, from.device.reason, from.ms, from.preprocess_ms};
   return {};
 }
 
@@ -203,6 +204,7 @@ int vireo_top_k(const vireo_output* logits, int item, int k, vireo_score* scores
     out.rows = logits->rows;
     out.cols = logits->cols;
     for (const vireo::Score& s : vireo::top_k(out, k, item)) scores[count++] = vireo_score{s.index, s.value};
+    if (logits->scores == VIREO_SIGMOID) out.scores = vireo::Scores::kSigmoid;
     return {};
   });
   return count;
@@ -215,6 +217,9 @@ const char* vireo_label(const vireo_session* session, int index) {
 
 int vireo_classes(const vireo_session* session) { return session == nullptr ? 0 : session->model.classes(); }
 vireo_task vireo_model_task(const vireo_session* session) {
+vireo_scores vireo_model_scores(const vireo_session* session) {
+  return session == nullptr ? VIREO_SOFTMAX : vireo_scores(int(session->model.scores()));
+}
   return session == nullptr ? VIREO_TASK_FEATURES : vireo_task(int(session->model.task()));
 }
 // A segmentation's answer has the size of its input.

@@ -343,6 +343,7 @@ Result<Output> Session::Impl::wait(Ticket ticket) {
   o.preprocess_ms = s.preprocess_ms;
   o.height = map_height();
   o.width = map_width();
+  o.scores = model.scores();
   note_done(ticket.id, o);
   return o;
 }

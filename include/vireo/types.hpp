@@ -45,6 +45,12 @@ enum class Task : uint8_t {
   kClassification,  ///< one class per picture: Head::kLogits, kFeatures and kTokens
   kSegmentation,    ///< one class per pixel: Head::kLogits (of every input pixel) and kClassMap
 };
+/// What makes scores of a classifier's logits; the rule of Transformers' image classification pipeline.
+enum class Scores : uint8_t {
+  kSoftmax,  ///< exp(x) / sum over the classes: one class per picture
+  kSigmoid,  ///< 1 / (1 + exp(-x)), each label by itself: "problem_type" is "multi_label_classification", or there is one label alone
+};
+VIREO_API const char* to_string(Scores s);  ///< "softmax", "sigmoid"
 VIREO_API const char* to_string(Task t);  ///< "features", "classification", "segmentation"
 
 }  // namespace vireo

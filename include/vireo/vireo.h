@@ -70,6 +70,10 @@ typedef enum vireo_task {
   VIREO_TASK_SEGMENTATION = 2    /* one class per pixel: VIREO_LOGITS is [batch, height * width, classes] */
 } vireo_task;
 
+/* What makes scores of a classifier's logits: softmax over the classes (one class per picture), or the sigmoid of each label by
+ * itself (several labels per picture, or a single one). */
+typedef enum vireo_scores { VIREO_SOFTMAX = 0, VIREO_SIGMOID = 1 } vireo_scores;
+
 /* An inference that is done, as vireo_options.on_inference learns of it. */
 typedef struct vireo_inference {
   uint32_t ticket;         /* differs for each inference in flight */
@@ -109,7 +113,8 @@ typedef struct vireo_image {
   ptrdiff_t stride;
 } vireo_image;
 
-/* The result of a run; its fields change only with the library's major version. The memory belongs to the session and stays valid until its next run or close. */
+/* The result of a run; its fields change only with the library's major version (`scores` lies where there was padding). Every number
+ * is finite. The memory belongs to the session and stays valid until its next run or close. */
 typedef struct vireo_output {
   const float* data; /* dense [batch, rows, cols] */
   int batch, rows, cols;
@@ -117,6 +122,7 @@ typedef struct vireo_output {
   const char* device_name;
   const char* device_reason; /* empty when it ran where it was asked to, else why not */
   double ms;                 /* wall time, preprocessing excluded */
+  vireo_scores scores;     /* what vireo_top_k makes of them */
   double preprocess_ms;
 } vireo_output;
 
@@ -175,6 +181,8 @@ VIREO_C_API int vireo_classes(const vireo_session* session);
 VIREO_C_API vireo_task vireo_model_task(const vireo_session* session);
 /* The map whose pixels the rows of a segmentation's output are, row by row; 0 when they are none. */
 VIREO_C_API int vireo_map_height(const vireo_session* session);
+/* What vireo_top_k makes of the model's logits; VIREO_SOFTMAX for NULL. */
+VIREO_C_API vireo_scores vireo_model_scores(const vireo_session* session);
 VIREO_C_API int vireo_map_width(const vireo_session* session);
 /* Input size in pixels and channels, as vireo_run_pixels expects it. */
 VIREO_C_API int vireo_input_height(const vireo_session* session);

@@ -52,6 +52,7 @@ class VIREO_API Model {
   int channels() const;
   Task task() const;
   int classes() const;                  ///< of pictures or of pixels; 0 without such a head
+  Scores scores() const;                ///< what makes scores of its logits; top_k() applies it
   /// Name of class `index`; "LABEL_17" when the checkpoint has no names.
   std::string label(int index) const;
   /// What was noticed while opening, one sentence each: tensors present but unused, absent preprocessing, ...
@@ -151,10 +152,13 @@ struct Output {
 
 struct Score {
   int index = 0;
-  float value = 0;                      ///< probability (softmax over the classes)
+  float value = 0;                      ///< probability: of the class among all (softmax), or of this label by itself (sigmoid)
+  Precision precision = Precision::kFp32;  ///< what this answer was computed in: the session's, or fp32 (SessionOptions::recompute)
+  Scores scores = Scores::kSoftmax;     ///< Model::scores()
 };
 
-/// The k most probable classes of image `item`, largest first; ties by smaller index. Softmax: exp(x - max) / sum.
+/// The k most probable classes of image `item`, largest first; ties by smaller index. Output::scores says what makes probabilities
+/// of the logits.
 VIREO_API std::vector<Score> top_k(const Output& logits, int k, int item = 0);
 
 /// Names an inference in flight.
