@@ -21,10 +21,11 @@ struct Args {
 struct Answer {
   std::vector<vireo::Score> top;
   double ms = 0;
+  std::string reason;  // not empty: the answer was had otherwise than the session began
   std::string error;  // not empty: the picture could not be classified
 };
 
-Answer classify(vireo::Session& session, const std::string& path, int topk, float* logits) {
+Answer classify(vireo::Session& session, const std::string& path, int topk, Reasons& reasons, float* logits) {
   Answer answer;
   auto picture = load_image(path);
   if (!picture) {
@@ -38,6 +39,7 @@ Answer classify(vireo::Session& session, const std::string& path, int topk, floa
   }
   answer.top = vireo::top_k(*out, topk);
   answer.ms = out->ms;
+  answer.reason = reasons.add(out->device);
   if (logits != nullptr) std::copy(out->data, out->data + out->cols, logits);
   return answer;
 }
@@ -48,6 +50,7 @@ void print_answer(const vireo::Model& model, const std::string& path, const Answ
     return;
   }
   std::printf("%s (%.1f ms)\n", path.c_str(), answer.ms);
+  if (!answer.reason.empty()) std::printf("  reason: %s\n", answer.reason.c_str());
   for (const vireo::Score& s : answer.top)
     std::printf("  %6.2f %%  %s\n", 100.0 * double(s.value), printable(model.label(s.index)).c_str());
 }
@@ -58,6 +61,7 @@ Json answer_json(const vireo::Model& model, const std::string& path, const Answe
     entry["top"].push_back(Json{{"index", s.index}, {"label", model.label(s.index)}, {"score", s.value}});
   if (answer.error.empty()) {
     entry["ms"] = answer.ms;
+    if (!answer.reason.empty()) entry["reason"] = answer.reason;
   } else {
     entry["error"] = answer.error;
   }
@@ -84,11 +88,12 @@ void run(const Args& args) {
   if (!args.common.json) {
     std::printf("%s\n", device_line(session.device()).c_str());
     print_notes(model);
+    if (model.scores() == vireo::Scores::kSigmoid) std::printf("scores are sigmoid, one per label: they do not add up to 100 %%\n");
   }
+  Reasons reasons(session);
   for (size_t i = 0; i < args.images.size(); ++i) {
     const std::string& path = args.images[i];
-    const Answer answer = classify(session, path, args.topk, args.keeps_logits ? &logits[i * classes] : nullptr);
-    if (model.scores() == vireo::Scores::kSigmoid) std::printf("scores are sigmoid, one per label: they do not add up to 100 %%\n");
+    const Answer answer = classify(session, path, args.topk, reasons, args.keeps_logits ? &logits[i * classes] : nullptr);
     if (!answer.error.empty()) errors.add(path, answer.error);
     if (args.common.json) {
       results.push_back(answer_json(model, path, answer));
@@ -99,12 +104,12 @@ void run(const Args& args) {
   if (args.common.json) {
     Json json{{"device", device_json(session.device())},
               {"precision", vireo::to_string(args.common.precision)},
+              {"scores", vireo::to_string(model.scores())},
               {"results", results}};
     add_notes(json, model);
     print_json(json);
   }
   if (args.keeps_logits) {
-              {"scores", vireo::to_string(model.scores())},
     need(write_npy(args.logits, logits.data(), {int64_t(args.images.size()), int64_t(classes)}));
   }
   errors.check(args.images.size());

@@ -174,6 +174,30 @@ void print_json(const Json& json) {
   std::printf("%s\n", text.c_str());
 }
 
+std::string Reasons::news(const std::string& reason) const {
+  if (reason == known_) return {};
+  const std::string before = known_ + "; ";
+  return !known_.empty() && reason.compare(0, before.size(), before) == 0 ? reason.substr(before.size()) : reason;
+}
+
+std::string Reasons::add(const vireo::DeviceUsed& used) {
+  const std::string text = news(used.reason);
+  if (text.empty()) return {};
+  for (auto& [reason, count] : counts_)
+    if (reason == text) return ++count, text;
+  counts_.emplace_back(text, 1);
+  return text;
+}
+
+void Reasons::print(size_t total, const vireo::DeviceUsed& last) const {
+  for (const auto& [reason, count] : counts_)
+    if (reason != news(last.reason) || count != total) std::printf("note: %zu of %zu pictures: %s\n", count, total, reason.c_str());
+}
+
+void Reasons::add_to(Json& json) const {
+  for (const auto& [reason, count] : counts_) json["reasons"].push_back(Json{{"pictures", count}, {"reason", reason}});
+}
+
 void print_notes(const vireo::Model& model) {
   for (const std::string& text : model.warnings()) std::printf("note: %s\n", text.c_str());
 }

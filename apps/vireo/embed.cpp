@@ -46,6 +46,7 @@ void run(const Args& args) {
   Json results = Json::array();
   ImageErrors errors;
   double total_ms = 0;
+  Reasons reasons(session);
   for (size_t i = 0; i < count; ++i) {
     const std::string& path = args.images[i];
     Json entry{{"image", path}};
@@ -56,6 +57,7 @@ void run(const Args& args) {
       if (out) {
         keep(all, i, count, *out);
         entry["ms"] = out->ms;
+        if (const std::string reason = reasons.add(out->device); !reason.empty()) entry["reason"] = reason;
         total_ms += out->ms;
       } else {
         error = out.error().message;
@@ -87,6 +89,7 @@ void run(const Args& args) {
   } else {
     std::printf("%s\n", device_line(session.device()).c_str());
     print_notes(model);
+    reasons.print(count, session.device());
     if (!all.data.empty()) {
       std::printf("%s: float32 [%zu", args.out.c_str(), count);
       for (size_t i = 1; i < shape.size(); ++i) std::printf(", %lld", static_cast<long long>(shape[i]));

@@ -86,11 +86,12 @@ Result<vireo_session*> open(const char* path, const vireo_options& o) {
   options.height = o.height;
   options.width = o.width;
   options.fallback = device_name == "auto";
+  options.recompute = o.no_recompute == 0;
   if (o.cache_dir != nullptr) options.cache_dir = o.cache_dir;
   if (o.latency_window != 0) options.latency_window = o.latency_window;
   if (o.on_inference != nullptr)
     options.on_inference = [call = o.on_inference, user = o.user](const Inference& i) {
-      const vireo_inference c{i.ticket, i.number, i.ms, i.preprocess_ms, i.device.kind, i.device.name, i.device.reason, i.fell_back ? 1 : 0};
+      const vireo_inference c{i.ticket, i.number, i.ms, i.preprocess_ms, i.device.kind, i.device.name, i.device.reason, i.fell_back ? 1 : 0, i.recomputed ? 1 : 0};
       call(&c, user);
     };
   VIREO_ASSIGN(Session session, Session::create(model, device, options));
@@ -122,7 +123,7 @@ const char* vireo_version(void) { return vireo::version(); }
 
 void vireo_options_init_sized(vireo_options* options, size_t struct_size) {
   if (options == nullptr) return;
-  vireo_options defaults{sizeof(vireo_options), "auto", VIREO_FP32, VIREO_LOGITS, 1, 0, 0, 0, nullptr, 0, nullptr, nullptr};
+  vireo_options defaults{sizeof(vireo_options), "auto", VIREO_FP32, VIREO_LOGITS, 1, 0, 0, 0, nullptr, 0, nullptr, nullptr, 0};
   defaults.struct_size = struct_size;
   std::memset(static_cast<void*>(options), 0, struct_size);  // a newer program's fields that this library does not know
   std::memcpy(static_cast<void*>(options), &defaults, std::min(struct_size, sizeof defaults));
@@ -203,8 +204,8 @@ int vireo_top_k(const vireo_output* logits, int item, int k, vireo_score* scores
     out.batch = logits->batch;
     out.rows = logits->rows;
     out.cols = logits->cols;
-    for (const vireo::Score& s : vireo::top_k(out, k, item)) scores[count++] = vireo_score{s.index, s.value};
     if (logits->scores == VIREO_SIGMOID) out.scores = vireo::Scores::kSigmoid;
+    for (const vireo::Score& s : vireo::top_k(out, k, item)) scores[count++] = vireo_score{s.index, s.value};
     return {};
   });
   return count;
@@ -216,10 +217,10 @@ const char* vireo_label(const vireo_session* session, int index) {
 }
 
 int vireo_classes(const vireo_session* session) { return session == nullptr ? 0 : session->model.classes(); }
-vireo_task vireo_model_task(const vireo_session* session) {
 vireo_scores vireo_model_scores(const vireo_session* session) {
   return session == nullptr ? VIREO_SOFTMAX : vireo_scores(int(session->model.scores()));
 }
+vireo_task vireo_model_task(const vireo_session* session) {
   return session == nullptr ? VIREO_TASK_FEATURES : vireo_task(int(session->model.task()));
 }
 // A segmentation's answer has the size of its input.

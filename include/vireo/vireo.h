@@ -84,6 +84,7 @@ typedef struct vireo_inference {
   const char* device_name;
   const char* device_reason;
   int fell_back;           /* 1 when the device failed, now or before, and the CPU has taken over */
+  int recomputed;          /* 1 when the answer is of fp32, because the session's precision gives NaN or infinity */
 } vireo_inference;
 
 /* How to open. Always start from vireo_options_init, so that fields added later have their defaults. */
@@ -101,6 +102,9 @@ typedef struct vireo_options {
    * vireo_get_latency and nothing else of this session. */
   void (*on_inference)(const vireo_inference* inference, void* user);
   void* user;                /* passed to on_inference */
+  /* 0 (default): an answer that holds NaN or infinity (fp16 ends at 65504) is computed again in fp32, and device_reason says so;
+   * after three in a row every answer is. 1: it is VIREO_INVALID_ARGUMENT. Not finite in fp32 either is always an error. */
+  int no_recompute;
 } vireo_options;
 
 /* An opened model, planned for one device. */
@@ -118,15 +122,15 @@ typedef struct vireo_image {
 typedef struct vireo_output {
   const float* data; /* dense [batch, rows, cols] */
   int batch, rows, cols;
+  vireo_scores scores;     /* what vireo_top_k makes of them */
   const char* device_kind; /* "vulkan" or "cpu": where this run was done */
   const char* device_name;
   const char* device_reason; /* empty when it ran where it was asked to, else why not */
   double ms;                 /* wall time, preprocessing excluded */
-  vireo_scores scores;     /* what vireo_top_k makes of them */
   double preprocess_ms;
 } vireo_output;
 
-/* A class and its probability (softmax over the classes). */
+/* A class and its probability: among all classes (VIREO_SOFTMAX), or of this label by itself (VIREO_SIGMOID). */
 typedef struct vireo_score {
   int index;
   float value;
@@ -177,12 +181,12 @@ VIREO_C_API int vireo_top_k(const vireo_output* logits, int item, int k, vireo_s
 VIREO_C_API const char* vireo_label(const vireo_session* session, int index);
 /* Number of classes, of pictures or of pixels; 0 without such a head. */
 VIREO_C_API int vireo_classes(const vireo_session* session);
+/* What vireo_top_k makes of the model's logits; VIREO_SOFTMAX for NULL. */
+VIREO_C_API vireo_scores vireo_model_scores(const vireo_session* session);
 /* What the model was made for; VIREO_TASK_FEATURES for NULL. */
 VIREO_C_API vireo_task vireo_model_task(const vireo_session* session);
 /* The map whose pixels the rows of a segmentation's output are, row by row; 0 when they are none. */
 VIREO_C_API int vireo_map_height(const vireo_session* session);
-/* What vireo_top_k makes of the model's logits; VIREO_SOFTMAX for NULL. */
-VIREO_C_API vireo_scores vireo_model_scores(const vireo_session* session);
 VIREO_C_API int vireo_map_width(const vireo_session* session);
 /* Input size in pixels and channels, as vireo_run_pixels expects it. */
 VIREO_C_API int vireo_input_height(const vireo_session* session);
