@@ -22,23 +22,27 @@ struct Args {
 struct Answer {
   std::vector<vireo::Score> top;
   double ms = 0;
-  std::string error;  // not empty: the picture could not be classified
+  std::string reason;  // not empty: the answer was had otherwise than the session began
+  std::string error;   // not empty: the picture could not be classified
 };
 
-Answer classify(Sessions& sessions, const std::string& path, int topk, float* logits) try {
+Answer classify(Sessions& sessions, const std::string& path, int topk, Reasons& reasons, float* logits) try {
   Answer answer;
   auto picture = load_image(path);
   if (!picture) {
     answer.error = picture.error().message;
     return answer;
   }
-  auto out = sessions.for_picture(picture->width, picture->height).run(vireo::Image{picture->rgb.data(), picture->width, picture->height, 0});
+  vireo::Session& session = sessions.for_picture(picture->width, picture->height);
+  reasons.begin(session);
+  auto out = session.run(vireo::Image{picture->rgb.data(), picture->width, picture->height, 0});
   if (!out) {
     answer.error = out.error().message;
     return answer;
   }
   answer.top = vireo::top_k(*out, topk);
   answer.ms = out->ms;
+  answer.reason = reasons.add(out->device);
   if (logits != nullptr) std::copy(out->data, out->data + out->cols, logits);
   return answer;
 } catch (const Failure& failure) {  // no session for this picture's size
@@ -53,6 +57,7 @@ void print_answer(const vireo::Model& model, const std::string& path, const Answ
     return;
   }
   std::printf("%s (%.1f ms)\n", path.c_str(), answer.ms);
+  if (!answer.reason.empty()) std::printf("  reason: %s\n", answer.reason.c_str());
   for (const vireo::Score& s : answer.top)
     std::printf("  %6.2f %%  %s\n", 100.0 * double(s.value), printable(model.label(s.index)).c_str());
 }
@@ -63,6 +68,7 @@ Json answer_json(const vireo::Model& model, const std::string& path, const Answe
     entry["top"].push_back(Json{{"index", s.index}, {"label", model.label(s.index)}, {"score", s.value}});
   if (answer.error.empty()) {
     entry["ms"] = answer.ms;
+    if (!answer.reason.empty()) entry["reason"] = answer.reason;
   } else {
     entry["error"] = answer.error;
   }
@@ -89,10 +95,12 @@ void run(const Args& args) {
   if (!args.common.json) {
     if (!model.keeps_proportions()) std::printf("%s\n", device_line(sessions.last().device()).c_str());
     print_notes(model);
+    if (model.scores() == vireo::Scores::kSigmoid) std::printf("scores are sigmoid, one per label: they do not add up to 100 %%\n");
   }
+  Reasons reasons;
   for (size_t i = 0; i < args.images.size(); ++i) {
     const std::string& path = args.images[i];
-    const Answer answer = classify(sessions, path, args.topk, args.keeps_logits ? &logits[i * classes] : nullptr);
+    const Answer answer = classify(sessions, path, args.topk, reasons, args.keeps_logits ? &logits[i * classes] : nullptr);
     if (!answer.error.empty()) errors.add(path, answer.error);
     if (i == 0 && model.keeps_proportions() && !args.common.json && answer.error.empty())
       std::printf("%s\n", device_line(sessions.last().device()).c_str());
@@ -105,6 +113,7 @@ void run(const Args& args) {
   if (args.common.json) {
     Json json{{"device", device_json(sessions.last().device())},
               {"precision", vireo::to_string(args.common.precision)},
+              {"scores", vireo::to_string(model.scores())},
               {"results", results}};
     add_notes(json, model);
     print_json(json);
@@ -127,7 +136,7 @@ void add_classify(CLI::App& app) {
       ->check(CLI::Range(1, 1000000))
       ->capture_default_str();
   CLI::Option* logits =
-      verb->add_option("--logits", args->logits, "write the class scores before softmax, float32 [images, classes]");
+      verb->add_option("--logits", args->logits, "write the class scores before softmax or sigmoid, float32 [images, classes]");
   logits->type_name("FILE.npy");
   verb->callback([args, logits] {
     args->keeps_logits = logits->count() > 0;

@@ -88,7 +88,7 @@ void add_common(CLI::App& verb, Common& common, unsigned which) {
     }
   }
   if (which & kDevice) {
-    verb.add_option("--device", common.device, kDeviceHelp + " (auto falls back to the CPU and says why)")
+    verb.add_option("--device", common.device, kDeviceHelp + " (auto: a GPU, else the CPU, and says why)")
         ->type_name("NAME")
         ->check(check_device)
         ->capture_default_str();
@@ -144,9 +144,7 @@ vireo::Model open_model(const Common& common) {
 vireo::Device open_device(const std::string& name, int threads) {
   if (name == "cpu") return vireo::Device::cpu(threads);
   if (name.rfind("vulkan:", 0) == 0) return need(vireo::Device::vulkan(std::stoi(name.substr(7)), threads));
-  vireo::Device best = vireo::Device::best(threads);
-  if (name == "vulkan" && std::string(best.kind()) != "vulkan") return need(vireo::Device::vulkan(0, threads));
-  return best;
+  return name == "vulkan" ? need(vireo::Device::best_vulkan(threads)) : vireo::Device::best(threads);
 }
 
 vireo::SessionOptions session_options(const Common& common, const std::string& device) {
@@ -198,6 +196,30 @@ void print_json(const Json& json) {
   // File names and labels need not be UTF-8: bytes that are not are replaced rather than refused.
   const std::string text = json.dump(2, ' ', false, Json::error_handler_t::replace);
   std::printf("%s\n", text.c_str());
+}
+
+std::string Reasons::news(const std::string& reason) const {
+  if (reason == known_) return {};
+  const std::string before = known_ + "; ";
+  return !known_.empty() && reason.compare(0, before.size(), before) == 0 ? reason.substr(before.size()) : reason;
+}
+
+std::string Reasons::add(const vireo::DeviceUsed& used) {
+  const std::string text = news(used.reason);
+  if (text.empty()) return {};
+  for (auto& [reason, count] : counts_)
+    if (reason == text) return ++count, text;
+  counts_.emplace_back(text, 1);
+  return text;
+}
+
+void Reasons::print(size_t total, const vireo::DeviceUsed& last) const {
+  for (const auto& [reason, count] : counts_)
+    if (reason != news(last.reason) || count != total) std::printf("note: %zu of %zu pictures: %s\n", count, total, reason.c_str());
+}
+
+void Reasons::add_to(Json& json) const {
+  for (const auto& [reason, count] : counts_) json["reasons"].push_back(Json{{"pictures", count}, {"reason", reason}});
 }
 
 void print_notes(const vireo::Model& model) {

@@ -82,6 +82,30 @@ vireo::Session open_session(const vireo::Model& model, const Common& common, vir
 Json device_json(const vireo::DeviceUsed& used);
 /// "vulkan: llvmpipe (...)" and, on a line of its own, the reason if there is one.
 std::string device_line(const vireo::DeviceUsed& used);
+/// Answers that were had otherwise than the session began: it fell back to the CPU, or fp32 had to answer.
+class Reasons {
+ public:
+  Reasons() = default;
+  explicit Reasons(const vireo::Session& session) { begin(session); }
+  /// Before the first inference of the first session: what its reason is then is known. Later calls do nothing.
+  void begin(const vireo::Session& session) {
+    if (!begun_) known_ = session.device().reason;
+    begun_ = true;
+  }
+  /// What the reason says beyond what was known, or empty; counts it.
+  std::string add(const vireo::DeviceUsed& used);
+  /// "2 of 3 pictures: fp16 overflowed ..." for each reason but the last one used, which the device's own line tells.
+  void print(size_t total, const vireo::DeviceUsed& last) const;
+  /// The same as "reasons" into the JSON, where there are some.
+  void add_to(Json& json) const;
+
+ private:
+  std::string news(const std::string& reason) const;
+
+  bool begun_ = false;
+  std::string known_;
+  std::vector<std::pair<std::string, size_t>> counts_;
+};
 void print_json(const Json& json);
 /// Prints the model's warnings as notes (human output only; with --json they are the array "warnings" when not empty).
 void print_notes(const vireo::Model& model);

@@ -17,7 +17,7 @@ struct Args {
   std::string image;
   std::string a = "cpu", b = "vulkan";
   uint64_t seed = 1;
-  double tolerance = -1;  // not given: by precision, as replay has it
+  double tolerance = -1;  // not given: default_tolerance() of the precision
   bool all = false;
 };
 
@@ -120,7 +120,7 @@ void print_row(const Difference& d, bool differs) {
 }
 
 void run(Args args) {
-  if (args.tolerance < 0) args.tolerance = args.common.precision == vireo::Precision::kFp16 ? 2e-2 : 1e-3;
+  if (args.tolerance < 0) args.tolerance = vireo::default_tolerance(args.common.precision);
   const vireo::Model model = open_model(args.common);
   vireo::Session a = open_side(model, args, args.a);
   vireo::Session b = open_side(model, args, args.b);
@@ -190,7 +190,7 @@ void add_diff(CLI::App& app) {
       ->type_name("N")
       ->check(CLI::Range(0, 1024))
       ->capture_default_str();
-  verb->add_option("--tolerance", args->tolerance, "largest |a - b| allowed, as a part of the value's largest |a| [0.001; with fp16 0.02]")
+  verb->add_option("--tolerance", args->tolerance, "largest |a - b| allowed, as a part of the value's largest |a| [0.001; fp16 and int8: 0.02]")
       ->check(CLI::Validator(
           [](const std::string& text) {
             double t = 0;

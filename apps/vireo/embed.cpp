@@ -34,8 +34,10 @@ void keep(Features& all, size_t index, size_t count, const vireo::Output& out) {
   std::copy(out.data, out.data + size, all.data.begin() + ptrdiff_t(index * size));
 }
 
-vireo::Result<vireo::Output> run_one(Sessions& sessions, const Rgb8& picture) try {
-  return sessions.for_picture(picture.width, picture.height).run(vireo::Image{picture.rgb.data(), picture.width, picture.height, 0});
+vireo::Result<vireo::Output> run_one(Sessions& sessions, const Rgb8& picture, Reasons& reasons) try {
+  vireo::Session& session = sessions.for_picture(picture.width, picture.height);
+  reasons.begin(session);
+  return session.run(vireo::Image{picture.rgb.data(), picture.width, picture.height, 0});
 } catch (const Failure& failure) {  // no session for this picture's size
   return vireo::Error{vireo::ErrorCode::kInvalidArgument, failure.what()};
 }
@@ -52,19 +54,21 @@ void run(const Args& args) {
   Json results = Json::array();
   ImageErrors errors;
   double total_ms = 0;
+  Reasons reasons;
   for (size_t i = 0; i < count; ++i) {
     const std::string& path = args.images[i];
     Json entry{{"image", path}};
     std::string error;
     auto picture = load_image(path);
     if (picture) {
-      auto out = run_one(sessions, *picture);
+      auto out = run_one(sessions, *picture, reasons);
       if (out && all.rows > 0 && out->rows != all.rows) {
         error = "it gives " + std::to_string(out->rows) + " tokens and the first picture gave " + std::to_string(all.rows) +
                 ", which one array cannot hold; embed pictures of one shape at a time";
       } else if (out) {
         keep(all, i, count, *out);
         entry["ms"] = out->ms;
+        if (const std::string reason = reasons.add(out->device); !reason.empty()) entry["reason"] = reason;
         total_ms += out->ms;
       } else {
         error = out.error().message;
@@ -96,6 +100,7 @@ void run(const Args& args) {
   } else {
     std::printf("%s\n", device_line(sessions.last().device()).c_str());
     print_notes(model);
+    reasons.print(count, session.device());
     if (!all.data.empty()) {
       std::printf("%s: float32 [%zu", args.out.c_str(), count);
       for (size_t i = 1; i < shape.size(); ++i) std::printf(", %lld", static_cast<long long>(shape[i]));

@@ -82,11 +82,12 @@ struct Totals {
 };
 
 void print_text(const Args& args, const vireo::Model& model, const vireo::Session& session, const Totals& t,
-                const Comparison* compared) {
+                const Reasons& reasons, const Comparison* compared) {
   const double n = double(std::max<size_t>(t.done, 1));
   std::printf("%s, %s, %zu pictures\n%s\n", model.name().c_str(), vireo::to_string(args.common.precision), t.done,
               device_line(session.device()).c_str());
   print_notes(model);
+  reasons.print(t.done, session.device());
   std::printf("top-1     %7.2f %%\ntop-5     %7.2f %%\n", 100 * double(t.top1) / n, 100 * double(t.top5) / n);
   std::printf("images/s  %7.2f   (inference alone %.2f ms per picture)\n",
               t.ms > 0 ? 1000 * double(t.done) / t.ms : 0.0, t.inference_ms / n);
@@ -133,6 +134,7 @@ void run(const Args& args) {
   std::unique_ptr<Comparison> compared;
   if (!args.compare.empty()) compared = std::make_unique<Comparison>(open_comparison(args.compare, total, classes));
   vireo::Session session = open_session(model, args.common, vireo::Head::kLogits);
+  Reasons reasons(session);
 
   std::vector<float> logits;
   if (args.keeps_logits) logits.assign(total * size_t(classes), std::nanf(""));
@@ -160,6 +162,7 @@ void run(const Args& args) {
       }
       const vireo::Output& out = *result;
       t.inference_ms += out.ms;
+      reasons.add(out.device);
       t.top1 += within(out.data, classes, sample.label, 1) ? 1 : 0;
       t.top5 += within(out.data, classes, sample.label, 5) ? 1 : 0;
       ++t.done;
@@ -171,11 +174,12 @@ void run(const Args& args) {
   }
   if (args.common.json) {
     Json json = result_json(args, session, t, compared.get());
+    reasons.add_to(json);
     if (!failed.empty()) json["errors"] = failed;
     add_notes(json, model);
     print_json(json);
   } else {
-    print_text(args, model, session, t, compared.get());
+    print_text(args, model, session, t, reasons, compared.get());
   }
   if (args.keeps_logits) {
     need(write_npy(args.logits, logits.data(), {int64_t(total), int64_t(classes)}));

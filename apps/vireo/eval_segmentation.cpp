@@ -136,11 +136,12 @@ std::string score(Segmenter& segmenter, const Pair& pair, int ignore, Totals* t)
   return {};
 }
 
-void print_text(const Common& common, Segmenter& segmenter, const Pairs& pairs, const Totals& t,
+void print_text(const Common& common, Segmenter& segmenter, const Pairs& pairs, const Totals& t, const Reasons& reasons,
                 const std::vector<double>& sorted) {
   std::printf("%s, %s, %zu pictures\n%s\n", segmenter.model().name().c_str(), vireo::to_string(common.precision),
               t.times.size(), device_line(segmenter.session().device()).c_str());
   print_notes(segmenter.model());
+  reasons.print(t.times.size(), segmenter.session().device());
   for (const std::string& note : pairs.notes) std::printf("note: %s\n", note.c_str());
   std::printf("mIoU            %7.2f %%\npixel accuracy  %7.2f %%\n\n    IoU   labels  predicted  class\n",
               100 * t.confusion.mean_iou(), 100 * t.confusion.accuracy());
@@ -190,6 +191,7 @@ void eval_segmentation(const Common& common, const SegmentationEval& what) {
   const Pairs pairs = find_pairs(what);
   Segmenter segmenter(common);
   Totals t{Confusion(segmenter.classes()), {}, 0};
+  Reasons reasons(segmenter.session());
   ImageErrors errors;
   Json failed = Json::array();
   {
@@ -198,6 +200,7 @@ void eval_segmentation(const Common& common, const SegmentationEval& what) {
     for (size_t i = 0; i < pairs.list.size(); ++i) {
       const Pair& pair = pairs.list[i];
       const std::string error = score(segmenter, pair, what.ignore, &t);
+      if (error.empty()) reasons.add(segmenter.session().device());
       if (!error.empty()) {
         errors.add(pair.name, error);
         failed.push_back(Json{{"image", pair.name}, {"error", error}});
@@ -213,13 +216,14 @@ void eval_segmentation(const Common& common, const SegmentationEval& what) {
   std::sort(sorted.begin(), sorted.end());
   if (common.json) {
     Json json = result_json(common, what, segmenter, t, sorted);
+    reasons.add_to(json);
     if (!failed.empty()) json["errors"] = failed;
     Json notes = segmenter.model().warnings();
     for (const std::string& note : pairs.notes) notes.push_back(note);
     if (!notes.empty()) json["warnings"] = notes;
     print_json(json);
   } else if (!t.times.empty()) {
-    print_text(common, segmenter, pairs, t, sorted);
+    print_text(common, segmenter, pairs, t, reasons, sorted);
   }
   errors.check(pairs.list.size());
 }

@@ -85,8 +85,11 @@ void print(const Args& args, const vireo::CaptureInfo& i) {
 void run(const Args& args) {
   const vireo::CaptureInfo info = need(vireo::read_capture(args.file));
   if (args.print) return print(args, info);
-  const bool on_cpu = args.device == "auto" && info.device_kind == "cpu";
-  const vireo::Device device = open_device(on_cpu ? "cpu" : args.device, args.threads);
+  // Of the captured kind: a software driver too, which auto would pass over.
+  std::string name = args.device;
+  if (name == "auto" && info.device_kind == "cpu") name = "cpu";
+  if (name == "auto" && info.device_kind == "vulkan" && vireo::Device::best_vulkan(args.threads)) name = "vulkan";
+  const vireo::Device device = open_device(name, args.threads);
   const vireo::ReplayReport r = need(vireo::replay(args.file, device, args.options));
   if (args.json) {
     Json json{{"capture", info_json(info)},

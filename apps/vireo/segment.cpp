@@ -179,7 +179,7 @@ class Report {
       times_.add(a.ms);
       for (size_t c = 0; c < sums_.size(); ++c) sums_[c] += a.counts[c];
     }
-    if (!json_ && device_ != segmenter_.session().device().name) tell_device();  // it fell back
+    if (!json_ && device_ != device_line(segmenter_.session().device())) tell_device();  // it fell back, or fp32 had to answer
     json_ ? add_json(a) : add_text(a);
     if (stream_) std::fflush(stdout);
   }
@@ -198,8 +198,8 @@ class Report {
 
  private:
   void tell_device() {
-    device_ = segmenter_.session().device().name;
-    std::printf("%s\n", device_line(segmenter_.session().device()).c_str());
+    device_ = device_line(segmenter_.session().device());
+    std::printf("%s\n", device_.c_str());
   }
 
   void add_text(const Answer& a) {
@@ -242,6 +242,7 @@ class Report {
       if (!a.map_path.empty()) entry["map"] = a.map_path;
       if (!a.overlay_path.empty()) entry["overlay"] = a.overlay_path;
       entry["ms"] = a.ms;
+      if (const std::string reason = reasons_.add(segmenter_.session().device()); !reason.empty()) entry["reason"] = reason;
     } else {
       entry["classes"] = Json::array();
       entry["error"] = a.error;
@@ -294,7 +295,8 @@ class Report {
   std::vector<uint64_t> sums_;
   Times times_;
   ImageErrors errors_;
-  std::string device_;  // the one named last
+  std::string device_;  // what was said of it last
+  Reasons reasons_{segmenter_.session()};
   size_t frames_ = 0, done_ = 0;
   Clock::time_point first_, last_;
 };

@@ -9,7 +9,7 @@ namespace vireo {
 
 const std::vector<EnvVar>& env_table() {
   static const std::vector<EnvVar> table = {
-      {"VIREO_DEVICE", "text", "auto", "Device for Device::best(): auto, cpu, vulkan or vulkan:N."},
+      {"VIREO_DEVICE", "text", "auto", "Device for Device::best(): auto (a GPU, else the CPU), cpu, vulkan (software drivers too) or vulkan:N."},
       {"VIREO_THREADS", "integer", "0", "CPU threads when the program asks for 0; 0 = all cores available to the process."},
       {"VIREO_SIMD", "text", "", "CPU kernels to use (amx, avx512_bf16, avx512, avx2, sse4, neon, portable); empty = the fastest this CPU has."},
       {"VIREO_CACHE_DIR", "folder", "", "Where pipeline cache, tuning and measured roofs are kept; empty = XDG_CACHE_HOME/vireo or ~/.cache/vireo, - = nowhere."},

@@ -105,6 +105,20 @@ Error no_family(const ModelSource& source) {
               "model is unknown; expected a model's config.json", source.config_path);
 }
 
+/// The rule of Transformers' image classification pipeline. A problem_type that does not exist (its configurations refuse one) is noted.
+Scores scores_of(const ModelSource& source, int64_t classes, std::vector<std::string>* notes) {
+  if (classes == 1) return Scores::kSigmoid;  // before problem_type is asked
+  const Json json = parse_json(source.config);
+  const Json* v = json.is_object() ? find_member(json, "problem_type") : nullptr;
+  if (v == nullptr || v->is_null()) return Scores::kSoftmax;
+  const std::string type = v->is_string() ? v->get<std::string>() : json_text(*v);
+  if (type == "multi_label_classification") return Scores::kSigmoid;
+  if (type == "single_label_classification" || type == "regression") return Scores::kSoftmax;
+  notes->push_back(fmt::format("'{}': problem_type is '{}', expected single_label_classification, multi_label_classification or regression; scores are softmax",
+                               source.config_path, type));
+  return Scores::kSoftmax;
+}
+
 }  // namespace
 
 Result<LoadedModel> LoadedModel::open(const std::string& given, const Named& named) {
@@ -175,6 +189,7 @@ Result<LoadedModel> LoadedModel::from_parts(ModelSource source, std::string prep
   VIREO_ASSIGN(model.preprocess_, model.vision_->preprocess(preprocessor, preprocessor_path));
   if (!model.vision_->assumed().empty()) model.warnings_.push_back(model.vision_->assumed());
   for (const std::string& warning : model.preprocess_.warnings) model.warnings_.push_back(warning);
+  if (model.task() == Task::kClassification) model.scores_ = scores_of(source, model.classes(), &model.warnings_);
 
   if (source.weights != nullptr) {
     // A trial build meets every tensor that the model has.

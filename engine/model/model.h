@@ -46,6 +46,7 @@ class LoadedModel {
   int64_t channels() const { return vision_->channels(); }
   int64_t classes() const { return vision_->classes(); }
   Task task() const { return vision_->task(); }
+  Scores scores() const { return scores_; }
   bool has_classes() const { return vision_->classes() > 0; }
   /// One per class, or empty.
   const std::vector<std::string>& labels() const { return vision_->labels(); }
@@ -65,6 +66,7 @@ class LoadedModel {
   std::string preprocessor_;
   std::shared_ptr<const VisionModel> vision_;
   PreprocessConfig preprocess_;
+  Scores scores_ = Scores::kSoftmax;
   std::vector<std::string> warnings_;
 };
 

@@ -23,6 +23,8 @@ namespace vireo {
 namespace {
 
 static_assert(sizeof(vireo_error) == 1024, "part of the ABI");
+// What top_k computes came later, into four bytes that were padding: programs built before it go on working.
+static_assert(sizeof(void*) != 8 || (offsetof(vireo_output, scores) == 20 && offsetof(vireo_output, device_kind) == 24 && sizeof(vireo_output) == 64), "part of the ABI");
 constexpr size_t kFirstOptions = offsetof(vireo_options, cache_dir) + sizeof(char*);  // version 0.1.0: what every program has
 
 vireo_status status_of(ErrorCode code) { return vireo_status(int(code) + 1); }
@@ -61,10 +63,8 @@ vireo_status guarded(vireo_error* error, const Body& body) noexcept {
 
 Result<Device> device_of(const std::string& name, int threads) {
   if (name == "cpu") return Device::cpu(threads);
-  Device best = Device::best(threads);
-  if (name == "auto") return best;
-  if (name == "vulkan")
-    return std::strcmp(best.kind(), "vulkan") == 0 ? Result<Device>(best) : Device::vulkan(0, threads);
+  if (name == "auto") return Device::best(threads);
+  if (name == "vulkan") return Device::best_vulkan(threads);
   const std::string digits = name.rfind("vulkan:", 0) == 0 ? name.substr(7) : "";
   if (digits.empty() || digits.size() > 6 || digits.find_first_not_of("0123456789") != std::string::npos)
     return fail(ErrorCode::kInvalidArgument, "device is '{}'; expected auto, cpu, vulkan or vulkan:N", name);
@@ -88,11 +88,12 @@ Result<vireo_session*> open(const char* path, const vireo_options& o) {
   options.height = o.height;
   options.width = o.width;
   options.fallback = device_name == "auto";
+  options.recompute = o.no_recompute == 0;
   if (o.cache_dir != nullptr) options.cache_dir = o.cache_dir;
   if (o.latency_window != 0) options.latency_window = o.latency_window;
   if (o.on_inference != nullptr)
     options.on_inference = [call = o.on_inference, user = o.user](const Inference& i) {
-      const vireo_inference c{i.ticket, i.number, i.ms, i.preprocess_ms, i.device.kind, i.device.name, i.device.reason, i.fell_back ? 1 : 0};
+      const vireo_inference c{i.ticket, i.number, i.ms, i.preprocess_ms, i.device.kind, i.device.name, i.device.reason, i.fell_back ? 1 : 0, i.recomputed ? 1 : 0};
       call(&c, user);
     };
   VIREO_ASSIGN(Session session, Session::create(model, device, options));
@@ -102,8 +103,7 @@ Result<vireo_session*> open(const char* path, const vireo_options& o) {
 }
 
 Result<void> give(const Output& from, vireo_output* to) {
-  *to = vireo_output{from.data,        from.batch,         from.rows, from.cols,         from.device.kind,
-                     from.device.name, from.device.reason, from.ms,   from.preprocess_ms};
+  *to = vireo_output{from.data, from.batch, from.rows, from.cols, vireo_scores(int(from.scores)), from.device.kind, from.device.name, from.device.reason, from.ms, from.preprocess_ms};
   return {};
 }
 
@@ -125,7 +125,7 @@ const char* vireo_version(void) { return vireo::version(); }
 
 void vireo_options_init_sized(vireo_options* options, size_t struct_size) {
   if (options == nullptr) return;
-  vireo_options defaults{sizeof(vireo_options), "auto", VIREO_FP32, VIREO_LOGITS, 1, 0, 0, 0, nullptr, 0, nullptr, nullptr, nullptr};
+  vireo_options defaults{sizeof(vireo_options), "auto", VIREO_FP32, VIREO_LOGITS, 1, 0, 0, 0, nullptr, 0, nullptr, nullptr, nullptr, 0};
   defaults.struct_size = struct_size;
   std::memset(static_cast<void*>(options), 0, struct_size);  // a newer program's fields that this library does not know
   std::memcpy(static_cast<void*>(options), &defaults, std::min(struct_size, sizeof defaults));
@@ -206,6 +206,7 @@ int vireo_top_k(const vireo_output* logits, int item, int k, vireo_score* scores
     out.batch = logits->batch;
     out.rows = logits->rows;
     out.cols = logits->cols;
+    if (logits->scores == VIREO_SIGMOID) out.scores = vireo::Scores::kSigmoid;
     for (const vireo::Score& s : vireo::top_k(out, k, item)) scores[count++] = vireo_score{s.index, s.value};
     return {};
   });
@@ -218,6 +219,9 @@ const char* vireo_label(const vireo_session* session, int index) {
 }
 
 int vireo_classes(const vireo_session* session) { return session == nullptr ? 0 : session->model.classes(); }
+vireo_scores vireo_model_scores(const vireo_session* session) {
+  return session == nullptr ? VIREO_SOFTMAX : vireo_scores(int(session->model.scores()));
+}
 vireo_task vireo_model_task(const vireo_session* session) {
   return session == nullptr ? VIREO_TASK_FEATURES : vireo_task(int(session->model.task()));
 }

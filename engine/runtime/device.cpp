@@ -65,11 +65,14 @@ Result<Opened> open_instance() {
   return r;
 }
 
+bool is_software(const vk::Physical& p) { return p.type == VK_PHYSICAL_DEVICE_TYPE_CPU || p.caps.device_class == DeviceClass::kSoftware; }
+
 std::shared_ptr<const Device::Impl> make_vulkan_device(const Opened& opened, int index, int threads, std::string reason) {
   auto d = std::make_shared<Device::Impl>();
   d->kind = DeviceKind::kVulkan;
   d->caps = opened.instance->devices()[size_t(index)].caps;
   d->index = index;
+  d->software = is_software(opened.instance->devices()[size_t(index)]);
   d->threads = thread_count(threads);
   d->caps.threads = uint32_t(d->threads);
   d->reason = std::move(reason);
@@ -78,6 +81,15 @@ std::shared_ptr<const Device::Impl> make_vulkan_device(const Opened& opened, int
   d->instance = opened.instance;
   d->validation = opened.log;
   return d;
+}
+
+constexpr const char* kNoGpu = "no GPU was found; this is a software driver";
+
+/// The device that VIREO_DEVICE=vulkan:N names; -1 when the text is something else, -2 when there is no such device that can be used.
+int named_index(const std::string& wanted, const vk::Instance& instance) {
+  if (wanted.compare(0, 7, "vulkan:") != 0 || wanted.find_first_not_of("0123456789", 7) != std::string::npos || wanted.size() == 7 || wanted.size() > 13) return -1;
+  const size_t index = size_t(std::atoi(wanted.c_str() + 7));
+  return index < instance.devices().size() && instance.devices()[index].unusable.empty() ? int(index) : -2;
 }
 #endif
 
@@ -120,17 +132,33 @@ Device Device::best(int threads) {
   Result<Opened> opened = open_instance();
   if (!opened) return Device(make_cpu_device(threads, opened.error().message));
   const std::shared_ptr<vk::Instance>& instance = opened->instance;
-  int index = instance->best();
-  if (!wanted.empty() && wanted != "auto" && wanted != "vulkan" && (wanted.compare(0, 7, "vulkan:") != 0 || wanted.find_first_not_of("0123456789", 7) != std::string::npos || wanted.size() == 7 || wanted.size() > 13))
+  const int named = named_index(wanted, *instance), first = instance->best(), index = named >= 0 ? named : first;
+  const bool any = wanted.empty() || wanted == "auto";
+  if (named == -1 && !any && wanted != "vulkan")
     return Device(make_cpu_device(threads, fmt::format("VIREO_DEVICE is '{}'; expected auto, cpu, vulkan or vulkan:N", wanted)));
-  if (wanted.compare(0, 7, "vulkan:") == 0) {
-    index = std::atoi(wanted.c_str() + 7);
-    if (index < 0 || size_t(index) >= instance->devices().size() || !instance->devices()[size_t(index)].unusable.empty())
-      return Device(make_cpu_device(threads, fmt::format("VIREO_DEVICE={} names no usable device; there are: {}", wanted, one_line(instance->list_devices()))));
-  }
+  if (named == -2)
+    return Device(make_cpu_device(threads, fmt::format("VIREO_DEVICE={} names no usable device; there are: {}", wanted, one_line(instance->list_devices()))));
   if (index < 0) return Device(make_cpu_device(threads, "no Vulkan device can be used: " + one_line(instance->list_devices())));
-  const bool software = instance->devices()[size_t(index)].caps.device_class == DeviceClass::kSoftware;
-  return Device(make_vulkan_device(*opened, index, threads, software ? "no GPU was found; this is a software driver" : ""));
+  const bool software = is_software(instance->devices()[size_t(index)]);
+  if (software && any) {
+    // What else is listed may be the GPU that the user expected, and why it cannot be used.
+    std::string others;
+    for (const vk::Physical& p : instance->devices())
+      if (!p.unusable.empty()) others += fmt::format("; {} cannot be used: {}", p.caps.name, p.unusable);
+    return Device(make_cpu_device(threads, fmt::format("no GPU was found ({} is a software driver; --device vulkan or VIREO_DEVICE=vulkan uses it){}",
+                                                       instance->devices()[size_t(index)].caps.name, one_line(others))));
+  }
+  return Device(make_vulkan_device(*opened, index, threads, software ? kNoGpu : ""));
+}
+
+Result<Device> Device::best_vulkan(int threads) {
+  return no_throw([&]() -> Result<Device> {
+    VIREO_ASSIGN(const Opened opened, open_instance());
+    const vk::Instance& instance = *opened.instance;
+    const int named = named_index(env::get("VIREO_DEVICE"), instance), index = named >= 0 ? named : instance.best();
+    if (index < 0) return fail(ErrorCode::kNotFound, "no Vulkan device can be used: {}", one_line(instance.list_devices()));
+    return Device(make_vulkan_device(opened, index, threads, is_software(instance.devices()[size_t(index)]) ? kNoGpu : ""));
+  });
 }
 
 Result<Device> Device::vulkan(int index, int threads) {
@@ -160,6 +188,10 @@ std::vector<Device> Device::list(std::string* why_not) {
 
 Device Device::best(int threads) { return Device(make_cpu_device(threads, "this build has no Vulkan path (VIREO_VULKAN=OFF)")); }
 
+Result<Device> Device::best_vulkan(int) {
+  return fail(ErrorCode::kUnsupported, "a Vulkan device was asked for, but this build has no Vulkan path (VIREO_VULKAN=OFF)");
+}
+
 Result<Device> Device::vulkan(int index, int) {
   return fail(ErrorCode::kUnsupported, "Vulkan device {} was asked for, but this build has no Vulkan path (VIREO_VULKAN=OFF)", index);
 }
@@ -175,6 +207,7 @@ const char* Device::kind() const { return to_string(impl_->kind); }
 const std::string& Device::name() const { return impl_->caps.name; }
 const std::string& Device::reason() const { return impl_->reason; }
 int Device::index() const { return impl_->index; }
+bool Device::software() const { return impl_->software; }
 std::string Device::caps_text() const { return to_text(impl_->caps); }
 
 }  // namespace vireo

@@ -44,6 +44,7 @@ struct Device::Impl {
   DeviceCaps caps;          // what plans are made for
   std::string reason;
   int index = -1;
+  bool software = false;    // a Vulkan driver that computes on the CPU
   int threads = 1;          // of the session's pool; also runs the CPU steps of a Vulkan plan
   const simd::Kernels* kernels = &simd::best();  // of the CPU, or of the CPU steps of a Vulkan plan; caps.simd is their name
 #if VIREO_VULKAN

@@ -60,6 +60,7 @@ void Model::input_size_for(int width, int height, int* input_height, int* input_
 int Model::channels() const { return int(impl_->loaded.channels()); }
 Task Model::task() const { return impl_->loaded.task(); }
 int Model::classes() const { return int(impl_->loaded.classes()); }
+Scores Model::scores() const { return impl_->loaded.scores(); }
 std::string Model::label(int index) const { return impl_->loaded.label(index); }
 const std::vector<std::string>& Model::warnings() const { return impl_->loaded.warnings(); }
 

@@ -111,6 +111,8 @@ class Profiler {
     }
     VIREO_TRY(preprocess());
     finish();
+    if (pixels_ && needs_pixels()) s_.slots[0].pixels.assign(pixels_, pixels_ + count_);
+    if (Result<void> finite = s_.answer_is_finite(0); !finite) p_.notes.push_back("measured as is: " + finite.error().message);
     // Without these the profile is still one.
     if (on_gpu())
       if (Result<void> counted = instructions(); !counted) p_.notes.push_back("no instruction counts: " + counted.error().message);

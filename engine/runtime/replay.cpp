@@ -157,6 +157,7 @@ class Replayer {
     VIREO_ASSIGN(const Ticket t, s.submit(f_.input.data(), f_.input.size(), 0));
     VIREO_ASSIGN(const Output out, s.wait(t));
     report_.ms = out.ms;
+    report_.device_reason = out.device.reason;  // it may have been computed again in fp32
     const size_t count = size_t(out.batch) * size_t(out.rows) * size_t(out.cols);
     if (out.batch != f_.info.output_shape[0] || out.rows != f_.info.output_shape[1] || out.cols != f_.info.output_shape[2])
       return fail(ErrorCode::kCorrupt, "the capture holds an answer of {} x {} x {}, its model gives {} x {} x {}; capture anew", f_.info.output_shape[0],

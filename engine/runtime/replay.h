@@ -9,8 +9,6 @@ namespace vireo {
 
 /// A value here against what was captured of it. `classes`: its numbers are classes, so what counts is how many are others.
 ReplayDifference difference(const CapturedValue& captured, const int64_t shape[4], const std::vector<float>& here, bool classes, double tolerance);
-/// How much a value may differ when no one says: see ReplayOptions::tolerance.
-constexpr double default_tolerance(Precision p) { return p == Precision::kFp32 ? 1e-3 : 2e-2; }
 /// The answer here against the captured one.
 ReplayDifference answer_difference(const CaptureFile& f, const std::vector<float>& here, double tolerance);
 

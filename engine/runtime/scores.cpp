@@ -22,6 +22,14 @@ const char* to_string(Head h) {
   return "unknown";
 }
 
+const char* to_string(Scores s) {
+  switch (s) {
+    case Scores::kSoftmax: return "softmax";
+    case Scores::kSigmoid: return "sigmoid";
+  }
+  return "unknown";
+}
+
 const char* to_string(Task t) {
   switch (t) {
     case Task::kFeatures: return "features";
@@ -45,6 +53,10 @@ std::vector<Score> top_k(const Output& logits, int k, int item) {
     return x[a] != x[b] ? x[a] > x[b] : a < b;
   };
   std::partial_sort(order.begin(), order.begin() + k, order.end(), before);
+  if (logits.scores == Scores::kSigmoid) {
+    for (int i = 0; i < k; ++i) scores.push_back({order[size_t(i)], float(1 / (1 + std::exp(-double(x[order[size_t(i)]]))))});
+    return scores;
+  }
   double top = -INFINITY, sum = 0;
   for (int i = 0; i < logits.cols; ++i) top = std::max(top, double(x[i]));
   for (int i = 0; i < logits.cols; ++i) sum += std::exp(double(x[i]) - top);

@@ -188,6 +188,7 @@ Result<void> Session::Impl::fall_back(const Error& why) {
   for (auto& steps : host_steps) steps.clear();
 #endif
   place = 1;
+  drop_fp32();
   Result<void> opened = no_throw([&]() -> Result<void> {
     VIREO_TRY(open_on(*make_cpu_device(device.impl()->threads, "")));
     places[place].reason = why.message;
@@ -247,6 +248,7 @@ Result<void> Session::Impl::make_host_steps(const simd::Kernels& kernels) {
 Result<void> Session::Impl::start(int slot) {
   if (!broken) return broken.error();
   Slot& s = slots[size_t(slot)];
+  if (settled) return start_in_fp32(s);
   if (cpu) {
     std::memcpy(cpu->input(slot), s.pixels.data(), s.pixels.size() * sizeof(float));
     cpu->run(slot, pool);
@@ -261,6 +263,7 @@ Result<void> Session::Impl::start(int slot) {
 }
 
 Result<void> Session::Impl::finish(int slot) {
+  if (slots[size_t(slot)].in_fp32.id) return finish_in_fp32(slots[size_t(slot)]);
 #if VIREO_VULKAN
   if (gpu) {
     VIREO_TRY(gpu->wait(slot));
@@ -269,7 +272,7 @@ Result<void> Session::Impl::finish(int slot) {
 #endif
   if (!broken) return broken.error();
   gather(slot);
-  return {};
+  return check_answer(slot);
 }
 
 /// Rows without their padding, for the caller.
@@ -303,6 +306,7 @@ Result<Ticket> Session::Impl::submit(const float* pixels, size_t count, double p
   Slot& s = slots[size_t(slot)];
   s.start = Clock::now();
   s.preprocess_ms = preprocess_ms;
+  s.in_fp32 = {}, s.recomputed = nullptr;
   if (!external) std::memcpy(s.pixels.data(), pixels, count * sizeof(float));
   s.status = start(slot);
   if (!s.status) {
@@ -336,6 +340,7 @@ Result<Output> Session::Impl::wait(Ticket ticket) {
   s.ticket = 0;
   if (!done) return done.error();
   last_slot = slot;
+  recomputed = s.recomputed;
   const TensorDesc& d = planned.plan.values[size_t(planned.plan.outputs[0])].desc;
   Output o;
   o.data = s.result.data();
@@ -350,6 +355,8 @@ Result<Output> Session::Impl::wait(Ticket ticket) {
   o.preprocess_ms = s.preprocess_ms;
   o.height = map_height();
   o.width = map_width();
+  o.precision = recomputed ? Precision::kFp32 : options.precision;
+  o.scores = model.scores();
   note_done(ticket.id, o);
   return o;
 }
@@ -359,7 +366,7 @@ void Session::Impl::note_done(uint32_t ticket, const Output& o) noexcept {
   ++done;
   if (!options.on_inference) return;
   try {
-    options.on_inference({ticket, done, o.ms, o.preprocess_ms, o.device, place != 0});
+    options.on_inference({ticket, done, o.ms, o.preprocess_ms, o.device, place != 0, recomputed != nullptr});
   } catch (...) {
     if (callback_threw) return;
     callback_threw = true;
@@ -453,6 +460,7 @@ std::vector<std::string> Session::value_names() const {
 }
 
 Result<std::vector<float>> Session::Impl::value(const std::string& name, int64_t shape[4]) const {
+  if (recomputed && fp32 && !options.keep_all) return fp32->value(name, shape);
   for (const PlanValue& v : planned.plan.values) {
     if (v.name != name) continue;
     if (!kept(v))

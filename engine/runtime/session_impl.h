@@ -3,6 +3,7 @@
 
 #include <array>
 #include <chrono>
+#include <deque>
 #include <map>
 #include <memory>
 #include <optional>
@@ -42,6 +43,11 @@ struct Session::Impl {
   Impl(Model m, Device d, SessionOptions o)
       : model(std::move(m)), device(std::move(d)), options(std::move(o)), pool(device.impl()->threads), latency(options.latency_window) {}
 
+  /// What DeviceUsed points to. An Output of before a fallback still points to the first one.
+  struct Place {
+    DeviceKind kind = DeviceKind::kCpu;
+    std::string name, reason;
+  };
   /// One inference in flight.
   struct Slot {
     uint32_t ticket = 0;         // 0: free
@@ -50,11 +56,8 @@ struct Session::Impl {
     Clock::time_point start;
     double preprocess_ms = 0;
     Result<void> status;
-  };
-  /// What DeviceUsed points to. An Output of before a fallback still points to the first one.
-  struct Place {
-    DeviceKind kind = DeviceKind::kCpu;
-    std::string name, reason;
+    Ticket in_fp32;              // of the session in fp32, when that does this inference
+    const Place* recomputed = nullptr;  // the answer is of there
   };
 
   Result<void> open();                                // on `device`, or on the CPU if that fails and fallback is on
@@ -69,6 +72,14 @@ struct Session::Impl {
   Result<void> finish(int slot);
   Result<void> check_validation() const;
   void gather(int slot);
+  // Answers that are no numbers (recompute.cpp).
+  Result<void> check_answer(int slot);                // after gather(): computed again in fp32 where it is not finite
+  Result<void> answer_is_finite(int slot) const;      // where the host can look
+  Error not_finite(const Slot& s) const;
+  Result<void> open_fp32();
+  Result<void> start_in_fp32(Slot& s);
+  Result<void> finish_in_fp32(Slot& s);
+  void drop_fp32();
   void note_done(uint32_t ticket, const Output& o) noexcept;
   /// True if the value's bytes are its own until the next inference.
   bool kept(const PlanValue& v) const { return options.keep_all || v.where.region == Region::kInput || v.where.region == Region::kOutput; }
@@ -85,7 +96,10 @@ struct Session::Impl {
   int height = 0, width = 0;
   Place places[2];                   // as opened, and after falling back
   int place = 0;
-  DeviceUsed used() const { return {to_string(places[place].kind), places[place].name.c_str(), places[place].reason.c_str()}; }
+  DeviceUsed used() const {           // by the last inference
+    const Place& p = recomputed ? *recomputed : places[place];
+    return {to_string(p.kind), p.name.c_str(), p.reason.c_str()};
+  }
   std::vector<std::string> warnings;
   Planned planned;
   TunedSteps tuned;                  // what the plan was made with: of the tuning file, or given before open()
@@ -101,6 +115,11 @@ struct Session::Impl {
 #endif
   std::array<Slot, kSlots> slots;
   Result<void> broken;               // the device failed and the CPU could not take over: what every later call answers
+  std::unique_ptr<Impl> fp32;        // this session in fp32, once an answer was not finite
+  int recomputed_in_a_row = 0;
+  bool settled = false;              // ... so often that fp32 does every inference
+  std::deque<Place> recomputed_places;  // what DeviceUsed points to
+  const Place* recomputed = nullptr; // the last answer is of there
   uint32_t next_ticket = 1;
   LatencyRecorder latency;
   uint64_t done = 0;                 // inferences that gave an answer

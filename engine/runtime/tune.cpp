@@ -324,7 +324,8 @@ Result<TuneReport> tune(const Model& model, const Device& device, const TuneOpti
   return no_throw([&]() -> Result<TuneReport> {
     const auto start = Clock::now();
     if (device.impl()->kind != DeviceKind::kVulkan)
-      return fail(ErrorCode::kUnsupported, "tune: {} is the CPU, whose kernels are not tuned; choose a Vulkan device", device.name());
+      return fail(ErrorCode::kUnsupported, "tune: {} is the CPU, whose kernels are not tuned; choose a Vulkan device (--device vulkan){}{}", device.name(),
+                  device.reason().empty() ? "" : ": ", device.reason());
     if (!(options.budget_s > 0 && options.budget_s <= 86400))
       return fail(ErrorCode::kInvalidArgument, "tune: budget_s is {}, expected more than 0 and at most 86400 seconds", options.budget_s);
     const DeviceCaps& caps = device.impl()->caps;

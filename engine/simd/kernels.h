@@ -134,7 +134,8 @@ struct AttentionArgs {
   static AttentionArgs from_qkv(const float* qkv, int64_t ld, int64_t batch, int64_t tokens, int64_t heads,
                                 int64_t head_dim, float scale, float* out, int64_t ldo) {
     AttentionArgs r;
-    r.q = qkv, r.k = qkv + heads * head_dim, r.v = qkv + 2 * heads * head_dim;
+    r.q = qkv;
+    if (qkv) r.k = qkv + heads * head_dim, r.v = qkv + 2 * heads * head_dim;  // null: only the sizes are asked for
     r.ldq = r.ldk = r.ldv = ld;
     r.batch = batch, r.tokens = r.kv_tokens = tokens, r.heads = heads, r.head_dim = head_dim;
     r.scale = scale, r.out = out, r.ldo = ldo;

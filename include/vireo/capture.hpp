@@ -57,8 +57,8 @@ struct CaptureInfo {
 VIREO_API Result<CaptureInfo> read_capture(const std::string& file);
 
 struct ReplayOptions {
-  /// Largest difference allowed, as a part of the value's largest magnitude; of a class map: share of pixels. Negative: 1e-3, and
-  /// 2e-2 where devices round to 16 bits in different places (fp16, and int8 on CPUs that multiply bfloat16).
+  /// Largest difference allowed, as a part of the value's largest magnitude; of a class map: share of pixels. Negative: 
+  /// default_tolerance() of the captured precision.
   double tolerance = -1;
   bool plan_anew = false;       ///< plan for this device even where the captured plan could run
   bool values = true;           ///< compare intermediate values too, where there are some

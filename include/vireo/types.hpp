@@ -23,6 +23,11 @@ enum class Precision : uint8_t {
 };
 VIREO_API const char* to_string(Precision p);
 
+/// How many of the digits of two answers of one model must agree, whatever computed them: the largest difference that counts as
+/// rounding, as a part of the value's largest magnitude. 1e-3, and 2e-2 where devices round to 16 bits in different places: fp16, and
+/// int8 because of CPUs that multiply bfloat16. What `vireo diff` and `vireo replay` hold differences against unless told otherwise.
+constexpr double default_tolerance(Precision p) { return p == Precision::kFp32 ? 1e-3 : 2e-2; }
+
 /// What a session computes.
 enum class Head : uint8_t {
   kLogits,    ///< class scores [batch, classes]; distilled DeiT: mean of both heads. Segmentation: [batch, height * width,
@@ -40,6 +45,12 @@ enum class Task : uint8_t {
   kClassification,  ///< one class per picture: Head::kLogits, kFeatures and kTokens
   kSegmentation,    ///< one class per pixel: Head::kLogits (of every input pixel) and kClassMap
 };
+/// What makes scores of a classifier's logits; the rule of Transformers' image classification pipeline.
+enum class Scores : uint8_t {
+  kSoftmax,  ///< exp(x) / sum over the classes: one class per picture
+  kSigmoid,  ///< 1 / (1 + exp(-x)), each label by itself: "problem_type" is "multi_label_classification", or there is one label alone
+};
+VIREO_API const char* to_string(Scores s);  ///< "softmax", "sigmoid"
 VIREO_API const char* to_string(Task t);  ///< "features", "classification", "segmentation"
 
 }  // namespace vireo

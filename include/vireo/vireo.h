@@ -70,6 +70,10 @@ typedef enum vireo_task {
   VIREO_TASK_SEGMENTATION = 2    /* one class per pixel: VIREO_LOGITS is [batch, height * width, classes] */
 } vireo_task;
 
+/* What makes scores of a classifier's logits: softmax over the classes (one class per picture), or the sigmoid of each label by
+ * itself (several labels per picture, or a single one). */
+typedef enum vireo_scores { VIREO_SOFTMAX = 0, VIREO_SIGMOID = 1 } vireo_scores;
+
 /* An inference that is done, as vireo_options.on_inference learns of it. */
 typedef struct vireo_inference {
   uint32_t ticket;         /* differs for each inference in flight */
@@ -80,6 +84,7 @@ typedef struct vireo_inference {
   const char* device_name;
   const char* device_reason;
   int fell_back;           /* 1 when the device failed, now or before, and the CPU has taken over */
+  int recomputed;          /* 1 when the answer is of fp32, because the session's precision gives NaN or infinity */
 } vireo_inference;
 
 /* How to open. Always start from vireo_options_init, so that fields added later have their defaults. */
@@ -98,6 +103,9 @@ typedef struct vireo_options {
   void (*on_inference)(const vireo_inference* inference, void* user);
   void* user;                /* passed to on_inference */
   const char* weights;       /* which network where the checkpoint holds several: the prefix of its tensors, default NULL = there is one only */
+  /* 0 (default): an answer that holds NaN or infinity (fp16 ends at 65504) is computed again in fp32, and device_reason says so;
+   * after three in a row every answer is. 1: it is VIREO_INVALID_ARGUMENT. Not finite in fp32 either is always an error. */
+  int no_recompute;
 } vireo_options;
 
 /* An opened model, planned for one device. */
@@ -110,10 +118,12 @@ typedef struct vireo_image {
   ptrdiff_t stride;
 } vireo_image;
 
-/* The result of a run; its fields change only with the library's major version. The memory belongs to the session and stays valid until its next run or close. */
+/* The result of a run; its fields change only with the library's major version (`scores` lies where there was padding). Every number
+ * is finite. The memory belongs to the session and stays valid until its next run or close. */
 typedef struct vireo_output {
   const float* data; /* dense [batch, rows, cols] */
   int batch, rows, cols;
+  vireo_scores scores;     /* what vireo_top_k makes of them */
   const char* device_kind; /* "vulkan" or "cpu": where this run was done */
   const char* device_name;
   const char* device_reason; /* empty when it ran where it was asked to, else why not */
@@ -121,7 +131,7 @@ typedef struct vireo_output {
   double preprocess_ms;
 } vireo_output;
 
-/* A class and its probability (softmax over the classes). */
+/* A class and its probability: among all classes (VIREO_SOFTMAX), or of this label by itself (VIREO_SIGMOID). */
 typedef struct vireo_score {
   int index;
   float value;
@@ -172,6 +182,8 @@ VIREO_C_API int vireo_top_k(const vireo_output* logits, int item, int k, vireo_s
 VIREO_C_API const char* vireo_label(const vireo_session* session, int index);
 /* Number of classes, of pictures or of pixels; 0 without such a head. */
 VIREO_C_API int vireo_classes(const vireo_session* session);
+/* What vireo_top_k makes of the model's logits; VIREO_SOFTMAX for NULL. */
+VIREO_C_API vireo_scores vireo_model_scores(const vireo_session* session);
 /* What the model was made for; VIREO_TASK_FEATURES for NULL. */
 VIREO_C_API vireo_task vireo_model_task(const vireo_session* session);
 /* The map whose pixels the rows of a segmentation's output are, row by row; 0 when they are none. */

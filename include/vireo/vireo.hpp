@@ -69,6 +69,7 @@ class VIREO_API Model {
   int channels() const;
   Task task() const;
   int classes() const;                  ///< of pictures or of pixels; 0 without such a head
+  Scores scores() const;                ///< what makes scores of its logits; top_k() applies it
   /// Name of class `index`; "LABEL_17" when the checkpoint has no names.
   std::string label(int index) const;
   /// What was noticed while opening, one sentence each: tensors present but unused, absent preprocessing, ...
@@ -85,9 +86,12 @@ class VIREO_API Model {
 /// Where a session runs.
 class VIREO_API Device {
  public:
-  /// The first Vulkan device, discrete and integrated GPUs before software drivers; the CPU if there is none, and then
-  /// reason() says why. Never fails.
+  /// The first GPU with Vulkan, discrete before integrated ones; the CPU if there is none, and then reason() says why. A software
+  /// driver (llvmpipe, SwiftShader) is no GPU: the CPU path is several times as fast. VIREO_DEVICE may name another. Never fails.
   static Device best(int threads = 0);
+  /// The first Vulkan device, software drivers last, or the one that VIREO_DEVICE names. Errors: kNotFound with the list of devices
+  /// or why there is none.
+  static Result<Device> best_vulkan(int threads = 0);
   /// The SIMD CPU path. threads 0 = all cores available to the process.
   static Device cpu(int threads = 0);
   /// Vulkan device number `index` in the loader's order. Errors: kNotFound with the list of devices or why there is none.
@@ -97,8 +101,9 @@ class VIREO_API Device {
 
   const char* kind() const;             ///< "vulkan" or "cpu"
   const std::string& name() const;      ///< driver's device name, or the SIMD target
-  const std::string& reason() const;    ///< why best() chose this device when it is not a GPU; empty otherwise
+  const std::string& reason() const;    ///< why best() or best_vulkan() chose this device when it is not a GPU; empty otherwise
   int index() const;                    ///< Vulkan device number; -1 for the CPU
+  bool software() const;                ///< a Vulkan driver that computes on the CPU: best() takes the SIMD path instead
   std::string caps_text() const;        ///< the DeviceCaps as text, the format of `vireo plan --caps`
 
   struct Impl;
@@ -124,6 +129,7 @@ struct Inference {
   double preprocess_ms = 0;
   DeviceUsed device;
   bool fell_back = false;               ///< the session's device failed, at this inference or before, and the CPU has taken over
+  bool recomputed = false;              ///< the answer is of fp32, because the session's precision gives none (SessionOptions::recompute)
 };
 
 /// The wall times (Output::ms) of a session's last inferences. Percentiles are times that were measured (nearest rank).
@@ -140,6 +146,10 @@ struct SessionOptions {
   int batch = 1;                        ///< images per inference, fixed for the session
   int height = 0, width = 0;            ///< input size in pixels; 0 = the model's own
   bool fallback = true;                 ///< when the device fails, go on with the CPU and say so; false = fail
+  /// An answer that holds NaN or infinity (fp16 ends at 65504, which some networks exceed) is computed again in fp32 on the same
+  /// device, with plan and weights of its own from then on, and DeviceUsed::reason says so. After three in a row the session stays
+  /// with fp32 (not with keep_all). False: such an answer is an error. So is one that is not finite in fp32 either.
+  bool recompute = true;
   double timeout_s = 0;                 ///< a GPU silent for so many seconds counts as lost; 0 = VIREO_TIMEOUT or 600
   bool keep_all = false;                ///< keep every intermediate value readable (Session::value)
   std::vector<std::string> cpu_ops;     ///< operators to place on the CPU within a Vulkan plan ("attention"), for debugging
@@ -160,14 +170,17 @@ struct Output {
   double ms = 0;                        ///< wall time of this inference, preprocessing excluded
   double preprocess_ms = 0;
   int height = 0, width = 0;            ///< the map whose pixels the rows are, row by row; 0 when they are none
+  Precision precision = Precision::kFp32;  ///< what this answer was computed in: the session's, or fp32 (SessionOptions::recompute)
+  Scores scores = Scores::kSoftmax;     ///< Model::scores()
 };
 
 struct Score {
   int index = 0;
-  float value = 0;                      ///< probability (softmax over the classes)
+  float value = 0;                      ///< probability: of the class among all (softmax), or of this label by itself (sigmoid)
 };
 
-/// The k most probable classes of image `item`, largest first; ties by smaller index. Softmax: exp(x - max) / sum.
+/// The k most probable classes of image `item`, largest first; ties by smaller index. Output::scores says what makes probabilities
+/// of the logits.
 VIREO_API std::vector<Score> top_k(const Output& logits, int k, int item = 0);
 
 /// Names an inference in flight.
@@ -190,6 +203,9 @@ class VIREO_API Session {
   ~Session();
 
   /// Preprocesses `count` == batch pictures as the checkpoint prescribes (Pillow-exact resize, crop, normalise) and runs.
+  /// Every number of an Output that the host can read is finite, and every class of a map is one; where a device's answer is not, see
+  /// SessionOptions::recompute. Errors: kInvalidArgument (pixels that are NaN, infinite or absurdly large; or `recompute` is off),
+  /// kCorrupt (a model whose weights make fp32 overflow), and, without `fallback`, whatever the device reports.
   Result<Output> run(const Image* images, int count);
   Result<Output> run(const Image& image) { return run(&image, 1); }
   /// Runs on pixels already preprocessed: dense float32 [batch, channels, height, width].
@@ -225,7 +241,8 @@ class VIREO_API Session {
 
   /// Names of the values that the plan keeps, in order of execution (all of them with keep_all).
   std::vector<std::string> value_names() const;
-  /// The value `name` of the last run as dense floats (channels last), with its shape [n, h, w, c].
+  /// The value `name` of the last run as dense floats (channels last), with its shape [n, h, w, c]. After a run that was computed
+  /// again in fp32: with keep_all still what the session's own precision gave (to see where it overflows), else of the answer.
   Result<std::vector<float>> value(const std::string& name, int64_t shape[4]) const;
 
   struct Impl;

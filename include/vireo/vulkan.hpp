@@ -72,7 +72,8 @@ VIREO_API Result<SessionBufferLayout> session_buffer_layout(const Model& model, 
 
 /// Session::create on an adopted (or any Vulkan) device with the application's buffers. Where a buffer is given,
 /// submit() and run() take `pixels == nullptr, count == 0` for the input, and Output::data is null for the output.
-/// There is no falling back to the CPU: SessionOptions::fallback is taken as false. Errors: as Session::create, and
+/// An output buffer of the application's is not looked at: the host cannot read it, so NaN and infinity (fp16 ends at 65504) pass
+/// unnoticed, and SessionOptions::recompute has no say; fp32 is the safe choice there. There is no falling back to the CPU: SessionOptions::fallback is taken as false. Errors: as Session::create, and
 /// kInvalidArgument for a misaligned offset, kUnsupported when a step that touches these buffers is placed on the CPU.
 VIREO_API Result<Session> create_session(const Model& model, const Device& device, const SessionOptions& options,
                                          const SessionBuffers& buffers);

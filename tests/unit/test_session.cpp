@@ -228,7 +228,7 @@ TEST(SessionThreads, TwoSessionsOnTwoDevices) {
       if (out && largest_difference(values(*out), expected) < 1e-4) ++right;
     }
   };
-  std::thread a(work, Device::cpu(2)), b(work, Device::best());
+  std::thread a(work, Device::cpu(2)), b(work, Device::best_vulkan().ok() ? *Device::best_vulkan() : Device::best());
   a.join();
   b.join();
   EXPECT_EQ(right.load(), 20);
