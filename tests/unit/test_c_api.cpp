@@ -11,7 +11,8 @@
 namespace {
 
 // Small and always in the tree.
-const char* const kModel = VIREO_TEST_DATA "/torchvision/even";
+const std::string kModelPath = std::string(VIREO_TEST_DATA) + "/torchvision/even";
+const char* const kModel = kModelPath.c_str();
 
 void expect_ok(const char* problem) { EXPECT_EQ(problem, nullptr) << (problem ? problem : ""); }
 
