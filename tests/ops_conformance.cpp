@@ -272,7 +272,9 @@ void check_argmax(const Prepared& p, size_t pixel, double got, const std::string
   static std::vector<double> scores;  // of the case at hand, at the output's size
   if (pixel == 0) {
     GraphBuilder b("scores");
-    b.output(b.add(OpKind::kResize, "resize", {b.input("x", {DType::kF32, in})}, {{"out_h", double(out.h())}, {"out_w", double(out.w())}, {"mode", 1}}));
+    ValueId x = b.input("x", {DType::kF32, in});
+    if (const double mid_h = n.attrs[2], mid_w = n.attrs[3]; mid_h != 0) x = b.add(OpKind::kResize, "way", {x}, {{"out_h", mid_h}, {"out_w", mid_w}, {"mode", 1}});
+    b.output(b.add(OpKind::kResize, "resize", {x}, {{"out_h", double(out.h())}, {"out_w", double(out.w())}, {"mode", 1}}));
     Result<Graph> g = b.finish();
     ASSERT_TRUE(g.ok()) << g.error().message;
     scores = test::run_reference(*g, p.inputs)[size_t(g->outputs[0])];

@@ -19,7 +19,7 @@ struct Args {
   bool use_fashion = false, keeps_logits = false;
   int64_t limit = 0;
   SegmentationEval segmentation;
-  bool has_split = false, has_ignore = false;
+  bool has_split = false, has_ignore = false, has_map_resize = false;
 };
 
 /// Whether `label` is among the k largest scores; ties go to the smaller index.
@@ -122,7 +122,8 @@ void run(const Args& args) {
     what.limit = args.limit;
     return eval_segmentation(args.common, what);
   }
-  if (args.has_split || args.has_ignore) throw UsageError("--split and --ignore go with --segmentation DIR");
+  if (args.has_split || args.has_ignore || args.has_map_resize)
+    throw UsageError("--split, --ignore and --map-resize go with --segmentation DIR");
   if (args.keeps_logits) check_writable(args.logits);
   const vireo::Model model = open_model(args.common);
   if (model.task() == vireo::Task::kSegmentation)
@@ -214,9 +215,11 @@ void add_eval(CLI::App& app) {
   logits->type_name("FILE.npy");
   verb->add_option("--compare-logits", args->compare, "compare with these class scores, float32 [pictures, classes]")
       ->type_name("FILE.npy");
-  verb->callback([args, fashion, logits, split, ignore] {
+  CLI::Option* map_resize = add_map_resize(*verb, args->segmentation.map_resize);
+  verb->callback([args, fashion, logits, split, ignore, map_resize] {
     args->has_split = split->count() > 0;
     args->has_ignore = ignore->count() > 0;
+    args->has_map_resize = map_resize->count() > 0;
     args->keeps_logits = logits->count() > 0;
     args->use_fashion = fashion->count() > 0;
     run(*args);

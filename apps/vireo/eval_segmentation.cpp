@@ -125,12 +125,11 @@ std::string score(Segmenter& segmenter, const Pair& pair, int ignore, Totals* t)
   if (by > 1.02 || by < 1 / 1.02)
     return "label '" + pair.label + "' has " + std::to_string(label->width) + "x" + std::to_string(label->height) + " pixels, which is not the shape of the picture, " +
            std::to_string(picture->width) + "x" + std::to_string(picture->height) + "; expected the same size, or one of the same proportions";
-  const auto ticket = segmenter.submit(*picture);
+  const auto ticket = segmenter.submit(*picture, label->width, label->height);
   if (!ticket) return ticket.error().message;
-  ClassMap small, map;
+  ClassMap map;
   double ms = 0;
-  if (const auto done = segmenter.wait(*ticket, &small, &ms); !done) return done.error().message;
-  resize_nearest(small, label->width, label->height, &map);
+  if (const auto done = segmenter.wait(*ticket, label->width, label->height, &map, &ms); !done) return done.error().message;
   t->confusion.add(*label, map, ignore);
   t->times.push_back(ms);
   return {};
@@ -189,7 +188,7 @@ Json result_json(const Common& common, const SegmentationEval& what, Segmenter& 
 
 void eval_segmentation(const Common& common, const SegmentationEval& what) {
   const Pairs pairs = find_pairs(what);
-  Segmenter segmenter(common);
+  Segmenter segmenter(common, what.map_resize);
   Totals t{Confusion(segmenter.classes()), {}, 0};
   Reasons reasons(segmenter.session());
   ImageErrors errors;

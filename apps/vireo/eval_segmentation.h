@@ -5,6 +5,7 @@
 #include <string>
 
 #include "cli.h"
+#include "segmenter.h"
 
 namespace cli {
 
@@ -12,6 +13,7 @@ struct SegmentationEval {
   std::string folder, split;
   int ignore = 255;   // the label value of pixels that do not count
   int64_t limit = 0;  // 0: all pictures
+  MapResize map_resize = MapResize::kBilinear;
 };
 
 /// Runs and prints; throws Failure.

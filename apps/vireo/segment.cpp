@@ -24,6 +24,7 @@ struct Args {
   std::vector<std::string> images;
   std::string out_dir;  // empty: not given
   bool overlay = false, drop = false;
+  MapResize map_resize = MapResize::kBilinear;
   int width = 0, height = 0;  // of raw frames
 };
 
@@ -354,7 +355,7 @@ class Pipeline {
         if (const std::string doubt = doubt_size(frame->picture); !doubt.empty()) std::fprintf(stderr, "note: %s\n", doubt.c_str());
       }
       if (error.empty()) {
-        const auto ticket = segmenter_.submit(frame->picture);
+        const auto ticket = segmenter_.submit(frame->picture, frame->picture.width, frame->picture.height);
         if (ticket) {
           flights_.push_back(Flight{frame, *ticket});
         } else {
@@ -385,11 +386,10 @@ class Pipeline {
     const Frame& frame = *flight.frame;
     answer_.name = frame.name;
     answer_.error.clear();
-    const vireo::Result<void> done = segmenter_.wait(flight.ticket, &small_, &answer_.ms);
+    answer_.width = frame.picture.width;
+    answer_.height = frame.picture.height;
+    const vireo::Result<void> done = segmenter_.wait(flight.ticket, answer_.width, answer_.height, &map_, &answer_.ms);
     if (done) {
-      answer_.width = frame.picture.width;
-      answer_.height = frame.picture.height;
-      resize_nearest(small_, answer_.width, answer_.height, &map_);
       answer_.counts = count_classes(map_, segmenter_.classes());
       if (!job_.folder.empty()) write_files(frame);
     } else {
@@ -434,13 +434,13 @@ class Pipeline {
   Overlay overlay_;
   bool looked_ = false;  // at the first raw frame's shape
   std::vector<Flight> flights_;  // the oldest first
-  ClassMap small_, map_;         // of the model's input, of the picture
+  ClassMap map_;                 // of the picture
   Answer answer_;
 };
 
 void run(const Args& args) {
   const Job job = plan_job(args);
-  Segmenter segmenter(args.common);
+  Segmenter segmenter(args.common, args.map_resize);
   if (!job.folder.empty()) make_folder(job.folder);
 
   std::unique_ptr<FrameSource> source;
@@ -496,6 +496,7 @@ void add_segment(CLI::App& app) {
           },
           "with -: size of the frames, width first as in ffmpeg's -s (the model's input size is --input, height first)")
       ->type_name("WxH");
+  add_map_resize(*verb, args->map_resize);
   verb->add_flag("--drop", args->drop,
                  "with -: when frames come too fast, drop the oldest that wait (a camera); else the sender waits");
   verb->callback([args] { run(*args); });

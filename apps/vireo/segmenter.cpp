@@ -20,8 +20,21 @@ vireo::Model open_segmentation_model(const Common& common) {
 
 }  // namespace
 
-Segmenter::Segmenter(const Common& common)
-    : model_(open_segmentation_model(common)), session_(open_session(model_, common, vireo::Head::kClassMap)) {}
+CLI::Option* add_map_resize(CLI::App& verb, MapResize& resize) {
+  return verb
+      .add_option_function<std::string>(
+          "--map-resize",
+          [&resize](const std::string& text) { resize = text == "nearest" ? MapResize::kNearest : MapResize::kBilinear; },
+          "how the class map gets its size: bilinear (the scores at that size, then the largest, as Transformers' "
+          "post_process_semantic_segmentation) or nearest (the classes of the model's input, the nearest pixel's) [bilinear]")
+      ->check(CLI::IsMember({"bilinear", "nearest"}))
+      ->type_name("HOW");
+}
+
+Segmenter::Segmenter(const Common& common, MapResize resize)
+    : model_(open_segmentation_model(common)),
+      session_(open_session(model_, common, vireo::Head::kClassMap)),
+      resize_(resize) {}
 
 std::vector<std::string> Segmenter::labels() const {
   std::vector<std::string> labels;
@@ -31,16 +44,19 @@ std::vector<std::string> Segmenter::labels() const {
 
 int Segmenter::depth() const { return std::strcmp(session_.device().kind, "vulkan") == 0 ? 2 : 1; }
 
-vireo::Result<vireo::Ticket> Segmenter::submit(const Rgb8& picture) {
+vireo::Result<vireo::Ticket> Segmenter::submit(const Rgb8& picture, int width, int height) {
   const vireo::Image image{picture.rgb.data(), picture.width, picture.height, 0};
-  return session_.submit(&image, 1);
+  return session_.submit(&image, 1, resize_ == MapResize::kNearest ? vireo::MapSize{} : vireo::MapSize{height, width});
 }
 
-vireo::Result<void> Segmenter::wait(vireo::Ticket ticket, ClassMap* map, double* ms) {
+vireo::Result<void> Segmenter::wait(vireo::Ticket ticket, int width, int height, ClassMap* map, double* ms) {
   const vireo::Result<vireo::Output> out = session_.wait(ticket);
   if (!out) return out.error();
   *ms = out->ms;
-  return read_class_map(*out, 0, classes(), map);
+  if (resize_ == MapResize::kBilinear) return read_class_map(*out, 0, classes(), map);
+  if (auto read = read_class_map(*out, 0, classes(), &small_); !read) return read;
+  resize_nearest(small_, width, height, map);
+  return {};
 }
 
 }  // namespace cli

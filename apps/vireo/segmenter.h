@@ -7,10 +7,18 @@
 
 namespace cli {
 
+/// How the model's answer becomes a map of the picture's size.
+enum class MapResize {
+  kBilinear,  ///< its scores are brought to that size, then the largest taken: Transformers' post_process_semantic_segmentation
+  kNearest,   ///< its classes of the input's pixels are, by the nearest pixel
+};
+/// Adds --map-resize.
+CLI::Option* add_map_resize(CLI::App& verb, MapResize& resize);
+
 class Segmenter {
  public:
   /// Opens the model and its session. Throws Failure; one that says so when the model does not segment.
-  explicit Segmenter(const Common& common);
+  explicit Segmenter(const Common& common, MapResize resize = MapResize::kBilinear);
 
   const vireo::Model& model() const { return model_; }
   vireo::Session& session() { return session_; }
@@ -19,14 +27,16 @@ class Segmenter {
 
   /// How many pictures are worth having in flight: a CPU works while submit() runs, a GPU while the next is prepared.
   int depth() const;
-  /// Preprocesses, uploads and starts; at most two may be in flight.
-  vireo::Result<vireo::Ticket> submit(const Rgb8& picture);
-  /// Waits and reads the class map, of the model's input size. `ms` receives the time from start to end.
-  vireo::Result<void> wait(vireo::Ticket ticket, ClassMap* map, double* ms);
+  /// Preprocesses, uploads and starts; at most two may be in flight. The map will have that size.
+  vireo::Result<vireo::Ticket> submit(const Rgb8& picture, int width, int height);
+  /// Waits and reads the class map; the size is submit()'s. `ms` receives the time from start to end.
+  vireo::Result<void> wait(vireo::Ticket ticket, int width, int height, ClassMap* map, double* ms);
 
  private:
   vireo::Model model_;
   vireo::Session session_;
+  const MapResize resize_;
+  ClassMap small_;  // kNearest: of the model's input
 };
 
 }  // namespace cli

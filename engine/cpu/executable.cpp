@@ -47,8 +47,9 @@ Result<std::unique_ptr<Executable>> Executable::create(const Plan& plan, const G
   return e;
 }
 
-void Executable::run(int slot, ThreadPool& pool) {
-  for (StepRunner& r : runners_[size_t(slot)]) r.run(pool);
+void Executable::run(int slot, ThreadPool& pool, const SizedOutput* sized) {
+  std::vector<StepRunner>& runners = runners_[size_t(slot)];
+  for (StepRunner& r : runners) r.run(pool, &r == &runners.back() ? sized : nullptr);
 }
 
 }  // namespace vireo::cpu

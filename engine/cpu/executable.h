@@ -16,7 +16,8 @@ class Executable {
 
   float* input(int slot) { return reinterpret_cast<float*>(memory(slot).base[size_t(Region::kInput)]); }
   const float* output(int slot) const { return reinterpret_cast<const float*>(memory(slot).base[size_t(Region::kOutput)]); }
-  void run(int slot, ThreadPool& pool);
+  /// `sized`: the last step's output at another height and width (Plan::sized_step), instead of output().
+  void run(int slot, ThreadPool& pool, const SizedOutput* sized = nullptr);
   /// One step of it, for profiles: run() is all of them in order.
   void run_step(int slot, size_t step, ThreadPool& pool) { runners_[size_t(slot)][step].run(pool); }
   /// The bytes of a value of the last run.

@@ -51,7 +51,7 @@ Result<StepRunner> StepRunner::create(const Plan& plan, const Step& step, const 
   return r;
 }
 
-void StepRunner::run(ThreadPool& pool) {
+void StepRunner::run(ThreadPool& pool, const SizedOutput* sized) {
   for (Converted& c : converted_) {
     simd::FromHalfArgs a;
     a.x = reinterpret_cast<const uint16_t*>(c.half), a.ldx = a.ldo = c.stride, a.rows = c.rows, a.cols = c.cols, a.out = c.floats.as<float>();
@@ -67,6 +67,7 @@ void StepRunner::run(ThreadPool& pool) {
   call.scratch_bytes = scratch_bytes_;
   call.kernels = kernels_;
   call.pool = &pool;
+  call.sized = sized;
   def_->cpu(call);
   if (half_out_.half) {
     simd::ToHalfArgs a;

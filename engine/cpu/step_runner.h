@@ -23,7 +23,8 @@ class StepRunner {
   StepRunner(StepRunner&&) = default;
   StepRunner& operator=(StepRunner&&) = default;
 
-  void run(ThreadPool& pool);
+  /// `sized`: an output of another height and width (OpDef::sized).
+  void run(ThreadPool& pool, const SizedOutput* sized = nullptr);
 
  private:
   struct Converted {

@@ -187,7 +187,8 @@ Result<Graph> UperNetModel::build(Head head, int64_t batch, int64_t h, int64_t w
   }
   ValueId x = HeadBuilder(config_, b, std::move(taps)).scores();
   if (head == Head::kClassMap) {
-    x = b.add(OpKind::kArgmax, "class_map", {x}, {{"out_h", double(h)}, {"out_w", double(w)}});
+    // A picture's map is read from the scores at the input's size, as post_process_semantic_segmentation does.
+    x = b.add(OpKind::kArgmax, "class_map", {x}, {{"out_h", double(h)}, {"out_w", double(w)}, {"mid_h", double(h)}, {"mid_w", double(w)}});
   } else {
     x = b.resize(x, h, w, false, "logits");
   }

@@ -121,6 +121,18 @@ struct LowerContext {
   bool allow_views = true;             // false when the operand's or the output's memory is not the arena's
 };
 
+/// One dispatch of OpDef::sized and the part of the output that it writes.
+struct SizedDispatch {
+  Dispatch dispatch;
+  uint64_t offset = 0, bytes = 0;      // of the output as dense floats
+};
+
+/// For CpuCall: another height and width for the output than planned, as dense floats.
+struct SizedOutput {
+  int64_t h = 0, w = 0;
+  float* out = nullptr;
+};
+
 /// A CPU step ready to run. Pointers are to fp32 rows with TensorDesc::row_stride() (or planar for the picture input).
 struct CpuCall {
   const OpCall* op = nullptr;
@@ -132,6 +144,7 @@ struct CpuCall {
   uint64_t scratch_bytes = 0;
   const simd::Kernels* kernels = nullptr;
   ThreadPool* pool = nullptr;
+  const SizedOutput* sized = nullptr;      // instead of `out`; only of operators that have OpDef::sized
 };
 
 /// Dense double tensors for the reference (rows without padding; constants as [1,1,rows,cols]).
@@ -180,6 +193,10 @@ struct OpDef {
   double (*tolerance)(const OpCall& call);
   std::vector<OpCase> (*cases)();
   StridedRows strided = {};
+  /// Null but for operators whose output's height and width may be chosen anew for every inference (an argmax's map): the
+  /// dispatches that write it at that size, [n, h, w] dense floats, while all else is as planned. None needs more than the
+  /// device's limits but for `bytes`, and each offset is a multiple of 256 bytes.
+  Result<std::vector<SizedDispatch>> (*sized)(const OpCall& call, const LowerContext& ctx, int64_t h, int64_t w) = nullptr;
 };
 
 const OpDef& op_def(OpKind kind);

@@ -106,6 +106,12 @@ struct Plan {
     for (const Step& s : steps) n += s.device == DeviceKind::kCpu ? 1 : int64_t(s.dispatches.size());
     return n;
   }
+  /// The step whose output's height and width may be chosen for every inference (OpDef::sized): the last one where that is the plan's
+  /// output, or -1. As planned, it writes them at the planned size.
+  int32_t sized_step() const {
+    if (steps.empty() || outputs.size() != 1 || steps.back().output != outputs[0] || !op_def(steps.back().op).sized) return -1;
+    return int32_t(steps.size()) - 1;
+  }
   bool has_cpu_steps() const {
     for (const Step& s : steps) if (s.device == DeviceKind::kCpu) return true;
     return false;

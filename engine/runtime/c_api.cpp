@@ -153,6 +153,11 @@ void vireo_close(vireo_session* session) { delete session; }
 
 vireo_status vireo_run_images(vireo_session* session, const vireo_image* images, int count, vireo_output* output,
                               vireo_error* error) {
+  return vireo_run_images_map(session, images, count, 0, 0, output, error);
+}
+
+vireo_status vireo_run_images_map(vireo_session* session, const vireo_image* images, int count, int map_height, int map_width,
+                                  vireo_output* output, vireo_error* error) {
   return vireo::guarded(error, [&]() -> vireo::Result<void> {
     VIREO_TRY(vireo::check("vireo_run_images", session, images, output));
     if (count != session->session.batch())  // before a single one of them is looked at
@@ -161,7 +166,7 @@ vireo_status vireo_run_images(vireo_session* session, const vireo_image* images,
     std::vector<vireo::Image> list;
     for (int i = 0; i < count; ++i)
       list.push_back({images[i].rgb, images[i].width, images[i].height, images[i].stride});
-    VIREO_ASSIGN(const vireo::Output out, session->session.run(list.data(), count));
+    VIREO_ASSIGN(const vireo::Output out, session->session.run(list.data(), count, vireo::MapSize{map_height, map_width}));
     return vireo::give(out, output);
   });
 }

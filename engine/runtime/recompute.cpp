@@ -87,7 +87,7 @@ Result<void> Session::Impl::start_in_fp32(Slot& s) {
 #else
   const bool external = false;
 #endif
-  VIREO_ASSIGN(s.in_fp32, fp32->submit(external ? nullptr : s.pixels.data(), external ? 0 : s.pixels.size(), 0));
+  VIREO_ASSIGN(s.in_fp32, fp32->submit(external ? nullptr : s.pixels.data(), external ? 0 : s.pixels.size(), 0, s.map));
   return {};
 }
 

@@ -8,6 +8,8 @@
 #include "runtime/session_impl.h"
 #include "shader/modules.h"
 
+#include <vireo/capture.hpp>
+
 namespace vireo {
 namespace {
 
@@ -158,7 +160,9 @@ Result<void> Session::Impl::open_on(const Device::Impl& target) {
     o.readable_arena = options.keep_all;
     o.timeout_s = timeout_s(options);
     o.host_step = [this](size_t step, int slot, const vk::HostMemory&) -> Result<void> {
-      host_steps[slot].at(step).run(pool);
+      const bool sized = sizing && int32_t(step) == planned.plan.sized_step();
+      const SizedOutput to = sized_output(slots[size_t(slot)]);
+      host_steps[slot].at(step).run(pool, sized ? &to : nullptr);
       return {};
     };
     o.buffers = buffers;
@@ -249,14 +253,22 @@ Result<void> Session::Impl::start(int slot) {
   if (!broken) return broken.error();
   Slot& s = slots[size_t(slot)];
   if (settled) return start_in_fp32(s);
+  const bool sized = s.map.height > 0;
+  const Shape& planned_out = planned.plan.values[size_t(planned.plan.outputs[0])].desc.shape;
+  s.result.resize(sized ? size_t(planned_out.n()) * size_t(s.map.height) * size_t(s.map.width) : size_t(planned_out.elements()));
   if (cpu) {
     std::memcpy(cpu->input(slot), s.pixels.data(), s.pixels.size() * sizeof(float));
-    cpu->run(slot, pool);
+    const SizedOutput to = sized_output(s);
+    cpu->run(slot, pool, sized ? &to : nullptr);
     return {};
   }
 #if VIREO_VULKAN
   if (float* in = gpu->input(slot)) std::memcpy(in, s.pixels.data(), s.pixels.size() * sizeof(float));
-  return gpu->submit(slot);
+  if (!sized) return gpu->submit(slot);
+  sizing = true;  // steps on the CPU run meanwhile
+  Result<void> submitted = gpu->submit(slot, s.map.height, s.map.width);
+  sizing = false;
+  return submitted;
 #else
   return {};
 #endif
@@ -278,6 +290,12 @@ Result<void> Session::Impl::finish(int slot) {
 /// Rows without their padding, for the caller.
 void Session::Impl::gather(int slot) {
   const TensorDesc& d = planned.plan.values[size_t(planned.plan.outputs[0])].desc;
+  if (Slot& s = slots[size_t(slot)]; s.map.height > 0) {
+#if VIREO_VULKAN
+    if (gpu && planned.plan.steps.back().device == DeviceKind::kVulkan) std::memcpy(s.result.data(), gpu->map(slot), s.result.size() * sizeof(float));
+#endif
+    return;  // a step on the CPU has put it there
+  }
   const float* from = cpu ? cpu->output(slot) : nullptr;
 #if VIREO_VULKAN
   if (gpu) from = gpu->output(slot);
@@ -287,7 +305,23 @@ void Session::Impl::gather(int slot) {
     std::memcpy(&slots[size_t(slot)].result[size_t(r * d.shape.c())], from + r * d.row_stride(), size_t(d.shape.c()) * sizeof(float));
 }
 
-Result<Ticket> Session::Impl::submit(const float* pixels, size_t count, double preprocess_ms) {
+Result<void> Session::Impl::check_map(MapSize map) const {
+  if (map.height == 0 && map.width == 0) return {};
+  constexpr int kSide = 65536;
+  if (map.height < 1 || map.width < 1 || map.height > kSide || map.width > kSide || int64_t(map.height) * map.width * options.batch > INT32_MAX)
+    return fail(ErrorCode::kInvalidArgument, "session: the map's size is {}x{} for a batch of {}, expected both sides from 1 to {} pixels and {} in all, or 0x0 for the input's",
+                map.height, map.width, options.batch, int(kSide), INT32_MAX);
+  if (options.head != Head::kClassMap)
+    return fail(ErrorCode::kInvalidArgument, "session: a map of {}x{} was asked for, but the head is {}; expected Head::kClassMap", map.height, map.width, to_string(options.head));
+#if VIREO_VULKAN
+  if (buffers.output != VK_NULL_HANDLE)
+    return fail(ErrorCode::kInvalidArgument, "session: a map of {}x{} was asked for, but the output is the application's buffer, which is for the input's size", map.height, map.width);
+#endif
+  if (planned.plan.sized_step() < 0) return fail(ErrorCode::kInternal, "session: plan '{}' does not end in a map", planned.plan.model);
+  return {};
+}
+
+Result<Ticket> Session::Impl::submit(const float* pixels, size_t count, double preprocess_ms, MapSize map) {
 #if VIREO_VULKAN
   const bool external = buffers.input != VK_NULL_HANDLE;
 #else
@@ -299,6 +333,7 @@ Result<Ticket> Session::Impl::submit(const float* pixels, size_t count, double p
     return fail(ErrorCode::kInvalidArgument, "session: got {} input values, expected {} = {} x {} channels x {} x {} pixels", pixels ? count : 0, input_floats(),
                 options.batch, model.channels(), height, width);
   if (!broken) return broken.error();
+  VIREO_TRY(check_map(map));
   int slot = 0;
   while (slot < kSlots && slots[size_t(slot)].ticket) ++slot;
   if (slot == kSlots)
@@ -307,6 +342,7 @@ Result<Ticket> Session::Impl::submit(const float* pixels, size_t count, double p
   s.start = Clock::now();
   s.preprocess_ms = preprocess_ms;
   s.in_fp32 = {}, s.recomputed = nullptr;
+  s.map = map;
   if (!external) std::memcpy(s.pixels.data(), pixels, count * sizeof(float));
   s.status = start(slot);
   if (!s.status) {
@@ -357,6 +393,7 @@ Result<Output> Session::Impl::wait(Ticket ticket) {
   o.width = map_width();
   o.precision = recomputed ? Precision::kFp32 : options.precision;
   o.scores = model.scores();
+  if (s.map.height > 0) o.height = s.map.height, o.width = s.map.width, o.rows = s.map.height * s.map.width;
   note_done(ticket.id, o);
   return o;
 }
@@ -407,14 +444,14 @@ Result<void> Session::Impl::stage(const Image* images, int count) {
   return {};
 }
 
-Result<Ticket> Session::Impl::submit(const Image* images, int count) {
+Result<Ticket> Session::Impl::submit(const Image* images, int count, MapSize map) {
 #if VIREO_VULKAN
   // submit(nullptr, 0) of a session on an application's buffers: which overload a compiler takes for it must not matter.
-  if (!images && !count && buffers.input != VK_NULL_HANDLE) return submit(static_cast<const float*>(nullptr), 0, 0);
+  if (!images && !count && buffers.input != VK_NULL_HANDLE) return submit(static_cast<const float*>(nullptr), 0, 0, map);
 #endif
   const auto start = Clock::now();
   VIREO_TRY(stage(images, count));
-  return submit(staged.data(), staged.size(), ms_since(start));
+  return submit(staged.data(), staged.size(), ms_since(start), map);
 }
 
 Result<Output> Session::run(const float* pixels, size_t count) {
@@ -432,6 +469,20 @@ Result<Ticket> Session::submit(const Image* images, int count) {
 }
 Result<Ticket> Session::submit(const float* pixels, size_t count) {
   return no_throw([&] { return impl_->submit(pixels, count, 0); });
+}
+Result<Output> Session::run(const Image* images, int count, MapSize map) {
+  VIREO_ASSIGN(const Ticket t, submit(images, count, map));
+  return wait(t);
+}
+Result<Output> Session::run(const float* pixels, size_t count, MapSize map) {
+  VIREO_ASSIGN(const Ticket t, submit(pixels, count, map));
+  return wait(t);
+}
+Result<Ticket> Session::submit(const Image* images, int count, MapSize map) {
+  return no_throw([&] { return impl_->submit(images, count, map); });
+}
+Result<Ticket> Session::submit(const float* pixels, size_t count, MapSize map) {
+  return no_throw([&] { return impl_->submit(pixels, count, 0, map); });
 }
 Result<Output> Session::wait(Ticket ticket) {
   return no_throw([&] { return impl_->wait(ticket); });
@@ -469,6 +520,11 @@ Result<std::vector<float>> Session::Impl::value(const std::string& name, int64_t
       return fail(ErrorCode::kInvalidArgument, "value '{}' is of the last inference submitted, another one was waited for last; wait in the order of submission", name);
     for (const Slot& s : slots)
       if (s.ticket) return fail(ErrorCode::kInvalidArgument, "value '{}' cannot be read while an inference is in flight; wait for it first", name);
+    if (const Slot& s = slots[size_t(last_slot)]; s.map.height > 0 && &v == &planned.plan.values[size_t(planned.plan.outputs[0])]) {
+      const int64_t of[4] = {v.desc.shape.n(), s.map.height, s.map.width, 1};  // not as planned
+      std::copy_n(of, 4, shape);
+      return s.result;
+    }
     const uint8_t* from = cpu ? cpu->read(v.where, last_slot) : nullptr;
 #if VIREO_VULKAN
     if (gpu) from = gpu->read(v.where, last_slot);

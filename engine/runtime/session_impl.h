@@ -53,6 +53,7 @@ struct Session::Impl {
     uint32_t ticket = 0;         // 0: free
     std::vector<float> pixels;   // kept until the answer is there: a lost device's work is done again on the CPU
     std::vector<float> result;   // dense
+    MapSize map;                 // that was asked for
     Clock::time_point start;
     double preprocess_ms = 0;
     Result<void> status;
@@ -63,8 +64,9 @@ struct Session::Impl {
   Result<void> open();                                // on `device`, or on the CPU if that fails and fallback is on
   Result<void> open_on(const Device::Impl& target);
   Result<void> fall_back(const Error& why);           // plans again for the CPU
-  Result<Ticket> submit(const float* pixels, size_t count, double preprocess_ms);
-  Result<Ticket> submit(const Image* images, int count);
+  Result<Ticket> submit(const float* pixels, size_t count, double preprocess_ms, MapSize map = {});
+  Result<Ticket> submit(const Image* images, int count, MapSize map = {});
+  Result<void> check_map(MapSize map) const;
   Result<void> stage(const Image* images, int count);  // preprocesses them into `staged`
   Result<std::vector<float>> value(const std::string& name, int64_t shape[4]) const;
   Result<Output> wait(Ticket ticket);
@@ -87,6 +89,8 @@ struct Session::Impl {
   bool gives_map() const { return model.task() == Task::kSegmentation; }
   int map_height() const { return gives_map() ? height : 0; }
   int map_width() const { return gives_map() ? width : 0; }
+  /// Where a step on the CPU puts the map of a size that was asked for.
+  SizedOutput sized_output(Slot& s) const { return {s.map.height, s.map.width, s.result.data()}; }
   size_t input_floats() const { return size_t(planned.plan.values[size_t(planned.plan.inputs[0])].desc.shape.elements()); }
 
   Model model;
@@ -126,6 +130,7 @@ struct Session::Impl {
   bool callback_threw = false;
   std::optional<Preprocessor> preprocessor;
   std::vector<float> staged;         // preprocessed pictures of run(Image)
+  bool sizing = false;               // start() is about a map of a size that was asked for
   int last_slot = 0, newest_slot = 0;  // waited for last; submitted last
 };
 

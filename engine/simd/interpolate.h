@@ -51,4 +51,36 @@ inline ResizeTaps resize_taps(Interpolation mode, bool align_corners, int64_t in
   return t;
 }
 
+/// Bilinear taps whose weights have all their bits: a position in fp32 has few left for them far right, which a choice between two
+/// classes would show. The ratio is fp32 all the same, as ATen's.
+inline ResizeTaps bilinear_taps(int64_t in, int64_t out, int64_t i) {
+  ResizeTaps t;
+  const double from = std::max(double(resize_ratio(in, out, false)) * (double(i) + 0.5) - 0.5, 0.0);
+  t.count = 2;
+  t.at[0] = std::min(int64_t(from), in - 1);
+  t.at[1] = std::min(t.at[0] + 1, in - 1);
+  t.weight[1] = float(from - double(t.at[0]));
+  t.weight[0] = 1.0f - t.weight[1];
+  return t;
+}
+
+/// The same for a row or column that is brought to `mid` and from there to `out`: each of the positions with the products of its weights.
+inline ResizeTaps bilinear_through(int64_t in, int64_t mid, int64_t out, int64_t i) {
+  if (mid == out) return bilinear_taps(in, out, i);
+  const ResizeTaps far = bilinear_taps(mid, out, i);
+  if (mid == in) return far;
+  ResizeTaps t;
+  for (int k = 0; k < far.count; ++k) {
+    const ResizeTaps near = bilinear_taps(in, mid, far.at[k]);
+    for (int j = 0; j < near.count; ++j) {
+      if (far.weight[k] == 0.0f || near.weight[j] == 0.0f) continue;
+      int same = 0;
+      while (same < t.count && t.at[same] != near.at[j]) ++same;
+      if (same == t.count) t.at[t.count++] = near.at[j];
+      t.weight[same] += far.weight[k] * near.weight[j];
+    }
+  }
+  return t;
+}
+
 }  // namespace vireo::simd

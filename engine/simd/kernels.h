@@ -328,13 +328,14 @@ struct MergeArgs {
   int64_t ldo = 0;
 };
 
-/// The number of the largest channel, the first of equals, of x resized bilinearly to out_h x out_w (align_corners off).
+/// The number of the largest channel, the first of equals, of x resized bilinearly (align_corners off) to mid_h x mid_w and then to
+/// out_h x out_w; -1 where a channel is no finite number.
 struct ArgmaxArgs {
   const float* x = nullptr;          // [n * h * w, c]
   int64_t ldx = 0;
-  int64_t n = 1, h = 0, w = 0, c = 0, out_h = 0, out_w = 0;
+  int64_t n = 1, h = 0, w = 0, c = 0, mid_h = 0, mid_w = 0, out_h = 0, out_w = 0;
   float* out = nullptr;              // [n * out_h * out_w, 1]
-  int64_t ldo = 0;
+  int64_t ldo = 0;                   // a multiple of 4 with zeros behind each value, or 1
 };
 
 /// fp32 -> IEEE binary16 rows (round to nearest even) and back. Half rows have a stride in halves and the same padding.

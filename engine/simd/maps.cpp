@@ -115,21 +115,54 @@ HWY_INLINE float first_of_largest(int64_t channels, F value) {
   return hn::GetLane(hn::MinOfLanes(d, hn::IfThenElse(hn::Eq(top, best), at, far)));
 }
 
-void argmax_run(const ArgmaxArgs& a, int64_t begin, int64_t end, void*) {
-  const bool same = a.h == a.out_h && a.w == a.out_w;
+HWY_INLINE bool same_size(const ArgmaxArgs& a) { return a.h == a.mid_h && a.w == a.mid_w && a.h == a.out_h && a.w == a.out_w; }
+/// Floats from one pixel to the next in a row that was put together: whole vectors.
+HWY_INLINE int64_t pixel_floats(const ArgmaxArgs& a) { return (a.c + kLanes - 1) / kLanes * kLanes; }
+/// Of the scores' width, whatever size the map has: it may be chosen when the rest is planned.
+size_t argmax_scratch(const ArgmaxArgs& a) { return size_t(a.w * pixel_floats(a)) * sizeof(float); }
+
+/// The row of scores that taps say, as whole vectors: zeros past the channels.
+HWY_INLINE void scores_row(const ArgmaxArgs& a, const float* origin, const ResizeTaps& ty, float* row) {
+  const D d;
+  const int64_t each = pixel_floats(a);
+  for (int64_t x = 0; x < a.w; ++x)
+    for (int64_t c = 0; c < a.c; c += kLanes) {
+      const float* from = origin + x * a.ldx + c;
+      V sum = hn::Mul(hn::Set(d, ty.weight[0]), load_n(from + ty.at[0] * a.w * a.ldx, a.c - c));
+      for (int k = 1; k < ty.count; ++k) sum = hn::MulAdd(hn::Set(d, ty.weight[k]), load_n(from + ty.at[k] * a.w * a.ldx, a.c - c), sum);
+      hn::Store(sum, d, row + x * each + c);
+    }
+}
+
+template <int N>
+HWY_INLINE float class_of(const float* row, int64_t each, const ResizeTaps& tx, int64_t channels) {
+  const D d;
+  return first_of_largest(channels, [&](int64_t c, int64_t) HWY_ATTR {
+    V sum = hn::Mul(hn::Set(d, tx.weight[0]), hn::Load(d, row + tx.at[0] * each + c));
+    for (int k = 1; k < N; ++k) sum = hn::MulAdd(hn::Set(d, tx.weight[k]), hn::Load(d, row + tx.at[k] * each + c), sum);
+    return sum;
+  });
+}
+
+void argmax_run(const ArgmaxArgs& a, int64_t begin, int64_t end, void* scratch) {
+  const bool same = same_size(a);
+  float* row = static_cast<float*>(scratch);
+  const int64_t each = pixel_floats(a);
   for (int64_t item = begin; item < end; ++item) {
-    const float* origin = a.x + item / a.out_h * a.h * a.w * a.ldx;
-    const ResizeTaps ty = resize_taps(Interpolation::kBilinear, false, a.h, a.out_h, item % a.out_h);
+    if (!same) scores_row(a, a.x + item / a.out_h * a.h * a.w * a.ldx, bilinear_through(a.h, a.mid_h, a.out_h, item % a.out_h), row);
     for (int64_t x = 0; x < a.out_w; ++x) {
       float* out = a.out + (item * a.out_w + x) * a.ldo;
       if (same) {
         const float* from = a.x + (item * a.w + x) * a.ldx;
         out[0] = first_of_largest(a.c, [&](int64_t c, int64_t n) HWY_ATTR { return load_n(from + c, n); });
       } else {
-        const ResizeTaps tx = resize_taps(Interpolation::kBilinear, false, a.w, a.out_w, x);
-        out[0] = first_of_largest(a.c, [&](int64_t c, int64_t n) HWY_ATTR { return weighted(origin, a.ldx, a.w, ty, tx, c, n); });
+        const ResizeTaps tx = bilinear_through(a.w, a.mid_w, a.out_w, x);
+        out[0] = tx.count == 1   ? class_of<1>(row, each, tx, a.c)
+                 : tx.count == 2 ? class_of<2>(row, each, tx, a.c)
+                 : tx.count == 3 ? class_of<3>(row, each, tx, a.c)
+                                 : class_of<4>(row, each, tx, a.c);
       }
-      out[1] = out[2] = out[3] = 0.0f;
+      if (a.ldo > 1) out[1] = out[2] = out[3] = 0.0f;
     }
   }
 }
@@ -141,8 +174,8 @@ void argmax_run(const ArgmaxArgs& a, int64_t begin, int64_t end, void*) {
 VIREO_MAPS_KERNEL(resize, ResizeArgs)
 VIREO_MAPS_KERNEL(adaptive_pool, AdaptivePoolArgs)
 VIREO_MAPS_KERNEL(merge, MergeArgs)
-VIREO_MAPS_KERNEL(argmax, ArgmaxArgs)
 #undef VIREO_MAPS_KERNEL
+Kernel<ArgmaxArgs> argmax_kernel() { return {&argmax_items, &argmax_scratch, &argmax_run}; }
 
 }  // namespace vireo::simd::HWY_NAMESPACE
 HWY_AFTER_NAMESPACE();

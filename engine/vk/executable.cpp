@@ -132,9 +132,13 @@ Result<void> Executable::expect_idle() const {
 }
 
 Result<void> Executable::start(const Segment& segment, int slot) {
+  return start(segment, slot, &segment.commands[slot], 1);
+}
+
+Result<void> Executable::start(const Segment& segment, int slot, const VkCommandBuffer* commands, uint32_t count) {
   Slot& s = slots_[size_t(slot)];
   VkResult r = gpu_->lost() ? VK_ERROR_DEVICE_LOST : gpu_->fn().vkResetFences(gpu_->handle(), 1, &s.fence);
-  if (r == VK_SUCCESS) r = gpu_->submit(segment.commands[slot], s.fence);
+  if (r == VK_SUCCESS) r = gpu_->submit(commands, count, s.fence);
   if (r != VK_SUCCESS) return fail_vk(r, "{}: submitting failed", steps_text(segment));
   s.pending = s.submitted = true;
   return {};
@@ -164,12 +168,20 @@ Result<void> Executable::run_cpu(const Segment& segment, int slot) {
   return {};
 }
 
-Result<void> Executable::submit(int slot) {
+Result<void> Executable::submit(int slot) { return submit(slot, nullptr); }
+
+/// `map`: the output at a chosen size, of a sized step on the device.
+Result<void> Executable::submit(int slot, const Map* map) {
   if (slots_[size_t(slot)].pending)
     return fail(ErrorCode::kInvalidArgument, "plan '{}': slot {} is still in flight; wait for it first", plan_.model,
                 slot);
   if (segments_.empty()) return {};
-  if (segments_.size() == 1 && !segments_[0].cpu) return start(segments_[0], slot);
+  const auto launch = [&](const Segment& segment) {
+    if (!map || &segment != &segments_.back()) return start(segment, slot);
+    const bool two = map->commands[0] != VK_NULL_HANDLE;
+    return start(segment, slot, two ? &map->commands[0] : &map->commands[1], two ? 2 : 1);
+  };
+  if (segments_.size() == 1 && !segments_[0].cpu) return launch(segments_[0]);
   // The arena is one: what the other slot may still be doing there has to end before the host touches it.
   for (int other = 0; other < kSlots; ++other)
     if (other != slot) VIREO_TRY(wait(other));
@@ -177,7 +189,7 @@ Result<void> Executable::submit(int slot) {
     if (segment.cpu) {
       VIREO_TRY(run_cpu(segment, slot));
     } else {
-      VIREO_TRY(start(segment, slot));
+      VIREO_TRY(launch(segment));
       VIREO_TRY(finish(segment, slot));
     }
   }
@@ -205,9 +217,15 @@ Executable::~Executable() {
     weights_.abandon();
     arena_.abandon();
     staging_.abandon();
+    for (Map& m : maps_) {
+      m.buffer.abandon();
+      new std::vector<Launch>(std::move(m.launches));
+    }
     new std::pair<std::shared_ptr<Gpu>, std::vector<Launch>>(gpu_, std::move(launches_));
     return;
   }
+  for (Map& m : maps_) drop_bindings(m);
+  if (map_commands_) fn.vkDestroyCommandPool(device, map_commands_, nullptr);
   for (const VkBufferView v : views_) fn.vkDestroyBufferView(device, v, nullptr);
   if (descriptors_) fn.vkDestroyDescriptorPool(device, descriptors_, nullptr);
   if (commands_) fn.vkDestroyCommandPool(device, commands_, nullptr);

@@ -54,6 +54,13 @@ class Executable {
   const float* output(int slot) const;
   /// Starts the slot's inference. Errors: kInvalidArgument (slot still in flight), kDeviceLost, a CPU step's.
   Result<void> submit(int slot);
+  /// The same with the output of the plan's sized step at another height and width: map() has it, and output() is of no use. The
+  /// first inference of a size records one step, and makes room for it where none was as large; nothing else is made anew. On a plan
+  /// whose sized step is on the CPU, its host_step does the same. Errors: also kInvalidArgument (no such step, or the output is the
+  /// application's), kOutOfMemory. (map.cpp)
+  Result<void> submit(int slot, int64_t map_h, int64_t map_w);
+  /// [n, map_h, map_w] dense floats, valid from wait() to the slot's next submit().
+  const float* map(int slot) const { return reinterpret_cast<const float*>(maps_[size_t(slot)].buffer.mapped()); }
   /// Waits for it. Without a submit() before, or after an error, there is nothing to wait for: success.
   Result<void> wait(int slot);
   /// How time() brackets the dispatches.
@@ -127,6 +134,17 @@ class Executable {
     PipelinePtr pipeline;
     VkDescriptorSet sets[kSlots] = {};
     Range ticks;  // PHASES=1 shaders: bound behind the plan's bindings
+    Range out;    // of a sized step: where the output goes, if not where the plan has it
+  };
+  /// A slot's output at a size that was chosen for its inferences. (map.cpp)
+  struct Map {
+    int64_t h = 0, w = 0;                    // what `last` is recorded for
+    Buffer buffer;                           // for the largest so far
+    std::vector<PlanDispatch> dispatches;
+    std::vector<Launch> launches;
+    VkDescriptorPool descriptors = VK_NULL_HANDLE;
+    std::vector<VkBufferView> views;
+    VkCommandBuffer commands[2] = {};        // the last segment up to the sized step, null where that is nothing; that step
   };
   struct PhaseRun;  // phases.cpp
   Executable(std::shared_ptr<Gpu> gpu, const Plan& plan, ExecutableOptions options)
@@ -138,6 +156,8 @@ class Executable {
   Result<void> allocate();
   Result<void> run_cpu(const Segment& segment, int slot);
   Result<void> start(const Segment& segment, int slot);
+  Result<void> start(const Segment& segment, int slot, const VkCommandBuffer* commands, uint32_t count);
+  Result<void> submit(int slot, const Map* map);
   Result<void> expect_idle() const;
   Result<void> expect_timestamps() const;
   /// After a wait that failed: whether the device may still use what was submitted. Past the fault hook, the device itself decides.
@@ -148,6 +168,10 @@ class Executable {
   Result<void> upload_weights(const Graph& graph, ThreadPool& pool);
   Result<void> pack(const Graph& graph, ThreadPool& pool, size_t first, size_t last, uint64_t base, uint8_t* out) const;
   Result<void> clear_arena();
+  // map.cpp
+  Result<std::vector<SizedDispatch>> sized_dispatches(int64_t h, int64_t w) const;
+  Result<void> make_map(int slot, int64_t h, int64_t w);
+  void drop_bindings(Map& map) const;
   // record.cpp
   Result<void> make_pipelines(ThreadPool& pool);
   /// Descriptor sets for both slots, from a pool and with views that become the caller's, also on failure.
@@ -179,6 +203,9 @@ class Executable {
   uint64_t dummy_offset_ = 0;  // in arena_: zeros for bindings that a shader's constants switch off
   std::vector<Launch> launches_;
   std::vector<Segment> segments_;
+  PipelinePtr map_pipeline_;  // null where the plan has no sized step for maps_
+  VkCommandPool map_commands_ = VK_NULL_HANDLE;
+  Map maps_[kSlots];
   std::vector<VkBufferView> views_;
   VkDescriptorPool descriptors_ = VK_NULL_HANDLE;
   VkCommandPool commands_ = VK_NULL_HANDLE;

@@ -174,12 +174,12 @@ VkResult Gpu::note_lost(VkResult r) {
   return r;
 }
 
-VkResult Gpu::submit(VkCommandBuffer commands, VkFence fence) {
+VkResult Gpu::submit(const VkCommandBuffer* commands, uint32_t count, VkFence fence) {
   const VkResult faulty = fault("submit");
   if (faulty != VK_SUCCESS) return note_lost(faulty);
   auto info = make<VkSubmitInfo>(VK_STRUCTURE_TYPE_SUBMIT_INFO);
-  info.commandBufferCount = 1;
-  info.pCommandBuffers = &commands;
+  info.commandBufferCount = count;
+  info.pCommandBuffers = commands;
   const std::lock_guard<std::mutex> lock(queue_mutex_);
   return note_lost(fn_.vkQueueSubmit(queue_, 1, &info, fence));
 }

@@ -60,8 +60,9 @@ class Gpu {
   void name(VkObjectType type, Handle handle, fmt::format_string<Args...> text, Args&&... args) const {
     if (instance_->labels()) set_name(type, bits_of(handle), fmt::format(text, std::forward<Args>(args)...));
   }
-  /// vkQueueSubmit of one command buffer, one thread at a time. No allocation.
-  VkResult submit(VkCommandBuffer commands, VkFence fence);
+  /// vkQueueSubmit of command buffers, one after the other; one thread at a time. No allocation.
+  VkResult submit(const VkCommandBuffer* commands, uint32_t count, VkFence fence);
+  VkResult submit(VkCommandBuffer commands, VkFence fence) { return submit(&commands, 1, fence); }
   /// Waits up to `timeout_s` seconds, at most 30 s at a time (some drivers treat longer timeouts badly). VK_TIMEOUT after
   /// that. After any failure the device counts as lost.
   VkResult wait(VkFence fence, double timeout_s);

@@ -48,7 +48,15 @@ Result<void> Executable::make_pipelines(ThreadPool& pool) {
       requests.push_back({&d.shader, &d.spec, step.name.c_str()});
     }
   }
+  // One pipeline more for an output whose size is chosen later: it is the same for all sizes.
+  std::vector<SizedDispatch> sized;
+  if (const int32_t s = plan_.sized_step(); s >= 0 && plan_.steps[size_t(s)].device == DeviceKind::kVulkan && !options_.buffers.output) {
+    const Shape& planned = plan_.values[size_t(plan_.outputs[0])].desc.shape;
+    VIREO_ASSIGN(sized, sized_dispatches(planned.h(), planned.w()));
+    requests.push_back({&sized[0].dispatch.shader, &sized[0].dispatch.spec, plan_.steps[size_t(s)].name.c_str()});
+  }
   VIREO_ASSIGN(std::vector<PipelinePtr> pipelines, gpu_->pipelines().get(requests, pool, options_.cache_dir, &notes_));
+  if (!sized.empty()) map_pipeline_ = std::move(pipelines.back());
   for (size_t i = 0; i < launches_.size(); ++i) launches_[i].pipeline = std::move(pipelines[i]);
   return {};
 }
@@ -131,7 +139,8 @@ Result<void> Executable::bind(std::vector<Launch>& launches, VkDescriptorPool* d
       std::vector<uint64_t> key{bits_of(shader.set_layout)};
       for (const shader::Binding& b : shader.reflection.bindings) {
         const BindKind kind = is_extra(b) ? BindKind::kStorage : l.dispatch->bindings[b.binding].kind;
-        const Range r = is_extra(b) ? l.ticks : resolve(l.dispatch->bindings[b.binding].where, slot);
+        const bool elsewhere = l.out.bytes && !is_extra(b) && l.dispatch->bindings[b.binding].source.what == Operand::What::kOutput;
+        const Range r = is_extra(b) ? l.ticks : elsewhere ? l.out : resolve(l.dispatch->bindings[b.binding].where, slot);
         set.slots.push_back({b.binding, kind, r.buffer, r.offset, r.bytes});
         key.insert(key.end(), {uint64_t(kind), bits_of(r.buffer), r.offset, r.bytes});
       }

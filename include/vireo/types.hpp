@@ -36,7 +36,7 @@ enum class Head : uint8_t {
   kTokens,    ///< every token after the final norm [batch, tokens, width]
   kClassMap,  ///< segmentation: the class of every input pixel [batch, height * width, 1], an index as a number; the largest
               ///< of kLogits, ties to the smaller index; -1 where a score is no finite number. Scores of full size are
-              ///< never stored
+              ///< never stored. Of a picture's pixels instead with a MapSize (vireo.hpp)
 };
 
 /// What a model was made for.

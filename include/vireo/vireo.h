@@ -157,6 +157,11 @@ VIREO_C_API vireo_status vireo_run_rgb(vireo_session* session, const uint8_t* rg
 /* The same for `count` == batch pictures. */
 VIREO_C_API vireo_status vireo_run_images(vireo_session* session, const vireo_image* images, int count,
                                           vireo_output* output, vireo_error* error);
+/* The same with class maps (VIREO_CLASS_MAP) of map_height x map_width pixels, usually the picture's, one size for all `count` pictures:
+ * the classes of the largest scores there, as Transformers' post_process_semantic_segmentation has it. output->rows is map_height *
+ * map_width; 0 and 0 are the input's size. Any size may follow any other. A pixel of scores that are no finite numbers is -1. */
+VIREO_C_API vireo_status vireo_run_images_map(vireo_session* session, const vireo_image* images, int count, int map_height,
+                                              int map_width, vireo_output* output, vireo_error* error);
 /* Runs on pixels already preprocessed: dense float32 [batch, channels, height, width], `count` floats in all. */
 VIREO_C_API vireo_status vireo_run_pixels(vireo_session* session, const float* pixels, size_t count,
                                           vireo_output* output, vireo_error* error);
@@ -186,7 +191,7 @@ VIREO_C_API int vireo_classes(const vireo_session* session);
 VIREO_C_API vireo_scores vireo_model_scores(const vireo_session* session);
 /* What the model was made for; VIREO_TASK_FEATURES for NULL. */
 VIREO_C_API vireo_task vireo_model_task(const vireo_session* session);
-/* The map whose pixels the rows of a segmentation's output are, row by row; 0 when they are none. */
+/* The map whose pixels the rows of a segmentation's output are, row by row, where no other size is asked for; 0 when they are none. */
 VIREO_C_API int vireo_map_height(const vireo_session* session);
 VIREO_C_API int vireo_map_width(const vireo_session* session);
 /* Input size in pixels and channels, as vireo_run_pixels expects it. */

@@ -164,7 +164,7 @@ struct SessionOptions {
 struct Output {
   const float* data = nullptr;          ///< dense [batch, rows, cols]
   int batch = 0;
-  int rows = 0;                         ///< 1, the number of tokens (Head::kTokens), or height * width of a segmentation
+  int rows = 0;                         ///< 1, the number of tokens (Head::kTokens), or height * width of a segmentation (below)
   int cols = 0;                         ///< classes, width, or 1 (Head::kClassMap)
   DeviceUsed device;
   double ms = 0;                        ///< wall time of this inference, preprocessing excluded
@@ -182,6 +182,16 @@ struct Score {
 /// The k most probable classes of image `item`, largest first; ties by smaller index. Output::scores says what makes probabilities
 /// of the logits.
 VIREO_API std::vector<Score> top_k(const Output& logits, int k, int item = 0);
+
+/// The size of a class map (Head::kClassMap) in pixels; 0x0 is the input's. At another size, usually the picture's, the class of a
+/// pixel is that of the largest score there, the scores being brought from the network's to the input's size and from that to this one
+/// bilinearly without aligned corners, as Transformers' post_process_semantic_segmentation does (target_sizes). They are never stored at
+/// these sizes. A size is data: it may change with every inference of a session, and costs no new plan. The plan and its memory
+/// (describe_plan, footprint) are those of the input's size; a session holds 4 bytes for each pixel of the largest map so far beside them,
+/// on a GPU and on the host.
+struct MapSize {
+  int height = 0, width = 0;
+};
 
 /// Names an inference in flight.
 struct Ticket {
@@ -210,6 +220,11 @@ class VIREO_API Session {
   Result<Output> run(const Image& image) { return run(&image, 1); }
   /// Runs on pixels already preprocessed: dense float32 [batch, channels, height, width].
   Result<Output> run(const float* pixels, size_t count);
+  /// The same with class maps of that size, one size for all pictures of the batch: Output::height and width, and Output::rows follow.
+  /// A pixel one of whose scores is no finite number has the value -1 (at every size). Errors: also kInvalidArgument for another head
+  /// than kClassMap, a size out of range, or an application's output buffer, which is for the input's size.
+  Result<Output> run(const Image* images, int count, MapSize map);
+  Result<Output> run(const float* pixels, size_t count, MapSize map);
 
   /// Starts an inference and returns; up to two may be in flight, a third submit() before a wait() is an error. On the CPU
   /// the work is done when submit() returns.
@@ -217,6 +232,9 @@ class VIREO_API Session {
   Result<Ticket> submit(const float* pixels, size_t count);
   /// The same for `count` == batch pictures, preprocessed as run() does; they are not needed after submit() returns.
   Result<Ticket> submit(const Image* images, int count);
+  /// With class maps of that size, see run(). Inferences in flight may differ in it.
+  Result<Ticket> submit(const float* pixels, size_t count, MapSize map);
+  Result<Ticket> submit(const Image* images, int count, MapSize map);
   Result<Output> wait(Ticket ticket);
 
   int input_height() const;

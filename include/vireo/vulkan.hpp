@@ -46,7 +46,8 @@ VIREO_API Result<Device> adopt_vulkan(VkInstance instance, VkPhysicalDevice phys
 ///
 /// Input: dense float32 [batch, channels, height, width], already preprocessed. Output: float32 rows, one per class
 /// vector (kLogits, kFeatures: batch rows) or per token (kTokens: batch * tokens rows), each
-/// SessionBufferLayout::output_stride floats long: the values first, then zeros up to the next multiple of 4.
+/// SessionBufferLayout::output_stride floats long: the values first, then zeros up to the next multiple of 4. A class map
+/// (kClassMap: batch * height * width rows) has the input's size; a MapSize is for the session's own output.
 ///
 /// The session reads and writes them between submit() and wait(). Work that the application submitted to the same queue
 /// before is waited for on the GPU, and work submitted after it sees the output: no barrier or semaphore is needed.

@@ -101,15 +101,21 @@ TEST(Segment, MapsAgreeWithTheReference) {
     ASSERT_EQ(map.height, image->height);
     EXPECT_EQ(result["width"], map.width);
     EXPECT_EQ(result["height"], map.height);
-    // The reference's scores give its classes; those of the picture's pixels are the nearest ones.
-    ClassMap reference{kWidth, kHeight, std::vector<uint8_t>(size_t(kWidth) * kHeight)}, full;
+    // The reference's scores at the picture's size, bilinear, give its classes.
+    ClassMap full{map.width, map.height, std::vector<uint8_t>(map.index.size())};
     const size_t plane = size_t(kWidth) * kHeight;
-    for (size_t p = 0; p < plane; ++p) {
-      const float* score = &expected.data[size_t(i) * kClasses * plane + p];
-      for (int c = 1; c < kClasses; ++c)
-        if (score[size_t(c) * plane] > score[reference.index[p] * plane]) reference.index[p] = uint8_t(c);
-    }
-    cli::resize_nearest(reference, map.width, map.height, &full);
+    for (int y = 0; y < map.height; ++y)
+      for (int x = 0; x < map.width; ++x) {
+        const double fy = std::max((y + 0.5) * kHeight / map.height - 0.5, 0.0), fx = std::max((x + 0.5) * kWidth / map.width - 0.5, 0.0);
+        const int y0 = int(fy), x0 = int(fx), y1 = std::min(y0 + 1, kHeight - 1), x1 = std::min(x0 + 1, kWidth - 1);
+        double best = -HUGE_VAL;
+        for (int c = 0; c < kClasses; ++c) {
+          const float* score = &expected.data[(size_t(i) * kClasses + size_t(c)) * plane];
+          const auto across = [&](int row) { return (1 - (fx - x0)) * double(score[row * kWidth + x0]) + (fx - x0) * double(score[row * kWidth + x1]); };
+          const double here = (1 - (fy - y0)) * across(y0) + (fy - y0) * across(y1);
+          if (here > best) best = here, full.index[size_t(y) * size_t(map.width) + size_t(x)] = uint8_t(c);
+        }
+      }
     size_t same = 0;
     std::vector<size_t> counts(size_t(kClasses), 0);
     for (size_t p = 0; p < map.index.size(); ++p) {
