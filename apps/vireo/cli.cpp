@@ -117,12 +117,18 @@ vireo::Model open_model(const Common& common) {
   return need(vireo::Model::open(common.model));
 }
 
-vireo::Device open_device(const std::string& name, int threads) {
+static vireo::Device find_device(const std::string& name, int threads) {
   if (name == "cpu") return vireo::Device::cpu(threads);
   if (name.rfind("vulkan:", 0) == 0) return need(vireo::Device::vulkan(std::stoi(name.substr(7)), threads));
   vireo::Device best = vireo::Device::best(threads);
   if (name == "vulkan" && std::string(best.kind()) != "vulkan") return need(vireo::Device::vulkan(0, threads));
   return best;
+}
+
+vireo::Device open_device(const std::string& name, int threads) {
+  vireo::Device device = find_device(name, threads);
+  device.on_log([](const std::string& line) { std::fprintf(stderr, "vireo: %s\n", line.c_str()); });
+  return device;
 }
 
 vireo::SessionOptions session_options(const Common& common, const std::string& device) {

@@ -129,7 +129,8 @@ Result<void> Session::Impl::open_on(const Device::Impl& target) {
     if (!tuning.half_tiles.empty()) {
       VIREO_ASSIGN(const std::shared_ptr<vk::Gpu> device_gpu, target.open_gpu());
       if (!target.halves_hold(device_gpu, pool)) {
-        warnings.push_back(fmt::format("{}: packed fp16 products failed their accuracy check; fp16 operands are multiplied as fp32", target.caps.name));
+        if (device_gpu->lost()) return fail(ErrorCode::kDeviceLost, "{}: the device failed while its packed fp16 products were checked", target.caps.name);
+        warnings.push_back(fmt::format("{}: packed fp16 products failed their accuracy check, or it could not be run; fp16 operands are multiplied as fp32", target.caps.name));
         tuning.half_tiles.clear();
         how.tuning = std::move(tuning);
       }
@@ -176,6 +177,7 @@ Result<void> Session::Impl::open_on(const Device::Impl& target) {
 Result<void> Session::Impl::fall_back(const Error& why) {
   // Memory may run out at any line from here on: until the CPU has taken over, this stands in for what cannot be said.
   broken = out_of_memory();
+  const uint64_t abandoned = device.abandoned().times;
 #if VIREO_VULKAN
   gpu.reset();
   for (auto& steps : host_steps) steps.clear();
@@ -184,6 +186,7 @@ Result<void> Session::Impl::fall_back(const Error& why) {
   Result<void> opened = no_throw([&]() -> Result<void> {
     VIREO_TRY(open_on(*make_cpu_device(device.impl()->threads, "")));
     places[place].reason = why.message;
+    if (device.abandoned().times != abandoned) places[place].reason += "; what the device may still be using is never freed";
     return {};
   });
   if (opened) {

@@ -8,6 +8,7 @@
 
 #include "base/thread_pool.h"
 #include "plan/plan.h"
+#include "vk/flight.h"
 #include "vk/gpu.h"
 #include "vk/memory.h"
 #include "vk/pipelines.h"
@@ -43,7 +44,6 @@ class Executable {
   /// that contradicts its shaders).
   static Result<std::unique_ptr<Executable>> create(std::shared_ptr<Gpu> gpu, const Plan& plan, const Graph& graph,
                                                     ThreadPool& pool, ExecutableOptions options);
-  ~Executable();
   Executable(const Executable&) = delete;
   Executable& operator=(const Executable&) = delete;
 
@@ -105,10 +105,8 @@ class Executable {
 
  private:
   struct Slot {
-    VkFence fence = VK_NULL_HANDLE;
     uint64_t input_offset = 0, output_offset = 0;  // in staging_
     bool pending = false;                          // between submit() and wait()
-    bool submitted = false;                        // the driver has the fence and has not yet said that it is done
   };
   /// Consecutive steps that run on one side.
   struct Segment {
@@ -128,20 +126,34 @@ class Executable {
     VkDescriptorSet sets[kSlots] = {};
     Range ticks;  // PHASES=1 shaders: bound behind the plan's bindings
   };
+  /// What the commands use.
+  struct Objects final : Held {
+    explicit Objects(std::shared_ptr<Gpu> g) : gpu(std::move(g)) {}
+    ~Objects() override;
+    uint64_t bytes() const override { return weights.bytes() + arena.bytes() + staging.bytes(); }
+    const std::shared_ptr<Gpu> gpu;  // first: destroyed last
+    Buffer weights, arena, staging;
+    std::vector<Launch> launches;
+    std::vector<VkBufferView> views;
+    VkDescriptorPool descriptors = VK_NULL_HANDLE;
+    VkCommandPool commands = VK_NULL_HANDLE;
+  };
   struct PhaseRun;  // phases.cpp
+  struct Scratch;   // timing.cpp
   Executable(std::shared_ptr<Gpu> gpu, const Plan& plan, ExecutableOptions options)
-      : gpu_(std::move(gpu)), plan_(plan), options_(std::move(options)) {}
+      : gpu_(std::move(gpu)), plan_(plan), options_(std::move(options)), own_(std::make_shared<Objects>(gpu_)) {}
+
+  Result<void> run(const std::shared_ptr<PhaseRun>& run);
 
   // executable.cpp
   Result<void> build(const Graph& graph, ThreadPool& pool);
   Result<void> check_options() const;
   Result<void> allocate();
   Result<void> run_cpu(const Segment& segment, int slot);
-  Result<void> start(const Segment& segment, int slot);
+  /// `uses`: what the segment's commands use, when that is more than own_.
+  Result<void> start(const Segment& segment, int slot, std::shared_ptr<const Held> uses = nullptr);
   Result<void> expect_idle() const;
   Result<void> expect_timestamps() const;
-  /// After a wait that failed: whether the device may still use what was submitted. Past the fault hook, the device itself decides.
-  bool still_busy(int slot) const;
   Result<void> finish(const Segment& segment, int slot);
   std::string steps_text(const Segment& segment) const;
   // weights.cpp
@@ -171,18 +183,15 @@ class Executable {
   Result<void> record(const Segment& segment, int slot, VkCommandBuffer c, const std::vector<Launch>& launches, Timing order = Timing::kScheduled,
                       Stamps* stamps = nullptr);
 
-  std::shared_ptr<Gpu> gpu_;  // first: destroyed last
+  const std::shared_ptr<Gpu> gpu_;
   const Plan& plan_;
   ExecutableOptions options_;
   std::vector<std::string> notes_;
-  Buffer weights_, arena_, staging_;
-  uint64_t dummy_offset_ = 0;  // in arena_: zeros for bindings that a shader's constants switch off
-  std::vector<Launch> launches_;
+  const std::shared_ptr<Objects> own_;
+  uint64_t dummy_offset_ = 0;  // in the arena: zeros for bindings that a shader's constants switch off
   std::vector<Segment> segments_;
-  std::vector<VkBufferView> views_;
-  VkDescriptorPool descriptors_ = VK_NULL_HANDLE;
-  VkCommandPool commands_ = VK_NULL_HANDLE;
   Slot slots_[kSlots];
+  Flight flights_[kSlots] = {{gpu_, "an inference"}, {gpu_, "an inference"}};
 };
 
 }  // namespace vireo::vk

@@ -96,7 +96,10 @@ typedef struct vireo_options {
   /* Called after each inference that was done, in the thread that ran it, before that call returns; default NULL. It may call
    * vireo_get_latency and nothing else of this session. */
   void (*on_inference)(const vireo_inference* inference, void* user);
-  void* user;                /* passed to on_inference */
+  void* user;                /* passed to on_inference and on_log */
+  /* Receives the sentences that no call can return: one for each submission whose memory is never freed, because no call could prove
+   * that the device is done with it. Called from whichever thread, also inside vireo_close; default NULL. It must not call Vireo. */
+  void (*on_log)(const char* line, void* user);
 } vireo_options;
 
 /* An opened model, planned for one device. */

@@ -65,6 +65,13 @@ class VIREO_API Model {
   std::shared_ptr<const Impl> impl_;
 };
 
+/// What was never freed, because no call could prove that the device was done with it: to free memory under work that goes on crashes
+/// the process or the system. It takes a driver that has no answer to "is it over?" left; see Device::on_log.
+struct Abandoned {
+  uint64_t times = 0;                   ///< submissions whose end could not be proven
+  uint64_t bytes = 0;                   ///< device memory that they may be using
+};
+
 /// Where a session runs.
 class VIREO_API Device {
  public:
@@ -82,6 +89,12 @@ class VIREO_API Device {
   const std::string& name() const;      ///< driver's device name, or the SIMD target
   const std::string& reason() const;    ///< why best() chose this device when it is not a GPU; empty otherwise
   int index() const;                    ///< Vulkan device number; -1 for the CPU
+  /// Where a sentence goes that no Result can carry: today one for each submission that was abandoned, also while a session is closed.
+  /// One sink for all copies of this device and all sessions on them, called from whichever thread; an empty one turns it off. It must
+  /// not call Vireo.
+  void on_log(std::function<void(const std::string&)> sink) const;
+  /// By all sessions on this device and its copies so far.
+  Abandoned abandoned() const;
   std::string caps_text() const;        ///< the DeviceCaps as text, the format of `vireo plan --caps`
 
   struct Impl;
