@@ -404,24 +404,37 @@ Result<Ticket> Session::Impl::submit(const Image* images, int count) {
   return submit(staged.data(), staged.size(), ms_since(start));
 }
 
+Error Session::Impl::in_use(const char* call, const char* running) {
+  return fail(ErrorCode::kInvalidArgument,
+              "session: {} was called while {} is still running; a session serves one call at a time: give each thread a Session of its own (they share the "
+              "Model's weights), or lock around it",
+              call, running ? running : "another call");
+}
+
 Result<Output> Session::run(const float* pixels, size_t count) {
-  VIREO_ASSIGN(const Ticket t, submit(pixels, count));
-  return wait(t);
+  return no_throw([&] {
+    return impl_->alone("run()", [&]() -> Result<Output> {
+      VIREO_ASSIGN(const Ticket t, impl_->submit(pixels, count, 0));
+      return impl_->wait(t);
+    });
+  });
 }
 Result<Output> Session::run(const Image* images, int count) {
-  return no_throw([&]() -> Result<Output> {
-    VIREO_ASSIGN(const Ticket t, impl_->submit(images, count));
-    return impl_->wait(t);
+  return no_throw([&] {
+    return impl_->alone("run()", [&]() -> Result<Output> {
+      VIREO_ASSIGN(const Ticket t, impl_->submit(images, count));
+      return impl_->wait(t);
+    });
   });
 }
 Result<Ticket> Session::submit(const Image* images, int count) {
-  return no_throw([&] { return impl_->submit(images, count); });
+  return no_throw([&] { return impl_->alone("submit()", [&] { return impl_->submit(images, count); }); });
 }
 Result<Ticket> Session::submit(const float* pixels, size_t count) {
-  return no_throw([&] { return impl_->submit(pixels, count, 0); });
+  return no_throw([&] { return impl_->alone("submit()", [&] { return impl_->submit(pixels, count, 0); }); });
 }
 Result<Output> Session::wait(Ticket ticket) {
-  return no_throw([&] { return impl_->wait(ticket); });
+  return no_throw([&] { return impl_->alone("wait()", [&] { return impl_->wait(ticket); }); });
 }
 
 int Session::input_height() const { return impl_->height; }
@@ -466,7 +479,7 @@ Result<std::vector<float>> Session::Impl::value(const std::string& name, int64_t
 }
 
 Result<std::vector<float>> Session::value(const std::string& name, int64_t shape[4]) const {
-  return no_throw([&] { return impl_->value(name, shape); });
+  return no_throw([&] { return impl_->alone("value()", [&] { return impl_->value(name, shape); }); });
 }
 
 Result<Planned> plan_for_caps(const Model& model, const std::string& caps_text, const SessionOptions& options, std::vector<std::string>* notes) {

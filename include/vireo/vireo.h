@@ -10,8 +10,9 @@
  *   vireo_close(session);
  *
  * Every call that can fail returns a status and, when `error` is not NULL, fills it; on success it is emptied. Nothing
- * is printed, and no C++ exception passes. A session is used by one thread at a time (but for vireo_get_latency); several
- * sessions run in several threads.
+ * is printed, and no C++ exception passes. A session is used by one thread at a time (but for vireo_get_latency): a run
+ * started while another thread's is still running returns VIREO_INVALID_ARGUMENT at once and changes nothing. Open one
+ * session per thread, or hold a lock from a run to the last use of its output. vireo_close must not meet a running call.
  */
 #ifndef VIREO_VIREO_H
 #define VIREO_VIREO_H

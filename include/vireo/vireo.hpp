@@ -6,7 +6,9 @@
 //   for (const vireo::Score& s : vireo::top_k(*out, 5)) ...
 //
 // Model and Device are cheap to copy and may be shared between threads. A Session is used by one thread at a time, but for its
-// latency(), which any thread may ask; two sessions run in two threads without care. No exception crosses a function that returns a Result; the others throw nothing but
+// latency(), which any thread may ask: a call made while another thread's is still running returns kInvalidArgument at once and changes
+// nothing. Give each thread a Session of its own (they share the Model's mapped weights) or hold a lock from run() to the last use of its
+// Output; submit() in one thread and a later wait() in another is fine. Two sessions run in two threads without care. No exception crosses a function that returns a Result; the others throw nothing but
 // std::bad_alloc. Nothing prints or exits.
 #ifndef VIREO_VIREO_HPP
 #define VIREO_VIREO_HPP
@@ -174,7 +176,9 @@ struct Ticket {
 struct Profile;         // <vireo/profile.hpp>
 struct ProfileOptions;
 
-/// A model planned, packed and recorded for one device. Movable; one thread at a time.
+/// A model planned, packed and recorded for one device. Movable; one thread at a time: run(), submit(), wait(), profile(), value() and
+/// capture() refuse to run beside one another (kInvalidArgument), on_inference's calls from inside them included. What returns no
+/// Result cannot refuse: do not call it, or close the session, while another thread's call runs.
 class VIREO_API Session {
  public:
   /// Plans, packs weights, compiles pipelines, records. Errors: bad options, a weight that is NaN (named), and, without
