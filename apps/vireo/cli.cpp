@@ -7,6 +7,7 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <atomic>
 #include <cerrno>
 #include <cstdio>
 #include <cstring>
@@ -141,10 +142,23 @@ vireo::Model open_model(const Common& common) {
   return need(vireo::Model::random(cache ? common.model : common.model + "/config.json", common.seed));
 }
 
-vireo::Device open_device(const std::string& name, int threads) {
+static vireo::Device find_device(const std::string& name, int threads) {
   if (name == "cpu") return vireo::Device::cpu(threads);
   if (name.rfind("vulkan:", 0) == 0) return need(vireo::Device::vulkan(std::stoi(name.substr(7)), threads));
   return name == "vulkan" ? need(vireo::Device::best_vulkan(threads)) : vireo::Device::best(threads);
+}
+
+static std::atomic<bool> at_work{false};
+
+bool device_at_work() { return at_work; }
+
+vireo::Device open_device(const std::string& name, int threads) {
+  vireo::Device device = find_device(name, threads);
+  device.on_log([](const std::string& line) {
+    at_work = true;
+    std::fprintf(stderr, "vireo: %s\n", line.c_str());
+  });
+  return device;
 }
 
 vireo::SessionOptions session_options(const Common& common, const std::string& device) {
@@ -166,7 +180,15 @@ vireo::Session open_session(const vireo::Model& model, const Common& common, vir
   vireo::SessionOptions options = session_options(common, common.device);
   options.head = head;
   options.batch = batch;
+  // A verb says where it runs when it begins; a device that fails later must not go unnoticed.
+  const auto said = std::make_shared<std::string>();
+  options.on_inference = [said](const vireo::Inference& i) {
+    if (!i.fell_back || *said == i.device.reason) return;
+    *said = i.device.reason;
+    std::fprintf(stderr, "vireo: the device failed, %s goes on: %s\n", i.device.name, i.device.reason);
+  };
   vireo::Session session = need(vireo::Session::create(model, open_device(common.device, common.threads), options));
+  *said = session.device().reason;
   for (const std::string& text : session.warnings()) std::fprintf(stderr, "note: %s\n", text.c_str());
   return session;
 }

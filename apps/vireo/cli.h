@@ -72,6 +72,9 @@ std::string check_device(const std::string& text);
 vireo::Model open_model(const Common& common);
 /// "auto", "cpu", "vulkan" or "vulkan:N".
 vireo::Device open_device(const std::string& name, int threads);
+/// Whether a device may still be at work, as nothing could prove that it is done (Device::on_log): the process must then end without
+/// unloading the driver under its threads.
+bool device_at_work();
 /// Options of a session; a device that was asked for by name does not fall back.
 vireo::SessionOptions session_options(const Common& common, const std::string& device);
 /// What the tool makes of a model: class scores, a class map, or features where there is no head.

@@ -100,7 +100,7 @@ void run(const Args& args) {
   } else {
     std::printf("%s\n", device_line(sessions.last().device()).c_str());
     print_notes(model);
-    reasons.print(count, session.device());
+    reasons.print(count, sessions.last().device());
     if (!all.data.empty()) {
       std::printf("%s: float32 [%zu", args.out.c_str(), count);
       for (size_t i = 1; i < shape.size(); ++i) std::printf(", %lld", static_cast<long long>(shape[i]));

@@ -4,6 +4,7 @@
 
 #include <cerrno>
 #include <cstdio>
+#include <cstdlib>
 #include <cstring>
 #include <new>
 #include <system_error>
@@ -92,13 +93,19 @@ int main(int argc, char** argv) {
   // A closed standard stream would become the number of the next file opened: 0 that cannot be read, 1 and 2 that cannot be written.
   for (int fd = 0; fd <= 2; ++fd)
     if (fcntl(fd, F_GETFD) < 0 && open("/dev/null", fd == 0 ? O_WRONLY : O_RDONLY) != fd) return 1;
+  int code = 1;
   try {
-    return run(argc, argv);
+    code = run(argc, argv);
   } catch (const std::bad_alloc&) {
-    return complain("out of memory", "", 1);
+    code = complain("out of memory", "", 1);
   } catch (const std::system_error& e) {  // a thread that the system does not give
-    return complain("the system refused: ", e.what(), 1);
+    code = complain("the system refused: ", e.what(), 1);
   } catch (const std::exception& e) {
-    return complain("internal error, please report: ", e.what(), 1);
+    code = complain("internal error, please report: ", e.what(), 1);
   }
+  if (cli::device_at_work()) {
+    std::fflush(nullptr);
+    std::_Exit(code);
+  }
+  return code;
 }

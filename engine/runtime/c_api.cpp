@@ -96,6 +96,7 @@ Result<vireo_session*> open(const char* path, const vireo_options& o) {
       const vireo_inference c{i.ticket, i.number, i.ms, i.preprocess_ms, i.device.kind, i.device.name, i.device.reason, i.fell_back ? 1 : 0, i.recomputed ? 1 : 0};
       call(&c, user);
     };
+  if (o.on_log != nullptr) device.on_log([call = o.on_log, user = o.user](const std::string& line) { call(line.c_str(), user); });
   VIREO_ASSIGN(Session session, Session::create(model, device, options));
   std::vector<std::string> labels;
   for (int i = 0; i < model.classes(); ++i) labels.push_back(model.label(i));
@@ -125,7 +126,7 @@ const char* vireo_version(void) { return vireo::version(); }
 
 void vireo_options_init_sized(vireo_options* options, size_t struct_size) {
   if (options == nullptr) return;
-  vireo_options defaults{sizeof(vireo_options), "auto", VIREO_FP32, VIREO_LOGITS, 1, 0, 0, 0, nullptr, 0, nullptr, nullptr, nullptr, 0};
+  vireo_options defaults{sizeof(vireo_options), "auto", VIREO_FP32, VIREO_LOGITS, 1, 0, 0, 0, nullptr, 0, nullptr, nullptr, nullptr, nullptr, 0};
   defaults.struct_size = struct_size;
   std::memset(static_cast<void*>(options), 0, struct_size);  // a newer program's fields that this library does not know
   std::memcpy(static_cast<void*>(options), &defaults, std::min(struct_size, sizeof defaults));

@@ -72,15 +72,15 @@ Result<std::vector<CapturedValue>> values_beside(const Session::Impl& s, const C
   return values_of(kept, whole);
 }
 
-Result<CaptureReport> write(Session& session, const float* pixels, size_t count, const std::string& file, const CaptureOptions& options) {
-  Session::Impl& s = session.impl();
+Result<CaptureReport> write(Session::Impl& s, const float* pixels, size_t count, const std::string& file, const CaptureOptions& options) {
 #if VIREO_VULKAN
   if (s.buffers.input != VK_NULL_HANDLE || s.buffers.output != VK_NULL_HANDLE)
     return fail(ErrorCode::kUnsupported, "capture: the session works on the application's own buffers; capture a session made by Session::create instead");
 #endif
   for (const Session::Impl::Slot& slot : s.slots)
     if (slot.ticket) return fail(ErrorCode::kInvalidArgument, "capture: an inference is in flight; wait for it first");
-  VIREO_ASSIGN(const Output out, session.run(pixels, count));
+  VIREO_ASSIGN(const Ticket ticket, s.submit(pixels, count, 0));
+  VIREO_ASSIGN(const Output out, s.wait(ticket));
   CaptureFile f;
   f.info = describe(s);  // after the run: it may have fallen back
   f.info.note = options.note;
@@ -106,14 +106,18 @@ Result<CaptureReport> write(Session& session, const float* pixels, size_t count,
 }  // namespace
 
 Result<CaptureReport> capture(Session& session, const float* pixels, size_t count, const std::string& file, const CaptureOptions& options) {
-  return no_throw([&] { return write(session, pixels, count, file, options); });
+  Session::Impl& s = session.impl();
+  return no_throw([&] { return s.alone("capture()", [&] { return write(s, pixels, count, file, options); }); });
 }
 
 Result<CaptureReport> capture(Session& session, const Image* images, int count, const std::string& file, const CaptureOptions& options) {
-  return no_throw([&]() -> Result<CaptureReport> {
-    VIREO_TRY(session.impl().stage(images, count));
-    const std::vector<float> pixels = session.impl().staged;
-    return write(session, pixels.data(), pixels.size(), file, options);
+  Session::Impl& s = session.impl();
+  return no_throw([&] {
+    return s.alone("capture()", [&]() -> Result<CaptureReport> {
+      VIREO_TRY(s.stage(images, count));
+      const std::vector<float> pixels = s.staged;
+      return write(s, pixels.data(), pixels.size(), file, options);
+    });
   });
 }
 

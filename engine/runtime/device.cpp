@@ -52,14 +52,17 @@ const simd::Kernels& kernels_asked_for(std::string* reason) {
 struct Opened {
   std::shared_ptr<vk::Instance> instance;
   std::shared_ptr<ValidationLog> log;
+  vk::GpuOptions gpu_options;
 };
 
-Result<Opened> open_instance() {
+Result<Opened> open_instance(const VulkanHooks& hooks = {}) {
   Opened r;
+  r.gpu_options = hooks.gpu_options;
   r.log = std::make_shared<ValidationLog>();
   vk::InstanceOptions o;
   o.validation = env::flag("VIREO_VALIDATION");
   o.labels = labels_asked_for();
+  o.loader = hooks.loader;
   o.on_message = [log = r.log](const std::string& text) { log->add(text); };
   VIREO_ASSIGN(r.instance, vk::Instance::open(o));
   return r;
@@ -80,6 +83,7 @@ std::shared_ptr<const Device::Impl> make_vulkan_device(const Opened& opened, int
   d->caps.simd = d->kernels->name;  // plans size the scratch of their CPU steps for these
   d->instance = opened.instance;
   d->validation = opened.log;
+  d->gpu_options = opened.gpu_options;
   return d;
 }
 
@@ -161,9 +165,11 @@ Result<Device> Device::best_vulkan(int threads) {
   });
 }
 
-Result<Device> Device::vulkan(int index, int threads) {
+Result<Device> Device::vulkan(int index, int threads) { return vulkan_device(index, threads, {}); }
+
+Result<Device> vulkan_device(int index, int threads, const VulkanHooks& hooks) {
   return no_throw([&]() -> Result<Device> {
-    VIREO_ASSIGN(const Opened opened, open_instance());
+    VIREO_ASSIGN(const Opened opened, open_instance(hooks));
     const std::shared_ptr<vk::Instance>& instance = opened.instance;
     const auto& devices = instance->devices();
     if (index < 0 || size_t(index) >= devices.size())
@@ -201,6 +207,19 @@ std::vector<Device> Device::list(std::string* why_not) {
   return {Device::cpu()};
 }
 
+#endif
+
+#if VIREO_VULKAN
+void Device::on_log(std::function<void(const std::string&)> sink) const {
+  if (const vk::Instance* i = impl_->used_instance()) i->abandonments().set_sink(std::move(sink));
+}
+Abandoned Device::abandoned() const {
+  const vk::Instance* i = impl_->used_instance();
+  return i ? Abandoned{i->abandonments().times(), i->abandonments().bytes()} : Abandoned{};
+}
+#else
+void Device::on_log(std::function<void(const std::string&)>) const {}
+Abandoned Device::abandoned() const { return {}; }
 #endif
 
 const char* Device::kind() const { return to_string(impl_->kind); }

@@ -56,11 +56,23 @@ struct Device::Impl {
   vk::GpuOptions gpu_options;            // fault injection in tests
 
   Result<std::shared_ptr<vk::Gpu>> open_gpu() const;
+  /// The instance it is one of; an adopted device's belongs to its gpu. Null for the CPU.
+  const vk::Instance* used_instance() const { return instance ? instance.get() : adopted ? &gpu->instance() : nullptr; }
   /// packed_halves_hold(), asked once.
   bool halves_hold(const std::shared_ptr<vk::Gpu>& opened, ThreadPool& pool) const;
   mutable std::optional<bool> halves;
 #endif
 };
+
+#if VIREO_VULKAN
+/// What tests put between Vireo and the driver.
+struct VulkanHooks {
+  PFN_vkGetInstanceProcAddr loader = nullptr;  // null: the system's
+  vk::GpuOptions gpu_options;
+};
+/// Device::vulkan through them.
+Result<Device> vulkan_device(int index, int threads, const VulkanHooks& hooks);
+#endif
 
 /// The CPU as a device, with the reason why it was chosen.
 std::shared_ptr<const Device::Impl> make_cpu_device(int threads, std::string reason);

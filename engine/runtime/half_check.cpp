@@ -78,6 +78,7 @@ bool Device::Impl::halves_hold(const std::shared_ptr<vk::Gpu>& opened, ThreadPoo
     if (halves) return *halves;
   }
   const bool hold = packed_halves_hold(opened, caps, pool);  // two sessions may both ask: the answer is the same
+  if (!hold && opened->lost()) return false;                 // which says nothing of its products
   const std::lock_guard<std::mutex> lock(mutex);
   halves = hold;
   return hold;

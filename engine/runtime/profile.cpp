@@ -460,7 +460,7 @@ class Profiler {
 Result<Profile> Session::profile(const float* pixels, size_t count) { return profile(pixels, count, {}); }
 
 Result<Profile> Session::profile(const float* pixels, size_t count, const ProfileOptions& options) {
-  return no_throw([&] { return Profiler(impl(), pixels, count, options).run(); });
+  return no_throw([&] { return impl().alone("profile()", [&] { return Profiler(impl(), pixels, count, options).run(); }); });
 }
 
 }  // namespace vireo

@@ -138,7 +138,8 @@ Result<void> Session::Impl::open_on(const Device::Impl& target) {
     if (!tuning.half_tiles.empty()) {
       VIREO_ASSIGN(const std::shared_ptr<vk::Gpu> device_gpu, target.open_gpu());
       if (!target.halves_hold(device_gpu, pool)) {
-        warnings.push_back(fmt::format("{}: packed fp16 products failed their accuracy check; fp16 operands are multiplied as fp32", target.caps.name));
+        if (device_gpu->lost()) return fail(ErrorCode::kDeviceLost, "{}: the device failed while its packed fp16 products were checked", target.caps.name);
+        warnings.push_back(fmt::format("{}: packed fp16 products failed their accuracy check, or it could not be run; fp16 operands are multiplied as fp32", target.caps.name));
         tuning.half_tiles.clear();
         how.tuning = std::move(tuning);
       }
@@ -187,6 +188,7 @@ Result<void> Session::Impl::open_on(const Device::Impl& target) {
 Result<void> Session::Impl::fall_back(const Error& why) {
   // Memory may run out at any line from here on: until the CPU has taken over, this stands in for what cannot be said.
   broken = out_of_memory();
+  const uint64_t abandoned = device.abandoned().times;
 #if VIREO_VULKAN
   gpu.reset();
   for (auto& steps : host_steps) steps.clear();
@@ -196,6 +198,7 @@ Result<void> Session::Impl::fall_back(const Error& why) {
   Result<void> opened = no_throw([&]() -> Result<void> {
     VIREO_TRY(open_on(*make_cpu_device(device.impl()->threads, "")));
     places[place].reason = why.message;
+    if (device.abandoned().times != abandoned) places[place].reason += "; what the device may still be using is never freed";
     return {};
   });
   if (opened) {
@@ -454,38 +457,41 @@ Result<Ticket> Session::Impl::submit(const Image* images, int count, MapSize map
   return submit(staged.data(), staged.size(), ms_since(start), map);
 }
 
-Result<Output> Session::run(const float* pixels, size_t count) {
-  VIREO_ASSIGN(const Ticket t, submit(pixels, count));
-  return wait(t);
+Error Session::Impl::in_use(const char* call, const char* running) {
+  return fail(ErrorCode::kInvalidArgument,
+              "session: {} was called while {} is still running; a session serves one call at a time: give each thread a Session of its own (they share the "
+              "Model's weights), or lock around it",
+              call, running ? running : "another call");
 }
-Result<Output> Session::run(const Image* images, int count) {
-  return no_throw([&]() -> Result<Output> {
-    VIREO_ASSIGN(const Ticket t, impl_->submit(images, count));
-    return impl_->wait(t);
+
+Result<Output> Session::run(const float* pixels, size_t count) { return run(pixels, count, MapSize{}); }
+Result<Output> Session::run(const Image* images, int count) { return run(images, count, MapSize{}); }
+Result<Ticket> Session::submit(const Image* images, int count) { return submit(images, count, MapSize{}); }
+Result<Ticket> Session::submit(const float* pixels, size_t count) { return submit(pixels, count, MapSize{}); }
+Result<Output> Session::run(const float* pixels, size_t count, MapSize map) {
+  return no_throw([&] {
+    return impl_->alone("run()", [&]() -> Result<Output> {
+      VIREO_ASSIGN(const Ticket t, impl_->submit(pixels, count, 0, map));
+      return impl_->wait(t);
+    });
   });
 }
-Result<Ticket> Session::submit(const Image* images, int count) {
-  return no_throw([&] { return impl_->submit(images, count); });
-}
-Result<Ticket> Session::submit(const float* pixels, size_t count) {
-  return no_throw([&] { return impl_->submit(pixels, count, 0); });
-}
 Result<Output> Session::run(const Image* images, int count, MapSize map) {
-  VIREO_ASSIGN(const Ticket t, submit(images, count, map));
-  return wait(t);
-}
-Result<Output> Session::run(const float* pixels, size_t count, MapSize map) {
-  VIREO_ASSIGN(const Ticket t, submit(pixels, count, map));
-  return wait(t);
+  return no_throw([&] {
+    return impl_->alone("run()", [&]() -> Result<Output> {
+      VIREO_ASSIGN(const Ticket t, impl_->submit(images, count, map));
+      return impl_->wait(t);
+    });
+  });
 }
 Result<Ticket> Session::submit(const Image* images, int count, MapSize map) {
-  return no_throw([&] { return impl_->submit(images, count, map); });
+  return no_throw([&] { return impl_->alone("submit()", [&] { return impl_->submit(images, count, map); }); });
 }
 Result<Ticket> Session::submit(const float* pixels, size_t count, MapSize map) {
-  return no_throw([&] { return impl_->submit(pixels, count, 0, map); });
+  return no_throw([&] { return impl_->alone("submit()", [&] { return impl_->submit(pixels, count, 0, map); }); });
 }
 Result<Output> Session::wait(Ticket ticket) {
-  return no_throw([&] { return impl_->wait(ticket); });
+  return no_throw([&] { return impl_->alone("wait()", [&] { return impl_->wait(ticket); }); });
 }
 
 int Session::input_height() const { return impl_->height; }
@@ -536,7 +542,7 @@ Result<std::vector<float>> Session::Impl::value(const std::string& name, int64_t
 }
 
 Result<std::vector<float>> Session::value(const std::string& name, int64_t shape[4]) const {
-  return no_throw([&] { return impl_->value(name, shape); });
+  return no_throw([&] { return impl_->alone("value()", [&] { return impl_->value(name, shape); }); });
 }
 
 Result<Planned> plan_for_caps(const Model& model, const std::string& caps_text, const SessionOptions& options, std::vector<std::string>* notes) {

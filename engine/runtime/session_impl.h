@@ -2,6 +2,7 @@
 #pragma once
 
 #include <array>
+#include <atomic>
 #include <chrono>
 #include <deque>
 #include <map>
@@ -60,6 +61,21 @@ struct Session::Impl {
     Ticket in_fp32;              // of the session in fp32, when that does this inference
     const Place* recomputed = nullptr;  // the answer is of there
   };
+
+  /// Runs f(), which returns a Result, as the one call that uses the session; while another thread's is running, an error at once.
+  /// What one call wrote the next one sees, in whichever thread.
+  template <typename F>
+  auto alone(const char* call, F&& f) const -> decltype(f()) {
+    const char* running = nullptr;
+    if (!busy.compare_exchange_strong(running, call, std::memory_order_acquire, std::memory_order_relaxed)) return in_use(call, running);
+    struct Done {
+      std::atomic<const char*>& busy;
+      ~Done() { busy.store(nullptr, std::memory_order_release); }
+    } done_at_last{busy};
+    return f();
+  }
+  static Error in_use(const char* call, const char* running);
+  mutable std::atomic<const char*> busy{nullptr};     // the call that is running
 
   Result<void> open();                                // on `device`, or on the CPU if that fails and fallback is on
   Result<void> open_on(const Device::Impl& target);

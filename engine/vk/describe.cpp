@@ -18,13 +18,14 @@ std::string clean(const char* s, size_t size) {
   return out.substr(a, out.find_last_not_of(' ') - a + 1);
 }
 
-std::vector<VkExtensionProperties> extensions_of(const InstanceTable& fn, VkPhysicalDevice device) {
+VkResult list_extensions(const InstanceTable& fn, VkPhysicalDevice device, std::vector<VkExtensionProperties>* list) {
   uint32_t n = 0;
-  if (fn.vkEnumerateDeviceExtensionProperties(device, nullptr, &n, nullptr) != VK_SUCCESS) return {};
-  std::vector<VkExtensionProperties> list(n);
-  if (fn.vkEnumerateDeviceExtensionProperties(device, nullptr, &n, list.data()) < 0) return {};
-  list.resize(n);
-  return list;
+  VkResult r = fn.vkEnumerateDeviceExtensionProperties(device, nullptr, &n, nullptr);
+  if (r != VK_SUCCESS) return r;
+  list->resize(n);
+  r = fn.vkEnumerateDeviceExtensionProperties(device, nullptr, &n, list->data());
+  list->resize(r < 0 ? 0 : n);
+  return r < 0 ? r : VK_SUCCESS;
 }
 
 // A family that also draws is where drivers expect ordinary work (on Tegra the only one); else the first to compute.
@@ -105,7 +106,12 @@ Physical describe(const InstanceTable& fn, VkPhysicalDevice handle, uint32_t ind
     return d;  // the queries below need 1.1
   }
 
-  const auto list = extensions_of(fn, handle);
+  std::vector<VkExtensionProperties> list;
+  // Without the list it would run, slower, and nothing would say why.
+  if (const VkResult r = list_extensions(fn, handle, &list); r != VK_SUCCESS) {
+    d.unusable = fmt::format("its extensions cannot be listed: the driver answered {}", to_string(r));
+    return d;
+  }
   const auto has = [&list](const char* name) {
     return std::any_of(list.begin(), list.end(), [&](const auto& e) { return !std::strcmp(e.extensionName, name); });
   };

@@ -8,7 +8,6 @@ namespace vireo::vk {
 namespace {
 
 constexpr uint64_t kDummyBytes = 256;
-constexpr uint64_t kLastWait = 30ull * 1000 * 1000 * 1000;  // ns
 constexpr VkBufferUsageFlags kUsage =
     VK_BUFFER_USAGE_STORAGE_BUFFER_BIT | VK_BUFFER_USAGE_UNIFORM_TEXEL_BUFFER_BIT | VK_BUFFER_USAGE_TRANSFER_DST_BIT;
 
@@ -35,7 +34,7 @@ Result<void> Executable::build(const Graph& graph, ThreadPool& pool) {
   VIREO_TRY(clear_arena());
   VIREO_TRY(upload_weights(graph, pool));
   VIREO_TRY(make_pipelines(pool));
-  VIREO_TRY(bind(launches_, &descriptors_, &views_));
+  VIREO_TRY(bind(own_->launches, &own_->descriptors, &own_->views));
   return record();
 }
 
@@ -71,11 +70,11 @@ Result<void> Executable::allocate() {
   const uint64_t alignment = std::max<uint64_t>({256, gpu_->caps().storage_alignment, gpu_->caps().texel_alignment});
   if (plan_.weights_bytes) {
     const auto use = reads_constants(plan_) ? MemoryUse::kHostAccess : MemoryUse::kDevice;
-    VIREO_ASSIGN(weights_, Buffer::create(*gpu_, {"weights", plan_.weights_bytes, kUsage, use, plan_.model.c_str()}));
+    VIREO_ASSIGN(own_->weights, Buffer::create(*gpu_, {"weights", plan_.weights_bytes, kUsage, use, plan_.model.c_str()}));
   }
   const bool host_arena = options_.readable_arena || plan_.has_cpu_steps();
   dummy_offset_ = align_up(plan_.arena_bytes, alignment);
-  VIREO_ASSIGN(arena_, Buffer::create(*gpu_, {"activations", dummy_offset_ + kDummyBytes, kUsage,
+  VIREO_ASSIGN(own_->arena, Buffer::create(*gpu_, {"activations", dummy_offset_ + kDummyBytes, kUsage,
                                               host_arena ? MemoryUse::kHostAccess : MemoryUse::kDevice, plan_.model.c_str()}));
   uint64_t bytes = 0;
   for (Slot& s : slots_) {
@@ -85,12 +84,11 @@ Result<void> Executable::allocate() {
     if (!options_.buffers.output) bytes += align_up(plan_.output_bytes, alignment);
   }
   if (bytes) {
-    VIREO_ASSIGN(staging_, Buffer::create(*gpu_, {"inputs and outputs", bytes, kUsage, MemoryUse::kHostAccess, plan_.model.c_str()}));
-    std::fill_n(staging_.mapped(), bytes, uint8_t(0));
+    VIREO_ASSIGN(own_->staging, Buffer::create(*gpu_, {"inputs and outputs", bytes, kUsage, MemoryUse::kHostAccess, plan_.model.c_str()}));
+    std::fill_n(own_->staging.mapped(), bytes, uint8_t(0));
   }
-  const auto info = make<VkFenceCreateInfo>(VK_STRUCTURE_TYPE_FENCE_CREATE_INFO);
-  for (Slot& s : slots_) {
-    const VkResult r = created(gpu_->fn().vkCreateFence(gpu_->handle(), &info, nullptr, &s.fence), &s.fence);
+  for (Flight& f : flights_) {
+    const VkResult r = f.prepare();
     if (r != VK_SUCCESS) return fail_vk(r, "{}: creating a fence failed", gpu_->caps().name);
   }
   return {};
@@ -99,11 +97,11 @@ Result<void> Executable::allocate() {
 HostMemory Executable::host_memory(int slot) const {
   const Slot& s = slots_[size_t(slot)];
   HostMemory m;
-  m.base[size_t(Region::kArena)] = arena_.mapped();
-  m.base[size_t(Region::kWeights)] = weights_.mapped();
-  if (!options_.buffers.input && plan_.input_bytes) m.base[size_t(Region::kInput)] = staging_.mapped() + s.input_offset;
+  m.base[size_t(Region::kArena)] = own_->arena.mapped();
+  m.base[size_t(Region::kWeights)] = own_->weights.mapped();
+  if (!options_.buffers.input && plan_.input_bytes) m.base[size_t(Region::kInput)] = own_->staging.mapped() + s.input_offset;
   if (!options_.buffers.output && plan_.output_bytes)
-    m.base[size_t(Region::kOutput)] = staging_.mapped() + s.output_offset;
+    m.base[size_t(Region::kOutput)] = own_->staging.mapped() + s.output_offset;
   return m;
 }
 
@@ -131,23 +129,20 @@ Result<void> Executable::expect_idle() const {
   return {};
 }
 
-Result<void> Executable::start(const Segment& segment, int slot) {
-  return start(segment, slot, &segment.commands[slot], 1);
+Result<void> Executable::start(const Segment& segment, int slot, std::shared_ptr<const Held> uses) {
+  return start(segment, slot, &segment.commands[slot], 1, std::move(uses));
 }
 
-Result<void> Executable::start(const Segment& segment, int slot, const VkCommandBuffer* commands, uint32_t count) {
-  Slot& s = slots_[size_t(slot)];
-  VkResult r = gpu_->lost() ? VK_ERROR_DEVICE_LOST : gpu_->fn().vkResetFences(gpu_->handle(), 1, &s.fence);
-  if (r == VK_SUCCESS) r = gpu_->submit(commands, count, s.fence);
+Result<void> Executable::start(const Segment& segment, int slot, const VkCommandBuffer* commands, uint32_t count, std::shared_ptr<const Held> uses) {
+  const VkResult r = flights_[slot].submit(commands, count, uses ? std::move(uses) : own_);
   if (r != VK_SUCCESS) return fail_vk(r, "{}: submitting failed", steps_text(segment));
-  s.pending = s.submitted = true;
+  slots_[size_t(slot)].pending = true;
   return {};
 }
 
 Result<void> Executable::finish(const Segment& segment, int slot) {
-  Slot& s = slots_[size_t(slot)];
-  s.pending = false;
-  const VkResult r = gpu_->wait(s.fence, options_.timeout_s);
+  slots_[size_t(slot)].pending = false;
+  const VkResult r = flights_[slot].wait(options_.timeout_s);
   if (r == VK_TIMEOUT)
     return fail(ErrorCode::kDeviceLost,
                 "{}: no answer for {} seconds; the device hangs, or the model is too large for it (VIREO_TIMEOUT)",
@@ -158,7 +153,6 @@ Result<void> Executable::finish(const Segment& segment, int slot) {
                        ? "the device was lost while running them (a dispatch too long for the system's "
                          "watchdog, or a driver fault)"
                        : "waiting for them failed");
-  s.submitted = false;
   return {};
 }
 
@@ -201,36 +195,26 @@ Result<void> Executable::wait(int slot) {
   return finish(segments_[0], slot);
 }
 
-bool Executable::still_busy(int slot) const {
-  const Slot& s = slots_[size_t(slot)];
-  return s.submitted && gpu_->fn().vkWaitForFences(gpu_->handle(), 1, &s.fence, VK_TRUE, kLastWait) == VK_TIMEOUT;
+void Executable::Map::drop_bindings(const Gpu& gpu) {
+  for (const VkBufferView v : views) gpu.fn().vkDestroyBufferView(gpu.handle(), v, nullptr);
+  views.clear();
+  if (descriptors) gpu.fn().vkDestroyDescriptorPool(gpu.handle(), descriptors, nullptr);
+  descriptors = VK_NULL_HANDLE;
 }
 
-Executable::~Executable() {
-  const DeviceTable& fn = gpu_->fn();
-  const VkDevice device = gpu_->handle();
-  bool idle = true;
-  for (int slot = 0; slot < kSlots; ++slot)
-    if (still_busy(slot)) idle = false;
-  if (!idle) {
-    // Freeing memory under a GPU that still runs crashes the process or the system. Everything stays to its end.
-    weights_.abandon();
-    arena_.abandon();
-    staging_.abandon();
-    for (Map& m : maps_) {
-      m.buffer.abandon();
-      new std::vector<Launch>(std::move(m.launches));
-    }
-    new std::pair<std::shared_ptr<Gpu>, std::vector<Launch>>(gpu_, std::move(launches_));
-    return;
-  }
-  for (Map& m : maps_) drop_bindings(m);
-  if (map_commands_) fn.vkDestroyCommandPool(device, map_commands_, nullptr);
-  for (const VkBufferView v : views_) fn.vkDestroyBufferView(device, v, nullptr);
-  if (descriptors_) fn.vkDestroyDescriptorPool(device, descriptors_, nullptr);
-  if (commands_) fn.vkDestroyCommandPool(device, commands_, nullptr);
-  for (const Slot& s : slots_)
-    if (s.fence) fn.vkDestroyFence(device, s.fence, nullptr);
+uint64_t Executable::Objects::bytes() const {
+  uint64_t sum = weights.bytes() + arena.bytes() + staging.bytes();
+  for (const Map& m : maps) sum += m.buffer.bytes();
+  return sum;
+}
+
+Executable::Objects::~Objects() {
+  const DeviceTable& fn = gpu->fn();
+  for (Map& m : maps) m.drop_bindings(*gpu);
+  if (map_commands) fn.vkDestroyCommandPool(gpu->handle(), map_commands, nullptr);
+  for (const VkBufferView v : views) fn.vkDestroyBufferView(gpu->handle(), v, nullptr);
+  if (descriptors) fn.vkDestroyDescriptorPool(gpu->handle(), descriptors, nullptr);
+  if (commands) fn.vkDestroyCommandPool(gpu->handle(), commands, nullptr);
 }
 
 }  // namespace vireo::vk

@@ -8,6 +8,7 @@
 
 #include "base/thread_pool.h"
 #include "plan/plan.h"
+#include "vk/flight.h"
 #include "vk/gpu.h"
 #include "vk/memory.h"
 #include "vk/pipelines.h"
@@ -43,7 +44,6 @@ class Executable {
   /// that contradicts its shaders).
   static Result<std::unique_ptr<Executable>> create(std::shared_ptr<Gpu> gpu, const Plan& plan, const Graph& graph,
                                                     ThreadPool& pool, ExecutableOptions options);
-  ~Executable();
   Executable(const Executable&) = delete;
   Executable& operator=(const Executable&) = delete;
 
@@ -60,7 +60,7 @@ class Executable {
   /// application's), kOutOfMemory. (map.cpp)
   Result<void> submit(int slot, int64_t map_h, int64_t map_w);
   /// [n, map_h, map_w] dense floats, valid from wait() to the slot's next submit().
-  const float* map(int slot) const { return reinterpret_cast<const float*>(maps_[size_t(slot)].buffer.mapped()); }
+  const float* map(int slot) const { return reinterpret_cast<const float*>(own_->maps[size_t(slot)].buffer.mapped()); }
   /// Waits for it. Without a submit() before, or after an error, there is nothing to wait for: success.
   Result<void> wait(int slot);
   /// How time() brackets the dispatches.
@@ -112,10 +112,8 @@ class Executable {
 
  private:
   struct Slot {
-    VkFence fence = VK_NULL_HANDLE;
     uint64_t input_offset = 0, output_offset = 0;  // in staging_
     bool pending = false;                          // between submit() and wait()
-    bool submitted = false;                        // the driver has the fence and has not yet said that it is done
   };
   /// Consecutive steps that run on one side.
   struct Segment {
@@ -145,23 +143,41 @@ class Executable {
     VkDescriptorPool descriptors = VK_NULL_HANDLE;
     std::vector<VkBufferView> views;
     VkCommandBuffer commands[2] = {};        // the last segment up to the sized step, null where that is nothing; that step
+    void drop_bindings(const Gpu& gpu);
+  };
+  /// What the commands use.
+  struct Objects final : Held {
+    explicit Objects(std::shared_ptr<Gpu> g) : gpu(std::move(g)) {}
+    ~Objects() override;
+    uint64_t bytes() const override;
+    const std::shared_ptr<Gpu> gpu;  // first: destroyed last
+    Buffer weights, arena, staging;
+    std::vector<Launch> launches;
+    std::vector<VkBufferView> views;
+    VkDescriptorPool descriptors = VK_NULL_HANDLE;
+    VkCommandPool commands = VK_NULL_HANDLE;
+    PipelinePtr map_pipeline;  // null where the plan has no sized step for maps
+    VkCommandPool map_commands = VK_NULL_HANDLE;
+    Map maps[kSlots];          // a slot's may change while nothing of that slot is out
   };
   struct PhaseRun;  // phases.cpp
+  struct Scratch;   // timing.cpp
   Executable(std::shared_ptr<Gpu> gpu, const Plan& plan, ExecutableOptions options)
-      : gpu_(std::move(gpu)), plan_(plan), options_(std::move(options)) {}
+      : gpu_(std::move(gpu)), plan_(plan), options_(std::move(options)), own_(std::make_shared<Objects>(gpu_)) {}
+
+  Result<void> run(const std::shared_ptr<PhaseRun>& run);
 
   // executable.cpp
   Result<void> build(const Graph& graph, ThreadPool& pool);
   Result<void> check_options() const;
   Result<void> allocate();
   Result<void> run_cpu(const Segment& segment, int slot);
-  Result<void> start(const Segment& segment, int slot);
-  Result<void> start(const Segment& segment, int slot, const VkCommandBuffer* commands, uint32_t count);
+  /// `uses`: what the commands use, when that is more than own_.
+  Result<void> start(const Segment& segment, int slot, std::shared_ptr<const Held> uses = nullptr);
+  Result<void> start(const Segment& segment, int slot, const VkCommandBuffer* commands, uint32_t count, std::shared_ptr<const Held> uses = nullptr);
   Result<void> submit(int slot, const Map* map);
   Result<void> expect_idle() const;
   Result<void> expect_timestamps() const;
-  /// After a wait that failed: whether the device may still use what was submitted. Past the fault hook, the device itself decides.
-  bool still_busy(int slot) const;
   Result<void> finish(const Segment& segment, int slot);
   std::string steps_text(const Segment& segment) const;
   // weights.cpp
@@ -171,7 +187,6 @@ class Executable {
   // map.cpp
   Result<std::vector<SizedDispatch>> sized_dispatches(int64_t h, int64_t w) const;
   Result<void> make_map(int slot, int64_t h, int64_t w);
-  void drop_bindings(Map& map) const;
   // record.cpp
   Result<void> make_pipelines(ThreadPool& pool);
   /// Descriptor sets for both slots, from a pool and with views that become the caller's, also on failure.
@@ -195,21 +210,15 @@ class Executable {
   Result<void> record(const Segment& segment, int slot, VkCommandBuffer c, const std::vector<Launch>& launches, Timing order = Timing::kScheduled,
                       Stamps* stamps = nullptr);
 
-  std::shared_ptr<Gpu> gpu_;  // first: destroyed last
+  const std::shared_ptr<Gpu> gpu_;
   const Plan& plan_;
   ExecutableOptions options_;
   std::vector<std::string> notes_;
-  Buffer weights_, arena_, staging_;
-  uint64_t dummy_offset_ = 0;  // in arena_: zeros for bindings that a shader's constants switch off
-  std::vector<Launch> launches_;
+  const std::shared_ptr<Objects> own_;
+  uint64_t dummy_offset_ = 0;  // in the arena: zeros for bindings that a shader's constants switch off
   std::vector<Segment> segments_;
-  PipelinePtr map_pipeline_;  // null where the plan has no sized step for maps_
-  VkCommandPool map_commands_ = VK_NULL_HANDLE;
-  Map maps_[kSlots];
-  std::vector<VkBufferView> views_;
-  VkDescriptorPool descriptors_ = VK_NULL_HANDLE;
-  VkCommandPool commands_ = VK_NULL_HANDLE;
   Slot slots_[kSlots];
+  Flight flights_[kSlots] = {{gpu_, "an inference"}, {gpu_, "an inference"}};
 };
 
 }  // namespace vireo::vk

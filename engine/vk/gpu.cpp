@@ -1,6 +1,8 @@
 #include "vk/gpu.h"
 
 #include <algorithm>
+#include <chrono>
+#include <thread>
 
 #include "vk/pipelines.h"
 #include "vk/status.h"
@@ -174,14 +176,39 @@ VkResult Gpu::note_lost(VkResult r) {
   return r;
 }
 
-VkResult Gpu::submit(const VkCommandBuffer* commands, uint32_t count, VkFence fence) {
+VkResult Gpu::submit(const VkCommandBuffer* commands, uint32_t count, VkFence fence, uint64_t* number) {
+  *number = 0;
   const VkResult faulty = fault("submit");
   if (faulty != VK_SUCCESS) return note_lost(faulty);
   auto info = make<VkSubmitInfo>(VK_STRUCTURE_TYPE_SUBMIT_INFO);
   info.commandBufferCount = count;
   info.pCommandBuffers = commands;
   const std::lock_guard<std::mutex> lock(queue_mutex_);
-  return note_lost(fn_.vkQueueSubmit(queue_, 1, &info, fence));
+  const VkResult r = fn_.vkQueueSubmit(queue_, 1, &info, fence);
+  // Out of memory leaves everything as it was; a device lost meanwhile may have begun.
+  if (r == VK_SUCCESS || r == VK_ERROR_DEVICE_LOST) *number = ++submitted_;
+  return note_lost(r);
+}
+
+bool Gpu::wait_idle(int tries, bool submitting) {
+  if (!owned_ && !submitting) return false;
+  const std::lock_guard<std::mutex> lock(queue_mutex_);
+  for (int i = 0; i < tries; ++i) {
+    if (i) std::this_thread::sleep_for(std::chrono::milliseconds(1 << std::min(i, 6)));
+    VkResult r = fn_.vkQueueWaitIdle(queue_);
+    // All queues of the device, so only where they are ours.
+    if (owned_ && r != VK_SUCCESS && r != VK_ERROR_DEVICE_LOST) r = fn_.vkDeviceWaitIdle(device_);
+    if (r != VK_SUCCESS && r != VK_ERROR_DEVICE_LOST) continue;
+    note_over(submitted_);
+    return true;
+  }
+  return false;
+}
+
+void Gpu::note_over(uint64_t number) {
+  uint64_t known = over_.load();
+  while (known < number && !over_.compare_exchange_weak(known, number)) {
+  }
 }
 
 VkResult Gpu::wait(VkFence fence, double timeout_s) {

@@ -60,12 +60,18 @@ class Gpu {
   void name(VkObjectType type, Handle handle, fmt::format_string<Args...> text, Args&&... args) const {
     if (instance_->labels()) set_name(type, bits_of(handle), fmt::format(text, std::forward<Args>(args)...));
   }
-  /// vkQueueSubmit of command buffers, one after the other; one thread at a time. No allocation.
-  VkResult submit(const VkCommandBuffer* commands, uint32_t count, VkFence fence);
-  VkResult submit(VkCommandBuffer commands, VkFence fence) { return submit(&commands, 1, fence); }
+  /// vkQueueSubmit of command buffers, one after the other; one thread at a time. No allocation. `*number` becomes the submission's,
+  /// counted from 1, or 0 if nothing of it can have reached the device. (Submitting and waiting are Flight's; nobody else should.)
+  VkResult submit(const VkCommandBuffer* commands, uint32_t count, VkFence fence, uint64_t* number);
   /// Waits up to `timeout_s` seconds, at most 30 s at a time (some drivers treat longer timeouts badly). VK_TIMEOUT after
   /// that. After any failure the device counts as lost.
   VkResult wait(VkFence fence, double timeout_s);
+  /// Waits for everything that was submitted, without a limit, asking up to `tries` times; false: no call could prove it over, or the
+  /// queue is an application's, which may be using it. From submit() an application's may be waited for as well.
+  bool wait_idle(int tries, bool submitting = false);
+  /// Submission `number` is over, and so are those before it: a fence signals after all that was submitted earlier.
+  void note_over(uint64_t number);
+  bool is_over(uint64_t number) const { return number <= over_.load(); }
 
  private:
   Gpu() = default;
@@ -83,6 +89,8 @@ class Gpu {
   DeviceTable fn_{};
   VkQueue queue_ = VK_NULL_HANDLE;
   std::mutex queue_mutex_;
+  uint64_t submitted_ = 0;  // under queue_mutex_
+  std::atomic<uint64_t> over_{0};
   std::atomic<bool> lost_{false};
   std::unique_ptr<PipelineStore> pipelines_;
 };

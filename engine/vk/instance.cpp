@@ -33,6 +33,24 @@ bool has_extension(const Loader& loader, const char* layer, const char* name) {
 
 }  // namespace
 
+void Abandonments::add(const std::string& device, const char* what, uint64_t bytes) noexcept {
+  times_.fetch_add(1);
+  bytes_.fetch_add(bytes);
+  try {
+    const std::lock_guard<std::mutex> lock(mutex_);
+    if (sink_)
+      sink_(fmt::format("{}: no call could prove that the device is done with {}; its memory ({}) and the device are never freed, as freeing them "
+                        "under work that goes on would crash",
+                        device, what, human_bytes(bytes)));
+  } catch (...) {  // no memory for the sentence, or the sink's own: the count stands
+  }
+}
+
+void Abandonments::set_sink(std::function<void(const std::string&)> sink) {
+  const std::lock_guard<std::mutex> lock(mutex_);
+  sink_ = std::move(sink);
+}
+
 VkBool32 Instance::receive(VkDebugUtilsMessageSeverityFlagBitsEXT, VkDebugUtilsMessageTypeFlagsEXT,
                            const VkDebugUtilsMessengerCallbackDataEXT* data, void* self) {
   auto* instance = static_cast<Instance*>(self);

@@ -32,6 +32,21 @@ struct InstanceOptions {
   PFN_vkGetInstanceProcAddr loader = nullptr;
 };
 
+/// What could not be proven to be over when its owner went, and was therefore never freed (Flight). Thread-safe.
+class Abandonments {
+ public:
+  /// Counts it and tells the sink.
+  void add(const std::string& device, const char* what, uint64_t bytes) noexcept;
+  void set_sink(std::function<void(const std::string&)> sink);
+  uint64_t times() const { return times_.load(); }
+  uint64_t bytes() const { return bytes_.load(); }
+
+ private:
+  std::mutex mutex_;
+  std::function<void(const std::string&)> sink_;
+  std::atomic<uint64_t> times_{0}, bytes_{0};
+};
+
 /// A physical device as listed.
 struct Physical {
   uint32_t index = 0;  // in the loader's order
@@ -72,6 +87,8 @@ class Instance {
   bool labels() const { return labels_; }
   /// Messages received from the validation layer so far.
   uint64_t message_count() const { return message_count_.load(); }
+  /// On the devices opened from it.
+  Abandonments& abandonments() const { return abandonments_; }
 
  private:
   Instance() = default;
@@ -90,6 +107,7 @@ class Instance {
   std::function<void(const std::string&)> on_message_;
   std::mutex message_mutex_;
   std::atomic<uint64_t> message_count_{0};
+  mutable Abandonments abandonments_;
   InstanceTable fn_;
   std::vector<Physical> devices_;
 };

@@ -12,20 +12,13 @@ Result<std::vector<SizedDispatch>> Executable::sized_dispatches(int64_t h, int64
   return op_def(step.op).sized(op_call(plan_, step), {&plan_.caps, &tuning, plan_.precision}, h, w);
 }
 
-void Executable::drop_bindings(Map& map) const {
-  for (const VkBufferView v : map.views) gpu_->fn().vkDestroyBufferView(gpu_->handle(), v, nullptr);
-  map.views.clear();
-  if (map.descriptors) gpu_->fn().vkDestroyDescriptorPool(gpu_->handle(), map.descriptors, nullptr);
-  map.descriptors = VK_NULL_HANDLE;
-}
-
 Result<void> Executable::make_map(int slot, int64_t h, int64_t w) {
-  Map& m = maps_[size_t(slot)];
+  Map& m = own_->maps[size_t(slot)];
   if (m.h == h && m.w == w) return {};
-  if (slots_[size_t(slot)].submitted)
+  if (!flights_[size_t(slot)].settle())
     return fail(ErrorCode::kDeviceLost, "{}: plan '{}': the device may still be busy with an inference that was given up, so its map cannot change", gpu_->caps().name, plan_.model);
   m.h = m.w = 0;  // until it is done
-  drop_bindings(m);
+  m.drop_bindings(*gpu_);
 
   const int32_t number = plan_.sized_step();
   const Step& step = plan_.steps[size_t(number)];
@@ -53,25 +46,25 @@ Result<void> Executable::make_map(int slot, int64_t h, int64_t w) {
     Launch l;
     l.dispatch = &m.dispatches[i];
     l.step = number;
-    l.pipeline = map_pipeline_;
+    l.pipeline = own_->map_pipeline;
     l.out = {m.buffer.handle(), parts[i].offset, parts[i].bytes};
     m.launches.push_back(std::move(l));
   }
   VIREO_TRY(bind(m.launches, &m.descriptors, &m.views));
 
   const DeviceTable& fn = gpu_->fn();
-  if (!map_commands_) {
+  if (!own_->map_commands) {
     auto pool = make<VkCommandPoolCreateInfo>(VK_STRUCTURE_TYPE_COMMAND_POOL_CREATE_INFO);
     pool.flags = VK_COMMAND_POOL_CREATE_RESET_COMMAND_BUFFER_BIT;
     pool.queueFamilyIndex = gpu_->queue_family();
-    const VkResult r = created(fn.vkCreateCommandPool(gpu_->handle(), &pool, nullptr, &map_commands_), &map_commands_);
+    const VkResult r = created(fn.vkCreateCommandPool(gpu_->handle(), &pool, nullptr, &own_->map_commands), &own_->map_commands);
     if (r != VK_SUCCESS) return fail_vk(r, "{}: creating a command pool for maps failed", gpu_->caps().name);
   }
   Segment before, last;
   before.first = segments_.back().first, before.last = last.first = number, last.last = number + 1;
   const auto allocate = [&](VkCommandBuffer* c, const char* what) -> Result<void> {
     auto info = make<VkCommandBufferAllocateInfo>(VK_STRUCTURE_TYPE_COMMAND_BUFFER_ALLOCATE_INFO);
-    info.commandPool = map_commands_;
+    info.commandPool = own_->map_commands;
     info.level = VK_COMMAND_BUFFER_LEVEL_PRIMARY;
     info.commandBufferCount = 1;
     const VkResult r = created(fn.vkAllocateCommandBuffers(gpu_->handle(), &info, c), c);
@@ -82,7 +75,7 @@ Result<void> Executable::make_map(int slot, int64_t h, int64_t w) {
   if (!m.commands[0] && before.first < before.last) {
     VkCommandBuffer c = VK_NULL_HANDLE;
     VIREO_TRY(allocate(&c, "up to"));
-    VIREO_TRY(record(before, slot, c, launches_));
+    VIREO_TRY(record(before, slot, c, own_->launches));
     m.commands[0] = c;  // once: it has nothing of the size
   }
   if (!m.commands[1]) VIREO_TRY(allocate(&m.commands[1], "of"));
@@ -99,7 +92,7 @@ Result<void> Executable::submit(int slot, int64_t map_h, int64_t map_w) {
   if (slots_[size_t(slot)].pending) return submit(slot, nullptr);  // which says so
   if (plan_.steps[size_t(number)].device == DeviceKind::kCpu) return submit(slot, nullptr);
   VIREO_TRY(make_map(slot, map_h, map_w));
-  return submit(slot, &maps_[size_t(slot)]);
+  return submit(slot, &own_->maps[size_t(slot)]);
 }
 
 }  // namespace vireo::vk

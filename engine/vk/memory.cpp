@@ -11,8 +11,6 @@ constexpr VkMemoryPropertyFlags kLocal = VK_MEMORY_PROPERTY_DEVICE_LOCAL_BIT;
 constexpr VkMemoryPropertyFlags kVisible = VK_MEMORY_PROPERTY_HOST_VISIBLE_BIT | VK_MEMORY_PROPERTY_HOST_COHERENT_BIT;
 constexpr VkMemoryPropertyFlags kCached = VK_MEMORY_PROPERTY_HOST_CACHED_BIT;
 
-constexpr uint64_t kLastWait = 30ull * 1000 * 1000 * 1000;  // ns
-
 }  // namespace
 
 std::vector<uint32_t> rank_memory_types(const VkPhysicalDeviceMemoryProperties& memory, uint32_t type_bits,
@@ -122,23 +120,36 @@ void Buffer::destroy() {
   gpu_ = nullptr;
 }
 
+/// The command pool, and what else the copies use.
+struct Uploader::Objects final : Held {
+  Objects(std::shared_ptr<Gpu> g, std::shared_ptr<const Held> u) : gpu(std::move(g)), uses(std::move(u)) {}
+  ~Objects() override {
+    if (pool) gpu->fn().vkDestroyCommandPool(gpu->handle(), pool, nullptr);
+  }
+  uint64_t bytes() const override { return uses ? uses->uncounted() : 0; }
+  const std::shared_ptr<Gpu> gpu;
+  const std::shared_ptr<const Held> uses;
+  VkCommandPool pool = VK_NULL_HANDLE;
+};
+
+Uploader::Uploader(std::shared_ptr<Gpu> gpu, double timeout_s, std::shared_ptr<const Held> uses)
+    : gpu_(std::move(gpu)), timeout_s_(timeout_s), own_(std::make_shared<Objects>(gpu_, std::move(uses))), flight_(gpu_, "an upload") {}
+
 Result<void> Uploader::prepare() {
-  if (fence_) return {};
   const DeviceTable& fn = gpu_->fn();
   auto pool = make<VkCommandPoolCreateInfo>(VK_STRUCTURE_TYPE_COMMAND_POOL_CREATE_INFO);
   pool.flags = VK_COMMAND_POOL_CREATE_TRANSIENT_BIT | VK_COMMAND_POOL_CREATE_RESET_COMMAND_BUFFER_BIT;
   pool.queueFamilyIndex = gpu_->queue_family();
-  VkResult r = pool_ ? VK_SUCCESS : created(fn.vkCreateCommandPool(gpu_->handle(), &pool, nullptr, &pool_), &pool_);
+  VkResult r = own_->pool ? VK_SUCCESS : created(fn.vkCreateCommandPool(gpu_->handle(), &pool, nullptr, &own_->pool), &own_->pool);
   if (r == VK_SUCCESS && !commands_) {
     auto info = make<VkCommandBufferAllocateInfo>(VK_STRUCTURE_TYPE_COMMAND_BUFFER_ALLOCATE_INFO);
-    info.commandPool = pool_;
+    info.commandPool = own_->pool;
     info.level = VK_COMMAND_BUFFER_LEVEL_PRIMARY;
     info.commandBufferCount = 1;
-    r = fn.vkAllocateCommandBuffers(gpu_->handle(), &info, &commands_);
+    r = created(fn.vkAllocateCommandBuffers(gpu_->handle(), &info, &commands_), &commands_);
     if (r == VK_SUCCESS) gpu_->name(VK_OBJECT_TYPE_COMMAND_BUFFER, commands_, "vireo: uploads");
   }
-  const auto fence = make<VkFenceCreateInfo>(VK_STRUCTURE_TYPE_FENCE_CREATE_INFO);
-  if (r == VK_SUCCESS) r = created(fn.vkCreateFence(gpu_->handle(), &fence, nullptr, &fence_), &fence_);
+  if (r == VK_SUCCESS) r = flight_.prepare();
   if (r != VK_SUCCESS) return fail_vk(r, "{}: preparing an upload failed", gpu_->caps().name);
   return {};
 }
@@ -153,27 +164,10 @@ Result<void> Uploader::run(const char* what, const std::function<void(VkCommandB
     record(commands_);
     r = fn.vkEndCommandBuffer(commands_);
   }
-  if (r == VK_SUCCESS) r = fn.vkResetFences(gpu_->handle(), 1, &fence_);
-  if (r == VK_SUCCESS) {
-    r = gpu_->submit(commands_, fence_);
-    if (r == VK_SUCCESS) {
-      r = gpu_->wait(fence_, timeout_s_);
-      // The copy gets a last chance to end before its objects go; past the fault hook, the device itself decides.
-      stuck_ = r != VK_SUCCESS && fn.vkWaitForFences(gpu_->handle(), 1, &fence_, VK_TRUE, kLastWait) == VK_TIMEOUT;
-    }
-  }
+  if (r == VK_SUCCESS) r = flight_.submit(commands_, own_);
+  if (r == VK_SUCCESS) r = flight_.wait(timeout_s_);
   if (r != VK_SUCCESS) return fail_vk(r, "{}: {} failed", gpu_->caps().name, what);
   return {};
-}
-
-Uploader::~Uploader() {
-  const DeviceTable& fn = gpu_->fn();
-  if (stuck_) {
-    new std::shared_ptr<Gpu>(gpu_);
-    return;
-  }
-  if (fence_) fn.vkDestroyFence(gpu_->handle(), fence_, nullptr);
-  if (pool_) fn.vkDestroyCommandPool(gpu_->handle(), pool_, nullptr);
 }
 
 }  // namespace vireo::vk

@@ -4,7 +4,7 @@
 #include <functional>
 #include <vector>
 
-#include "vk/gpu.h"
+#include "vk/flight.h"
 
 namespace vireo::vk {
 
@@ -39,8 +39,6 @@ class Buffer {
   VkBuffer handle() const { return buffer_; }
   uint8_t* mapped() const { return mapped_; }  // null: the host cannot see it
   uint64_t bytes() const { return bytes_; }
-  /// Lets go of the objects without destroying them: for a device that never finished and still uses them.
-  void abandon() { gpu_ = nullptr; }
 
  private:
   void destroy();
@@ -54,24 +52,19 @@ class Buffer {
 /// Records commands and runs them to their end, once or many times; for uploads, not for inference.
 class Uploader {
  public:
-  Uploader(std::shared_ptr<Gpu> gpu, double timeout_s) : gpu_(std::move(gpu)), timeout_s_(timeout_s) {}
-  /// Of a copy that never ended, fence and command buffer stay to the end of the process, and the Gpu with them.
-  ~Uploader();
-  Uploader(const Uploader&) = delete;
-  Uploader& operator=(const Uploader&) = delete;
+  /// `uses`: what the commands to be recorded use.
+  Uploader(std::shared_ptr<Gpu> gpu, double timeout_s, std::shared_ptr<const Held> uses);
   /// `what` is for messages.
   Result<void> run(const char* what, const std::function<void(VkCommandBuffer)>& record);
-  /// After an error: whether the GPU may still be at work on the buffers, which must then not be freed.
-  bool stuck() const { return stuck_; }
 
  private:
+  struct Objects;
   Result<void> prepare();
-  std::shared_ptr<Gpu> gpu_;
+  const std::shared_ptr<Gpu> gpu_;
   const double timeout_s_;
-  VkCommandPool pool_ = VK_NULL_HANDLE;
+  const std::shared_ptr<Objects> own_;
   VkCommandBuffer commands_ = VK_NULL_HANDLE;
-  VkFence fence_ = VK_NULL_HANDLE;
-  bool stuck_ = false;
+  Flight flight_;
 };
 
 }  // namespace vireo::vk

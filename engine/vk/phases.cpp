@@ -16,45 +16,37 @@ uint64_t workgroups(const PlanDispatch& d) { return uint64_t(d.groups[0]) * d.gr
 }  // namespace
 
 /// What the measurement makes for itself, and takes with it.
-struct Executable::PhaseRun {
-  explicit PhaseRun(Executable& executable) : e(executable) {}
-  PhaseRun(const PhaseRun&) = delete;
-  PhaseRun& operator=(const PhaseRun&) = delete;
-  ~PhaseRun() {
-    if (abandoned) {  // the device may still be using all of it
-      ticks.abandon();
-      new std::vector<Launch>(std::move(launches));
-      return;
-    }
-    const DeviceTable& fn = e.gpu_->fn();
+struct Executable::PhaseRun final : Held {
+  explicit PhaseRun(std::shared_ptr<Objects> executables) : own(std::move(executables)) {}
+  ~PhaseRun() override {
+    const DeviceTable& fn = own->gpu->fn();
     for (const Segment& s : segments)
-      if (s.commands[0]) fn.vkFreeCommandBuffers(e.gpu_->handle(), e.commands_, 1, &s.commands[0]);
-    for (const VkBufferView v : views) fn.vkDestroyBufferView(e.gpu_->handle(), v, nullptr);
-    if (descriptors) fn.vkDestroyDescriptorPool(e.gpu_->handle(), descriptors, nullptr);
+      if (s.commands[0]) fn.vkFreeCommandBuffers(own->gpu->handle(), own->commands, 1, &s.commands[0]);
+    for (const VkBufferView v : views) fn.vkDestroyBufferView(own->gpu->handle(), v, nullptr);
+    if (descriptors) fn.vkDestroyDescriptorPool(own->gpu->handle(), descriptors, nullptr);
   }
+  uint64_t bytes() const override { return ticks.bytes() + own->uncounted(); }
 
-  Result<void> prepare(ThreadPool& pool);
-  Result<void> run();
+  Result<void> prepare(Executable& e, ThreadPool& pool);
 
-  Executable& e;
+  const std::shared_ptr<Objects> own;  // of the executable
   std::vector<Launch> launches;
   std::vector<Segment> segments;
   std::vector<VkBufferView> views;
   VkDescriptorPool descriptors = VK_NULL_HANDLE;
   Buffer ticks;
-  bool abandoned = false;
 };
 
-Result<void> Executable::PhaseRun::prepare(ThreadPool& pool) {
+Result<void> Executable::PhaseRun::prepare(Executable& e, ThreadPool& pool) {
   const Gpu& gpu = *e.gpu_;
   const uint64_t alignment = std::max<uint64_t>(256, gpu.caps().storage_alignment);
   uint64_t bytes = 0;
-  std::vector<std::string> shaders(e.launches_.size());
+  std::vector<std::string> shaders(e.own_->launches.size());
   std::vector<PipelineRequest> requests;
   std::vector<size_t> asked;
-  for (size_t i = 0; i < e.launches_.size(); ++i) {
+  for (size_t i = 0; i < e.own_->launches.size(); ++i) {
     Launch l;
-    l.dispatch = e.launches_[i].dispatch, l.step = e.launches_[i].step;
+    l.dispatch = e.own_->launches[i].dispatch, l.step = e.own_->launches[i].step;
     shaders[i] = l.dispatch->shader + ".PHASES=1";
     const uint64_t size = workgroups(*l.dispatch) * kWorkgroupBytes;
     if (shader::find(shaders[i]) && size <= gpu.caps().max_storage_range) {
@@ -63,7 +55,7 @@ Result<void> Executable::PhaseRun::prepare(ThreadPool& pool) {
       requests.push_back({&shaders[i], &l.dispatch->spec, e.plan_.steps[size_t(l.step)].name.c_str()});
       asked.push_back(i);
     } else {
-      l.pipeline = e.launches_[i].pipeline;
+      l.pipeline = e.own_->launches[i].pipeline;
     }
     launches.push_back(std::move(l));
   }
@@ -84,7 +76,7 @@ Result<void> Executable::PhaseRun::prepare(ThreadPool& pool) {
     segments.push_back(s);
     if (s.cpu) continue;
     auto info = make<VkCommandBufferAllocateInfo>(VK_STRUCTURE_TYPE_COMMAND_BUFFER_ALLOCATE_INFO);
-    info.commandPool = e.commands_;
+    info.commandPool = e.own_->commands;
     info.level = VK_COMMAND_BUFFER_LEVEL_PRIMARY;
     info.commandBufferCount = 1;
     VkCommandBuffer& c = segments.back().commands[0];
@@ -96,17 +88,15 @@ Result<void> Executable::PhaseRun::prepare(ThreadPool& pool) {
   return {};
 }
 
-Result<void> Executable::PhaseRun::run() {
-  if (ticks.mapped()) std::memset(ticks.mapped(), 0, ticks.bytes());
-  for (const Segment& s : segments) {
+Result<void> Executable::run(const std::shared_ptr<PhaseRun>& run) {
+  if (run->ticks.mapped()) std::memset(run->ticks.mapped(), 0, run->ticks.bytes());
+  for (const Segment& s : run->segments) {
     if (s.cpu) {
-      VIREO_TRY(e.run_cpu(s, 0));
+      VIREO_TRY(run_cpu(s, 0));
       continue;
     }
-    VIREO_TRY(e.start(s, 0));
-    Result<void> finished = e.finish(s, 0);
-    abandoned = !finished && e.still_busy(0);
-    VIREO_TRY(std::move(finished));
+    VIREO_TRY(start(s, 0, run));
+    VIREO_TRY(finish(s, 0));
   }
   return {};
 }
@@ -116,8 +106,9 @@ Result<std::vector<Executable::Phases>> Executable::phases(int runs, ThreadPool&
     return fail(ErrorCode::kUnsupported, "{}: its driver offers no shader clock (VK_KHR_shader_clock), so what happens inside a dispatch cannot be timed",
                 gpu_->caps().name);
   VIREO_TRY(expect_idle());
-  PhaseRun own(*this);
-  VIREO_TRY(own.prepare(pool));
+  const auto made = std::make_shared<PhaseRun>(own_);
+  PhaseRun& own = *made;
+  VIREO_TRY(own.prepare(*this, pool));
 
   std::vector<Phases> all;
   std::vector<size_t> place;  // in `all`, by launch
@@ -137,7 +128,7 @@ Result<std::vector<Executable::Phases>> Executable::phases(int runs, ThreadPool&
     }
   }
   for (int i = 0; i < runs; ++i) {
-    VIREO_TRY(own.run());
+    VIREO_TRY(run(made));
     for (size_t l = 0; l < own.launches.size(); ++l) {
       Phases& p = all[place[l]];
       if (!p.workgroups) continue;

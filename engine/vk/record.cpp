@@ -44,7 +44,7 @@ Result<void> Executable::make_pipelines(ThreadPool& pool) {
       Launch l;
       l.dispatch = &d;
       l.step = int32_t(s);
-      launches_.push_back(std::move(l));
+      own_->launches.push_back(std::move(l));
       requests.push_back({&d.shader, &d.spec, step.name.c_str()});
     }
   }
@@ -56,28 +56,28 @@ Result<void> Executable::make_pipelines(ThreadPool& pool) {
     requests.push_back({&sized[0].dispatch.shader, &sized[0].dispatch.spec, plan_.steps[size_t(s)].name.c_str()});
   }
   VIREO_ASSIGN(std::vector<PipelinePtr> pipelines, gpu_->pipelines().get(requests, pool, options_.cache_dir, &notes_));
-  if (!sized.empty()) map_pipeline_ = std::move(pipelines.back());
-  for (size_t i = 0; i < launches_.size(); ++i) launches_[i].pipeline = std::move(pipelines[i]);
+  if (!sized.empty()) own_->map_pipeline = std::move(pipelines.back());
+  for (size_t i = 0; i < own_->launches.size(); ++i) own_->launches[i].pipeline = std::move(pipelines[i]);
   return {};
 }
 
 Executable::Range Executable::resolve(const BufferRef& where, int slot) const {
-  if (where.bytes == 0) return {arena_.handle(), dummy_offset_, arena_.bytes() - dummy_offset_};
+  if (where.bytes == 0) return {own_->arena.handle(), dummy_offset_, own_->arena.bytes() - dummy_offset_};
   const Slot& s = slots_[size_t(slot)];
   const SessionBuffers& b = options_.buffers;
   switch (where.region) {
     case Region::kWeights:
-      return {weights_.handle(), where.offset, where.bytes};
+      return {own_->weights.handle(), where.offset, where.bytes};
     case Region::kInput:
       return b.input ? Range{b.input, b.input_offset + where.offset, where.bytes}
-                     : Range{staging_.handle(), s.input_offset + where.offset, where.bytes};
+                     : Range{own_->staging.handle(), s.input_offset + where.offset, where.bytes};
     case Region::kOutput:
       return b.output ? Range{b.output, b.output_offset + where.offset, where.bytes}
-                      : Range{staging_.handle(), s.output_offset + where.offset, where.bytes};
+                      : Range{own_->staging.handle(), s.output_offset + where.offset, where.bytes};
     case Region::kArena:
       break;
   }
-  return {arena_.handle(), where.offset, where.bytes};
+  return {own_->arena.handle(), where.offset, where.bytes};
 }
 
 Result<void> Executable::check_binding(const Step& step, const PlanDispatch& d, const shader::Binding& declared) const {
@@ -228,19 +228,19 @@ Result<void> Executable::record() {
   const DeviceTable& fn = gpu_->fn();
   auto pool = make<VkCommandPoolCreateInfo>(VK_STRUCTURE_TYPE_COMMAND_POOL_CREATE_INFO);
   pool.queueFamilyIndex = gpu_->queue_family();
-  VkResult r = created(fn.vkCreateCommandPool(gpu_->handle(), &pool, nullptr, &commands_), &commands_);
+  VkResult r = created(fn.vkCreateCommandPool(gpu_->handle(), &pool, nullptr, &own_->commands), &own_->commands);
   if (r != VK_SUCCESS) return fail_vk(r, "{}: creating a command pool failed", gpu_->caps().name);
   for (Segment& segment : segments_) {
     if (segment.cpu) continue;
     auto info = make<VkCommandBufferAllocateInfo>(VK_STRUCTURE_TYPE_COMMAND_BUFFER_ALLOCATE_INFO);
-    info.commandPool = commands_;
+    info.commandPool = own_->commands;
     info.level = VK_COMMAND_BUFFER_LEVEL_PRIMARY;
     info.commandBufferCount = kSlots;
     r = fn.vkAllocateCommandBuffers(gpu_->handle(), &info, segment.commands);
     if (r != VK_SUCCESS) return fail_vk(r, "{}: allocating command buffers failed", steps_text(segment));
     for (int slot = 0; slot < kSlots; ++slot) {
       gpu_->name(VK_OBJECT_TYPE_COMMAND_BUFFER, segment.commands[slot], "{}: steps {} to {}, slot {}", plan_.model, segment.first, segment.last - 1, slot);
-      VIREO_TRY(record(segment, slot, segment.commands[slot], launches_));
+      VIREO_TRY(record(segment, slot, segment.commands[slot], own_->launches));
     }
   }
   return {};

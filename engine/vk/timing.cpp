@@ -12,37 +12,33 @@ using Clock = std::chrono::steady_clock;
 
 double us_since(Clock::time_point t) { return std::chrono::duration<double, std::micro>(Clock::now() - t).count(); }
 
+}  // namespace
+
 /// A query pool and a command buffer that go when the measurement is over.
-struct Scratch {
-  explicit Scratch(Gpu& g, VkCommandPool p) : gpu(g), commands_of(p) {}
-  Scratch(const Scratch&) = delete;
-  Scratch& operator=(const Scratch&) = delete;
-  ~Scratch() {
-    if (abandoned) return;
-    if (commands) gpu.fn().vkFreeCommandBuffers(gpu.handle(), commands_of, 1, &commands);
+struct Executable::Scratch final : Held {
+  explicit Scratch(std::shared_ptr<Objects> executables) : own(std::move(executables)) {}
+  ~Scratch() override {
+    const Gpu& gpu = *own->gpu;
+    if (commands) gpu.fn().vkFreeCommandBuffers(gpu.handle(), own->commands, 1, &commands);
     if (queries) gpu.fn().vkDestroyQueryPool(gpu.handle(), queries, nullptr);
   }
-  VkResult make(uint32_t timestamps) {
-    VkQueryPoolCreateInfo pool{};
-    pool.sType = VK_STRUCTURE_TYPE_QUERY_POOL_CREATE_INFO;
+  uint64_t bytes() const override { return own->uncounted(); }
+  VkResult prepare(uint32_t timestamps) {
+    const Gpu& gpu = *own->gpu;
+    auto pool = make<VkQueryPoolCreateInfo>(VK_STRUCTURE_TYPE_QUERY_POOL_CREATE_INFO);
     pool.queryType = VK_QUERY_TYPE_TIMESTAMP;
     pool.queryCount = timestamps;
     if (const VkResult r = created(gpu.fn().vkCreateQueryPool(gpu.handle(), &pool, nullptr, &queries), &queries); r != VK_SUCCESS) return r;
-    VkCommandBufferAllocateInfo info{};
-    info.sType = VK_STRUCTURE_TYPE_COMMAND_BUFFER_ALLOCATE_INFO;
-    info.commandPool = commands_of;
+    auto info = make<VkCommandBufferAllocateInfo>(VK_STRUCTURE_TYPE_COMMAND_BUFFER_ALLOCATE_INFO);
+    info.commandPool = own->commands;
     info.level = VK_COMMAND_BUFFER_LEVEL_PRIMARY;
     info.commandBufferCount = 1;
-    return gpu.fn().vkAllocateCommandBuffers(gpu.handle(), &info, &commands);
+    return created(gpu.fn().vkAllocateCommandBuffers(gpu.handle(), &info, &commands), &commands);
   }
-  Gpu& gpu;
-  VkCommandPool commands_of;
+  const std::shared_ptr<Objects> own;  // of the executable
   VkCommandBuffer commands = VK_NULL_HANDLE;
   VkQueryPool queries = VK_NULL_HANDLE;
-  bool abandoned = false;  // the device may still be using them
 };
-
-}  // namespace
 
 Result<void> Executable::expect_timestamps() const {
   if (!gpu_->caps().timestamps || gpu_->fault("timestamps") != VK_SUCCESS)
@@ -72,30 +68,28 @@ Result<Executable::Times> Executable::time(Timing timing, size_t first, size_t l
       continue;
     }
     const size_t before = spans.size();
-    for (const Launch& l : launches_) {
+    for (const Launch& l : own_->launches) {
       if (l.step < segment.first || l.step >= segment.last) continue;
       const int32_t of_step = spans.size() > before && spans.back().step == l.step ? spans.back().dispatch + 1 : 0;
       spans.push_back({l.step, of_step, false, 0, 0});
     }
     const uint32_t count = 2 * uint32_t(spans.size() - before);
-    Scratch scratch(*gpu_, commands_);
-    if (const VkResult r = scratch.make(count); r != VK_SUCCESS) return fail_vk(r, "{}: {} timestamps", steps_text(segment), count);
-    gpu_->name(VK_OBJECT_TYPE_COMMAND_BUFFER, scratch.commands, "{}: steps {} to {}, timed", plan_.model, segment.first, segment.last - 1);
+    const auto scratch = std::make_shared<Scratch>(own_);
+    if (const VkResult r = scratch->prepare(count); r != VK_SUCCESS) return fail_vk(r, "{}: {} timestamps", steps_text(segment), count);
+    gpu_->name(VK_OBJECT_TYPE_COMMAND_BUFFER, scratch->commands, "{}: steps {} to {}, timed", plan_.model, segment.first, segment.last - 1);
     Stamps stamps;
-    stamps.pool = scratch.queries;
+    stamps.pool = scratch->queries;
     stamps.first = first > before ? first - before : 0;
     stamps.last = last > before ? last - before : 0;
-    VIREO_TRY(record(segment, 0, scratch.commands, launches_, timing, &stamps));
+    VIREO_TRY(record(segment, 0, scratch->commands, own_->launches, timing, &stamps));
 
     Segment timed = segment;
-    timed.commands[0] = scratch.commands;
+    timed.commands[0] = scratch->commands;
     const double at = us_since(start);
-    VIREO_TRY(this->start(timed, 0));
-    Result<void> finished = finish(timed, 0);
-    scratch.abandoned = !finished && still_busy(0);
-    VIREO_TRY(std::move(finished));
+    VIREO_TRY(this->start(timed, 0, scratch));
+    VIREO_TRY(finish(timed, 0));
     std::vector<uint64_t> ticks(stamps.used);
-    const VkResult r = fn.vkGetQueryPoolResults(device, scratch.queries, 0, stamps.used, stamps.used * sizeof(uint64_t), ticks.data(), sizeof(uint64_t),
+    const VkResult r = fn.vkGetQueryPoolResults(device, scratch->queries, 0, stamps.used, stamps.used * sizeof(uint64_t), ticks.data(), sizeof(uint64_t),
                                                 VK_QUERY_RESULT_64_BIT | VK_QUERY_RESULT_WAIT_BIT);
     if (r != VK_SUCCESS) return fail_vk(r, "{}: reading timestamps failed", steps_text(segment));
     // Ticks count modulo the queue's valid bits: differences survive one turn of the counter.
@@ -128,25 +122,22 @@ Result<double> Executable::timestamp_us() {
   double least[2] = {1e300, 1e300};
   for (int i = 0; i < 2 * kTimes; ++i) {
     const uint32_t count = i % 2 ? kMany : kFew;
-    Scratch scratch(*gpu_, commands_);
-    if (const VkResult r = scratch.make(count); r != VK_SUCCESS) return fail_vk(r, "{}: making room for {} timestamps failed", gpu_->caps().name, count);
+    const auto scratch = std::make_shared<Scratch>(own_);
+    if (const VkResult r = scratch->prepare(count); r != VK_SUCCESS) return fail_vk(r, "{}: making room for {} timestamps failed", gpu_->caps().name, count);
     const auto begin = make<VkCommandBufferBeginInfo>(VK_STRUCTURE_TYPE_COMMAND_BUFFER_BEGIN_INFO);
-    VkResult r = fn.vkBeginCommandBuffer(scratch.commands, &begin);
+    VkResult r = fn.vkBeginCommandBuffer(scratch->commands, &begin);
     if (r != VK_SUCCESS) return fail_vk(r, "{}: recording timestamps failed", gpu_->caps().name);
-    fn.vkCmdResetQueryPool(scratch.commands, scratch.queries, 0, count);
+    fn.vkCmdResetQueryPool(scratch->commands, scratch->queries, 0, count);
     for (uint32_t q = 0; q < count; ++q)
-      fn.vkCmdWriteTimestamp(scratch.commands, q % 2 ? VK_PIPELINE_STAGE_BOTTOM_OF_PIPE_BIT : VK_PIPELINE_STAGE_TOP_OF_PIPE_BIT, scratch.queries, q);
-    r = fn.vkEndCommandBuffer(scratch.commands);
+      fn.vkCmdWriteTimestamp(scratch->commands, q % 2 ? VK_PIPELINE_STAGE_BOTTOM_OF_PIPE_BIT : VK_PIPELINE_STAGE_TOP_OF_PIPE_BIT, scratch->queries, q);
+    r = fn.vkEndCommandBuffer(scratch->commands);
     if (r != VK_SUCCESS) return fail_vk(r, "{}: recording timestamps failed", gpu_->caps().name);
     Segment only = segments_.front();  // for texts of errors
-    only.commands[0] = scratch.commands;
+    only.commands[0] = scratch->commands;
     const Clock::time_point start = Clock::now();
-    VIREO_TRY(this->start(only, 0));
-    Result<void> finished = finish(only, 0);
-    const double us = us_since(start);
-    scratch.abandoned = !finished && still_busy(0);
-    VIREO_TRY(std::move(finished));
-    least[i % 2] = std::min(least[i % 2], us);
+    VIREO_TRY(this->start(only, 0, scratch));
+    VIREO_TRY(finish(only, 0));
+    least[i % 2] = std::min(least[i % 2], us_since(start));
   }
   return std::max(0.0, (least[1] - least[0]) / (kMany - kFew));
 }

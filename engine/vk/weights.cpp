@@ -13,16 +13,14 @@ constexpr uint64_t kChunk = 16ull << 20;  // large enough to keep the threads pa
 
 Result<void> Executable::clear_arena() {
   // Padding is multiplied by zero weights; NaN bits left from before would survive that.
-  if (arena_.mapped()) {
-    std::memset(arena_.mapped(), 0, arena_.bytes());
+  if (own_->arena.mapped()) {
+    std::memset(own_->arena.mapped(), 0, own_->arena.bytes());
     return {};
   }
-  Uploader uploader(gpu_, options_.timeout_s);
-  Result<void> cleared = uploader.run("clearing the activations", [this](VkCommandBuffer c) {
-    gpu_->fn().vkCmdFillBuffer(c, arena_.handle(), 0, VK_WHOLE_SIZE, 0);
+  Uploader uploader(gpu_, options_.timeout_s, own_);
+  return uploader.run("clearing the activations", [this](VkCommandBuffer c) {
+    gpu_->fn().vkCmdFillBuffer(c, own_->arena.handle(), 0, VK_WHOLE_SIZE, 0);
   });
-  if (uploader.stuck()) arena_.abandon();
-  return cleared;
 }
 
 Result<void> Executable::pack(const Graph& graph, ThreadPool& pool, size_t first, size_t last, uint64_t base,
@@ -41,7 +39,7 @@ Result<void> Executable::pack(const Graph& graph, ThreadPool& pool, size_t first
 
 Result<void> Executable::upload_weights(const Graph& graph, ThreadPool& pool) {
   if (plan_.consts.empty()) return {};
-  if (weights_.mapped()) return pack(graph, pool, 0, plan_.consts.size(), 0, weights_.mapped());
+  if (own_->weights.mapped()) return pack(graph, pool, 0, plan_.consts.size(), 0, own_->weights.mapped());
 
   struct Piece {
     size_t first, last;
@@ -60,20 +58,22 @@ Result<void> Executable::upload_weights(const Graph& graph, ThreadPool& pool) {
     pieces.back().bytes = end - pieces.back().base;
     largest = std::max(largest, pieces.back().bytes);
   }
-  VIREO_ASSIGN(Buffer staging, Buffer::create(*gpu_, {"weights on their way to the device", largest,
-                                                      VK_BUFFER_USAGE_TRANSFER_SRC_BIT, MemoryUse::kHostAccess, plan_.model.c_str()}));
-  Uploader uploader(gpu_, options_.timeout_s);  // after the buffer, so that it is gone first
+  struct Copies final : Held {
+    explicit Copies(std::shared_ptr<Objects> o) : own(std::move(o)) {}
+    uint64_t bytes() const override { return staging.bytes() + own->uncounted(); }
+    const std::shared_ptr<Objects> own;
+    Buffer staging;
+  };
+  const auto copies = std::make_shared<Copies>(own_);
+  Buffer& staging = copies->staging;
+  VIREO_ASSIGN(staging, Buffer::create(*gpu_, {"weights on their way to the device", largest, VK_BUFFER_USAGE_TRANSFER_SRC_BIT, MemoryUse::kHostAccess, plan_.model.c_str()}));
+  Uploader uploader(gpu_, options_.timeout_s, copies);
   for (const Piece& p : pieces) {
     VIREO_TRY(pack(graph, pool, p.first, p.last, p.base, staging.mapped()));
     const VkBufferCopy copy{0, p.base, p.bytes};
-    Result<void> copied = uploader.run("uploading weights", [&](VkCommandBuffer c) {
-      gpu_->fn().vkCmdCopyBuffer(c, staging.handle(), weights_.handle(), 1, &copy);
-    });
-    if (uploader.stuck()) {
-      staging.abandon();
-      weights_.abandon();
-    }
-    VIREO_TRY(std::move(copied));
+    VIREO_TRY(uploader.run("uploading weights", [&](VkCommandBuffer c) {
+      gpu_->fn().vkCmdCopyBuffer(c, staging.handle(), own_->weights.handle(), 1, &copy);
+    }));
   }
   return {};
 }

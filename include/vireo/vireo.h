@@ -10,8 +10,9 @@
  *   vireo_close(session);
  *
  * Every call that can fail returns a status and, when `error` is not NULL, fills it; on success it is emptied. Nothing
- * is printed, and no C++ exception passes. A session is used by one thread at a time (but for vireo_get_latency); several
- * sessions run in several threads.
+ * is printed, and no C++ exception passes. A session is used by one thread at a time (but for vireo_get_latency): a run
+ * started while another thread's is still running returns VIREO_INVALID_ARGUMENT at once and changes nothing. Open one
+ * session per thread, or hold a lock from a run to the last use of its output. vireo_close must not meet a running call.
  */
 #ifndef VIREO_VIREO_H
 #define VIREO_VIREO_H
@@ -101,7 +102,10 @@ typedef struct vireo_options {
   /* Called after each inference that was done, in the thread that ran it, before that call returns; default NULL. It may call
    * vireo_get_latency and nothing else of this session. */
   void (*on_inference)(const vireo_inference* inference, void* user);
-  void* user;                /* passed to on_inference */
+  void* user;                /* passed to on_inference and on_log */
+  /* Receives the sentences that no call can return: one for each submission whose memory is never freed, because no call could prove
+   * that the device is done with it. Called from whichever thread, also inside vireo_close; default NULL. It must not call Vireo. */
+  void (*on_log)(const char* line, void* user);
   const char* weights;       /* which network where the checkpoint holds several: the prefix of its tensors, default NULL = there is one only */
   /* 0 (default): an answer that holds NaN or infinity (fp16 ends at 65504) is computed again in fp32, and device_reason says so;
    * after three in a row every answer is. 1: it is VIREO_INVALID_ARGUMENT. Not finite in fp32 either is always an error. */

@@ -6,7 +6,9 @@
 //   for (const vireo::Score& s : vireo::top_k(*out, 5)) ...
 //
 // Model and Device are cheap to copy and may be shared between threads. A Session is used by one thread at a time, but for its
-// latency(), which any thread may ask; two sessions run in two threads without care. No exception crosses a function that returns a Result; the others throw nothing but
+// latency(), which any thread may ask: a call made while another thread's is still running returns kInvalidArgument at once and changes
+// nothing. Give each thread a Session of its own (they share the Model's mapped weights) or hold a lock from run() to the last use of its
+// Output; submit() in one thread and a later wait() in another is fine. Two sessions run in two threads without care. No exception crosses a function that returns a Result; the others throw nothing but
 // std::bad_alloc. Nothing prints or exits.
 #ifndef VIREO_VIREO_HPP
 #define VIREO_VIREO_HPP
@@ -83,6 +85,13 @@ class VIREO_API Model {
   std::shared_ptr<const Impl> impl_;
 };
 
+/// What was never freed, because no call could prove that the device was done with it: to free memory under work that goes on crashes
+/// the process or the system. It takes a driver that has no answer to "is it over?" left; see Device::on_log.
+struct Abandoned {
+  uint64_t times = 0;                   ///< submissions whose end could not be proven
+  uint64_t bytes = 0;                   ///< device memory that they may be using
+};
+
 /// Where a session runs.
 class VIREO_API Device {
  public:
@@ -104,6 +113,12 @@ class VIREO_API Device {
   const std::string& reason() const;    ///< why best() or best_vulkan() chose this device when it is not a GPU; empty otherwise
   int index() const;                    ///< Vulkan device number; -1 for the CPU
   bool software() const;                ///< a Vulkan driver that computes on the CPU: best() takes the SIMD path instead
+  /// Where a sentence goes that no Result can carry: today one for each submission that was abandoned, also while a session is closed.
+  /// One sink for all copies of this device and all sessions on them, called from whichever thread; an empty one turns it off. It must
+  /// not call Vireo.
+  void on_log(std::function<void(const std::string&)> sink) const;
+  /// By all sessions on this device and its copies so far.
+  Abandoned abandoned() const;
   std::string caps_text() const;        ///< the DeviceCaps as text, the format of `vireo plan --caps`
 
   struct Impl;
@@ -201,7 +216,9 @@ struct Ticket {
 struct Profile;         // <vireo/profile.hpp>
 struct ProfileOptions;
 
-/// A model planned, packed and recorded for one device. Movable; one thread at a time.
+/// A model planned, packed and recorded for one device. Movable; one thread at a time: run(), submit(), wait(), profile(), value() and
+/// capture() refuse to run beside one another (kInvalidArgument), on_inference's calls from inside them included. What returns no
+/// Result cannot refuse: do not call it, or close the session, while another thread's call runs.
 class VIREO_API Session {
  public:
   /// Plans, packs weights, compiles pipelines, records. Errors: bad options, a weight that is NaN (named), and, without

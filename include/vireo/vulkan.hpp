@@ -32,6 +32,9 @@ struct VulkanFeatures {
 /// Vireo submits to `queue` inside Session::create, run and submit; while one of these runs, the application must not
 /// use the queue from another thread (Vulkan's rule of external synchronisation).
 ///
+/// When waiting fails, fences alone are asked whether the work is over (waiting for the whole queue is the application's to do). What none
+/// of them proves to be over is not freed (Device::abandoned): those objects stay on the application's device.
+///
 /// `get` may be null: then the system's loader is opened. Errors: kInvalidArgument for a null handle or a queue family
 /// that does not compute, kUnsupported for a device below Vulkan 1.1.
 VIREO_API Result<Device> adopt_vulkan(VkInstance instance, VkPhysicalDevice physical, VkDevice device, VkQueue queue,
