@@ -1,5 +1,8 @@
 // The tables of kernels, one per compiled instruction set, and the choice among them by what CPU and system support.
 #include <cstring>
+#if defined(__x86_64__) || defined(__i386__)
+#include <cpuid.h>
+#endif
 
 #include "simd/bf16.h"
 #include "simd/kernels.h"
@@ -52,6 +55,14 @@ struct Tables {
   int count = 0;
 };
 
+#if defined(__x86_64__) || defined(__i386__)
+/// __builtin_cpu_supports knows this feature only since GCC 11 and clang 16. What saves AVX's registers saves these.
+[[maybe_unused]] bool has_f16c() {
+  unsigned a = 0, b = 0, c = 0, d = 0;
+  return __get_cpuid(1, &a, &b, &c, &d) && (c & (1u << 29)) != 0;
+}
+#endif
+
 // __builtin_cpu_supports also asks the operating system (XGETBV) whether it saves the wide registers.
 Tables detect() {
   Tables t;
@@ -60,7 +71,7 @@ Tables detect() {
 #endif
 #if HWY_TARGETS & HWY_AVX3
   if (__builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512dq") &&
-      __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("fma") && __builtin_cpu_supports("f16c") &&
+      __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("fma") && has_f16c() &&
       __builtin_cpu_supports("bmi2")) {
 #if VIREO_SIMD_BF16
     const auto add_bf16 = [&t](const char* name, const char* in_plans, const Kernel<Bf16GemmArgs>& gemm) {
@@ -79,7 +90,7 @@ Tables detect() {
   }
 #endif
 #if HWY_TARGETS & HWY_AVX2
-  if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") && __builtin_cpu_supports("f16c") &&
+  if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") && has_f16c() &&
       __builtin_cpu_supports("bmi2")) {
     t.table[t.count++] = N_AVX2::make_table();
   }

@@ -57,12 +57,13 @@ HWY_INLINE void run_gemm(const GemmArgs& g, int64_t begin, int64_t end, void* sc
     const int64_t row0 = split(g.m, p.blocks, block0), row1 = split(g.m, p.blocks, block1);
     for (int64_t ch = 0; ch < p.chunks; ++ch) {
       const int64_t k0 = ch * p.chunk, count = std::min(p.chunk, g.k - k0);
-      const float* a = g.a + row0 * g.lda + k0;
-      int64_t lda = g.lda;
+      const float* a = gathered;
+      int64_t lda = kStride;
       if (Gather::kGathers) {
         for (int64_t r = row0; r < row1; ++r) gather(r, k0, count, gathered + (r - row0) * kStride);
-        a = gathered;
-        lda = kStride;
+      } else {  // g.a is null where rows are gathered
+        a = g.a + row0 * g.lda + k0;
+        lda = g.lda;
       }
       for (int64_t pn = panel0; pn < panel1; ++pn) {
         const int64_t first = (pn * g.k + k0) * kPanel;
