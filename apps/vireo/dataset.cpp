@@ -13,14 +13,10 @@
 #include <sstream>
 
 #include "cli.h"
+#include "pictures.h"
 
 namespace cli {
 namespace {
-
-bool is_folder(const std::string& path) {
-  struct stat info {};
-  return stat(path.c_str(), &info) == 0 && S_ISDIR(info.st_mode);
-}
 
 bool is_file(const std::string& path) {
   struct stat info {};
@@ -214,8 +210,8 @@ std::vector<uint32_t> idx_header(const std::string& path, const std::vector<uint
 
 }  // namespace
 
-vireo::Result<Rgb8> Dataset::load(const Sample& sample) const {
-  if (!sample.path.empty()) return load_image(sample.path);
+vireo::Result<Rgb8> Dataset::load(const Sample& sample, const ReadOptions& options) const {
+  if (!sample.path.empty()) return load_image(sample.path, options);
   Rgb8 picture;
   picture.width = width;
   picture.height = height;
