@@ -59,7 +59,7 @@ Pictures::Pictures(const char* verb, const std::vector<std::string>& names, cons
       streams = true;
       add_stream(verb, name, std::make_unique<Stream>(file, "'" + name + "'", true), names.size() == 1, common);
     } else {
-      items_.push_back({name, nullptr});
+      items_.push_back(Item{name});
     }
   }
   if (common.frame_width > 0 && !streams)
@@ -70,18 +70,21 @@ void Pictures::add_folder(const std::string& folder) {
   folders_ = true;
   size_t own = 0;
   const size_t before = items_.size();
-  for (const std::string& name : need(list_pictures(folder))) {
+  const auto listed = list_pictures(folder);
+  for (const std::string& name : listed ? *listed : std::vector<std::string>()) {
     if (ends_with(name, kMapEnding) || ends_with(name, kOverlayEnding)) {
       ++own;
     } else {
-      items_.push_back({folder + (folder.back() == '/' ? "" : "/") + name, nullptr});
+      items_.push_back(Item{folder + (folder.back() == '/' ? "" : "/") + name});
     }
   }
   if (own > 0)
     notes_.push_back("'" + folder + "': " + std::to_string(own) + " files *" + kMapEnding + " or *" + kOverlayEnding +
                      " are results of an earlier run and left out");
-  if (items_.size() == before)
-    throw Failure("the folder '" + folder + "' has no picture; expected files ending in .jpg, .png, .webp, .tif, .bmp, .gif, .tga, .ppm, .pgm or .pbm");
+  if (items_.size() > before) return;
+  items_.push_back(Item{folder});
+  items_.back().error = !listed ? listed.error().message
+                                : "the folder '" + folder + "' has no picture; expected files ending in .jpg, .png, .webp, .tif, .bmp, .gif, .tga, .ppm, .pgm or .pbm";
 }
 
 void Pictures::add_stream(const char* verb, const std::string& name, std::unique_ptr<Stream> stream, bool alone, const Common& common) {
@@ -101,7 +104,7 @@ void Pictures::add_stream(const char* verb, const std::string& name, std::unique
   const std::string raw = "; raw RGB24 frames need their size: --frame WxH, for example --frame 640x480";
   if (head.empty()) throw UsageError(who + stream->name() + " brought nothing; expected a picture" + raw);
   if (!refusal.empty()) throw UsageError(who + "what comes on " + stream->name() + " " + refusal + (y4m ? "" : raw));
-  items_.push_back({name, std::move(stream)});
+  items_.push_back(Item{name, std::move(stream)});
 }
 
 std::vector<std::string> Pictures::names() const {
@@ -140,7 +143,8 @@ bool Pictures::next(Frame* frame) {
   if (stopped_ || at_ == items_.size()) return false;
   const Item& item = items_[at_++];
   frame->name = item.path;
-  frame->error.clear();
+  frame->error = item.error;
+  if (!item.error.empty()) return true;
   if (item.stream != nullptr) {
     read_stream(*item.stream, frame);
     return !stopped_;

@@ -15,7 +15,8 @@ struct Common;
 constexpr const char* kMapEnding = ".classes.png";
 constexpr const char* kOverlayEnding = ".overlay.png";
 
-/// In the order of the names: "-" and /dev/stdin are standard input; a folder is its pictures, sorted by name. What comes through a
+/// In the order of the names: "-" and /dev/stdin are standard input; a folder is its pictures, sorted by name (one
+/// without any is a bad picture). What comes through a
 /// pipe is a picture when it begins like one; else, with --frame, raw frames without end.
 class Pictures : public FrameSource {
  public:
@@ -38,7 +39,8 @@ class Pictures : public FrameSource {
  private:
   struct Item {
     std::string path;
-    std::unique_ptr<Stream> stream;  // else a file
+    std::unique_ptr<Stream> stream{};  // else a file
+    std::string error{};               // a folder without pictures
   };
   void add_folder(const std::string& folder);
   void add_stream(const char* verb, const std::string& name, std::unique_ptr<Stream> stream, bool alone, const Common& common);
