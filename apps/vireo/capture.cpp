@@ -1,11 +1,12 @@
 // vireo capture: an inference in one file, to be replayed elsewhere: a bug report.
 #include <vireo/capture.hpp>
 
+#include <algorithm>
 #include <cstdio>
 #include <memory>
 
 #include "cli.h"
-#include "image.h"
+#include "pictures.h"
 
 namespace cli {
 namespace {
@@ -36,7 +37,7 @@ vireo::CaptureReport take(const Args& args, vireo::Session& session, const vireo
   }
   std::vector<Rgb8> pictures;
   std::vector<vireo::Image> images;
-  for (const std::string& path : args.images) pictures.push_back(need(load_image(path)));
+  for (const std::string& path : args.images) pictures.push_back(one_picture("capture", path, args.common));
   for (const Rgb8& p : pictures) images.push_back({p.rgb.data(), p.width, p.height, 0});
   return need(vireo::capture(session, images.data(), int(images.size()), args.out, args.options));
 }
@@ -45,6 +46,8 @@ void run(Args args) {
   std::vector<std::string> inputs = model_files(args.common);
   inputs.insert(inputs.end(), args.images.begin(), args.images.end());
   check_outputs("capture", inputs, {args.out});
+  if (std::count_if(args.images.begin(), args.images.end(), is_standard_input) > 1)
+    throw UsageError("capture: standard input (-) is named twice; it can be read once");
   if (args.out == "-") throw UsageError("capture: --out is a file of tensors, give it a name");
   check_writable(args.out);
   if (args.no_weights) args.common.random = true;
@@ -76,8 +79,8 @@ void run(Args args) {
 void add_capture(CLI::App& app) {
   auto args = std::make_shared<Args>();
   CLI::App* verb = app.add_subcommand("capture", "write an inference with all that it needs to one file, for `vireo replay`: a bug report");
-  CLI::Option* images = verb->add_option("images", args->images, "pictures, as many as the batch; by default seeded random pixels")->type_name("[IMAGE...]");
-  add_common(*verb, args->common, kModel | kRandom | kDevice | kSession | kJson);
+  CLI::Option* images = verb->add_option("images", args->images, "pictures, as many as the batch (- is standard input); by default seeded random pixels")->type_name("[IMAGE...]");
+  add_common(*verb, args->common, kModel | kRandom | kDevice | kSession | kJson | kPictures | kFrames);
   verb->add_option("--out", args->out, "the file to write (safetensors)")->type_name("FILE")->required();
   verb->add_flag("--no-weights", args->no_weights, "random weights of the model's config.json instead of its own: a small file that tells no secrets");
   verb->add_option("--head", args->head, "what is computed: logits, features, tokens or class_map; by default what the model is for")

@@ -4,8 +4,8 @@
 #include <memory>
 
 #include "cli.h"
-#include "image.h"
 #include "npy.h"
+#include "pictures.h"
 #include "sessions.h"
 
 namespace cli {
@@ -24,18 +24,18 @@ struct Answer {
   double ms = 0;
   std::string reason;  // not empty: the answer was had otherwise than the session began
   std::string error;   // not empty: the picture could not be classified
+  std::string note;    // of reading it
 };
 
-Answer classify(Sessions& sessions, const std::string& path, int topk, Reasons& reasons, float* logits) try {
+/// `logits`: a row for the scores, or nullptr.
+Answer classify(Sessions& sessions, const Frame& frame, int topk, Reasons& reasons, float* logits) try {
   Answer answer;
-  auto picture = load_image(path);
-  if (!picture) {
-    answer.error = picture.error().message;
-    return answer;
-  }
-  vireo::Session& session = sessions.for_picture(picture->width, picture->height);
+  answer.error = frame.error;
+  if (!answer.error.empty()) return answer;
+  answer.note = frame.picture.note;
+  vireo::Session& session = sessions.for_picture(frame.picture.width, frame.picture.height);
   reasons.begin(session);
-  auto out = session.run(vireo::Image{picture->rgb.data(), picture->width, picture->height, 0});
+  auto out = session.run(vireo::Image{frame.picture.rgb.data(), frame.picture.width, frame.picture.height, 0});
   if (!out) {
     answer.error = out.error().message;
     return answer;
@@ -72,11 +72,13 @@ Json answer_json(const vireo::Model& model, const std::string& path, const Answe
   } else {
     entry["error"] = answer.error;
   }
+  if (!answer.note.empty()) entry["note"] = answer.note;
   return entry;
 }
 
 void run(const Args& args) {
   if (args.keeps_logits) check_writable(args.logits);
+  Pictures pictures("classify", args.images, args.common);
 
   const vireo::Model model = open_model(args.common);
   if (model.task() == vireo::Task::kSegmentation)
@@ -87,9 +89,6 @@ void run(const Args& args) {
 
   const size_t classes = size_t(model.classes());
   std::vector<float> logits;
-  // Rows of pictures that fail stay NaN, so that row i belongs to picture i.
-  if (args.keeps_logits) logits.assign(args.images.size() * classes, std::nanf(""));
-
   Json results = Json::array();
   ImageErrors errors;
   if (!args.common.json) {
@@ -97,13 +96,22 @@ void run(const Args& args) {
     print_notes(model);
     if (model.scores() == vireo::Scores::kSigmoid) std::printf("scores are sigmoid, one per label: they do not add up to 100 %%\n");
   }
+  for (const std::string& note : pictures.notes()) std::fprintf(stderr, "note: %s\n", note.c_str());
+  PictureNotes notes;
   Reasons reasons;
-  for (size_t i = 0; i < args.images.size(); ++i) {
-    const std::string& path = args.images[i];
-    const Answer answer = classify(sessions, path, args.topk, reasons, args.keeps_logits ? &logits[i * classes] : nullptr);
+  bool said = !model.keeps_proportions();  // which device it is
+  size_t count = 0;
+  for (Frame frame; pictures.next(&frame); ++count) {
+    const std::string& path = frame.name;
+    // Rows of pictures that fail stay NaN, so that row i belongs to picture i.
+    if (args.keeps_logits) logits.resize((count + 1) * classes, std::nanf(""));
+    const Answer answer = classify(sessions, frame, args.topk, reasons, args.keeps_logits ? &logits[count * classes] : nullptr);
+    notes.add(path, answer.note);
     if (!answer.error.empty()) errors.add(path, answer.error);
-    if (i == 0 && model.keeps_proportions() && !args.common.json && answer.error.empty())
+    if (!said && !args.common.json && answer.error.empty()) {
       std::printf("%s\n", device_line(sessions.last().device()).c_str());
+      said = true;
+    }
     if (args.common.json) {
       results.push_back(answer_json(model, path, answer));
     } else {
@@ -119,9 +127,10 @@ void run(const Args& args) {
     print_json(json);
   }
   if (args.keeps_logits) {
-    need(write_npy(args.logits, logits.data(), {int64_t(args.images.size()), int64_t(classes)}));
+    need(write_npy(args.logits, logits.data(), {int64_t(count), int64_t(classes)}));
   }
-  errors.check(args.images.size());
+  errors.check(count);
+  if (count == 0) throw Failure("no frame came; expected raw RGB24 frames of " + std::to_string(args.common.frame_width) + "x" + std::to_string(args.common.frame_height));
 }
 
 }  // namespace
@@ -129,8 +138,8 @@ void run(const Args& args) {
 void add_classify(CLI::App& app) {
   auto args = std::make_shared<Args>();
   CLI::App* verb = app.add_subcommand("classify", "classify pictures (JPEG, PNG and others)");
-  verb->add_option("images", args->images, "pictures")->required()->type_name("IMAGE...");
-  add_common(*verb, args->common, kModel | kDevice | kSession | kJson);
+  verb->add_option("images", args->images, "pictures and folders of pictures; - is standard input")->required()->type_name("IMAGE...");
+  add_common(*verb, args->common, kModel | kDevice | kSession | kJson | kPictures | kFrames);
   verb->add_option("--topk", args->topk, "how many classes to print")
       ->type_name("K")
       ->check(CLI::Range(1, 1000000))

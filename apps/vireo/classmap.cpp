@@ -1,8 +1,6 @@
 // Class maps: see classmap.h.
 #include "classmap.h"
 
-#include <stb_image.h>
-
 #include <algorithm>
 #include <cstdlib>
 #include <cstring>
@@ -33,27 +31,8 @@ using vireo::Error;
 using vireo::ErrorCode;
 using vireo::Result;
 
-struct StbFree {
-  void operator()(void* p) const { stbi_image_free(p); }
-};
-
 Error bad_label(ErrorCode code, const std::string& path, const std::string& what) {
   return {code, "label '" + path + "' " + what};
-}
-
-/// Where colour pictures would be turned into grey, a palette's indices are wanted: to stb, a PNG with a palette is
-/// made a grey one of the same depth, and what only a palette has becomes a chunk that is skipped.
-void drop_palette(std::vector<uint8_t>* png) {
-  std::vector<uint8_t>& data = *png;
-  data[25] = 0;
-  for (size_t at = 8; at + 12 <= data.size();) {
-    const size_t length =
-        size_t(data[at]) << 24 | size_t(data[at + 1]) << 16 | size_t(data[at + 2]) << 8 | data[at + 3];
-    if (std::memcmp(&data[at + 4], "PLTE", 4) == 0 || std::memcmp(&data[at + 4], "tRNS", 4) == 0)
-      std::memcpy(&data[at + 4], "vrEo", 4);
-    if (length > data.size() - at - 12) break;
-    at += 12 + length;
-  }
 }
 
 void append(void* context, void* data, int size) {
@@ -123,43 +102,26 @@ std::vector<uint64_t> count_classes(const ClassMap& map, int classes) {
   return std::vector<uint64_t>(all, all + classes);
 }
 
-Result<ClassMap> load_labels(const std::string& path) {
-  Result<std::vector<uint8_t>> file = read_picture_file(path);
-  if (!file) return std::move(file.error());
-  std::vector<uint8_t>& data = *file;
-  if (Result<void> ok = check_picture_png(data.data(), data.size(), path); !ok) return std::move(ok.error());
-  const int depth = data[24], colour = data[25];
-  if (colour != 0 && colour != 3)
+Result<ClassMap> load_labels(const std::string& path, const ReadOptions& options) {
+  const Result<std::vector<uint8_t>> file = read_picture_file(path);
+  if (!file) return file.error();
+  const Result<Levels> levels = decode_png_levels(file->data(), file->size(), path, options);
+  if (!levels) return levels.error();
+  if (levels->colour)
     return bad_label(ErrorCode::kUnsupported, path,
                      "is a colour picture; expected a grey PNG, or one with a palette, whose pixel value is the class");
-  if (colour == 3) drop_palette(&data);
-
   ClassMap map;
-  int channels = 0;
-  const auto set = [&map](const auto* pixels) {
-    map.index.assign(pixels, pixels + size_t(map.width) * size_t(map.height));
-  };
-  if (depth == 16) {
-    const std::unique_ptr<uint16_t, StbFree> grey(
-        stbi_load_16_from_memory(data.data(), int(data.size()), &map.width, &map.height, &channels, 1));
-    if (grey == nullptr) return bad_label(ErrorCode::kCorrupt, path, "cannot be decoded; use another copy of the file");
-    for (size_t i = 0; i < size_t(map.width) * size_t(map.height); ++i) {
-      if (grey.get()[i] < kMaxClasses) continue;
+  map.width = levels->width;
+  map.height = levels->height;
+  map.index.resize(levels->level.size());
+  for (size_t i = 0; i < map.index.size(); ++i) {
+    const int value = levels->level[i];
+    if (value >= kMaxClasses)
       return bad_label(ErrorCode::kCorrupt, path,
-                       "holds the value " + std::to_string(grey.get()[i]) + " at pixel (" +
-                           std::to_string(i % size_t(map.width)) + ", " + std::to_string(i / size_t(map.width)) +
-                           "); expected class numbers up to 255");
-    }
-    set(grey.get());
-    return map;
+                       "holds the value " + std::to_string(value) + " at pixel (" + std::to_string(i % size_t(map.width)) + ", " +
+                           std::to_string(i / size_t(map.width)) + "); expected class numbers up to 255");
+    map.index[i] = uint8_t(value);
   }
-  const std::unique_ptr<uint8_t, StbFree> grey(
-      stbi_load_from_memory(data.data(), int(data.size()), &map.width, &map.height, &channels, 1));
-  if (grey == nullptr) return bad_label(ErrorCode::kCorrupt, path, "cannot be decoded; use another copy of the file");
-  set(grey.get());
-  const int scale = depth == 1 ? 255 : depth == 2 ? 85 : depth == 4 ? 17 : 1;  // stb stretches few bits to 0..255
-  if (scale > 1)
-    for (uint8_t& c : map.index) c = uint8_t(c / scale);
   return map;
 }
 

@@ -6,6 +6,8 @@
 #include <vector>
 #include <vireo/vireo.hpp>
 
+#include "image.h"
+
 namespace cli {
 
 /// The most classes that a map of bytes tells apart.
@@ -30,7 +32,7 @@ std::vector<uint64_t> count_classes(const ClassMap& map, int classes);
 /// A label file: a PNG whose pixel value is the class, in grey of 1 to 16 bits or with a palette (then the palette
 /// index is the class, whatever its colour). Errors name the file: as load_image, kUnsupported for a colour picture or
 /// another format, kCorrupt for a value above 255.
-vireo::Result<ClassMap> load_labels(const std::string& path);
+vireo::Result<ClassMap> load_labels(const std::string& path, const ReadOptions& options = {});
 
 /// An 8-bit grey PNG whose pixel value is the class.
 std::vector<uint8_t> encode_class_png(const ClassMap& map);

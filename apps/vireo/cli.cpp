@@ -13,6 +13,7 @@
 #include <cstring>
 #include <fstream>
 
+#include "image.h"
 #include "write_file.h"
 
 namespace cli {
@@ -121,6 +122,19 @@ void add_common(CLI::App& verb, Common& common, unsigned which) {
             "--cpu-ops", [&common](const std::string& text) { common.cpu_ops = split(text); },
             "operators to place on the CPU in a Vulkan plan, separated by commas")
         ->type_name("LIST");
+  }
+  if (which & kPictures) verb.add_flag("--ignore-exif", common.ignore_exif, "leave pictures as they are stored instead of turning them as their EXIF says");
+  if (which & kFrames) {
+    verb.add_option_function<std::string>(
+            "--frame",
+            [&common](const std::string& text) {
+              if (!parse_pair(text, &common.frame_width, &common.frame_height))
+                throw CLI::ValidationError("--frame", "'" + text + "' is no size; expected WxH, for example 640x480");
+              if (int64_t(common.frame_width) * common.frame_height > kMaxImagePixels)
+                throw CLI::ValidationError("--frame", "'" + text + "' has too many pixels; expected at most " + std::to_string(kMaxImagePixels));
+            },
+            "a pipe (- is standard input) brings raw RGB24 frames of this size, width first as in ffmpeg's -s")
+        ->type_name("WxH");
   }
   if (which & kJson) verb.add_flag("--json", common.json, "print JSON");
 }

@@ -49,6 +49,8 @@ struct Common {
   int height = 0, width = 0;  // 0 = the model's own
   std::vector<std::string> cpu_ops;
   bool json = false;
+  bool ignore_exif = false;
+  int frame_width = 0, frame_height = 0;  // of raw frames; 0 = not given
 };
 
 /// Which of them a verb takes.
@@ -59,6 +61,8 @@ enum Options : unsigned {
   kSession = 8,  // --precision, --size, --cpu-ops
   kJson = 16,    // --json
   kInput = 32,   // with kSession: --size is called --input
+  kPictures = 64,  // --ignore-exif
+  kFrames = 128,   // --frame
 };
 /// "480x360" to two numbers from 1 to 999,999; false when the text is something else.
 bool parse_pair(const std::string& text, int* first, int* second);

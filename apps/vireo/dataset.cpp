@@ -2,8 +2,8 @@
 #include "dataset.h"
 
 #include <dirent.h>
-#include <stb_image.h>
 #include <sys/stat.h>
+#include <zlib.h>
 
 #include <algorithm>
 #include <cctype>
@@ -13,14 +13,10 @@
 #include <sstream>
 
 #include "cli.h"
+#include "pictures.h"
 
 namespace cli {
 namespace {
-
-bool is_folder(const std::string& path) {
-  struct stat info {};
-  return stat(path.c_str(), &info) == 0 && S_ISDIR(info.st_mode);
-}
 
 bool is_file(const std::string& path) {
   struct stat info {};
@@ -166,33 +162,30 @@ std::vector<int> folder_labels(const std::string& folder, const std::vector<std:
                 std::to_string(folders.size()) + " folders are not its " + std::to_string(classes) + " classes either");
 }
 
-/// A whole .gz file, unpacked. stb has the inflater; the gzip header (RFC 1952) is skipped here.
+/// A whole .gz file, unpacked.
 std::vector<uint8_t> read_gz(const std::string& path) {
   std::ifstream file(path, std::ios::binary);
   std::ostringstream bytes;
   if (!file || !(bytes << file.rdbuf()))
     throw Failure("cannot read '" + path + "'; Debian's package dataset-fashion-mnist has it");
   const std::string gz = bytes.str();
-  const auto at = [&gz](size_t i) { return i < gz.size() ? static_cast<unsigned char>(gz[i]) : 0u; };
+  const auto at = [&gz](size_t i) { return static_cast<unsigned char>(gz[i]); };
   if (gz.size() < 18 || at(0) != 0x1f || at(1) != 0x8b || at(2) != 8) throw Failure("'" + path + "' is no gzip file");
-  const unsigned flags = at(3);
-  size_t begin = 10;
-  if (flags & 4) begin += 2 + at(begin) + 256 * at(begin + 1);  // extra field
-  for (const unsigned text : {8u, 16u}) {                       // name, comment: up to a zero byte
-    if (flags & text) begin = std::min(gz.find('\0', begin), gz.size() - 1) + 1;
+  // The last four bytes say how much it holds; deflate makes at most 1032 bytes of one.
+  const size_t expected = at(gz.size() - 4) | at(gz.size() - 3) << 8 | at(gz.size() - 2) << 16 | size_t(at(gz.size() - 1)) << 24;
+  std::vector<uint8_t> out(expected / 1032 <= gz.size() ? expected : 0);
+  z_stream stream{};
+  constexpr int kGzip = 16;
+  bool good = !out.empty() && inflateInit2(&stream, MAX_WBITS + kGzip) == Z_OK;
+  if (good) {
+    stream.next_in = reinterpret_cast<Bytef*>(const_cast<char*>(gz.data()));
+    stream.avail_in = uInt(gz.size());
+    stream.next_out = out.data();
+    stream.avail_out = uInt(out.size());
+    good = inflate(&stream, Z_FINISH) == Z_STREAM_END && stream.avail_out == 0;
+    inflateEnd(&stream);
   }
-  if (flags & 2) begin += 2;  // header checksum
-  if (begin + 8 >= gz.size()) throw Failure("'" + path + "' is a truncated gzip file");
-
-  // The checksum and size at the end go along: stb reads ahead and takes the end of its input for a truncation.
-  int length = 0;
-  char* plain = stbi_zlib_decode_noheader_malloc(gz.data() + begin, int(gz.size() - begin), &length);
-  const size_t expected =
-      at(gz.size() - 4) | at(gz.size() - 3) << 8 | at(gz.size() - 2) << 16 | size_t(at(gz.size() - 1)) << 24;
-  std::vector<uint8_t> out;
-  if (plain != nullptr) out.assign(plain, plain + length);
-  std::free(plain);
-  if (out.empty() || out.size() != expected) throw Failure("'" + path + "' is a damaged gzip file");
+  if (!good) throw Failure("'" + path + "' is a damaged gzip file");
   return out;
 }
 
@@ -217,8 +210,8 @@ std::vector<uint32_t> idx_header(const std::string& path, const std::vector<uint
 
 }  // namespace
 
-vireo::Result<Rgb8> Dataset::load(const Sample& sample) const {
-  if (!sample.path.empty()) return load_image(sample.path);
+vireo::Result<Rgb8> Dataset::load(const Sample& sample, const ReadOptions& options) const {
+  if (!sample.path.empty()) return load_image(sample.path, options);
   Rgb8 picture;
   picture.width = width;
   picture.height = height;

@@ -27,7 +27,7 @@ struct Dataset {
   int height = 0, width = 0;
 
   /// Decodes one picture.
-  vireo::Result<Rgb8> load(const Sample& sample) const;
+  vireo::Result<Rgb8> load(const Sample& sample, const ReadOptions& options = {}) const;
 };
 
 /// DIR/labels.csv (a header with file,label and perhaps name; a label is a class number or a class name; pictures in

@@ -7,7 +7,7 @@
 #include <set>
 
 #include "cli.h"
-#include "image.h"
+#include "pictures.h"
 
 namespace cli {
 namespace {
@@ -95,12 +95,11 @@ vireo::Session open_side(const vireo::Model& model, const Args& args, const std:
   return need(vireo::Session::create(model, open_device(device, args.common.threads), options));
 }
 
-vireo::DeviceUsed run_side(vireo::Session& session, const vireo::Model& model, const Args& args) {
+vireo::DeviceUsed run_side(vireo::Session& session, const vireo::Model& model, const Args& args, const Rgb8& picture) {
   if (args.image.empty()) {
     const std::vector<float> pixels = random_pixels(pixel_count(model, session), args.seed);
     return need(session.run(pixels.data(), pixels.size())).device;
   }
-  const auto picture = need(load_image(args.image));
   return need(session.run(vireo::Image{picture.rgb.data(), picture.width, picture.height, 0})).device;
 }
 
@@ -122,9 +121,10 @@ void print_row(const Difference& d, bool differs) {
 void run(Args args) {
   if (args.tolerance < 0) args.tolerance = vireo::default_tolerance(args.common.precision);
   const vireo::Model model = open_model(args.common);
+  const Rgb8 picture = args.image.empty() ? Rgb8{} : one_picture("diff", args.image, args.common);  // once: it may be a pipe
   vireo::Session a = open_side(model, args, args.a);
   vireo::Session b = open_side(model, args, args.b);
-  const vireo::DeviceUsed used_a = run_side(a, model, args), used_b = run_side(b, model, args);
+  const vireo::DeviceUsed used_a = run_side(a, model, args, picture), used_b = run_side(b, model, args, picture);
   const std::vector<std::string> names = common_names(a, b);
   if (names.empty()) throw Failure("the two plans keep no value of the same name: nothing to compare");
 
@@ -176,8 +176,8 @@ void add_diff(CLI::App& app) {
   auto args = std::make_shared<Args>();
   CLI::App* verb =
       app.add_subcommand("diff", "run the same input on two devices and report the first value that differs");
-  verb->add_option("image", args->image, "a picture; by default seeded random pixels")->type_name("[IMAGE]");
-  add_common(*verb, args->common, kModel | kRandom | kSession | kJson);
+  verb->add_option("image", args->image, "a picture (- is standard input); by default seeded random pixels")->type_name("[IMAGE]");
+  add_common(*verb, args->common, kModel | kRandom | kSession | kJson | kPictures | kFrames);
   verb->add_option("--a", args->a, "first device, the reference")
       ->type_name("NAME")
       ->check(check_device)

@@ -4,8 +4,8 @@
 #include <memory>
 
 #include "cli.h"
-#include "image.h"
 #include "npy.h"
+#include "pictures.h"
 #include "sessions.h"
 
 namespace cli {
@@ -23,15 +23,13 @@ struct Features {
   int rows = 0, cols = 0;  // of one picture; 0 until the first is done
 };
 
-/// Appends picture `index`; rows of pictures that failed before it are NaN.
-void keep(Features& all, size_t index, size_t count, const vireo::Output& out) {
+/// Appends picture `index`; rows of pictures that failed are NaN.
+void keep(Features& all, size_t index, const vireo::Output& out) {
+  all.rows = out.rows;
+  all.cols = out.cols;
   const size_t size = size_t(out.rows) * size_t(out.cols);
-  if (all.data.empty()) {
-    all.rows = out.rows;
-    all.cols = out.cols;
-    all.data.assign(count * size, std::nanf(""));
-  }
-  std::copy(out.data, out.data + size, all.data.begin() + ptrdiff_t(index * size));
+  all.data.resize(index * size, std::nanf(""));
+  all.data.insert(all.data.end(), out.data, out.data + size);
 }
 
 vireo::Result<vireo::Output> run_one(Sessions& sessions, const Rgb8& picture, Reasons& reasons) try {
@@ -44,37 +42,39 @@ vireo::Result<vireo::Output> run_one(Sessions& sessions, const Rgb8& picture, Re
 
 void run(const Args& args) {
   check_writable(args.out);
+  Pictures pictures("embed", args.images, args.common);
   const vireo::Model model = open_model(args.common);
   if (model.task() == vireo::Task::kSegmentation)
     throw Failure("'" + model.name() + "' segments pictures and has no feature vector; vireo segment runs it");
   Sessions sessions(model, args.common, args.tokens ? vireo::Head::kTokens : vireo::Head::kFeatures);
 
-  const size_t count = args.images.size();
   Features all;
   Json results = Json::array();
   ImageErrors errors;
+  PictureNotes notes;
   double total_ms = 0;
   Reasons reasons;
-  for (size_t i = 0; i < count; ++i) {
-    const std::string& path = args.images[i];
+  size_t count = 0;
+  for (const std::string& note : pictures.notes()) std::fprintf(stderr, "note: %s\n", note.c_str());
+  for (Frame frame; pictures.next(&frame); ++count) {
+    const std::string& path = frame.name;
     Json entry{{"image", path}};
-    std::string error;
-    auto picture = load_image(path);
-    if (picture) {
-      auto out = run_one(sessions, *picture, reasons);
+    std::string error = frame.error;
+    if (error.empty()) {
+      auto out = run_one(sessions, frame.picture, reasons);
       if (out && all.rows > 0 && out->rows != all.rows) {
         error = "it gives " + std::to_string(out->rows) + " tokens and the first picture gave " + std::to_string(all.rows) +
                 ", which one array cannot hold; embed pictures of one shape at a time";
       } else if (out) {
-        keep(all, i, count, *out);
+        keep(all, count, *out);
         entry["ms"] = out->ms;
         if (const std::string reason = reasons.add(out->device); !reason.empty()) entry["reason"] = reason;
         total_ms += out->ms;
       } else {
         error = out.error().message;
       }
-    } else {
-      error = picture.error().message;
+      notes.add(path, frame.picture.note);
+      if (!frame.picture.note.empty()) entry["note"] = frame.picture.note;
     }
     if (!error.empty()) {
       errors.add(path, error);
@@ -82,6 +82,8 @@ void run(const Args& args) {
     }
     results.push_back(entry);
   }
+  if (count == 0) throw Failure("no frame came; expected raw RGB24 frames of " + std::to_string(args.common.frame_width) + "x" + std::to_string(args.common.frame_height));
+  if (!all.data.empty()) all.data.resize(count * size_t(all.rows) * size_t(all.cols), std::nanf(""));
   std::vector<int64_t> shape{int64_t(count)};
   if (args.tokens) shape.push_back(all.rows);
   shape.push_back(all.cols);
@@ -115,8 +117,8 @@ void run(const Args& args) {
 void add_embed(CLI::App& app) {
   auto args = std::make_shared<Args>();
   CLI::App* verb = app.add_subcommand("embed", "write the feature vectors of pictures");
-  verb->add_option("images", args->images, "pictures")->required()->type_name("IMAGE...");
-  add_common(*verb, args->common, kModel | kDevice | kSession | kJson);
+  verb->add_option("images", args->images, "pictures and folders of pictures; - is standard input")->required()->type_name("IMAGE...");
+  add_common(*verb, args->common, kModel | kDevice | kSession | kJson | kPictures | kFrames);
   verb->add_option("--out", args->out, "float32 [images, width], or with --tokens [images, tokens, width]")
       ->required()
       ->type_name("FILE.npy");

@@ -9,6 +9,7 @@
 #include "eval_segmentation.h"
 #include "measure.h"
 #include "npy.h"
+#include "pictures.h"
 
 namespace cli {
 namespace {
@@ -141,6 +142,7 @@ void run(const Args& args) {
   if (args.keeps_logits) logits.assign(total * size_t(classes), std::nanf(""));
   Totals t;
   ImageErrors errors;
+  PictureNotes notes;
   Json failed = Json::array();
   {
     Progress progress(total);
@@ -151,11 +153,12 @@ void run(const Args& args) {
         errors.add(sample.name, error.message);
         failed.push_back(Json{{"image", sample.name}, {"error", error.message}});
       };
-      const auto picture = data.load(sample);
+      const auto picture = data.load(sample, read_options(args.common));
       if (!picture) {
         refuse(picture.error());
         continue;
       }
+      notes.add(sample.name, picture->note);
       const auto result = session.run(vireo::Image{picture->rgb.data(), picture->width, picture->height, 0});
       if (!result) {
         refuse(result.error());
@@ -193,7 +196,7 @@ void run(const Args& args) {
 void add_eval(CLI::App& app) {
   auto args = std::make_shared<Args>();
   CLI::App* verb = app.add_subcommand("eval", "measure accuracy on labelled pictures");
-  add_common(*verb, args->common, kModel | kDevice | kSession | kJson);
+  add_common(*verb, args->common, kModel | kDevice | kSession | kJson | kPictures);
   verb->add_option("--data", args->data, "a folder with labels.csv (file,label) or with one folder per class")
       ->type_name("DIR");
   CLI::Option* fashion =

@@ -1,8 +1,6 @@
 // Segmentation on labelled pictures: see eval_segmentation.h.
 #include "eval_segmentation.h"
 
-#include <sys/stat.h>
-
 #include <algorithm>
 #include <cstdio>
 #include <map>
@@ -10,6 +8,7 @@
 #include "classmap.h"
 #include "image.h"
 #include "measure.h"
+#include "pictures.h"
 #include "segmenter.h"
 
 namespace cli {
@@ -23,11 +22,6 @@ struct Pairs {
   std::vector<Pair> list;
   std::vector<std::string> notes;
 };
-
-bool is_folder(const std::string& path) {
-  struct stat info {};
-  return stat(path.c_str(), &info) == 0 && S_ISDIR(info.st_mode);
-}
 
 struct Layout {
   std::string images, labels;  // folders
@@ -113,12 +107,12 @@ struct Totals {
 };
 
 /// One picture; the error or nothing.
-std::string score(Segmenter& segmenter, const Pair& pair, int ignore, Totals* t) {
+std::string score(Segmenter& segmenter, const Pair& pair, int ignore, const ReadOptions& options, Totals* t) {
   // The label first: a wrong one costs no inference.
-  const auto label = load_labels(pair.label);
+  const auto label = load_labels(pair.label, options);
   if (!label) return label.error().message;
   if (std::string wrong = bad_value(*label, pair.label, segmenter.classes(), ignore); !wrong.empty()) return wrong;
-  const auto picture = load_image(pair.image);
+  const auto picture = load_image(pair.image, options);
   if (!picture) return picture.error().message;
   // Another size is compared at the label's; another shape is a label of something else.
   const double by = double(label->width) * picture->height / (double(label->height) * picture->width);
@@ -198,7 +192,7 @@ void eval_segmentation(const Common& common, const SegmentationEval& what) {
     const Clock::time_point start = Clock::now();
     for (size_t i = 0; i < pairs.list.size(); ++i) {
       const Pair& pair = pairs.list[i];
-      const std::string error = score(segmenter, pair, what.ignore, &t);
+      const std::string error = score(segmenter, pair, what.ignore, read_options(common), &t);
       if (error.empty()) reasons.add(segmenter.session().device());
       if (!error.empty()) {
         errors.add(pair.name, error);

@@ -5,6 +5,7 @@
 #include <poll.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <cstdio>
 #include <cstdlib>
@@ -15,15 +16,6 @@
 #include "cli.h"
 
 namespace cli {
-
-bool FileFrames::next(Frame* frame) {
-  if (stopped_ || at_ == paths_.size()) return false;
-  frame->name = paths_[at_++];
-  auto picture = load_image(frame->name);
-  frame->error = picture ? std::string() : picture.error().message;
-  if (picture) frame->picture = std::move(*picture);
-  return true;
-}
 
 namespace {
 
@@ -42,65 +34,96 @@ std::string doubt_size(const Rgb8& frame) {
   if (!(swapped < 0.6 * given)) return {};
   const auto size = [](int w, int h) { return std::to_string(w) + "x" + std::to_string(h); };
   return "the frames look " + size(frame.height, frame.width) + " rather than " + size(frame.width, frame.height) +
-         ": --size is width x height, as ffmpeg's -s";
+         ": --frame is width x height, as ffmpeg's -s";
 }
 
-RawFrames::RawFrames(int file, int width, int height) : file_(file), width_(width), height_(height) {
-  if (pipe2(wake_, O_CLOEXEC | O_NONBLOCK) != 0)
-    throw Failure(std::string("cannot make a pipe: ") + std::strerror(errno));
+Stream::Stream(int file, std::string name, bool owned) : file_(file), name_(std::move(name)), owned_(owned) {
+  if (pipe2(wake_, O_CLOEXEC | O_NONBLOCK) == 0) return;
+  const std::string why = std::strerror(errno);
+  if (owned_) close(file_);
+  throw Failure("cannot make a pipe: " + why);
 }
 
-RawFrames::~RawFrames() {
+Stream::~Stream() {
   close(wake_[0]);
   close(wake_[1]);
+  if (owned_) close(file_);
 }
 
-void RawFrames::stop() {
+void Stream::stop() {
   stopped_ = true;
   const char byte = 0;
   const ssize_t ignored = write(wake_[1], &byte, 1);  // full: then it is awake already
   (void)ignored;
 }
 
-size_t RawFrames::read_all(uint8_t* to, size_t count, std::string* error) {
-  size_t done = 0;
-  while (done < count && !stopped_) {
+size_t Stream::read_some(uint8_t* to, size_t count, std::string* error) {
+  while (!stopped_) {
     pollfd files[2] = {{file_, POLLIN, 0}, {wake_[0], POLLIN, 0}};
     if (poll(files, 2, -1) < 0) {
       if (errno == EINTR) continue;
-      *error = std::string("standard input cannot be read: ") + std::strerror(errno);
+      *error = name_ + " cannot be read: " + std::strerror(errno);
       break;
     }
     if (files[0].revents == 0) continue;
-    const ssize_t n = read(file_, to + done, count - done);
+    const ssize_t n = ::read(file_, to, count);
     if (n < 0 && (errno == EINTR || errno == EAGAIN)) continue;
-    if (n < 0) *error = std::string("standard input cannot be read: ") + std::strerror(errno);
-    if (n <= 0) break;
-    done += size_t(n);
+    if (n < 0) *error = name_ + " cannot be read: " + std::strerror(errno);
+    return n > 0 ? size_t(n) : 0;
+  }
+  return 0;
+}
+
+const std::vector<uint8_t>& Stream::head(std::string* error) {
+  constexpr size_t kMost = 4096, kEnough = 64;
+  while (head_.size() < kEnough) {
+    const size_t before = head_.size();
+    head_.resize(kMost);
+    const size_t n = read_some(head_.data() + before, kMost - before, error);
+    head_.resize(before + n);
+    if (n == 0) break;
+  }
+  return head_;
+}
+
+size_t Stream::read(uint8_t* to, size_t count, std::string* error) {
+  size_t done = std::min(count, head_.size() - head_given_);
+  std::copy_n(head_.data() + head_given_, done, to);
+  head_given_ += done;
+  while (done < count) {
+    const size_t n = read_some(to + done, count - done, error);
+    if (n == 0) break;
+    done += n;
   }
   return done;
 }
 
+RawFrames::RawFrames(int file, int width, int height) : RawFrames(std::make_unique<Stream>(file, "standard input"), width, height) {}
+
+RawFrames::RawFrames(std::unique_ptr<Stream> stream, int width, int height)
+    : stream_(std::move(stream)), width_(width), height_(height) {}
+
 bool RawFrames::next(Frame* frame) {
-  if (over_ || stopped_) return false;
+  if (over_ || stream_->stopped()) return false;
   char name[32];
   std::snprintf(name, sizeof name, "frame-%06llu", static_cast<unsigned long long>(number_ + 1));
   frame->name = name;
   frame->error.clear();
+  frame->picture.note.clear();
   frame->picture.width = width_;
   frame->picture.height = height_;
   const size_t size = size_t(width_) * size_t(height_) * 3;
   over_ = true;  // unless all goes well
   frame->picture.rgb.resize(size);
-  const size_t got = read_all(frame->picture.rgb.data(), size, &frame->error);
-  if (stopped_) return false;
+  const size_t got = stream_->read(frame->picture.rgb.data(), size, &frame->error);
+  if (stream_->stopped()) return false;
   over_ = got < size;
   if (over_) {
     if (frame->error.empty() && got == 0) return false;
     if (frame->error.empty())
-      frame->error = frame->name + " is cut short: standard input ended after " + std::to_string(got) + " of its " +
+      frame->error = frame->name + " is cut short: " + stream_->name() + " ended after " + std::to_string(got) + " of its " +
                      std::to_string(size) + " bytes (" + std::to_string(width_) + "x" + std::to_string(height_) +
-                     " RGB24); check --size and the program that sends the frames";
+                     " RGB24); check --frame and the program that sends the frames";
   }
   ++number_;
   return true;

@@ -1,9 +1,10 @@
-// Pictures one after the other, decoded ahead by a thread of their own: files, folders, or raw frames from a pipe.
+// Frames one after the other, decoded ahead by a thread of their own; raw frames from a pipe. (Pictures: pictures.h.)
 #pragma once
 
 #include <atomic>
 #include <condition_variable>
 #include <cstdint>
+#include <memory>
 #include <mutex>
 #include <string>
 #include <thread>
@@ -30,18 +31,34 @@ class FrameSource {
   virtual void stop() = 0;
 };
 
-/// Picture files.
-class FileFrames : public FrameSource {
+/// A file descriptor that can be read once, like a pipe; from any thread or signal handler, stop() ends a read that waits.
+class Stream {
  public:
-  explicit FileFrames(std::vector<std::string> paths) : paths_(std::move(paths)) {}
-  bool next(Frame* frame) override;
-  size_t total() const override { return paths_.size(); }
-  void stop() override { stopped_ = true; }
+  /// `name` is for messages. `owned`: closed at the end.
+  Stream(int file, std::string name, bool owned = false);
+  ~Stream();
+  Stream(const Stream&) = delete;
+  Stream& operator=(const Stream&) = delete;
+
+  /// Its first bytes: all that come at once, but enough to tell what they are unless it ends before. read() gives them again.
+  const std::vector<uint8_t>& head(std::string* error);
+  /// Bytes read; fewer than asked for at the end, when stopped, or after a failure, which is then in *error.
+  size_t read(uint8_t* to, size_t count, std::string* error);
+  void stop();
+  bool stopped() const { return stopped_; }
+  const std::string& name() const { return name_; }
 
  private:
-  std::vector<std::string> paths_;
-  size_t at_ = 0;
+  /// What comes at once; 0 at the end, when stopped, or after a failure.
+  size_t read_some(uint8_t* to, size_t count, std::string* error);
+
+  int file_;
+  std::string name_;
+  bool owned_;
+  int wake_[2] = {-1, -1};  // a pipe: stop() writes into it
   std::atomic<bool> stopped_{false};
+  std::vector<uint8_t> head_;
+  size_t head_given_ = 0;
 };
 
 /// Empty, or a sentence when a raw frame looks as if its width and height were swapped: rows of the other length are much more like
@@ -53,17 +70,13 @@ std::string doubt_size(const Rgb8& frame);
 class RawFrames : public FrameSource {
  public:
   RawFrames(int file, int width, int height);
-  ~RawFrames() override;
+  RawFrames(std::unique_ptr<Stream> stream, int width, int height);
   bool next(Frame* frame) override;
-  void stop() override;
+  void stop() override { stream_->stop(); }
 
  private:
-  /// Bytes read; fewer than asked for at the end, when stopped, or after a failure, which is then in *error.
-  size_t read_all(uint8_t* to, size_t count, std::string* error);
-
-  int file_, width_, height_;
-  int wake_[2] = {-1, -1};  // a pipe: stop() writes into it
-  std::atomic<bool> stopped_{false};
+  std::unique_ptr<Stream> stream_;
+  int width_, height_;
   bool over_ = false;
   uint64_t number_ = 0;
 };

@@ -1,4 +1,4 @@
-// Picture files to RGB8, with the pixels of Pillow's Image.open(path).convert("RGB").
+// Picture files to RGB8, with the pixels of Pillow's ImageOps.exif_transpose(Image.open(path)).convert("RGB").
 #pragma once
 
 #include <cstddef>
@@ -14,27 +14,44 @@ namespace cli {
 struct Rgb8 {
   int width = 0, height = 0;
   std::vector<uint8_t> rgb;
+  std::string note{};  // what was lost in reading, for people; mostly empty
 };
 
 /// Pillow's own limit against decompression bombs.
 constexpr int64_t kMaxImagePixels = 178956970;
 
-/// JPEG through libjpeg-turbo (Pillow's decoder and settings), PNG, BMP, GIF (first frame) and PNM through stb.
-/// Errors name the file: kNotFound, kIo (a folder, no permission), kCorrupt (empty, truncated, damaged), kUnsupported
-/// (another format, more than kMaxImagePixels pixels).
-vireo::Result<Rgb8> load_image(const std::string& path);
-/// The same for a file already in memory; `name` is for messages.
-vireo::Result<Rgb8> decode_image(const uint8_t* data, size_t size, const std::string& name);
+struct ReadOptions {
+  bool exif = true;  // turn the picture as its EXIF says
+  int64_t max_pixels = kMaxImagePixels;
+};
 
+/// JPEG, PNG, WebP, TIFF, BMP, GIF, TGA and PNM (the first frame or page): the table of readers is in picture/format.cpp.
+/// Pipes and devices are read to their end. Errors name the file: kNotFound, kIo (a folder, no permission), kCorrupt
+/// (empty, truncated, damaged), kUnsupported (another format, more than max_pixels).
+vireo::Result<Rgb8> load_image(const std::string& path, const ReadOptions& options = {});
+/// The same for a file already in memory; `name` is for messages.
+vireo::Result<Rgb8> decode_image(const uint8_t* data, size_t size, const std::string& name, const ReadOptions& options = {});
+
+/// What is wrong with a file that begins so and is no picture of a known kind; empty when it is one. 4 KiB are enough.
+std::string refuse_picture(const uint8_t* data, size_t size);
+/// Whether it begins with a signature that other bytes do not show by chance.
+bool surely_picture(const uint8_t* data, size_t size);
 
 /// The bytes of a picture file, with load_image's errors for what is no readable file.
 vireo::Result<std::vector<uint8_t>> read_picture_file(const std::string& path);
-/// Whether the bytes are a whole PNG of an allowed size: signature, size, chunks up to the last, checksums. Then the bit
-/// depth is byte 24 and the colour type byte 25.
-vireo::Result<void> check_picture_png(const uint8_t* data, size_t size, const std::string& name);
+/// The most bytes a picture file may have.
+constexpr size_t kMaxPictureBytes = size_t(1) << 30;
 
-/// The files of a folder whose names end like pictures (.jpg, .jpeg, .png, .bmp, .gif, .ppm, .pgm, .pnm in any case),
-/// sorted, without the folder. Error: kIo.
+/// A PNG's own numbers instead of colours: grey levels, or the indices of a palette, as stored.
+struct Levels {
+  bool colour = false;  // it holds colours, not levels: then nothing else is set
+  int width = 0, height = 0;
+  std::vector<uint16_t> level;
+};
+vireo::Result<Levels> decode_png_levels(const uint8_t* data, size_t size, const std::string& name, const ReadOptions& options = {});
+
+/// The files of a folder whose names end like pictures (.jpg, .png, .webp, ... in any case), sorted, without the folder.
+/// Error: kIo.
 vireo::Result<std::vector<std::string>> list_pictures(const std::string& folder);
 /// "dir/street.jpg" -> "street".
 std::string stem_of(const std::string& path);

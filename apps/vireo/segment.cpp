@@ -14,6 +14,7 @@
 #include "frames.h"
 #include "measure.h"
 #include "overlay.h"
+#include "pictures.h"
 #include "segmenter.h"
 
 namespace cli {
@@ -25,59 +26,21 @@ struct Args {
   std::string out_dir;  // empty: not given
   bool overlay = false, drop = false;
   MapResize map_resize = MapResize::kBilinear;
-  int width = 0, height = 0;  // of raw frames
 };
-
-constexpr const char* kMapEnding = ".classes.png";
-constexpr const char* kOverlayEnding = ".overlay.png";
-
-bool is_folder(const std::string& path) {
-  struct stat info {};
-  return stat(path.c_str(), &info) == 0 && S_ISDIR(info.st_mode);
-}
-
-bool ends_with(const std::string& text, const std::string& end) {
-  return text.size() >= end.size() && text.compare(text.size() - end.size(), end.size(), end) == 0;
-}
 
 // ----------------------------------------------------------------------------------------------- what is to be done
 
 struct Job {
-  bool raw = false;     // frames on standard input
+  bool raw = false;     // frames from a pipe
   bool stream = false;  // a folder or raw frames: results of single frames go to files and JSON only
   std::vector<std::string> paths;
   std::string folder;  // for outputs; empty: nothing is written
   std::vector<std::string> notes;
 
   std::string out_path(const std::string& name, const char* ending) const {
-    return (folder == "." ? "" : folder + "/") + stem_of(name) + ending;
+    return (folder == "." ? "" : folder + "/") + (name == "-" ? "stdin" : stem_of(name)) + ending;
   }
 };
-
-/// Files as they are, folders as their pictures; outputs of an earlier run in there are no inputs.
-void expand(const std::vector<std::string>& images, Job* job) {
-  for (const std::string& image : images) {
-    if (!is_folder(image)) {
-      job->paths.push_back(image);
-      continue;
-    }
-    job->stream = true;
-    size_t own = 0, before = job->paths.size();
-    for (const std::string& name : need(list_pictures(image))) {
-      if (ends_with(name, kMapEnding) || ends_with(name, kOverlayEnding)) {
-        ++own;
-      } else {
-        job->paths.push_back(image + (image.back() == '/' ? "" : "/") + name);
-      }
-    }
-    if (own > 0)
-      job->notes.push_back("'" + image + "': " + std::to_string(own) + " files *" + kMapEnding + " or *" +
-                           kOverlayEnding + " are results of an earlier run and left out");
-    if (job->paths.size() == before)
-      throw Failure("the folder '" + image +
-                    "' has no picture; expected files ending in .jpg, .png, .bmp, .gif, .ppm or .pgm");
-  }
-}
 
 /// Throws Failure when a result would replace an input or the result of another input.
 void check_names(const Job& job, bool overlay) {
@@ -86,7 +49,7 @@ void check_names(const Job& job, bool overlay) {
   struct stat info {};
   for (const std::string& path : job.paths) {
     if (stat(path.c_str(), &info) == 0) inputs.emplace(info.st_dev, info.st_ino);
-    const auto [it, fresh] = stems.emplace(stem_of(path), path);
+    const auto [it, fresh] = stems.emplace(job.out_path(path, ""), path);
     if (!fresh)
       throw Failure("'" + it->second + "' and '" + path + "' would both become '" + job.out_path(path, kMapEnding) +
                     "'; nothing was done: segment them one by one with different --out-dir");
@@ -110,29 +73,18 @@ void make_folder(const std::string& folder) {
                   "; choose another --out-dir");
 }
 
-Job plan_job(const Args& args) {
+Job plan_job(const Args& args, const Pictures& pictures) {
   Job job;
-  for (const std::string& image : args.images) job.raw = job.raw || image == "-";
-  if (job.raw && args.images.size() > 1)
-    throw UsageError("- (frames on standard input) goes alone, without other pictures");
-  if (job.raw && args.width == 0)
-    throw UsageError(
-        "- needs --size WxH, the size of the raw RGB24 frames on standard input, for example --size 640x480");
-  if (!job.raw && args.width > 0)
-    throw UsageError(
-        "--size is the size of raw frames on standard input (-); another input size for the model is --input HxW");
-  if (!job.raw && args.drop) throw UsageError("--drop is for frames on standard input (-); files wait");
-  if (job.raw && isatty(STDIN_FILENO) != 0)
-    throw UsageError("- reads raw frames from standard input, which is a terminal; pipe a program into it");
-  job.stream = job.raw;
+  job.raw = pictures.raw();
+  job.paths = pictures.names();
+  job.notes = pictures.notes();
+  if (!job.raw && args.drop) throw UsageError("--drop is for raw frames from a pipe (-, --frame); files wait");
+  job.stream = job.raw || pictures.folders();
   // Frames of a pipe have no end: they become files only when a folder is named.
   job.folder = !args.out_dir.empty() ? args.out_dir : job.raw ? "" : ".";
-  if (!job.raw) {
-    expand(args.images, &job);
-    check_names(job, args.overlay);
-  }
+  if (!job.raw) check_names(job, args.overlay);
   if (job.raw && job.folder.empty() && args.overlay)
-    throw UsageError("--overlay of frames on standard input needs --out-dir DIR");
+    throw UsageError("--overlay of raw frames needs --out-dir DIR");
   return job;
 }
 
@@ -144,7 +96,7 @@ struct Answer {
   int width = 0, height = 0;
   std::vector<uint64_t> counts;  // pixels per class
   double ms = 0;
-  std::string map_path, overlay_path;
+  std::string map_path, overlay_path, note;
 };
 
 double share(uint64_t part, uint64_t all) { return all > 0 ? double(part) / double(all) : 0; }
@@ -244,6 +196,7 @@ class Report {
       if (!a.overlay_path.empty()) entry["overlay"] = a.overlay_path;
       entry["ms"] = a.ms;
       if (const std::string reason = reasons_.add(segmenter_.session().device()); !reason.empty()) entry["reason"] = reason;
+      if (!a.note.empty()) entry["note"] = a.note;
     } else {
       entry["classes"] = Json::array();
       entry["error"] = a.error;
@@ -385,6 +338,8 @@ class Pipeline {
     flights_.erase(flights_.begin());
     const Frame& frame = *flight.frame;
     answer_.name = frame.name;
+    answer_.note = frame.picture.note;
+    notes_.add(frame.name, frame.picture.note);
     answer_.error.clear();
     answer_.width = frame.picture.width;
     answer_.height = frame.picture.height;
@@ -432,6 +387,7 @@ class Pipeline {
   FrameQueue& queue_;
   Progress& progress_;
   Overlay overlay_;
+  PictureNotes notes_;
   bool looked_ = false;  // at the first raw frame's shape
   std::vector<Flight> flights_;  // the oldest first
   ClassMap map_;                 // of the picture
@@ -439,29 +395,24 @@ class Pipeline {
 };
 
 void run(const Args& args) {
-  const Job job = plan_job(args);
+  Pictures pictures("segment", args.images, args.common);
+  const Job job = plan_job(args, pictures);
   Segmenter segmenter(args.common, args.map_resize);
   if (!job.folder.empty()) make_folder(job.folder);
 
-  std::unique_ptr<FrameSource> source;
-  if (job.raw) {
-    source = std::make_unique<RawFrames>(STDIN_FILENO, args.width, args.height);
-  } else {
-    source = std::make_unique<FileFrames>(job.paths);
-  }
   Report report(args, job, segmenter);
   uint64_t dropped = 0;
   {
-    const Interrupt interrupt(source.get());
-    FrameQueue queue(*source, args.drop);
-    Progress progress(source->total());
+    const Interrupt interrupt(&pictures);
+    FrameQueue queue(pictures, args.drop);
+    Progress progress(pictures.total());
     Pipeline(args, job, segmenter, report, queue, progress).run();
     dropped = queue.dropped();
   }
   report.finish(dropped);
   if (job.raw && report.frames() == 0)
-    throw Failure("no frame came on standard input; expected raw RGB24 frames of " + std::to_string(args.width) + "x" +
-                  std::to_string(args.height));
+    throw Failure("no frame came on standard input; expected raw RGB24 frames of " + std::to_string(args.common.frame_width) + "x" +
+                  std::to_string(args.common.frame_height));
   if (!job.raw && Interrupt::happened())
     throw Failure("interrupted after " + std::to_string(report.frames()) + " of " + std::to_string(job.paths.size()) +
                   " pictures");
@@ -474,31 +425,27 @@ void add_segment(CLI::App& app) {
   CLI::App* verb =
       app.add_subcommand("segment", "find the class of every pixel: pictures, folders of frames, video from a pipe");
   verb->add_option("images", args->images,
-                   "pictures and folders of pictures, or - for raw RGB24 frames on standard input")
+                   "pictures and folders of pictures; - is standard input: a picture, or with --frame raw frames")
       ->required()
       ->type_name("IMAGE...");
-  add_common(*verb, args->common, kModel | kDevice | kSession | kInput | kJson);
+  add_common(*verb, args->common, kModel | kDevice | kSession | kInput | kJson | kPictures | kFrames);
   verb->add_option("--out-dir", args->out_dir,
                    "where NAME.classes.png (grey, the value is the class) goes; made if absent [the current folder; "
-                   "with -: nothing is written]")
+                   "for raw frames: nothing is written]")
       ->type_name("DIR")
       ->check([](const std::string& text) { return text.empty() ? "the folder's name is empty" : std::string(); });
   verb->add_flag("--overlay", args->overlay,
                  "write NAME.overlay.png as well: the picture in the colours of its classes, with a legend");
   verb->add_option_function<std::string>(
           "--size",
-          [args](const std::string& text) {
-            if (!parse_pair(text, &args->width, &args->height))
-              throw CLI::ValidationError("--size", "'" + text + "' is no size; expected WxH, for example 640x480");
-            if (int64_t(args->width) * args->height > kMaxImagePixels)
-              throw CLI::ValidationError(
-                  "--size", "'" + text + "' has too many pixels; expected at most " + std::to_string(kMaxImagePixels));
+          [](const std::string& text) {
+            throw CLI::ValidationError("--size", "the size of raw frames is --frame WxH now: --frame " + text + " (the model's input size is --input HxW)");
           },
-          "with -: size of the frames, width first as in ffmpeg's -s (the model's input size is --input, height first)")
-      ->type_name("WxH");
+          "")
+      ->group("");  // hidden: its name is --frame now
   add_map_resize(*verb, args->map_resize);
   verb->add_flag("--drop", args->drop,
-                 "with -: when frames come too fast, drop the oldest that wait (a camera); else the sender waits");
+                 "with --frame: when frames come too fast, drop the oldest that wait (a camera); else the sender waits");
   verb->callback([args] { run(*args); });
 }
 

@@ -59,7 +59,7 @@ std::string raw_frames(int count) {
 const std::string kFrameSize = std::to_string(kWidth) + "x" + std::to_string(kHeight);
 
 Answer segment_raw(const std::string& bytes, const Words& more) {
-  return run_cli(kSegment + Words{"-", "--size", kFrameSize} + more, {}, "",
+  return run_cli(kSegment + Words{"-", "--frame", kFrameSize} + more, {}, "",
                  [&](int pipe, pid_t) { (void)write_all(pipe, bytes.data(), bytes.size()); });
 }
 
@@ -68,7 +68,7 @@ TEST(Segment, FramesOfSwappedSizeAreNoted) {
   for (int y = 0; y < 40; ++y)
     for (int x = 0; x < 64; ++x) bytes += std::string(3, char(2 * y + x));
   for (const char* size : {"64x40", "40x64"}) {
-    const Answer a = run_cli(kSegment + Words{"-", "--size", size}, {}, "", [&](int pipe, pid_t) { (void)write_all(pipe, bytes.data(), bytes.size()); });
+    const Answer a = run_cli(kSegment + Words{"-", "--frame", size}, {}, "", [&](int pipe, pid_t) { (void)write_all(pipe, bytes.data(), bytes.size()); });
     EXPECT_EQ(a.code, 0) << a.text();
     const bool noted = a.err.find("note: the frames look 64x40 rather than 40x64") != std::string::npos;
     EXPECT_EQ(noted, std::string(size) == "40x64") << a.text();
@@ -165,7 +165,7 @@ TEST(Segment, VulkanFindsTheSameClasses) {
   if (run_cli({"devices", "--json"}).json()["devices"].size() < 2) GTEST_SKIP() << "never: no Vulkan device here";
   Scratch scratch;
   const std::string bytes = raw_frames(5);
-  const Words vulkan{"segment", "--model", kCase, "--device", "vulkan", "-", "--size", kFrameSize, "--json"};
+  const Words vulkan{"segment", "--model", kCase, "--device", "vulkan", "-", "--frame", kFrameSize, "--json"};
   const Answer run =
       run_cli(vulkan, {}, "", [&](int pipe, pid_t) { (void)write_all(pipe, bytes.data(), bytes.size()); });
   const Answer cpu = segment_raw(bytes, {"--json"});
@@ -308,7 +308,7 @@ TEST(Segment, DropsOnlyWhenAsked) {
 TEST(Segment, InterruptEndsTheInputAndSumsUp) {
   const std::string bytes = raw_frames(20);  // more than a pipe holds: when all are written, some were read
   const Answer run =
-      run_cli(kSegment + Words{"-", "--size", kFrameSize, "--json"}, {}, "", [&](int pipe, pid_t process) {
+      run_cli(kSegment + Words{"-", "--frame", kFrameSize, "--json"}, {}, "", [&](int pipe, pid_t process) {
         (void)write_all(pipe, bytes.data(), bytes.size());
         (void)write_all(pipe, bytes.data(), 100);  // then the sender hangs in the middle of a frame
         usleep(500000);
@@ -340,7 +340,7 @@ TEST(Segment, MemoryStaysFlat) {
   const size_t size = bytes.size() / 8;
   double before = 0, after = 0;
   const Answer run =
-      run_cli(kSegment + Words{"-", "--size", kFrameSize, "--json"}, {}, "", [&](int pipe, pid_t process) {
+      run_cli(kSegment + Words{"-", "--frame", kFrameSize, "--json"}, {}, "", [&](int pipe, pid_t process) {
         for (int i = 0; i < frames; ++i) {
           if (!write_all(pipe, &bytes[size_t(i % 8) * size], size)) return;
           if (i == warm) before = rss_mib(process);

@@ -36,7 +36,7 @@ TEST(SegmentParts, RawFramesOfSwappedSizeAreDoubted) {
   EXPECT_EQ(doubt_size(right), "");
   Rgb8 wrong = right;
   wrong.width = 40, wrong.height = 60;
-  EXPECT_NE(doubt_size(wrong).find("look 60x40 rather than 40x60: --size is width x height"), std::string::npos) << doubt_size(wrong);
+  EXPECT_NE(doubt_size(wrong).find("look 60x40 rather than 40x60: --frame is width x height"), std::string::npos) << doubt_size(wrong);
   Rgb8 flat{40, 60, std::vector<uint8_t>(40 * 60 * 3, 7)}, noise = flat;
   std::mt19937 random(3);
   for (uint8_t& b : noise.rgb) b = uint8_t(random());

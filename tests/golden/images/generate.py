@@ -1,8 +1,8 @@
 #!/usr/bin/env python3
 """Makes the goldens of this folder: small pictures of many kinds.
 
-Each picture FILE comes with FILE.npy = numpy.asarray(Image.open(FILE)
-.convert("RGB")), uint8 [h,w,3], as Pillow reads it. manifest.json lists file,
+Each picture FILE comes with FILE.npy = numpy.asarray(ImageOps.exif_transpose(
+Image.open(FILE)).convert("RGB")), uint8 [h,w,3], as Pillow reads it. manifest.json lists file,
 golden, width, height, the mode Pillow opens it in and a note.
 
     python3 tests/golden/images/generate.py
@@ -14,10 +14,13 @@ import json
 import math
 import os
 import struct
+import sys
 import zlib
 
 import numpy as np
-from PIL import Image
+from PIL import Image, ImageOps
+
+import kinds
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 W, H = 29, 19
@@ -319,7 +322,7 @@ def jpegs():
     save("progressive-420.jpg", big, "progressive", quality=85, subsampling=2, progressive=True)
     save("progressive-grey.jpg", grey(45, 37), "progressive", quality=85, progressive=True)
     save("cmyk.jpg", cmyk, "Adobe, transform 0, inverted", mode="CMYK", quality=90)
-    save("exif-orientation6.jpg", big, "Exif asks for a rotation; the golden is as stored", quality=90, exif=exif)
+    save("exif-orientation6.jpg", big, "Exif asks for a rotation", quality=90, exif=exif)
     write_jpeg("restart-420.jpg", ycc, [(2, 2), (1, 1), (1, 1)], restart=1)
     add("restart-420.jpg", "a restart marker after every MCU; no JFIF marker")
     write_jpeg("restart-grey.jpg", grey(45, 37)[:, :, None], [(1, 1)], restart=3)
@@ -336,10 +339,19 @@ def jpegs():
     add("ycck.jpg", "Adobe, transform 2: YCCK")
 
 
-def add(file, note):
+def write_bytes(file, data):
+    with open(os.path.join(HERE, file), "wb") as f:
+        f.write(data)
+
+
+def add(file, note, golden_of=None):
+    """golden_of: "plain" without exif_transpose, where Pillow 9.4 stumbles over it; or the pixels, where it reads wrongly."""
     image = Image.open(os.path.join(HERE, file))
     mode = image.mode
-    golden = np.asarray(image.convert("RGB"))
+    if isinstance(golden_of, np.ndarray):
+        golden = golden_of
+    else:
+        golden = np.asarray((image if golden_of == "plain" else ImageOps.exif_transpose(image)).convert("RGB"))
     np.save(os.path.join(HERE, file + ".npy"), golden)
     manifest.append({"file": file, "golden": file + ".npy", "width": golden.shape[1], "height": golden.shape[0],
                      "mode": mode, "note": note})
@@ -349,6 +361,7 @@ def main():
     pngs()
     others()
     jpegs()
+    kinds.make(sys.modules[__name__])
     with open(os.path.join(HERE, "manifest.json"), "w") as f:
         f.write("[\n" + ",\n".join("  " + json.dumps(m) for m in manifest) + "\n]\n")
 

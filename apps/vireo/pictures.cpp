@@ -1,0 +1,178 @@
+// Pictures of a verb: see pictures.h.
+#include "pictures.h"
+
+#include <fcntl.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <cstdio>
+#include <cstring>
+
+#include "cli.h"
+
+namespace cli {
+namespace {
+
+bool ends_with(const std::string& text, const std::string& end) {
+  return text.size() >= end.size() && text.compare(text.size() - end.size(), end.size(), end) == 0;
+}
+
+/// A pipe, a device or a socket: readable once, without a size.
+bool is_stream(const std::string& path) {
+  struct stat info {};
+  return stat(path.c_str(), &info) == 0 && !S_ISREG(info.st_mode) && !S_ISDIR(info.st_mode);
+}
+
+}  // namespace
+
+bool is_folder(const std::string& path) {
+  struct stat info {};
+  return stat(path.c_str(), &info) == 0 && S_ISDIR(info.st_mode);
+}
+
+bool is_standard_input(const std::string& name) {
+  return name == "-" || name == "/dev/stdin" || name == "/dev/fd/0" || name == "/proc/self/fd/0";
+}
+
+ReadOptions read_options(const Common& common) {
+  ReadOptions options;
+  options.exif = !common.ignore_exif;
+  return options;
+}
+
+Pictures::Pictures(const char* verb, const std::vector<std::string>& names, const Common& common) : options_(read_options(common)) {
+  const std::string who = std::string(verb) + ": ";
+  bool standard_input = false, streams = false;
+  for (const std::string& name : names) {
+    if (is_standard_input(name)) {
+      if (standard_input) throw UsageError(who + "standard input (-) is named twice; it can be read once");
+      if (isatty(STDIN_FILENO) != 0) throw UsageError(who + name + " reads standard input, which is a terminal; pipe a picture or raw frames into it");
+      standard_input = streams = true;
+      add_stream(verb, name, std::make_unique<Stream>(STDIN_FILENO, "standard input"), names.size() == 1, common);
+    } else if (is_folder(name)) {
+      add_folder(name);
+    } else if (common.frame_width > 0 && is_stream(name)) {
+      const int file = open(name.c_str(), O_RDONLY | O_CLOEXEC);
+      if (file < 0) throw Failure("'" + name + "' cannot be read: " + std::strerror(errno));
+      streams = true;
+      add_stream(verb, name, std::make_unique<Stream>(file, "'" + name + "'", true), names.size() == 1, common);
+    } else {
+      items_.push_back(Item{name});
+    }
+  }
+  if (common.frame_width > 0 && !streams)
+    throw UsageError(who + "--frame is the size of raw frames from a pipe (- is standard input), and there is none among the pictures");
+}
+
+void Pictures::add_folder(const std::string& folder) {
+  folders_ = true;
+  size_t own = 0;
+  const size_t before = items_.size();
+  const auto listed = list_pictures(folder);
+  for (const std::string& name : listed ? *listed : std::vector<std::string>()) {
+    if (ends_with(name, kMapEnding) || ends_with(name, kOverlayEnding)) {
+      ++own;
+    } else {
+      items_.push_back(Item{folder + (folder.back() == '/' ? "" : "/") + name});
+    }
+  }
+  if (own > 0)
+    notes_.push_back("'" + folder + "': " + std::to_string(own) + " files *" + kMapEnding + " or *" + kOverlayEnding +
+                     " are results of an earlier run and left out");
+  if (items_.size() > before) return;
+  items_.push_back(Item{folder});
+  items_.back().error = !listed ? listed.error().message
+                                : "the folder '" + folder + "' has no picture; expected files ending in .jpg, .png, .webp, .tif, .bmp, .gif, .tga, .ppm, .pgm or .pbm";
+}
+
+void Pictures::add_stream(const char* verb, const std::string& name, std::unique_ptr<Stream> stream, bool alone, const Common& common) {
+  const std::string who = std::string(verb) + ": ";
+  std::string error;
+  const std::vector<uint8_t>& head = stream->head(&error);
+  if (!error.empty()) throw Failure(error);
+  const bool sized = common.frame_width > 0;
+  const std::string refusal = refuse_picture(head.data(), head.size());
+  const bool y4m = head.size() >= 10 && std::memcmp(head.data(), "YUV4MPEG2 ", 10) == 0;
+  // Two or three letters at the beginning of raw frames are no signature.
+  if (sized && !y4m && !surely_picture(head.data(), head.size())) {
+    if (!alone) throw UsageError(who + name + " (raw frames) goes alone, without other pictures");
+    raw_ = std::make_unique<RawFrames>(std::move(stream), common.frame_width, common.frame_height);
+    return;
+  }
+  const std::string raw = "; raw RGB24 frames need their size: --frame WxH, for example --frame 640x480";
+  if (head.empty()) throw UsageError(who + stream->name() + " brought nothing; expected a picture" + raw);
+  if (!refusal.empty()) throw UsageError(who + "what comes on " + stream->name() + " " + refusal + (y4m ? "" : raw));
+  items_.push_back(Item{name, std::move(stream)});
+}
+
+std::vector<std::string> Pictures::names() const {
+  std::vector<std::string> names;
+  for (const Item& item : items_) names.push_back(item.path);
+  return names;
+}
+
+void Pictures::stop() {
+  stopped_ = true;
+  if (raw_ != nullptr) raw_->stop();
+  for (const Item& item : items_)
+    if (item.stream != nullptr) item.stream->stop();
+}
+
+void Pictures::read_stream(Stream& stream, Frame* frame) {
+  std::vector<uint8_t> bytes(1 << 16);
+  size_t got = 0;
+  for (;;) {
+    got += stream.read(bytes.data() + got, bytes.size() - got, &frame->error);
+    if (got < bytes.size() || !frame->error.empty()) break;
+    if (got > kMaxPictureBytes) {
+      frame->error = "picture '" + frame->name + "' has more than " + std::to_string(kMaxPictureBytes) + " bytes";
+      return;
+    }
+    bytes.resize(std::min(2 * got, kMaxPictureBytes + 1));
+  }
+  if (!frame->error.empty() || stream.stopped()) return;
+  auto picture = decode_image(bytes.data(), got, frame->name, options_);
+  if (!picture) frame->error = picture.error().message;
+  else frame->picture = std::move(*picture);
+}
+
+bool Pictures::next(Frame* frame) {
+  if (raw_ != nullptr) return raw_->next(frame);
+  if (stopped_ || at_ == items_.size()) return false;
+  const Item& item = items_[at_++];
+  frame->name = item.path;
+  frame->error = item.error;
+  if (!item.error.empty()) return true;
+  if (item.stream != nullptr) {
+    read_stream(*item.stream, frame);
+    return !stopped_;
+  }
+  auto picture = load_image(item.path, options_);
+  if (!picture) frame->error = picture.error().message;
+  else frame->picture = std::move(*picture);
+  return true;
+}
+
+Rgb8 one_picture(const char* verb, const std::string& name, const Common& common) {
+  if (is_folder(name)) throw Failure("picture '" + name + "' is a folder; `vireo " + verb + "` takes single pictures");
+  Pictures pictures(verb, {name}, common);
+  Frame frame;
+  if (!pictures.next(&frame)) throw Failure("no frame came on " + name + "; expected raw RGB24 frames of " + std::to_string(common.frame_width) + "x" +
+                                            std::to_string(common.frame_height));
+  if (!frame.error.empty()) throw Failure(frame.error);
+  PictureNotes().add(frame.name, frame.picture.note);
+  return std::move(frame.picture);
+}
+
+void PictureNotes::add(const std::string& name, const std::string& note) {
+  constexpr size_t kShown = 5;
+  if (!note.empty() && ++count_ <= kShown) std::fprintf(stderr, "note: %s in '%s'\n", note.c_str(), printable(name).c_str());
+}
+
+PictureNotes::~PictureNotes() {
+  if (count_ > 5) std::fprintf(stderr, "note: and so in %zu more pictures\n", count_ - 5);
+}
+
+}  // namespace cli

@@ -1,0 +1,75 @@
+// The pictures that a verb is given: files, folders, pipes, and raw frames on standard input.
+#pragma once
+
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "frames.h"
+
+namespace cli {
+
+struct Common;
+
+/// Endings of what `segment` writes; in a folder, such files are results and no pictures.
+constexpr const char* kMapEnding = ".classes.png";
+constexpr const char* kOverlayEnding = ".overlay.png";
+
+/// In the order of the names: "-" and /dev/stdin are standard input; a folder is its pictures, sorted by name (one
+/// without any is a bad picture). What comes through a
+/// pipe is a picture when it begins like one; else, with --frame, raw frames without end.
+class Pictures : public FrameSource {
+ public:
+  /// Lists folders and looks at the first bytes of pipes. Throws UsageError or Failure with what is wrong with the names.
+  Pictures(const char* verb, const std::vector<std::string>& names, const Common& common);
+  bool next(Frame* frame) override;
+  /// 0 for raw frames.
+  size_t total() const override { return raw_ ? 0 : items_.size(); }
+  void stop() override;
+
+  /// Raw frames, and nothing else.
+  bool raw() const { return raw_ != nullptr; }
+  /// A folder was among the names.
+  bool folders() const { return folders_; }
+  /// The pictures' names, for results; empty for raw frames.
+  std::vector<std::string> names() const;
+  /// What people should know of the folders.
+  const std::vector<std::string>& notes() const { return notes_; }
+
+ private:
+  struct Item {
+    std::string path;
+    std::unique_ptr<Stream> stream{};  // else a file
+    std::string error{};               // a folder without pictures
+  };
+  void add_folder(const std::string& folder);
+  void add_stream(const char* verb, const std::string& name, std::unique_ptr<Stream> stream, bool alone, const Common& common);
+  void read_stream(Stream& stream, Frame* frame);
+
+  const ReadOptions options_;
+  std::vector<Item> items_;
+  std::unique_ptr<RawFrames> raw_;
+  std::vector<std::string> notes_;
+  bool folders_ = false;
+  size_t at_ = 0;
+  std::atomic<bool> stopped_{false};
+};
+
+/// --ignore-exif of the common options.
+ReadOptions read_options(const Common& common);
+/// One picture for a verb that takes no folders; of raw frames the first. Throws UsageError or Failure.
+Rgb8 one_picture(const char* verb, const std::string& name, const Common& common);
+bool is_standard_input(const std::string& name);
+bool is_folder(const std::string& path);
+
+/// Tells people the notes of pictures on stderr: the first few, then how many more there were.
+class PictureNotes {
+ public:
+  void add(const std::string& name, const std::string& note);
+  ~PictureNotes();
+
+ private:
+  size_t count_ = 0;
+};
+
+}  // namespace cli
