@@ -51,13 +51,15 @@ Answer classify(Sessions& sessions, const Frame& frame, int topk, Reasons& reaso
   return answer;
 }
 
-void print_answer(const vireo::Model& model, const std::string& path, const Answer& answer) {
+/// `reason`: the answer's before, so that one that goes on is said once.
+void print_answer(const vireo::Model& model, const std::string& path, const Answer& answer, std::string* reason) {
   if (!answer.error.empty()) {
     std::printf("%s: error: %s\n", path.c_str(), answer.error.c_str());
     return;
   }
   std::printf("%s (%.1f ms)\n", path.c_str(), answer.ms);
-  if (!answer.reason.empty()) std::printf("  reason: %s\n", answer.reason.c_str());
+  if (!answer.reason.empty() && answer.reason != *reason) std::printf("  reason: %s\n", answer.reason.c_str());
+  *reason = answer.reason;
   for (const vireo::Score& s : answer.top)
     std::printf("  %6.2f %%  %s\n", 100.0 * double(s.value), printable(model.label(s.index)).c_str());
 }
@@ -99,6 +101,7 @@ void run(const Args& args) {
   for (const std::string& note : pictures.notes()) std::fprintf(stderr, "note: %s\n", note.c_str());
   PictureNotes notes;
   Reasons reasons;
+  std::string reason;
   bool said = !model.keeps_proportions();  // which device it is
   size_t count = 0;
   for (Frame frame; pictures.next(&frame); ++count) {
@@ -115,7 +118,7 @@ void run(const Args& args) {
     if (args.common.json) {
       results.push_back(answer_json(model, path, answer));
     } else {
-      print_answer(model, path, answer);
+      print_answer(model, path, answer, &reason);
     }
   }
   if (args.common.json) {

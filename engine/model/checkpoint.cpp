@@ -163,7 +163,8 @@ Result<std::map<std::string, std::string>> parse_shard_index(const std::string& 
 
 Result<void> Checkpoint::add_shards(const std::string& folder, const std::string& index_path) {
   VIREO_ASSIGN(const std::string text, read_text_file(hub_file(index_path), kMaxIndexBytes));
-  if (text.find_first_not_of(" \t\r\n") != text.find('{')) {
+  const size_t first = text.find_first_not_of(" \t\r\n");
+  if (first == std::string::npos || (text[first] != '{' && text[first] != '[')) {
     const std::string what = describe_bytes(reinterpret_cast<const uint8_t*>(text.data()), text.size(), index_path);
     if (!what.empty()) return fail(ErrorCode::kCorrupt, "'{}' {}", index_path, what);
   }

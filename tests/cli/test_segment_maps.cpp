@@ -119,7 +119,7 @@ TEST(SegmentMaps, RawFramesAndEval) {
     ASSERT_TRUE(picture.ok());
     const std::string frame(reinterpret_cast<const char*>(picture->rgb.data()), picture->rgb.size());
     const std::string size = std::to_string(picture->width) + "x" + std::to_string(picture->height);
-    const Answer raw = run_cli({"segment", "--model", kCase, "--device", device, "-", "--size", size, "--out-dir", scratch.path("raw"), "--json"}, {}, "",
+    const Answer raw = run_cli({"segment", "--model", kCase, "--device", device, "-", "--frame", size, "--out-dir", scratch.path("raw"), "--json"}, {}, "",
                                [&](int pipe, pid_t) { (void)write_all(pipe, frame.data(), frame.size()); });
     ASSERT_EQ(raw.code, 0) << raw.text();
     const ClassMap map = labels(raw.json()["results"][0]["map"]);

@@ -131,7 +131,7 @@ TEST(Checkpoint, NamesMissingMisshapenAndDamagedTensors) {
   expect_error(w->constant("gone", {2, 3}, "key", 0, 2, 3), ErrorCode::kNotFound, {"'gone'", "missing", "[2, 3]", "t.safetensors"});
   expect_error(w->constant("ok", {3, 2}, "from 'config.json'", 0, 3, 2), ErrorCode::kCorrupt,
                {"'ok'", "has shape [2, 3]", "expected [3, 2]", "from 'config.json'"});
-  expect_error(w->constant("int", {1}, "key", 0, 1, 1), ErrorCode::kUnsupported, {"'int'", "I64", "F32, F16 or BF16"});
+  expect_error(w->constant("int", {1}, "key", 0, 1, 1), ErrorCode::kUnsupported, {"'int'", "I64", "F32, F16, BF16 or F64"});
   expect_error(w->constant("nan", {2, 3}, "key", 0, 2, 3), ErrorCode::kCorrupt, {"'nan'", "NaN at [1, 1]"});
   expect_error(w->constant("inf", {5000}, "key", 0, 1, 5000), ErrorCode::kCorrupt, {"'inf'", "infinite value at [4321]"});
   EXPECT_TRUE(w->constant("ok", {2, 3}, "key", 0, 2, 3).ok());

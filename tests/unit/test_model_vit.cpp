@@ -167,7 +167,7 @@ TEST(VitWeights, ProblemsAreNamed) {
   expect_error(open(dir, t, config), ErrorCode::kCorrupt, {fc1.c_str(), "has shape [16, 9]", "expected [16, 8]", "config.json"});
   t = good;
   named(t, fc1).dtype = "I32";
-  expect_error(open(dir, t, config), ErrorCode::kUnsupported, {fc1.c_str(), "I32", "F32, F16 or BF16"});
+  expect_error(open(dir, t, config), ErrorCode::kUnsupported, {fc1.c_str(), "I32", "F32, F16, BF16 or F64"});
   t = good;
   const float nan = std::numeric_limits<float>::quiet_NaN();
   named(t, fc1).bytes.replace(4 * (5 * 8 + 3), 4, std::string(reinterpret_cast<const char*>(&nan), 4));
