@@ -21,12 +21,12 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   fuzz::check_refusal(steps);
   if (!steps) return 0;
   for (const auto& [key, step] : *steps) {
-    Tuning tuning;
+    DeviceCaps caps;
+    caps.max_stage_storage_buffers = 16, caps.max_workgroup_invocations = 1024, caps.max_shared_bytes = 49152;
+    Tuning tuning = tuning_for(caps);
     if (!apply_tuning(step.use, &tuning) || !check_tuning(tuning)) std::abort();
     // The constants go into shaders: a plan with them is legal on the device or is refused.
     if (steps->size() > 4) continue;
-    DeviceCaps caps;
-    caps.max_stage_storage_buffers = 16, caps.max_workgroup_invocations = 1024, caps.max_shared_bytes = 49152;
     PlanOptions options;
     options.tuning = tuning;
     auto graph = build_graph(fuzz::small_model(), {});
