@@ -21,7 +21,7 @@ endif()
 find_program(VIREO_CCACHE ccache)
 if(VIREO_CCACHE AND NOT CMAKE_CXX_COMPILER_LAUNCHER)
   set(CMAKE_C_COMPILER_LAUNCHER "${VIREO_CCACHE}")
-  # What ccache needs to be told of precompiled headers, which the tool and the tests use.
+  # What ccache needs to be told of precompiled headers, which the tool uses.
   set(CMAKE_CXX_COMPILER_LAUNCHER "${CMAKE_COMMAND}" -E env CCACHE_SLOPPINESS=pch_defines,time_macros "${VIREO_CCACHE}")
 endif()
 

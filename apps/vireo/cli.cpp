@@ -195,14 +195,14 @@ vireo::Session open_session(const vireo::Model& model, const Common& common, vir
   options.head = head;
   options.batch = batch;
   // A verb says where it runs when it begins; a device that fails later must not go unnoticed.
-  const auto said = std::make_shared<std::string>();
-  options.on_inference = [said](const vireo::Inference& i) {
-    if (!i.fell_back || *said == i.device.reason) return;
-    *said = i.device.reason;
+  const auto opened = std::make_shared<std::string>();
+  options.on_inference = [opened, said = false](const vireo::Inference& i) mutable {
+    if (said || !i.fell_back || *opened == i.device.reason) return;
+    said = true;
     std::fprintf(stderr, "vireo: the device failed, %s goes on: %s\n", i.device.name, i.device.reason);
   };
   vireo::Session session = need(vireo::Session::create(model, open_device(common.device, common.threads), options));
-  *said = session.device().reason;
+  *opened = session.device().reason;
   for (const std::string& text : session.warnings()) std::fprintf(stderr, "note: %s\n", text.c_str());
   return session;
 }

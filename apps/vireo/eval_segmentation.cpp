@@ -107,13 +107,14 @@ struct Totals {
 };
 
 /// One picture; the error or nothing.
-std::string score(Segmenter& segmenter, const Pair& pair, int ignore, const ReadOptions& options, Totals* t) {
+std::string score(Segmenter& segmenter, const Pair& pair, int ignore, const ReadOptions& options, PictureNotes* notes, Totals* t) {
   // The label first: a wrong one costs no inference.
   const auto label = load_labels(pair.label, options);
   if (!label) return label.error().message;
   if (std::string wrong = bad_value(*label, pair.label, segmenter.classes(), ignore); !wrong.empty()) return wrong;
   const auto picture = load_image(pair.image, options);
   if (!picture) return picture.error().message;
+  notes->add(pair.image, picture->note);
   // Another size is compared at the label's; another shape is a label of something else.
   const double by = double(label->width) * picture->height / (double(label->height) * picture->width);
   if (by > 1.02 || by < 1 / 1.02)
@@ -187,12 +188,13 @@ void eval_segmentation(const Common& common, const SegmentationEval& what) {
   Reasons reasons(segmenter.session());
   ImageErrors errors;
   Json failed = Json::array();
+  PictureNotes notes;
   {
     Progress progress(pairs.list.size());
     const Clock::time_point start = Clock::now();
     for (size_t i = 0; i < pairs.list.size(); ++i) {
       const Pair& pair = pairs.list[i];
-      const std::string error = score(segmenter, pair, what.ignore, read_options(common), &t);
+      const std::string error = score(segmenter, pair, what.ignore, read_options(common), &notes, &t);
       if (error.empty()) reasons.add(segmenter.session().device());
       if (!error.empty()) {
         errors.add(pair.name, error);
@@ -211,9 +213,9 @@ void eval_segmentation(const Common& common, const SegmentationEval& what) {
     Json json = result_json(common, what, segmenter, t, sorted);
     reasons.add_to(json);
     if (!failed.empty()) json["errors"] = failed;
-    Json notes = segmenter.model().warnings();
-    for (const std::string& note : pairs.notes) notes.push_back(note);
-    if (!notes.empty()) json["warnings"] = notes;
+    Json said = segmenter.model().warnings();
+    for (const std::string& note : pairs.notes) said.push_back(note);
+    if (!said.empty()) json["warnings"] = said;
     print_json(json);
   } else if (!t.times.empty()) {
     print_text(common, segmenter, pairs, t, reasons, sorted);

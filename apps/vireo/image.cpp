@@ -31,7 +31,7 @@ struct Descriptor {
 }  // namespace
 
 Result<std::vector<uint8_t>> read_picture_file(const std::string& path) {
-  // Without waiting, so that a pipe that nobody writes to does not hang here before it is known to be one.
+  // A named pipe waits here for its writer.
   const int opened = ::open(path.c_str(), O_RDONLY | O_CLOEXEC);
   if (opened < 0) {
     if (errno == ENOENT || errno == ENOTDIR) return failed(ErrorCode::kNotFound, path, "does not exist; check the path");

@@ -71,7 +71,7 @@ bool sync(int fd) {
   return done == 0 || errno == EINVAL || errno == ENOSYS || errno == EOPNOTSUPP || errno == EROFS;
 }
 
-/// fstatat, which binaries built on a new glibc take from 2.33. `flags`: O_NOFOLLOW for a link itself.
+/// Of a name in a folder. `flags`: O_NOFOLLOW for a link itself.
 bool stat_in(int folder, const char* name, int flags, struct stat* s) {
   const int fd = openat(folder, name, O_PATH | O_CLOEXEC | flags);
   if (fd < 0) return false;

@@ -291,7 +291,7 @@ Result<uint64_t> write_capture(const std::string& path, const CaptureFile& f) {
   const auto broken = [&path](const std::string& why) { return fail(ErrorCode::kIo, "capture '{}' was not written: {}; check the folder and free space", path, why); };
   NewFile file;
   uint64_t bytes = header.size();
-  if (std::string why = file.open(path); !why.empty()) return broken(why);
+  if (std::string why = file.open(path, NewFile::kSpecial); !why.empty()) return broken(why);
   if (std::string why = file.write(header.data(), header.size()); !why.empty()) return broken(why);
   for (const TensorView& t : tensors) {
     VIREO_TRY(each_block(t, [&](const uint8_t* data, size_t count) -> Result<void> {

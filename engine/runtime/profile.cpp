@@ -214,6 +214,9 @@ class Profiler {
 
   /// What Session::submit and wait do, with the time of each phase.
   Result<void> plain() {
+    Session::Impl::Slot& slot = s_.slots[0];  // what it held was the last inference's, perhaps a map of another size
+    slot.map = {};
+    slot.result.resize(size_t(s_.planned.plan.values[size_t(s_.planned.plan.outputs[0])].desc.shape.elements()));
     const auto start = Clock::now();
     upload();
     const double uploaded = us_since(start);

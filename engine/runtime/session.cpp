@@ -268,10 +268,12 @@ Result<void> Session::Impl::start(int slot) {
 #if VIREO_VULKAN
   if (float* in = gpu->input(slot)) std::memcpy(in, s.pixels.data(), s.pixels.size() * sizeof(float));
   if (!sized) return gpu->submit(slot);
-  sizing = true;  // steps on the CPU run meanwhile
-  Result<void> submitted = gpu->submit(slot, s.map.height, s.map.width);
-  sizing = false;
-  return submitted;
+  struct Sizing {  // steps on the CPU run meanwhile
+    explicit Sizing(bool& f) : flag(f) { flag = true; }
+    ~Sizing() { flag = false; }
+    bool& flag;
+  } meanwhile(sizing);
+  return gpu->submit(slot, s.map.height, s.map.width);
 #else
   return {};
 #endif
@@ -517,19 +519,22 @@ std::vector<std::string> Session::value_names() const {
 }
 
 Result<std::vector<float>> Session::Impl::value(const std::string& name, int64_t shape[4]) const {
-  if (recomputed && fp32 && !options.keep_all) return fp32->value(name, shape);
   for (const PlanValue& v : planned.plan.values) {
     if (v.name != name) continue;
+    const Slot& last = slots[size_t(last_slot)];
+    const bool sized = last.map.height > 0 && &v == &planned.plan.values[size_t(planned.plan.outputs[0])];
+    // Of the answer, but for a map of a chosen size: that is here, whoever computed it.
+    if (recomputed && fp32 && !options.keep_all && !sized) return fp32->value(name, shape);
     if (!kept(v))
       return fail(ErrorCode::kUnsupported, "value '{}' is not kept, its bytes are used again; create the session with keep_all", name);
     if (last_slot != newest_slot)
       return fail(ErrorCode::kInvalidArgument, "value '{}' is of the last inference submitted, another one was waited for last; wait in the order of submission", name);
     for (const Slot& s : slots)
       if (s.ticket) return fail(ErrorCode::kInvalidArgument, "value '{}' cannot be read while an inference is in flight; wait for it first", name);
-    if (const Slot& s = slots[size_t(last_slot)]; s.map.height > 0 && &v == &planned.plan.values[size_t(planned.plan.outputs[0])]) {
-      const int64_t of[4] = {v.desc.shape.n(), s.map.height, s.map.width, 1};  // not as planned
+    if (sized) {
+      const int64_t of[4] = {v.desc.shape.n(), last.map.height, last.map.width, 1};  // not as planned
       std::copy_n(of, 4, shape);
-      return s.result;
+      return last.result;
     }
     const uint8_t* from = cpu ? cpu->read(v.where, last_slot) : nullptr;
 #if VIREO_VULKAN

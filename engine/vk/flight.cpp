@@ -36,6 +36,7 @@ VkResult Flight::submit(const VkCommandBuffer* commands, uint32_t count, std::sh
 }
 
 VkResult Flight::wait(double timeout_s) {
+  patience_s_ = std::min(std::max(timeout_s, kLeastPatience_s), kMostPatience_s);
   const VkResult r = gpu_->wait(fence_, timeout_s);
   if (r == VK_SUCCESS) {
     gpu_->note_over(number_);
@@ -53,7 +54,7 @@ bool Flight::over() {
 bool Flight::settle() {
   if (!number_ || gpu_->is_over(number_)) return over();
   const DeviceTable& fn = gpu_->fn();
-  const auto end = Clock::now() + std::chrono::duration<double>(kPatience_s);
+  const auto end = Clock::now() + std::chrono::duration<double>(gpu_->hangs() ? 0 : patience_s_);
   milliseconds pause(1);
   for (int failures = 0;;) {
     const auto asked = Clock::now();
@@ -72,7 +73,10 @@ bool Flight::settle() {
       (void)gpu_->wait_idle(1);
       return over();
     }
-    if (running && Clock::now() >= end) return false;  // it hangs, and so would what waits without a limit
+    if (running && Clock::now() >= end) {  // it hangs, and so would what waits without a limit
+      gpu_->note_hang();
+      return false;
+    }
     if (!running && ++failures == kTries) break;
     std::this_thread::sleep_until(asked + pause);  // also where the driver answers at once
     pause = std::min(2 * pause, milliseconds(1000));

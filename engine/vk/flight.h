@@ -41,17 +41,19 @@ class Flight {
   VkResult submit(VkCommandBuffer commands, std::shared_ptr<const Held> uses) { return submit(&commands, 1, std::move(uses)); }
   /// As Gpu::wait. After a failure the submission is still out.
   VkResult wait(double timeout_s);
-  /// Whether nothing is out any more; asks every call that could prove it, for at most about kPatience_s.
+  /// Whether nothing is out any more; asks every call that could prove it, for at most about as long as the last wait() was to take
+  /// (1 to 30 s), and once only where another flight on this Gpu asked for so long in vain.
   bool settle();
 
  private:
-  static constexpr double kPatience_s = 30;
+  static constexpr double kLeastPatience_s = 1, kMostPatience_s = 30;
   bool over();
   void abandon() noexcept;
 
   const std::shared_ptr<Gpu> gpu_;
   const char* const what_;
   VkFence fence_ = VK_NULL_HANDLE;
+  double patience_s_ = kMostPatience_s;
   uint64_t number_ = 0;               // of the submission that is out; 0: none is
   std::shared_ptr<const Held> uses_;  // what it uses
 };

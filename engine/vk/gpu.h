@@ -52,6 +52,9 @@ class Gpu {
   PipelineStore& pipelines() { return *pipelines_; }
   /// The driver once answered VK_ERROR_DEVICE_LOST, or waiting for it failed or took too long: nothing more is submitted.
   bool lost() const { return lost_.load(); }
+  /// A flight was not over after all the patience that it deserved: nobody else need wait as long for the same device.
+  bool hangs() const { return hangs_.load(); }
+  void note_hang() { hangs_.store(true); }
 
   /// What the fault hook makes of `call`; VK_SUCCESS without one.
   VkResult fault(const char* call) const { return options_.fault ? options_.fault(call) : VK_SUCCESS; }
@@ -91,7 +94,7 @@ class Gpu {
   std::mutex queue_mutex_;
   uint64_t submitted_ = 0;  // under queue_mutex_
   std::atomic<uint64_t> over_{0};
-  std::atomic<bool> lost_{false};
+  std::atomic<bool> lost_{false}, hangs_{false};
   std::unique_ptr<PipelineStore> pipelines_;
 };
 

@@ -15,7 +15,7 @@ Result<std::vector<SizedDispatch>> Executable::sized_dispatches(int64_t h, int64
 Result<void> Executable::make_map(int slot, int64_t h, int64_t w) {
   Map& m = own_->maps[size_t(slot)];
   if (m.h == h && m.w == w) return {};
-  if (!flights_[size_t(slot)].settle())
+  if (gpu_->lost() || !flights_[size_t(slot)].settle())
     return fail(ErrorCode::kDeviceLost, "{}: plan '{}': the device may still be busy with an inference that was given up, so its map cannot change", gpu_->caps().name, plan_.model);
   m.h = m.w = 0;  // until it is done
   m.drop_bindings(*gpu_);

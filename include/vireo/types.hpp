@@ -35,8 +35,8 @@ enum class Head : uint8_t {
   kFeatures,  ///< the pooled vector [batch, width]: CLS after the final norm, or the model's own average pooling
   kTokens,    ///< every token after the final norm [batch, tokens, width]
   kClassMap,  ///< segmentation: the class of every input pixel [batch, height * width, 1], an index as a number; the largest
-              ///< of kLogits, ties to the smaller index; -1 where a score is no finite number. Scores of full size are
-              ///< never stored. Of a picture's pixels instead with a MapSize (vireo.hpp)
+              ///< of kLogits, ties to the smaller index. Scores of full size are never stored. In an application's own buffer, which nobody
+              ///< checks, -1 where a score is no finite number. Of a picture's pixels instead with a MapSize (vireo.hpp)
 };
 
 /// What a model was made for.

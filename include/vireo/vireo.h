@@ -163,7 +163,7 @@ VIREO_C_API vireo_status vireo_run_images(vireo_session* session, const vireo_im
                                           vireo_output* output, vireo_error* error);
 /* The same with class maps (VIREO_CLASS_MAP) of map_height x map_width pixels, usually the picture's, one size for all `count` pictures:
  * the classes of the largest scores there, as Transformers' post_process_semantic_segmentation has it. output->rows is map_height *
- * map_width; 0 and 0 are the input's size. Any size may follow any other. A pixel of scores that are no finite numbers is -1. */
+ * map_width; 0 and 0 are the input's size. Any size may follow any other. */
 VIREO_C_API vireo_status vireo_run_images_map(vireo_session* session, const vireo_image* images, int count, int map_height,
                                               int map_width, vireo_output* output, vireo_error* error);
 /* Runs on pixels already preprocessed: dense float32 [batch, channels, height, width], `count` floats in all. */

@@ -7,7 +7,7 @@
 //
 // Model and Device are cheap to copy and may be shared between threads. A Session is used by one thread at a time, but for its
 // latency(), which any thread may ask: a call made while another thread's is still running returns kInvalidArgument at once and changes
-// nothing. Give each thread a Session of its own (they share the Model's mapped weights) or hold a lock from run() to the last use of its
+// nothing. Give each thread a Session of its own (they share the Model and its open files) or hold a lock from run() to the last use of its
 // Output; submit() in one thread and a later wait() in another is fine. Two sessions run in two threads without care. No exception crosses a function that returns a Result; the others throw nothing but
 // std::bad_alloc. Nothing prints or exits.
 #ifndef VIREO_VIREO_HPP
@@ -238,8 +238,7 @@ class VIREO_API Session {
   /// Runs on pixels already preprocessed: dense float32 [batch, channels, height, width].
   Result<Output> run(const float* pixels, size_t count);
   /// The same with class maps of that size, one size for all pictures of the batch: Output::height and width, and Output::rows follow.
-  /// A pixel one of whose scores is no finite number has the value -1 (at every size). Errors: also kInvalidArgument for another head
-  /// than kClassMap, a size out of range, or an application's output buffer, which is for the input's size.
+  /// Errors: also kInvalidArgument for another head than kClassMap, a size out of range, or an application's output buffer, which is for the input's size.
   Result<Output> run(const Image* images, int count, MapSize map);
   Result<Output> run(const float* pixels, size_t count, MapSize map);
 

@@ -29,8 +29,10 @@ struct VulkanFeatures {
 /// come from family `family` and be able to compute. All handles stay the application's: Vireo destroys none of them,
 /// and they must live until the last Device and Session made from them is gone.
 ///
-/// Vireo submits to `queue` inside Session::create, run and submit; while one of these runs, the application must not
-/// use the queue from another thread (Vulkan's rule of external synchronisation).
+/// Vireo submits to `queue` inside Session::create, run, submit and, where an answer is not finite and computed again in fp32
+/// (SessionOptions::recompute), wait; while one of these runs, the application must not use the queue from another thread
+/// (Vulkan's rule of external synchronisation). Such a second computation reads the application's input buffer again, which
+/// must therefore keep its content until wait() returns, or recompute be off.
 ///
 /// When waiting fails, fences alone are asked whether the work is over (waiting for the whole queue is the application's to do). What none
 /// of them proves to be over is not freed (Device::abandoned): those objects stay on the application's device.
