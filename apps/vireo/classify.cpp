@@ -81,6 +81,9 @@ Json answer_json(const vireo::Model& model, const std::string& path, const Answe
 void run(const Args& args) {
   if (args.keeps_logits) check_writable(args.logits);
   Pictures pictures("classify", args.images, args.common);
+  std::vector<std::string> inputs = pictures.names();
+  for (const std::string& file : model_files(args.common)) inputs.push_back(file);
+  check_outputs("classify", inputs, {args.logits});
 
   const vireo::Model model = open_model(args.common);
   if (model.task() == vireo::Task::kSegmentation)

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cmath>
 #include <cstdio>
+#include <cstdlib>
 #include <memory>
 #include <set>
 
@@ -87,12 +88,24 @@ Json difference_json(const Difference& d, bool differs) {
   return json;
 }
 
+/// The device, without bfloat16: in fp16 and int8 a CPU that multiplies it keeps eight bits, which would hide what the other side does.
+vireo::Device open_exact(const Args& args, const std::string& name) {
+  vireo::Device device = open_device(name, args.common.threads);
+  const char* chosen = std::getenv("VIREO_SIMD");
+  const bool rounds = device.name().find("bf16") != std::string::npos || device.name().find("(amx)") != std::string::npos;
+  if (args.common.precision == vireo::Precision::kFp32 || !rounds || (chosen != nullptr && *chosen != 0)) return device;
+  setenv("VIREO_SIMD", "avx512", 1);
+  std::fprintf(stderr, "note: %s multiplies bfloat16 in %s; its avx512 kernels, which do not, are compared (VIREO_SIMD chooses)\n", device.name().c_str(),
+               vireo::to_string(args.common.precision));
+  return open_device(name, args.common.threads);
+}
+
 vireo::Session open_side(const vireo::Model& model, const Args& args, const std::string& device) {
   vireo::SessionOptions options = session_options(args.common, device);
   options.keep_all = true;
   // A segmentation model's scores, not its classes: a class differs or does not.
   options.head = model.task() == vireo::Task::kSegmentation ? vireo::Head::kLogits : default_head(model);
-  return need(vireo::Session::create(model, open_device(device, args.common.threads), options));
+  return need(vireo::Session::create(model, open_exact(args, device), options));
 }
 
 vireo::DeviceUsed run_side(vireo::Session& session, const vireo::Model& model, const Args& args, const Rgb8& picture) {

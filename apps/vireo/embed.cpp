@@ -43,6 +43,9 @@ vireo::Result<vireo::Output> run_one(Sessions& sessions, const Rgb8& picture, Re
 void run(const Args& args) {
   check_writable(args.out);
   Pictures pictures("embed", args.images, args.common);
+  std::vector<std::string> inputs = pictures.names();
+  for (const std::string& file : model_files(args.common)) inputs.push_back(file);
+  check_outputs("embed", inputs, {args.out});
   const vireo::Model model = open_model(args.common);
   if (model.task() == vireo::Task::kSegmentation)
     throw Failure("'" + model.name() + "' segments pictures and has no feature vector; vireo segment runs it");

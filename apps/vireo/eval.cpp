@@ -132,6 +132,10 @@ void run(const Args& args) {
   const int classes = model.classes();
   if (classes == 0) throw Failure("'" + model.name() + "' has no classification head: there is no answer to score");
   const Dataset data = open_data(args, model);
+  std::vector<std::string> inputs = model_files(args.common);
+  inputs.push_back(args.compare);
+  for (const Sample& sample : data.samples) inputs.push_back(sample.path);
+  check_outputs("eval", inputs, {args.logits});
   const size_t total = data.samples.size();
   std::unique_ptr<Comparison> compared;
   if (!args.compare.empty()) compared = std::make_unique<Comparison>(open_comparison(args.compare, total, classes));

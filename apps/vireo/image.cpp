@@ -78,6 +78,12 @@ Result<Rgb8> load_image(const std::string& path, const ReadOptions& options) {
   return decode_image(bytes->data(), bytes->size(), path, options);
 }
 
+/// A pipe or a device, whose reading might never end: in a folder it is nobody's picture. One that is named is another matter.
+static bool is_special(const std::string& path) {
+  struct stat s {};
+  return ::stat(path.c_str(), &s) == 0 && !S_ISREG(s.st_mode) && !S_ISDIR(s.st_mode);
+}
+
 Result<std::vector<std::string>> list_pictures(const std::string& folder) {
   struct Close {
     void operator()(DIR* d) const { closedir(d); }
@@ -94,7 +100,7 @@ Result<std::vector<std::string>> list_pictures(const std::string& folder) {
     std::string ending = name.substr(dot + 1);
     for (char& c : ending) c = char(std::tolower(static_cast<unsigned char>(c)));
     for (const char* known : {"jpg", "jpeg", "jpe", "jfif", "png", "webp", "tif", "tiff", "bmp", "dib", "gif", "tga", "ppm", "pgm", "pbm", "pnm"})
-      if (ending == known && name[0] != '.') names.push_back(name);
+      if (ending == known && name[0] != '.' && !is_special(folder + "/" + name)) names.push_back(name);
   }
   std::sort(names.begin(), names.end());
   return names;

@@ -140,7 +140,7 @@ Result<void> check_tuning(const Tuning& t) {
   const auto& x = t.linear_texel;
   if (!x.lx || !x.r || x.r > 16 || !x.c || x.c > 4 || !x.rl || x.r % x.rl || !x.unroll || x.unroll > 8 || !x.panels || x.panels > 64) return broken("linear_texel");
   const auto& a = t.attention_tile;
-  if (!a.tx || a.lx % a.tx || !a.lx || a.tm % 4 || a.tn % 4 || !a.tm || !a.tn || a.dc < 4 || a.dc > 64 || (a.dc & (a.dc - 1)) || a.lx % (a.dc / 4) || !a.vc ||
+  if (!a.tx || a.lx % a.tx || !a.lx || a.tm % 4 || a.tn % 4 || !a.tm || !a.tn || a.dc < 4 || a.dc > 64 || (a.dc & (a.dc - 1)) || a.lx % (a.dc / 4) || a.vc < 4 ||
       (a.tx * a.tn) % a.vc)
     return broken("attention_tile");
   const auto& q = t.attention_texel;

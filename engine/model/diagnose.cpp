@@ -159,7 +159,7 @@ std::string describe_text(const Ends& e) {
     return "is a Git LFS pointer, not the file itself: the repository was cloned without git-lfs; run `git lfs install && git lfs pull` in "
            "its folder, or download the file";
   }
-  if (starts("<!doctype html") || starts("<html") || starts("<head")) {
+  if (starts("<!doctype html") || starts("<html") || starts("<head") || (starts("<!--") && text.find("<html") != std::string::npos)) {
     return "is an HTML page, as a server sends for a login, an error or a file's viewer; download the file itself (Hugging Face: its address has "
            "/resolve/, not /blob/, and a gated model needs a token)";
   }

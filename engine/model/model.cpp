@@ -21,6 +21,7 @@ std::string parent_folder(const std::string& file) {
 /// A configuration's text. One that is no JSON may be another file under its name.
 Result<std::string> read_config(const std::string& path) {
   VIREO_ASSIGN(std::string text, read_text_file(hub_file(path), kMaxConfigBytes));
+  if (text.compare(0, 3, "\xef\xbb\xbf") == 0) text.erase(0, 3);  // a byte order mark, as some editors write it
   const size_t first = text.find_first_not_of(" \t\r\n");
   if (first == std::string::npos || (text[first] != '{' && text[first] != '[')) {
     const std::string what = describe_bytes(reinterpret_cast<const uint8_t*>(text.data()), text.size(), path);
@@ -90,10 +91,9 @@ Error no_family(const ModelSource& source) {
     return fail(ErrorCode::kUnsupported, "'{}' has no config.json and its tensor names belong to no model family that Vireo "
                 "knows ({}); {}", source.path, names, kNameTheModel);
   }
-  const Json json = parse_json(source.config);
-  if (!json.is_object()) {
-    return fail(ErrorCode::kCorrupt, "'{}' is not a JSON object; download or export it again", source.config_path);
-  }
+  const Result<Json> parsed = parse_json_object(source.config, source.config_path);
+  if (!parsed) return parsed.error();
+  const Json& json = *parsed;
   for (const char* key : {"model_type", "architecture", "architectures"}) {
     const Json* v = find_member(json, key);
     if (v == nullptr) continue;

@@ -112,6 +112,39 @@ Result<void> validate_swin_config(const SwinConfig& c) {
   return {};
 }
 
+namespace {
+
+/// A published Swin of patches of 4, stages of 2, 2, `third` and 2 blocks, and heads that double from stage to stage: what tells it from
+/// the others, and the pictures that it was made for, which its tensors do not show.
+struct PublishedSwin {
+  const char* name;
+  bool v2;
+  int64_t embed, third, heads, window, image;
+};
+
+// timm's swin_transformer.py and swin_transformer_v2.py; torchvision's are among them. Not those of V2 whose windows grew after training
+// (window12to16, window12to24), nor base's window of 16, which one of them shares: their position tables follow the first window.
+constexpr PublishedSwin kPublishedSwins[] = {
+    {"swin_tiny_patch4_window7_224", false, 96, 6, 3, 7, 224},     {"swin_small_patch4_window7_224", false, 96, 18, 3, 7, 224},
+    {"swin_base_patch4_window7_224", false, 128, 18, 4, 7, 224},   {"swin_base_patch4_window12_384", false, 128, 18, 4, 12, 384},
+    {"swin_large_patch4_window7_224", false, 192, 18, 6, 7, 224},  {"swin_large_patch4_window12_384", false, 192, 18, 6, 12, 384},
+    {"swinv2_tiny_window8_256", true, 96, 6, 3, 8, 256},           {"swinv2_tiny_window16_256", true, 96, 6, 3, 16, 256},
+    {"swinv2_small_window8_256", true, 96, 18, 3, 8, 256},         {"swinv2_small_window16_256", true, 96, 18, 3, 16, 256},
+    {"swinv2_base_window8_256", true, 128, 18, 4, 8, 256},         {"swinv2_base_window12_192", true, 128, 18, 4, 12, 192},
+    {"swinv2_large_window12_192", true, 192, 18, 6, 12, 192},
+};
+
+const PublishedSwin* published(const SwinConfig& c) {
+  for (const PublishedSwin& p : kPublishedSwins)
+    if (c.v2 == p.v2 && c.embed == p.embed && c.window == p.window && c.depths == std::vector<int64_t>{2, 2, p.third, 2} &&
+        c.heads == std::vector<int64_t>{p.heads, 2 * p.heads, 4 * p.heads, 8 * p.heads} && c.mlp_ratio == 4 && c.qkv_bias && c.channels == 3 && c.patch_h == 4 &&
+        c.patch_w == 4)
+      return &p;
+  return nullptr;
+}
+
+}  // namespace
+
 Result<SwinConfig> infer_swin_config(const Checkpoint& weights) {
   SwinConfig c;
   c.source = weights.source();
@@ -164,12 +197,15 @@ Result<SwinConfig> infer_swin_config(const Checkpoint& weights) {
   c.qkv_bias = weights.has(first + (timm && c.v2 ? "attn.q_bias" : "attn.qkv.bias"));
   const std::vector<int64_t> head = shape(timm && !c.merge_behind ? "head.fc.weight" : "head.weight");
   c.classes = head.empty() ? 0 : head[0];
-  // Seven or eight windows on the first map: 224 pixels for a window of 7, 256 for one of 8.
-  c.image_h = c.patch_h * c.window << (c.stages() - 1);
-  c.image_w = c.patch_w * c.window << (c.stages() - 1);
-  c.assumed = fmt::format("'{}' has no config.json: taken for {}Swin{} by its tensors (window {}, pictures of {} x {}, GELU, LayerNorm eps {}); "
+  // Tensors do not show the size of the pictures, which says how windows fit, nor the activation: only a network that is known by them does.
+  const PublishedSwin* known = published(c);
+  if (known == nullptr)
+    return fail(ErrorCode::kInvalidArgument, "'{}' has no config.json and its tensors are those of no published Swin (width {}, {} stages, window {}), so that they do "
+                "not tell the size of its pictures; {}", weights.source(), c.embed, c.stages(), c.window, kNameTheModel);
+  c.image_h = c.image_w = known->image;
+  c.assumed = fmt::format("'{}' has no config.json: taken for {}{} by its tensors (window {}, pictures of {} x {}, GELU, LayerNorm eps {}); "
                           "where it is another network, name it with --config FILE or --architecture NAME", weights.source(),
-                          timm ? "timm's " : "torchvision's ", c.v2 ? " V2" : "", c.window, c.image_h, c.image_w, c.eps);
+                          known->name, timm ? "" : " in torchvision's names", c.window, c.image_h, c.image_w, c.eps);
   VIREO_TRY(validate_swin_config(c));
   return c;
 }

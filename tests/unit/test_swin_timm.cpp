@@ -153,18 +153,61 @@ TEST(SwinTimm, SizesThatItsTablesDoNotFitAreRefused) {
   EXPECT_TRUE(v2->build(Head::kLogits, 1, 32, 32).ok());  // V2 computes its tables
 }
 
-TEST(SwinTimm, AStateDictTellsItsNumbers) {
+/// What infer_swin_config() looks at of a Swin of those numbers, without any data.
+std::shared_ptr<Checkpoint> shapes_of(bool timm, bool v2, int64_t embed, int64_t third, int64_t heads, int64_t window, int64_t mlp = 4) {
+  std::vector<TensorView> views;
+  const auto add = [&](const std::string& name, std::vector<int64_t> shape) {
+    TensorView v;
+    v.name = name, v.dtype = "F32", v.shape = std::move(shape);
+    views.push_back(v);
+  };
+  add(timm ? "patch_embed.proj.weight" : "features.0.0.weight", {embed, 3, 4, 4});
+  add(timm ? "head.fc.weight" : "head.weight", {1000, 8 * embed});
+  const int64_t depths[] = {2, 2, third, 2};
+  for (int64_t s = 0; s < 4; ++s)
+    for (int64_t b = 0; b < depths[s]; ++b) {
+      const std::string at = timm ? fmt::format("layers.{}.blocks.{}.", s, b) : fmt::format("features.{}.{}.", 2 * s + 1, b);
+      add(at + "norm1.weight", {embed << s});
+      add(at + (timm ? "mlp.fc1.weight" : "mlp.0.weight"), {mlp * (embed << s), embed << s});
+      add(at + "attn.qkv.weight", {3 * (embed << s), embed << s});
+      add(at + (timm && v2 ? "attn.q_bias" : "attn.qkv.bias"), {embed << s});
+      if (v2) {
+        add(at + "attn.logit_scale", {heads << s, 1, 1});
+        add(at + "attn.cpb_mlp.0.weight", {512, 2});
+        add(at + "attn.relative_position_index", {window * window, window * window});
+      } else {
+        add(at + "attn.relative_position_bias_table", {(2 * window - 1) * (2 * window - 1), heads << s});
+      }
+    }
+  auto made = Checkpoint::from_views(std::move(views), nullptr, "swin.safetensors");
+  EXPECT_TRUE(made) << made.error().message;
+  return made ? *made : nullptr;
+}
+
+TEST(SwinTimm, AStateDictTellsAPublishedNetwork) {
+  struct Row {
+    bool v2;
+    int64_t embed, third, heads, window, image;
+  };
+  for (const bool timm : {true, false})
+    for (const Row& r : {Row{false, 96, 6, 3, 7, 224}, Row{false, 128, 18, 4, 12, 384}, Row{true, 96, 18, 3, 16, 256}, Row{true, 192, 18, 6, 12, 192}}) {
+      const auto c = infer_swin_config(*shapes_of(timm, r.v2, r.embed, r.third, r.heads, r.window));
+      ASSERT_TRUE(c) << timm << " " << r.v2 << " " << r.embed << " " << r.window << ": " << c.error().message;
+      EXPECT_EQ(c->image_h, r.image);
+      EXPECT_EQ(c->window, r.window);
+      EXPECT_NE(c->assumed.find(r.v2 ? "taken for swinv2_" : "taken for swin_"), std::string::npos) << c->assumed;
+    }
+  // Other widths, depths, heads, windows and MLPs, and windows that two networks share.
+  for (const auto& w : {shapes_of(true, false, 64, 6, 3, 7), shapes_of(true, false, 96, 8, 3, 7), shapes_of(true, false, 96, 6, 4, 7), shapes_of(true, false, 96, 6, 3, 8),
+                        shapes_of(true, false, 96, 6, 3, 7, 3), shapes_of(true, true, 128, 18, 4, 16), shapes_of(true, true, 192, 18, 6, 24)})
+    expect_error(infer_swin_config(*w), ErrorCode::kInvalidArgument, {"swin.safetensors", "no published Swin", "--config FILE"});
+}
+
+TEST(SwinTimm, AStateDictOfNoPublishedSizeAsks) {
   for (const char* name : {"timm-swin", "timm-swin-authors"}) {
     TempDir dir;
     dir.write("w.safetensors", slurp(kCases + name + "/model.safetensors"));
-    const auto model = LoadedModel::open(dir / "w.safetensors");
-    if (std::string(name) == "timm-swin-authors") {  // windows that differ are in no published Swin but s3, and must be named
-      EXPECT_FALSE(model);
-      continue;
-    }
-    ASSERT_TRUE(model) << model.error().message;
-    EXPECT_EQ(model->input_h(), 64);
-    EXPECT_NE(model->warnings()[0].find("taken for timm's Swin"), std::string::npos) << model->warnings()[0];
+    expect_error(LoadedModel::open(dir / "w.safetensors"), ErrorCode::kInvalidArgument, {"no published Swin", "--config FILE"});
   }
   TempDir dir;
   dir.write("w.safetensors", slurp(kCases + "timm-swinv2/model.safetensors"));
