@@ -310,7 +310,10 @@ std::vector<std::string> model_files(const Common& common) {
   const auto add = [&files](const std::string& path) {
     const size_t first = files.size();
     if (DIR* folder = opendir(path.c_str())) {
-      while (const dirent* entry = readdir(folder)) files.push_back(path + "/" + entry->d_name);
+      while (const dirent* entry = readdir(folder)) {
+        const std::string name = entry->d_name;  // scores and features of an earlier run may lie beside a model and are none of it
+        if (name.size() < 4 || name.compare(name.size() - 4, 4, ".npy") != 0) files.push_back(path + "/" + name);
+      }
       closedir(folder);
     }
     return first;
