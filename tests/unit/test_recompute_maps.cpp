@@ -143,6 +143,7 @@ TEST_F(RecomputeMaps, AProfileLeavesNoTraceOfASizedRun) {
             o.runs = 1, o.warmup = 1, o.roofs = o.compiler = o.phases = false;
             Result<Profile> profile = s->profile(x.data(), x.size(), o);
             ASSERT_TRUE(profile.ok()) << profile.error().message;
+            EXPECT_EQ(s->impl().slots[0].result.size(), size_t(s->input_height()) * size_t(s->input_width())) << where << ": what the profile writes";
             int64_t shape[4];
             Result<std::vector<float>> value = s->value("class_map", shape);
             ASSERT_TRUE(value.ok()) << value.error().message;
