@@ -216,6 +216,7 @@ class Profiler {
   Result<void> plain() {
     Session::Impl::Slot& slot = s_.slots[0];  // what it held was the last inference's, perhaps a map of another size
     slot.map = {};
+    s_.last_slot = s_.newest_slot = 0, s_.recomputed = nullptr;  // value() is of what ran last
     slot.result.resize(size_t(s_.planned.plan.values[size_t(s_.planned.plan.outputs[0])].desc.shape.elements()));
     const auto start = Clock::now();
     upload();

@@ -521,7 +521,9 @@ std::vector<std::string> Session::value_names() const {
 Result<std::vector<float>> Session::Impl::value(const std::string& name, int64_t shape[4]) const {
   for (const PlanValue& v : planned.plan.values) {
     if (v.name != name) continue;
-    const Slot& last = slots[size_t(last_slot)];
+    for (const Slot& s : slots)
+      if (s.ticket) return fail(ErrorCode::kInvalidArgument, "value '{}' cannot be read while an inference is in flight; wait for it first", name);
+    const Slot& last = slots[size_t(last_slot)];  // as its answer left it: nothing was submitted since
     const bool sized = last.map.height > 0 && &v == &planned.plan.values[size_t(planned.plan.outputs[0])];
     // Of the answer, but for a map of a chosen size: that is here, whoever computed it.
     if (recomputed && fp32 && !options.keep_all && !sized) return fp32->value(name, shape);
@@ -529,8 +531,6 @@ Result<std::vector<float>> Session::Impl::value(const std::string& name, int64_t
       return fail(ErrorCode::kUnsupported, "value '{}' is not kept, its bytes are used again; create the session with keep_all", name);
     if (last_slot != newest_slot)
       return fail(ErrorCode::kInvalidArgument, "value '{}' is of the last inference submitted, another one was waited for last; wait in the order of submission", name);
-    for (const Slot& s : slots)
-      if (s.ticket) return fail(ErrorCode::kInvalidArgument, "value '{}' cannot be read while an inference is in flight; wait for it first", name);
     if (sized) {
       const int64_t of[4] = {v.desc.shape.n(), last.map.height, last.map.width, 1};  // not as planned
       std::copy_n(of, 4, shape);

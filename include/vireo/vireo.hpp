@@ -275,7 +275,7 @@ class VIREO_API Session {
 
   /// Names of the values that the plan keeps, in order of execution (all of them with keep_all).
   std::vector<std::string> value_names() const;
-  /// The value `name` of the last run as dense floats (channels last), with its shape [n, h, w, c]. After a run that was computed
+  /// The value `name` of the last run (or profile) as dense floats (channels last), with its shape [n, h, w, c]. After a run computed
   /// again in fp32: with keep_all still what the session's own precision gave (to see where it overflows), else of the answer.
   Result<std::vector<float>> value(const std::string& name, int64_t shape[4]) const;
 

@@ -1,6 +1,6 @@
 // A Vulkan loader that answers for the driver: the n-th call of an entry point fails, once or from then on, with a result that the
 // specification allows it. It keeps books besides: what was made and not destroyed, which submissions nothing has proven to be over, and
-// what was destroyed or freed under one of those.
+// what was destroyed, freed, recorded or written anew under one of those that may use it.
 #pragma once
 
 #include <map>

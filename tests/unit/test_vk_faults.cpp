@@ -81,26 +81,76 @@ Case from_text(const std::string& text) {
   return c;
 }
 
+/// A model, pictures for it, and the CPU's answers.
+struct Subject {
+  static const Subject& get(const std::string& name) {
+    static std::map<std::string, Subject> all;
+    if (all.empty()) {
+      const std::string cases = std::string(VIREO_TEST_DATA) + "/cases/";
+      all["shipped"].open(model_path());
+      all["maps"].options.head = Head::kClassMap;
+      all["maps"].sizes = {{20, 30}, {61, 83}};
+      all["maps"].open(cases + "hf-upernet-vit");
+      all["fp16"].options.precision = Precision::kFp16;
+      all["fp16"].scale = 4e5f;  // beyond what fp16 holds
+      all["fp16"].open(cases + "hf-vit");
+    }
+    return all.at(name);
+  }
+  void open(const std::string& path) {
+    Result<Model> m = Model::open(path);
+    ASSERT_TRUE(m.ok()) << m.error().message;
+    model = std::make_unique<Model>(*m);
+    SessionOptions o = options;
+    o.precision = Precision::kFp32;
+    Result<Session> s = Session::create(*model, Device::cpu(2), o);
+    ASSERT_TRUE(s.ok()) << s.error().message;
+    sizes.push_back({});
+    for (int k = 0; k < 2; ++k) {
+      std::vector<float>& x = inputs[k];
+      x.resize(s->impl().input_floats());
+      for (size_t i = 0; i < x.size(); ++i) x[i] = scale * std::sin(0.01f * float(i) + float(k));
+      for (const MapSize size : sizes) {
+        const Result<Output> o = s->run(x.data(), x.size(), size);
+        ASSERT_TRUE(o.ok()) << o.error().message;
+        expected[{k, size.height}].assign(o->data, o->data + size_t(o->rows) * size_t(o->cols));
+      }
+    }
+  }
+  /// Empty where `o` is the answer to picture k.
+  std::string wrong(const Output& o, int k, MapSize size) const {
+    const std::vector<float>& right = expected.at({k, size.height});
+    const std::vector<float> got(o.data, o.data + size_t(o.rows) * size_t(o.cols));
+    if (options.head == Head::kClassMap) {
+      if (size.height && (o.height != size.height || o.width != size.width)) return fmt::format("a map of {}x{}", o.height, o.width);
+      size_t other = got.size() == right.size() ? 0 : got.size();
+      for (size_t i = 0; i < got.size() && i < right.size(); ++i) other += got[i] != right[i];
+      return other <= right.size() / 500 ? "" : fmt::format("a wrong map, {} of {} pixels", other, right.size());
+    }
+    double largest = 1;
+    for (const float v : right) largest = std::max(largest, std::fabs(double(v)));
+    const double allowed = largest * (o.precision == Precision::kFp32 ? 1e-3 : 2e-2);
+    const double d = test::largest_difference(got, right);
+    return d <= allowed ? "" : fmt::format("a wrong answer, off by {}", d);
+  }
+
+  std::unique_ptr<Model> model;
+  SessionOptions options;
+  float scale = 1;
+  std::vector<MapSize> sizes;  // to be asked for; the input's besides
+  std::vector<float> inputs[2];
+  std::map<std::pair<int, int>, std::vector<float>> expected;  // by picture and height of the map
+};
+
 /// What a scenario works on; every answer is checked as it comes.
 class Bench {
  public:
-  explicit Bench(const Model& model) : model_(model) {
-    Result<Session> s = Session::create(model, Device::cpu(2));
-    if (!s) return;
-    for (int k = 0; k < 2; ++k) {
-      std::vector<float>& x = inputs_[k];
-      x.resize(s->impl().input_floats());
-      for (size_t i = 0; i < x.size(); ++i) x[i] = std::sin(0.01f * float(i) + float(k));
-      const Result<Output> o = s->run(x.data(), x.size());
-      if (o) expected_[k].assign(o->data, o->data + size_t(o->rows) * size_t(o->cols));
-    }
-  }
-
   /// What is wrong with the case; empty: nothing.
   std::string run(const Case& c);
   /// Of the last case.
   uint64_t abandoned() const { return abandoned_; }
   bool fell_back() const { return fell_back_; }
+  size_t opened() const { return opened_; }
 
  private:
   using Body = std::function<void()>;
@@ -108,6 +158,7 @@ class Bench {
     bool fallback = true, uploads = false, labels = false, validation = false;
     std::function<void(Bench&)> body;
     std::vector<const char*> ailing;  // from the opening on
+    const char* subject = "shipped";
   };
   static const std::map<std::string, Scenario>& scenarios();
   friend std::vector<std::string> scenario_names();
@@ -119,29 +170,30 @@ class Bench {
     if (!allowed) wrong(fmt::format("{} failed: {}", call, e.message));
     if (e.message.empty() || e.code == ErrorCode::kInternal || e.code == ErrorCode::kInvalidArgument) wrong(fmt::format("{}: a strange error: {}", call, e.message));
   }
-  void check(const Output& o, int k) {
+  void check(const Output& o, int k, MapSize size) {
     ++answers_;
     const bool cpu = std::string(o.device.kind) == "cpu";
     if (cpu && !*o.device.reason) wrong("the CPU has taken over without a reason");
     if (cpu && !strict()) fell_back_ = true;
     if (!o.data) return wrong("an answer without data");
-    const double d = test::largest_difference(std::vector<float>(o.data, o.data + size_t(o.rows) * size_t(o.cols)), expected_[k]);
-    if (!(d <= 1e-3)) wrong(fmt::format("a wrong answer, off by {}", d));
+    if (const std::string what = subject_->wrong(o, k, size); !what.empty()) wrong(what);
   }
   bool strict() const { return !scenario_->fallback; }
-  void once(int k) {
-    const Result<Output> o = session_->run(inputs_[k].data(), inputs_[k].size());
-    o ? check(*o, k) : failed("run", o.error(), strict());
+  void once(int k, MapSize size = {}) {
+    const std::vector<float>& x = subject_->inputs[k];
+    const Result<Output> o = session_->run(x.data(), x.size(), size);
+    o ? check(*o, k, size) : failed("run", o.error(), strict());
   }
-  Ticket submit(int k) {
-    const Result<Ticket> t = session_->submit(inputs_[k].data(), inputs_[k].size());
+  Ticket submit(int k, MapSize size = {}) {
+    const std::vector<float>& x = subject_->inputs[k];
+    const Result<Ticket> t = session_->submit(x.data(), x.size(), size);
     if (!t) failed("submit", t.error(), strict());
     return t ? *t : Ticket{};
   }
-  void wait(Ticket t, int k) {
+  void wait(Ticket t, int k, MapSize size = {}) {
     if (!t.id) return;
     const Result<Output> o = session_->wait(t);
-    o ? check(*o, k) : failed("wait", o.error(), strict());
+    o ? check(*o, k, size) : failed("wait", o.error(), strict());
   }
   void two() {
     for (int i = 0; i < 2; ++i) {
@@ -152,24 +204,38 @@ class Bench {
       wait(c, 1);
     }
   }
+  /// A slot's map grows while the other one is out, is used again, and is left alone for the input's size.
+  void maps() {
+    const MapSize small = subject_->sizes[0], large = subject_->sizes[1];
+    const Ticket a = submit(0, small), b = submit(1, small);
+    wait(a, 0, small);
+    const Ticket c = submit(0, large);
+    wait(b, 1, small);
+    const Ticket d = submit(1, small);
+    wait(c, 0, large);
+    const Ticket e = submit(1);
+    wait(d, 1, small);
+    wait(e, 1);
+    once(1, large);
+  }
   void profile() {
     ProfileOptions o;
     o.runs = 1, o.warmup = 1;
     o.roofs = false, o.compiler = true, o.phases = true;
-    const Result<Profile> p = session_->profile(inputs_[0].data(), inputs_[0].size(), o);
+    const Result<Profile> p = session_->profile(subject_->inputs[0].data(), subject_->inputs[0].size(), o);
     if (!p) failed("profile", p.error(), true);
     if (p && p->dispatches.empty()) wrong("a profile of nothing");
     once(1);
   }
 
-  const Model& model_;
-  std::vector<float> inputs_[2], expected_[2];
+  const Subject* subject_ = nullptr;
   const Scenario* scenario_ = nullptr;
   Session* session_ = nullptr;
   std::string wrong_;
   int errors_ = 0, answers_ = 0;
   bool fell_back_ = false;
   uint64_t abandoned_ = 0;
+  size_t opened_ = 0;  // calls until the session was open
 };
 
 const std::map<std::string, Bench::Scenario>& Bench::scenarios() {
@@ -183,6 +249,16 @@ const std::map<std::string, Bench::Scenario>& Bench::scenarios() {
     m["uploads"] = m["two"];
     m["uploads"].uploads = true;
     m["profile"].body = [](Bench& b) { b.profile(); };
+    m["maps"].body = [](Bench& b) { b.maps(); };
+    m["maps"].subject = "maps";
+    m["maps-strict"] = m["maps"];
+    m["maps-strict"].fallback = false;
+    m["overflow"].body = [](Bench& b) {
+      for (int i = 0; i < 4; ++i) b.once(i % 2);  // the fourth is fp32's alone
+    };
+    m["overflow"].subject = "fp16";
+    m["overflow-strict"] = m["overflow"];
+    m["overflow-strict"].fallback = false;
     m["labels"] = m["one"];
     m["labels"].labels = true;
     m["validated"] = m["one"];
@@ -208,6 +284,8 @@ std::vector<std::string> scenario_names() {
 std::string Bench::run(const Case& c) {
   scenario_ = &scenarios().at(c.scenario);
   const Scenario& s = *scenario_;
+  subject_ = &Subject::get(s.subject);
+  opened_ = 0;
   wrong_.clear();
   errors_ = answers_ = 0;
   fell_back_ = false;
@@ -230,15 +308,16 @@ std::string Bench::run(const Case& c) {
     const Device kept = *device;
     device = Device::cpu(1);
     kept.on_log([&](const std::string&) { ++lines; });
-    SessionOptions o;
+    SessionOptions o = subject_->options;
     o.fallback = s.fallback;
     o.cache_dir = env_or("VIREO_FAULT_CACHE", "-");
     {
-      Result<Session> session = Session::create(model_, kept, o);
+      Result<Session> session = Session::create(*subject_->model, kept, o);
       if (!session) failed("opening a session", session.error(), strict());
       if (session) {
         for (const char* call : s.ailing) fault::ail(call, VK_ERROR_OUT_OF_HOST_MEMORY);
         session_ = &*session;
+        opened_ = fault::calls().size();
         s.body(*this);
       }
     }
@@ -266,9 +345,9 @@ TEST(VkFaults, DISABLED_Child) {
   if (const std::string one = env_or("VIREO_FAULT_CASE", ""); !one.empty()) cases.push_back(one);
   std::ifstream file(env_or("VIREO_FAULT_CHILD", "/dev/null"));
   for (std::string line; std::getline(file, line);) cases.push_back(line);
-  const Result<Model> model = Model::open(model_path());
-  ASSERT_TRUE(model.ok()) << model.error().message;
-  Bench bench(*model);
+  Subject::get("shipped");
+  ASSERT_FALSE(HasFailure());
+  Bench bench;
   for (const std::string& text : cases) {
     std::printf("@case %s\n", text.c_str());
     std::fflush(stdout);
@@ -276,7 +355,7 @@ TEST(VkFaults, DISABLED_Child) {
     const auto start = std::chrono::steady_clock::now();
     const std::string wrong = bench.run(c);
     std::printf("@took %.3f\n", std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count());
-    std::printf("@abandoned %d\n@fell back %d\n", int(bench.abandoned()), int(bench.fell_back()));
+    std::printf("@abandoned %d\n@fell back %d\n@opened %d\n", int(bench.abandoned()), int(bench.fell_back()), int(bench.opened()));
     if (c.injection.call.empty())
       for (const std::string& call : fault::calls()) std::printf("@call %s\n", call.c_str());
     std::printf(wrong.empty() ? "@right\n" : "@wrong %s\n", wrong.c_str());
@@ -292,17 +371,21 @@ struct Outcome {
   std::string text;               // "right", or what is wrong
   std::vector<std::string> calls;
   double seconds = 0;
-  int abandoned = 0, fell_back = 0;
+  int abandoned = 0, fell_back = 0, opened = 0;
 };
 
 constexpr int kHang_s = 300;  // without a word: far beyond what Flight waits for
 
-/// Runs the cases in a child, and the rest in another one when it ends early.
+/// What is abandoned stays to the end of its process, threads of the driver's included: in one child, hundreds of cases are gigabytes.
+constexpr size_t kInAChild = 128;
+
+/// Runs the cases in children, one after the other, and the rest in another one when one ends early.
 std::map<std::string, Outcome> run_cases(std::vector<std::string> cases, const std::string& folder, int number) {
   std::map<std::string, Outcome> outcomes;
   while (!cases.empty()) {
+    const size_t before = cases.size(), meant = std::min(before, kInAChild);
     const std::string list = fmt::format("{}/{}.cases", folder, number);
-    std::ofstream(list) << fmt::format("{}\n", fmt::join(cases, "\n"));
+    std::ofstream(list) << fmt::format("{}\n", fmt::join(cases.begin(), cases.begin() + std::ptrdiff_t(meant), "\n"));
     int out[2];
     if (pipe(out) != 0) return outcomes;
     const std::string self = "/proc/self/exe", cache = fmt::format("{}/{}.cache", folder, number);
@@ -345,13 +428,15 @@ std::map<std::string, Outcome> run_cases(std::vector<std::string> cases, const s
       if (line.rfind("@took ", 0) == 0) outcomes[current].seconds = std::atof(line.c_str() + 6);
       if (line.rfind("@abandoned ", 0) == 0) outcomes[current].abandoned = std::atoi(line.c_str() + 11);
       if (line.rfind("@fell back ", 0) == 0) outcomes[current].fell_back = std::atoi(line.c_str() + 11);
+      if (line.rfind("@opened ", 0) == 0) outcomes[current].opened = std::atoi(line.c_str() + 8);
       if (line == "@right") outcomes[current].text = "right";
       if (line.rfind("@wrong ", 0) == 0) outcomes[current].text = line.substr(7);
     }
-    const size_t before = cases.size();
-    if (!current.empty() && outcomes[current].text.empty())
-      outcomes[current].text = hung ? "it hangs" : WIFSIGNALED(status) ? fmt::format("it crashes: {}", strsignal(WTERMSIG(status))) : fmt::format("the process ended with {}", WEXITSTATUS(status));
     cases.erase(std::remove_if(cases.begin(), cases.end(), [&](const std::string& c) { return outcomes.count(c) != 0; }), cases.end());
+    const std::string end = hung ? "it hangs" : WIFSIGNALED(status) ? fmt::format("it crashes: {}", strsignal(WTERMSIG(status))) : fmt::format("the process ended with {}", WEXITSTATUS(status));
+    if (std::string& last = outcomes[current].text; current.empty()) outcomes.erase(current);
+    else if (last.empty()) last = end;
+    else if (const size_t ran = before - cases.size(); ran < meant || WIFSIGNALED(status)) last = fmt::format("after it, {} cases early: {} ({})", meant - ran, end, last);
     if (cases.size() == before) {
       for (const std::string& c : cases) outcomes[c].text = fmt::format("its process did not start: {}", text);
       return outcomes;
@@ -383,24 +468,34 @@ std::string alone(const std::string& text) {
 }
 
 /// Of all positions x results x modes every stride-th, and of each entry point, result and mode the first in some scenario; of what is
-/// called while work is under way the first in every scenario.
+/// called while work is under way the first in every scenario. Of scenarios that make more once the session is open, what is called from then
+/// on: the first of each entry point and every position that maps come to, results and modes in turns, and every result while work is under way.
 std::vector<std::string> choose(const std::map<std::string, Outcome>& clean, size_t stride, size_t* all) {
   static const std::set<std::string> kUnderWay = {"vkQueueSubmit", "vkWaitForFences", "vkGetFenceStatus", "vkQueueWaitIdle", "vkDeviceWaitIdle", "vkResetFences"};
+  static const std::set<std::string> kMakesMore = {"maps", "maps-strict", "overflow", "overflow-strict"};
   std::vector<std::string> chosen;
   std::set<std::string> seen;
   size_t number = 0;
+  size_t turn = 0;
   for (const auto& [scenario, outcome] : clean) {
     std::map<std::string, int> count;
     const bool blind = scenario == "sick-fences" || scenario == "sick-queue";  // where "not yet" for ever is waited for in full
-    for (const std::string& call : outcome.calls) {
+    const bool more = kMakesMore.count(scenario) != 0;
+    for (size_t i = 0; i < outcome.calls.size(); ++i) {
+      const std::string& call = outcome.calls[i];
       const int at = ++count[call];
-      for (const VkResult r : fault::allowed().at(call))
-        for (int mode = 0; mode < (r == VK_TIMEOUT && blind && stride > 1 ? 1 : 3); ++mode) {
-          const std::string text = to_text({scenario, {call, at, r, fault::Mode(mode)}});
-          const std::string kind = fmt::format("{} {} {}{}", call, int(r), mode, kUnderWay.count(call) ? " " + scenario : "");
-          if (number++ % stride == 0 || (!seen.count(kind))) chosen.push_back(text);
-          seen.insert(kind);
+      const bool under_way = kUnderWay.count(call) != 0, opening = int(i) < outcome.opened;
+      const std::vector<VkResult>& results = fault::allowed().at(call);
+      size_t wanted = SIZE_MAX, option = 0;  // of results x modes
+      if (more && !opening && !under_way && seen.insert(fmt::format("{} {} {}", scenario, call, scenario == "maps" ? at : 0)).second) wanted = turn++ % (3 * results.size());
+      for (const VkResult r : results) {
+        const int one = more && under_way && !opening && seen.insert(fmt::format("{} {} {}", scenario, call, int(r))).second ? int(turn++ % 3) : -1;
+        for (int mode = 0; mode < (r == VK_TIMEOUT && blind && stride > 1 ? 1 : 3); ++mode, ++option) {
+          const std::string kind = fmt::format("{} {} {}{}", call, int(r), mode, under_way && !more ? " " + scenario : "");
+          if (number++ % stride == 0 || (!more && !seen.count(kind)) || option == wanted || mode == one) chosen.push_back(to_text({scenario, {call, at, r, fault::Mode(mode)}}));
+          if (!more) seen.insert(kind);
         }
+      }
     }
   }
   *all = number;
@@ -474,6 +569,9 @@ TEST(VkFaults, OnlyWhatNoCallCanProveIsAbandoned) {
       {"sick-queue:vkDeviceWaitIdle#1:OUT_OF_HOST_MEMORY:from-then-on", 2, 0},
       {"uploads:vkWaitForFences#1:OUT_OF_HOST_MEMORY:all-from-then-on", 1, 1},  // the copies, while opening
       {"profile:vkWaitForFences#3:OUT_OF_HOST_MEMORY:all-from-then-on", 1, 1},  // timestamps
+      {"maps:vkWaitForFences#2:OUT_OF_HOST_MEMORY:all-from-then-on", 2, 1},      // one of them of a map that has grown
+      {"overflow:vkWaitForFences#2:OUT_OF_HOST_MEMORY:all-from-then-on", 1, 1},  // of fp32's session; the other one's work is over
+      {"overflow-strict:vkWaitForFences#2:OUT_OF_HOST_MEMORY:all-from-then-on", 1, 0},
   };
   std::vector<std::string> cases;
   for (const Expected& e : all) cases.push_back(e.text);
@@ -493,7 +591,8 @@ TEST(VkFaults, EveryCallOfTheEngineIsKnown) {
       "vkGetPhysicalDeviceQueueFamilyProperties", "vkGetPhysicalDeviceProperties", "vkGetPhysicalDeviceProperties2", "vkGetPhysicalDeviceMemoryProperties",
       "vkGetPhysicalDeviceFeatures2", "vkGetBufferMemoryRequirements", "vkGetDeviceQueue", "vkUpdateDescriptorSets", "vkGetInstanceProcAddr", "vkGetDeviceProcAddr"};
   std::set<std::string> called;
-  for (const char* name : {"describe", "executable", "flight", "gpu", "instance", "loader", "memory", "phases", "pipeline_cache", "pipelines", "record", "statistics", "timing", "weights"}) {
+  for (const char* name :
+       {"describe", "executable", "flight", "gpu", "instance", "loader", "map", "memory", "phases", "pipeline_cache", "pipelines", "record", "statistics", "timing", "weights"}) {
     std::ifstream file(fmt::format("{}/engine/vk/{}.cpp", VIREO_SOURCE_DIR, name));
     ASSERT_TRUE(file.good()) << name;
     std::stringstream text;
