@@ -32,14 +32,6 @@ void keep(Features& all, size_t index, const vireo::Output& out) {
   all.data.insert(all.data.end(), out.data, out.data + size);
 }
 
-vireo::Result<vireo::Output> run_one(Sessions& sessions, const Rgb8& picture, Reasons& reasons) try {
-  vireo::Session& session = sessions.for_picture(picture.width, picture.height);
-  reasons.begin(session);
-  return session.run(vireo::Image{picture.rgb.data(), picture.width, picture.height, 0});
-} catch (const Failure& failure) {  // no session for this picture's size
-  return vireo::Error{vireo::ErrorCode::kInvalidArgument, failure.what()};
-}
-
 void run(const Args& args) {
   check_writable(args.out);
   Pictures pictures("embed", args.images, args.common);

@@ -10,6 +10,7 @@
 #include "measure.h"
 #include "npy.h"
 #include "pictures.h"
+#include "sessions.h"
 
 namespace cli {
 namespace {
@@ -139,8 +140,8 @@ void run(const Args& args) {
   const size_t total = data.samples.size();
   std::unique_ptr<Comparison> compared;
   if (!args.compare.empty()) compared = std::make_unique<Comparison>(open_comparison(args.compare, total, classes));
-  vireo::Session session = open_session(model, args.common, vireo::Head::kLogits);
-  Reasons reasons(session);
+  Sessions sessions(model, args.common, vireo::Head::kLogits);
+  Reasons reasons;
 
   std::vector<float> logits;
   if (args.keeps_logits) logits.assign(total * size_t(classes), std::nanf(""));
@@ -163,7 +164,7 @@ void run(const Args& args) {
         continue;
       }
       notes.add(sample.name, picture->note);
-      const auto result = session.run(vireo::Image{picture->rgb.data(), picture->width, picture->height, 0});
+      const auto result = run_one(sessions, *picture, reasons);
       if (!result) {
         refuse(result.error());
         continue;
@@ -181,13 +182,13 @@ void run(const Args& args) {
     t.ms = ms_since(start);
   }
   if (args.common.json) {
-    Json json = result_json(args, session, t, compared.get());
+    Json json = result_json(args, sessions.last(), t, compared.get());
     reasons.add_to(json);
     if (!failed.empty()) json["errors"] = failed;
     add_notes(json, model);
     print_json(json);
   } else {
-    print_text(args, model, session, t, reasons, compared.get());
+    print_text(args, model, sessions.last(), t, reasons, compared.get());
   }
   if (args.keeps_logits) {
     need(write_npy(args.logits, logits.data(), {int64_t(total), int64_t(classes)}));

@@ -33,7 +33,7 @@ CLI::Option* add_map_resize(CLI::App& verb, MapResize& resize) {
 
 Segmenter::Segmenter(const Common& common, MapResize resize)
     : model_(open_segmentation_model(common)),
-      session_(open_session(model_, common, vireo::Head::kClassMap)),
+      sessions_(model_, common, vireo::Head::kClassMap),
       resize_(resize) {}
 
 std::vector<std::string> Segmenter::labels() const {
@@ -42,15 +42,18 @@ std::vector<std::string> Segmenter::labels() const {
   return labels;
 }
 
-int Segmenter::depth() const { return std::strcmp(session_.device().kind, "vulkan") == 0 ? 2 : 1; }
+int Segmenter::depth() { return !sessions_.one_for_all() || std::strcmp(session().device().kind, "vulkan") != 0 ? 1 : 2; }
 
-vireo::Result<vireo::Ticket> Segmenter::submit(const Rgb8& picture, int width, int height) {
+vireo::Result<vireo::Ticket> Segmenter::submit(const Rgb8& picture, int width, int height) try {
   const vireo::Image image{picture.rgb.data(), picture.width, picture.height, 0};
-  return session_.submit(&image, 1, resize_ == MapResize::kNearest ? vireo::MapSize{} : vireo::MapSize{height, width});
+  return sessions_.for_picture(picture.width, picture.height)
+      .submit(&image, 1, resize_ == MapResize::kNearest ? vireo::MapSize{} : vireo::MapSize{height, width});
+} catch (const Failure& failure) {  // no session for this picture's size
+  return vireo::Error{vireo::ErrorCode::kInvalidArgument, failure.what()};
 }
 
 vireo::Result<void> Segmenter::wait(vireo::Ticket ticket, int width, int height, ClassMap* map, double* ms) {
-  const vireo::Result<vireo::Output> out = session_.wait(ticket);
+  const vireo::Result<vireo::Output> out = session().wait(ticket);
   if (!out) return out.error();
   *ms = out->ms;
   if (resize_ == MapResize::kBilinear) return read_class_map(*out, 0, classes(), map);

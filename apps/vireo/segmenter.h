@@ -4,6 +4,7 @@
 #include "classmap.h"
 #include "cli.h"
 #include "image.h"
+#include "sessions.h"
 
 namespace cli {
 
@@ -21,12 +22,14 @@ class Segmenter {
   explicit Segmenter(const Common& common, MapResize resize = MapResize::kBilinear);
 
   const vireo::Model& model() const { return model_; }
-  vireo::Session& session() { return session_; }
+  /// Of the last picture; of the model's own size before the first.
+  vireo::Session& session() { return sessions_.last(); }
   int classes() const { return model_.classes(); }
   std::vector<std::string> labels() const;
 
-  /// How many pictures are worth having in flight: a CPU works while submit() runs, a GPU while the next is prepared.
-  int depth() const;
+  /// How many pictures are worth having in flight: a CPU works while submit() runs, a GPU while the next is prepared. One, where each
+  /// size of picture has a session of its own.
+  int depth();
   /// Preprocesses, uploads and starts; at most two may be in flight. The map will have that size.
   vireo::Result<vireo::Ticket> submit(const Rgb8& picture, int width, int height);
   /// Waits and reads the class map; the size is submit()'s. `ms` receives the time from start to end.
@@ -34,7 +37,7 @@ class Segmenter {
 
  private:
   vireo::Model model_;
-  vireo::Session session_;
+  Sessions sessions_;
   const MapResize resize_;
   ClassMap small_;  // kNearest: of the model's input
 };

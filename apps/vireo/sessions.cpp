@@ -10,11 +10,11 @@ constexpr size_t kKept = 3;  // each holds the model's weights as its plan wants
 }  // namespace
 
 Sessions::Sessions(const vireo::Model& model, const Common& common, vireo::Head head) : model_(model), common_(common), head_(head) {
-  if (!model.keeps_proportions() || common.height > 0) of_size(0, 0);
+  if (one_for_all()) of_size(0, 0);
 }
 
 vireo::Session& Sessions::for_picture(int width, int height) {
-  if (!model_.keeps_proportions() || common_.height > 0) return last();
+  if (one_for_all()) return last();
   int h = 0, w = 0;
   model_.input_size_for(width, height, &h, &w);
   return of_size(h, w);
@@ -37,6 +37,14 @@ vireo::Session& Sessions::of_size(int height, int width) {
   if (entries_.size() >= kKept) entries_.pop_back();
   entries_.push_front({height, width, open_session(model_, sized, head_)});
   return entries_.front().session;
+}
+
+vireo::Result<vireo::Output> run_one(Sessions& sessions, const Rgb8& picture, Reasons& reasons) try {
+  vireo::Session& session = sessions.for_picture(picture.width, picture.height);
+  reasons.begin(session);
+  return session.run(vireo::Image{picture.rgb.data(), picture.width, picture.height, 0});
+} catch (const Failure& failure) {  // no session for this picture's size
+  return vireo::Error{vireo::ErrorCode::kInvalidArgument, failure.what()};
 }
 
 }  // namespace cli

@@ -4,6 +4,7 @@
 #include <list>
 
 #include "cli.h"
+#include "image.h"
 
 namespace cli {
 
@@ -13,6 +14,8 @@ class Sessions {
 
   /// The session for a picture of width x height, opened where there is none; valid until the next call. Throws Failure.
   vireo::Session& for_picture(int width, int height);
+  /// Whether one session takes every picture.
+  bool one_for_all() const { return !model_.keeps_proportions() || common_.height > 0; }
   /// The session of the last call; of the model's own size before the first. Throws Failure.
   vireo::Session& last();
 
@@ -28,5 +31,8 @@ class Sessions {
   vireo::Head head_;
   std::list<Entry> entries_;  // the last used first
 };
+
+/// One picture through the session of its size; an error also where there can be none.
+vireo::Result<vireo::Output> run_one(Sessions& sessions, const Rgb8& picture, Reasons& reasons);
 
 }  // namespace cli

@@ -93,4 +93,39 @@ TEST(Proportions, EachSizeOfPictureIsPlannedFor) {
   }
 }
 
+// segment and eval plan as classify does.
+TEST(Proportions, MapsAndEvalToo) {
+  const auto with_size = [](const Scratch& dir, const std::string& name, const std::string& size) {
+    std::string text = read_file(kCases + name + "/preprocessor_config.json");
+    const size_t at = text.find("\"size\": {");
+    ASSERT_NE(at, std::string::npos);
+    text.replace(at, text.find('}', at) + 1 - at, "\"size\": " + size);
+    dir.write("preprocessor_config.json", text);
+  };
+  const Scratch kept, exact;
+  copy(kept, "hf-upernet-mobilevit", {"model.safetensors", "config.json", "0.png", "1.png", "2.png"});
+  copy(exact, "hf-upernet-mobilevit", {"model.safetensors", "config.json"});
+  with_size(kept, "hf-upernet-mobilevit", "{\"shortest_edge\": 64}");
+  const Answer maps = run_cli({"segment", "--device", "cpu", "--model", kept.path(), "--out-dir", kept.path("maps"), kept.path("0.png"), kept.path("1.png"), kept.path("2.png")});
+  ASSERT_EQ(maps.code, 0) << maps.text();
+  const char* sizes[] = {"{\"height\": 64, \"width\": 85}", "{\"height\": 64, \"width\": 64}", "{\"height\": 64, \"width\": 91}"};
+  for (int i = 0; i < 3; ++i) {
+    const std::string name = std::to_string(i);
+    with_size(exact, "hf-upernet-mobilevit", sizes[i]);
+    const Answer one = run_cli({"segment", "--device", "cpu", "--model", exact.path(), "--out-dir", exact.path("maps"), kept.path(name + ".png")});
+    ASSERT_EQ(one.code, 0) << one.text();
+    EXPECT_EQ(read_file(kept.path("maps/" + name + ".classes.png")), read_file(exact.path("maps/" + name + ".classes.png"))) << i;
+  }
+
+  const Scratch swin;
+  copy(swin, "hf-swin", {"model.safetensors", "config.json", "0.png", "1.png", "2.png"});
+  with_size(swin, "hf-swin", "{\"shortest_edge\": 64}");
+  swin.write("labels.csv", "file,label\n0.png,0\n1.png,1\n2.png,2\n");
+  const Answer scored = run_cli({"eval", "--device", "cpu", "--model", swin.path(), "--data", swin.path(), "--logits", swin.path("eval.npy")});
+  ASSERT_EQ(scored.code, 0) << scored.text();
+  const Answer named = run_cli({"classify", "--device", "cpu", "--model", swin.path(), "--logits", swin.path("classify.npy"), swin.path("0.png"), swin.path("1.png"), swin.path("2.png")});
+  ASSERT_EQ(named.code, 0) << named.text();
+  EXPECT_EQ(read_array(swin.path("eval.npy")).data, read_array(swin.path("classify.npy")).data);
+}
+
 }  // namespace
