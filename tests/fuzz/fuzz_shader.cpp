@@ -12,7 +12,7 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   using namespace vireo;
   if (size > 65536) return 0;
   std::vector<uint32_t> words(size / 4);
-  std::memcpy(words.data(), data, words.size() * 4);
+  if (!words.empty()) std::memcpy(words.data(), data, words.size() * 4);
   const shader::Module module{"fuzz", words.data(), words.size()};
   const std::vector<uint32_t> spec{32}, push(16, 4);
   const auto counted = shader::count({&module, &spec, &push, {2, 1, 1}}, 32);
