@@ -6,6 +6,7 @@
 #include <unistd.h>
 #include <zlib.h>
 
+#include <array>
 #include <fstream>
 #include <memory>
 #include <sstream>
@@ -208,6 +209,26 @@ TEST(Pictures, LargePromisesAreRefusedBeforeAllocating) {
 }
 
 // ------------------------------------------------------------------------------------------- damage of every golden
+
+// A header of 13000 x 13000 pixels with 20 bytes behind it: no compression makes the picture of them.
+TEST(Pictures, TiffsThatCannotHoldTheirPixelsCostNothing) {
+  const auto tiff = [](uint32_t side, uint32_t compression) {
+    const std::vector<std::array<uint32_t, 4>> tags{{256, 4, 1, side},  {257, 4, 1, side},        {258, 3, 1, 8}, {259, 3, 1, compression}, {262, 3, 1, 1},
+                                                    {273, 4, 1, 8},     {277, 3, 1, 1},           {278, 4, 1, side}, {279, 4, 1, 20}};
+    std::string bytes = "II*" + std::string(1, '\0') + le32(28) + std::string(20, '\x55') + le16(uint32_t(tags.size()));
+    for (const auto& t : tags) bytes += le16(t[0]) + le16(t[1]) + le32(t[2]) + le32(t[3]);
+    return bytes + le32(0);
+  };
+  for (const uint32_t compression : {1u, 5u, 8u, 32773u, 32946u}) {
+    const long before = peak_mib();
+    const Result<Rgb8> got = decode(tiff(13000, compression));
+    if (left_out(got)) GTEST_SKIP() << got.error().message;
+    ASSERT_FALSE(got) << compression;
+    EXPECT_NE(got.error().message.find("truncated (TIFF)"), std::string::npos) << compression << ": " << got.error().message;
+    EXPECT_LE(peak_mib() - before, 20) << compression;
+  }
+  EXPECT_TRUE(decode(tiff(4, 1)));  // 16 of the 20 bytes
+}
 
 TEST(Pictures, DamagedGoldensAreErrorsOrPictures) {
   const auto manifest = nlohmann::json::parse(slurp(kImages + "manifest.json"), nullptr, false);

@@ -191,6 +191,22 @@ Result<void> damaged(const File& f) {
   return corrupt(f, (last_error[0] != '\0' ? std::string(last_error) : "its data is damaged or truncated") + " (TIFF)");
 }
 
+/// Whether a file of that size can hold the picture, by the most bytes that its compression makes of one: a header costs no more
+/// than what may follow it.
+bool can_hold(const File& f, const Layout& l) {
+  double most = 0;  // unknown: everything is possible
+  switch (l.compression) {
+    case COMPRESSION_NONE: most = 1; break;
+    case COMPRESSION_PACKBITS: most = 64; break;
+    case COMPRESSION_DEFLATE:
+    case COMPRESSION_ADOBE_DEFLATE: most = 1032; break;
+    case COMPRESSION_LZW: most = 4096; break;  // a string of the table for 9 bits
+    default: break;
+  }
+  const double samples = l.light == PHOTOMETRIC_YCBCR ? 1 : l.samples;  // colour may be subsampled
+  return most == 0 || most * double(f.size) >= double(l.width) * l.height * l.bits * samples / 8;
+}
+
 /// Strips and tiles alike: blocks of the picture, in one piece or a plane for each sample.
 Result<void> read_blocks(const File& f, TIFF* t, const Layout& l, Rgb8* image) {
   const bool tiled = TIFFIsTiled(t) != 0;
@@ -263,6 +279,7 @@ Result<Stored> read_tiff(const File& f) {
   s.orientation = l.orientation;
   s.image.width = int(l.width);
   s.image.height = int(l.height);
+  if (!can_hold(f, l)) return corrupt(f, "the file is truncated (TIFF)");
   s.image.rgb.resize(size_t(l.width) * l.height * 3);
   const bool jpeg = l.compression == COMPRESSION_JPEG && l.planar == PLANARCONFIG_CONTIG;
   if (l.light == PHOTOMETRIC_YCBCR && jpeg) TIFFSetField(t, TIFFTAG_JPEGCOLORMODE, JPEGCOLORMODE_RGB);
