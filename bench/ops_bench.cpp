@@ -1,6 +1,7 @@
-// Every operator of the registry x its conformance cases x precision x {the CPU's kernels, every Vulkan device}, one node at
-// a time, submission included. `--benchmark_filter=linear.*fp32/cpu` picks; `--benchmark_list_tests` names them. GFLOP/s and GB/s are
-// the operator's own cost model over the time. Two builds are compared by bench/compare/revisions.sh.
+// Every operator of the registry x its conformance cases x precision x {the CPU's kernels, every Vulkan device}, one
+// node at a time, submission included. `--benchmark_filter=linear.*fp32/cpu` picks; `--benchmark_list_tests` names
+// them. GFLOP/s and GB/s are the operator's own cost model over the time. Two builds are compared by
+// bench/compare/revisions.sh.
 #include <benchmark/benchmark.h>
 
 #include <algorithm>
@@ -27,7 +28,7 @@ struct Target {
   DeviceCaps caps;
   const simd::Kernels* kernels = nullptr;  // a CPU target
 #if VIREO_VULKAN
-  std::shared_ptr<vk::Gpu> gpu;            // a Vulkan target
+  std::shared_ptr<vk::Gpu> gpu;  // a Vulkan target
 #endif
 };
 
@@ -126,10 +127,12 @@ int main(int argc, char** argv) {
   for (OpKind kind : all_ops())
     for (const OpCase& c : op_def(kind).cases())
       for (Precision precision : {Precision::kFp32, Precision::kFp16, Precision::kInt8}) {
-        if (precision == Precision::kInt8 && kind != OpKind::kLinear && kind != OpKind::kConv2d) continue;  // only they have such weights
+        if (precision == Precision::kInt8 && kind != OpKind::kLinear && kind != OpKind::kConv2d)
+          continue;  // only they have such weights
         for (const Target& t : all)
-          benchmark::RegisterBenchmark(fmt::format("{}/{}/{}/{}", op_def(kind).name, c.label, to_string(precision), t.label).c_str(),
-                                       [kind, c, precision, &t](benchmark::State& s) { run(s, kind, c, precision, t); })
+          benchmark::RegisterBenchmark(
+              fmt::format("{}/{}/{}/{}", op_def(kind).name, c.label, to_string(precision), t.label).c_str(),
+              [kind, c, precision, &t](benchmark::State& s) { run(s, kind, c, precision, t); })
               ->Unit(benchmark::kMicrosecond)
               ->UseRealTime();
       }

@@ -141,22 +141,27 @@ simd::ConvGeometry same_map(int64_t side, int64_t channels, int64_t kernel, int6
   return g;
 }
 
-void bench_conv(benchmark::State& state, const simd::Kernels* k, int threads, int64_t side, int64_t channels, int64_t kernel) {
+void bench_conv(benchmark::State& state, const simd::Kernels* k, int threads, int64_t side, int64_t channels,
+                int64_t kernel) {
   ThreadPool pool(threads);
-  const AlignedBuffer x = random_floats(side * side * channels, 1), w = random_floats(channels * channels * kernel * kernel, 2);
+  const AlignedBuffer x = random_floats(side * side * channels, 1),
+                      w = random_floats(channels * channels * kernel * kernel, 2);
   simd::ConvArgs a;
   a.geometry = same_map(side, channels, kernel, 1);
   a.geometry.x = x.as<float>();
   AlignedBuffer packed(simd::packed_weight_bytes(channels, a.geometry.k(), simd::WeightType::kF32));
-  simd::pack_weight(w.as<float>(), 0, channels, channels, a.geometry.k(), simd::WeightType::kF32, packed.data(), nullptr);
+  simd::pack_weight(w.as<float>(), 0, channels, channels, a.geometry.k(), simd::WeightType::kF32, packed.data(),
+                    nullptr);
   AlignedBuffer out = AlignedBuffer::zeroed(size_t(a.geometry.rows() * channels) * 4);
   a.gemm.n = channels, a.gemm.b = packed.data(), a.gemm.out = out.as<float>(), a.gemm.ldo = channels;
   measure(state, pool, k->conv, a, 2.0 * double(a.geometry.rows() * channels) * double(a.geometry.k()));
 }
 
-void bench_depthwise(benchmark::State& state, const simd::Kernels* k, int threads, int64_t side, int64_t channels, int64_t stride) {
+void bench_depthwise(benchmark::State& state, const simd::Kernels* k, int threads, int64_t side, int64_t channels,
+                     int64_t stride) {
   ThreadPool pool(threads);
-  const AlignedBuffer x = random_floats(side * side * channels, 1), w = random_floats(9 * channels, 2), bias = random_floats(channels, 3);
+  const AlignedBuffer x = random_floats(side * side * channels, 1), w = random_floats(9 * channels, 2),
+                      bias = random_floats(channels, 3);
   simd::DepthwiseArgs a;
   a.geometry = same_map(side, channels, 3, stride);
   a.geometry.x = x.as<float>();
@@ -166,14 +171,17 @@ void bench_depthwise(benchmark::State& state, const simd::Kernels* k, int thread
   measure(state, pool, k->depthwise, a, 18.0 * double(a.geometry.rows() * channels));
 }
 
-void bench_windows(benchmark::State& state, const simd::Kernels* k, int threads, int64_t side, int64_t window, int64_t heads) {
+void bench_windows(benchmark::State& state, const simd::Kernels* k, int threads, int64_t side, int64_t window,
+                   int64_t heads) {
   ThreadPool pool(threads);
   const int64_t d = heads * 32, tokens = window * window;
-  const AlignedBuffer qkv = random_floats(side * side * 3 * d, 1), bias = random_floats(heads * tokens * round_up(tokens, 4), 2);
+  const AlignedBuffer qkv = random_floats(side * side * 3 * d, 1),
+                      bias = random_floats(heads * tokens * round_up(tokens, 4), 2);
   AlignedBuffer out = AlignedBuffer::zeroed(size_t(side * side * d) * 4);
   simd::GroupAttentionArgs a;
   a.x = qkv.as<float>(), a.ldx = 3 * d, a.heads = heads, a.head_dim = 32, a.scale = 0.177f;
-  a.groups.h = a.groups.w = side, a.groups.group_h = a.groups.group_w = window, a.groups.shift_h = a.groups.shift_w = window / 2;
+  a.groups.h = a.groups.w = side, a.groups.group_h = a.groups.group_w = window,
+  a.groups.shift_h = a.groups.shift_w = window / 2;
   a.bias = bias.as<float>(), a.bias_ld = round_up(tokens, 4), a.out = out.as<float>(), a.ldo = d;
   measure(state, pool, k->group_attention, a, 4.0 * double(a.groups.count() * heads) * double(tokens * tokens) * 32);
 }
@@ -205,13 +213,13 @@ struct GemmShape {
 };
 
 const GemmShape kGemms[] = {
-    {"vit-b.qkv", 197, 2304, 768, simd::Act::kNone},   {"vit-b.proj", 197, 768, 768, simd::Act::kNone},
-    {"vit-b.fc1", 197, 3072, 768, simd::Act::kGeluErf}, {"vit-b.fc2", 197, 768, 3072, simd::Act::kNone},
-    {"deit-s.qkv", 197, 1152, 384, simd::Act::kNone},  {"deit-s.proj", 197, 384, 384, simd::Act::kNone},
+    {"vit-b.qkv", 197, 2304, 768, simd::Act::kNone},     {"vit-b.proj", 197, 768, 768, simd::Act::kNone},
+    {"vit-b.fc1", 197, 3072, 768, simd::Act::kGeluErf},  {"vit-b.fc2", 197, 768, 3072, simd::Act::kNone},
+    {"deit-s.qkv", 197, 1152, 384, simd::Act::kNone},    {"deit-s.proj", 197, 384, 384, simd::Act::kNone},
     {"deit-s.fc1", 197, 1536, 384, simd::Act::kGeluErf}, {"deit-s.fc2", 197, 384, 1536, simd::Act::kNone},
-    {"deit-ti.qkv", 197, 576, 192, simd::Act::kNone},  {"deit-ti.proj", 197, 192, 192, simd::Act::kNone},
+    {"deit-ti.qkv", 197, 576, 192, simd::Act::kNone},    {"deit-ti.proj", 197, 192, 192, simd::Act::kNone},
     {"deit-ti.fc1", 197, 768, 192, simd::Act::kGeluErf}, {"deit-ti.fc2", 197, 192, 768, simd::Act::kNone},
-    {"vit-l.qkv", 197, 3072, 1024, simd::Act::kNone},  {"vit-b.head", 1, 1000, 768, simd::Act::kNone},
+    {"vit-l.qkv", 197, 3072, 1024, simd::Act::kNone},    {"vit-b.head", 1, 1000, 768, simd::Act::kNone},
 };
 
 void register_all() {

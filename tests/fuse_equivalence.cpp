@@ -1,5 +1,5 @@
-// Every fusion rule is applied to its own example graph; the double reference before and after must agree. A rule without
-// an example, or whose example does not make it fire, fails here.
+// Every fusion rule is applied to its own example graph; the double reference before and after must agree. A rule
+// without an example, or whose example does not make it fire, fails here.
 #include <gtest/gtest.h>
 
 #include "plan/fuse.h"
@@ -24,7 +24,8 @@ TEST_P(FuseRules, KeepsTheAnswer) {
   std::vector<std::string> applied;
   Result<Graph> after = fuse(*before, &applied);
   ASSERT_TRUE(after.ok()) << after.error().message;
-  EXPECT_NE(std::find(applied.begin(), applied.end(), rule.name), applied.end()) << "the example does not make the rule fire";
+  EXPECT_NE(std::find(applied.begin(), applied.end(), rule.name), applied.end())
+      << "the example does not make the rule fire";
   EXPECT_LT(after->nodes.size(), before->nodes.size());
   if (std::string(rule.name) == "product_act") {
     EXPECT_EQ(after->nodes.size() * 2, before->nodes.size()) << "every activation is its product's epilogue";
@@ -56,7 +57,8 @@ TEST(Fuse, LeavesAValueThatOthersReadAlone) {
 TEST(Fuse, KeepsANormThatSomethingElseReads) {
   GraphBuilder b("norm");
   const ValueId x = b.input("x", {DType::kF32, Shape{{1, 1, 3, 8}}});
-  const ValueId n = b.add(OpKind::kLayerNorm, "norm", {x, b.constant("g", fill_constant(1, 8, 2.f)), b.constant("b", fill_constant(1, 8, 1.f))});
+  const ValueId n = b.add(OpKind::kLayerNorm, "norm",
+                          {x, b.constant("g", fill_constant(1, 8, 2.f)), b.constant("b", fill_constant(1, 8, 1.f))});
   const ValueId fc = b.add(OpKind::kLinear, "fc", {n, b.constant("w", random_constant(8, 8, 1, 0.5f))});
   b.output(b.add(OpKind::kAdd, "add", {n, fc}));
   Result<Graph> fused = fuse(*b.finish());

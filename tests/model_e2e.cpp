@@ -1,8 +1,8 @@
 // Whole models against the outputs of the real libraries: the cases of tests/golden/cases (Transformers, timm) and
-// tests/golden/torchvision, on the CPU and on every Vulkan device; and, where the pictures are at hand, the 250 ImageNet
-// photographs in every precision.
-#include <gtest/gtest.h>
+// tests/golden/torchvision, on the CPU and on every Vulkan device; and, where the pictures are at hand, the 250
+// ImageNet photographs in every precision.
 #include <dirent.h>
+#include <gtest/gtest.h>
 #include <sys/stat.h>
 
 #include <algorithm>
@@ -66,7 +66,8 @@ TEST(Devices, VulkanIsThere) {
 
 class Cases : public ::testing::TestWithParam<std::string> {};
 
-std::vector<float> run_pictures(const Model& model, const Device& device, const std::string& dir, const SessionOptions& options) {
+std::vector<float> run_pictures(const Model& model, const Device& device, const std::string& dir,
+                                const SessionOptions& options) {
   std::vector<float> got;
   Result<Session> session = Session::create(model, device, options);
   EXPECT_TRUE(session.ok()) << session.error().message;
@@ -123,7 +124,8 @@ TEST_P(Cases, MatchesTheRealLibrary) {
     double best = INFINITY;
     for (const std::string name : info["expected"]) {
       const cli::NpyArray expected = load_npy(dir + "/" + name);
-      best = std::min(best, distance(got, model->task() == Task::kSegmentation ? channels_last(expected) : expected.data));
+      best =
+          std::min(best, distance(got, model->task() == Task::kSegmentation ? channels_last(expected) : expected.data));
     }
     EXPECT_LE(best, 5e-5) << GetParam() << " on " << device.name();
     if (model->task() == Task::kSegmentation) {
@@ -134,13 +136,16 @@ TEST_P(Cases, MatchesTheRealLibrary) {
       const std::vector<float> map = run_pictures(*model, device, dir, options);
       ASSERT_EQ(map.size(), classes.size());
       for (size_t i = 0; i < map.size(); ++i) {
-        if (!near[i]) { ASSERT_EQ(map[i], classes[i]) << GetParam() << " pixel " << i << " on " << device.name(); }
+        if (!near[i]) {
+          ASSERT_EQ(map[i], classes[i]) << GetParam() << " pixel " << i << " on " << device.name();
+        }
       }
     }
     if (info.contains("tokens")) {
       options.head = Head::kTokens;
       const std::vector<float> tokens = run_pictures(*model, device, dir, options);
-      EXPECT_LE(distance(tokens, load_npy(dir + "/" + std::string(info["tokens"])).data), 5e-5) << GetParam() << " tokens on " << device.name();
+      EXPECT_LE(distance(tokens, load_npy(dir + "/" + std::string(info["tokens"])).data), 5e-5)
+          << GetParam() << " tokens on " << device.name();
     }
   }
 }
@@ -156,11 +161,12 @@ double spread(const std::vector<float>& got, const std::vector<float>& expected)
   return std::sqrt(difference / size);
 }
 
-/// The pictures in one batch, in every precision. The tiny networks of the cases have sharp random weights and few channels to
-/// average over, so that less precise ones are far from a trained model's accuracy, the worst of thousands of pixels most of
-/// all: what is held here, on the mean square, is that every part of the network is there. The bounds are a half above the largest
-/// that was measured: 0.013 in fp16 on Vulkan, 0.071 where a CPU takes bfloat16 for it (0.007 with VIREO_SIMD=avx512), 0.113 in
-/// int8, which is the rounding of the weights: without bfloat16 the CPU and Vulkan give the same.
+/// The pictures in one batch, in every precision. The tiny networks of the cases have sharp random weights and few
+/// channels to average over, so that less precise ones are far from a trained model's accuracy, the worst of thousands
+/// of pixels most of all: what is held here, on the mean square, is that every part of the network is there. The bounds
+/// are a half above the largest that was measured: 0.013 in fp16 on Vulkan, 0.071 where a CPU takes bfloat16 for it
+/// (0.007 with VIREO_SIMD=avx512), 0.113 in int8, which is the rounding of the weights: without bfloat16 the CPU and
+/// Vulkan give the same.
 TEST_P(Cases, BatchesAndPrecisions) {
   const std::string dir = std::string(VIREO_TEST_DATA) + "/cases/" + GetParam();
   const Json info = Json::parse(std::ifstream(dir + "/case.json"));
@@ -182,7 +188,8 @@ TEST_P(Cases, BatchesAndPrecisions) {
   for (const Device& device : devices()) {
     if (is_slow(device)) continue;
     const double half = std::string(device.kind()) == "vulkan" ? 0.02 : 0.1;
-    for (const auto& [precision, bound] : {std::pair{Precision::kFp32, 5e-5}, std::pair{Precision::kFp16, half}, std::pair{Precision::kInt8, 0.17}}) {
+    for (const auto& [precision, bound] :
+         {std::pair{Precision::kFp32, 5e-5}, std::pair{Precision::kFp16, half}, std::pair{Precision::kInt8, 0.17}}) {
       SessionOptions options;
       options.fallback = false;
       options.batch = 3;
@@ -195,17 +202,19 @@ TEST_P(Cases, BatchesAndPrecisions) {
       EXPECT_EQ(out->height * out->width, model->task() == Task::kSegmentation ? out->rows : 0);
       const std::vector<float> got(out->data, out->data + 3 * size_t(out->rows) * size_t(out->cols));
       double best = INFINITY;
-      for (const std::vector<float>& e : expected) best = std::min(best, precision == Precision::kFp32 ? distance(got, e) : spread(got, e));
+      for (const std::vector<float>& e : expected)
+        best = std::min(best, precision == Precision::kFp32 ? distance(got, e) : spread(got, e));
       EXPECT_LE(best, bound) << GetParam() << " in " << to_string(precision) << " on " << device.name();
     }
   }
 }
 
-INSTANTIATE_TEST_SUITE_P(All, Cases, ::testing::ValuesIn(folders(std::string(VIREO_TEST_DATA) + "/cases")), [](const auto& info) {
-  std::string n = info.param;
-  std::replace(n.begin(), n.end(), '-', '_');
-  return n;
-});
+INSTANTIATE_TEST_SUITE_P(All, Cases, ::testing::ValuesIn(folders(std::string(VIREO_TEST_DATA) + "/cases")),
+                         [](const auto& info) {
+                           std::string n = info.param;
+                           std::replace(n.begin(), n.end(), '-', '_');
+                           return n;
+                         });
 
 class Torchvision : public ::testing::TestWithParam<std::string> {};
 
@@ -225,17 +234,21 @@ TEST_P(Torchvision, EveryBatchSize) {
       Result<Output> out = session->run(input.data.data(), each * size_t(batch));
       ASSERT_TRUE(out.ok()) << out.error().message;
       const std::vector<float> got(out->data, out->data + classes * size_t(batch));
-      EXPECT_LE(distance(got, {expected.data.begin(), expected.data.begin() + ptrdiff_t(got.size())}), 5e-5) << GetParam() << " batch " << batch << " on " << device.name();
+      EXPECT_LE(distance(got, {expected.data.begin(), expected.data.begin() + ptrdiff_t(got.size())}), 5e-5)
+          << GetParam() << " batch " << batch << " on " << device.name();
     }
 }
 
-INSTANTIATE_TEST_SUITE_P(All, Torchvision, ::testing::ValuesIn(folders(std::string(VIREO_TEST_DATA) + "/torchvision")), [](const auto& info) {
-  std::string n = info.param;
-  for (char& c : n) if (!std::isalnum(static_cast<unsigned char>(c))) c = '_';
-  return n;
-});
+INSTANTIATE_TEST_SUITE_P(All, Torchvision, ::testing::ValuesIn(folders(std::string(VIREO_TEST_DATA) + "/torchvision")),
+                         [](const auto& info) {
+                           std::string n = info.param;
+                           for (char& c : n)
+                             if (!std::isalnum(static_cast<unsigned char>(c))) c = '_';
+                           return n;
+                         });
 
-// ---- long sequences ----------------------------------------------------------------------------------------------------
+// ---- long sequences
+// ----------------------------------------------------------------------------------------------------
 
 TEST(LongSequence, FourThousandTokens) {
   // 64 x 64 patches and the class token: the scores of one head alone would fill 67 MB.
@@ -246,7 +259,8 @@ TEST(LongSequence, FourThousandTokens) {
   Result<Model> model = Model::random(config, 3);
   ASSERT_TRUE(model.ok()) << model.error().message;
   std::vector<float> pixels(3 * 1024 * 1024);
-  for (size_t i = 0; i < pixels.size(); ++i) pixels[i] = float(std::sin(0.001 * double(i)) + 0.3 * std::cos(0.37 * double(i)));
+  for (size_t i = 0; i < pixels.size(); ++i)
+    pixels[i] = float(std::sin(0.001 * double(i)) + 0.3 * std::cos(0.37 * double(i)));
   std::vector<Device> fast = devices();
   fast.erase(std::remove_if(fast.begin(), fast.end(), is_slow), fast.end());
   if (fast.size() < 2) GTEST_SKIP() << "only one device is here to compare with";
@@ -268,7 +282,8 @@ TEST(LongSequence, FourThousandTokens) {
   }
 }
 
-// ---- 250 photographs ---------------------------------------------------------------------------------------------------
+// ---- 250 photographs
+// ---------------------------------------------------------------------------------------------------
 
 class ImageNet : public ::testing::TestWithParam<int> {
  protected:
@@ -282,7 +297,8 @@ class ImageNet : public ::testing::TestWithParam<int> {
 
   static std::vector<int> top1(const std::vector<float>& logits) {
     std::vector<int> best;
-    for (size_t i = 0; i + 1000 <= logits.size(); i += 1000) best.push_back(int(std::max_element(&logits[i], &logits[i] + 1000) - &logits[i]));
+    for (size_t i = 0; i + 1000 <= logits.size(); i += 1000)
+      best.push_back(int(std::max_element(&logits[i], &logits[i] + 1000) - &logits[i]));
     return best;
   }
 
@@ -309,7 +325,8 @@ class ImageNet : public ::testing::TestWithParam<int> {
 
 // Parameter: 0 = CPU, 1 = the first Vulkan device.
 TEST_P(ImageNet, EveryPrecisionAgrees) {
-  if (!exists(data) || !exists(weights)) GTEST_SKIP() << "shared/data/imagenet-dev or the ViT-Tiny checkpoint is not beside this checkout";
+  if (!exists(data) || !exists(weights))
+    GTEST_SKIP() << "shared/data/imagenet-dev or the ViT-Tiny checkpoint is not beside this checkout";
   Device device = Device::cpu();
   if (GetParam() == 1) {
     for (const Device& d : devices())
@@ -333,7 +350,8 @@ TEST_P(ImageNet, EveryPrecisionAgrees) {
       Result<Output> out = session->run(&pixels.data[i * 3 * 224 * 224], 3 * 224 * 224);
       ASSERT_TRUE(out.ok()) << out.error().message;
       const auto row = reference.data.begin() + ptrdiff_t(i * 1000);
-      worst = std::max(worst, test::largest_difference(std::vector<float>(out->data, out->data + 1000), std::vector<float>(row, row + 1000)));
+      worst = std::max(worst, test::largest_difference(std::vector<float>(out->data, out->data + 1000),
+                                                       std::vector<float>(row, row + 1000)));
     }
     EXPECT_LT(worst, 1e-3);
     std::printf("[   INFO   ] %s fp32 from pixels: largest logit difference %.2e\n", device.name().c_str(), worst);
@@ -355,11 +373,13 @@ TEST_P(ImageNet, EveryPrecisionAgrees) {
     int agree = 0;
     for (size_t i = 0; i < mine.size(); ++i) agree += mine[i] == other[i];
     EXPECT_GE(agree, least) << to_string(precision);
-    std::printf("[   INFO   ] %s %s: top-1 agrees with fp32 on %d of 250\n", device.name().c_str(), to_string(precision), agree);
+    std::printf("[   INFO   ] %s %s: top-1 agrees with fp32 on %d of 250\n", device.name().c_str(),
+                to_string(precision), agree);
   }
 }
 
-INSTANTIATE_TEST_SUITE_P(Devices, ImageNet, ::testing::Values(0, 1), [](const auto& info) { return info.param ? "Vulkan" : "Cpu"; });
+INSTANTIATE_TEST_SUITE_P(Devices, ImageNet, ::testing::Values(0, 1),
+                         [](const auto& info) { return info.param ? "Vulkan" : "Cpu"; });
 
 }  // namespace
 }  // namespace vireo

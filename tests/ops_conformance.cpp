@@ -92,7 +92,9 @@ const std::vector<Target>& targets() {
         t.caps.threads = 2;
         // fp16 products have a test of their own.
         t.caps.shader_float16 = false;
-        if (!subgroups) t.caps.subgroup_basic = t.caps.subgroup_vote = t.caps.subgroup_ballot = t.caps.subgroup_shuffle = t.caps.subgroup_arithmetic = false;
+        if (!subgroups)
+          t.caps.subgroup_basic = t.caps.subgroup_vote = t.caps.subgroup_ballot = t.caps.subgroup_shuffle =
+              t.caps.subgroup_arithmetic = false;
         t.gpu = *gpu;
         if (wanted(t.label)) list->push_back(t);
         // The same with every block of rows in a dispatch of its own.
@@ -134,8 +136,8 @@ struct Prepared {
 double half_round(double x) { return double(half_to_float(float_to_half(float(x)))); }
 double bf16_round(double x) { return double(bf16_to_float(float_to_bf16(float(x)))); }
 
-/// `bf16`: the plan multiplies bfloat16 rows, by bfloat16 weights or int8 ones. Inputs are bfloat16 values then, so that only a LayerNorm in
-/// front of the product leaves something to round: that much is added to the bound.
+/// `bf16`: the plan multiplies bfloat16 rows, by bfloat16 weights or int8 ones. Inputs are bfloat16 values then, so
+/// that only a LayerNorm in front of the product leaves something to round: that much is added to the bound.
 Prepared prepare_anew(const Case& c, bool half_activations, bool bf16) {
   Prepared p;
   GraphBuilder b("case");
@@ -148,7 +150,8 @@ Prepared prepare_anew(const Case& c, bool half_activations, bool bf16) {
     }
     std::vector<double> values = test::noise(size_t(s.elements()), 100 + i, c.spec.scale);
     if (c.spec.constant[i]) {
-      operands.push_back(b.constant(fmt::format("const{}", i), make_constant(s.w(), s.c(), std::vector<float>(values.begin(), values.end()))));
+      operands.push_back(b.constant(fmt::format("const{}", i),
+                                    make_constant(s.w(), s.c(), std::vector<float>(values.begin(), values.end()))));
       continue;
     }
     TensorDesc d;
@@ -174,7 +177,8 @@ Prepared prepare_anew(const Case& c, bool half_activations, bool bf16) {
   // Matrices are stored in the precision; vectors and tables stay fp32.
   double longest_row = 0;  // of the weight matrix: the largest Euclidean norm
   const bool matrix_op = c.op == OpKind::kLinear || c.op == OpKind::kConv2d;
-  const bool depthwise = c.op == OpKind::kConv2d && conv2d::is_depthwise(int64_t(c.spec.attrs[conv2d::kGroups]), c.spec.in[0].c(), c.spec.in[1].w());
+  const bool depthwise = c.op == OpKind::kConv2d && conv2d::is_depthwise(int64_t(c.spec.attrs[conv2d::kGroups]),
+                                                                         c.spec.in[0].c(), c.spec.in[1].w());
   const auto storage = [&](const Node&, size_t operand, std::vector<double>& w, int64_t cols) {
     if (!matrix_op || depthwise || operand != 1) return;
     for (size_t row = 0; row < w.size() / size_t(cols); ++row) {
@@ -189,7 +193,8 @@ Prepared prepare_anew(const Case& c, bool half_activations, bool bf16) {
         std::vector<int8_t> q(f.size());
         if (c.op == OpKind::kLinear && c.spec.attrs[linear::kNorm] != 0) centre_row(f.data(), cols);
         const float s = quantise_row(f.data(), cols, q.data());
-        const int64_t taps = c.op == OpKind::kConv2d ? int64_t(c.spec.attrs[conv2d::kKernelH] * c.spec.attrs[conv2d::kKernelW]) : cols;
+        const int64_t taps =
+            c.op == OpKind::kConv2d ? int64_t(c.spec.attrs[conv2d::kKernelH] * c.spec.attrs[conv2d::kKernelW]) : cols;
         if (c.op == OpKind::kConv2d)
           for (int64_t k = 0; k < cols; k += taps) balance_roundings(&f[size_t(k)], s, taps, 1, &q[size_t(k)]);
         for (int64_t k = 0; k < cols; ++k) r[k] = double(q[size_t(k)]) * double(s);
@@ -226,7 +231,8 @@ Prepared prepare(const Case& c, bool half_activations, bool bf16 = false) {
     Prepared prepared;
   };
   static std::vector<Kept> kept;
-  const std::string key = fmt::format("{} {} {} {} {}", int(c.op), c.spec.label, int(c.precision), half_activations, bf16);
+  const std::string key =
+      fmt::format("{} {} {} {} {}", int(c.op), c.spec.label, int(c.precision), half_activations, bf16);
   for (const Kept& k : kept)
     if (k.key == key) return k.prepared;
   if (kept.size() >= 4) kept.erase(kept.begin());
@@ -253,19 +259,22 @@ void fill_input(const Plan& plan, const Prepared& p, uint8_t* region) {
     std::memset(at, 0, v.where.bytes);
     const int64_t cols = d.shape.c(), pixels = d.shape.h() * d.shape.w();
     const uint64_t element = dtype_size(d.dtype);
-    for (int64_t r = 0; r + 1 < d.shape.rows() && d.gap != 0; ++r)  // NaN between rows: another value's, which counts for nothing
+    for (int64_t r = 0; r + 1 < d.shape.rows() && d.gap != 0;
+         ++r)  // NaN between rows: another value's, which counts for nothing
       std::memset(at + uint64_t((r + 1) * d.row_stride() - d.gap) * element, 0xFF, uint64_t(d.gap) * element);
     for (int64_t r = 0; r < d.shape.rows(); ++r)
       for (int64_t c = 0; c < cols; ++c) {
         const float x = float(p.inputs[i][size_t(r * cols + c)]);
-        const int64_t k = d.layout == Layout::kRows ? r * d.row_stride() + c : (r / pixels * cols + c) * pixels + r % pixels;
+        const int64_t k =
+            d.layout == Layout::kRows ? r * d.row_stride() + c : (r / pixels * cols + c) * pixels + r % pixels;
         if (d.dtype == DType::kF16) reinterpret_cast<uint16_t*>(at)[k] = float_to_half(x);
         else reinterpret_cast<float*>(at)[k] = x;
       }
   }
 }
 
-/// What an argmax may answer: a channel whose score is the largest but for rounding, and the first of those exactly equal.
+/// What an argmax may answer: a channel whose score is the largest but for rounding, and the first of those exactly
+/// equal.
 void check_argmax(const Prepared& p, size_t pixel, double got, const std::string& where) {
   const Node& n = p.graph.nodes[0];
   const Shape &in = p.graph.value(n.inputs[0]).desc.shape, &out = p.graph.value(n.output).desc.shape;
@@ -273,16 +282,20 @@ void check_argmax(const Prepared& p, size_t pixel, double got, const std::string
   if (pixel == 0) {
     GraphBuilder b("scores");
     ValueId x = b.input("x", {DType::kF32, in});
-    if (const double mid_h = n.attrs[2], mid_w = n.attrs[3]; mid_h != 0) x = b.add(OpKind::kResize, "way", {x}, {{"out_h", mid_h}, {"out_w", mid_w}, {"mode", 1}});
-    b.output(b.add(OpKind::kResize, "resize", {x}, {{"out_h", double(out.h())}, {"out_w", double(out.w())}, {"mode", 1}}));
+    if (const double mid_h = n.attrs[2], mid_w = n.attrs[3]; mid_h != 0)
+      x = b.add(OpKind::kResize, "way", {x}, {{"out_h", mid_h}, {"out_w", mid_w}, {"mode", 1}});
+    b.output(
+        b.add(OpKind::kResize, "resize", {x}, {{"out_h", double(out.h())}, {"out_w", double(out.w())}, {"mode", 1}}));
     Result<Graph> g = b.finish();
     ASSERT_TRUE(g.ok()) << g.error().message;
     scores = test::run_reference(*g, p.inputs)[size_t(g->outputs[0])];
   }
   const double* at = &scores[pixel * size_t(in.c())];
   const double best = at[size_t(p.expected[pixel])];
-  ASSERT_TRUE(got >= 0 && got < double(in.c()) && got == std::floor(got)) << where << ": pixel " << pixel << " is of class " << got;
-  EXPECT_GE(at[size_t(got)], best - p.bound) << where << ": pixel " << pixel << ", expected " << p.expected[pixel] << ", got " << got;
+  ASSERT_TRUE(got >= 0 && got < double(in.c()) && got == std::floor(got))
+      << where << ": pixel " << pixel << " is of class " << got;
+  EXPECT_GE(at[size_t(got)], best - p.bound)
+      << where << ": pixel " << pixel << ", expected " << p.expected[pixel] << ", got " << got;
   if (at[size_t(got)] == best && p.bound == 0) {
     EXPECT_EQ(got, p.expected[pixel]) << where << ": the first of equals";
   }
@@ -292,8 +305,10 @@ void check_output(const Plan& plan, const Prepared& p, const uint8_t* region, co
   const PlanValue& out = plan.values[size_t(plan.outputs[0])];
   const TensorDesc& d = out.desc;
   for (uint64_t i = 0; i < kGuard; ++i) {
-    ASSERT_EQ(region[out.where.offset - kGuard + i], 0xA5) << where << ": byte " << i << " before the output was written";
-    ASSERT_EQ(region[out.where.offset + out.where.bytes + i], 0xA5) << where << ": byte " << i << " after the output was written";
+    ASSERT_EQ(region[out.where.offset - kGuard + i], 0xA5)
+        << where << ": byte " << i << " before the output was written";
+    ASSERT_EQ(region[out.where.offset + out.where.bytes + i], 0xA5)
+        << where << ": byte " << i << " after the output was written";
   }
   const uint8_t* at = region + out.where.offset;
   double worst = 0;
@@ -304,11 +319,13 @@ void check_output(const Plan& plan, const Prepared& p, const uint8_t* region, co
       if (c >= round_up(d.shape.c(), 4)) {  // another value's columns; the last row has none
         if (r + 1 < d.shape.rows()) {
           const auto* bytes = at + uint64_t(k) * dtype_size(d.dtype);
-          ASSERT_TRUE(std::all_of(bytes, bytes + dtype_size(d.dtype), [](uint8_t b) { return b == 0xFF; })) << where << ": between rows " << r << " and " << r + 1;
+          ASSERT_TRUE(std::all_of(bytes, bytes + dtype_size(d.dtype), [](uint8_t b) { return b == 0xFF; }))
+              << where << ": between rows " << r << " and " << r + 1;
         }
         continue;
       }
-      const double got = d.dtype == DType::kF16 ? double(half_to_float(reinterpret_cast<const uint16_t*>(at)[k])) : double(reinterpret_cast<const float*>(at)[k]);
+      const double got = d.dtype == DType::kF16 ? double(half_to_float(reinterpret_cast<const uint16_t*>(at)[k]))
+                                                : double(reinterpret_cast<const float*>(at)[k]);
       if (c >= d.shape.c()) {
         ASSERT_EQ(got, 0.0) << where << ": padding of row " << r;
         continue;
@@ -325,11 +342,11 @@ void check_output(const Plan& plan, const Prepared& p, const uint8_t* region, co
   EXPECT_LE(worst, p.bound) << where << ": element " << worst_at << ", expected " << p.expected[worst_at];
 }
 
-int splits = 0;  // cases that ran as several dispatches
+int splits = 0;             // cases that ran as several dispatches
 std::set<std::string> ran;  // cases with the plan's text: where targets on one device plan alike, one run tells for all
 
-/// Puts gaps between the rows of the operands and the output, of those that the operator takes so on a GPU; a shader learns of them by
-/// being lowered again.
+/// Puts gaps between the rows of the operands and the output, of those that the operator takes so on a GPU; a shader
+/// learns of them by being lowered again.
 void spread_rows(Plan& plan, const Target& t) {
   Step& step = plan.steps[0];
   const OpDef& def = op_def(step.op);
@@ -381,18 +398,21 @@ void run_case(const Case& c, const Target& t, double extra = 0) {
   if (t.tuning) splits += planned->plan.dispatch_count() > 1;
   if (t.gap) spread_rows(planned->plan, t);
   if (::testing::Test::HasFatalFailure()) return;
-  if (t.gpu && !ran.insert(fmt::format("{}\n{}\n{}", fmt::ptr(t.gpu.get()), c.spec.label, dump(planned->plan))).second) return;
+  if (t.gpu && !ran.insert(fmt::format("{}\n{}\n{}", fmt::ptr(t.gpu.get()), c.spec.label, dump(planned->plan))).second)
+    return;
   add_guards(planned->plan);
   const Result<void> verified = verify(planned->plan);
   ASSERT_TRUE(verified.ok()) << verified.error().message;
   ThreadPool pool(2);
-  const std::string where = fmt::format("{} / {} / {} / {}", op_def(c.op).name, c.spec.label, to_string(c.precision), t.label);
+  const std::string where =
+      fmt::format("{} / {} / {} / {}", op_def(c.op).name, c.spec.label, to_string(c.precision), t.label);
   if (t.kernels) {
     auto e = cpu::Executable::create(planned->plan, planned->graph, pool, *t.kernels, 1);
     ASSERT_TRUE(e.ok()) << e.error().message;
     auto* out = reinterpret_cast<uint8_t*>(const_cast<float*>((*e)->output(0)));
     std::memset(out, 0xA5, planned->plan.output_bytes);
-    std::memset(out + planned->plan.values[size_t(planned->plan.outputs[0])].where.offset, 0xFF, planned->plan.values[size_t(planned->plan.outputs[0])].where.bytes);
+    std::memset(out + planned->plan.values[size_t(planned->plan.outputs[0])].where.offset, 0xFF,
+                planned->plan.values[size_t(planned->plan.outputs[0])].where.bytes);
     fill_input(planned->plan, p, reinterpret_cast<uint8_t*>((*e)->input(0)));
     (*e)->run(0, pool);
     check_output(planned->plan, p, out, where);
@@ -401,7 +421,8 @@ void run_case(const Case& c, const Target& t, double extra = 0) {
     ASSERT_TRUE(e.ok()) << where << ": " << e.error().message;
     auto* out = const_cast<uint8_t*>((*e)->read({Region::kOutput, 0, 1}, 0));
     std::memset(out, 0xA5, planned->plan.output_bytes);
-    std::memset(out + planned->plan.values[size_t(planned->plan.outputs[0])].where.offset, 0xFF, planned->plan.values[size_t(planned->plan.outputs[0])].where.bytes);
+    std::memset(out + planned->plan.values[size_t(planned->plan.outputs[0])].where.offset, 0xFF,
+                planned->plan.values[size_t(planned->plan.outputs[0])].where.bytes);
     fill_input(planned->plan, p, const_cast<uint8_t*>((*e)->read({Region::kInput, 0, 1}, 0)));
     ASSERT_TRUE((*e)->submit(0).ok());
     const Result<void> waited = (*e)->wait(0);
@@ -423,7 +444,8 @@ TEST_P(Conformance, EveryCaseOnEveryTarget) {
       for (const Target& t : targets()) {
         if (precision == Precision::kInt8 && !matrix_op) continue;  // int8 stores matrices only: the same case as fp32
         if (precision == Precision::kFp16 && !matrix_op && t.kernels) continue;  // and CPU activations are always fp32
-        if (precision != Precision::kFp32 && (t.tuning || (t.gap && t.kernels))) continue;  // where rows start has nothing to do with their type
+        if (precision != Precision::kFp32 && (t.tuning || (t.gap && t.kernels)))
+          continue;  // where rows start has nothing to do with their type
         if (t.gpu && t.gap && (precision == Precision::kInt8 || (!def.strided.out && def.strided.in == 0))) continue;
         SCOPED_TRACE(spec.label);
         run_case({GetParam(), spec, precision}, t);
@@ -436,7 +458,8 @@ TEST_P(Conformance, EveryCaseOnEveryTarget) {
   EXPECT_EQ(vulkan().messages, "") << "the validation layer must stay silent";
 }
 
-INSTANTIATE_TEST_SUITE_P(Ops, Conformance, ::testing::ValuesIn(all_ops()), [](const auto& info) { return std::string(op_def(info.param).name); });
+INSTANTIATE_TEST_SUITE_P(Ops, Conformance, ::testing::ValuesIn(all_ops()),
+                         [](const auto& info) { return std::string(op_def(info.param).name); });
 
 bool same_tile(const LinearTile& a, const LinearTile& b) {
   return std::tie(a.bm, a.bn, a.bk, a.tm, a.tn) == std::tie(b.bm, b.bn, b.bk, b.tm, b.tn);
@@ -449,7 +472,8 @@ TEST(Tiles, EveryTileOfTheTables) {
     DeviceCaps caps;
     caps.device_class = c;
     for (const LinearTile& t : tuning_for(caps).linear_tiles)
-      if (std::none_of(tiles.begin(), tiles.end(), [&](const LinearTile& o) { return same_tile(o, t); })) tiles.push_back(t);
+      if (std::none_of(tiles.begin(), tiles.end(), [&](const LinearTile& o) { return same_tile(o, t); }))
+        tiles.push_back(t);
   }
   int runs = 0;
   for (Target t : targets()) {
@@ -474,7 +498,8 @@ TEST(Tiles, EveryConvolutionTile) {
     DeviceCaps caps;
     caps.device_class = c;
     for (const LinearTile& t : tuning_for(caps).conv_tiles)
-      if (std::none_of(tiles.begin(), tiles.end(), [&](const LinearTile& o) { return same_tile(t, o); })) tiles.push_back(t);
+      if (std::none_of(tiles.begin(), tiles.end(), [&](const LinearTile& o) { return same_tile(t, o); }))
+        tiles.push_back(t);
   }
   int runs = 0;
   for (Target t : targets()) {
@@ -527,12 +552,17 @@ TEST(Tiles, PackedHalves) {
 Result<Graph> toy_network() {
   GraphBuilder b("toy");
   const ValueId x = b.input("pixels", {DType::kF32, Shape{{2, 33, 30, 3}}, Layout::kPlanar});
-  const ValueId conv = b.add(OpKind::kConv2d, "stem", {x, b.constant("w", random_constant(16, 27, 1, 0.2f)), b.constant("b", fill_constant(1, 16, 0.1f))},
-                             {{"kernel_h", 3}, {"kernel_w", 3}, {"stride_h", 2}, {"stride_w", 2}, {"pad_h", 1}, {"pad_w", 1}});
-  const ValueId pooled = b.add(OpKind::kPool, "pool", {b.add(OpKind::kRelu, "relu", {conv})}, {{"mode", 1}, {"kernel", 3}, {"stride", 2}, {"pad", 1}});
-  const ValueId second = b.add(OpKind::kConv2d, "second", {pooled, b.constant("w2", random_constant(10, 144, 3, 0.1f))},
-                               {{"kernel_h", 3}, {"kernel_w", 3}, {"stride_h", 2}, {"stride_w", 2}, {"pad_h", 1}, {"pad_w", 1}});
-  b.output(b.add(OpKind::kLinear, "head", {b.add(OpKind::kMean, "mean", {second}), b.constant("hw", random_constant(7, 10, 2, 0.2f))}));
+  const ValueId conv =
+      b.add(OpKind::kConv2d, "stem",
+            {x, b.constant("w", random_constant(16, 27, 1, 0.2f)), b.constant("b", fill_constant(1, 16, 0.1f))},
+            {{"kernel_h", 3}, {"kernel_w", 3}, {"stride_h", 2}, {"stride_w", 2}, {"pad_h", 1}, {"pad_w", 1}});
+  const ValueId pooled = b.add(OpKind::kPool, "pool", {b.add(OpKind::kRelu, "relu", {conv})},
+                               {{"mode", 1}, {"kernel", 3}, {"stride", 2}, {"pad", 1}});
+  const ValueId second =
+      b.add(OpKind::kConv2d, "second", {pooled, b.constant("w2", random_constant(10, 144, 3, 0.1f))},
+            {{"kernel_h", 3}, {"kernel_w", 3}, {"stride_h", 2}, {"stride_w", 2}, {"pad_h", 1}, {"pad_w", 1}});
+  b.output(b.add(OpKind::kLinear, "head",
+                 {b.add(OpKind::kMean, "mean", {second}), b.constant("hw", random_constant(7, 10, 2, 0.2f))}));
   return b.finish();
 }
 
@@ -569,7 +599,8 @@ TEST(Networks, ConvolutionalToyRunsOnEveryTarget) {
       got = on_gpu->output(0);
     }
     for (int64_t r = 0; r < 2; ++r)
-      for (int64_t c = 0; c < 7; ++c) EXPECT_NEAR(got[r * out.desc.row_stride() + c], p.expected[size_t(r * 7 + c)], p.bound) << t.label;
+      for (int64_t c = 0; c < 7; ++c)
+        EXPECT_NEAR(got[r * out.desc.row_stride() + c], p.expected[size_t(r * 7 + c)], p.bound) << t.label;
   }
   EXPECT_EQ(vulkan().messages, "");
 }
@@ -621,7 +652,9 @@ TEST(Argmax, ScoresThatAreNoNumbersAreNoClass) {
         if (resized) continue;
         const bool bad = i == 1 || i == 3 || i == 4;
         EXPECT_EQ(c == -1, bad) << t.label << " pixel " << i << ": " << c;
-        if (!bad) { EXPECT_TRUE(c >= 0 && c < 5) << t.label << " pixel " << i << ": " << c; }
+        if (!bad) {
+          EXPECT_TRUE(c >= 0 && c < 5) << t.label << " pixel " << i << ": " << c;
+        }
       }
       EXPECT_GE(none, resized ? 12 : 3) << t.label;  // every pixel that a bad one has a part in
     }
@@ -630,7 +663,8 @@ TEST(Argmax, ScoresThatAreNoNumbersAreNoClass) {
 TEST(Registry, NoFieldIsMissing) {
   for (OpKind k : all_ops()) {
     const OpDef& d = op_def(k);
-    EXPECT_TRUE(d.name && d.attrs && d.infer && d.lower && d.lower_cpu && d.cpu && d.reference && d.cost && d.tolerance && d.cases);
+    EXPECT_TRUE(d.name && d.attrs && d.infer && d.lower && d.lower_cpu && d.cpu && d.reference && d.cost &&
+                d.tolerance && d.cases);
   }
 }
 
@@ -642,7 +676,8 @@ TEST(Targets, VulkanIsThere) {
     if (t.gpu) drivers.insert(t.caps.name);
   // Two drivers with different subgroup sizes where Debian's chromium is installed: one must not go missing unnoticed.
   EXPECT_GE(drivers.size(), std::ifstream(kSwiftShader).good() ? 2u : 1u) << vulkan().instance->list_devices();
-  for (const Target& t : targets()) if (t.gpu) std::printf("[   INFO   ] %s: %s\n", t.label.c_str(), t.caps.name.c_str());
+  for (const Target& t : targets())
+    if (t.gpu) std::printf("[   INFO   ] %s: %s\n", t.label.c_str(), t.caps.name.c_str());
 }
 
 }  // namespace

@@ -1,5 +1,6 @@
-// Plans are data: their text for known models and devices is kept in tests/golden/plans and compared here, so that a change
-// in the planner shows in review. VIREO_UPDATE_GOLDEN=1 writes them anew. The verifier is tested by breaking good plans.
+// Plans are data: their text for known models and devices is kept in tests/golden/plans and compared here, so that a
+// change in the planner shows in review. VIREO_UPDATE_GOLDEN=1 writes them anew. The verifier is tested by breaking
+// good plans.
 #include <gtest/gtest.h>
 
 #include <cstdlib>
@@ -27,8 +28,10 @@ DeviceCaps caps_of(const std::string& name) {
   return *caps;
 }
 
-Planned plan_of(const std::string& config, const DeviceCaps& caps, Precision precision, Head head = Head::kLogits, int64_t size = 224, PlanOptions options = {}) {
-  Result<LoadedModel> model = LoadedModel::open_config(std::string(VIREO_TEST_DATA) + "/configs/" + config + ".json", 1);
+Planned plan_of(const std::string& config, const DeviceCaps& caps, Precision precision, Head head = Head::kLogits,
+                int64_t size = 224, PlanOptions options = {}) {
+  Result<LoadedModel> model =
+      LoadedModel::open_config(std::string(VIREO_TEST_DATA) + "/configs/" + config + ".json", 1);
   EXPECT_TRUE(model.ok()) << model.error().message;
   Result<Graph> graph = model->build(head, 1, size, size);
   EXPECT_TRUE(graph.ok()) << graph.error().message;
@@ -51,29 +54,39 @@ class GoldenPlans : public ::testing::TestWithParam<Golden> {};
 TEST_P(GoldenPlans, Match) {
   const Golden& g = GetParam();
   const std::string text = dump(plan_of(g.config, caps_of(g.caps), g.precision, g.head, g.size).plan);
-  const std::string path = fmt::format("{}/plans/{}_{}.{}.txt", VIREO_TEST_DATA, g.config, to_string(g.precision), g.caps);
+  const std::string path =
+      fmt::format("{}/plans/{}_{}.{}.txt", VIREO_TEST_DATA, g.config, to_string(g.precision), g.caps);
   if (std::getenv("VIREO_UPDATE_GOLDEN")) std::ofstream(path, std::ios::binary) << text;
   EXPECT_EQ(text, read_file(path)) << "the plan changed; look at the difference, then run with VIREO_UPDATE_GOLDEN=1";
 }
 
-INSTANTIATE_TEST_SUITE_P(All, GoldenPlans,
-                         ::testing::Values(Golden{"vit-ti", "jetson-nano", Precision::kFp32, Head::kLogits}, Golden{"vit-s", "jetson-nano", Precision::kFp16, Head::kLogits},
-                                           Golden{"vit-b", "jetson-nano", Precision::kFp32, Head::kLogits}, Golden{"vit-b", "jetson-nano", Precision::kInt8, Head::kLogits},
-                                           Golden{"dinov2-s", "jetson-nano", Precision::kFp16, Head::kFeatures}, Golden{"vit-ti", "lavapipe", Precision::kFp32, Head::kLogits},
-                                           Golden{"vit-s", "lavapipe", Precision::kFp32, Head::kLogits}, Golden{"vit-b", "lavapipe", Precision::kFp32, Head::kLogits},
-                                           Golden{"dinov2-s", "lavapipe", Precision::kFp32, Head::kFeatures},
-                                           Golden{"mobilevit-s", "jetson-nano", Precision::kFp32, Head::kLogits, 256}, Golden{"mobilevit-s", "lavapipe", Precision::kFp32, Head::kLogits, 256},
-                                           Golden{"swin-t", "jetson-nano", Precision::kFp32, Head::kLogits, 224}, Golden{"swin-t", "lavapipe", Precision::kFp32, Head::kLogits, 224},
-                                           Golden{"swinv2-t", "jetson-nano", Precision::kFp32, Head::kLogits, 256}, Golden{"swinv2-t", "lavapipe", Precision::kFp32, Head::kLogits, 256},
-                                           Golden{"upernet-mobilevit-s", "jetson-nano", Precision::kFp32, Head::kClassMap, 512},
-                                           Golden{"upernet-mobilevit-s", "jetson-nano", Precision::kFp16, Head::kClassMap, 512},
-                                           Golden{"paper-upernet-mobilevit-s", "jetson-nano", Precision::kFp32, Head::kClassMap, 512},
-                                           Golden{"upernet-mobilevit-s", "lavapipe", Precision::kFp32, Head::kClassMap, 512}),
-                         [](const auto& info) {
-                           std::string n = fmt::format("{}_{}_{}", info.param.config, info.param.caps, to_string(info.param.precision));
-                           for (char& c : n) if (c == '-') c = '_';
-                           return n;
-                         });
+INSTANTIATE_TEST_SUITE_P(
+    All, GoldenPlans,
+    ::testing::Values(Golden{"vit-ti", "jetson-nano", Precision::kFp32, Head::kLogits},
+                      Golden{"vit-s", "jetson-nano", Precision::kFp16, Head::kLogits},
+                      Golden{"vit-b", "jetson-nano", Precision::kFp32, Head::kLogits},
+                      Golden{"vit-b", "jetson-nano", Precision::kInt8, Head::kLogits},
+                      Golden{"dinov2-s", "jetson-nano", Precision::kFp16, Head::kFeatures},
+                      Golden{"vit-ti", "lavapipe", Precision::kFp32, Head::kLogits},
+                      Golden{"vit-s", "lavapipe", Precision::kFp32, Head::kLogits},
+                      Golden{"vit-b", "lavapipe", Precision::kFp32, Head::kLogits},
+                      Golden{"dinov2-s", "lavapipe", Precision::kFp32, Head::kFeatures},
+                      Golden{"mobilevit-s", "jetson-nano", Precision::kFp32, Head::kLogits, 256},
+                      Golden{"mobilevit-s", "lavapipe", Precision::kFp32, Head::kLogits, 256},
+                      Golden{"swin-t", "jetson-nano", Precision::kFp32, Head::kLogits, 224},
+                      Golden{"swin-t", "lavapipe", Precision::kFp32, Head::kLogits, 224},
+                      Golden{"swinv2-t", "jetson-nano", Precision::kFp32, Head::kLogits, 256},
+                      Golden{"swinv2-t", "lavapipe", Precision::kFp32, Head::kLogits, 256},
+                      Golden{"upernet-mobilevit-s", "jetson-nano", Precision::kFp32, Head::kClassMap, 512},
+                      Golden{"upernet-mobilevit-s", "jetson-nano", Precision::kFp16, Head::kClassMap, 512},
+                      Golden{"paper-upernet-mobilevit-s", "jetson-nano", Precision::kFp32, Head::kClassMap, 512},
+                      Golden{"upernet-mobilevit-s", "lavapipe", Precision::kFp32, Head::kClassMap, 512}),
+    [](const auto& info) {
+      std::string n = fmt::format("{}_{}_{}", info.param.config, info.param.caps, to_string(info.param.precision));
+      for (char& c : n)
+        if (c == '-') c = '_';
+      return n;
+    });
 
 TEST(Plan, FiveDispatchesPerBlockAndAtMost65) {
   for (const char* caps : {"jetson-nano", "lavapipe"})
@@ -96,8 +109,8 @@ TEST(Plan, DispatchesPerBlockOfMobileVitAndSwin) {
     const char* prefix;
     int dispatches;
   };
-  // An inverted residual: expand, depthwise, reduce. A transformer layer and a Swin block: as ViT's five. Swin V2 adds the heads'
-  // norm and a norm behind each half of the block.
+  // An inverted residual: expand, depthwise, reduce. A transformer layer and a Swin block: as ViT's five. Swin V2 adds
+  // the heads' norm and a norm behind each half of the block.
   for (const Row& r : {Row{"mobilevit-s", 256, "stages.2.1.", 3}, Row{"mobilevit-s", 256, "stages.4.layers.1.", 5},
                        Row{"swin-t", 224, "stages.3.blocks.1.", 5}, Row{"swinv2-t", 256, "stages.3.blocks.1.", 8}})
     for (const char* caps : {"jetson-nano", "lavapipe"})
@@ -263,20 +276,28 @@ TEST(Plan, WhatADeviceCannotTakeGoesToTheCpu) {
     limit(&caps);
     return dump(plan_of("vit-b", caps, Precision::kFp32).plan);
   };
-  EXPECT_NE(text([](DeviceCaps* c) { c->max_storage_range = 1 << 20; }).find("bytes at once, the device takes 1048576"), std::string::npos);
-  EXPECT_NE(text([](DeviceCaps* c) { c->max_stage_storage_buffers = 4; }).find("storage and 0 texel buffers, the device takes 4"), std::string::npos);
+  EXPECT_NE(text([](DeviceCaps* c) { c->max_storage_range = 1 << 20; }).find("bytes at once, the device takes 1048576"),
+            std::string::npos);
+  EXPECT_NE(text([](DeviceCaps* c) {
+              c->max_stage_storage_buffers = 4;
+            }).find("storage and 0 texel buffers, the device takes 4"),
+            std::string::npos);
 }
 
 TEST(Plan, AConstantIsNoActivation) {
   for (const bool swapped : {false, true}) {
     GraphBuilder b("roles");
-    const ValueId x = b.input("x", {DType::kF32, Shape{{1, 1, 4, 8}}}), c = b.constant("c", random_constant(4, 8, 1, 1.f));
-    b.output(swapped ? b.add(OpKind::kLinear, "fc", {x, b.add(OpKind::kTanh, "t", {x})}) : b.add(OpKind::kAdd, "sum", {x, c}));
+    const ValueId x = b.input("x", {DType::kF32, Shape{{1, 1, 4, 8}}}),
+                  c = b.constant("c", random_constant(4, 8, 1, 1.f));
+    b.output(swapped ? b.add(OpKind::kLinear, "fc", {x, b.add(OpKind::kTanh, "t", {x})})
+                     : b.add(OpKind::kAdd, "sum", {x, c}));
     Result<Graph> graph = b.finish();
     ASSERT_TRUE(graph.ok()) << graph.error().message;
     const Result<Planned> planned = make_plan(std::move(*graph), caps_of("jetson-nano"), {});
     ASSERT_FALSE(planned.ok());
-    EXPECT_NE(planned.error().message.find(swapped ? "is an activation; linear expects a constant" : "('c') is a constant; add expects an activation"), std::string::npos)
+    EXPECT_NE(planned.error().message.find(swapped ? "is an activation; linear expects a constant"
+                                                   : "('c') is a constant; add expects an activation"),
+              std::string::npos)
         << planned.error().message;
   }
 }
@@ -291,7 +312,8 @@ TEST(Plan, ANormWhoseGainIsAnActivationIsNamed) {
   ASSERT_TRUE(graph.ok()) << graph.error().message;
   const Result<Planned> planned = make_plan(std::move(*graph), caps_of("jetson-nano"), {});
   ASSERT_FALSE(planned.ok());
-  EXPECT_NE(planned.error().message.find("('gain') is an activation; layer_norm expects a constant"), std::string::npos) << planned.error().message;
+  EXPECT_NE(planned.error().message.find("('gain') is an activation; layer_norm expects a constant"), std::string::npos)
+      << planned.error().message;
 }
 
 TEST(Plan, CpuPlanNeedsNoVulkan) {
@@ -303,7 +325,8 @@ TEST(Plan, CpuPlanNeedsNoVulkan) {
   for (const Step& s : plan.steps) EXPECT_TRUE(s.dispatches.empty());
 }
 
-// ---- the verifier must notice what is broken on purpose ---------------------------------------------------------------
+// ---- the verifier must notice what is broken on purpose
+// ---------------------------------------------------------------
 
 class Verifier : public ::testing::Test {
  protected:
@@ -353,7 +376,8 @@ TEST_F(Verifier, ReadsWhatIsNoLongerThere) {
       s.inputs[0] = dead;
       for (PlanDispatch& d : s.dispatches)
         for (Binding& b : d.bindings)
-          if (b.where.region == Region::kArena && !b.writes && b.where.offset == plan.values[size_t(old)].where.offset) b.where = plan.values[size_t(dead)].where;
+          if (b.where.region == Region::kArena && !b.writes && b.where.offset == plan.values[size_t(old)].where.offset)
+            b.where = plan.values[size_t(dead)].where;
     }
   expect_error("after its bytes were given to another value");
 }
@@ -399,15 +423,25 @@ TEST_F(Verifier, WriteToForeignBytes) {
   expect_error("writes bytes that are not its output's");
 }
 
-// ---- which convolutions the CPU does with fewer products -----------------------------------------------------------------
+// ---- which convolutions the CPU does with fewer products
+// -----------------------------------------------------------------
 
 TEST(Winograd, WhereItPays) {
-  const auto kernel = [](Precision precision, int64_t side, int64_t channels, double stride, double dilation, double groups) {
+  const auto kernel = [](Precision precision, int64_t side, int64_t channels, double stride, double dilation,
+                         double groups) {
     GraphBuilder g("conv");
     const ValueId x = g.input("x", {DType::kF32, Shape{{1, side, side, channels}}});
-    g.output(g.add(OpKind::kConv2d, "conv", {x, g.constant("w", random_constant(64, 9 * channels / int64_t(groups), 1, 0.2f))},
-                   {{"kernel_h", 3}, {"kernel_w", 3}, {"stride_h", stride}, {"stride_w", stride}, {"pad_h", dilation}, {"pad_w", dilation},
-                    {"dilation_h", dilation}, {"dilation_w", dilation}, {"groups", groups}}));
+    g.output(g.add(OpKind::kConv2d, "conv",
+                   {x, g.constant("w", random_constant(64, 9 * channels / int64_t(groups), 1, 0.2f))},
+                   {{"kernel_h", 3},
+                    {"kernel_w", 3},
+                    {"stride_h", stride},
+                    {"stride_w", stride},
+                    {"pad_h", dilation},
+                    {"pad_w", dilation},
+                    {"dilation_h", dilation},
+                    {"dilation_w", dilation},
+                    {"groups", groups}}));
     PlanOptions o;
     o.precision = precision;
     DeviceCaps cpu;
@@ -421,19 +455,23 @@ TEST(Winograd, WhereItPays) {
   EXPECT_EQ(kernel(Precision::kInt8, 8, 32, 1, 1, 1), "im2col+gemm") << "a quantised weight is not transformed";
   EXPECT_EQ(kernel(Precision::kFp16, 8, 32, 1, 1, 1), "im2col+gemm");
   EXPECT_EQ(kernel(Precision::kFp32, 6, 32, 1, 1, 1), "im2col+gemm") << "nine tiles do not pay for the larger weights";
-  EXPECT_EQ(kernel(Precision::kFp32, 8, 16, 1, 1, 1), "im2col+gemm") << "few channels: the transforms outweigh the products";
+  EXPECT_EQ(kernel(Precision::kFp32, 8, 16, 1, 1, 1), "im2col+gemm")
+      << "few channels: the transforms outweigh the products";
   EXPECT_EQ(kernel(Precision::kFp32, 16, 32, 2, 1, 1), "im2col+gemm");
   EXPECT_EQ(kernel(Precision::kFp32, 12, 32, 1, 2, 1), "im2col+gemm");
   EXPECT_EQ(kernel(Precision::kFp32, 8, 32, 1, 1, 2), "im2col+gemm");
 }
 
-// ---- a convolutional toy: hybrids go through the same stages -----------------------------------------------------------
+// ---- a convolutional toy: hybrids go through the same stages
+// -----------------------------------------------------------
 
 TEST(Plan, ToyConvolutionNetwork) {
   GraphBuilder b("toy");
   const ValueId x = b.input("pixels", {DType::kF32, Shape{{1, 32, 32, 3}}, Layout::kPlanar});
-  const ValueId conv = b.add(OpKind::kConv2d, "stem", {x, b.constant("w", random_constant(16, 27, 1, 0.2f)), b.constant("b", fill_constant(1, 16, 0.1f))},
-                             {{"kernel_h", 3}, {"kernel_w", 3}, {"stride_h", 2}, {"stride_w", 2}, {"pad_h", 1}, {"pad_w", 1}});
+  const ValueId conv =
+      b.add(OpKind::kConv2d, "stem",
+            {x, b.constant("w", random_constant(16, 27, 1, 0.2f)), b.constant("b", fill_constant(1, 16, 0.1f))},
+            {{"kernel_h", 3}, {"kernel_w", 3}, {"stride_h", 2}, {"stride_w", 2}, {"pad_h", 1}, {"pad_w", 1}});
   const ValueId act = b.add(OpKind::kRelu, "relu", {conv});
   const ValueId pooled = b.add(OpKind::kPool, "pool", {act}, {{"mode", 1}, {"kernel", 3}, {"stride", 2}, {"pad", 1}});
   const ValueId mean = b.add(OpKind::kMean, "mean", {pooled});

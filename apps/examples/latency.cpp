@@ -18,9 +18,10 @@ int main(int argc, char** argv) {
   std::atomic<bool> on_cpu{false};
   vireo::SessionOptions options;
   options.head = model->classes() > 0 ? vireo::Head::kLogits : vireo::Head::kFeatures;
-  options.latency_window = 100;  // the last hundred count
+  options.latency_window = 100;                            // the last hundred count
   options.on_inference = [&](const vireo::Inference& i) {  // in the thread that runs, after each inference
-    if (i.fell_back && !on_cpu.exchange(true)) std::printf("inference %llu: %s\n", static_cast<unsigned long long>(i.number), i.device.reason);
+    if (i.fell_back && !on_cpu.exchange(true))
+      std::printf("inference %llu: %s\n", static_cast<unsigned long long>(i.number), i.device.reason);
   };
   auto session = vireo::Session::create(*model, vireo::Device::best(), options);
   if (!session) return fail(session.error());
@@ -28,7 +29,8 @@ int main(int argc, char** argv) {
   std::atomic<bool> done{false};
   int status = 0;
   std::thread worker([&] {
-    const std::vector<float> pixels(size_t(model->channels()) * size_t(session->input_height()) * size_t(session->input_width()), 0.5f);
+    const std::vector<float> pixels(
+        size_t(model->channels()) * size_t(session->input_height()) * size_t(session->input_width()), 0.5f);
     for (int i = 0; i < inferences && status == 0; ++i)
       if (auto out = session->run(pixels.data(), pixels.size()); !out) status = fail(out.error());
     done = true;
@@ -36,7 +38,9 @@ int main(int argc, char** argv) {
   while (!done) {
     std::this_thread::sleep_for(std::chrono::milliseconds(100));
     const vireo::Latency l = session->latency();  // never waits for the worker, nor the worker for it
-    if (l.window > 0) std::printf("%6llu done, last %d: p50 %.2f ms, p99 %.2f ms, most %.2f ms\n", static_cast<unsigned long long>(l.count), l.window, l.p50_ms, l.p99_ms, l.max_ms);
+    if (l.window > 0)
+      std::printf("%6llu done, last %d: p50 %.2f ms, p99 %.2f ms, most %.2f ms\n",
+                  static_cast<unsigned long long>(l.count), l.window, l.p50_ms, l.p99_ms, l.max_ms);
   }
   worker.join();
   return status;

@@ -28,7 +28,8 @@ class Beside {
     session_.emplace(open_session(model_, common, default_head(model_), 1));
     pixels_ = random_pixels(pixel_count(model_, *session_), 1);
     once();
-    // About a fifth of the time: long enough to see what a long inference saw. Three at least, as the first finds cold caches.
+    // About a fifth of the time: long enough to see what a long inference saw. Three at least, as the first finds cold
+    // caches.
     runs_ = std::max(3, std::min(10, int(0.2 * measured_ms / std::max(1e-3, once()))));
   }
   /// Median of its runs at this moment, ms.
@@ -110,7 +111,8 @@ void run(const Args& args) {
               {"arena_mib", double(size.arena_bytes) * mib},
               {"weights_mib", double(size.weights_bytes) * mib},
               {"dispatches", size.dispatches}};
-    if (beside) json["beside"] = {{"model", beside->name()}, {"median_ms", beside->median_ms()}, {"ratio", median(ratios)}};
+    if (beside)
+      json["beside"] = {{"model", beside->name()}, {"median_ms", beside->median_ms()}, {"ratio", median(ratios)}};
     add_notes(json, model);
     print_json(json);
     return;
@@ -121,10 +123,12 @@ void run(const Args& args) {
   print_notes(model);
   std::printf("median   %10.2f ms of %d runs, %.2f images/s\n", mid, args.iters, images_per_s);
   std::printf("min      %10.2f ms\np95      %10.2f ms\n", times.front(), percentile(times, 0.95));
-  if (beside) std::printf("ratio    %10.3f to %s, %.2f ms, in the median of the pairs\n", median(ratios), beside->name().c_str(), beside->median_ms());
+  if (beside)
+    std::printf("ratio    %10.3f to %s, %.2f ms, in the median of the pairs\n", median(ratios), beside->name().c_str(),
+                beside->median_ms());
   std::printf("first    %10.2f ms\nload     %10.2f ms\n", first_ms, load_ms);
-  std::printf("memory   %10.1f MiB peak resident, %.1f after loading; arena %.2f MiB, weights %.2f MiB\n", peak_rss_mib(),
-              loaded_mib, double(size.arena_bytes) * mib, double(size.weights_bytes) * mib);
+  std::printf("memory   %10.1f MiB peak resident, %.1f after loading; arena %.2f MiB, weights %.2f MiB\n",
+              peak_rss_mib(), loaded_mib, double(size.arena_bytes) * mib, double(size.weights_bytes) * mib);
   std::printf("plan     %10llu dispatches, %llu barriers\n", static_cast<unsigned long long>(size.dispatches),
               static_cast<unsigned long long>(size.barriers));
 }
@@ -148,7 +152,9 @@ void add_bench(CLI::App& app) {
       ->type_name("N")
       ->check(CLI::Range(0, 1000000))
       ->capture_default_str();
-  verb->add_option("--beside", args->beside, "config.json of another model (random weights, fp32) to run between the measured inferences: the ratio is less noisy than a time")
+  verb->add_option("--beside", args->beside,
+                   "config.json of another model (random weights, fp32) to run between the measured inferences: the "
+                   "ratio is less noisy than a time")
       ->type_name("FILE");
   verb->callback([args] { run(*args); });
 }

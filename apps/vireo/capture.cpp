@@ -22,7 +22,8 @@ struct Args {
   std::string head;
 };
 
-constexpr vireo::Head kHeads[] = {vireo::Head::kLogits, vireo::Head::kFeatures, vireo::Head::kTokens, vireo::Head::kClassMap};
+constexpr vireo::Head kHeads[] = {vireo::Head::kLogits, vireo::Head::kFeatures, vireo::Head::kTokens,
+                                  vireo::Head::kClassMap};
 
 vireo::Head head_of(const Args& args, const vireo::Model& model) {
   for (vireo::Head h : kHeads)
@@ -57,12 +58,19 @@ void run(Args args) {
   options.head = head_of(args, model);
   options.batch = args.batch;
   options.keep_all = args.keep_all;
-  vireo::Session session = need(vireo::Session::create(model, open_device(args.common.device, args.common.threads), options));
+  vireo::Session session =
+      need(vireo::Session::create(model, open_device(args.common.device, args.common.threads), options));
   args.options.values = !args.no_values;
   const vireo::CaptureReport report = take(args, session, model);
   if (args.common.json) {
-    Json json{{"file", args.out},  {"bytes", report.bytes}, {"model", model.name()}, {"device", device_json(session.device())},
-              {"precision", vireo::to_string(args.common.precision)}, {"batch", args.batch}, {"values", report.values}, {"notes", report.notes}};
+    Json json{{"file", args.out},
+              {"bytes", report.bytes},
+              {"model", model.name()},
+              {"device", device_json(session.device())},
+              {"precision", vireo::to_string(args.common.precision)},
+              {"batch", args.batch},
+              {"values", report.values},
+              {"notes", report.notes}};
     add_notes(json, model);
     print_json(json);
     return;
@@ -70,31 +78,46 @@ void run(Args args) {
   std::printf("%s\n%s\n", model.name().c_str(), device_line(session.device()).c_str());
   print_notes(model);
   for (const std::string& note : report.notes) std::printf("note: %s\n", note.c_str());
-  std::printf("written to %s: %.2f MiB, %zu intermediate values; `vireo replay` runs it again\n", args.out.c_str(), double(report.bytes) / (1024 * 1024),
-              report.values);
+  std::printf("written to %s: %.2f MiB, %zu intermediate values; `vireo replay` runs it again\n", args.out.c_str(),
+              double(report.bytes) / (1024 * 1024), report.values);
 }
 
 }  // namespace
 
 void add_capture(CLI::App& app) {
   auto args = std::make_shared<Args>();
-  CLI::App* verb = app.add_subcommand("capture", "write an inference with all that it needs to one file, for `vireo replay`: a bug report");
-  CLI::Option* images = verb->add_option("images", args->images, "pictures, as many as the batch (- is standard input); by default seeded random pixels")->type_name("[IMAGE...]");
+  CLI::App* verb = app.add_subcommand(
+      "capture", "write an inference with all that it needs to one file, for `vireo replay`: a bug report");
+  CLI::Option* images =
+      verb->add_option("images", args->images,
+                       "pictures, as many as the batch (- is standard input); by default seeded random pixels")
+          ->type_name("[IMAGE...]");
   add_common(*verb, args->common, kModel | kRandom | kDevice | kSession | kJson | kPictures | kFrames);
   verb->add_option("--out", args->out, "the file to write (safetensors)")->type_name("FILE")->required();
-  verb->add_flag("--no-weights", args->no_weights, "random weights of the model's config.json instead of its own: a small file that tells no secrets");
-  verb->add_option("--head", args->head, "what is computed: logits, features, tokens or class_map; by default what the model is for")
+  verb->add_flag("--no-weights", args->no_weights,
+                 "random weights of the model's config.json instead of its own: a small file that tells no secrets");
+  verb->add_option("--head", args->head,
+                   "what is computed: logits, features, tokens or class_map; by default what the model is for")
       ->type_name("NAME")
       ->check(CLI::IsMember([] {
         std::vector<std::string> names;
         for (vireo::Head h : kHeads) names.push_back(vireo::to_string(h));
         return names;
       }()));
-  verb->add_option("--batch", args->batch, "images per inference, for random pixels")->type_name("N")->check(CLI::Range(1, 4096))->excludes(images)->capture_default_str();
-  verb->add_option("--seed", args->seed, "of the random pixels")->type_name("SEED")->excludes(images)->capture_default_str();
+  verb->add_option("--batch", args->batch, "images per inference, for random pixels")
+      ->type_name("N")
+      ->check(CLI::Range(1, 4096))
+      ->excludes(images)
+      ->capture_default_str();
+  verb->add_option("--seed", args->seed, "of the random pixels")
+      ->type_name("SEED")
+      ->excludes(images)
+      ->capture_default_str();
   CLI::Option* none = verb->add_flag("--no-values", args->no_values, "do not record intermediate values");
-  verb->add_flag("--all-values", args->options.all_values, "record intermediate values whole, not samples of them")->excludes(none);
-  verb->add_flag("--keep-all", args->keep_all, "capture a session that keeps every value, instead of one that uses memory again");
+  verb->add_flag("--all-values", args->options.all_values, "record intermediate values whole, not samples of them")
+      ->excludes(none);
+  verb->add_flag("--keep-all", args->keep_all,
+                 "capture a session that keeps every value, instead of one that uses memory again");
   verb->add_option("--note", args->options.note, "a sentence for whoever replays it")->type_name("TEXT");
   verb->callback([args] { run(*args); });
 }

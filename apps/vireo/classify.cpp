@@ -99,7 +99,8 @@ void run(const Args& args) {
   if (!args.common.json) {
     if (!model.keeps_proportions()) std::printf("%s\n", device_line(sessions.last().device()).c_str());
     print_notes(model);
-    if (model.scores() == vireo::Scores::kSigmoid) std::printf("scores are sigmoid, one per label: they do not add up to 100 %%\n");
+    if (model.scores() == vireo::Scores::kSigmoid)
+      std::printf("scores are sigmoid, one per label: they do not add up to 100 %%\n");
   }
   for (const std::string& note : pictures.notes()) std::fprintf(stderr, "note: %s\n", note.c_str());
   PictureNotes notes;
@@ -111,7 +112,8 @@ void run(const Args& args) {
     const std::string& path = frame.name;
     // Rows of pictures that fail stay NaN, so that row i belongs to picture i.
     if (args.keeps_logits) logits.resize((count + 1) * classes, std::nanf(""));
-    const Answer answer = classify(sessions, frame, args.topk, reasons, args.keeps_logits ? &logits[count * classes] : nullptr);
+    const Answer answer =
+        classify(sessions, frame, args.topk, reasons, args.keeps_logits ? &logits[count * classes] : nullptr);
     notes.add(path, answer.note);
     if (!answer.error.empty()) errors.add(path, answer.error);
     if (!said && !args.common.json && answer.error.empty()) {
@@ -136,7 +138,9 @@ void run(const Args& args) {
     need(write_npy(args.logits, logits.data(), {int64_t(count), int64_t(classes)}));
   }
   errors.check(count);
-  if (count == 0) throw Failure("no frame came; expected raw RGB24 frames of " + std::to_string(args.common.frame_width) + "x" + std::to_string(args.common.frame_height));
+  if (count == 0)
+    throw Failure("no frame came; expected raw RGB24 frames of " + std::to_string(args.common.frame_width) + "x" +
+                  std::to_string(args.common.frame_height));
 }
 
 }  // namespace
@@ -144,14 +148,16 @@ void run(const Args& args) {
 void add_classify(CLI::App& app) {
   auto args = std::make_shared<Args>();
   CLI::App* verb = app.add_subcommand("classify", "classify pictures (JPEG, PNG and others)");
-  verb->add_option("images", args->images, "pictures and folders of pictures; - is standard input")->required()->type_name("IMAGE...");
+  verb->add_option("images", args->images, "pictures and folders of pictures; - is standard input")
+      ->required()
+      ->type_name("IMAGE...");
   add_common(*verb, args->common, kModel | kDevice | kSession | kJson | kPictures | kFrames);
   verb->add_option("--topk", args->topk, "how many classes to print")
       ->type_name("K")
       ->check(CLI::Range(1, 1000000))
       ->capture_default_str();
-  CLI::Option* logits =
-      verb->add_option("--logits", args->logits, "write the class scores before softmax or sigmoid, float32 [images, classes]");
+  CLI::Option* logits = verb->add_option("--logits", args->logits,
+                                         "write the class scores before softmax or sigmoid, float32 [images, classes]");
   logits->type_name("FILE.npy");
   verb->callback([args, logits] {
     args->keeps_logits = logits->count() > 0;

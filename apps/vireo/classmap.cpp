@@ -7,7 +7,8 @@
 #include <memory>
 #include <new>
 
-/// stb asserts that its buffers grow, and in a release build writes into a null pointer. What it holds is lost: the program ends.
+/// stb asserts that its buffers grow, and in a release build writes into a null pointer. What it holds is lost: the
+/// program ends.
 inline void* stb_realloc(void* old, size_t bytes) {
   void* p = std::realloc(old, bytes);
   if (p == nullptr) throw std::bad_alloc();
@@ -48,7 +49,8 @@ std::vector<uint8_t> encode_png(const uint8_t* pixels, int width, int height, in
   stbi_write_force_png_filter = filter;
   std::vector<uint8_t> bytes;
   if (!stbi_write_png_to_func(append, &bytes, width, height, channels, pixels, width * channels) || bytes.empty())
-    throw cli::Failure("a PNG of " + std::to_string(width) + "x" + std::to_string(height) + " cannot be encoded: out of memory");
+    throw cli::Failure("a PNG of " + std::to_string(width) + "x" + std::to_string(height) +
+                       " cannot be encoded: out of memory");
   return bytes;
 }
 
@@ -63,7 +65,8 @@ Result<void> read_class_map(const vireo::Output& out, int item, int classes, Cla
   for (size_t i = 0; i < size; ++i) {
     if (from[i] == -1)
       return Error{ErrorCode::kCorrupt, "the model's scores at pixel (" + std::to_string(i % size_t(out.width)) + ", " +
-                                            std::to_string(i / size_t(out.width)) + ") are infinite or no numbers; try " +
+                                            std::to_string(i / size_t(out.width)) +
+                                            ") are infinite or no numbers; try " +
                                             "--precision fp32, or another copy of the checkpoint"};
     if (!(from[i] >= 0 && from[i] < float(classes)))
       return Error{ErrorCode::kInternal, "the model's class map holds " + std::to_string(from[i]) + " at pixel (" +
@@ -118,8 +121,9 @@ Result<ClassMap> load_labels(const std::string& path, const ReadOptions& options
     const int value = levels->level[i];
     if (value >= kMaxClasses)
       return bad_label(ErrorCode::kCorrupt, path,
-                       "holds the value " + std::to_string(value) + " at pixel (" + std::to_string(i % size_t(map.width)) + ", " +
-                           std::to_string(i / size_t(map.width)) + "); expected class numbers up to 255");
+                       "holds the value " + std::to_string(value) + " at pixel (" +
+                           std::to_string(i % size_t(map.width)) + ", " + std::to_string(i / size_t(map.width)) +
+                           "); expected class numbers up to 255");
     map.index[i] = uint8_t(value);
   }
   return map;

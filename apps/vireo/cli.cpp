@@ -64,14 +64,17 @@ void add_common(CLI::App& verb, Common& common, unsigned which) {
     CLI::Option* model =
         verb.add_option("--model", common.model, "checkpoint: a Hugging Face or timm folder, or a .safetensors file");
     model->type_name("DIR");
-    verb.add_option("--weights", common.weights, "which network, where a checkpoint holds several: the prefix of its tensors, such as teacher.")
+    verb.add_option("--weights", common.weights,
+                    "which network, where a checkpoint holds several: the prefix of its tensors, such as teacher.")
         ->type_name("PREFIX")
         ->needs(model);
-    CLI::Option* config = verb.add_option("--config", common.config,
-                                          which & kRandom ? "a model of this config.json with random weights"
-                                                          : "the model's config.json, where its folder has none or another one");
+    CLI::Option* config =
+        verb.add_option("--config", common.config,
+                        which & kRandom ? "a model of this config.json with random weights"
+                                        : "the model's config.json, where its folder has none or another one");
     config->type_name("FILE");
-    verb.add_option("--architecture", common.architecture, "instead of a config.json, timm's name of the model (vit_tiny_patch16_224)")
+    verb.add_option("--architecture", common.architecture,
+                    "instead of a config.json, timm's name of the model (vit_tiny_patch16_224)")
         ->type_name("NAME")
         ->excludes(config)
         ->needs(model);
@@ -123,7 +126,9 @@ void add_common(CLI::App& verb, Common& common, unsigned which) {
             "operators to place on the CPU in a Vulkan plan, separated by commas")
         ->type_name("LIST");
   }
-  if (which & kPictures) verb.add_flag("--ignore-exif", common.ignore_exif, "leave pictures as they are stored instead of turning them as their EXIF says");
+  if (which & kPictures)
+    verb.add_flag("--ignore-exif", common.ignore_exif,
+                  "leave pictures as they are stored instead of turning them as their EXIF says");
   if (which & kFrames) {
     verb.add_option_function<std::string>(
             "--frame",
@@ -131,7 +136,8 @@ void add_common(CLI::App& verb, Common& common, unsigned which) {
               if (!parse_pair(text, &common.frame_width, &common.frame_height))
                 throw CLI::ValidationError("--frame", "'" + text + "' is no size; expected WxH, for example 640x480");
               if (int64_t(common.frame_width) * common.frame_height > kMaxImagePixels)
-                throw CLI::ValidationError("--frame", "'" + text + "' has too many pixels; expected at most " + std::to_string(kMaxImagePixels));
+                throw CLI::ValidationError("--frame", "'" + text + "' has too many pixels; expected at most " +
+                                                          std::to_string(kMaxImagePixels));
             },
             "a pipe (- is standard input) brings raw RGB24 frames of this size, width first as in ffmpeg's -s")
         ->type_name("WxH");
@@ -150,9 +156,12 @@ vireo::Model open_model(const Common& common) {
     options.weights = common.weights;
     return need(vireo::Model::open(common.model, options));
   }
-  if (!common.architecture.empty()) throw UsageError("--random-weights takes its configuration from --config or --model's folder, not from --architecture");
+  if (!common.architecture.empty())
+    throw UsageError(
+        "--random-weights takes its configuration from --config or --model's folder, not from --architecture");
   struct stat own {};  // a folder of the Hugging Face cache has its config.json in a snapshot, which the library finds
-  const bool cache = stat((common.model + "/config.json").c_str(), &own) != 0 && stat((common.model + "/snapshots").c_str(), &own) == 0;
+  const bool cache = stat((common.model + "/config.json").c_str(), &own) != 0 &&
+                     stat((common.model + "/snapshots").c_str(), &own) == 0;
   return need(vireo::Model::random(cache ? common.model : common.model + "/config.json", common.seed));
 }
 
@@ -218,7 +227,9 @@ std::string device_line(const vireo::DeviceUsed& used) {
 }
 
 std::string read_text(const std::string& path, const std::string& should) {
-  const auto refuse = [&](const std::string& why) { throw Failure("cannot read '" + path + "'" + why + "; it should be " + should); };
+  const auto refuse = [&](const std::string& why) {
+    throw Failure("cannot read '" + path + "'" + why + "; it should be " + should);
+  };
   struct stat s {};
   if (stat(path.c_str(), &s) == 0 && S_ISDIR(s.st_mode)) refuse(": it is a folder");
   std::ifstream in(path, std::ios::binary);
@@ -251,7 +262,8 @@ std::string Reasons::add(const vireo::DeviceUsed& used) {
 
 void Reasons::print(size_t total, const vireo::DeviceUsed& last) const {
   for (const auto& [reason, count] : counts_)
-    if (reason != news(last.reason) || count != total) std::printf("note: %zu of %zu pictures: %s\n", count, total, reason.c_str());
+    if (reason != news(last.reason) || count != total)
+      std::printf("note: %zu of %zu pictures: %s\n", count, total, reason.c_str());
 }
 
 void Reasons::add_to(Json& json) const {
@@ -279,8 +291,10 @@ void check_writable(const std::string& path) {
 }
 
 bool same_file(const std::string& a, const std::string& b) {
-  struct stat x {}, y {};
-  return a == b || (stat(a.c_str(), &x) == 0 && stat(b.c_str(), &y) == 0 && x.st_dev == y.st_dev && x.st_ino == y.st_ino);
+  struct stat x {
+  }, y{};
+  return a == b ||
+         (stat(a.c_str(), &x) == 0 && stat(b.c_str(), &y) == 0 && x.st_dev == y.st_dev && x.st_ino == y.st_ino);
 }
 
 std::string printable(std::string text) {
@@ -295,9 +309,11 @@ void check_outputs(const char* verb, const std::vector<std::string>& inputs, con
     if (nobody(outputs[i])) continue;
     for (const std::string& input : inputs)
       if (!nobody(input) && same_file(outputs[i], input))
-        throw UsageError(std::string(verb) + ": '" + outputs[i] + "' would replace '" + input + "', which is read; choose another name");
+        throw UsageError(std::string(verb) + ": '" + outputs[i] + "' would replace '" + input +
+                         "', which is read; choose another name");
     for (size_t j = 0; j < i; ++j)
-      if (same_file(outputs[i], outputs[j])) throw UsageError(std::string(verb) + ": '" + outputs[i] + "' is asked for twice; choose a name for each");
+      if (same_file(outputs[i], outputs[j]))
+        throw UsageError(std::string(verb) + ": '" + outputs[i] + "' is asked for twice; choose a name for each");
   }
 }
 
@@ -306,12 +322,14 @@ std::vector<std::string> model_files(const Common& common) {
   if (!common.config.empty()) files.push_back(common.config);
   if (common.model.empty()) return files;
   files.push_back(common.model);
-  // Everything in the folder: shards of weights have names of their own; in the Hugging Face cache they are in its snapshots.
+  // Everything in the folder: shards of weights have names of their own; in the Hugging Face cache they are in its
+  // snapshots.
   const auto add = [&files](const std::string& path) {
     const size_t first = files.size();
     if (DIR* folder = opendir(path.c_str())) {
       while (const dirent* entry = readdir(folder)) {
-        const std::string name = entry->d_name;  // scores and features of an earlier run may lie beside a model and are none of it
+        const std::string name =
+            entry->d_name;  // scores and features of an earlier run may lie beside a model and are none of it
         if (name.size() < 4 || name.compare(name.size() - 4, 4, ".npy") != 0) files.push_back(path + "/" + name);
       }
       closedir(folder);

@@ -41,7 +41,7 @@ struct Common {
   std::string weights;       // which network of a checkpoint that holds several
   std::string config;        // config.json: of the model's weights; in verbs with kRandom, of random ones
   std::string architecture;  // timm's name instead of one
-  bool random = false;  // --random-weights was given
+  bool random = false;       // --random-weights was given
   uint64_t seed = 0;
   std::string device = "auto";
   vireo::Precision precision = vireo::Precision::kFp32;
@@ -55,20 +55,20 @@ struct Common {
 
 /// Which of them a verb takes.
 enum Options : unsigned {
-  kModel = 1,    // --model DIR, required; --config FILE or --architecture NAME beside it
-  kRandom = 2,   // --config FILE --random-weights SEED instead of --model
-  kDevice = 4,   // --device, --threads
-  kSession = 8,  // --precision, --size, --cpu-ops
-  kJson = 16,    // --json
-  kInput = 32,   // with kSession: --size is called --input
+  kModel = 1,      // --model DIR, required; --config FILE or --architecture NAME beside it
+  kRandom = 2,     // --config FILE --random-weights SEED instead of --model
+  kDevice = 4,     // --device, --threads
+  kSession = 8,    // --precision, --size, --cpu-ops
+  kJson = 16,      // --json
+  kInput = 32,     // with kSession: --size is called --input
   kPictures = 64,  // --ignore-exif
   kFrames = 128,   // --frame
 };
 /// "480x360" to two numbers from 1 to 999,999; false when the text is something else.
 bool parse_pair(const std::string& text, int* first, int* second);
 void add_common(CLI::App& verb, Common& common, unsigned which);
-/// The option of the long name "--name", or nullptr. (CLI11's own get_option_no_throw allocates and is noexcept: it terminates the
-/// program where memory has run out.)
+/// The option of the long name "--name", or nullptr. (CLI11's own get_option_no_throw allocates and is noexcept: it
+/// terminates the program where memory has run out.)
 CLI::Option* find_option(CLI::App& verb, const std::string& name);
 /// For CLI11: empty when the text names a device, else what is wrong with it.
 std::string check_device(const std::string& text);
@@ -76,8 +76,8 @@ std::string check_device(const std::string& text);
 vireo::Model open_model(const Common& common);
 /// "auto", "cpu", "vulkan" or "vulkan:N".
 vireo::Device open_device(const std::string& name, int threads);
-/// Whether a device may still be at work, as nothing could prove that it is done (Device::on_log): the process must then end without
-/// unloading the driver under its threads.
+/// Whether a device may still be at work, as nothing could prove that it is done (Device::on_log): the process must
+/// then end without unloading the driver under its threads.
 bool device_at_work();
 /// Options of a session; a device that was asked for by name does not fall back.
 vireo::SessionOptions session_options(const Common& common, const std::string& device);

@@ -172,7 +172,8 @@ std::vector<uint8_t> read_gz(const std::string& path) {
   const auto at = [&gz](size_t i) { return static_cast<unsigned char>(gz[i]); };
   if (gz.size() < 18 || at(0) != 0x1f || at(1) != 0x8b || at(2) != 8) throw Failure("'" + path + "' is no gzip file");
   // The last four bytes say how much it holds; deflate makes at most 1032 bytes of one.
-  const size_t expected = at(gz.size() - 4) | at(gz.size() - 3) << 8 | at(gz.size() - 2) << 16 | size_t(at(gz.size() - 1)) << 24;
+  const size_t expected =
+      at(gz.size() - 4) | at(gz.size() - 3) << 8 | at(gz.size() - 2) << 16 | size_t(at(gz.size() - 1)) << 24;
   std::vector<uint8_t> out(expected / 1032 <= gz.size() ? expected : 0);
   z_stream stream{};
   constexpr int kGzip = 16;

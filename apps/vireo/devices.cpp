@@ -36,7 +36,9 @@ void run(const Args& args) {
   }
   for (const vireo::Device& d : devices) {
     const std::string id = d.index() >= 0 ? "vulkan:" + std::to_string(d.index()) : "cpu";
-    const std::string note = !d.reason().empty() ? " (" + d.reason() + ")" : d.software() ? " (a software driver: auto takes the CPU before it)" : "";
+    const std::string note = !d.reason().empty() ? " (" + d.reason() + ")"
+                             : d.software()      ? " (a software driver: auto takes the CPU before it)"
+                                                 : "";
     std::printf("%-10s %s%s\n", id.c_str(), d.name().c_str(), note.c_str());
   }
   if (!why_not.empty()) std::printf("no Vulkan device: %s\n", why_not.c_str());

@@ -88,15 +88,19 @@ Json difference_json(const Difference& d, bool differs) {
   return json;
 }
 
-/// The device, without bfloat16: in fp16 and int8 a CPU that multiplies it keeps eight bits, which would hide what the other side does.
+/// The device, without bfloat16: in fp16 and int8 a CPU that multiplies it keeps eight bits, which would hide what the
+/// other side does.
 vireo::Device open_exact(const Args& args, const std::string& name) {
   vireo::Device device = open_device(name, args.common.threads);
   const char* chosen = std::getenv("VIREO_SIMD");
-  const bool rounds = device.name().find("bf16") != std::string::npos || device.name().find("(amx)") != std::string::npos;
+  const bool rounds =
+      device.name().find("bf16") != std::string::npos || device.name().find("(amx)") != std::string::npos;
   if (args.common.precision == vireo::Precision::kFp32 || !rounds || (chosen != nullptr && *chosen != 0)) return device;
   setenv("VIREO_SIMD", "avx512", 1);
-  std::fprintf(stderr, "note: %s multiplies bfloat16 in %s; its avx512 kernels, which do not, are compared (VIREO_SIMD chooses)\n", device.name().c_str(),
-               vireo::to_string(args.common.precision));
+  std::fprintf(
+      stderr,
+      "note: %s multiplies bfloat16 in %s; its avx512 kernels, which do not, are compared (VIREO_SIMD chooses)\n",
+      device.name().c_str(), vireo::to_string(args.common.precision));
   return open_device(name, args.common.threads);
 }
 
@@ -134,7 +138,8 @@ void print_row(const Difference& d, bool differs) {
 void run(Args args) {
   if (args.tolerance < 0) args.tolerance = vireo::default_tolerance(args.common.precision);
   const vireo::Model model = open_model(args.common);
-  const Rgb8 picture = args.image.empty() ? Rgb8{} : one_picture("diff", args.image, args.common);  // once: it may be a pipe
+  const Rgb8 picture =
+      args.image.empty() ? Rgb8{} : one_picture("diff", args.image, args.common);  // once: it may be a pipe
   vireo::Session a = open_side(model, args, args.a);
   vireo::Session b = open_side(model, args, args.b);
   const vireo::DeviceUsed used_a = run_side(a, model, args, picture), used_b = run_side(b, model, args, picture);
@@ -189,7 +194,8 @@ void add_diff(CLI::App& app) {
   auto args = std::make_shared<Args>();
   CLI::App* verb =
       app.add_subcommand("diff", "run the same input on two devices and report the first value that differs");
-  verb->add_option("image", args->image, "a picture (- is standard input); by default seeded random pixels")->type_name("[IMAGE]");
+  verb->add_option("image", args->image, "a picture (- is standard input); by default seeded random pixels")
+      ->type_name("[IMAGE]");
   add_common(*verb, args->common, kModel | kRandom | kSession | kJson | kPictures | kFrames);
   verb->add_option("--a", args->a, "first device, the reference")
       ->type_name("NAME")
@@ -203,11 +209,14 @@ void add_diff(CLI::App& app) {
       ->type_name("N")
       ->check(CLI::Range(0, 1024))
       ->capture_default_str();
-  verb->add_option("--tolerance", args->tolerance, "largest |a - b| allowed, as a part of the value's largest |a| [0.001; fp16 and int8: 0.02]")
+  verb->add_option("--tolerance", args->tolerance,
+                   "largest |a - b| allowed, as a part of the value's largest |a| [0.001; fp16 and int8: 0.02]")
       ->check(CLI::Validator(
           [](const std::string& text) {
             double t = 0;
-            return CLI::detail::lexical_cast(text, t) && t >= 0 && t <= 1e30 ? std::string() : "expected a number from 0, got '" + text + "'";
+            return CLI::detail::lexical_cast(text, t) && t >= 0 && t <= 1e30
+                       ? std::string()
+                       : "expected a number from 0, got '" + text + "'";
           },
           ""))
       ->type_name("T")

@@ -58,8 +58,8 @@ void run(const Args& args) {
     if (error.empty()) {
       auto out = run_one(sessions, frame.picture, reasons);
       if (out && all.rows > 0 && out->rows != all.rows) {
-        error = "it gives " + std::to_string(out->rows) + " tokens and the first picture gave " + std::to_string(all.rows) +
-                ", which one array cannot hold; embed pictures of one shape at a time";
+        error = "it gives " + std::to_string(out->rows) + " tokens and the first picture gave " +
+                std::to_string(all.rows) + ", which one array cannot hold; embed pictures of one shape at a time";
       } else if (out) {
         keep(all, count, *out);
         entry["ms"] = out->ms;
@@ -77,7 +77,9 @@ void run(const Args& args) {
     }
     results.push_back(entry);
   }
-  if (count == 0) throw Failure("no frame came; expected raw RGB24 frames of " + std::to_string(args.common.frame_width) + "x" + std::to_string(args.common.frame_height));
+  if (count == 0)
+    throw Failure("no frame came; expected raw RGB24 frames of " + std::to_string(args.common.frame_width) + "x" +
+                  std::to_string(args.common.frame_height));
   if (!all.data.empty()) all.data.resize(count * size_t(all.rows) * size_t(all.cols), std::nanf(""));
   std::vector<int64_t> shape{int64_t(count)};
   if (args.tokens) shape.push_back(all.rows);
@@ -112,7 +114,9 @@ void run(const Args& args) {
 void add_embed(CLI::App& app) {
   auto args = std::make_shared<Args>();
   CLI::App* verb = app.add_subcommand("embed", "write the feature vectors of pictures");
-  verb->add_option("images", args->images, "pictures and folders of pictures; - is standard input")->required()->type_name("IMAGE...");
+  verb->add_option("images", args->images, "pictures and folders of pictures; - is standard input")
+      ->required()
+      ->type_name("IMAGE...");
   add_common(*verb, args->common, kModel | kDevice | kSession | kJson | kPictures | kFrames);
   verb->add_option("--out", args->out, "float32 [images, width], or with --tokens [images, tokens, width]")
       ->required()

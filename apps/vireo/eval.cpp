@@ -73,7 +73,8 @@ Dataset open_data(const Args& args, const vireo::Model& model) {
   Dataset data = args.use_fashion ? open_fashion_mnist(args.fashion.empty() ? kFashionMnistFolder : args.fashion)
                                   : open_folder(args.data, model);
   if (args.use_fashion && model.classes() != 10)
-    throw Failure("model '" + model.name() + "' has " + std::to_string(model.classes()) + " classes; Fashion-MNIST needs one trained on its 10");
+    throw Failure("model '" + model.name() + "' has " + std::to_string(model.classes()) +
+                  " classes; Fashion-MNIST needs one trained on its 10");
   if (args.limit > 0 && size_t(args.limit) < data.samples.size()) data.samples.resize(size_t(args.limit));
   return data;
 }
@@ -209,15 +210,19 @@ void add_eval(CLI::App& app) {
                        std::string("the test set of Fashion-MNIST; by default in ") + kFashionMnistFolder);
   fashion->expected(0, 1)->type_name("[DIR]");
   verb->add_option("--segmentation", args->segmentation.folder,
-                   "a folder with images/ and labels/ (PNGs of the same names whose pixel value is the class), or test/ and testannot/")
+                   "a folder with images/ and labels/ (PNGs of the same names whose pixel value is the class), or "
+                   "test/ and testannot/")
       ->type_name("DIR");
-  CLI::Option* split = verb->add_option("--split", args->segmentation.split,
-                                        "with --segmentation: S/ and Sannot/, images/S/ and labels/S/, or S/images/ and S/labels/");
+  CLI::Option* split =
+      verb->add_option("--split", args->segmentation.split,
+                       "with --segmentation: S/ and Sannot/, images/S/ and labels/S/, or S/images/ and S/labels/");
   split->type_name("S");
-  CLI::Option* ignore =
-      verb->add_option("--ignore", args->segmentation.ignore, "with --segmentation: the label value of pixels that do not count");
+  CLI::Option* ignore = verb->add_option("--ignore", args->segmentation.ignore,
+                                         "with --segmentation: the label value of pixels that do not count");
   ignore->type_name("N")->check(CLI::Range(0, 255))->capture_default_str();
-  verb->add_option("--limit", args->limit, "only the first N pictures")->type_name("N")->check(CLI::Range(int64_t(1), int64_t(1) << 40));
+  verb->add_option("--limit", args->limit, "only the first N pictures")
+      ->type_name("N")
+      ->check(CLI::Range(int64_t(1), int64_t(1) << 40));
   CLI::Option* logits =
       verb->add_option("--logits", args->logits, "write the class scores, float32 [pictures, classes]");
   logits->type_name("FILE.npy");

@@ -107,7 +107,8 @@ struct Totals {
 };
 
 /// One picture; the error or nothing.
-std::string score(Segmenter& segmenter, const Pair& pair, int ignore, const ReadOptions& options, PictureNotes* notes, Totals* t) {
+std::string score(Segmenter& segmenter, const Pair& pair, int ignore, const ReadOptions& options, PictureNotes* notes,
+                  Totals* t) {
   // The label first: a wrong one costs no inference.
   const auto label = load_labels(pair.label, options);
   if (!label) return label.error().message;
@@ -118,13 +119,15 @@ std::string score(Segmenter& segmenter, const Pair& pair, int ignore, const Read
   // Another size is compared at the label's; another shape is a label of something else.
   const double by = double(label->width) * picture->height / (double(label->height) * picture->width);
   if (by > 1.02 || by < 1 / 1.02)
-    return "label '" + pair.label + "' has " + std::to_string(label->width) + "x" + std::to_string(label->height) + " pixels, which is not the shape of the picture, " +
-           std::to_string(picture->width) + "x" + std::to_string(picture->height) + "; expected the same size, or one of the same proportions";
+    return "label '" + pair.label + "' has " + std::to_string(label->width) + "x" + std::to_string(label->height) +
+           " pixels, which is not the shape of the picture, " + std::to_string(picture->width) + "x" +
+           std::to_string(picture->height) + "; expected the same size, or one of the same proportions";
   const auto ticket = segmenter.submit(*picture, label->width, label->height);
   if (!ticket) return ticket.error().message;
   ClassMap map;
   double ms = 0;
-  if (const auto done = segmenter.wait(*ticket, label->width, label->height, &map, &ms); !done) return done.error().message;
+  if (const auto done = segmenter.wait(*ticket, label->width, label->height, &map, &ms); !done)
+    return done.error().message;
   t->confusion.add(*label, map, ignore);
   t->times.push_back(ms);
   return {};

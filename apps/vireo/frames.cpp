@@ -30,7 +30,8 @@ double roughness(const std::vector<uint8_t>& rgb, size_t row) {
 
 std::string doubt_size(const Rgb8& frame) {
   if (frame.width == frame.height) return {};
-  const double given = roughness(frame.rgb, size_t(frame.width) * 3), swapped = roughness(frame.rgb, size_t(frame.height) * 3);
+  const double given = roughness(frame.rgb, size_t(frame.width) * 3),
+               swapped = roughness(frame.rgb, size_t(frame.height) * 3);
   if (!(swapped < 0.6 * given)) return {};
   const auto size = [](int w, int h) { return std::to_string(w) + "x" + std::to_string(h); };
   return "the frames look " + size(frame.height, frame.width) + " rather than " + size(frame.width, frame.height) +
@@ -98,7 +99,8 @@ size_t Stream::read(uint8_t* to, size_t count, std::string* error) {
   return done;
 }
 
-RawFrames::RawFrames(int file, int width, int height) : RawFrames(std::make_unique<Stream>(file, "standard input"), width, height) {}
+RawFrames::RawFrames(int file, int width, int height)
+    : RawFrames(std::make_unique<Stream>(file, "standard input"), width, height) {}
 
 RawFrames::RawFrames(std::unique_ptr<Stream> stream, int width, int height)
     : stream_(std::move(stream)), width_(width), height_(height) {}
@@ -121,9 +123,9 @@ bool RawFrames::next(Frame* frame) {
   if (over_) {
     if (frame->error.empty() && got == 0) return false;
     if (frame->error.empty())
-      frame->error = frame->name + " is cut short: " + stream_->name() + " ended after " + std::to_string(got) + " of its " +
-                     std::to_string(size) + " bytes (" + std::to_string(width_) + "x" + std::to_string(height_) +
-                     " RGB24); check --frame and the program that sends the frames";
+      frame->error = frame->name + " is cut short: " + stream_->name() + " ended after " + std::to_string(got) +
+                     " of its " + std::to_string(size) + " bytes (" + std::to_string(width_) + "x" +
+                     std::to_string(height_) + " RGB24); check --frame and the program that sends the frames";
   }
   ++number_;
   return true;

@@ -31,7 +31,8 @@ class FrameSource {
   virtual void stop() = 0;
 };
 
-/// A file descriptor that can be read once, like a pipe; from any thread or signal handler, stop() ends a read that waits.
+/// A file descriptor that can be read once, like a pipe; from any thread or signal handler, stop() ends a read that
+/// waits.
 class Stream {
  public:
   /// `name` is for messages. `owned`: closed at the end.
@@ -40,7 +41,8 @@ class Stream {
   Stream(const Stream&) = delete;
   Stream& operator=(const Stream&) = delete;
 
-  /// Its first bytes: all that come at once, but enough to tell what they are unless it ends before. read() gives them again.
+  /// Its first bytes: all that come at once, but enough to tell what they are unless it ends before. read() gives them
+  /// again.
   const std::vector<uint8_t>& head(std::string* error);
   /// Bytes read; fewer than asked for at the end, when stopped, or after a failure, which is then in *error.
   size_t read(uint8_t* to, size_t count, std::string* error);
@@ -61,8 +63,8 @@ class Stream {
   size_t head_given_ = 0;
 };
 
-/// Empty, or a sentence when a raw frame looks as if its width and height were swapped: rows of the other length are much more like
-/// their neighbours. A frame has no header that could tell.
+/// Empty, or a sentence when a raw frame looks as if its width and height were swapped: rows of the other length are
+/// much more like their neighbours. A frame has no header that could tell.
 std::string doubt_size(const Rgb8& frame);
 
 /// Raw RGB24 frames of one size from a file descriptor, named frame-000001 and on. A last frame that is cut short is a

@@ -34,16 +34,21 @@ Result<std::vector<uint8_t>> read_picture_file(const std::string& path) {
   // A named pipe waits here for its writer.
   const int opened = ::open(path.c_str(), O_RDONLY | O_CLOEXEC);
   if (opened < 0) {
-    if (errno == ENOENT || errno == ENOTDIR) return failed(ErrorCode::kNotFound, path, "does not exist; check the path");
+    if (errno == ENOENT || errno == ENOTDIR)
+      return failed(ErrorCode::kNotFound, path, "does not exist; check the path");
     const bool rights = errno == EACCES || errno == EPERM;
-    return failed(ErrorCode::kIo, path, std::string("cannot be read: ") + std::strerror(errno) + (rights ? "; change its access rights" : ""));
+    return failed(
+        ErrorCode::kIo, path,
+        std::string("cannot be read: ") + std::strerror(errno) + (rights ? "; change its access rights" : ""));
   }
   const Descriptor file{opened};
   struct stat status {};
-  if (::fstat(opened, &status) != 0) return failed(ErrorCode::kIo, path, std::string("cannot be read: ") + std::strerror(errno));
+  if (::fstat(opened, &status) != 0)
+    return failed(ErrorCode::kIo, path, std::string("cannot be read: ") + std::strerror(errno));
   if (S_ISDIR(status.st_mode)) return failed(ErrorCode::kIo, path, "is a folder, expected a file");
   const auto too_large = [&](const std::string& bytes) {
-    return failed(ErrorCode::kUnsupported, path, "has " + bytes + " bytes, expected at most " + std::to_string(kMaxPictureBytes));
+    return failed(ErrorCode::kUnsupported, path,
+                  "has " + bytes + " bytes, expected at most " + std::to_string(kMaxPictureBytes));
   };
   const bool regular = S_ISREG(status.st_mode);
   if (regular && uint64_t(status.st_size) > kMaxPictureBytes) return too_large(std::to_string(status.st_size));
@@ -67,7 +72,8 @@ Result<std::vector<uint8_t>> read_picture_file(const std::string& path) {
     bytes.resize(std::min(kMaxPictureBytes + 1, 2 * got));
   }
   if (regular && got < size_t(status.st_size))
-    return failed(ErrorCode::kIo, path, "gave only " + std::to_string(got) + " of its " + std::to_string(status.st_size) + " bytes");
+    return failed(ErrorCode::kIo, path,
+                  "gave only " + std::to_string(got) + " of its " + std::to_string(status.st_size) + " bytes");
   bytes.resize(got);
   return bytes;
 }
@@ -78,7 +84,8 @@ Result<Rgb8> load_image(const std::string& path, const ReadOptions& options) {
   return decode_image(bytes->data(), bytes->size(), path, options);
 }
 
-/// A pipe or a device, whose reading might never end: in a folder it is nobody's picture. One that is named is another matter.
+/// A pipe or a device, whose reading might never end: in a folder it is nobody's picture. One that is named is another
+/// matter.
 static bool is_special(const std::string& path) {
   struct stat s {};
   return ::stat(path.c_str(), &s) == 0 && !S_ISREG(s.st_mode) && !S_ISDIR(s.st_mode);
@@ -99,7 +106,8 @@ Result<std::vector<std::string>> list_pictures(const std::string& folder) {
     if (dot == 0 || dot == std::string::npos) continue;
     std::string ending = name.substr(dot + 1);
     for (char& c : ending) c = char(std::tolower(static_cast<unsigned char>(c)));
-    for (const char* known : {"jpg", "jpeg", "jpe", "jfif", "png", "webp", "tif", "tiff", "bmp", "dib", "gif", "tga", "ppm", "pgm", "pbm", "pnm"})
+    for (const char* known : {"jpg", "jpeg", "jpe", "jfif", "png", "webp", "tif", "tiff", "bmp", "dib", "gif", "tga",
+                              "ppm", "pgm", "pbm", "pnm"})
       if (ending == known && name[0] != '.' && !is_special(folder + "/" + name)) names.push_back(name);
   }
   std::sort(names.begin(), names.end());

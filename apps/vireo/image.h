@@ -25,12 +25,13 @@ struct ReadOptions {
   int64_t max_pixels = kMaxImagePixels;
 };
 
-/// JPEG, PNG, WebP, TIFF, BMP, GIF, TGA and PNM (the first frame or page): the table of readers is in picture/format.cpp.
-/// Pipes and devices are read to their end. Errors name the file: kNotFound, kIo (a folder, no permission), kCorrupt
-/// (empty, truncated, damaged), kUnsupported (another format, more than max_pixels).
+/// JPEG, PNG, WebP, TIFF, BMP, GIF, TGA and PNM (the first frame or page): the table of readers is in
+/// picture/format.cpp. Pipes and devices are read to their end. Errors name the file: kNotFound, kIo (a folder, no
+/// permission), kCorrupt (empty, truncated, damaged), kUnsupported (another format, more than max_pixels).
 vireo::Result<Rgb8> load_image(const std::string& path, const ReadOptions& options = {});
 /// The same for a file already in memory; `name` is for messages.
-vireo::Result<Rgb8> decode_image(const uint8_t* data, size_t size, const std::string& name, const ReadOptions& options = {});
+vireo::Result<Rgb8> decode_image(const uint8_t* data, size_t size, const std::string& name,
+                                 const ReadOptions& options = {});
 
 /// What is wrong with a file that begins so and is no picture of a known kind; empty when it is one. 4 KiB are enough.
 std::string refuse_picture(const uint8_t* data, size_t size);
@@ -48,10 +49,11 @@ struct Levels {
   int width = 0, height = 0;
   std::vector<uint16_t> level;
 };
-vireo::Result<Levels> decode_png_levels(const uint8_t* data, size_t size, const std::string& name, const ReadOptions& options = {});
+vireo::Result<Levels> decode_png_levels(const uint8_t* data, size_t size, const std::string& name,
+                                        const ReadOptions& options = {});
 
-/// The files of a folder whose names end like pictures (.jpg, .png, .webp, ... in any case), sorted, without the folder.
-/// Error: kIo.
+/// The files of a folder whose names end like pictures (.jpg, .png, .webp, ... in any case), sorted, without the
+/// folder. Error: kIo.
 vireo::Result<std::vector<std::string>> list_pictures(const std::string& folder);
 /// "dir/street.jpg" -> "street".
 std::string stem_of(const std::string& path);

@@ -13,7 +13,8 @@
 
 namespace {
 
-/// One line on stderr, in as few writes as its length allows. It needs no memory: it may be what says that there is none.
+/// One line on stderr, in as few writes as its length allows. It needs no memory: it may be what says that there is
+/// none.
 int complain(const char* first, const char* second, int code) {
   std::fflush(stdout);
   char part[1024];
@@ -83,14 +84,16 @@ int run(int argc, char** argv) {
     return complain(e.what(), 1);
   }
   // A full disk behind a redirected stdout must not look like success.
-  if (std::fflush(stdout) != 0 || std::ferror(stdout)) return complain(std::string("cannot write the output: ") + (errno ? std::strerror(errno) : "writing failed"), 1);
+  if (std::fflush(stdout) != 0 || std::ferror(stdout))
+    return complain(std::string("cannot write the output: ") + (errno ? std::strerror(errno) : "writing failed"), 1);
   return 0;
 }
 
 }  // namespace
 
 int main(int argc, char** argv) {
-  // A closed standard stream would become the number of the next file opened: 0 that cannot be read, 1 and 2 that cannot be written.
+  // A closed standard stream would become the number of the next file opened: 0 that cannot be read, 1 and 2 that
+  // cannot be written.
   for (int fd = 0; fd <= 2; ++fd)
     if (fcntl(fd, F_GETFD) < 0 && open("/dev/null", fd == 0 ? O_WRONLY : O_RDONLY) != fd) return 1;
   int code = 1;

@@ -122,7 +122,8 @@ Result<void> write_npy(const std::string& path, const float* data, const std::ve
   std::string start(kMagic, 6);
   start += {'\x01', '\x00', char(header.size() & 0xff), char(header.size() >> 8)};
 
-  return write_whole(path, {{start.data(), start.size()}, {header.data(), header.size()}, {data, size_t(elements) * sizeof(float)}});
+  return write_whole(
+      path, {{start.data(), start.size()}, {header.data(), header.size()}, {data, size_t(elements) * sizeof(float)}});
 }
 
 }  // namespace cli

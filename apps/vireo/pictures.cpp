@@ -42,13 +42,16 @@ ReadOptions read_options(const Common& common) {
   return options;
 }
 
-Pictures::Pictures(const char* verb, const std::vector<std::string>& names, const Common& common) : options_(read_options(common)) {
+Pictures::Pictures(const char* verb, const std::vector<std::string>& names, const Common& common)
+    : options_(read_options(common)) {
   const std::string who = std::string(verb) + ": ";
   bool standard_input = false, streams = false;
   for (const std::string& name : names) {
     if (is_standard_input(name)) {
       if (standard_input) throw UsageError(who + "standard input (-) is named twice; it can be read once");
-      if (isatty(STDIN_FILENO) != 0) throw UsageError(who + name + " reads standard input, which is a terminal; pipe a picture or raw frames into it");
+      if (isatty(STDIN_FILENO) != 0)
+        throw UsageError(who + name +
+                         " reads standard input, which is a terminal; pipe a picture or raw frames into it");
       standard_input = streams = true;
       add_stream(verb, name, std::make_unique<Stream>(STDIN_FILENO, "standard input"), names.size() == 1, common);
     } else if (is_folder(name)) {
@@ -63,7 +66,9 @@ Pictures::Pictures(const char* verb, const std::vector<std::string>& names, cons
     }
   }
   if (common.frame_width > 0 && !streams)
-    throw UsageError(who + "--frame is the size of raw frames from a pipe (- is standard input), and there is none among the pictures");
+    throw UsageError(
+        who +
+        "--frame is the size of raw frames from a pipe (- is standard input), and there is none among the pictures");
 }
 
 void Pictures::add_folder(const std::string& folder) {
@@ -84,10 +89,13 @@ void Pictures::add_folder(const std::string& folder) {
   if (items_.size() > before) return;
   items_.push_back(Item{folder});
   items_.back().error = !listed ? listed.error().message
-                                : "the folder '" + folder + "' has no picture; expected files ending in .jpg, .png, .webp, .tif, .bmp, .gif, .tga, .ppm, .pgm or .pbm";
+                                : "the folder '" + folder +
+                                      "' has no picture; expected files ending in .jpg, .png, .webp, .tif, .bmp, .gif, "
+                                      ".tga, .ppm, .pgm or .pbm";
 }
 
-void Pictures::add_stream(const char* verb, const std::string& name, std::unique_ptr<Stream> stream, bool alone, const Common& common) {
+void Pictures::add_stream(const char* verb, const std::string& name, std::unique_ptr<Stream> stream, bool alone,
+                          const Common& common) {
   const std::string who = std::string(verb) + ": ";
   std::string error;
   const std::vector<uint8_t>& head = stream->head(&error);
@@ -159,8 +167,9 @@ Rgb8 one_picture(const char* verb, const std::string& name, const Common& common
   if (is_folder(name)) throw Failure("picture '" + name + "' is a folder; `vireo " + verb + "` takes single pictures");
   Pictures pictures(verb, {name}, common);
   Frame frame;
-  if (!pictures.next(&frame)) throw Failure("no frame came on " + name + "; expected raw RGB24 frames of " + std::to_string(common.frame_width) + "x" +
-                                            std::to_string(common.frame_height));
+  if (!pictures.next(&frame))
+    throw Failure("no frame came on " + name + "; expected raw RGB24 frames of " + std::to_string(common.frame_width) +
+                  "x" + std::to_string(common.frame_height));
   if (!frame.error.empty()) throw Failure(frame.error);
   PictureNotes().add(frame.name, frame.picture.note);
   return std::move(frame.picture);
@@ -168,7 +177,8 @@ Rgb8 one_picture(const char* verb, const std::string& name, const Common& common
 
 void PictureNotes::add(const std::string& name, const std::string& note) {
   constexpr size_t kShown = 5;
-  if (!note.empty() && ++count_ <= kShown) std::fprintf(stderr, "note: %s in '%s'\n", note.c_str(), printable(name).c_str());
+  if (!note.empty() && ++count_ <= kShown)
+    std::fprintf(stderr, "note: %s in '%s'\n", note.c_str(), printable(name).c_str());
 }
 
 PictureNotes::~PictureNotes() {

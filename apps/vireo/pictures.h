@@ -20,7 +20,8 @@ constexpr const char* kOverlayEnding = ".overlay.png";
 /// pipe is a picture when it begins like one; else, with --frame, raw frames without end.
 class Pictures : public FrameSource {
  public:
-  /// Lists folders and looks at the first bytes of pipes. Throws UsageError or Failure with what is wrong with the names.
+  /// Lists folders and looks at the first bytes of pipes. Throws UsageError or Failure with what is wrong with the
+  /// names.
   Pictures(const char* verb, const std::vector<std::string>& names, const Common& common);
   bool next(Frame* frame) override;
   /// 0 for raw frames.
@@ -43,7 +44,8 @@ class Pictures : public FrameSource {
     std::string error{};               // a folder without pictures
   };
   void add_folder(const std::string& folder);
-  void add_stream(const char* verb, const std::string& name, std::unique_ptr<Stream> stream, bool alone, const Common& common);
+  void add_stream(const char* verb, const std::string& name, std::unique_ptr<Stream> stream, bool alone,
+                  const Common& common);
   void read_stream(Stream& stream, Frame* frame);
 
   const ReadOptions options_;

@@ -1,12 +1,12 @@
 // vireo plan: the plan of a model for a device that is here, or for one of which only the capabilities are known.
+#include <dirent.h>
+#include <sys/stat.h>
 #include <cerrno>
 #include <cstdio>
 #include <cstring>
-#include <dirent.h>
 #include <fstream>
 #include <memory>
 #include <sstream>
-#include <sys/stat.h>
 
 #include "cli.h"
 
@@ -21,9 +21,12 @@ struct Args {
   bool tokens = false;
 };
 
-/// An empty folder at `path`, made if there is none: files of an earlier plan beside new ones would be taken for its own.
+/// An empty folder at `path`, made if there is none: files of an earlier plan beside new ones would be taken for its
+/// own.
 void open_folder(const std::string& path) {
-  const auto refuse = [&path](const std::string& why) { throw Failure("cannot write shaders to '" + path + "': " + why); };
+  const auto refuse = [&path](const std::string& why) {
+    throw Failure("cannot write shaders to '" + path + "': " + why);
+  };
   if (path.empty()) refuse("the name is empty");
   if (mkdir(path.c_str(), 0777) == 0) return;
   if (errno != EEXIST) refuse(std::strerror(errno));
@@ -53,8 +56,8 @@ void run(const Args& args) {
   vireo::SessionOptions options = session_options(args.common, args.common.device);
   options.batch = args.batch;
   options.head = args.tokens ? vireo::Head::kTokens : default_head(model);
-  const std::string caps =
-      args.caps.empty() ? open_device(args.common.device, args.common.threads).caps_text() : read_text(args.caps, "a device as `vireo devices --caps` prints it");
+  const std::string caps = args.caps.empty() ? open_device(args.common.device, args.common.threads).caps_text()
+                                             : read_text(args.caps, "a device as `vireo devices --caps` prints it");
   vireo::Result<std::string> planned = vireo::plan_text(model, caps, options, args.common.json);
   if (!planned && !args.caps.empty()) throw Failure("'" + args.caps + "': " + planned.error().message);
   const std::string text = need(std::move(planned));
@@ -76,8 +79,9 @@ void add_plan(CLI::App& app) {
       ->type_name("N")
       ->check(CLI::Range(1, 4096))
       ->capture_default_str();
-  verb->add_option("--dump-shaders", args->shaders,
-                   "also write each pipeline as NN_name.spv and NN_name.json (constants, workgroups, FLOPs) to this folder")
+  verb->add_option(
+          "--dump-shaders", args->shaders,
+          "also write each pipeline as NN_name.spv and NN_name.json (constants, workgroups, FLOPs) to this folder")
       ->type_name("FOLDER");
   verb->add_flag("--tokens", args->tokens, "plan for all tokens instead of classes or the pooled vector");
   verb->callback([args] { run(*args); });

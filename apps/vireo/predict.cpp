@@ -1,4 +1,5 @@
-// vireo predict: latency and memory on a device that is only a caps file and a description; fits descriptions, sweeps models.
+// vireo predict: latency and memory on a device that is only a caps file and a description; fits descriptions, sweeps
+// models.
 #include <sys/stat.h>
 #include <vireo/predict.hpp>
 
@@ -43,16 +44,22 @@ std::string machine_argument(const std::string& given) {
 }
 
 void print_prediction(const vireo::Prediction& p, bool all) {
-  std::printf("%s, %s, batch %d, %dx%d on %s (%s)\n", p.model.c_str(), p.precision.c_str(), p.batch, p.height, p.width, p.machine.c_str(), p.device.c_str());
-  std::printf("predicted %.1f ms (%.1f to %.1f), %.1f images/s; plan's memory %.1f MiB (weights %.1f, arena %.1f)\n", p.us / 1000, p.low_us / 1000, p.high_us / 1000,
-              p.us > 0 ? p.batch / p.us * 1e6 : 0, double(p.ram_bytes) / 1048576, double(p.weights_bytes) / 1048576, double(p.arena_bytes) / 1048576);
+  std::printf("%s, %s, batch %d, %dx%d on %s (%s)\n", p.model.c_str(), p.precision.c_str(), p.batch, p.height, p.width,
+              p.machine.c_str(), p.device.c_str());
+  std::printf("predicted %.1f ms (%.1f to %.1f), %.1f images/s; plan's memory %.1f MiB (weights %.1f, arena %.1f)\n",
+              p.us / 1000, p.low_us / 1000, p.high_us / 1000, p.us > 0 ? p.batch / p.us * 1e6 : 0,
+              double(p.ram_bytes) / 1048576, double(p.weights_bytes) / 1048576, double(p.arena_bytes) / 1048576);
   std::printf("uncertainty: %s\n", p.uncertainty.c_str());
   if (!p.lost.empty()) {
     std::printf("\n%-44s %10.2f ms\n", "roofline (FLOPs or bytes, whichever is more)", p.roof_us / 1000);
-    static const std::pair<const char*, const char*> kWhy[] = {{"padding", "+ multiply-adds beyond edges, idle lanes"}, {"issue", "+ issue slots of other instructions"},
-                                                               {"convert", "+ conversions, special functions"},       {"shared", "+ shared memory and load slots"},
-                                                               {"memory", "+ bandwidth"},                             {"latency", "+ latency, too few subgroups"},
-                                                               {"compiler", "+ what compilers lose (assumed)"},       {"dispatch", "+ dispatches and submission"}};
+    static const std::pair<const char*, const char*> kWhy[] = {{"padding", "+ multiply-adds beyond edges, idle lanes"},
+                                                               {"issue", "+ issue slots of other instructions"},
+                                                               {"convert", "+ conversions, special functions"},
+                                                               {"shared", "+ shared memory and load slots"},
+                                                               {"memory", "+ bandwidth"},
+                                                               {"latency", "+ latency, too few subgroups"},
+                                                               {"compiler", "+ what compilers lose (assumed)"},
+                                                               {"dispatch", "+ dispatches and submission"}};
     for (const auto& l : p.lost)
       for (const auto& why : kWhy)
         if (l.first == why.first) std::printf("%-44s %10.2f ms\n", why.second, l.second / 1000);
@@ -60,17 +67,19 @@ void print_prediction(const vireo::Prediction& p, bool all) {
   std::vector<size_t> order(p.dispatches.size());
   std::iota(order.begin(), order.end(), size_t(0));
   if (!all) {
-    std::stable_sort(order.begin(), order.end(), [&](size_t a, size_t b) { return p.dispatches[a].us > p.dispatches[b].us; });
+    std::stable_sort(order.begin(), order.end(),
+                     [&](size_t a, size_t b) { return p.dispatches[a].us > p.dispatches[b].us; });
     order.resize(std::min<size_t>(order.size(), 20));
   }
   std::printf("\n%10s %6s %10s %9s  %-34s %s\n", "ms", "share", "roof ms", "GFLOP/s", "step", "kernel");
   for (size_t i : order) {
     const vireo::PredictedDispatch& d = p.dispatches[i];
     const std::string name = d.part ? d.name + " (" + std::to_string(d.part) + ")" : d.name;
-    std::printf("%10.3f %5.1f%% %10.3f %9.2f  %-34s %s\n", d.us / 1000, p.us > 0 ? 100 * d.us / p.us : 0, d.roof_us / 1000, d.us > 0 ? d.flops / d.us * 1e-3 : 0, name.c_str(),
-                d.kernel.c_str());
+    std::printf("%10.3f %5.1f%% %10.3f %9.2f  %-34s %s\n", d.us / 1000, p.us > 0 ? 100 * d.us / p.us : 0,
+                d.roof_us / 1000, d.us > 0 ? d.flops / d.us * 1e-3 : 0, name.c_str(), d.kernel.c_str());
   }
-  if (order.size() < p.dispatches.size()) std::printf("%10s of %zu dispatches; --all shows every one, in order\n", "", p.dispatches.size());
+  if (order.size() < p.dispatches.size())
+    std::printf("%10s of %zu dispatches; --all shows every one, in order\n", "", p.dispatches.size());
   for (const std::string& n : p.notes) std::printf("note: %s\n", n.c_str());
 }
 
@@ -89,7 +98,8 @@ void fit(const Args& args) {
   vireo::FitOptions options;
   options.session = session_options(args.common, args.common.device);
   options.rounds = args.rounds;
-  const std::optional<vireo::Model> probe = args.probe.empty() ? std::nullopt : std::optional<vireo::Model>(need(vireo::Model::random(args.probe, 1)));
+  const std::optional<vireo::Model> probe =
+      args.probe.empty() ? std::nullopt : std::optional<vireo::Model>(need(vireo::Model::random(args.probe, 1)));
   options.probe = probe ? &*probe : nullptr;
   options.base = machine_argument(args.machine);
   options.precisions.clear();
@@ -98,18 +108,26 @@ void fit(const Args& args) {
   options.name = args.fit.substr(slash == std::string::npos ? 0 : slash + 1);
   if (const size_t dot = options.name.rfind('.'); dot != std::string::npos && dot > 0) options.name.resize(dot);
   if (!args.common.json)
-    options.progress = [](const std::string& what, int done, int all) { std::fprintf(stderr, "\r%3d of %d  %-60.60s", done + 1, all, what.c_str()), std::fflush(stderr); };
+    options.progress = [](const std::string& what, int done, int all) {
+      std::fprintf(stderr, "\r%3d of %d  %-60.60s", done + 1, all, what.c_str()), std::fflush(stderr);
+    };
   const vireo::Device device = open_device(args.common.device, args.common.threads);
   const std::string text = need(vireo::fit_machine(models, device, options));
   if (!args.common.json) std::fprintf(stderr, "\r%-76s\r", "");
   write_file(args.fit, text.data(), text.size());
   std::printf("%s: %s\nwritten to %s\n", device.kind(), device.name().c_str(), args.fit.c_str());
   const bool cpu = std::string(device.kind()) == "cpu";
-  std::printf("use it:  vireo devices --caps %s%s > caps.txt;  vireo predict --caps caps.txt --machine %s --model DIR\n", cpu ? "cpu" : std::to_string(device.index()).c_str(),
-              cpu && args.common.threads ? (" --threads " + std::to_string(args.common.threads)).c_str() : "", args.fit.c_str());
+  std::printf(
+      "use it:  vireo devices --caps %s%s > caps.txt;  vireo predict --caps caps.txt --machine %s --model DIR\n",
+      cpu ? "cpu" : std::to_string(device.index()).c_str(),
+      cpu && args.common.threads ? (" --threads " + std::to_string(args.common.threads)).c_str() : "",
+      args.fit.c_str());
   if (const size_t at = text.find("scale inference: "); at != std::string::npos)
     if (const double rest = std::atof(text.c_str() + at + 17); rest > 1.1)
-      std::printf("note: inferences took %.0f %% more than the sum of their steps; was the machine busy? Fit again when it is quiet\n", 100 * (rest - 1));
+      std::printf(
+          "note: inferences took %.0f %% more than the sum of their steps; was the machine busy? Fit again when it is "
+          "quiet\n",
+          100 * (rest - 1));
 }
 
 void run(Args& args) {
@@ -121,13 +139,18 @@ void run(Args& args) {
     if (given) throw UsageError(std::string("predict: ") + option + " goes with " + what);
   };
   const bool one_model = !args.common.model.empty() || !args.common.config.empty();
-  goes_with((args.sweep || !args.fit.empty()) && one_model, "--model or --config", "a single prediction; --sweep takes --models and --fit takes --fit-on");
+  goes_with((args.sweep || !args.fit.empty()) && one_model, "--model or --config",
+            "a single prediction; --sweep takes --models and --fit takes --fit-on");
   goes_with(args.sweep && !args.fit.empty(), "--sweep", "predictions, not with --fit");
-  goes_with(!args.fit.empty() && (!args.csv.empty() || !args.html.empty() || !args.caps.empty()), "--caps, --csv or --html", "predictions, not with --fit");
+  goes_with(!args.fit.empty() && (!args.csv.empty() || !args.html.empty() || !args.caps.empty()),
+            "--caps, --csv or --html", "predictions, not with --fit");
   const auto given = [&](const char* option) { return args.verb->count(option) > 0; };
-  for (const char* option : {"--fit-on", "--fit-precisions", "--probe", "--rounds", "--device", "--threads"}) goes_with(args.fit.empty() && given(option), option, "--fit; predictions take the device from --caps");
-  for (const char* option : {"--precision", "--size", "--all", "--cpu-ops"}) goes_with(args.sweep && given(option), option, "a single prediction; --sweep takes --precisions and --sizes");
-  for (const char* option : {"--models", "--precisions", "--sizes"}) goes_with(!args.sweep && given(option), option, "--sweep");
+  for (const char* option : {"--fit-on", "--fit-precisions", "--probe", "--rounds", "--device", "--threads"})
+    goes_with(args.fit.empty() && given(option), option, "--fit; predictions take the device from --caps");
+  for (const char* option : {"--precision", "--size", "--all", "--cpu-ops"})
+    goes_with(args.sweep && given(option), option, "a single prediction; --sweep takes --precisions and --sizes");
+  for (const char* option : {"--models", "--precisions", "--sizes"})
+    goes_with(!args.sweep && given(option), option, "--sweep");
   goes_with(args.csv == "-" || args.html == "-", "'-'", "nothing here: give --csv and --html the name of a file");
   std::vector<std::string> inputs = model_files(args.common);
   inputs.insert(inputs.end(), {args.caps, args.machine, args.probe});
@@ -141,7 +164,9 @@ void run(Args& args) {
   if (!args.fit.empty()) inputs.erase(std::remove(inputs.begin(), inputs.end(), args.machine), inputs.end());
   check_outputs("predict", inputs, {args.fit, args.csv, args.html});
   if (!args.fit.empty()) return fit(args);
-  if (args.caps.empty()) throw UsageError("predict: --caps FILE is required (write one with `vireo devices --caps`), or --fit FILE, or --list");
+  if (args.caps.empty())
+    throw UsageError(
+        "predict: --caps FILE is required (write one with `vireo devices --caps`), or --fit FILE, or --list");
   for (const std::string* f : {&args.csv, &args.html})
     if (!f->empty()) check_writable(*f);
   const std::string caps = read_text(args.caps, "what `vireo devices --caps` prints");
@@ -177,22 +202,54 @@ void add_predict(CLI::App& app) {
   for (const char* name : {"--model", "--config"})
     if (CLI::Option* o = find_option(*verb, name)) o->required(false);
   verb->add_option("--caps", args->caps, "the device, as `vireo devices --caps` prints it")->type_name("FILE");
-  verb->add_option("--machine", args->machine, "its description: a built-in name (--list) or a file of --fit; default: the built-in one for the device")->type_name("NAME|FILE");
+  verb->add_option(
+          "--machine", args->machine,
+          "its description: a built-in name (--list) or a file of --fit; default: the built-in one for the device")
+      ->type_name("NAME|FILE");
   verb->add_flag("--list", args->list, "names of the built-in descriptions");
-  verb->add_option("--batch", args->batch, "images per inference")->type_name("N")->check(CLI::Range(1, 4096))->capture_default_str();
+  verb->add_option("--batch", args->batch, "images per inference")
+      ->type_name("N")
+      ->check(CLI::Range(1, 4096))
+      ->capture_default_str();
   verb->add_flag("--all", args->all, "every dispatch in order, not only the twenty longest");
   verb->add_option("--csv", args->csv, "write one line per dispatch, with --sweep one per model")->type_name("FILE");
   verb->add_flag("--sweep", args->sweep, "a table over models, precisions and input sizes instead of one model");
-  verb->add_option("--models", args->what.models, "of --sweep: folders or config.json files; default: ViT-Ti, -S, -B, MobileViT-S, Swin-T and UPerNet on MobileViT-S")->type_name("PATH,...")->delimiter(',');
-  verb->add_option("--precisions", args->what.precisions, "of --sweep")->type_name("P,...")->delimiter(',')->check(CLI::IsMember({"fp32", "fp16", "int8"}))->capture_default_str();
-  verb->add_option("--sizes", args->what.sizes, "of --sweep: sides of square inputs")->type_name("N,...")->delimiter(',')->check(CLI::Range(32, 4096))->capture_default_str();
+  verb->add_option("--models", args->what.models,
+                   "of --sweep: folders or config.json files; default: ViT-Ti, -S, -B, MobileViT-S, Swin-T and UPerNet "
+                   "on MobileViT-S")
+      ->type_name("PATH,...")
+      ->delimiter(',');
+  verb->add_option("--precisions", args->what.precisions, "of --sweep")
+      ->type_name("P,...")
+      ->delimiter(',')
+      ->check(CLI::IsMember({"fp32", "fp16", "int8"}))
+      ->capture_default_str();
+  verb->add_option("--sizes", args->what.sizes, "of --sweep: sides of square inputs")
+      ->type_name("N,...")
+      ->delimiter(',')
+      ->check(CLI::Range(32, 4096))
+      ->capture_default_str();
   verb->add_option("--html", args->html, "of --sweep: write the table as a page")->type_name("FILE");
-  verb->add_option("--fit", args->fit, "measure models on --device instead, and write its description to FILE; with --machine, bring that description to the measurements")->type_name("FILE");
-  verb->add_option("--fit-on", args->fit_on, "config.json files to measure; default: a few small models of each family")->type_name("FILE,...")->delimiter(',');
-  verb->add_option("--fit-precisions", args->fit_precisions, "of --fit")->type_name("P,...")->delimiter(',')->check(CLI::IsMember({"fp32", "fp16", "int8"}))->capture_default_str();
-  verb->add_option("--probe", args->probe, "config.json of what --fit runs before and after each model, to see how slow the machine is just then; default: the first of --fit-on")
+  verb->add_option("--fit", args->fit,
+                   "measure models on --device instead, and write its description to FILE; with --machine, bring that "
+                   "description to the measurements")
       ->type_name("FILE");
-  verb->add_option("--rounds", args->rounds, "of --fit: how often the models are measured in turns")->type_name("N")->check(CLI::Range(1, 1000))->capture_default_str();
+  verb->add_option("--fit-on", args->fit_on, "config.json files to measure; default: a few small models of each family")
+      ->type_name("FILE,...")
+      ->delimiter(',');
+  verb->add_option("--fit-precisions", args->fit_precisions, "of --fit")
+      ->type_name("P,...")
+      ->delimiter(',')
+      ->check(CLI::IsMember({"fp32", "fp16", "int8"}))
+      ->capture_default_str();
+  verb->add_option("--probe", args->probe,
+                   "config.json of what --fit runs before and after each model, to see how slow the machine is just "
+                   "then; default: the first of --fit-on")
+      ->type_name("FILE");
+  verb->add_option("--rounds", args->rounds, "of --fit: how often the models are measured in turns")
+      ->type_name("N")
+      ->check(CLI::Range(1, 1000))
+      ->capture_default_str();
   verb->callback([args] {
     if (args->fit.empty() && !args->sweep && !args->list && args->common.model.empty() && args->common.config.empty())
       throw UsageError("predict: --model DIR, --config FILE, --sweep, --fit FILE or --list is required");

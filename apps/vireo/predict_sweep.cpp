@@ -18,43 +18,57 @@ struct Config {
 };
 
 const Config kCalibration[] = {
-    {"vit-256", R"({"model_type":"vit","architectures":["ViTForImageClassification"],"image_size":160,"patch_size":16,"num_channels":3,"hidden_size":256,
+    {"vit-256",
+     R"({"model_type":"vit","architectures":["ViTForImageClassification"],"image_size":160,"patch_size":16,"num_channels":3,"hidden_size":256,
 "num_hidden_layers":4,"num_attention_heads":4,"intermediate_size":1024,"layer_norm_eps":1e-12,"hidden_act":"gelu","qkv_bias":true,"num_labels":100})"},
-    {"vit-512", R"({"model_type":"vit","architectures":["ViTForImageClassification"],"image_size":240,"patch_size":16,"num_channels":3,"hidden_size":512,
+    {"vit-512",
+     R"({"model_type":"vit","architectures":["ViTForImageClassification"],"image_size":240,"patch_size":16,"num_channels":3,"hidden_size":512,
 "num_hidden_layers":3,"num_attention_heads":8,"intermediate_size":2048,"layer_norm_eps":1e-12,"hidden_act":"gelu","qkv_bias":true,"num_labels":1000})"},
-    {"vit-896", R"({"model_type":"vit","architectures":["ViTForImageClassification"],"image_size":192,"patch_size":16,"num_channels":3,"hidden_size":896,
+    {"vit-896",
+     R"({"model_type":"vit","architectures":["ViTForImageClassification"],"image_size":192,"patch_size":16,"num_channels":3,"hidden_size":896,
 "num_hidden_layers":3,"num_attention_heads":14,"intermediate_size":3584,"layer_norm_eps":1e-12,"hidden_act":"gelu","qkv_bias":true,"num_labels":1000})"},
-    {"dinov2-320", R"({"model_type":"dinov2","architectures":["Dinov2Model"],"image_size":308,"patch_size":14,"num_channels":3,"hidden_size":320,
+    {"dinov2-320",
+     R"({"model_type":"dinov2","architectures":["Dinov2Model"],"image_size":308,"patch_size":14,"num_channels":3,"hidden_size":320,
 "num_hidden_layers":3,"num_attention_heads":5,"mlp_ratio":4,"layer_norm_eps":1e-6,"hidden_act":"gelu","qkv_bias":true,"layerscale_value":1.0,"use_swiglu_ffn":false})"},
-    {"mobilevit-96", R"({"model_type":"mobilevit","architectures":["MobileViTForImageClassification"],"num_channels":3,"image_size":256,"patch_size":2,
+    {"mobilevit-96",
+     R"({"model_type":"mobilevit","architectures":["MobileViTForImageClassification"],"num_channels":3,"image_size":256,"patch_size":2,
 "num_attention_heads":4,"mlp_ratio":2.0,"expand_ratio":4.0,"hidden_act":"silu","conv_kernel_size":3,"output_stride":32,"layer_norm_eps":1e-05,"qkv_bias":true,
 "hidden_sizes":[96,120,144],"neck_hidden_sizes":[16,32,48,64,80,96,384],"num_labels":1000})"},
-    {"swin-64", R"({"model_type":"swin","architectures":["SwinForImageClassification"],"num_channels":3,"image_size":224,"patch_size":4,"embed_dim":64,
+    {"swin-64",
+     R"({"model_type":"swin","architectures":["SwinForImageClassification"],"num_channels":3,"image_size":224,"patch_size":4,"embed_dim":64,
 "depths":[2,2,2,1],"num_heads":[2,4,8,16],"num_layers":4,"hidden_size":512,"window_size":7,"mlp_ratio":4.0,"qkv_bias":true,"hidden_act":"gelu",
 "layer_norm_eps":1e-05,"use_absolute_embeddings":false,"num_labels":1000})"},
-    {"swinv2-64", R"({"model_type":"swinv2","architectures":["Swinv2ForImageClassification"],"num_channels":3,"image_size":192,"patch_size":4,"embed_dim":64,
+    {"swinv2-64",
+     R"({"model_type":"swinv2","architectures":["Swinv2ForImageClassification"],"num_channels":3,"image_size":192,"patch_size":4,"embed_dim":64,
 "depths":[2,2,1,1],"num_heads":[2,4,8,16],"num_layers":4,"hidden_size":512,"window_size":6,"pretrained_window_sizes":[0,0,0,0],"mlp_ratio":4.0,"qkv_bias":true,
 "hidden_act":"gelu","layer_norm_eps":1e-05,"use_absolute_embeddings":false,"num_labels":1000})"},
-    {"upernet-mobilevit-64", R"({"model_type":"upernet","architectures":["UperNetForSemanticSegmentation"],"hidden_size":48,"pool_scales":[1,2,3,6],
+    {"upernet-mobilevit-64",
+     R"({"model_type":"upernet","architectures":["UperNetForSemanticSegmentation"],"hidden_size":48,"pool_scales":[1,2,3,6],
 "use_auxiliary_head":false,"num_labels":14,"backbone_config":{"model_type":"mobilevit","num_channels":3,"image_size":320,"patch_size":2,"num_attention_heads":4,
 "mlp_ratio":2.0,"expand_ratio":2.0,"hidden_act":"silu","conv_kernel_size":3,"output_stride":32,"layer_norm_eps":1e-05,"qkv_bias":true,
 "hidden_sizes":[64,80,96],"neck_hidden_sizes":[16,16,24,48,64,80,320],"out_indices":[2,3,4,5],"out_features":["stage2","stage3","stage4","stage5"]}})"},
 };
 
 const Config kSweep[] = {
-    {"ViT-Ti/16", R"({"model_type":"vit","architectures":["ViTForImageClassification"],"image_size":224,"patch_size":16,"num_channels":3,"hidden_size":192,
+    {"ViT-Ti/16",
+     R"({"model_type":"vit","architectures":["ViTForImageClassification"],"image_size":224,"patch_size":16,"num_channels":3,"hidden_size":192,
 "num_hidden_layers":12,"num_attention_heads":3,"intermediate_size":768,"layer_norm_eps":1e-12,"hidden_act":"gelu","qkv_bias":true,"num_labels":1000})"},
-    {"ViT-S/16", R"({"model_type":"vit","architectures":["ViTForImageClassification"],"image_size":224,"patch_size":16,"num_channels":3,"hidden_size":384,
+    {"ViT-S/16",
+     R"({"model_type":"vit","architectures":["ViTForImageClassification"],"image_size":224,"patch_size":16,"num_channels":3,"hidden_size":384,
 "num_hidden_layers":12,"num_attention_heads":6,"intermediate_size":1536,"layer_norm_eps":1e-12,"hidden_act":"gelu","qkv_bias":true,"num_labels":1000})"},
-    {"ViT-B/16", R"({"model_type":"vit","architectures":["ViTForImageClassification"],"image_size":224,"patch_size":16,"num_channels":3,"hidden_size":768,
+    {"ViT-B/16",
+     R"({"model_type":"vit","architectures":["ViTForImageClassification"],"image_size":224,"patch_size":16,"num_channels":3,"hidden_size":768,
 "num_hidden_layers":12,"num_attention_heads":12,"intermediate_size":3072,"layer_norm_eps":1e-12,"hidden_act":"gelu","qkv_bias":true,"num_labels":1000})"},
-    {"MobileViT-S", R"({"model_type":"mobilevit","architectures":["MobileViTForImageClassification"],"num_channels":3,"image_size":256,"patch_size":2,
+    {"MobileViT-S",
+     R"({"model_type":"mobilevit","architectures":["MobileViTForImageClassification"],"num_channels":3,"image_size":256,"patch_size":2,
 "num_attention_heads":4,"mlp_ratio":2.0,"expand_ratio":4.0,"hidden_act":"silu","conv_kernel_size":3,"output_stride":32,"layer_norm_eps":1e-05,"qkv_bias":true,
 "hidden_sizes":[144,192,240],"neck_hidden_sizes":[16,32,64,96,128,160,640],"num_labels":1000})"},
-    {"Swin-T", R"({"model_type":"swin","architectures":["SwinForImageClassification"],"num_channels":3,"image_size":224,"patch_size":4,"embed_dim":96,
+    {"Swin-T",
+     R"({"model_type":"swin","architectures":["SwinForImageClassification"],"num_channels":3,"image_size":224,"patch_size":4,"embed_dim":96,
 "depths":[2,2,6,2],"num_heads":[3,6,12,24],"num_layers":4,"hidden_size":768,"window_size":7,"mlp_ratio":4.0,"qkv_bias":true,"hidden_act":"gelu",
 "layer_norm_eps":1e-05,"use_absolute_embeddings":false,"num_labels":1000})"},
-    {"UPerNet+MobileViT-S", R"({"model_type":"upernet","architectures":["UperNetForSemanticSegmentation"],"hidden_size":64,"pool_scales":[1,2,3,6],
+    {"UPerNet+MobileViT-S",
+     R"({"model_type":"upernet","architectures":["UperNetForSemanticSegmentation"],"hidden_size":64,"pool_scales":[1,2,3,6],
 "use_auxiliary_head":false,"num_labels":14,"backbone_config":{"model_type":"mobilevit","num_channels":3,"image_size":512,"patch_size":2,"num_attention_heads":4,
 "mlp_ratio":2.0,"expand_ratio":4.0,"hidden_act":"silu","conv_kernel_size":3,"output_stride":32,"layer_norm_eps":1e-05,"qkv_bias":true,
 "hidden_sizes":[144,192,240],"neck_hidden_sizes":[16,32,64,96,128,160,640],"out_indices":[2,3,4,5],"out_features":["stage2","stage3","stage4","stage5"]}})"},
@@ -63,7 +77,8 @@ const Config kSweep[] = {
 /// A model of a configuration that is no file yet: it becomes one for a moment, whose name is the model's.
 vireo::Model model_of(const Config& c) {
   std::string folder = std::string(std::getenv("TMPDIR") ? std::getenv("TMPDIR") : "/tmp") + "/vireo-XXXXXX";
-  if (!mkdtemp(&folder[0])) throw Failure("cannot make a temporary folder like '" + folder + "'; set TMPDIR to a folder that can be written");
+  if (!mkdtemp(&folder[0]))
+    throw Failure("cannot make a temporary folder like '" + folder + "'; set TMPDIR to a folder that can be written");
   std::string name = c.name;
   std::replace(name.begin(), name.end(), '/', '-');
   const std::string path = folder + "/" + name;
@@ -77,7 +92,8 @@ vireo::Model model_of(const Config& c) {
 
 vireo::Model model_at(const std::string& path) {
   struct stat s {};
-  const bool config = path.size() > 5 && path.compare(path.size() - 5, 5, ".json") == 0 && stat(path.c_str(), &s) == 0 && S_ISREG(s.st_mode);
+  const bool config = path.size() > 5 && path.compare(path.size() - 5, 5, ".json") == 0 &&
+                      stat(path.c_str(), &s) == 0 && S_ISREG(s.st_mode);
   return need(config ? vireo::Model::random(path, 1) : vireo::Model::open(path));
 }
 
@@ -87,8 +103,11 @@ struct Row {
   vireo::Prediction p;
 };
 
-Row row_of(const std::string& name, const vireo::Model& model, const std::string& precision, int size, const std::string& caps, vireo::PredictOptions options) {
-  options.session.precision = precision == "fp16" ? vireo::Precision::kFp16 : precision == "int8" ? vireo::Precision::kInt8 : vireo::Precision::kFp32;
+Row row_of(const std::string& name, const vireo::Model& model, const std::string& precision, int size,
+           const std::string& caps, vireo::PredictOptions options) {
+  options.session.precision = precision == "fp16"   ? vireo::Precision::kFp16
+                              : precision == "int8" ? vireo::Precision::kInt8
+                                                    : vireo::Precision::kFp32;
   options.session.height = options.session.width = size;
   options.session.head = default_head(model);
   Row r{name, precision, {}, size, {}};
@@ -122,11 +141,13 @@ std::string quoted(const std::string& s) {
 
 std::string escaped(const std::string& s) {
   std::string out;
-  for (char c : s) out += c == '&' ? "&amp;" : c == '<' ? "&lt;" : c == '>' ? "&gt;" : c == '"' ? "&quot;" : std::string(1, c);
+  for (char c : s)
+    out += c == '&' ? "&amp;" : c == '<' ? "&lt;" : c == '>' ? "&gt;" : c == '"' ? "&quot;" : std::string(1, c);
   return out;
 }
 
-std::string page(const std::vector<Row>& rows, const std::string& machine, const std::string& device, const std::string& uncertainty) {
+std::string page(const std::vector<Row>& rows, const std::string& machine, const std::string& device,
+                 const std::string& uncertainty) {
   std::string h = R"PAGE(<!doctype html>
 <html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1"><title>vireo predict</title>
 <style>
@@ -141,19 +162,25 @@ th, td { padding:5px 10px; text-align:right; white-space:nowrap; border-bottom:1
 th.t, td.t { text-align:left; } td.bar { background:linear-gradient(to right, var(--bar) var(--w), transparent var(--w)); } td.e { text-align:left; color:var(--dim); white-space:normal; }
 </style></head><body><main>
 )PAGE";
-  h += "<h1>Predicted on " + escaped(machine) + "</h1>\n<p>" + escaped(device) + ". " + escaped(uncertainty) + ".</p>\n<div class=\"scroll\"><table>\n";
-  h += "<tr><th class=\"t\">model</th><th class=\"t\">precision</th><th>input</th><th>ms</th><th>range, ms</th><th>images/s</th><th>roofline, ms</th><th>memory, MiB</th></tr>\n";
+  h += "<h1>Predicted on " + escaped(machine) + "</h1>\n<p>" + escaped(device) + ". " + escaped(uncertainty) +
+       ".</p>\n<div class=\"scroll\"><table>\n";
+  h += "<tr><th class=\"t\">model</th><th class=\"t\">precision</th><th>input</th><th>ms</th><th>range, "
+       "ms</th><th>images/s</th><th>roofline, ms</th><th>memory, MiB</th></tr>\n";
   double most = 1e-9;
   for (const Row& r : rows) most = std::max(most, fps(r.p));
   for (const Row& r : rows) {
-    h += "<tr><td class=\"t\">" + escaped(r.model) + "</td><td class=\"t\">" + r.precision + "</td><td>" + std::to_string(r.size) + "</td>";
+    h += "<tr><td class=\"t\">" + escaped(r.model) + "</td><td class=\"t\">" + r.precision + "</td><td>" +
+         std::to_string(r.size) + "</td>";
     std::string notes;
-    for (const std::string& n : r.p.notes) notes += "<tr><td></td><td class=\"e\" colspan=\"7\">" + escaped(n) + "</td></tr>\n";
+    for (const std::string& n : r.p.notes)
+      notes += "<tr><td></td><td class=\"e\" colspan=\"7\">" + escaped(n) + "</td></tr>\n";
     if (!r.error.empty()) h += "<td class=\"e\" colspan=\"5\">" + escaped(r.error) + "</td></tr>\n";
     else
-      h += "<td>" + format("%.1f", r.p.us / 1000) + "</td><td>" + format("%.1f", r.p.low_us / 1000) + " &ndash; " + format("%.1f", r.p.high_us / 1000) + "</td><td class=\"bar\" style=\"--w:" +
-           format("%.0f", 100 * fps(r.p) / most) + "%\">" + format("%.1f", fps(r.p)) + "</td><td>" + format("%.1f", r.p.roof_us / 1000) + "</td><td>" + format("%.0f", mib(r.p.ram_bytes)) +
-           "</td></tr>\n" + notes;
+      h += "<td>" + format("%.1f", r.p.us / 1000) + "</td><td>" + format("%.1f", r.p.low_us / 1000) + " &ndash; " +
+           format("%.1f", r.p.high_us / 1000) +
+           "</td><td class=\"bar\" style=\"--w:" + format("%.0f", 100 * fps(r.p) / most) + "%\">" +
+           format("%.1f", fps(r.p)) + "</td><td>" + format("%.1f", r.p.roof_us / 1000) + "</td><td>" +
+           format("%.0f", mib(r.p.ram_bytes)) + "</td></tr>\n" + notes;
   }
   return h + "</table></div>\n</main></body></html>\n";
 }
@@ -166,7 +193,8 @@ std::vector<vireo::Model> calibration_models() {
   return models;
 }
 
-void sweep(const Sweep& what, const std::string& caps, vireo::PredictOptions options, bool json, const std::string& csv, const std::string& html) {
+void sweep(const Sweep& what, const std::string& caps, vireo::PredictOptions options, bool json, const std::string& csv,
+           const std::string& html) {
   std::vector<std::pair<std::string, vireo::Model>> models;
   if (what.models.empty())
     for (const Config& c : kSweep) models.emplace_back(c.name, model_of(c));
@@ -185,28 +213,40 @@ void sweep(const Sweep& what, const std::string& caps, vireo::PredictOptions opt
       for (int size : what.sizes) {
         if (progress) std::fprintf(stderr, "\r%3zu of %zu  %-50s", rows.size() + 1, all, m.first.c_str());
         rows.push_back(row_of(m.first, m.second, precision, size, caps, options));
-        if (rows.back().error.empty()) machine = rows.back().p.machine, device = rows.back().p.device, uncertainty = rows.back().p.uncertainty;
+        if (rows.back().error.empty())
+          machine = rows.back().p.machine, device = rows.back().p.device, uncertainty = rows.back().p.uncertainty;
       }
   if (progress) std::fprintf(stderr, "\r%-66s\r", "");
-  if (std::none_of(rows.begin(), rows.end(), [](const Row& r) { return r.error.empty(); })) throw Failure("no row of the sweep could be predicted; the first: " + rows.at(0).error);
+  if (std::none_of(rows.begin(), rows.end(), [](const Row& r) { return r.error.empty(); }))
+    throw Failure("no row of the sweep could be predicted; the first: " + rows.at(0).error);
 
   if (json) {
-    Json j{{"schema", "vireo-sweep/1"}, {"machine", machine}, {"device", device}, {"uncertainty", uncertainty}, {"batch", what.batch}, {"rows", Json::array()}};
+    Json j{{"schema", "vireo-sweep/1"},  {"machine", machine},  {"device", device},
+           {"uncertainty", uncertainty}, {"batch", what.batch}, {"rows", Json::array()}};
     for (const Row& r : rows) {
       Json row{{"model", r.model}, {"precision", r.precision}, {"size", r.size}};
       if (r.error.empty() && !r.p.notes.empty()) row["notes"] = r.p.notes;
       if (!r.error.empty()) row["error"] = r.error;
-      else row.update({{"ms", r.p.us / 1000}, {"low_ms", r.p.low_us / 1000}, {"high_ms", r.p.high_us / 1000}, {"images_per_s", fps(r.p)}, {"roof_ms", r.p.roof_us / 1000}, {"ram_mib", mib(r.p.ram_bytes)}, {"weights_mib", mib(r.p.weights_bytes)}});
+      else
+        row.update({{"ms", r.p.us / 1000},
+                    {"low_ms", r.p.low_us / 1000},
+                    {"high_ms", r.p.high_us / 1000},
+                    {"images_per_s", fps(r.p)},
+                    {"roof_ms", r.p.roof_us / 1000},
+                    {"ram_mib", mib(r.p.ram_bytes)},
+                    {"weights_mib", mib(r.p.weights_bytes)}});
       j["rows"].push_back(row);
     }
     print_json(j);
   } else {
-    std::printf("%s (%s), batch %d\n%s\n\n%-22s %-6s %6s %9s %19s %9s %9s\n", machine.c_str(), device.c_str(), what.batch, uncertainty.c_str(), "model", "", "input", "ms", "range, ms", "images/s", "MiB");
+    std::printf("%s (%s), batch %d\n%s\n\n%-22s %-6s %6s %9s %19s %9s %9s\n", machine.c_str(), device.c_str(),
+                what.batch, uncertainty.c_str(), "model", "", "input", "ms", "range, ms", "images/s", "MiB");
     for (const Row& r : rows) {
-      if (!r.error.empty()) std::printf("%-22s %-6s %6d  %s\n", r.model.c_str(), r.precision.c_str(), r.size, r.error.c_str());
+      if (!r.error.empty())
+        std::printf("%-22s %-6s %6d  %s\n", r.model.c_str(), r.precision.c_str(), r.size, r.error.c_str());
       else
-        std::printf("%-22s %-6s %6d %9.1f %9.1f - %7.1f %9.1f %9.0f\n", r.model.c_str(), r.precision.c_str(), r.size, r.p.us / 1000, r.p.low_us / 1000, r.p.high_us / 1000, fps(r.p),
-                    mib(r.p.ram_bytes));
+        std::printf("%-22s %-6s %6d %9.1f %9.1f - %7.1f %9.1f %9.0f\n", r.model.c_str(), r.precision.c_str(), r.size,
+                    r.p.us / 1000, r.p.low_us / 1000, r.p.high_us / 1000, fps(r.p), mib(r.p.ram_bytes));
       for (const std::string& n : r.p.notes) std::printf("%24snote: %s\n", "", n.c_str());
     }
   }
@@ -214,7 +254,8 @@ void sweep(const Sweep& what, const std::string& caps, vireo::PredictOptions opt
     std::string text = "model,precision,size,ms,low_ms,high_ms,images_per_s,roof_ms,ram_mib,weights_mib,error\n";
     for (const Row& r : rows) {
       text += quoted(r.model) + "," + r.precision + "," + std::to_string(r.size);
-      for (double x : {r.p.us / 1000, r.p.low_us / 1000, r.p.high_us / 1000, fps(r.p), r.p.roof_us / 1000, mib(r.p.ram_bytes), mib(r.p.weights_bytes)})
+      for (double x : {r.p.us / 1000, r.p.low_us / 1000, r.p.high_us / 1000, fps(r.p), r.p.roof_us / 1000,
+                       mib(r.p.ram_bytes), mib(r.p.weights_bytes)})
         text += r.error.empty() ? format(",%.3f", x) : std::string(",");
       text += "," + quoted(r.error) + "\n";
     }

@@ -14,11 +14,13 @@ struct Sweep {
   int batch = 1;
 };
 
-/// Predicts every combination and prints the table (or JSON, schema vireo-sweep/1), and writes it as CSV and as a page without network. What
-/// cannot be planned has its reason in its row.
-void sweep(const Sweep& what, const std::string& caps, vireo::PredictOptions options, bool json, const std::string& csv, const std::string& html);
+/// Predicts every combination and prints the table (or JSON, schema vireo-sweep/1), and writes it as CSV and as a page
+/// without network. What cannot be planned has its reason in its row.
+void sweep(const Sweep& what, const std::string& caps, vireo::PredictOptions options, bool json, const std::string& csv,
+           const std::string& html);
 
-/// Small models of every family, random weights: what `predict --fit` measures unless told otherwise. None of them is a published size.
+/// Small models of every family, random weights: what `predict --fit` measures unless told otherwise. None of them is a
+/// published size.
 std::vector<vireo::Model> calibration_models();
 
 }  // namespace cli

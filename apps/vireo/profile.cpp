@@ -28,13 +28,15 @@ void save(const std::string& path, const std::string& text) {
 
 void compare(const Args& args) {
   if (args.html.empty()) throw UsageError("--compare needs --html FILE for the page that shows both");
-  if (!args.csv.empty() || !args.trace.empty() || !args.json.empty() || args.phases) throw UsageError("--compare writes --html only; --json, --csv, --trace and --phases are of a measurement");
+  if (!args.csv.empty() || !args.trace.empty() || !args.json.empty() || args.phases)
+    throw UsageError("--compare writes --html only; --json, --csv, --trace and --phases are of a measurement");
   check_writable(args.html);
   Json pages = Json::array();
-  for (const std::string& path : args.compare) pages.push_back(parse_profile(read_text(path, "a file that `vireo profile --json` wrote"), path));
+  for (const std::string& path : args.compare)
+    pages.push_back(parse_profile(read_text(path, "a file that `vireo profile --json` wrote"), path));
   for (const Json& p : pages)
-    std::printf("%-30s %-40s wall %10.2f ms\n", p.value("model", std::string()).c_str(), p["device"].value("name", std::string()).c_str(),
-                p.value("wall_us", 0.0) / 1000);
+    std::printf("%-30s %-40s wall %10.2f ms\n", p.value("model", std::string()).c_str(),
+                p["device"].value("name", std::string()).c_str(), p.value("wall_us", 0.0) / 1000);
   save(args.html, profile_page(pages));
   std::printf("written to %s\n", args.html.c_str());
 }
@@ -65,8 +67,10 @@ void print_phases(const vireo::Profile& p) {
   std::printf("\n");
   for (const auto& [op, s] : ops)
     if (s.us > 0)
-      std::printf("phases   %-16s load %3.0f %%  compute %3.0f %%  store %3.0f %%   of %d dispatch%s%s\n", op.c_str(), 100 * s.load / s.us, 100 * s.compute / s.us,
-                  100 * s.store / s.us, s.measured, s.measured == 1 ? "" : "es", s.measured < s.all ? (" (" + std::to_string(s.all) + " in all)").c_str() : "");
+      std::printf("phases   %-16s load %3.0f %%  compute %3.0f %%  store %3.0f %%   of %d dispatch%s%s\n", op.c_str(),
+                  100 * s.load / s.us, 100 * s.compute / s.us, 100 * s.store / s.us, s.measured,
+                  s.measured == 1 ? "" : "es",
+                  s.measured < s.all ? (" (" + std::to_string(s.all) + " in all)").c_str() : "");
 }
 
 /// A line per shader: what stands in it, and what of it is executed.
@@ -89,8 +93,13 @@ void print_instructions(const vireo::Profile& p) {
     const char* title;
     std::vector<const char*> classes;
   };
-  static const Column kColumns[] = {{"fma", {"fma", "half"}}, {"loads", {"shared_load", "global_load", "texel"}}, {"stores", {"shared_store", "global_store"}},
-                                    {"conv.", {"convert"}}, {"barr.", {"barrier"}}, {"other", {"float", "integer", "shift", "multiply", "special", "shuffle", "branch"}}};
+  static const Column kColumns[] = {
+      {"fma", {"fma", "half"}},
+      {"loads", {"shared_load", "global_load", "texel"}},
+      {"stores", {"shared_store", "global_store"}},
+      {"conv.", {"convert"}},
+      {"barr.", {"barrier"}},
+      {"other", {"float", "integer", "shift", "multiply", "special", "shuffle", "branch"}}};
   const auto of = [](const std::vector<std::pair<std::string, double>>& mix, const Column& column) {
     double n = 0;
     for (const auto& c : mix)
@@ -113,24 +122,29 @@ void print_instructions(const vireo::Profile& p) {
 }
 
 void print_table(const vireo::Profile& p, bool all) {
-  std::printf("%s, %s, batch %d, %dx%d, %d runs\n", p.model.c_str(), p.precision.c_str(), p.batch, p.height, p.width, p.runs);
+  std::printf("%s, %s, batch %d, %dx%d, %d runs\n", p.model.c_str(), p.precision.c_str(), p.batch, p.height, p.width,
+              p.runs);
   std::printf("%s: %s\n", p.device_kind.c_str(), p.device_name.c_str());
   if (!p.device_reason.empty()) std::printf("  %s\n", p.device_reason.c_str());
   if (p.roofs.fma_gflops > 0) {
     std::printf("roofs    fp32 %.1f GFLOP/s", p.roofs.fma_gflops);
     if (p.roofs.half_fma_gflops > 0) std::printf(", fp16 %.1f", p.roofs.half_fma_gflops);
     std::printf(", copy %.2f GB/s", p.roofs.copy_gbs);
-    if (p.roofs.shared_gbs > 0) std::printf(", shared %.1f GB/s, dispatch %.1f us, submit %.1f us", p.roofs.shared_gbs, p.roofs.dispatch_us, p.roofs.submit_us);
+    if (p.roofs.shared_gbs > 0)
+      std::printf(", shared %.1f GB/s, dispatch %.1f us, submit %.1f us", p.roofs.shared_gbs, p.roofs.dispatch_us,
+                  p.roofs.submit_us);
     std::printf("\n");
   }
   std::vector<size_t> order(p.dispatches.size());
   std::iota(order.begin(), order.end(), size_t(0));
   if (!all) {
-    std::stable_sort(order.begin(), order.end(), [&](size_t a, size_t b) { return p.dispatches[a].serialised_us > p.dispatches[b].serialised_us; });
+    std::stable_sort(order.begin(), order.end(),
+                     [&](size_t a, size_t b) { return p.dispatches[a].serialised_us > p.dispatches[b].serialised_us; });
     order.resize(std::min<size_t>(order.size(), 20));
   }
   const auto any = [&p](auto&& has) { return std::any_of(p.dispatches.begin(), p.dispatches.end(), has); };
-  const bool compiled = any([](const auto& d) { return d.compiler.subgroup_size > 0; }), phases = any([](const auto& d) { return d.phases.workgroups > 0; });
+  const bool compiled = any([](const auto&d) { return d.compiler.subgroup_size > 0; }),
+             phases = any([](const auto&d) { return d.phases.workgroups > 0; });
   std::printf("\n%10s %10s %6s %9s %8s %7s", "alone ms", "sched. ms", "share", "GFLOP/s", "GB/s", "of roof");
   if (compiled) std::printf(" %5s %6s %7s", "regs", "spills", "instr.");
   if (phases) std::printf(" %15s", "load/comp/store");
@@ -143,29 +157,37 @@ void print_table(const vireo::Profile& p, bool all) {
     if (d.cpu && p.device_kind != "cpu") name += " [cpu]";
     char roof[16] = "-";
     if (us > 0 && d.roof_us > 0) std::snprintf(roof, sizeof roof, "%.0f %%", 100 * d.roof_us / us);
-    std::printf("%10.3f %10.3f %5.1f%% %9.2f %8.2f %7s", us / 1000, d.scheduled_us / 1000, p.serialised_us > 0 ? 100 * us / p.serialised_us : 0,
-                us > 0 ? d.flops / us * 1e-3 : 0, us > 0 ? d.bytes / us * 1e-3 : 0, roof);
+    std::printf("%10.3f %10.3f %5.1f%% %9.2f %8.2f %7s", us / 1000, d.scheduled_us / 1000,
+                p.serialised_us > 0 ? 100 * us / p.serialised_us : 0, us > 0 ? d.flops / us * 1e-3 : 0,
+                us > 0 ? d.bytes / us * 1e-3 : 0, roof);
     const vireo::CompilerStatistics& c = d.compiler;
-    if (compiled) std::printf(" %5s %6s %7s", count(c.registers).c_str(), count(c.spills).c_str(), count(c.instructions).c_str());
+    if (compiled)
+      std::printf(" %5s %6s %7s", count(c.registers).c_str(), count(c.spills).c_str(), count(c.instructions).c_str());
     const vireo::PhaseProfile& f = d.phases;
     char parts[24] = "-";
-    if (f.workgroups) std::snprintf(parts, sizeof parts, "%3.0f/%3.0f/%3.0f %%", 100 * f.load.share, 100 * f.compute.share, 100 * f.store.share);
+    if (f.workgroups)
+      std::snprintf(parts, sizeof parts, "%3.0f/%3.0f/%3.0f %%", 100 * f.load.share, 100 * f.compute.share,
+                    100 * f.store.share);
     if (phases) std::printf(" %15s", parts);
     std::printf("  %-34s %s\n", name.c_str(), d.kernel.c_str());
   }
-  if (order.size() < p.dispatches.size()) std::printf("%10s of %zu dispatches; --all shows every one, in order\n", "", p.dispatches.size());
+  if (order.size() < p.dispatches.size())
+    std::printf("%10s of %zu dispatches; --all shows every one, in order\n", "", p.dispatches.size());
   if (phases) print_phases(p);
   print_instructions(p);
   if (!p.no_phases.empty()) std::printf("\nphases   %s\n", p.no_phases.c_str());
   if (!p.no_compiler.empty()) std::printf("%scompiler %s\n", p.no_phases.empty() ? "\n" : "", p.no_compiler.c_str());
   const double host = p.host.upload + p.host.download;
-  std::printf("\n%-34s %10.3f ms; a run of them takes %.3f ms more, by disturbances that medians leave out\n", "sum of dispatches, each alone",
-              p.serialised_us / 1000, p.noise_us / 1000);
-  std::printf("%-34s %10.3f ms, of which %.3f ms overlapped\n", "as scheduled, first to last", p.scheduled_us / 1000, p.overlap_us / 1000);
-  std::printf("%-34s %10.3f ms (upload %.3f, submit %.3f, wait %.3f, download %.3f)\n", "host", (host + p.host.submit + p.host.wait) / 1000,
-              p.host.upload / 1000, p.host.submit / 1000, p.host.wait / 1000, p.host.download / 1000);
+  std::printf("\n%-34s %10.3f ms; a run of them takes %.3f ms more, by disturbances that medians leave out\n",
+              "sum of dispatches, each alone", p.serialised_us / 1000, p.noise_us / 1000);
+  std::printf("%-34s %10.3f ms, of which %.3f ms overlapped\n", "as scheduled, first to last", p.scheduled_us / 1000,
+              p.overlap_us / 1000);
+  std::printf("%-34s %10.3f ms (upload %.3f, submit %.3f, wait %.3f, download %.3f)\n", "host",
+              (host + p.host.submit + p.host.wait) / 1000, p.host.upload / 1000, p.host.submit / 1000,
+              p.host.wait / 1000, p.host.download / 1000);
   std::printf("%-34s %10.3f ms, beside these\n", "preprocessing, 640x480 pictures", p.host.preprocess / 1000);
-  std::printf("%-34s %10.3f ms; with timestamps %.3f ms\n", "wall, without timestamps", p.wall_us / 1000, p.profiled_us / 1000);
+  std::printf("%-34s %10.3f ms; with timestamps %.3f ms\n", "wall, without timestamps", p.wall_us / 1000,
+              p.profiled_us / 1000);
 }
 
 void run(const Args& args) {
@@ -210,31 +232,45 @@ void add_profile(CLI::App& app) {
   auto args = std::make_shared<Args>();
   CLI::App* verb = app.add_subcommand("profile", "where the milliseconds of an inference go, dispatch by dispatch");
   add_common(*verb, args->common, kModel | kRandom | kDevice | kSession);
-  verb->add_option("--batch", args->batch, "images per inference")->type_name("N")->check(CLI::Range(1, 4096))->capture_default_str();
-  verb->add_option("--runs", args->runs, "runs of each kind: plain, as scheduled, each dispatch alone; medians are shown")
+  verb->add_option("--batch", args->batch, "images per inference")
+      ->type_name("N")
+      ->check(CLI::Range(1, 4096))
+      ->capture_default_str();
+  verb->add_option("--runs", args->runs,
+                   "runs of each kind: plain, as scheduled, each dispatch alone; medians are shown")
       ->type_name("N")
       ->check(CLI::Range(1, 100000))
       ->capture_default_str();
-  verb->add_option("--warmup", args->warmup, "inferences before them")->type_name("N")->check(CLI::Range(0, 100000))->capture_default_str();
+  verb->add_option("--warmup", args->warmup, "inferences before them")
+      ->type_name("N")
+      ->check(CLI::Range(0, 100000))
+      ->capture_default_str();
   verb->add_option("--timed-at-once", args->timed_at_once,
-                   "dispatches with timestamps in one run as scheduled; 0 = all, or as few as change the whole by 2 % or less where timestamps are dear")
+                   "dispatches with timestamps in one run as scheduled; 0 = all, or as few as change the whole by 2 % "
+                   "or less where timestamps are dear")
       ->type_name("N")
       ->check(CLI::Range(0, 100000))
       ->capture_default_str();
   verb->add_flag("--all", args->all, "every dispatch in order, not only the twenty longest");
   CLI::Option* no_roofs = verb->add_flag("--no-roofs", args->no_roofs, "leave out what the device can do at most");
-  verb->add_flag("--measure-roofs", args->measure_roofs, "measure that again (a second) instead of taking what is kept in the cache folder; the best seen counts")
+  verb->add_flag(
+          "--measure-roofs", args->measure_roofs,
+          "measure that again (a second) instead of taking what is kept in the cache folder; the best seen counts")
       ->excludes(no_roofs);
-  verb->add_flag("--no-compiler", args->no_compiler, "do not compile the pipelines once more to ask the driver for registers, spills and instructions");
-  verb->add_flag("--phases", args->phases, "also the share of loads, arithmetic and stores inside the hot shaders, by the device's shader clock");
-  verb->add_option("--json", args->json, "write the profile as JSON (schema vireo-profile/1); '-' prints it instead of the table")
+  verb->add_flag("--no-compiler", args->no_compiler,
+                 "do not compile the pipelines once more to ask the driver for registers, spills and instructions");
+  verb->add_flag("--phases", args->phases,
+                 "also the share of loads, arithmetic and stores inside the hot shaders, by the device's shader clock");
+  verb->add_option("--json", args->json,
+                   "write the profile as JSON (schema vireo-profile/1); '-' prints it instead of the table")
       ->type_name("FILE")
       ->expected(0, 1)
       ->default_str("-");
   verb->add_option("--csv", args->csv, "write one line per dispatch")->type_name("FILE");
   verb->add_option("--trace", args->trace, "write a trace for Perfetto or chrome://tracing")->type_name("FILE");
   verb->add_option("--html", args->html, "write one page that needs no network")->type_name("FILE");
-  CLI::Option* compare = verb->add_option("--compare", args->compare, "two files of --json instead of a model: shows them side by side in --html");
+  CLI::Option* compare = verb->add_option("--compare", args->compare,
+                                          "two files of --json instead of a model: shows them side by side in --html");
   compare->type_name("A.json B.json")->expected(2);
   for (const char* name : {"--model", "--config"})
     if (CLI::Option* o = find_option(*verb, name)) o->required(false), compare->excludes(o);

@@ -35,14 +35,17 @@ std::string sentence(const vireo::ReplayDifference& d) {
   if (d.identical) return "identical, bit by bit";
   const std::string samples = "of " + std::to_string(d.compared) + " compared";
   if (d.unequal == 0) return "equal where it was sampled (" + samples + "), but not bit by bit";
-  return std::to_string(d.unequal) + " " + samples + " are unequal; largest difference " + number(d.largest) + " at " + index_text(d) + " (captured " +
-         number(double(d.captured)) + ", here " + number(double(d.here)) + "), " + number(d.scale > 0 ? d.largest / d.scale : INFINITY) +
-         " of the largest magnitude " + number(d.scale);
+  return std::to_string(d.unequal) + " " + samples + " are unequal; largest difference " + number(d.largest) + " at " +
+         index_text(d) + " (captured " + number(double(d.captured)) + ", here " + number(double(d.here)) + "), " +
+         number(d.scale > 0 ? d.largest / d.scale : INFINITY) + " of the largest magnitude " + number(d.scale);
 }
 
 Json difference_json(const vireo::ReplayDifference& d) {
-  Json json{{"name", d.name}, {"shape", {d.shape[0], d.shape[1], d.shape[2], d.shape[3]}}, {"compared", d.compared}, {"unequal", d.unequal}, {"identical", d.identical},
-            {"differs", d.differs}, {"max_abs", d.largest}, {"max_value", d.scale}, {"distance", d.distance}};
+  Json json{{"name", d.name},           {"shape", {d.shape[0], d.shape[1], d.shape[2], d.shape[3]}},
+            {"compared", d.compared},   {"unequal", d.unequal},
+            {"identical", d.identical}, {"differs", d.differs},
+            {"max_abs", d.largest},     {"max_value", d.scale},
+            {"distance", d.distance}};
   if (!d.problem.empty()) json["problem"] = d.problem;
   if (d.unequal > 0) json.update(Json{{"at", index_text(d)}, {"captured", d.captured}, {"here", d.here}});
   return json;
@@ -50,10 +53,21 @@ Json difference_json(const vireo::ReplayDifference& d) {
 
 Json info_json(const vireo::CaptureInfo& i) {
   const vireo::SessionOptions& o = i.options;
-  Json json{{"model", i.model}, {"architecture", i.architecture}, {"vireo", i.vireo}, {"note", i.note},
-            {"device", {{"kind", i.device_kind}, {"name", i.device_name}, {"reason", i.device_reason}, {"threads", i.threads}}},
-            {"precision", vireo::to_string(o.precision)}, {"head", vireo::to_string(o.head)}, {"batch", o.batch}, {"height", o.height}, {"width", o.width},
-            {"keep_all", o.keep_all}, {"cpu_ops", o.cpu_ops}, {"fused", i.fused}, {"weights", i.random_weights ? Json() : Json(i.weights)}};
+  Json json{{"model", i.model},
+            {"architecture", i.architecture},
+            {"vireo", i.vireo},
+            {"note", i.note},
+            {"device",
+             {{"kind", i.device_kind}, {"name", i.device_name}, {"reason", i.device_reason}, {"threads", i.threads}}},
+            {"precision", vireo::to_string(o.precision)},
+            {"head", vireo::to_string(o.head)},
+            {"batch", o.batch},
+            {"height", o.height},
+            {"width", o.width},
+            {"keep_all", o.keep_all},
+            {"cpu_ops", o.cpu_ops},
+            {"fused", i.fused},
+            {"weights", i.random_weights ? Json() : Json(i.weights)}};
   if (i.random_weights) json["seed"] = i.seed;
   return json;
 }
@@ -61,10 +75,13 @@ Json info_json(const vireo::CaptureInfo& i) {
 /// What the file is of, in a few lines.
 void print_head(const vireo::CaptureInfo& i) {
   const vireo::SessionOptions& o = i.options;
-  std::printf("%s (%s), %s, %s, batch %d, %dx%d, captured by Vireo %s\n", printable(i.model).c_str(), printable(i.architecture).c_str(), vireo::to_string(o.precision),
-              vireo::to_string(o.head), o.batch, o.height, o.width, printable(i.vireo).c_str());
+  std::printf("%s (%s), %s, %s, batch %d, %dx%d, captured by Vireo %s\n", printable(i.model).c_str(),
+              printable(i.architecture).c_str(), vireo::to_string(o.precision), vireo::to_string(o.head), o.batch,
+              o.height, o.width, printable(i.vireo).c_str());
   if (i.random_weights) std::printf("weights  random, seed %llu\n", static_cast<unsigned long long>(i.seed));
-  else std::printf("weights  %llu tensors, %.2f MiB\n", static_cast<unsigned long long>(i.weights), double(i.weights_bytes) / (1024 * 1024));
+  else
+    std::printf("weights  %llu tensors, %.2f MiB\n", static_cast<unsigned long long>(i.weights),
+                double(i.weights_bytes) / (1024 * 1024));
   if (!i.note.empty()) std::printf("note     %s\n", printable(i.note).c_str());
   std::printf("captured on %s: %s\n", printable(i.device_kind).c_str(), printable(i.device_name).c_str());
   if (!i.device_reason.empty()) std::printf("  %s\n", printable(i.device_reason).c_str());
@@ -73,7 +90,12 @@ void print_head(const vireo::CaptureInfo& i) {
 void print(const Args& args, const vireo::CaptureInfo& i) {
   if (args.json) {
     Json json = info_json(i);
-    json.update(Json{{"input", i.input_shape}, {"output", i.output_shape}, {"values", i.values}, {"caps", i.caps}, {"plan", i.plan}, {"tuning", i.tuning}});
+    json.update(Json{{"input", i.input_shape},
+                     {"output", i.output_shape},
+                     {"values", i.values},
+                     {"caps", i.caps},
+                     {"plan", i.plan},
+                     {"tuning", i.tuning}});
     return print_json(json);
   }
   print_head(i);
@@ -112,16 +134,21 @@ void run(const Args& args) {
     print_head(info);
     std::printf("replayed on %s: %s (%.2f ms)\n", r.device_kind.c_str(), r.device_name.c_str(), r.ms);
     if (!r.device_reason.empty()) std::printf("  %s\n", r.device_reason.c_str());
-    std::printf("plan     %s%s\n", r.captured_plan ? "the captured one" : "not the captured one: ", r.plan_reason.c_str());
+    std::printf("plan     %s%s\n",
+                r.captured_plan ? "the captured one" : "not the captured one: ", r.plan_reason.c_str());
     for (const std::string& note : r.notes) std::printf("note: %s\n", printable(note).c_str());
     if (args.all)
-      for (const vireo::ReplayDifference& d : r.values) std::printf("%c %-40s %s\n", d.differs ? '!' : ' ', d.name.c_str(), sentence(d).c_str());
+      for (const vireo::ReplayDifference& d : r.values)
+        std::printf("%c %-40s %s\n", d.differs ? '!' : ' ', d.name.c_str(), sentence(d).c_str());
     std::printf("output   %s\n", sentence(r.output).c_str());
     size_t identical = 0, differing = 0;
     for (const vireo::ReplayDifference& d : r.values) identical += d.identical, differing += d.differs;
-    std::printf("values   %zu compared, %zu identical, %zu differ beyond %s\n", r.values.size(), identical, differing, number(r.tolerance).c_str());
+    std::printf("values   %zu compared, %zu identical, %zu differ beyond %s\n", r.values.size(), identical, differing,
+                number(r.tolerance).c_str());
   }
-  if (r.first >= 0) throw Failure("'" + r.values[size_t(r.first)].name + "' is the first value that differs: " + sentence(r.values[size_t(r.first)]));
+  if (r.first >= 0)
+    throw Failure("'" + r.values[size_t(r.first)].name +
+                  "' is the first value that differs: " + sentence(r.values[size_t(r.first)]));
   if (r.output.differs) throw Failure("the output differs: " + sentence(r.output));
 }
 
@@ -129,15 +156,21 @@ void run(const Args& args) {
 
 void add_replay(CLI::App& app) {
   auto args = std::make_shared<Args>();
-  CLI::App* verb = app.add_subcommand("replay", "run a file of `vireo capture` on this machine and compare with what was captured");
+  CLI::App* verb =
+      app.add_subcommand("replay", "run a file of `vireo capture` on this machine and compare with what was captured");
   verb->add_option("file", args->file, "the capture")->type_name("FILE")->required();
   verb->add_option("--device", args->device, "auto (of the captured kind, else the CPU), cpu, vulkan or vulkan:N")
       ->type_name("NAME")
       ->check(check_device)
       ->capture_default_str();
-  verb->add_option("--threads", args->threads, "CPU threads of a plan made here; 0 = all cores")->type_name("N")->check(CLI::Range(0, 1024))->capture_default_str();
-  verb->add_option("--tolerance", args->options.tolerance, "largest difference allowed, as a part of the value's largest magnitude; of a class map, the share of pixels "
-                                                            "[0.001; fp16 and int8: 0.02]")
+  verb->add_option("--threads", args->threads, "CPU threads of a plan made here; 0 = all cores")
+      ->type_name("N")
+      ->check(CLI::Range(0, 1024))
+      ->capture_default_str();
+  verb->add_option(
+          "--tolerance", args->options.tolerance,
+          "largest difference allowed, as a part of the value's largest magnitude; of a class map, the share of pixels "
+          "[0.001; fp16 and int8: 0.02]")
       ->type_name("T")
       ->check(CLI::NonNegativeNumber);
   verb->add_flag("--plan-anew", args->options.plan_anew, "plan for this device even where the captured plan could run");

@@ -83,8 +83,7 @@ Job plan_job(const Args& args, const Pictures& pictures) {
   // Frames of a pipe have no end: they become files only when a folder is named.
   job.folder = !args.out_dir.empty() ? args.out_dir : job.raw ? "" : ".";
   if (!job.raw) check_names(job, args.overlay);
-  if (job.raw && job.folder.empty() && args.overlay)
-    throw UsageError("--overlay of raw frames needs --out-dir DIR");
+  if (job.raw && job.folder.empty() && args.overlay) throw UsageError("--overlay of raw frames needs --out-dir DIR");
   return job;
 }
 
@@ -132,7 +131,8 @@ class Report {
       times_.add(a.ms);
       for (size_t c = 0; c < sums_.size(); ++c) sums_[c] += a.counts[c];
     }
-    if (!json_ && device_ != device_line(segmenter_.session().device())) tell_device();  // it fell back, or fp32 had to answer
+    if (!json_ && device_ != device_line(segmenter_.session().device()))
+      tell_device();  // it fell back, or fp32 had to answer
     json_ ? add_json(a) : add_text(a);
     if (stream_) std::fflush(stdout);
   }
@@ -195,7 +195,8 @@ class Report {
       if (!a.map_path.empty()) entry["map"] = a.map_path;
       if (!a.overlay_path.empty()) entry["overlay"] = a.overlay_path;
       entry["ms"] = a.ms;
-      if (const std::string reason = reasons_.add(segmenter_.session().device()); !reason.empty()) entry["reason"] = reason;
+      if (const std::string reason = reasons_.add(segmenter_.session().device()); !reason.empty())
+        entry["reason"] = reason;
       if (!a.note.empty()) entry["note"] = a.note;
     } else {
       entry["classes"] = Json::array();
@@ -305,7 +306,8 @@ class Pipeline {
       std::string error = frame->error;
       if (error.empty() && job_.raw && !looked_) {
         looked_ = true;
-        if (const std::string doubt = doubt_size(frame->picture); !doubt.empty()) std::fprintf(stderr, "note: %s\n", doubt.c_str());
+        if (const std::string doubt = doubt_size(frame->picture); !doubt.empty())
+          std::fprintf(stderr, "note: %s\n", doubt.c_str());
       }
       if (error.empty()) {
         const auto ticket = segmenter_.submit(frame->picture, frame->picture.width, frame->picture.height);
@@ -388,7 +390,7 @@ class Pipeline {
   Progress& progress_;
   Overlay overlay_;
   PictureNotes notes_;
-  bool looked_ = false;  // at the first raw frame's shape
+  bool looked_ = false;          // at the first raw frame's shape
   std::vector<Flight> flights_;  // the oldest first
   ClassMap map_;                 // of the picture
   Answer answer_;
@@ -411,8 +413,8 @@ void run(const Args& args) {
   }
   report.finish(dropped);
   if (job.raw && report.frames() == 0)
-    throw Failure("no frame came on standard input; expected raw RGB24 frames of " + std::to_string(args.common.frame_width) + "x" +
-                  std::to_string(args.common.frame_height));
+    throw Failure("no frame came on standard input; expected raw RGB24 frames of " +
+                  std::to_string(args.common.frame_width) + "x" + std::to_string(args.common.frame_height));
   if (!job.raw && Interrupt::happened())
     throw Failure("interrupted after " + std::to_string(report.frames()) + " of " + std::to_string(job.paths.size()) +
                   " pictures");
@@ -439,13 +441,15 @@ void add_segment(CLI::App& app) {
   verb->add_option_function<std::string>(
           "--size",
           [](const std::string& text) {
-            throw CLI::ValidationError("--size", "the size of raw frames is --frame WxH now: --frame " + text + " (the model's input size is --input HxW)");
+            throw CLI::ValidationError("--size", "the size of raw frames is --frame WxH now: --frame " + text +
+                                                     " (the model's input size is --input HxW)");
           },
           "")
       ->group("");  // hidden: its name is --frame now
   add_map_resize(*verb, args->map_resize);
-  verb->add_flag("--drop", args->drop,
-                 "with --frame: when frames come too fast, drop the oldest that wait (a camera); else the sender waits");
+  verb->add_flag(
+      "--drop", args->drop,
+      "with --frame: when frames come too fast, drop the oldest that wait (a camera); else the sender waits");
   verb->callback([args] { run(*args); });
 }
 

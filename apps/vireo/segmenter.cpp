@@ -24,17 +24,18 @@ CLI::Option* add_map_resize(CLI::App& verb, MapResize& resize) {
   return verb
       .add_option_function<std::string>(
           "--map-resize",
-          [&resize](const std::string& text) { resize = text == "nearest" ? MapResize::kNearest : MapResize::kBilinear; },
+          [&resize](const std::string& text) {
+            resize = text == "nearest" ? MapResize::kNearest : MapResize::kBilinear;
+          },
           "how the class map gets its size: bilinear (the scores at that size, then the largest, as Transformers' "
-          "post_process_semantic_segmentation) or nearest (the classes of the model's input, the nearest pixel's) [bilinear]")
+          "post_process_semantic_segmentation) or nearest (the classes of the model's input, the nearest pixel's) "
+          "[bilinear]")
       ->check(CLI::IsMember({"bilinear", "nearest"}))
       ->type_name("HOW");
 }
 
 Segmenter::Segmenter(const Common& common, MapResize resize)
-    : model_(open_segmentation_model(common)),
-      sessions_(model_, common, vireo::Head::kClassMap),
-      resize_(resize) {}
+    : model_(open_segmentation_model(common)), sessions_(model_, common, vireo::Head::kClassMap), resize_(resize) {}
 
 std::vector<std::string> Segmenter::labels() const {
   std::vector<std::string> labels;
@@ -42,7 +43,9 @@ std::vector<std::string> Segmenter::labels() const {
   return labels;
 }
 
-int Segmenter::depth() { return !sessions_.one_for_all() || std::strcmp(session().device().kind, "vulkan") != 0 ? 1 : 2; }
+int Segmenter::depth() {
+  return !sessions_.one_for_all() || std::strcmp(session().device().kind, "vulkan") != 0 ? 1 : 2;
+}
 
 vireo::Result<vireo::Ticket> Segmenter::submit(const Rgb8& picture, int width, int height) try {
   const vireo::Image image{picture.rgb.data(), picture.width, picture.height, 0};

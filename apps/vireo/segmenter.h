@@ -10,7 +10,8 @@ namespace cli {
 
 /// How the model's answer becomes a map of the picture's size.
 enum class MapResize {
-  kBilinear,  ///< its scores are brought to that size, then the largest taken: Transformers' post_process_semantic_segmentation
+  kBilinear,  ///< its scores are brought to that size, then the largest taken: Transformers'
+              ///< post_process_semantic_segmentation
   kNearest,   ///< its classes of the input's pixels are, by the nearest pixel
 };
 /// Adds --map-resize.
@@ -27,8 +28,8 @@ class Segmenter {
   int classes() const { return model_.classes(); }
   std::vector<std::string> labels() const;
 
-  /// How many pictures are worth having in flight: a CPU works while submit() runs, a GPU while the next is prepared. One, where each
-  /// size of picture has a session of its own.
+  /// How many pictures are worth having in flight: a CPU works while submit() runs, a GPU while the next is prepared.
+  /// One, where each size of picture has a session of its own.
   int depth();
   /// Preprocesses, uploads and starts; at most two may be in flight. The map will have that size.
   vireo::Result<vireo::Ticket> submit(const Rgb8& picture, int width, int height);

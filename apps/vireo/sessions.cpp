@@ -9,7 +9,8 @@ constexpr size_t kKept = 3;  // each holds the model's weights as its plan wants
 
 }  // namespace
 
-Sessions::Sessions(const vireo::Model& model, const Common& common, vireo::Head head) : model_(model), common_(common), head_(head) {
+Sessions::Sessions(const vireo::Model& model, const Common& common, vireo::Head head)
+    : model_(model), common_(common), head_(head) {
   if (one_for_all()) of_size(0, 0);
 }
 
@@ -32,7 +33,8 @@ vireo::Session& Sessions::of_size(int height, int width) {
   if (height > 0) {
     sized.height = height;
     sized.width = width;
-    std::fprintf(stderr, "note: the image processor keeps proportions; planning for pictures of %d x %d\n", height, width);
+    std::fprintf(stderr, "note: the image processor keeps proportions; planning for pictures of %d x %d\n", height,
+                 width);
   }
   if (entries_.size() >= kKept) entries_.pop_back();
   entries_.push_front({height, width, open_session(model_, sized, head_)});

@@ -1,4 +1,5 @@
-// Sessions for pictures one after the other: one, or one per input size where the model's image processor keeps proportions.
+// Sessions for pictures one after the other: one, or one per input size where the model's image processor keeps
+// proportions.
 #pragma once
 
 #include <list>
@@ -12,7 +13,8 @@ class Sessions {
  public:
   Sessions(const vireo::Model& model, const Common& common, vireo::Head head);
 
-  /// The session for a picture of width x height, opened where there is none; valid until the next call. Throws Failure.
+  /// The session for a picture of width x height, opened where there is none; valid until the next call. Throws
+  /// Failure.
   vireo::Session& for_picture(int width, int height);
   /// Whether one session takes every picture.
   bool one_for_all() const { return !model_.keeps_proportions() || common_.height > 0; }

@@ -20,7 +20,8 @@ struct Args {
 /// One line on a terminal, redrawn as the work goes on.
 void show(const vireo::TuneProgress& p, double budget) {
   const size_t width = 24, full = std::min(width, size_t(double(width) * std::min(1.0, p.seconds / budget)));
-  std::fprintf(stderr, "\r\033[K[%s%s] step %d/%d %s", std::string(full, '#').c_str(), std::string(width - full, '.').c_str(), p.step + 1, p.steps, p.name);
+  std::fprintf(stderr, "\r\033[K[%s%s] step %d/%d %s", std::string(full, '#').c_str(),
+               std::string(width - full, '.').c_str(), p.step + 1, p.steps, p.name);
   if (p.tried > 0) std::fprintf(stderr, ": %d tried, %.2f ms (default %.2f)", p.tried, p.best_ms, p.default_ms);
   std::fflush(stderr);
 }
@@ -46,22 +47,40 @@ void run(const Args& args) {
   if (args.common.json) {
     Json steps = Json::array();
     for (const auto& s : report.steps)
-      steps.push_back({{"name", s.name}, {"key", s.key}, {"times", s.times}, {"use", s.use}, {"ms", s.ms}, {"default_ms", s.default_ms}, {"tried", s.tried}, {"rejected", s.rejected}});
-    Json json{{"device", device.name()}, {"file", report.file}, {"complete", report.complete}, {"seconds", report.seconds},
-              {"ms", after}, {"default_ms", before}, {"steps", steps}};
+      steps.push_back({{"name", s.name},
+                       {"key", s.key},
+                       {"times", s.times},
+                       {"use", s.use},
+                       {"ms", s.ms},
+                       {"default_ms", s.default_ms},
+                       {"tried", s.tried},
+                       {"rejected", s.rejected}});
+    Json json{{"device", device.name()},
+              {"file", report.file},
+              {"complete", report.complete},
+              {"seconds", report.seconds},
+              {"ms", after},
+              {"default_ms", before},
+              {"steps", steps}};
     if (!report.notes.empty()) json["notes"] = report.notes;
     print_json(json);
     return;
   }
   std::printf("%s on %s, %.0f s\n", model.name().c_str(), device.name().c_str(), report.seconds);
   for (const std::string& n : report.notes) std::printf("note: %s\n", n.c_str());
-  std::printf("%10s %10s %6s %6s  %-28s %s\n", "default ms", "tuned ms", "times", "tried", "first of these steps", "constants");
+  std::printf("%10s %10s %6s %6s  %-28s %s\n", "default ms", "tuned ms", "times", "tried", "first of these steps",
+              "constants");
   for (const auto& s : report.steps) {
-    std::printf("%10.3f %10.3f %6d %6d  %-28s %s\n", s.default_ms, s.ms, s.times, s.tried, s.name.c_str(), s.use.empty() ? "the default" : s.use.c_str());
-    if (s.rejected > 0) std::printf("%37s%d candidates failed or gave a wrong answer and were left out\n", "", s.rejected);
+    std::printf("%10.3f %10.3f %6d %6d  %-28s %s\n", s.default_ms, s.ms, s.times, s.tried, s.name.c_str(),
+                s.use.empty() ? "the default" : s.use.c_str());
+    if (s.rejected > 0)
+      std::printf("%37s%d candidates failed or gave a wrong answer and were left out\n", "", s.rejected);
   }
   std::printf("these steps together: %.2f ms, with the defaults %.2f ms\n", after, before);
-  if (!report.complete) std::printf("note: the time was up before every candidate was measured; --budget gives more, a second run keeps what this one found\n");
+  if (!report.complete)
+    std::printf(
+        "note: the time was up before every candidate was measured; --budget gives more, a second run keeps what this "
+        "one found\n");
   std::printf("written to %s\n", report.file.c_str());
 }
 
@@ -71,9 +90,18 @@ void add_tune(CLI::App& app) {
   auto args = std::make_shared<Args>();
   CLI::App* verb = app.add_subcommand("tune", "find the fastest kernels for a model on a Vulkan device");
   add_common(*verb, args->common, kModel | kRandom | kDevice | kSession | kJson);
-  verb->add_option("--batch", args->batch, "images per inference")->type_name("N")->check(CLI::Range(1, 4096))->capture_default_str();
-  verb->add_option("--budget", args->budget, "seconds to spend")->type_name("SECONDS")->check(CLI::Range(0.1, 86400.0))->capture_default_str();
-  verb->add_option("--out", args->out, "tuning file; the default is the one that sessions read: VIREO_TUNING, or a file in the cache folder")->type_name("FILE");
+  verb->add_option("--batch", args->batch, "images per inference")
+      ->type_name("N")
+      ->check(CLI::Range(1, 4096))
+      ->capture_default_str();
+  verb->add_option("--budget", args->budget, "seconds to spend")
+      ->type_name("SECONDS")
+      ->check(CLI::Range(0.1, 86400.0))
+      ->capture_default_str();
+  verb->add_option(
+          "--out", args->out,
+          "tuning file; the default is the one that sessions read: VIREO_TUNING, or a file in the cache folder")
+      ->type_name("FILE");
   verb->callback([args] { run(*args); });
 }
 

@@ -9,7 +9,8 @@ namespace cli {
 namespace {
 
 vireo::Error broken(const std::string& path, const std::string& why) {
-  return {vireo::ErrorCode::kIo, "cannot write '" + path + "': " + why + "; check the folder, its access rights and free space"};
+  return {vireo::ErrorCode::kIo,
+          "cannot write '" + path + "': " + why + "; check the folder, its access rights and free space"};
 }
 
 /// A folder is searched for orphans once: `segment` writes thousands of files into one.

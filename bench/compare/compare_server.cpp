@@ -4,9 +4,8 @@
 //   run N        N inferences: their times in ms
 //   cpu N        the same in this process's processor time
 //   output FILE  the last inference's logits as raw floats: their count
-//   peak N       the FMA peak of THREADS threads: the N probes' GFLOP/s (by processor time, so preemption does not count)
-//   rss          peak resident size so far in MiB
-//   plan         precision and SIMD target in words
+//   peak N       the FMA peak of THREADS threads: the N probes' GFLOP/s (by processor time, so preemption does not
+//   count) rss          peak resident size so far in MiB plan         precision and SIMD target in words
 #include <time.h>
 
 #include <algorithm>
@@ -88,7 +87,8 @@ double peak_rss_mib() {
 
 int main(int argc, char** argv) {
   const std::string place = argc == 7 ? argv[6] : "cpu";
-  if (argc < 6 || argc > 7 || (place != "cpu" && place != "vulkan")) die("expected MODEL_DIR INPUT.f32 THREADS PRECISION BATCH [cpu|vulkan]");
+  if (argc < 6 || argc > 7 || (place != "cpu" && place != "vulkan"))
+    die("expected MODEL_DIR INPUT.f32 THREADS PRECISION BATCH [cpu|vulkan]");
   const int threads = std::atoi(argv[3]);
   vireo::SessionOptions options;
   options.batch = std::atoi(argv[5]);
@@ -98,7 +98,8 @@ int main(int argc, char** argv) {
                                             : vireo::Precision::kFp32;
   const auto model = vireo::Model::open(argv[1]);
   if (!model) die(model.error().message);
-  const vireo::Result<vireo::Device> device = place == "cpu" ? vireo::Device::cpu(threads) : vireo::Device::vulkan(0, threads);
+  const vireo::Result<vireo::Device> device =
+      place == "cpu" ? vireo::Device::cpu(threads) : vireo::Device::vulkan(0, threads);
   if (!device) die(device.error().message);
   options.fallback = false;
   auto session = vireo::Session::create(*model, *device, options);

@@ -26,9 +26,9 @@ class AlignedBuffer {
     void* p = nullptr;
     if (posix_memalign(&p, huge ? kHugePage : kAlignment, rounded) != 0) return;
 #if defined(__linux__) && defined(MADV_HUGEPAGE)
-    // Weights and activations in huge pages: fewer walks of the page table (twice as long inside a virtual machine), and
-    // caches indexed by physical address are filled evenly. Whole pages only, so nothing more becomes resident. Advice:
-    // where it is refused, nothing is lost.
+    // Weights and activations in huge pages: fewer walks of the page table (twice as long inside a virtual machine),
+    // and caches indexed by physical address are filled evenly. Whole pages only, so nothing more becomes resident.
+    // Advice: where it is refused, nothing is lost.
     if (huge) (void)madvise(p, rounded / kHugePage * kHugePage, MADV_HUGEPAGE);
 #endif
     data_ = p;
@@ -55,9 +55,13 @@ class AlignedBuffer {
   void* data() { return data_; }
   const void* data() const { return data_; }
   template <typename T>
-  T* as() { return static_cast<T*>(data_); }
+  T* as() {
+    return static_cast<T*>(data_);
+  }
   template <typename T>
-  const T* as() const { return static_cast<const T*>(data_); }
+  const T* as() const {
+    return static_cast<const T*>(data_);
+  }
 
  private:
   void* data_ = nullptr;

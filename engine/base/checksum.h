@@ -7,8 +7,8 @@
 
 namespace vireo {
 
-/// FNV-1a over 64-bit little-endian words (the last one filled up with zeros) instead of bytes: eight times as fast, and a change
-/// within one word never goes unseen. `seed` continues an earlier sum.
+/// FNV-1a over 64-bit little-endian words (the last one filled up with zeros) instead of bytes: eight times as fast,
+/// and a change within one word never goes unseen. `seed` continues an earlier sum.
 inline uint64_t checksum(const void* data, size_t bytes, uint64_t seed = 0xcbf29ce484222325ull) {
   const uint8_t* at = static_cast<const uint8_t*>(data);
   uint64_t sum = seed;

@@ -26,7 +26,8 @@ inline Error out_of_memory() noexcept {
   }
 }
 
-/// An Error on its way out of a function whose signature has no room for one (Constant::read), as far as the next no_throw.
+/// An Error on its way out of a function whose signature has no room for one (Constant::read), as far as the next
+/// no_throw.
 class Failure final : public std::exception {
  public:
   explicit Failure(Error error) : error_(std::move(error)) {}
@@ -60,15 +61,15 @@ auto no_throw(F&& f) -> decltype(f()) {
 #define VIREO_CONCAT(a, b) VIREO_CONCAT_INNER(a, b)
 
 /// Passes an Error on to the caller; for expressions of type Result<void>.
-#define VIREO_TRY(expr)                                              \
-  do {                                                               \
-    auto vireo_try = (expr);                                         \
-    if (!vireo_try) return std::move(vireo_try.error());             \
+#define VIREO_TRY(expr)                                  \
+  do {                                                   \
+    auto vireo_try = (expr);                             \
+    if (!vireo_try) return std::move(vireo_try.error()); \
   } while (false)
 
 /// VIREO_ASSIGN(auto x, f()): declares x from f()'s value or passes its Error on.
 #define VIREO_ASSIGN(decl, expr) VIREO_ASSIGN_IMPL(VIREO_CONCAT(vireo_result_, __LINE__), decl, expr)
-#define VIREO_ASSIGN_IMPL(tmp, decl, expr)      \
-  auto tmp = (expr);                            \
-  if (!tmp) return std::move(tmp.error());      \
+#define VIREO_ASSIGN_IMPL(tmp, decl, expr) \
+  auto tmp = (expr);                       \
+  if (!tmp) return std::move(tmp.error()); \
   decl = std::move(*tmp)

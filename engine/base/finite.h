@@ -1,4 +1,5 @@
-// Whether all of many floats are numbers. Eight bytes at a time: answers of millions of values are looked at after every inference.
+// Whether all of many floats are numbers. Eight bytes at a time: answers of millions of values are looked at after
+// every inference.
 #pragma once
 
 #include <cstddef>
@@ -7,7 +8,8 @@
 
 namespace vireo {
 
-/// False when one of them is infinite or NaN. By the bits, so that -ffast-math or a missing float unit cannot change the answer.
+/// False when one of them is infinite or NaN. By the bits, so that -ffast-math or a missing float unit cannot change
+/// the answer.
 inline bool all_finite(const float* x, size_t count) noexcept {
   constexpr uint64_t kExponents = 0x7F8000007F800000u, kOnes = 0x0080000000800000u, kCarries = 0x8000000080000000u;
   uint64_t found = 0;

@@ -56,24 +56,31 @@ Result<InputFile> InputFile::open(const std::string& path) {
 }
 
 Error InputFile::changed() const {
-  return fail(ErrorCode::kIo, "'{}' was changed after it was opened; open the model again once the new file is complete (a copy that is "
-              "renamed into place disturbs nobody)", path_);
+  return fail(
+      ErrorCode::kIo,
+      "'{}' was changed after it was opened; open the model again once the new file is complete (a copy that is "
+      "renamed into place disturbs nobody)",
+      path_);
 }
 
 Result<void> InputFile::read(uint64_t offset, size_t count, void* out) const {
   if (offset > size_ || count > size_ - offset)
-    return fail(ErrorCode::kInternal, "'{}': bytes {} to {} do not exist, it has {}", path_, offset, offset + count, size_);
+    return fail(ErrorCode::kInternal, "'{}': bytes {} to {} do not exist, it has {}", path_, offset, offset + count,
+                size_);
   uint8_t* to = static_cast<uint8_t*>(out);
   for (size_t done = 0; done < count;) {
     const ssize_t n = ::pread(fd_, to + done, std::min(count - done, kMostAtOnce), off_t(offset + done));
     if (n < 0 && errno == EINTR) continue;
-    if (n < 0) return fail(ErrorCode::kIo, "cannot read '{}' at byte {}: {}", path_, offset + done, std::strerror(errno));
+    if (n < 0)
+      return fail(ErrorCode::kIo, "cannot read '{}' at byte {}: {}", path_, offset + done, std::strerror(errno));
     if (n == 0) return changed();
     done += size_t(n);
   }
   struct stat info {};  // after the bytes: what was written until they were read shows
   if (::fstat(fd_, &info) != 0) return fail(ErrorCode::kIo, "cannot examine '{}': {}", path_, std::strerror(errno));
-  if (uint64_t(info.st_size) != size_ || int64_t(info.st_mtim.tv_sec) != seconds_ || int64_t(info.st_mtim.tv_nsec) != nanoseconds_) return changed();
+  if (uint64_t(info.st_size) != size_ || int64_t(info.st_mtim.tv_sec) != seconds_ ||
+      int64_t(info.st_mtim.tv_nsec) != nanoseconds_)
+    return changed();
   return {};
 }
 

@@ -9,8 +9,9 @@
 
 namespace vireo {
 
-/// Owns an open file. It is not mapped: pages of a mapping count as memory of the process for as long as it lasts, and a file that
-/// is cut short meanwhile ends the process (SIGBUS) where reading gives an error. The file may be renamed or removed.
+/// Owns an open file. It is not mapped: pages of a mapping count as memory of the process for as long as it lasts, and
+/// a file that is cut short meanwhile ends the process (SIGBUS) where reading gives an error. The file may be renamed
+/// or removed.
 class InputFile {
  public:
   InputFile() = default;
@@ -27,8 +28,9 @@ class InputFile {
   /// As it was opened.
   uint64_t size() const { return size_; }
 
-  /// Copies bytes [offset, offset + count) to `out`. Safe from any thread. Errors: kIo, also when the file's size or time of change
-  /// is no longer that of the opening: what was read before and what is read now would not belong together.
+  /// Copies bytes [offset, offset + count) to `out`. Safe from any thread. Errors: kIo, also when the file's size or
+  /// time of change is no longer that of the opening: what was read before and what is read now would not belong
+  /// together.
   Result<void> read(uint64_t offset, size_t count, void* out) const;
 
  private:
@@ -40,8 +42,8 @@ class InputFile {
   int64_t seconds_ = 0, nanoseconds_ = 0;  // time of change
 };
 
-/// What a path names. kMissing is what the system says is not there; what cannot be examined for another reason (no memory, a broken
-/// disk) is kOther: opening it says why, and a file that is there is never taken for one that is not.
+/// What a path names. kMissing is what the system says is not there; what cannot be examined for another reason (no
+/// memory, a broken disk) is kOther: opening it says why, and a file that is there is never taken for one that is not.
 enum class PathKind { kMissing, kFile, kFolder, kOther, kNoPermission };
 PathKind path_kind(const std::string& path);
 

@@ -1,8 +1,9 @@
-// nlohmann's JSON, with destructors that need no memory. Its own move every container's children onto a heap-allocated stack, so
-// that a document of a million nested lists cannot overflow the program's; where memory has run out, that allocation throws inside
-// a destructor, and the program is terminated just while it reports that memory ran out.
+// nlohmann's JSON, with destructors that need no memory. Its own move every container's children onto a heap-allocated
+// stack, so that a document of a million nested lists cannot overflow the program's; where memory has run out, that
+// allocation throws inside a destructor, and the program is terminated just while it reports that memory ran out.
 //
-// Included by .cpp files only (nlohmann's header is slow to compile), and by the command line tool (apps/CMakeLists.txt).
+// Included by .cpp files only (nlohmann's header is slow to compile), and by the command line tool
+// (apps/CMakeLists.txt).
 #pragma once
 
 #include <cstdint>
@@ -31,12 +32,14 @@ struct JsonAllocator : std::allocator<T> {
   JsonAllocator(const JsonAllocator<U>&) noexcept {}
 };
 
-using SortedJson = nlohmann::basic_json<std::map, std::vector, std::string, bool, int64_t, uint64_t, double, JsonAllocator>;
+using SortedJson =
+    nlohmann::basic_json<std::map, std::vector, std::string, bool, int64_t, uint64_t, double, JsonAllocator>;
 /// Keys in the order of writing.
-using OrderedJson = nlohmann::basic_json<nlohmann::ordered_map, std::vector, std::string, bool, int64_t, uint64_t, double, JsonAllocator>;
+using OrderedJson = nlohmann::basic_json<nlohmann::ordered_map, std::vector, std::string, bool, int64_t, uint64_t,
+                                         double, JsonAllocator>;
 
-/// Stands for the stack in a destructor: what is pushed is destroyed at once, by recursion, as far as no program's stack minds; from
-/// there on it is kept, as nlohmann does.
+/// Stands for the stack in a destructor: what is pushed is destroyed at once, by recursion, as far as no program's
+/// stack minds; from there on it is kept, as nlohmann does.
 template <typename J>
 class JsonGrave {
  public:
@@ -81,7 +84,8 @@ class JsonGrave {
 
 }  // namespace vireo
 
-// The types are this project's own (by their allocator), and nothing but nlohmann's destructors names these two vectors.
+// The types are this project's own (by their allocator), and nothing but nlohmann's destructors names these two
+// vectors.
 template <>
 class std::vector<vireo::SortedJson> : public vireo::JsonGrave<vireo::SortedJson> {};
 template <>

@@ -1,5 +1,5 @@
-// A small fork-join pool: the caller works too, every thread has a run of neighbouring chunks and then helps the others,
-// idle workers spin, then sleep.
+// A small fork-join pool: the caller works too, every thread has a run of neighbouring chunks and then helps the
+// others, idle workers spin, then sleep.
 #pragma once
 
 #include <atomic>
@@ -26,17 +26,20 @@ class ThreadPool {
 
   /// f must not throw: there is nobody on a worker's stack to catch it (work that allocates goes through no_throw).
   /// Runs f over items [0, items) in chunks of at most `grain` and returns when all are done. No allocation. A thread
-  /// goes upwards through neighbouring chunks, so that item i may prefetch for item i + 1. A call made while the pool is
-  /// busy (nested, or from another thread) runs inline as thread 0: give it its own scratch.
+  /// goes upwards through neighbouring chunks, so that item i may prefetch for item i + 1. A call made while the pool
+  /// is busy (nested, or from another thread) runs inline as thread 0: give it its own scratch.
   void run(int64_t items, int64_t grain, Fn fn, void* context);
 
   /// The same for a callable f(begin, end, thread).
   template <typename F>
   void parallel_for(int64_t items, int64_t grain, F&& f) {
     using Callable = std::remove_reference_t<F>;
-    run(items, grain, [](void* c, int64_t begin, int64_t end, int thread) noexcept {
-      (*static_cast<Callable*>(c))(begin, end, thread);
-    }, const_cast<void*>(static_cast<const void*>(&f)));
+    run(
+        items, grain,
+        [](void* c, int64_t begin, int64_t end, int thread) noexcept {
+          (*static_cast<Callable*>(c))(begin, end, thread);
+        },
+        const_cast<void*>(static_cast<const void*>(&f)));
   }
 
  private:

@@ -24,7 +24,8 @@ constexpr int kTries = 64;
 /// Nobody can foresee the name and put something there. O_EXCL is what protects; this keeps others from making it fail.
 std::string random_name() {
   uint64_t n = 0;
-  if (getrandom(&n, sizeof n, GRND_NONBLOCK) != ssize_t(sizeof n)) {  // a kernel before 3.17, or one that has just started
+  if (getrandom(&n, sizeof n, GRND_NONBLOCK) !=
+      ssize_t(sizeof n)) {  // a kernel before 3.17, or one that has just started
     timespec t{};
     clock_gettime(CLOCK_REALTIME, &t);
     n = (uint64_t(t.tv_sec) * 1000000007u + uint64_t(t.tv_nsec) + (uint64_t(getpid()) << 40)) * 0x9E3779B97F4A7C15u;
@@ -41,8 +42,8 @@ bool is_temporary(const char* name) {
          std::strspn(name + begin, "0123456789abcdef") == kDigits && std::strcmp(name + begin + kDigits, kEnd) == 0;
 }
 
-/// The descriptor that "/dev/stdout", "/dev/fd/N" or "/proc/self/fd/N" stands for, or -1. They are links to what the descriptor is
-/// open for: to make a file beside them and rename it would replace the link in /dev.
+/// The descriptor that "/dev/stdout", "/dev/fd/N" or "/proc/self/fd/N" stands for, or -1. They are links to what the
+/// descriptor is open for: to make a file beside them and rename it would replace the link in /dev.
 int descriptor_of(const std::string& path) {
   constexpr const char* kStandard[] = {"/dev/stdin", "/dev/stdout", "/dev/stderr"};
   for (int fd = 0; fd < 3; ++fd)
@@ -189,16 +190,18 @@ bool NewFile::make_named() {
   return fd_ >= 0;
 }
 
-std::string NewFile::write(const void* bytes, size_t count) { return write_all(fd_, bytes, count) ? std::string() : failed("writing failed"); }
+std::string NewFile::write(const void* bytes, size_t count) {
+  return write_all(fd_, bytes, count) ? std::string() : failed("writing failed");
+}
 
-/// The permissions of the file that is replaced. They are never widened: where its group cannot be kept, the new group gets no more
-/// than everybody.
+/// The permissions of the file that is replaced. They are never widened: where its group cannot be kept, the new group
+/// gets no more than everybody.
 void NewFile::keep_access() {
   struct stat old, own;
   if (!stat_in(folder_, name_.c_str(), 0, &old) || !S_ISREG(old.st_mode) || fstat(fd_, &own) != 0) return;
   mode_t mode = old.st_mode & 0777;
-  if ((old.st_uid != own.st_uid || old.st_gid != own.st_gid) && fchown(fd_, old.st_uid, old.st_gid) != 0 && old.st_gid != own.st_gid &&
-      fchown(fd_, uid_t(-1), old.st_gid) != 0)
+  if ((old.st_uid != own.st_uid || old.st_gid != own.st_gid) && fchown(fd_, old.st_uid, old.st_gid) != 0 &&
+      old.st_gid != own.st_gid && fchown(fd_, uid_t(-1), old.st_gid) != 0)
     mode = (mode & ~mode_t(070)) | (mode & (mode << 3) & 070);
   (void)fchmod(fd_, mode);  // where it fails, the file stays readable to its owner alone
 }
@@ -207,11 +210,12 @@ bool NewFile::link_to(const std::string& name) {
   char self[40];
   std::snprintf(self, sizeof self, "/proc/self/fd/%d", fd_);
   if (linkat(AT_FDCWD, self, folder_, name.c_str(), AT_SYMLINK_FOLLOW) == 0) return true;
-  return errno != EEXIST && linkat(fd_, "", folder_, name.c_str(), AT_EMPTY_PATH) == 0;  // no /proc; older kernels ask for a privilege
+  return errno != EEXIST &&
+         linkat(fd_, "", folder_, name.c_str(), AT_EMPTY_PATH) == 0;  // no /proc; older kernels ask for a privilege
 }
 
-/// Gives the nameless bytes a name: the wanted one where it is free, else a temporary one. Where no link can be made (no /proc and no
-/// privilege, a sandbox), they are copied into a file that has a name.
+/// Gives the nameless bytes a name: the wanted one where it is free, else a temporary one. Where no link can be made
+/// (no /proc and no privilege, a sandbox), they are copied into a file that has a name.
 bool NewFile::name_bytes() {
   if (!replaces_ && link_to(name_)) return true;
   keep_access();  // if a file of this name has come since
@@ -240,7 +244,8 @@ std::string NewFile::commit() {
   }
   keep_access();
   if (!sync(fd_)) return failed("writing failed");
-  // Closing one descriptor of two tells what a network file system has to say, while the other one still holds the nameless file.
+  // Closing one descriptor of two tells what a network file system has to say, while the other one still holds the
+  // nameless file.
   const int second = fcntl(fd_, F_DUPFD_CLOEXEC, 3);
   if (second < 0) return failed("writing failed");
   const bool closed = close(fd_) == 0;
@@ -255,7 +260,9 @@ std::string NewFile::commit() {
   const int code = errno;
   if (fresh) unlinkat(folder_, name_.c_str(), 0);
   drop();
-  return because(fresh ? "syncing the folder failed" : "it was replaced, but syncing the folder failed (a power cut may bring the old one back)", code);
+  return because(fresh ? "syncing the folder failed"
+                       : "it was replaced, but syncing the folder failed (a power cut may bring the old one back)",
+                 code);
 }
 
 std::string write_whole_file(const std::string& dir, const std::string& name, const void* bytes, size_t count) {

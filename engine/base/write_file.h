@@ -1,5 +1,5 @@
-// Writing a file whole or not at all. The command line tool compiles this writer as well (apps/CMakeLists.txt), so it needs the
-// standard library and POSIX only: nothing of the engine, and no function that came after glibc 2.27.
+// Writing a file whole or not at all. The command line tool compiles this writer as well (apps/CMakeLists.txt), so it
+// needs the standard library and POSIX only: nothing of the engine, and no function that came after glibc 2.27.
 #pragma once
 
 #include <cstddef>
@@ -8,18 +8,19 @@
 
 namespace vireo {
 
-/// A file that appears whole or not at all: it is written without a name (O_TMPFILE) and gets its name in commit(), so that a
-/// process that dies leaves nothing. Where that is impossible, or to replace an old file, it has a random hidden name beside the
-/// old one for a moment; orphans of that name from processes that died then are removed by a later open(). A file that replaces
-/// one keeps its permissions, a new one follows the umask. Each call returns why it failed, or "".
+/// A file that appears whole or not at all: it is written without a name (O_TMPFILE) and gets its name in commit(), so
+/// that a process that dies leaves nothing. Where that is impossible, or to replace an old file, it has a random hidden
+/// name beside the old one for a moment; orphans of that name from processes that died then are removed by a later
+/// open(). A file that replaces one keeps its permissions, a new one follows the umask. Each call returns why it
+/// failed, or "".
 ///
 /// A symbolic link of the wanted name is replaced, never followed, unless it leads to a pipe or device.
 class NewFile {
  public:
   enum Options : unsigned {
     kPlain = 0,
-    kSpecial = 1,       // pipes, devices and names of descriptors (/dev/stdout, /dev/fd/3) are written directly
-    kKeepOrphans = 2,   // the folder is not searched for orphans: its caller has done so
+    kSpecial = 1,      // pipes, devices and names of descriptors (/dev/stdout, /dev/fd/3) are written directly
+    kKeepOrphans = 2,  // the folder is not searched for orphans: its caller has done so
   };
 
   NewFile() = default;
@@ -51,8 +52,8 @@ class NewFile {
 /// The same for bytes in one piece; makes `dir` and its parents.
 std::string write_whole_file(const std::string& dir, const std::string& name, const void* bytes, size_t count);
 
-/// Removes what a writer that was killed may have left in `folder`: regular files of the writer's name pattern that belong to
-/// this user and were last written more than a day ago.
+/// Removes what a writer that was killed may have left in `folder`: regular files of the writer's name pattern that
+/// belong to this user and were last written more than a day ago.
 void remove_orphans(const std::string& folder);
 
 }  // namespace vireo

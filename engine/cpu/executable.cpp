@@ -15,7 +15,8 @@ Memory Executable::memory(int slot) const {
   return m;
 }
 
-Result<std::unique_ptr<Executable>> Executable::create(const Plan& plan, const Graph& graph, ThreadPool& pool, const simd::Kernels& kernels, int slots) {
+Result<std::unique_ptr<Executable>> Executable::create(const Plan& plan, const Graph& graph, ThreadPool& pool,
+                                                       const simd::Kernels& kernels, int slots) {
   std::unique_ptr<Executable> e(new Executable);
   e->plan_ = &plan;
   const uint64_t staging = (plan.input_bytes + plan.output_bytes) * uint64_t(slots);
@@ -23,14 +24,17 @@ Result<std::unique_ptr<Executable>> Executable::create(const Plan& plan, const G
   e->arena_ = AlignedBuffer::zeroed(std::max<uint64_t>(plan.arena_bytes, 64));
   e->staging_ = AlignedBuffer::zeroed(std::max<uint64_t>(staging, 64));
   if (!e->weights_ || !e->arena_ || !e->staging_)
-    return fail(ErrorCode::kOutOfMemory, "model '{}' needs {} bytes of weights, {} of arena and {} of staging memory; the system refused", plan.model,
-                plan.weights_bytes, plan.arena_bytes, staging);
+    return fail(ErrorCode::kOutOfMemory,
+                "model '{}' needs {} bytes of weights, {} of arena and {} of staging memory; the system refused",
+                plan.model, plan.weights_bytes, plan.arena_bytes, staging);
 
   std::mutex mutex;
   Result<void> first_error;
   pool.parallel_for(int64_t(plan.consts.size()), 1, [&](int64_t begin, int64_t end, int) {
     for (int64_t i = begin; i < end; ++i) {
-      Result<void> r = no_throw([&] { return pack_constant(plan, graph, size_t(i), e->weights_.as<uint8_t>() + plan.consts[size_t(i)].offset); });
+      Result<void> r = no_throw([&] {
+        return pack_constant(plan, graph, size_t(i), e->weights_.as<uint8_t>() + plan.consts[size_t(i)].offset);
+      });
       if (r) continue;
       const std::lock_guard<std::mutex> lock(mutex);
       if (first_error) first_error = std::move(r);

@@ -12,10 +12,13 @@ class Executable {
  public:
   /// Packs the weights (over the pool) and allocates. `plan` must outlive the executable; `graph` is needed only now.
   /// Errors: kOutOfMemory; kCorrupt for a weight that is not finite.
-  static Result<std::unique_ptr<Executable>> create(const Plan& plan, const Graph& graph, ThreadPool& pool, const simd::Kernels& kernels, int slots);
+  static Result<std::unique_ptr<Executable>> create(const Plan& plan, const Graph& graph, ThreadPool& pool,
+                                                    const simd::Kernels& kernels, int slots);
 
   float* input(int slot) { return reinterpret_cast<float*>(memory(slot).base[size_t(Region::kInput)]); }
-  const float* output(int slot) const { return reinterpret_cast<const float*>(memory(slot).base[size_t(Region::kOutput)]); }
+  const float* output(int slot) const {
+    return reinterpret_cast<const float*>(memory(slot).base[size_t(Region::kOutput)]);
+  }
   /// `sized`: the last step's output at another height and width (Plan::sized_step), instead of output().
   void run(int slot, ThreadPool& pool, const SizedOutput* sized = nullptr);
   /// One step of it, for profiles: run() is all of them in order.

@@ -2,7 +2,8 @@
 
 namespace vireo::cpu {
 
-Result<StepRunner> StepRunner::create(const Plan& plan, const Step& step, const Memory& memory, const simd::Kernels& kernels) {
+Result<StepRunner> StepRunner::create(const Plan& plan, const Step& step, const Memory& memory,
+                                      const simd::Kernels& kernels) {
   StepRunner r;
   r.def_ = &op_def(step.op);
   r.kernels_ = &kernels;
@@ -35,7 +36,8 @@ Result<StepRunner> StepRunner::create(const Plan& plan, const Step& step, const 
   if (out.desc.dtype == DType::kF16) {
     r.float_out_ = out.desc;
     r.float_out_.dtype = DType::kF32;
-    r.half_out_ = {memory.at(out.where), AlignedBuffer::zeroed(r.float_out_.bytes()), out.desc.shape.rows(), out.desc.shape.c(), out.desc.row_stride()};
+    r.half_out_ = {memory.at(out.where), AlignedBuffer::zeroed(r.float_out_.bytes()), out.desc.shape.rows(),
+                   out.desc.shape.c(), out.desc.row_stride()};
     if (!r.half_out_.floats) return out_of_memory(r.float_out_.bytes());
     r.out_ = r.half_out_.floats.as<float>();
     r.op_.out = r.float_out_;
@@ -54,7 +56,8 @@ Result<StepRunner> StepRunner::create(const Plan& plan, const Step& step, const 
 void StepRunner::run(ThreadPool& pool, const SizedOutput* sized) {
   for (Converted& c : converted_) {
     simd::FromHalfArgs a;
-    a.x = reinterpret_cast<const uint16_t*>(c.half), a.ldx = a.ldo = c.stride, a.rows = c.rows, a.cols = c.cols, a.out = c.floats.as<float>();
+    a.x = reinterpret_cast<const uint16_t*>(c.half), a.ldx = a.ldo = c.stride, a.rows = c.rows, a.cols = c.cols,
+    a.out = c.floats.as<float>();
     kernels_->from_half.run(a, 0, kernels_->from_half.items(a), nullptr);
   }
   CpuCall call;
@@ -71,7 +74,8 @@ void StepRunner::run(ThreadPool& pool, const SizedOutput* sized) {
   def_->cpu(call);
   if (half_out_.half) {
     simd::ToHalfArgs a;
-    a.x = half_out_.floats.as<float>(), a.ldx = a.ldo = half_out_.stride, a.rows = half_out_.rows, a.cols = half_out_.cols;
+    a.x = half_out_.floats.as<float>(), a.ldx = a.ldo = half_out_.stride, a.rows = half_out_.rows,
+    a.cols = half_out_.cols;
     a.out = reinterpret_cast<uint16_t*>(const_cast<uint8_t*>(half_out_.half));
     kernels_->to_half.run(a, 0, kernels_->to_half.items(a), nullptr);
   }

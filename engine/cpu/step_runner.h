@@ -16,9 +16,10 @@ struct Memory {
 
 class StepRunner {
  public:
-  /// `plan` and `step` must outlive the runner. fp16 operands (a CPU step inside an fp16 Vulkan plan) are converted through
-  /// buffers of the runner's own. Errors: kOutOfMemory.
-  static Result<StepRunner> create(const Plan& plan, const Step& step, const Memory& memory, const simd::Kernels& kernels);
+  /// `plan` and `step` must outlive the runner. fp16 operands (a CPU step inside an fp16 Vulkan plan) are converted
+  /// through buffers of the runner's own. Errors: kOutOfMemory.
+  static Result<StepRunner> create(const Plan& plan, const Step& step, const Memory& memory,
+                                   const simd::Kernels& kernels);
 
   StepRunner(StepRunner&&) = default;
   StepRunner& operator=(StepRunner&&) = default;

@@ -10,7 +10,8 @@
 namespace vireo {
 namespace {
 
-constexpr const char* kClassNames[] = {"maxwell", "nvidia", "amd", "intel", "mali", "adreno", "v3d", "software", "other"};
+constexpr const char* kClassNames[] = {"maxwell", "nvidia", "amd",      "intel", "mali",
+                                       "adreno",  "v3d",    "software", "other"};
 
 // One list of fields serves printing and parsing, so neither can forget one.
 template <typename Caps, typename Visitor>
@@ -59,12 +60,17 @@ void visit(Caps& c, Visitor&& v) {
 struct Printer {
   std::string out;
   void line(const char* key, const std::string& value) { out += fmt::format("{}: {}\n", key, value); }
-  void text(const char* k, const std::string& v) { if (!v.empty()) line(k, v); }
+  void text(const char* k, const std::string& v) {
+    if (!v.empty()) line(k, v);
+  }
   void kind(const char* k, DeviceKind v) { line(k, to_string(v)); }
   void klass(const char* k, DeviceClass v) { line(k, to_string(v)); }
   void hex(const char* k, uint32_t v) { line(k, fmt::format("{:#x}", v)); }
   void flag(const char* k, bool v) { line(k, v ? "1" : "0"); }
-  template <typename T> void number(const char* k, T v, uint64_t) { line(k, fmt::format("{}", v)); }
+  template <typename T>
+  void number(const char* k, T v, uint64_t) {
+    line(k, fmt::format("{}", v));
+  }
   void real(const char* k, float v) { line(k, fmt::format("{}", v)); }
 };
 
@@ -79,12 +85,20 @@ struct Parser {
     errno = 0;
     char* end = nullptr;
     const char* s = value.c_str();
-    if (*s == '-' || *s == '\0') { problem = "a non-negative integer"; return false; }
+    if (*s == '-' || *s == '\0') {
+      problem = "a non-negative integer";
+      return false;
+    }
     *out = std::strtoull(s, &end, 0);
-    if (errno || *end) { problem = "a non-negative integer"; return false; }
+    if (errno || *end) {
+      problem = "a non-negative integer";
+      return false;
+    }
     return true;
   }
-  void text(const char* k, std::string& v) { if (mine(k)) v = value; }
+  void text(const char* k, std::string& v) {
+    if (mine(k)) v = value;
+  }
   void kind(const char* k, DeviceKind& v) {
     if (!mine(k)) return;
     if (value == "cpu") v = DeviceKind::kCpu;
@@ -94,7 +108,10 @@ struct Parser {
   void klass(const char* k, DeviceClass& v) {
     if (!mine(k)) return;
     for (size_t i = 0; i < std::size(kClassNames); ++i)
-      if (value == kClassNames[i]) { v = DeviceClass(i); return; }
+      if (value == kClassNames[i]) {
+        v = DeviceClass(i);
+        return;
+      }
     problem = "a device class (maxwell, nvidia, amd, intel, mali, adreno, v3d, software, other)";
   }
   void hex(const char* k, uint32_t& v) { number(k, v, 0); }
@@ -103,11 +120,15 @@ struct Parser {
     if (value == "0" || value == "1") v = value == "1";
     else problem = "0 or 1";
   }
-  template <typename T> void number(const char* k, T& v, uint64_t least) {
+  template <typename T>
+  void number(const char* k, T& v, uint64_t least) {
     if (!mine(k)) return;
     uint64_t n = 0;
     if (!integer(&n)) return;
-    if (n < least || n > uint64_t(T(~T(0)))) { problem = fmt::format("an integer of at least {} that fits {} bits", least, sizeof(T) * 8); return; }
+    if (n < least || n > uint64_t(T(~T(0)))) {
+      problem = fmt::format("an integer of at least {} that fits {} bits", least, sizeof(T) * 8);
+      return;
+    }
     v = T(n);
   }
   void real(const char* k, float& v) {
@@ -152,19 +173,25 @@ Result<DeviceCaps> caps_from_text(const std::string& text, const std::string& so
     Parser p{key, value, false, {}};
     visit(caps, p);
     if (!p.found)
-      return fail(ErrorCode::kCorrupt, "caps file '{}' line {}: unknown key '{}'; `vireo devices --caps` prints the known ones",
-                  source, number, key);
+      return fail(ErrorCode::kCorrupt,
+                  "caps file '{}' line {}: unknown key '{}'; `vireo devices --caps` prints the known ones", source,
+                  number, key);
     if (!p.problem.empty())
-      return fail(ErrorCode::kCorrupt, "caps file '{}' line {}: {} is '{}', expected {}", source, number, key, value, p.problem);
+      return fail(ErrorCode::kCorrupt, "caps file '{}' line {}: {} is '{}', expected {}", source, number, key, value,
+                  p.problem);
     if (!seen.insert(key).second)
       return fail(ErrorCode::kCorrupt, "caps file '{}' line {}: {} is given twice", source, number, key);
   }
   for (const char* key : {"name", "kind"})
     if (!seen.count(key)) return fail(ErrorCode::kCorrupt, "caps file '{}': the key '{}' is missing", source, key);
   if (caps.name.empty()) return fail(ErrorCode::kCorrupt, "caps file '{}': the device has no name", source);
-  for (const auto& [key, value] : {std::pair<const char*, uint64_t>{"storage_alignment", caps.storage_alignment}, {"texel_alignment", caps.texel_alignment}})
+  for (const auto& [key, value] : {std::pair<const char*, uint64_t>{"storage_alignment", caps.storage_alignment},
+                                   {"texel_alignment", caps.texel_alignment}})
     if (value == 0 || value > 65536 || (value & (value - 1)))
-      return fail(ErrorCode::kCorrupt, "caps file '{}': {} is {}, expected a power of two up to 65536; write the file anew with `vireo devices --caps`", source, key, value);
+      return fail(ErrorCode::kCorrupt,
+                  "caps file '{}': {} is {}, expected a power of two up to 65536; write the file anew with `vireo "
+                  "devices --caps`",
+                  source, key, value);
   if (!seen.count("class")) caps.device_class = classify_device(caps);
   if (keys) *keys = std::move(seen);
   return caps;
@@ -175,7 +202,9 @@ DeviceClass classify_device(const DeviceCaps& caps) {
   const auto has = [&n](const char* s) { return n.find(s) != std::string::npos; };
   if (has("llvmpipe") || has("SwiftShader") || has("lavapipe")) return DeviceClass::kSoftware;
   switch (caps.vendor_id) {
-    case 0x10de: return has("Tegra X1") || has("GM20") || has("GM10") || has("GTX 9") ? DeviceClass::kMaxwell : DeviceClass::kNvidia;
+    case 0x10de:
+      return has("Tegra X1") || has("GM20") || has("GM10") || has("GTX 9") ? DeviceClass::kMaxwell
+                                                                           : DeviceClass::kNvidia;
     case 0x1002: return DeviceClass::kAmd;
     case 0x8086: return DeviceClass::kIntel;
     case 0x13b5: return DeviceClass::kMali;

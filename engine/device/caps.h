@@ -36,28 +36,30 @@ struct DeviceCaps {
   std::array<uint32_t, 3> max_workgroup_count{65535, 65535, 65535};
   uint32_t max_shared_bytes = 16384;
   uint32_t max_push_constant_bytes = 128;
-  uint64_t max_storage_range = 1ull << 27;   // bytes
-  uint64_t max_texel_elements = 65536;       // texels in one view
-  uint32_t storage_alignment = 256;          // bytes
-  uint32_t texel_alignment = 256;            // bytes
+  uint64_t max_storage_range = 1ull << 27;  // bytes
+  uint64_t max_texel_elements = 65536;      // texels in one view
+  uint32_t storage_alignment = 256;         // bytes
+  uint32_t texel_alignment = 256;           // bytes
   uint32_t max_stage_storage_buffers = 4;
-  uint32_t max_stage_sampled = 16;           // uniform texel buffers count as sampled images
+  uint32_t max_stage_sampled = 16;  // uniform texel buffers count as sampled images
   uint32_t subgroup_size = 1;
   bool subgroup_basic = false, subgroup_vote = false, subgroup_ballot = false, subgroup_shuffle = false,
-       subgroup_arithmetic = false;          // in the compute stage
+       subgroup_arithmetic = false;  // in the compute stage
   bool shader_float16 = false, storage_16bit = false, shader_int8 = false, storage_8bit = false;
-  bool shader_clock = false;                 // VK_KHR_shader_clock, of a subgroup
+  bool shader_clock = false;  // VK_KHR_shader_clock, of a subgroup
   bool timestamps = false;
   float timestamp_period_ns = 0.f;
 
-  std::string simd;                          // CPU: the SIMD target's name
-  uint32_t threads = 1;                      // CPU: worker threads
+  std::string simd;      // CPU: the SIMD target's name
+  uint32_t threads = 1;  // CPU: worker threads
 };
 
 /// One "key: value" line per field, stable order, fit for tests/caps/*.txt.
 std::string to_text(const DeviceCaps& caps);
-/// Parses to_text's format; '#' starts a comment, absent keys keep their defaults. `source` names the file in errors; `keys` takes what was there.
-Result<DeviceCaps> caps_from_text(const std::string& text, const std::string& source, std::set<std::string>* keys = nullptr);
+/// Parses to_text's format; '#' starts a comment, absent keys keep their defaults. `source` names the file in errors;
+/// `keys` takes what was there.
+Result<DeviceCaps> caps_from_text(const std::string& text, const std::string& source,
+                                  std::set<std::string>* keys = nullptr);
 /// The class from vendor, device and name.
 DeviceClass classify_device(const DeviceCaps& caps);
 

@@ -19,7 +19,8 @@ Result<std::vector<uint32_t>> numbers(const std::string& text, size_t count) {
     const unsigned long n = std::strtoul(at, &end, 10);
     if (end == at || *at < '0' || *at > '9' || n > kLimit || (*end && *end != ',')) break;
     all.push_back(uint32_t(n));
-    if (!*end && all.size() != count) return fail(ErrorCode::kCorrupt, "got {} numbers, expected {}", all.size(), count);
+    if (!*end && all.size() != count)
+      return fail(ErrorCode::kCorrupt, "got {} numbers, expected {}", all.size(), count);
     if (!*end) return all;
     at = end + 1;
   }
@@ -32,11 +33,14 @@ TuningId tuning_id(const DeviceCaps& caps, uint64_t shader_hash) {
   return {caps.name, caps.vendor_id, caps.device_id, caps.driver_version, shader_hash};
 }
 
-std::string tuning_file_name(const TuningId& id) { return fmt::format("tuning-{:x}-{:x}.txt", id.vendor, id.device_id); }
+std::string tuning_file_name(const TuningId& id) {
+  return fmt::format("tuning-{:x}-{:x}.txt", id.vendor, id.device_id);
+}
 
 std::string tuning_text(const TuningId& id, const TunedSteps& steps) {
   std::string s = fmt::format(
-      "{}\n# Written by `vireo tune`; read by every session on this device. Delete the file, or a step's lines, to go back to the "
+      "{}\n# Written by `vireo tune`; read by every session on this device. Delete the file, or a step's lines, to go "
+      "back to the "
       "defaults.\ndevice {}\ndriver {:x} shaders {:x}\n",
       kFirstLine, id.device, id.driver_version, id.shader_hash);
   for (const auto& [key, step] : steps)
@@ -50,7 +54,9 @@ Result<TunedSteps> parse_tuning(const std::string& text, const TuningId& id) {
   std::string line, key;
   bool device = false, driver = false;
   for (int number = 1; std::getline(lines, line); ++number) {
-    const auto broken = [number](const std::string& what) { return fail(ErrorCode::kCorrupt, "line {}: {}", number, what); };
+    const auto broken = [number](const std::string& what) {
+      return fail(ErrorCode::kCorrupt, "line {}: {}", number, what);
+    };
     if (number == 1) {
       if (line != kFirstLine) return fail(ErrorCode::kCorrupt, "its first line is not '{}'", kFirstLine);
       continue;
@@ -68,7 +74,8 @@ Result<TunedSteps> parse_tuning(const std::string& text, const TuningId& id) {
       driver = true;
     } else if (word == "step") {
       key = rest;
-      if (key.empty() || steps.count(key)) return broken(fmt::format("step '{}' is {}", key, key.empty() ? "nameless" : "there twice"));
+      if (key.empty() || steps.count(key))
+        return broken(fmt::format("step '{}' is {}", key, key.empty() ? "nameless" : "there twice"));
       steps[key];
     } else if (word == "use") {
       if (key.empty()) return broken("'use' without a step");
@@ -80,14 +87,16 @@ Result<TunedSteps> parse_tuning(const std::string& text, const TuningId& id) {
       TunedStep& s = steps[key];
       std::istringstream values(rest);
       std::string label;
-      if (!(values >> s.ms >> label >> s.default_ms) || label != "default") return broken(fmt::format("got '{}', expected 'ms A default B'", line));
+      if (!(values >> s.ms >> label >> s.default_ms) || label != "default")
+        return broken(fmt::format("got '{}', expected 'ms A default B'", line));
     } else {
       return broken(fmt::format("'{}' is no word of this format", word));
     }
   }
   if (!device || !driver) return fail(ErrorCode::kCorrupt, "it does not say for which device and driver it is");
   for (const auto& [name, step] : steps)
-    if (step.use.empty()) return fail(ErrorCode::kCorrupt, "step '{}' says nothing to use; the file is truncated", name);
+    if (step.use.empty())
+      return fail(ErrorCode::kCorrupt, "step '{}' says nothing to use; the file is truncated", name);
   return steps;
 }
 
@@ -123,25 +132,29 @@ Result<void> apply_tuning(const std::string& use, Tuning* t) {
     else if (name == "linear_tile") {
       t->linear_tiles = {{n[0], n[1], n[2], n[3], n[4]}};
       t->half_tiles.clear();  // this tile and no other kernel's
-    }
-    else t->attention_tile = {n[0], n[1], n[2], n[3], n[4], n[5]};
+    } else t->attention_tile = {n[0], n[1], n[2], n[3], n[4], n[5]};
   }
   return check_tuning(*t);
 }
 
 Result<void> check_tuning(const Tuning& t) {
-  const auto broken = [](const char* what) { return fail(ErrorCode::kCorrupt, "the constants of {} break the shader's rules", what); };
+  const auto broken = [](const char* what) {
+    return fail(ErrorCode::kCorrupt, "the constants of {} break the shader's rules", what);
+  };
   for (const auto& [name, tiles] : {std::pair{"linear_tile", &t.linear_tiles}, std::pair{"conv_tile", &t.conv_tiles}})
     for (const LinearTile& l : *tiles) {
-      if (l.tm % 4 || l.tn % 4 || l.bk % 4 || l.bk < 8 || !l.tm || !l.tn || l.bm % l.tm || l.bn % l.tn) return broken(name);
+      if (l.tm % 4 || l.tn % 4 || l.bk % 4 || l.bk < 8 || !l.tm || !l.tn || l.bm % l.tm || l.bn % l.tn)
+        return broken(name);
       const uint32_t lx = (l.bm / l.tm) * (l.bn / l.tn);
       if (!lx || lx % (l.bk / 4) || 2 * l.bm * std::max(1u, lx / l.bm) > l.bk * (l.bm + 5)) return broken(name);
     }
   const auto& x = t.linear_texel;
-  if (!x.lx || !x.r || x.r > 16 || !x.c || x.c > 4 || !x.rl || x.r % x.rl || !x.unroll || x.unroll > 8 || !x.panels || x.panels > 64) return broken("linear_texel");
+  if (!x.lx || !x.r || x.r > 16 || !x.c || x.c > 4 || !x.rl || x.r % x.rl || !x.unroll || x.unroll > 8 || !x.panels ||
+      x.panels > 64)
+    return broken("linear_texel");
   const auto& a = t.attention_tile;
-  if (!a.tx || a.lx % a.tx || !a.lx || a.tm % 4 || a.tn % 4 || !a.tm || !a.tn || a.dc < 4 || a.dc > 64 || (a.dc & (a.dc - 1)) || a.lx % (a.dc / 4) || a.vc < 4 ||
-      (a.tx * a.tn) % a.vc)
+  if (!a.tx || a.lx % a.tx || !a.lx || a.tm % 4 || a.tn % 4 || !a.tm || !a.tn || a.dc < 4 || a.dc > 64 ||
+      (a.dc & (a.dc - 1)) || a.lx % (a.dc / 4) || a.vc < 4 || (a.tx * a.tn) % a.vc)
     return broken("attention_tile");
   const auto& q = t.attention_texel;
   if (!q.lx || !q.qi || q.qi > 4 || !q.kb || q.kb > 16) return broken("attention_texel");
@@ -173,7 +186,8 @@ std::vector<std::string> tuning_candidates(const std::string& op, const DeviceCa
           for (uint32_t tm : {4, 8})
             for (uint32_t tn : {4, 8}) {
               const uint32_t lx = bm / tm * (bn / tn);
-              if (lx >= 32 && lx <= 512 && lx <= caps.max_workgroup_invocations) add(fmt::format("texel=0 linear_tile={},{},{},{},{}", bm, bn, bk, tm, tn));
+              if (lx >= 32 && lx <= 512 && lx <= caps.max_workgroup_invocations)
+                add(fmt::format("texel=0 linear_tile={},{},{},{},{}", bm, bn, bk, tm, tn));
             }
   } else if (op == "attention") {
     for (uint32_t lx : {8, 16, 32, 64})
@@ -183,7 +197,8 @@ std::vector<std::string> tuning_candidates(const std::string& op, const DeviceCa
       for (uint32_t tx : {8, 16})
         for (uint32_t tn : {4, 8})
           for (uint32_t dc : {16, 32})
-            for (uint32_t vc : {16, 32}) add(fmt::format("texel=0 attention_tile={},{},4,{},{},{}", lx, tx, tn, dc, vc));
+            for (uint32_t vc : {16, 32})
+              add(fmt::format("texel=0 attention_tile={},{},4,{},{},{}", lx, tx, tn, dc, vc));
   } else if (op == "conv2d") {
     for (uint32_t texel : {0, 1})
       for (uint32_t lx : {4, 8, 16, 32})
@@ -193,7 +208,8 @@ std::vector<std::string> tuning_candidates(const std::string& op, const DeviceCa
       for (uint32_t bn : {32, 64, 96, 128})
         for (uint32_t tm : {4, 8}) {
           const uint32_t lx = bm / tm * (bn / 8);
-          if (lx >= 32 && lx <= 512 && lx <= caps.max_workgroup_invocations) add(fmt::format("texel=0 conv_tile={},{},16,{},8", bm, bn, tm));
+          if (lx >= 32 && lx <= 512 && lx <= caps.max_workgroup_invocations)
+            add(fmt::format("texel=0 conv_tile={},{},16,{},8", bm, bn, tm));
         }
   }
   return all;

@@ -72,7 +72,8 @@ class StackRows final : public Constant {
   std::vector<ConstantPtr> parts_;
 };
 
-// Rows are read from a file a block at a time: a call of the system for every single one would take longer than copying it.
+// Rows are read from a file a block at a time: a call of the system for every single one would take longer than copying
+// it.
 constexpr int64_t kBlock = 32;
 
 class StackCols final : public Constant {
@@ -141,7 +142,13 @@ class ScaledRows final : public Constant {
 class PaddedKernel final : public Constant {
  public:
   PaddedKernel(ConstantPtr in, int64_t cin, int64_t kh, int64_t kw, int64_t top, int64_t left)
-      : Constant(in->rows(), cin * (kh + top) * (kw + left)), inner_(std::move(in)), cin_(cin), kh_(kh), kw_(kw), top_(top), left_(left) {}
+      : Constant(in->rows(), cin * (kh + top) * (kw + left)),
+        inner_(std::move(in)),
+        cin_(cin),
+        kh_(kh),
+        kw_(kw),
+        top_(top),
+        left_(left) {}
   void read(int64_t first, int64_t count, float* out) const override {
     std::fill_n(out, size_t(count * cols()), 0.f);
     std::vector<float> rows(size_t(std::min(count, kBlock) * inner_->cols()));
@@ -215,7 +222,9 @@ ConstantPtr stack_cols(std::vector<ConstantPtr> parts) {
   const int64_t rows = parts.empty() ? 0 : parts[0]->rows();
   return std::make_shared<StackCols>(rows, cols, std::move(parts));
 }
-ConstantPtr scale_constant(ConstantPtr inner, float factor) { return std::make_shared<Scaled>(std::move(inner), factor); }
+ConstantPtr scale_constant(ConstantPtr inner, float factor) {
+  return std::make_shared<Scaled>(std::move(inner), factor);
+}
 ConstantPtr scale_columns(ConstantPtr inner, ConstantPtr gamma) {
   return std::make_shared<ScaledColumns>(std::move(inner), gamma);
 }

@@ -8,7 +8,8 @@
 
 namespace vireo {
 
-/// A matrix [rows, cols] of fp32 values produced on demand. Vectors are [1, n]. Immutable; read() is safe from any thread.
+/// A matrix [rows, cols] of fp32 values produced on demand. Vectors are [1, n]. Immutable; read() is safe from any
+/// thread.
 class Constant {
  public:
   Constant(int64_t rows, int64_t cols) : rows_(rows), cols_(cols) {}
@@ -17,7 +18,8 @@ class Constant {
   int64_t rows() const { return rows_; }
   int64_t cols() const { return cols_; }
 
-  /// Writes rows [first, first + count) to `out`, dense, cols() floats each. Throws Failure (base/error.h) where its file cannot be read.
+  /// Writes rows [first, first + count) to `out`, dense, cols() floats each. Throws Failure (base/error.h) where its
+  /// file cannot be read.
   virtual void read(int64_t first, int64_t count, float* out) const = 0;
 
   std::vector<float> read_all() const {
@@ -36,7 +38,8 @@ using ConstantPtr = std::shared_ptr<const Constant>;
 ConstantPtr make_constant(int64_t rows, int64_t cols, std::vector<float> values);
 /// All elements equal.
 ConstantPtr fill_constant(int64_t rows, int64_t cols, float value);
-/// Normal(0, sigma) + mean from a counter-based generator: element i depends on (seed, i) only. For benchmarks without a checkpoint.
+/// Normal(0, sigma) + mean from a counter-based generator: element i depends on (seed, i) only. For benchmarks without
+/// a checkpoint.
 ConstantPtr random_constant(int64_t rows, int64_t cols, uint64_t seed, float sigma, float mean = 0.f);
 /// parts stacked along rows; all have the same cols.
 ConstantPtr stack_rows(std::vector<ConstantPtr> parts);
@@ -46,12 +49,14 @@ ConstantPtr stack_cols(std::vector<ConstantPtr> parts);
 ConstantPtr scale_constant(ConstantPtr inner, float factor);
 /// inner with column k multiplied by gamma[0, k]: LayerNorm's gain folded into the linear that follows.
 ConstantPtr scale_columns(ConstantPtr inner, ConstantPtr gamma);
-/// bias' = bias + weight * beta, [1, weight.rows]; bias may be null: LayerNorm's offset folded into the linear that follows.
+/// bias' = bias + weight * beta, [1, weight.rows]; bias may be null: LayerNorm's offset folded into the linear that
+/// follows.
 ConstantPtr fold_bias(ConstantPtr weight, ConstantPtr beta, ConstantPtr bias);
 
 /// inner with row r multiplied by gain[0, r].
 ConstantPtr scale_rows(ConstantPtr inner, ConstantPtr gain);
-/// inner, a kernel per row [cin, kh, kw], with `top` and `left` zeros before its rows and columns: [cin, top + kh, left + kw].
+/// inner, a kernel per row [cin, kh, kw], with `top` and `left` zeros before its rows and columns: [cin, top + kh, left
+/// + kw].
 ConstantPtr pad_kernel(ConstantPtr inner, int64_t cin, int64_t kh, int64_t kw, int64_t top, int64_t left);
 
 }  // namespace vireo

@@ -33,14 +33,21 @@ ValueId GraphBuilder::add(OpKind op, std::string name, std::vector<ValueId> inpu
   if (!error_) return kNoValue;
   for (ValueId v : inputs)
     if (v != kNoValue && (v < 0 || size_t(v) >= graph_.values.size())) {
-      error_ = fail(ErrorCode::kInternal, "graph '{}': node '{}' reads value {} which does not exist", graph_.name, name, v);
+      error_ =
+          fail(ErrorCode::kInternal, "graph '{}': node '{}' reads value {} which does not exist", graph_.name, name, v);
       return kNoValue;
     }
   Result<Attrs> a = make_attrs(op, attrs);
-  if (!a) { error_ = a.error(); return kNoValue; }
+  if (!a) {
+    error_ = a.error();
+    return kNoValue;
+  }
   Node n{std::move(name), op, *a, std::move(inputs), kNoValue};
   Result<TensorDesc> out = infer_node(graph_, n);
-  if (!out) { error_ = out.error(); return kNoValue; }
+  if (!out) {
+    error_ = out.error();
+    return kNoValue;
+  }
   n.output = ValueId(graph_.values.size());
   graph_.values.push_back({n.name, *out, nullptr});
   graph_.nodes.push_back(std::move(n));
@@ -63,7 +70,8 @@ Result<void> validate(const Graph& g) {
   for (const Node& n : g.nodes) {
     for (ValueId v : n.inputs)
       if (v != kNoValue && !ready[size_t(v)])
-        return fail(ErrorCode::kInternal, "graph '{}': node '{}' reads '{}' before it is written", g.name, n.name, g.value(v).name);
+        return fail(ErrorCode::kInternal, "graph '{}': node '{}' reads '{}' before it is written", g.name, n.name,
+                    g.value(v).name);
     VIREO_ASSIGN(const TensorDesc out, infer_node(g, n));
     if (out.shape != g.value(n.output).desc.shape)
       return fail(ErrorCode::kInternal, "graph '{}': node '{}' yields {} but its value is declared {}", g.name, n.name,
@@ -71,7 +79,8 @@ Result<void> validate(const Graph& g) {
     ready[size_t(n.output)] = true;
   }
   for (ValueId v : g.outputs)
-    if (v == kNoValue || !ready[size_t(v)]) return fail(ErrorCode::kInternal, "graph '{}': an output is never written", g.name);
+    if (v == kNoValue || !ready[size_t(v)])
+      return fail(ErrorCode::kInternal, "graph '{}': an output is never written", g.name);
   return {};
 }
 
@@ -86,7 +95,8 @@ std::string dump(const Graph& g) {
     s += ")";
     for (int a = 0; def.attrs[a].name; ++a) {
       if (n.attrs[size_t(a)] == def.attrs[a].initial) continue;
-      if (def.attrs[a].names) s += fmt::format(" {}={}", def.attrs[a].name, def.attrs[a].names[int(n.attrs[size_t(a)])]);
+      if (def.attrs[a].names)
+        s += fmt::format(" {}={}", def.attrs[a].name, def.attrs[a].names[int(n.attrs[size_t(a)])]);
       else s += fmt::format(" {}={:g}", def.attrs[a].name, n.attrs[size_t(a)]);
     }
     s += fmt::format(" -> {}\n", to_string(g.value(n.output).desc));

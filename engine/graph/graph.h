@@ -11,21 +11,22 @@
 
 namespace vireo {
 
-using ValueId = int32_t;      // index into Graph::values; kNoValue for an absent optional operand
+using ValueId = int32_t;  // index into Graph::values; kNoValue for an absent optional operand
 constexpr ValueId kNoValue = -1;
 
 /// A named tensor: an activation (constant == null) or a weight.
 struct Value {
   std::string name;
-  TensorDesc desc;           // for a constant: shape [1, 1, rows, cols], dtype f32
-  ConstantPtr constant;      // set for weights
+  TensorDesc desc;       // for a constant: shape [1, 1, rows, cols], dtype f32
+  ConstantPtr constant;  // set for weights
 };
 
 struct Node {
-  std::string name;          // the name of its output: "blocks.3.mlp.fc1"
+  std::string name;  // the name of its output: "blocks.3.mlp.fc1"
   OpKind op{};
   Attrs attrs{};
-  std::vector<ValueId> inputs;  // operands in the operator's order, activations and weights; trailing optional ones may be missing
+  std::vector<ValueId>
+      inputs;  // operands in the operator's order, activations and weights; trailing optional ones may be missing
   ValueId output = kNoValue;
 };
 

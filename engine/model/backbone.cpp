@@ -25,8 +25,10 @@ Result<std::unique_ptr<Backbone>> open_backbone(const BackboneSource& source) {
       known += (known.empty() ? "" : ", ") + std::string(*name);
     }
   }
-  return fail(ErrorCode::kUnsupported, "'{}': backbone_config has model_type '{}', which Vireo does not know as a backbone; "
-              "expected one of {}", source.source, type.substr(0, 60), known);
+  return fail(ErrorCode::kUnsupported,
+              "'{}': backbone_config has model_type '{}', which Vireo does not know as a backbone; "
+              "expected one of {}",
+              source.source, type.substr(0, 60), known);
 }
 
 Result<std::vector<int64_t>> read_taps(Fields& fields, int64_t stages) {
@@ -36,13 +38,15 @@ Result<std::vector<int64_t>> read_taps(Fields& fields, int64_t stages) {
   const char* key = indices != nullptr ? "out_indices" : "out_features";
   const Json* list = indices != nullptr ? indices : names;
   if (list == nullptr) return std::vector<int64_t>{stages};
-  const std::string expected = fmt::format("a list of stages in ascending order, {}", indices != nullptr
-                                           ? fmt::format("0 (the stem) to {}", stages)
-                                           : fmt::format("\"stem\" or \"stage1\" to \"stage{}\"", stages));
+  const std::string expected =
+      fmt::format("a list of stages in ascending order, {}",
+                  indices != nullptr ? fmt::format("0 (the stem) to {}", stages)
+                                     : fmt::format("\"stem\" or \"stage1\" to \"stage{}\"", stages));
   if (list->is_array()) {
     for (const Json& item : *list) {
       int64_t stage = -1;
-      if (indices != nullptr && item.is_number_integer() && !(item.is_number_unsigned() && item.get<uint64_t>() > uint64_t(stages))) {
+      if (indices != nullptr && item.is_number_integer() &&
+          !(item.is_number_unsigned() && item.get<uint64_t>() > uint64_t(stages))) {
         stage = item.get<int64_t>();
         if (stage < 0 && stage >= -stages - 1) stage += stages + 1;  // counted from the end, as in Python
       }

@@ -27,16 +27,17 @@ class Backbone {
 /// A backbone_config inside another model's configuration.
 struct BackboneSource {
   const Json* json = nullptr;
-  std::string source;               // its file, for messages
+  std::string source;  // its file, for messages
   const ModelSource* model = nullptr;
-  std::string prefix;               // before its tensors' names: "backbone."
-  bool plain = false;               // the trunk as its authors published it (torchvision), not as Hugging Face wraps it
+  std::string prefix;  // before its tensors' names: "backbone."
+  bool plain = false;  // the trunk as its authors published it (torchvision), not as Hugging Face wraps it
 };
 
 /// Opens a backbone by the model_type of its configuration. Errors: kUnsupported, kCorrupt.
 Result<std::unique_ptr<Backbone>> open_backbone(const BackboneSource& source);
 
-/// Which stages are tapped, by out_indices or out_features: 0 is "stem", n is "stage<n>"; the last where neither is given.
+/// Which stages are tapped, by out_indices or out_features: 0 is "stem", n is "stage<n>"; the last where neither is
+/// given.
 Result<std::vector<int64_t>> read_taps(Fields& fields, int64_t stages);
 
 }  // namespace vireo

@@ -8,7 +8,7 @@ namespace vireo {
 namespace {
 
 constexpr int64_t kMaxMapFloats = 1 << 29;  // one value of one picture: 2 GiB
-constexpr double kBatchNormEps = 1e-5;  // PyTorch's default, which all these networks keep
+constexpr double kBatchNormEps = 1e-5;      // PyTorch's default, which all these networks keep
 
 }  // namespace
 
@@ -16,7 +16,8 @@ OpKind activation_op(Activation act) {
   switch (act) {
     case Activation::kGeluErf: return OpKind::kGeluErf;
     case Activation::kGeluTanh: return OpKind::kGeluTanh;
-    case Activation::kQuickGelu: case Activation::kSilu: return OpKind::kSilu;
+    case Activation::kQuickGelu:
+    case Activation::kSilu: return OpKind::kSilu;
     case Activation::kRelu: return OpKind::kRelu;
   }
   return OpKind::kGeluErf;
@@ -27,8 +28,8 @@ ValueId ModelBuilder::pixels(int64_t batch, int64_t h, int64_t w, int64_t channe
     set_error(fail(ErrorCode::kInvalidArgument, "a batch of {} pictures is out of range; expected 1 to 65536", batch));
   }
   if (h < 1 || w < 1 || h > kMaxImageSide || w > kMaxImageSide) {
-    set_error(fail(ErrorCode::kInvalidArgument, "pictures of {} x {} are out of range; expected sides of 1 to {} pixels", h, w,
-                   kMaxImageSide));
+    set_error(fail(ErrorCode::kInvalidArgument,
+                   "pictures of {} x {} are out of range; expected sides of 1 to {} pixels", h, w, kMaxImageSide));
   }
   if (!ok()) return kNoValue;
   return g_.input("pixels", TensorDesc{DType::kF32, Shape{{batch, h, w, channels}}, Layout::kPlanar});
@@ -67,8 +68,10 @@ ValueId ModelBuilder::add(OpKind op, const std::string& name, std::vector<ValueI
   const ValueId out = ok() ? g_.add(op, name, std::move(inputs), std::move(attrs)) : kNoValue;
   const Shape& s = shape(out);
   if (out != kNoValue && s.elements() / s.n() > kMaxMapFloats) {
-    set_error(fail(ErrorCode::kInvalidArgument, "'{}' of model '{}' would have {} x {} pixels of {} values for one picture, more than "
-                   "any machine should be asked for; choose a smaller input", name, source_.path, s.h(), s.w(), s.c()));
+    set_error(fail(ErrorCode::kInvalidArgument,
+                   "'{}' of model '{}' would have {} x {} pixels of {} values for one picture, more than "
+                   "any machine should be asked for; choose a smaller input",
+                   name, source_.path, s.h(), s.w(), s.c()));
     return kNoValue;
   }
   return out;
@@ -103,13 +106,14 @@ ValueId ModelBuilder::stacked_linear(ValueId x, std::vector<ConstantPtr> weights
     if (biases[i] == nullptr) biases[i] = fill_constant(1, weights[i]->rows(), 0.f);
   }
   const ValueId w = constant(tensor + ".weight", stack_rows(std::move(weights)));
-  return add(OpKind::kLinear, name, {x, w, biased ? constant(tensor + ".bias", stack_cols(std::move(biases))) : kNoValue});
+  return add(OpKind::kLinear, name,
+             {x, w, biased ? constant(tensor + ".bias", stack_cols(std::move(biases))) : kNoValue});
 }
 
 ValueId ModelBuilder::conv(ValueId x, const ConvLayer& l, const std::string& name) {
   const int64_t fan_in = l.in / l.groups * l.kernel * l.kernel;
-  // Random weights of the scale that keeps activations of the order of one (He et al. 2015): without LayerNorm in between
-  // a smaller one would end in denormal numbers.
+  // Random weights of the scale that keeps activations of the order of one (He et al. 2015): without LayerNorm in
+  // between a smaller one would end in denormal numbers.
   const float sigma = std::sqrt(2.f / float(fan_in));
   ConstantPtr w = weight(l.conv + ".weight", {l.out, l.in / l.groups, l.kernel, l.kernel}, l.out, fan_in, {0.f, sigma});
   ConstantPtr b = l.bias ? bias(l.conv, l.out) : nullptr;
@@ -123,8 +127,10 @@ ValueId ModelBuilder::conv(ValueId x, const ConvLayer& l, const std::string& nam
     std::vector<float> gain(size_t(l.out)), shift(size_t(l.out));
     for (size_t i = 0; i < gain.size(); ++i) {
       if (v[i] < 0) {
-        set_error(fail(ErrorCode::kCorrupt, "tensor '{}.running_var' holds {} at [{}], expected variances of 0 or more; the "
-                       "weights are damaged, use another copy", l.norm, v[i], i));
+        set_error(fail(ErrorCode::kCorrupt,
+                       "tensor '{}.running_var' holds {} at [{}], expected variances of 0 or more; the "
+                       "weights are damaged, use another copy",
+                       l.norm, v[i], i));
         return kNoValue;
       }
       const double factor = double(g[i]) / std::sqrt(double(v[i]) + kBatchNormEps);
@@ -141,8 +147,15 @@ ValueId ModelBuilder::conv(ValueId x, const ConvLayer& l, const std::string& nam
   const double kernel = double(l.kernel), stride = double(l.stride), dilation = double(l.dilation);
   const double pad = double((l.kernel - 1) / 2 * l.dilation);
   return add(OpKind::kConv2d, name, {x, wv, bv},
-             {{"kernel_h", kernel}, {"kernel_w", kernel}, {"stride_h", stride}, {"stride_w", stride}, {"pad_h", pad},
-              {"pad_w", pad}, {"dilation_h", dilation}, {"dilation_w", dilation}, {"groups", double(l.groups)}});
+             {{"kernel_h", kernel},
+              {"kernel_w", kernel},
+              {"stride_h", stride},
+              {"stride_w", stride},
+              {"pad_h", pad},
+              {"pad_w", pad},
+              {"dilation_h", dilation},
+              {"dilation_w", dilation},
+              {"groups", double(l.groups)}});
 }
 
 ValueId ModelBuilder::activation(ValueId x, Activation act, const std::string& name) {
@@ -151,8 +164,8 @@ ValueId ModelBuilder::activation(ValueId x, Activation act, const std::string& n
 
 ValueId ModelBuilder::resize(ValueId x, int64_t h, int64_t w, bool align_corners, const std::string& name) {
   if (shape(x).h() == h && shape(x).w() == w) return x;
-  return add(OpKind::kResize, name, {x}, {{"out_h", double(h)}, {"out_w", double(w)}, {"mode", 1.0},
-                                          {"align_corners", align_corners ? 1.0 : 0.0}});
+  return add(OpKind::kResize, name, {x},
+             {{"out_h", double(h)}, {"out_w", double(w)}, {"mode", 1.0}, {"align_corners", align_corners ? 1.0 : 0.0}});
 }
 
 }  // namespace vireo

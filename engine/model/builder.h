@@ -44,11 +44,14 @@ class ModelBuilder {
 
   // ---- weights; a vector is [1, size]
 
-  ConstantPtr weight(const std::string& name, const std::vector<int64_t>& shape, int64_t rows, int64_t cols, WeightInit init);
+  ConstantPtr weight(const std::string& name, const std::vector<int64_t>& shape, int64_t rows, int64_t cols,
+                     WeightInit init);
   /// Rows [first, first + rows) of a tensor that has more.
-  ConstantPtr part(const std::string& name, const std::vector<int64_t>& shape, int64_t first, int64_t rows, int64_t cols,
-                   WeightInit init);
-  ConstantPtr vector(const std::string& name, int64_t size, WeightInit init) { return weight(name, {size}, 1, size, init); }
+  ConstantPtr part(const std::string& name, const std::vector<int64_t>& shape, int64_t first, int64_t rows,
+                   int64_t cols, WeightInit init);
+  ConstantPtr vector(const std::string& name, int64_t size, WeightInit init) {
+    return weight(name, {size}, 1, size, init);
+  }
   ConstantPtr bias(const std::string& name, int64_t size) { return vector(name + ".bias", size, {0.f, 0.02f}); }
   ConstantPtr matrix(const std::string& name, int64_t out, int64_t in) {
     return weight(name + ".weight", {out, in}, out, in, {0.f, 0.02f});
@@ -68,7 +71,8 @@ class ModelBuilder {
   ValueId stacked_linear(ValueId x, std::vector<ConstantPtr> weights, std::vector<ConstantPtr> biases,
                          const std::string& tensor, const std::string& name);
   /// Zero padded to keep the size at stride 1 (an odd kernel). Batch norm is folded into weights and bias
-  /// (W' = W gain, b' = beta + (b - mean) gain, gain = gamma / sqrt(var + 1e-5); Ioffe and Szegedy 2015); 1x1 becomes a linear.
+  /// (W' = W gain, b' = beta + (b - mean) gain, gain = gamma / sqrt(var + 1e-5); Ioffe and Szegedy 2015); 1x1 becomes a
+  /// linear.
   ValueId conv(ValueId x, const ConvLayer& layer, const std::string& name);
   ValueId activation(ValueId x, Activation act, const std::string& name);
   /// Bilinear, to h x w; x itself where it has that size.

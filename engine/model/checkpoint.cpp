@@ -22,7 +22,8 @@ bool ends_with(const std::string& text, const std::string& end) {
 
 /// An index may only name files that lie beside it.
 bool is_plain_file_name(const std::string& name) {
-  return !name.empty() && name != "." && name != ".." && name.find_first_of(std::string("/\\\0:", 4)) == std::string::npos;
+  return !name.empty() && name != "." && name != ".." &&
+         name.find_first_of(std::string("/\\\0:", 4)) == std::string::npos;
 }
 
 std::vector<int64_t> without_leading_ones(const std::vector<int64_t>& shape) {
@@ -55,7 +56,8 @@ Result<void> Checkpoint::load(const std::string& path) {
     case PathKind::kMissing: return diagnose_path(path);
     case PathKind::kNoPermission:
       return fail(ErrorCode::kIo, "no permission to read model '{}'; change its access rights", path);
-    case PathKind::kOther: return fail(ErrorCode::kIo, "model '{}' is neither a file nor a folder, or it cannot be examined", path);
+    case PathKind::kOther:
+      return fail(ErrorCode::kIo, "model '{}' is neither a file nor a folder, or it cannot be examined", path);
     case PathKind::kFile: {
       if (!ends_with(path, ".index.json")) return add_file(path, path);
       const size_t slash = path.find_last_of('/');
@@ -86,7 +88,9 @@ Result<std::shared_ptr<Checkpoint>> Checkpoint::from_memory(const uint8_t* data,
   return result;
 }
 
-Result<std::shared_ptr<Checkpoint>> Checkpoint::from_views(std::vector<TensorView> views, std::shared_ptr<const void> owner, const std::string& source) {
+Result<std::shared_ptr<Checkpoint>> Checkpoint::from_views(std::vector<TensorView> views,
+                                                           std::shared_ptr<const void> owner,
+                                                           const std::string& source) {
   auto result = std::make_shared<Checkpoint>();
   result->source_ = source;
   VIREO_TRY(result->add_views(std::move(views), std::move(owner), source));
@@ -98,7 +102,8 @@ Result<void> Checkpoint::name_tensors(const std::string& network) {
   std::vector<std::string> names;
   for (const auto& [name, view] : tensors_) {
     // Weights of a base model beside changes that are not merged into them give another network's answers.
-    if (name.find(".lora_A.") != std::string::npos || name.find(".lora_B.") != std::string::npos) return diagnose_adapter(labels_[file_of_.at(name)]);
+    if (name.find(".lora_A.") != std::string::npos || name.find(".lora_B.") != std::string::npos)
+      return diagnose_adapter(labels_[file_of_.at(name)]);
     names.push_back(name);
   }
   VIREO_ASSIGN(const CanonicalNames canonical, canonical_names(names, network, source_));
@@ -153,8 +158,10 @@ Result<std::map<std::string, std::string>> parse_shard_index(const std::string& 
     }
     const std::string& name = file.get_ref<const std::string&>();
     if (!is_plain_file_name(name)) {
-      return fail(ErrorCode::kCorrupt, "'{}': weight_map names the file '{}' for tensor '{}'; a shard must lie in the "
-                  "same folder, so no path is allowed. Do not trust this checkpoint", source, name, tensor);
+      return fail(ErrorCode::kCorrupt,
+                  "'{}': weight_map names the file '{}' for tensor '{}'; a shard must lie in the "
+                  "same folder, so no path is allowed. Do not trust this checkpoint",
+                  source, name, tensor);
     }
     files.emplace(tensor, name);
   }
@@ -176,8 +183,10 @@ Result<void> Checkpoint::add_shards(const std::string& folder, const std::string
   }
   if (!missing.empty()) {
     const std::string path = folder + "/" + *missing.begin(), link = dangling_link(path);
-    return fail(ErrorCode::kNotFound, "shard '{}', which '{}' lists, is {}{}; download it too", path, index_path, link.empty() ? "missing" : link,
-                missing.size() == 1 ? "" : fmt::format(", like {} more of its {} shards", missing.size() - 1, shards.size()));
+    return fail(
+        ErrorCode::kNotFound, "shard '{}', which '{}' lists, is {}{}; download it too", path, index_path,
+        link.empty() ? "missing" : link,
+        missing.size() == 1 ? "" : fmt::format(", like {} more of its {} shards", missing.size() - 1, shards.size()));
   }
   std::map<std::string, size_t> shard_of;
   for (const auto& [tensor, name] : files) {
@@ -189,8 +198,10 @@ Result<void> Checkpoint::add_shards(const std::string& folder, const std::string
   for (const auto& [tensor, name] : files) {
     const auto found = file_of_.find(tensor);
     if (found == file_of_.end() || found->second != shard_of[name]) {
-      return fail(ErrorCode::kCorrupt, "'{}' says that tensor '{}' is in '{}', but that shard does not hold it; the files "
-                  "do not belong together, download them again", index_path, tensor, name);
+      return fail(ErrorCode::kCorrupt,
+                  "'{}' says that tensor '{}' is in '{}', but that shard does not hold it; the files "
+                  "do not belong together, download them again",
+                  index_path, tensor, name);
     }
   }
   return {};
@@ -207,20 +218,26 @@ Result<ConstantPtr> Checkpoint::constant(const std::string& name, const std::vec
   const TensorView* view = find(name);
   if (view == nullptr) {
     return fail(ErrorCode::kNotFound, "tensor '{}' is missing from '{}'; the model needs it with shape {} ({}){}", name,
-                source_, shape_text(shape), reason, prefix_.empty() ? "" : fmt::format("; '{}' before its names is not counted", prefix_));
+                source_, shape_text(shape), reason,
+                prefix_.empty() ? "" : fmt::format("; '{}' before its names is not counted", prefix_));
   }
   const size_t file = file_of_.at(name);
   const std::string& label = labels_[file];
   if (without_leading_ones(view->shape) != without_leading_ones(shape)) {
-    return fail(ErrorCode::kCorrupt, "tensor '{}' in '{}' has shape {}, expected {} ({}); weights and configuration do "
-                "not belong together", view->name, label, shape_text(view->shape), shape_text(shape), reason);
+    return fail(ErrorCode::kCorrupt,
+                "tensor '{}' in '{}' has shape {}, expected {} ({}); weights and configuration do "
+                "not belong together",
+                view->name, label, shape_text(view->shape), shape_text(shape), reason);
   }
   if (!is_weight_dtype(view->dtype)) {
-    return fail(ErrorCode::kUnsupported, "tensor '{}' in '{}' has dtype {}, expected F32, F16, BF16 or F64; convert the "
-                "checkpoint", view->name, label, view->dtype);
+    return fail(ErrorCode::kUnsupported,
+                "tensor '{}' in '{}' has dtype {}, expected F32, F16, BF16 or F64; convert the "
+                "checkpoint",
+                view->name, label, view->dtype);
   }
   if ((first_row + rows) * cols > view->elements()) {
-    return fail(ErrorCode::kInternal, "rows {} to {} of tensor '{}' do not exist", first_row, first_row + rows, view->name);
+    return fail(ErrorCode::kInternal, "rows {} to {} of tensor '{}' do not exist", first_row, first_row + rows,
+                view->name);
   }
   bool known_finite = false;
   {
@@ -232,8 +249,10 @@ Result<ConstantPtr> Checkpoint::constant(const std::string& name, const std::vec
     VIREO_ASSIGN(const int64_t bad, find_non_finite(*view));
     if (bad >= 0) {
       VIREO_ASSIGN(const std::string what, non_finite_text(*view, bad));
-      return fail(ErrorCode::kCorrupt, "tensor '{}' in '{}' holds {} at {}; the weights are damaged or were trained to "
-                  "overflow, use another copy", view->name, label, what, element_index(*view, bad));
+      return fail(ErrorCode::kCorrupt,
+                  "tensor '{}' in '{}' holds {} at {}; the weights are damaged or were trained to "
+                  "overflow, use another copy",
+                  view->name, label, what, element_index(*view, bad));
     }
     const std::lock_guard<std::mutex> lock(mutex_);
     checked_.insert(name);

@@ -16,16 +16,17 @@ namespace vireo {
 
 class Checkpoint {
  public:
-  /// A folder with model.safetensors, model.safetensors.index.json or a single other *.safetensors, or such a file itself.
-  /// `network` chooses where it holds several (model/names.h). Errors: kNotFound, kIo, kCorrupt (see parse_safetensors; an index
-  /// that contradicts its shards), kUnsupported, and those of canonical_names.
+  /// A folder with model.safetensors, model.safetensors.index.json or a single other *.safetensors, or such a file
+  /// itself. `network` chooses where it holds several (model/names.h). Errors: kNotFound, kIo, kCorrupt (see
+  /// parse_safetensors; an index that contradicts its shards), kUnsupported, and those of canonical_names.
   static Result<std::shared_ptr<Checkpoint>> open(const std::string& path, const std::string& network = "");
   /// The same from memory that outlives the checkpoint (tests, fuzzing).
   static Result<std::shared_ptr<Checkpoint>> from_memory(const uint8_t* data, size_t size, const std::string& source,
                                                          const std::string& network = "");
 
   /// From tensors that a container holds beside other things; `owner` keeps their bytes alive.
-  static Result<std::shared_ptr<Checkpoint>> from_views(std::vector<TensorView> views, std::shared_ptr<const void> owner, const std::string& source);
+  static Result<std::shared_ptr<Checkpoint>> from_views(std::vector<TensorView> views,
+                                                        std::shared_ptr<const void> owner, const std::string& source);
 
   /// Names are canonical (model/names.h); TensorView::name is the file's own, for messages.
   const TensorView* find(const std::string& name) const;
@@ -58,18 +59,19 @@ class Checkpoint {
 
   std::string source_;
   std::map<std::string, TensorView> tensors_;
-  std::map<std::string, size_t> file_of_;                 // tensor -> index into owners_ and labels_
-  std::vector<std::shared_ptr<const void>> owners_;       // of memory; null for the caller's and for files
-  std::vector<std::string> labels_;                       // paths for messages
+  std::map<std::string, size_t> file_of_;            // tensor -> index into owners_ and labels_
+  std::vector<std::shared_ptr<const void>> owners_;  // of memory; null for the caller's and for files
+  std::vector<std::string> labels_;                  // paths for messages
   std::vector<std::string> others_;
-  std::string prefix_;                                    // what stood before all names
+  std::string prefix_;  // what stood before all names
 
-  mutable std::mutex mutex_;                              // guards the two sets
+  mutable std::mutex mutex_;  // guards the two sets
   mutable std::set<std::string> used_;
-  mutable std::set<std::string> checked_;                 // known to hold finite values only
+  mutable std::set<std::string> checked_;  // known to hold finite values only
 };
 
-/// The weight_map of a model.safetensors.index.json: tensor name -> file name, which has no path in it. Errors: kCorrupt.
+/// The weight_map of a model.safetensors.index.json: tensor name -> file name, which has no path in it. Errors:
+/// kCorrupt.
 Result<std::map<std::string, std::string>> parse_shard_index(const std::string& text, const std::string& source);
 
 }  // namespace vireo

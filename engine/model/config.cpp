@@ -18,25 +18,34 @@ Result<Activation> parse_activation(const std::string& name, const std::string& 
     Activation act;
   };
   static constexpr Row kRows[] = {
-      {"gelu", Activation::kGeluErf}, {"gelu_python", Activation::kGeluErf},
-      {"gelu_new", Activation::kGeluTanh}, {"gelu_fast", Activation::kGeluTanh},
-      {"gelu_pytorch_tanh", Activation::kGeluTanh}, {"gelu_accurate", Activation::kGeluTanh},
-      {"gelu_python_tanh", Activation::kGeluTanh}, {"gelu_tanh", Activation::kGeluTanh},
+      {"gelu", Activation::kGeluErf},
+      {"gelu_python", Activation::kGeluErf},
+      {"gelu_new", Activation::kGeluTanh},
+      {"gelu_fast", Activation::kGeluTanh},
+      {"gelu_pytorch_tanh", Activation::kGeluTanh},
+      {"gelu_accurate", Activation::kGeluTanh},
+      {"gelu_python_tanh", Activation::kGeluTanh},
+      {"gelu_tanh", Activation::kGeluTanh},
       {"quick_gelu", Activation::kQuickGelu},
-      {"silu", Activation::kSilu}, {"swish", Activation::kSilu},
+      {"silu", Activation::kSilu},
+      {"swish", Activation::kSilu},
       {"relu", Activation::kRelu},
   };
   for (const Row& row : kRows) {
     if (name == row.name) return row.act;
   }
-  return fail(ErrorCode::kUnsupported, "'{}': key '{}' names the activation '{}', which Vireo does not implement; expected "
-              "gelu, gelu_new, gelu_pytorch_tanh, gelu_fast, quick_gelu, silu or relu", source, key, name);
+  return fail(ErrorCode::kUnsupported,
+              "'{}': key '{}' names the activation '{}', which Vireo does not implement; expected "
+              "gelu, gelu_new, gelu_pytorch_tanh, gelu_fast, quick_gelu, silu or relu",
+              source, key, name);
 }
 
 Result<void> refuse_quantised(const Json& json, const std::string& source) {
   if (find_member(json, "quantization_config") == nullptr) return {};
-  return fail(ErrorCode::kUnsupported, "'{}' describes a quantised checkpoint (key 'quantization_config'); expected "
-              "F32, F16, BF16 or F64 weights. Use the original checkpoint with --precision int8", source);
+  return fail(ErrorCode::kUnsupported,
+              "'{}' describes a quantised checkpoint (key 'quantization_config'); expected "
+              "F32, F16, BF16 or F64 weights. Use the original checkpoint with --precision int8",
+              source);
 }
 
 bool find_prefix(const Checkpoint& weights, const std::string& suffix, const std::string& wish, std::string* prefix) {
@@ -91,14 +100,16 @@ bool is_vit_config(const std::string& text) {
 bool is_vit_checkpoint(const Checkpoint& weights) {
   std::string prefix;
   if (find_prefix(weights, kHfPatch, "", &prefix)) return true;
-  return find_prefix(weights, kTimmPatch, "", &prefix) && !weights.has(prefix + "layers.0.blocks.0.norm1.weight");  // that is Swin
+  return find_prefix(weights, kTimmPatch, "", &prefix) &&
+         !weights.has(prefix + "layers.0.blocks.0.norm1.weight");  // that is Swin
 }
 
 Result<VitConfig> parse_vit_config(const std::string& text, const std::string& source, const Checkpoint* weights) {
   VIREO_ASSIGN(const Json json, parse_json_object(text, source));
   VIREO_TRY(refuse_quantised(json, source));
   const bool timm = find_member(json, "architecture") != nullptr;
-  VIREO_ASSIGN(VitConfig config, timm ? parse_timm_config(json, source, weights) : parse_hf_config(json, source, weights));
+  VIREO_ASSIGN(VitConfig config,
+               timm ? parse_timm_config(json, source, weights) : parse_hf_config(json, source, weights));
   VIREO_TRY(validate_vit_config(config));
   return config;
 }
@@ -111,12 +122,15 @@ Result<void> validate_vit_config(const VitConfig& c) {
                            c.layers, c.hidden, c.mlp));
   }
   if (c.heads < 1 || c.hidden % c.heads != 0) {
-    return bad(fmt::format("the width {} is not divisible by {} attention heads; check hidden_size and "
-                           "num_attention_heads (timm: embed_dim and num_heads)", c.hidden, c.heads));
+    return bad(
+        fmt::format("the width {} is not divisible by {} attention heads; check hidden_size and "
+                    "num_attention_heads (timm: embed_dim and num_heads)",
+                    c.hidden, c.heads));
   }
   if (c.hidden / c.heads > kMaxHeadDim) {
-    return fail(ErrorCode::kUnsupported, "'{}': width {} with {} heads gives a head dimension of {}, expected at most {}",
-                c.source, c.hidden, c.heads, c.hidden / c.heads, kMaxHeadDim);
+    return fail(ErrorCode::kUnsupported,
+                "'{}': width {} with {} heads gives a head dimension of {}, expected at most {}", c.source, c.hidden,
+                c.heads, c.hidden / c.heads, kMaxHeadDim);
   }
   if (!in_range(c.image_h, 1, kMaxImageSide) || !in_range(c.image_w, 1, kMaxImageSide) ||
       !in_range(c.patch_h, 1, kMaxImageSide) || !in_range(c.patch_w, 1, kMaxImageSide)) {
@@ -129,8 +143,10 @@ Result<void> validate_vit_config(const VitConfig& c) {
   }
   const int64_t patches = c.grid_h() * c.grid_w();
   if (patches > kMaxTokens || patches * c.hidden > kMaxTokenFloats) {
-    return bad(fmt::format("an image of {} x {} gives {} patches of width {}, more than any machine should be asked for; "
-                           "check image_size, patch_size and hidden_size", c.image_h, c.image_w, patches, c.hidden));
+    return bad(
+        fmt::format("an image of {} x {} gives {} patches of width {}, more than any machine should be asked for; "
+                    "check image_size, patch_size and hidden_size",
+                    c.image_h, c.image_w, patches, c.hidden));
   }
   if (!in_range(c.channels, 1, 1024)) return bad(fmt::format("{} picture channels are out of range", c.channels));
   if (!in_range(c.registers, 0, 4096)) return bad(fmt::format("{} register tokens are out of range", c.registers));

@@ -19,12 +19,16 @@ Result<std::string> family_of(Fields& fields, const std::string& architecture) {
     else if (architecture == "ViTModel" || architecture.rfind("ViTFor", 0) == 0) type = "vit";
   }
   if (type.empty()) {
-    return fail(ErrorCode::kCorrupt, "'{}' has neither 'model_type' (Hugging Face) nor 'architecture' (timm), so the kind "
-                "of model is unknown; expected a model's config.json", fields.source());
+    return fail(ErrorCode::kCorrupt,
+                "'{}' has neither 'model_type' (Hugging Face) nor 'architecture' (timm), so the kind "
+                "of model is unknown; expected a model's config.json",
+                fields.source());
   }
   if (type != "vit" && type != "deit" && type != "dinov2" && type != "dinov2_with_registers") {
-    return fail(ErrorCode::kUnsupported, "'{}': model_type '{}' is not supported; expected vit, deit, dinov2 or "
-                "dinov2_with_registers", fields.source(), type);
+    return fail(ErrorCode::kUnsupported,
+                "'{}': model_type '{}' is not supported; expected vit, deit, dinov2 or "
+                "dinov2_with_registers",
+                fields.source(), type);
   }
   return type;
 }
@@ -54,16 +58,18 @@ Result<void> read_labels(const Json& map, const std::string& source, std::vector
     return {};
   }
   if (!map.is_object()) {
-    return fail(ErrorCode::kCorrupt, "'{}': key 'id2label' is {}, expected an object from class numbers to names", source,
-                json_text(map));
+    return fail(ErrorCode::kCorrupt, "'{}': key 'id2label' is {}, expected an object from class numbers to names",
+                source, json_text(map));
   }
   labels->assign(map.size(), std::string());
   for (const auto& [key, value] : map.items()) {
     const bool digits = !key.empty() && key.size() <= 9 && key.find_first_not_of("0123456789") == std::string::npos;
     const size_t index = digits ? size_t(std::strtoul(key.c_str(), nullptr, 10)) : map.size();
     if (index >= map.size()) {
-      return fail(ErrorCode::kCorrupt, "'{}': id2label has {} entries and names class '{}'; expected the numbers from 0 to "
-                  "{}", source, map.size(), key.substr(0, 40), int64_t(map.size()) - 1);
+      return fail(ErrorCode::kCorrupt,
+                  "'{}': id2label has {} entries and names class '{}'; expected the numbers from 0 to "
+                  "{}",
+                  source, map.size(), key.substr(0, 40), int64_t(map.size()) - 1);
     }
     (*labels)[index] = text(value);
   }
@@ -141,17 +147,24 @@ Result<VitConfig> parse_hf_config(const Json& json, const std::string& source, c
   c.resample = registers ? PosResample::kBicubicAntialias : dino ? PosResample::kBicubicOffset : PosResample::kBicubic;
 
   // Bare *Model checkpoints have no prefix; the others carry the base model's name.
-  const bool bare = c.architecture.size() >= 5 && (ends_with(c.architecture, "Model") || ends_with(c.architecture, "Backbone"));
+  const bool bare =
+      c.architecture.size() >= 5 && (ends_with(c.architecture, "Model") || ends_with(c.architecture, "Backbone"));
   c.prefix = bare ? "" : c.model_type + ".";
-  if (weights != nullptr && !find_prefix(*weights, "embeddings.patch_embeddings.projection.weight", c.prefix, &c.prefix) &&
+  if (weights != nullptr &&
+      !find_prefix(*weights, "embeddings.patch_embeddings.projection.weight", c.prefix, &c.prefix) &&
       find_prefix(*weights, "patch_embed.proj.weight", c.prefix, &c.prefix)) {
-    c.naming = Naming::kTimm;  // this configuration beside the weights as their authors published them: facebookresearch/dinov2
+    c.naming = Naming::kTimm;  // this configuration beside the weights as their authors published them:
+                               // facebookresearch/dinov2
   }
 
-  c.head = head_of(c.architecture, dino, weights, fields.find("id2label") != nullptr || fields.find("num_labels") != nullptr);
+  c.head = head_of(c.architecture, dino, weights,
+                   fields.find("id2label") != nullptr || fields.find("num_labels") != nullptr);
   const bool authors = c.naming == Naming::kTimm;
-  VIREO_TRY(read_classes(fields, weights, authors ? (weights->has("linear_head.weight") ? "linear_head.weight" : c.prefix + "head.weight")
-                                          : c.head == HeadKind::kDistilled ? "cls_classifier.weight" : "classifier.weight",
+  VIREO_TRY(read_classes(fields, weights,
+                         authors
+                             ? (weights->has("linear_head.weight") ? "linear_head.weight" : c.prefix + "head.weight")
+                         : c.head == HeadKind::kDistilled ? "cls_classifier.weight"
+                                                          : "classifier.weight",
                          &c.classes, &c.labels));
   if (c.classes == 0) c.head = HeadKind::kNone;
   if (c.head == HeadKind::kNone) {

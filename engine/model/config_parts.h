@@ -19,8 +19,9 @@ constexpr int64_t kMaxClasses = 10'000'000;
 constexpr int64_t kMaxHeadDim = 128;
 
 /// What to do about a checkpoint whose network its tensors do not tell; ends a message.
-constexpr const char* kNameTheModel = "put the model's config.json beside it or name one with --config FILE, or name a timm model with "
-                                      "--architecture NAME";
+constexpr const char* kNameTheModel =
+    "put the model's config.json beside it or name one with --config FILE, or name a timm model with "
+    "--architecture NAME";
 
 Result<VitConfig> parse_hf_config(const Json& json, const std::string& source, const Checkpoint* weights);
 Result<VitConfig> parse_timm_config(const Json& json, const std::string& source, const Checkpoint* weights);
@@ -45,8 +46,8 @@ std::string first_architecture(const Fields& fields);
 /// id2label: names by class number.
 Result<void> read_labels(const Json& map, const std::string& source, std::vector<std::string>* labels);
 
-/// How many classes, and their names, as Transformers counts them; `head` names the tensor whose rows tell where the file
-/// does not.
+/// How many classes, and their names, as Transformers counts them; `head` names the tensor whose rows tell where the
+/// file does not.
 Result<void> read_classes(Fields& fields, const Checkpoint* weights, const std::string& head, int64_t* classes,
                           std::vector<std::string>* labels);
 

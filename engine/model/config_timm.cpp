@@ -9,7 +9,7 @@ namespace {
 
 /// timm's constructor arguments that matter here, before they become a VitConfig.
 struct Args {
-  int64_t img_h = 0, img_w = 0;        // 0: not said
+  int64_t img_h = 0, img_w = 0;  // 0: not said
   int64_t patch_h = 16, patch_w = 16;
   int64_t in_chans = 3;
   int64_t num_classes = 1000;
@@ -17,14 +17,14 @@ struct Args {
   int64_t embed_dim = 768, depth = 12, num_heads = 12;
   double mlp_ratio = 4;
   bool qkv_bias = true, proj_bias = true;
-  double init_values = 0;              // 0: no LayerScale
+  double init_values = 0;  // 0: no LayerScale
   bool class_token = true;
   bool pos_embed = true;
   bool no_embed_class = false;
   int64_t reg_tokens = 0;
   bool pre_norm = false;
   bool final_norm = true;
-  int fc_norm = -1;                    // -1: by global_pool
+  int fc_norm = -1;  // -1: by global_pool
   bool pool_include_prefix = false;
   std::string act_layer = "gelu";
   bool swiglu = false;
@@ -38,12 +38,12 @@ struct SizeRow {
   double mlp_ratio;
 };
 constexpr SizeRow kSizes[] = {
-    {"tiny", 192, 12, 3, 4},           {"xsmall", 256, 10, 4, 4},  {"small", 384, 12, 6, 4},
-    {"wee", 256, 14, 4, 5},            {"so150m", 896, 18, 14, 2.572}, {"so150m2", 832, 21, 13, 34.0 / 13},
-    {"so400m", 1152, 27, 16, 3.7362},  {"intern300m", 1024, 24, 16, 4}, {"giantopt", 1536, 40, 16, 4},
-    {"medium", 512, 12, 8, 4},         {"mediumd", 512, 20, 8, 4}, {"betwixt", 640, 12, 10, 4},
-    {"little", 320, 14, 5, 5.6},       {"base", 768, 12, 12, 4},   {"large", 1024, 24, 16, 4},
-    {"huge", 1280, 32, 16, 4},         {"giant", 1408, 40, 16, 48.0 / 11}, {"gigantic", 1664, 48, 16, 64.0 / 13},
+    {"tiny", 192, 12, 3, 4},          {"xsmall", 256, 10, 4, 4},          {"small", 384, 12, 6, 4},
+    {"wee", 256, 14, 4, 5},           {"so150m", 896, 18, 14, 2.572},     {"so150m2", 832, 21, 13, 34.0 / 13},
+    {"so400m", 1152, 27, 16, 3.7362}, {"intern300m", 1024, 24, 16, 4},    {"giantopt", 1536, 40, 16, 4},
+    {"medium", 512, 12, 8, 4},        {"mediumd", 512, 20, 8, 4},         {"betwixt", 640, 12, 10, 4},
+    {"little", 320, 14, 5, 5.6},      {"base", 768, 12, 12, 4},           {"large", 1024, 24, 16, 4},
+    {"huge", 1280, 32, 16, 4},        {"giant", 1408, 40, 16, 48.0 / 11}, {"gigantic", 1664, 48, 16, 64.0 / 13},
 };
 
 /// Parts of names whose networks differ from the plain one in a way that has a name.
@@ -52,11 +52,11 @@ struct OtherRow {
   const char* what;
 };
 constexpr OtherRow kOthers[] = {
-    {"pwee", "parallel blocks"},          {"dwee", "differential attention"},  {"dpwee", "differential attention"},
+    {"pwee", "parallel blocks"},           {"dwee", "differential attention"}, {"dpwee", "differential attention"},
     {"dlittle", "differential attention"}, {"18x2", "parallel blocks"},        {"map", "attention pooling"},
-    {"rope", "rotary positions"},         {"dinov3", "rotary positions"},      {"pe", "rotary positions"},
-    {"relpos", "relative positions"},     {"srelpos", "relative positions"},   {"xp", "other norms"},
-    {"rpn", "norms behind the blocks"},   {"mci", "a convolutional stem"},
+    {"rope", "rotary positions"},          {"dinov3", "rotary positions"},     {"pe", "rotary positions"},
+    {"relpos", "relative positions"},      {"srelpos", "relative positions"},  {"xp", "other norms"},
+    {"rpn", "norms behind the blocks"},    {"mci", "a convolutional stem"},
 };
 
 bool is_number(const std::string& text) {
@@ -77,12 +77,15 @@ Result<void> read_architecture(const std::string& full_name, const std::string& 
   const auto unknown = [&](const std::string& part) {
     for (const OtherRow& row : kOthers) {
       if (part != row.part) continue;
-      return fail(ErrorCode::kUnsupported, "'{}': timm architecture '{}' is another network than a plain Vision Transformer "
-                  "({}: {}), which Vireo does not implement", source, full_name, part, row.what);
+      return fail(ErrorCode::kUnsupported,
+                  "'{}': timm architecture '{}' is another network than a plain Vision Transformer "
+                  "({}: {}), which Vireo does not implement",
+                  source, full_name, part, row.what);
     }
-    return fail(ErrorCode::kUnsupported, "'{}': timm architecture '{}' is not supported (part '{}'); expected a name like "
-                "vit_small_patch16_224, deit_tiny_distilled_patch16_224 or vit_base_patch14_reg4_dinov2", source, full_name,
-                part);
+    return fail(ErrorCode::kUnsupported,
+                "'{}': timm architecture '{}' is not supported (part '{}'); expected a name like "
+                "vit_small_patch16_224, deit_tiny_distilled_patch16_224 or vit_base_patch14_reg4_dinov2",
+                source, full_name, part);
   };
   const std::string name = full_name.substr(0, full_name.find('.'));  // without the weights' tag
   std::vector<std::string> parts = split(name);
@@ -200,8 +203,10 @@ Result<void> read_architecture(const std::string& full_name, const std::string& 
     }
   }
   if (siglip && !gap) {
-    return fail(ErrorCode::kUnsupported, "'{}': timm architecture '{}' pools with attention ('siglip' without 'gap'), which Vireo does "
-                "not implement", source, full_name);
+    return fail(ErrorCode::kUnsupported,
+                "'{}': timm architecture '{}' pools with attention ('siglip' without 'gap'), which Vireo does "
+                "not implement",
+                source, full_name);
   }
   // The SigLIP 2 towers among them use the approximation of tanh.
   if (siglip && (size == "giantopt" || (size == "so400m" && a->patch_h == 16) || (size == "base" && a->patch_h == 32) ||
@@ -260,20 +265,25 @@ Result<void> read_model_args(const Json& args, const std::string& source, Args* 
   VIREO_TRY(f.status());
 
   static constexpr const char* kRead[] = {
-      "img_size", "patch_size", "in_chans", "num_classes", "global_pool", "embed_dim", "depth", "num_heads", "mlp_ratio",
-      "qkv_bias", "proj_bias", "init_values", "class_token", "no_embed_class", "reg_tokens", "pre_norm", "final_norm",
-      "pool_include_prefix", "act_layer", "fc_norm", "pos_embed", "norm_layer", "mlp_layer"};
-  static constexpr const char* kNoEffect[] = {  // training and set-up options
-      "drop_rate", "pos_drop_rate", "patch_drop_rate", "proj_drop_rate", "attn_drop_rate", "drop_path_rate", "weight_init",
-      "fix_init", "dynamic_img_size", "dynamic_img_pad", "strict_img_size", "pretrained", "pretrained_strict", "scriptable",
-      "exportable", "distilled_training"};
+      "img_size",    "patch_size",     "in_chans",   "num_classes", "global_pool", "embed_dim",
+      "depth",       "num_heads",      "mlp_ratio",  "qkv_bias",    "proj_bias",   "init_values",
+      "class_token", "no_embed_class", "reg_tokens", "pre_norm",    "final_norm",  "pool_include_prefix",
+      "act_layer",   "fc_norm",        "pos_embed",  "norm_layer",  "mlp_layer"};
+  static constexpr const char* kNoEffect[] = {
+      // training and set-up options
+      "drop_rate",         "pos_drop_rate",   "patch_drop_rate", "proj_drop_rate",
+      "attn_drop_rate",    "drop_path_rate",  "weight_init",     "fix_init",
+      "dynamic_img_size",  "dynamic_img_pad", "strict_img_size", "pretrained",
+      "pretrained_strict", "scriptable",      "exportable",      "distilled_training"};
   for (const auto& [key, value] : args.items()) {
     bool known = value.is_null() || value == false;  // an option that is off
     for (const char* k : kRead) known = known || key == k;
     for (const char* k : kNoEffect) known = known || key == k;
     if (!known) {
-      return fail(ErrorCode::kUnsupported, "'{}': model_args sets '{}' to {}, which Vireo does not implement; expected a "
-                  "plain vision_transformer", source, key, json_text(value));
+      return fail(ErrorCode::kUnsupported,
+                  "'{}': model_args sets '{}' to {}, which Vireo does not implement; expected a "
+                  "plain vision_transformer",
+                  source, key, json_text(value));
     }
   }
   return {};
@@ -347,10 +357,13 @@ Result<VitConfig> parse_timm_config(const Json& json, const std::string& source,
     return top.status().error();
   }
   if (!sized) {
-    const bool given = args != nullptr && args->contains("embed_dim") && args->contains("depth") && args->contains("num_heads");
+    const bool given =
+        args != nullptr && args->contains("embed_dim") && args->contains("depth") && args->contains("num_heads");
     if (!given) {
-      return fail(ErrorCode::kUnsupported, "'{}': the size in timm architecture '{}' is not known; give embed_dim, depth and "
-                  "num_heads in model_args", source, c.architecture);
+      return fail(ErrorCode::kUnsupported,
+                  "'{}': the size in timm architecture '{}' is not known; give embed_dim, depth and "
+                  "num_heads in model_args",
+                  source, c.architecture);
     }
   }
   if (args != nullptr) VIREO_TRY(read_model_args(*args, source, &a));
@@ -389,8 +402,8 @@ Result<VitConfig> parse_timm_config(const Json& json, const std::string& source,
   else if (a.global_pool == "avg") c.pool = Pool::kMean;
   else if (a.global_pool.empty()) c.pool = Pool::kNone;
   else {
-    return fail(ErrorCode::kUnsupported, "'{}': global_pool '{}' is not supported; expected 'token', 'avg' or ''", source,
-                a.global_pool.substr(0, 40));
+    return fail(ErrorCode::kUnsupported, "'{}': global_pool '{}' is not supported; expected 'token', 'avg' or ''",
+                source, a.global_pool.substr(0, 40));
   }
   const bool after_pool = a.fc_norm < 0 ? c.pool == Pool::kMean : a.fc_norm == 1;
   c.final_norm = !a.final_norm ? FinalNorm::kNone : after_pool ? FinalNorm::kAfterPool : FinalNorm::kBeforePool;

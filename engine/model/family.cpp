@@ -10,7 +10,9 @@ namespace vireo {
 const std::vector<const Family*>& model_families() {
   static const std::vector<const Family*> families = {
       &kVitFamily,
-      &kMobileVitFamily, &kSwinFamily, &kUperNetFamily,
+      &kMobileVitFamily,
+      &kSwinFamily,
+      &kUperNetFamily,
   };
   return families;
 }

@@ -41,8 +41,8 @@ class VisionModel {
   virtual Task task() const { return classes() > 0 ? Task::kClassification : Task::kFeatures; }
   /// Empty when the configuration names none.
   virtual const std::vector<std::string>& labels() const = 0;
-  /// How pictures become this model's input. `text` is preprocessor_config.json, empty when there is none: then what the
-  /// model's own configuration or its family says.
+  /// How pictures become this model's input. `text` is preprocessor_config.json, empty when there is none: then what
+  /// the model's own configuration or its family says.
   virtual Result<PreprocessConfig> preprocess(const std::string& text, const std::string& source) const = 0;
   /// The graph for `batch` pictures of h x w; its input is "pixels", planar [batch, h, w, channels].
   virtual Result<Graph> build(Head head, int64_t batch, int64_t h, int64_t w) const = 0;
@@ -76,8 +76,8 @@ class ConfiguredModel : public VisionModel {
  protected:
   /// For a model without a classifier, asked for one.
   Error no_head() const {
-    return fail(ErrorCode::kUnsupported, "model '{}' ({}) has no classification head; use `embed` to get its features", source_.path,
-                config_.architecture);
+    return fail(ErrorCode::kUnsupported, "model '{}' ({}) has no classification head; use `embed` to get its features",
+                source_.path, config_.architecture);
   }
 
   Config config_;
@@ -88,8 +88,8 @@ struct Family {
   const char* name;
   bool (*matches)(const ModelSource& source);
   Result<std::unique_ptr<VisionModel>> (*open)(const ModelSource& source);
-  /// The trunk alone, for a dense head (model/backbone.h): the model_types it is known by, ending with null, and how it is
-  /// opened; null for a family that is no trunk.
+  /// The trunk alone, for a dense head (model/backbone.h): the model_types it is known by, ending with null, and how it
+  /// is opened; null for a family that is no trunk.
   const char* const* backbones = nullptr;
   Result<std::unique_ptr<Backbone>> (*open_backbone)(const BackboneSource& source) = nullptr;
 };

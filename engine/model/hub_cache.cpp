@@ -21,19 +21,26 @@ Result<std::string> resolve_hub_cache(const std::string& path) {
   const std::string ref = path + "/refs/main";
   if (path_kind(ref) == PathKind::kFile) {
     VIREO_ASSIGN(std::string commit, read_text_file(ref, 4096));
-    while (!commit.empty() && (commit.back() == '\n' || commit.back() == '\r' || commit.back() == ' ')) commit.pop_back();
-    if (commit.empty() || commit == "." || commit == ".." || commit.find_first_of(std::string("/\\\0\n", 4)) != std::string::npos) {
-      return fail(ErrorCode::kCorrupt, "'{}' is '{}', expected the name of a commit; download the model again, or name one of the folders in '{}'", ref,
-                  commit.substr(0, 60), snapshots);
+    while (!commit.empty() && (commit.back() == '\n' || commit.back() == '\r' || commit.back() == ' '))
+      commit.pop_back();
+    if (commit.empty() || commit == "." || commit == ".." ||
+        commit.find_first_of(std::string("/\\\0\n", 4)) != std::string::npos) {
+      return fail(
+          ErrorCode::kCorrupt,
+          "'{}' is '{}', expected the name of a commit; download the model again, or name one of the folders in '{}'",
+          ref, commit.substr(0, 60), snapshots);
     }
     if (path_kind(snapshots + "/" + commit) == PathKind::kFolder) return snapshots + "/" + commit;
-    return fail(ErrorCode::kNotFound, "'{}' names the snapshot '{}', which is not in '{}'{}; download the model again", ref, commit, snapshots,
-                known.empty() ? "" : ", but '" + known[0] + "' is: name that folder");
+    return fail(ErrorCode::kNotFound, "'{}' names the snapshot '{}', which is not in '{}'{}; download the model again",
+                ref, commit, snapshots, known.empty() ? "" : ", but '" + known[0] + "' is: name that folder");
   }
   if (known.size() == 1) return snapshots + "/" + known[0];
-  if (known.empty()) return fail(ErrorCode::kNotFound, "'{}' is a model of the Hugging Face cache without a snapshot; download it again", path);
-  return fail(ErrorCode::kNotFound, "'{}' holds {} snapshots and no refs/main that chooses; name one of them, for example '{}/{}'", path, known.size(), snapshots,
-              known[0]);
+  if (known.empty())
+    return fail(ErrorCode::kNotFound, "'{}' is a model of the Hugging Face cache without a snapshot; download it again",
+                path);
+  return fail(ErrorCode::kNotFound,
+              "'{}' holds {} snapshots and no refs/main that chooses; name one of them, for example '{}/{}'", path,
+              known.size(), snapshots, known[0]);
 }
 
 std::string hub_file(const std::string& path) {

@@ -7,8 +7,9 @@
 
 namespace vireo {
 
-/// `path` itself, or, where it is a model's folder of the cache, the snapshot in it: the one that refs/main names, else the only
-/// one. Errors: kNotFound (no snapshot, or several and no refs/main), kCorrupt (a refs/main that is no commit's name), kIo.
+/// `path` itself, or, where it is a model's folder of the cache, the snapshot in it: the one that refs/main names, else
+/// the only one. Errors: kNotFound (no snapshot, or several and no refs/main), kCorrupt (a refs/main that is no
+/// commit's name), kIo.
 Result<std::string> resolve_hub_cache(const std::string& path);
 
 /// The file that `path` stands for: itself, or the blob, where a snapshot's link was copied as the text of its target

@@ -5,8 +5,8 @@
 namespace vireo {
 namespace {
 
-// A model's configuration with 21,000 labels has about 45,000 values; the index of 100,000 tensors as many. What a value costs in
-// memory is bounded by these two and by the file's size, whatever the file says.
+// A model's configuration with 21,000 labels has about 45,000 values; the index of 100,000 tensors as many. What a
+// value costs in memory is bounded by these two and by the file's size, whatever the file says.
 constexpr size_t kMaxValues = 1 << 18;
 constexpr size_t kMaxDepth = 64;
 
@@ -70,7 +70,8 @@ Result<Json> parse_json_object(const std::string& text, const std::string& sourc
   const char* problem = "is not valid JSON; download or export it again";
   Json json = parse_bounded(text, &problem);
   if (json.is_discarded()) return fail(ErrorCode::kCorrupt, "'{}' {}", source, problem);
-  if (!json.is_object()) return fail(ErrorCode::kCorrupt, "'{}' holds {}, expected a JSON object", source, json.type_name());
+  if (!json.is_object())
+    return fail(ErrorCode::kCorrupt, "'{}' holds {}, expected a JSON object", source, json.type_name());
   return json;
 }
 

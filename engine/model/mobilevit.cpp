@@ -17,7 +17,7 @@ constexpr int64_t kStages = 5;                        // after the stem
 struct MobileVitConfig {
   std::string source, architecture;
   Naming naming = Naming::kHuggingFace;
-  std::string prefix;                      // before trunk tensor names: "mobilevit."
+  std::string prefix;  // before trunk tensor names: "mobilevit."
   int64_t channels = 3, image_h = 256, image_w = 256, patch = 2;
   std::array<int64_t, 3> hidden{{144, 192, 240}};
   std::array<int64_t, 7> neck{{16, 32, 64, 96, 128, 160, 640}};  // stem, five stages, the last 1x1 convolution
@@ -26,7 +26,7 @@ struct MobileVitConfig {
   Activation act = Activation::kSilu;
   int64_t kernel = 3, output_stride = 32;
   bool qkv_bias = true;
-  int64_t classes = 0;                     // 0: no head
+  int64_t classes = 0;  // 0: no head
   std::vector<std::string> labels;
 };
 
@@ -40,8 +40,10 @@ Result<MobileVitConfig> parse_config(const Json& json, const std::string& source
   c.architecture = first_architecture(fields);
   if (c.architecture.empty()) c.architecture = "mobilevit";
   if (c.architecture == "MobileViTForSemanticSegmentation") {
-    return fail(ErrorCode::kUnsupported, "'{}': {} has a DeepLabV3 head, which Vireo does not implement; expected "
-                "MobileViTForImageClassification, MobileViTModel, or MobileViT as the backbone of UPerNet", source, c.architecture);
+    return fail(ErrorCode::kUnsupported,
+                "'{}': {} has a DeepLabV3 head, which Vireo does not implement; expected "
+                "MobileViTForImageClassification, MobileViTModel, or MobileViT as the backbone of UPerNet",
+                source, c.architecture);
   }
   std::string act = "silu";
   fields.integer("num_channels", &c.channels, 1, 1024);
@@ -89,8 +91,10 @@ Result<MobileVitConfig> parse_timm(const Json& json, const std::string& source) 
     c.neck = {{16, 16, 24, 48, 64, 80, 320}};
     c.expand_ratio = 2;
   } else if (size != "mobilevit_s") {
-    return fail(ErrorCode::kUnsupported, "'{}': timm architecture '{}' is not supported; expected mobilevit_s, mobilevit_xs or "
-                "mobilevit_xxs", source, c.architecture.substr(0, 60));
+    return fail(ErrorCode::kUnsupported,
+                "'{}': timm architecture '{}' is not supported; expected mobilevit_s, mobilevit_xs or "
+                "mobilevit_xxs",
+                source, c.architecture.substr(0, 60));
   }
   const Json* nested = fields.find("pretrained_cfg");
   const Json& cfg = nested != nullptr && nested->is_object() ? *nested : json;
@@ -112,8 +116,10 @@ Result<MobileVitConfig> parse_timm(const Json& json, const std::string& source) 
   VIREO_TRY(pretrained.status());
   VIREO_TRY(fields.status());
   if (const Json* args = fields.find("model_args"); args != nullptr && !args->empty()) {
-    return fail(ErrorCode::kUnsupported, "'{}': model_args is not empty; Vireo knows timm's MobileViT as timm makes it by its "
-                "name, expected no model_args", source);
+    return fail(ErrorCode::kUnsupported,
+                "'{}': model_args is not empty; Vireo knows timm's MobileViT as timm makes it by its "
+                "name, expected no model_args",
+                source);
   }
   for (const Json* names : {fields.find("label_names"), find_member(cfg, "label_names")}) {
     if (names == nullptr || !names->is_array() || !c.labels.empty() || int64_t(names->size()) != c.classes) continue;
@@ -127,22 +133,25 @@ Result<void> check(const MobileVitConfig& c) {
     return fail(ErrorCode::kUnsupported, "'{}': output_stride is {}, expected 8, 16 or 32", c.source, c.output_stride);
   }
   if (c.kernel % 2 == 0) {
-    return fail(ErrorCode::kUnsupported, "'{}': conv_kernel_size is {}, expected an odd number, which keeps a map's size",
-                c.source, c.kernel);
+    return fail(ErrorCode::kUnsupported,
+                "'{}': conv_kernel_size is {}, expected an odd number, which keeps a map's size", c.source, c.kernel);
   }
   if (c.act == Activation::kQuickGelu) {
-    return fail(ErrorCode::kUnsupported, "'{}': hidden_act quick_gelu is not supported in MobileViT; expected silu, relu or a "
-                "gelu", c.source);
+    return fail(ErrorCode::kUnsupported,
+                "'{}': hidden_act quick_gelu is not supported in MobileViT; expected silu, relu or a "
+                "gelu",
+                c.source);
   }
   for (int64_t width : c.hidden) {
     if (width % c.heads != 0 || width / c.heads > kMaxHeadDim) {
-      return fail(width % c.heads != 0 ? ErrorCode::kCorrupt : ErrorCode::kUnsupported, "'{}': the width {} with {} attention "
-                  "heads gives no head dimension from 1 to {}; check hidden_sizes and num_attention_heads", c.source, width,
-                  c.heads, kMaxHeadDim);
+      return fail(width % c.heads != 0 ? ErrorCode::kCorrupt : ErrorCode::kUnsupported,
+                  "'{}': the width {} with {} attention "
+                  "heads gives no head dimension from 1 to {}; check hidden_sizes and num_attention_heads",
+                  c.source, width, c.heads, kMaxHeadDim);
     }
     if (int64_t(double(width) * c.mlp_ratio) < 1 || int64_t(double(width) * c.mlp_ratio) > 16 * kMaxWidth) {
-      return fail(ErrorCode::kCorrupt, "'{}': mlp_ratio {} gives an MLP of {} for the width {}; expected 1 to {}", c.source,
-                  c.mlp_ratio, int64_t(double(width) * c.mlp_ratio), width, 16 * kMaxWidth);
+      return fail(ErrorCode::kCorrupt, "'{}': mlp_ratio {} gives an MLP of {} for the width {}; expected 1 to {}",
+                  c.source, c.mlp_ratio, int64_t(double(width) * c.mlp_ratio), width, 16 * kMaxWidth);
     }
   }
   if (!c.labels.empty() && int64_t(c.labels.size()) != c.classes) {
@@ -163,9 +172,9 @@ int64_t inner_width(int64_t in, double ratio) {
 
 /// Tensor names: of a whole stage's parts in both spellings.
 struct Names {
-  std::string conv, norm;                                   // within a convolution layer: ".convolution", ".normalization"
-  std::string expand, depthwise, reduce;                    // within an inverted residual
-  std::string local, widen, layer, last_norm, project, fuse;  // within a block
+  std::string conv, norm;                 // within a convolution layer: ".convolution", ".normalization"
+  std::string expand, depthwise, reduce;  // within an inverted residual
+  std::string local, widen, layer, last_norm, project, fuse;         // within a block
   std::string norm1, qkv, query, key, value, proj, norm2, fc1, fc2;  // within a transformer layer
 };
 
@@ -176,7 +185,8 @@ Names names_of(const MobileVitConfig& c) {
     n.expand = ".conv1_1x1", n.depthwise = ".conv2_kxk", n.reduce = ".conv3_1x1";
     n.local = ".conv_kxk", n.widen = ".conv_1x1", n.layer = ".transformer.", n.last_norm = ".norm";
     n.project = ".conv_proj", n.fuse = ".conv_fusion";
-    n.norm1 = ".norm1", n.qkv = ".attn.qkv", n.proj = ".attn.proj", n.norm2 = ".norm2", n.fc1 = ".mlp.fc1", n.fc2 = ".mlp.fc2";
+    n.norm1 = ".norm1", n.qkv = ".attn.qkv", n.proj = ".attn.proj", n.norm2 = ".norm2", n.fc1 = ".mlp.fc1",
+    n.fc2 = ".mlp.fc2";
     return n;
   }
   n.conv = ".convolution", n.norm = ".normalization";
@@ -210,11 +220,12 @@ class MobileVitBuilder {
           x = inverted_residual(x, layer, out, s == 1 && i == 0 ? 2 : 1, 1, fmt::format("{}.{}", name, i));
         }
       } else {
-        // A smaller output stride keeps the last stages' maps large. Transformers dilates the depthwise convolution of the last
-        // one by 2 where stride 8 is asked for, and nothing else.
+        // A smaller output stride keeps the last stages' maps large. Transformers dilates the depthwise convolution of
+        // the last one by 2 where stride 8 is asked for, and nothing else.
         const bool keep = s == 3 ? c_.output_stride == 8 : s == 4 && c_.output_stride <= 16;
         const int64_t dilation = s == 4 && c_.output_stride == 8 ? 2 : 1;
-        x = inverted_residual(x, at + (timm ? ".0" : ".downsampling_layer"), out, keep ? 1 : 2, dilation, name + ".down");
+        x = inverted_residual(x, at + (timm ? ".0" : ".downsampling_layer"), out, keep ? 1 : 2, dilation,
+                              name + ".down");
         x = block(x, at + (timm ? ".1" : ""), c_.hidden[size_t(s - 2)], kLayers[size_t(s - 2)], name);
       }
       maps.push_back(x);
@@ -291,10 +302,12 @@ class MobileVitBuilder {
         weights.push_back(b_.matrix(at + *part, d, d));
         biases.push_back(c_.qkv_bias ? b_.bias(at + *part, d) : nullptr);
       }
-      y = b_.stacked_linear(y, std::move(weights), std::move(biases), at + ".attention.attention.query|key|value", name + ".attn.qkv");
+      y = b_.stacked_linear(y, std::move(weights), std::move(biases), at + ".attention.attention.query|key|value",
+                            name + ".attn.qkv");
     }
     const double patch = double(c_.patch);
-    y = b_.add(OpKind::kAttention, name + ".attn", {y}, {{"heads", double(c_.heads)}, {"step_h", patch}, {"step_w", patch}});
+    y = b_.add(OpKind::kAttention, name + ".attn", {y},
+               {{"heads", double(c_.heads)}, {"step_h", patch}, {"step_w", patch}});
     y = b_.linear(y, at + n_.proj, d, true, name + ".attn.proj");
     x = b_.add(OpKind::kAdd, name + ".attn.add", {x, y});
     y = b_.layer_norm(x, at + n_.norm2, c_.eps, name + ".norm2");
@@ -335,7 +348,8 @@ class MobileVitModel final : public ConfiguredModel<MobileVitConfig> {
 
 Result<PreprocessConfig> MobileVitModel::preprocess(const std::string& text, const std::string& source) const {
   if (!text.empty()) {
-    return parse_preprocessor_config(text, source, Processor::kMobileVit, config_.image_h, config_.image_w, config_.channels);
+    return parse_preprocessor_config(text, source, Processor::kMobileVit, config_.image_h, config_.image_w,
+                                     config_.channels);
   }
   PreprocessConfig c;
   if (config_.naming == Naming::kTimm) {
@@ -351,15 +365,18 @@ Result<PreprocessConfig> MobileVitModel::preprocess(const std::string& text, con
   c.crop_w = c.input_w = config_.image_w;
   c.shortest = std::max(config_.image_h, config_.image_w) * 288 / 256;  // as the published ones
   c.channels = config_.channels;
-  c.warnings.push_back(fmt::format("'{}' has no preprocessor_config.json; pictures are prepared as is usual for MobileViT: BGR "
-                                   "from 0 to 1", source_.path));
+  c.warnings.push_back(
+      fmt::format("'{}' has no preprocessor_config.json; pictures are prepared as is usual for MobileViT: BGR "
+                  "from 0 to 1",
+                  source_.path));
   return c;
 }
 
 /// The backbone of a dense head: the trunk without its last 1x1 convolution.
 class MobileVitBackbone final : public Backbone {
  public:
-  MobileVitBackbone(MobileVitConfig config, std::vector<int64_t> stages) : config_(std::move(config)), stages_(std::move(stages)) {}
+  MobileVitBackbone(MobileVitConfig config, std::vector<int64_t> stages)
+      : config_(std::move(config)), stages_(std::move(stages)) {}
 
   int64_t channels() const override { return config_.channels; }
   int64_t image_h() const override { return 0; }
@@ -388,7 +405,8 @@ bool matches(const ModelSource& source) {
   fields.string("model_type", &type);
   fields.string("architecture", &architecture);
   if (!architecture.empty()) return architecture.rfind("mobilevit_", 0) == 0;
-  return type.empty() ? first_architecture(fields).rfind("MobileViTFor", 0) == 0 || first_architecture(fields) == "MobileViTModel"
+  return type.empty() ? first_architecture(fields).rfind("MobileViTFor", 0) == 0 ||
+                            first_architecture(fields) == "MobileViTModel"
                       : type == "mobilevit";
 }
 

@@ -57,10 +57,14 @@ Result<PreprocessorFile> read_preprocessor(const std::string& folder) {
   const Json* nested = find_member(json, "image_processor");
   if (nested == nullptr) return file;
   if (!nested->is_object()) {
-    return fail(ErrorCode::kCorrupt, "'{}': key 'image_processor' is {}, expected an object with the keys of preprocessor_config.json", outer, json_text(*nested));
+    return fail(ErrorCode::kCorrupt,
+                "'{}': key 'image_processor' is {}, expected an object with the keys of preprocessor_config.json",
+                outer, json_text(*nested));
   }
   if (!file.text.empty() && parse_json(file.text) != *nested) {
-    file.note = fmt::format("'{}' and image_processor in processor_config.json differ; the latter counts, as in Transformers v5", file.path);
+    file.note = fmt::format(
+        "'{}' and image_processor in processor_config.json differ; the latter counts, as in Transformers v5",
+        file.path);
   }
   file.text = nested->dump(-1, ' ', false, Json::error_handler_t::replace);
   file.path = outer;
@@ -84,12 +88,16 @@ Error no_family(const ModelSource& source) {
   std::string names;
   for (const Family* family : model_families()) names += (names.empty() ? "" : ", ") + std::string(family->name);
   if (source.weights != nullptr && source.weights->has("input") && source.weights->has("output")) {
-    return fail(ErrorCode::kUnsupported, "'{}' is no model but looks like a capture, which `vireo replay` runs; expected a model's folder or .safetensors file",
+    return fail(ErrorCode::kUnsupported,
+                "'{}' is no model but looks like a capture, which `vireo replay` runs; expected a model's folder or "
+                ".safetensors file",
                 source.path);
   }
   if (source.config.empty()) {
-    return fail(ErrorCode::kUnsupported, "'{}' has no config.json and its tensor names belong to no model family that Vireo "
-                "knows ({}); {}", source.path, names, kNameTheModel);
+    return fail(ErrorCode::kUnsupported,
+                "'{}' has no config.json and its tensor names belong to no model family that Vireo "
+                "knows ({}); {}",
+                source.path, names, kNameTheModel);
   }
   const Result<Json> parsed = parse_json_object(source.config, source.config_path);
   if (!parsed) return parsed.error();
@@ -98,14 +106,20 @@ Error no_family(const ModelSource& source) {
     const Json* v = find_member(json, key);
     if (v == nullptr) continue;
     const Json& name = v->is_array() && !v->empty() ? (*v)[0] : *v;
-    return fail(ErrorCode::kUnsupported, "'{}': {} {} is not supported; expected one of vit, deit, dinov2, "
-                "dinov2_with_registers, mobilevit, swin, swinv2 and upernet, or timm's vit_*, deit_*, swin_*, swinv2_* and mobilevit_*", source.config_path, key, json_text(name));
+    return fail(ErrorCode::kUnsupported,
+                "'{}': {} {} is not supported; expected one of vit, deit, dinov2, "
+                "dinov2_with_registers, mobilevit, swin, swinv2 and upernet, or timm's vit_*, deit_*, swin_*, swinv2_* "
+                "and mobilevit_*",
+                source.config_path, key, json_text(name));
   }
-  return fail(ErrorCode::kCorrupt, "'{}' has neither 'model_type' (Hugging Face) nor 'architecture' (timm), so the kind of "
-              "model is unknown; expected a model's config.json", source.config_path);
+  return fail(ErrorCode::kCorrupt,
+              "'{}' has neither 'model_type' (Hugging Face) nor 'architecture' (timm), so the kind of "
+              "model is unknown; expected a model's config.json",
+              source.config_path);
 }
 
-/// The rule of Transformers' image classification pipeline. A problem_type that does not exist (its configurations refuse one) is noted.
+/// The rule of Transformers' image classification pipeline. A problem_type that does not exist (its configurations
+/// refuse one) is noted.
 Scores scores_of(const ModelSource& source, int64_t classes, std::vector<std::string>* notes) {
   if (classes == 1) return Scores::kSigmoid;  // before problem_type is asked
   const Json json = parse_json(source.config);
@@ -114,8 +128,10 @@ Scores scores_of(const ModelSource& source, int64_t classes, std::vector<std::st
   const std::string type = v->is_string() ? v->get<std::string>() : json_text(*v);
   if (type == "multi_label_classification") return Scores::kSigmoid;
   if (type == "single_label_classification" || type == "regression") return Scores::kSoftmax;
-  notes->push_back(fmt::format("'{}': problem_type is '{}', expected single_label_classification, multi_label_classification or regression; scores are softmax",
-                               source.config_path, type));
+  notes->push_back(
+      fmt::format("'{}': problem_type is '{}', expected single_label_classification, multi_label_classification or "
+                  "regression; scores are softmax",
+                  source.config_path, type));
   return Scores::kSoftmax;
 }
 
@@ -123,7 +139,8 @@ Scores scores_of(const ModelSource& source, int64_t classes, std::vector<std::st
 
 Result<LoadedModel> LoadedModel::open(const std::string& given, const Named& named) {
   if (!named.config.empty() && !named.architecture.empty()) {
-    return fail(ErrorCode::kInvalidArgument, "both a configuration ('{}') and an architecture ('{}') are named for '{}'; give one of them",
+    return fail(ErrorCode::kInvalidArgument,
+                "both a configuration ('{}') and an architecture ('{}') are named for '{}'; give one of them",
                 named.config, named.architecture, given);
   }
   VIREO_ASSIGN(const std::string path, resolve_hub_cache(given));
@@ -132,7 +149,8 @@ Result<LoadedModel> LoadedModel::open(const std::string& given, const Named& nam
   source.path = path;
   const PathKind kind = path_kind(path);
   // Another folder's config.json, or none, would be another model.
-  if (kind != PathKind::kFolder && kind != PathKind::kFile) return fail(ErrorCode::kIo, "model '{}' can no longer be examined", path);
+  if (kind != PathKind::kFolder && kind != PathKind::kFile)
+    return fail(ErrorCode::kIo, "model '{}' can no longer be examined", path);
   const std::string folder = kind == PathKind::kFolder ? path : parent_folder(path);
   source.config_path = folder + "/config.json";
   if (!named.config.empty()) {
@@ -147,8 +165,9 @@ Result<LoadedModel> LoadedModel::open(const std::string& given, const Named& nam
   std::vector<std::string> notes;
   if (named.network.empty() && !weights->others().empty()) {
     const std::string& first = weights->others()[0];
-    notes.push_back(fmt::format("'{}' also holds tensors under '{}'{}, which are no complete network and are not read", path, first,
-                                weights->others().size() > 1 ? fmt::format(" and {} more prefixes", weights->others().size() - 1) : ""));
+    notes.push_back(fmt::format(
+        "'{}' also holds tensors under '{}'{}, which are no complete network and are not read", path, first,
+        weights->others().size() > 1 ? fmt::format(" and {} more prefixes", weights->others().size() - 1) : ""));
   }
   source.weights = std::move(weights);
   return configure(std::move(source), folder, std::move(notes));
@@ -162,13 +181,15 @@ Result<LoadedModel> LoadedModel::open_config(const std::string& given, uint64_t 
   source.config_path = is_folder ? path + "/config.json" : path;
   source.path = source.config_path;
   if (const std::string link = dangling_link(source.config_path); !link.empty()) {
-    return fail(ErrorCode::kNotFound, "'{}' is {}; download it again, or copy what it points to", source.config_path, link);
+    return fail(ErrorCode::kNotFound, "'{}' is {}; download it again, or copy what it points to", source.config_path,
+                link);
   }
   VIREO_ASSIGN(source.config, read_config(source.config_path));
   return configure(std::move(source), is_folder ? path : parent_folder(path), {});
 }
 
-Result<LoadedModel> LoadedModel::configure(ModelSource source, const std::string& folder, std::vector<std::string> notes) {
+Result<LoadedModel> LoadedModel::configure(ModelSource source, const std::string& folder,
+                                           std::vector<std::string> notes) {
   VIREO_ASSIGN(PreprocessorFile file, read_preprocessor(folder));
   if (!file.note.empty()) notes.push_back(std::move(file.note));
   VIREO_ASSIGN(LoadedModel model, from_parts(std::move(source), std::move(file.text), file.path));
@@ -176,7 +197,8 @@ Result<LoadedModel> LoadedModel::configure(ModelSource source, const std::string
   return model;
 }
 
-Result<LoadedModel> LoadedModel::from_parts(ModelSource source, std::string preprocessor, const std::string& preprocessor_path) {
+Result<LoadedModel> LoadedModel::from_parts(ModelSource source, std::string preprocessor,
+                                            const std::string& preprocessor_path) {
   const Family* family = nullptr;
   for (const Family* candidate : model_families()) {
     if (family == nullptr && candidate->matches(source)) family = candidate;
@@ -203,15 +225,20 @@ Result<LoadedModel> LoadedModel::from_parts(ModelSource source, std::string prep
       if (model.vision_->is_within(name)) within.add(own);
     }
     if (unread.count > 0 && source.config.empty()) {
-      return fail(ErrorCode::kUnsupported, "'{}' has no config.json and was taken for {} by its tensors, but it holds {} that this network "
-                  "does not have: {}; it is another one, {}", source.path, model.architecture(), unread.number(), unread.names, kNameTheModel);
+      return fail(ErrorCode::kUnsupported,
+                  "'{}' has no config.json and was taken for {} by its tensors, but it holds {} that this network "
+                  "does not have: {}; it is another one, {}",
+                  source.path, model.architecture(), unread.number(), unread.names, kNameTheModel);
     }
     if (within.count > 0) {
-      return fail(ErrorCode::kCorrupt, "'{}' holds {} within the network that {} ('{}') does not have: {}; weights and configuration do not "
-                  "belong together", source.path, within.number(), model.architecture(), source.config_path, within.names);
+      return fail(ErrorCode::kCorrupt,
+                  "'{}' holds {} within the network that {} ('{}') does not have: {}; weights and configuration do not "
+                  "belong together",
+                  source.path, within.number(), model.architecture(), source.config_path, within.names);
     }
     if (unread.count > 0) {
-      model.warnings_.push_back(fmt::format("'{}' holds {} that the model does not use: {}", source.path, unread.number(), unread.names));
+      model.warnings_.push_back(
+          fmt::format("'{}' holds {} that the model does not use: {}", source.path, unread.number(), unread.names));
     }
   }
   model.source_ = std::move(source);
@@ -227,12 +254,16 @@ std::string LoadedModel::label(int64_t index) const {
 Result<Graph> LoadedModel::build(Head head, int64_t batch, int64_t h, int64_t w) const {
   const bool segments = task() == Task::kSegmentation;
   if (head == Head::kClassMap && !segments) {
-    return fail(ErrorCode::kUnsupported, "model '{}' gives {}, not a class for every pixel; expected a segmentation model "
-                "(UPerNet) for a class map", architecture(), task() == Task::kClassification ? "one class per picture" : "features");
+    return fail(ErrorCode::kUnsupported,
+                "model '{}' gives {}, not a class for every pixel; expected a segmentation model "
+                "(UPerNet) for a class map",
+                architecture(), task() == Task::kClassification ? "one class per picture" : "features");
   }
   if ((head == Head::kFeatures || head == Head::kTokens) && segments) {
-    return fail(ErrorCode::kUnsupported, "model '{}' segments and has no {}; ask for its class map (Head::kClassMap, `vireo "
-                "segment`) or its logits", architecture(), head == Head::kFeatures ? "pooled features" : "tokens");
+    return fail(ErrorCode::kUnsupported,
+                "model '{}' segments and has no {}; ask for its class map (Head::kClassMap, `vireo "
+                "segment`) or its logits",
+                architecture(), head == Head::kFeatures ? "pooled features" : "tokens");
   }
   return vision_->build(head, batch, h > 0 ? h : input_h(), w > 0 ? w : input_w());
 }

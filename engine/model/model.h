@@ -17,21 +17,25 @@ namespace vireo {
 /// called from several threads.
 class LoadedModel {
  public:
-  /// `path`: a folder with config.json, preprocessor_config.json and safetensors (one file, or shards with an index), or
-  /// a .safetensors file; the two configurations may be missing, and processor_config.json may hold the second. Every tensor is found, measured and scanned for NaN here,
-  /// so that a damaged checkpoint fails now. Errors name file, key or tensor: kNotFound, kIo, kCorrupt, kUnsupported.
-  /// A folder of the Hugging Face cache (models--a--b) stands for its snapshot.
+  /// `path`: a folder with config.json, preprocessor_config.json and safetensors (one file, or shards with an index),
+  /// or a .safetensors file; the two configurations may be missing, and processor_config.json may hold the second.
+  /// Every tensor is found, measured and scanned for NaN here, so that a damaged checkpoint fails now. Errors name
+  /// file, key or tensor: kNotFound, kIo, kCorrupt, kUnsupported. A folder of the Hugging Face cache (models--a--b)
+  /// stands for its snapshot.
   struct Named {
-    std::string config = {}, architecture = {};  ///< a configuration instead of the folder's; timm's name of one, as if a config.json gave it alone
+    std::string config = {}, architecture = {};  ///< a configuration instead of the folder's; timm's name of one, as if
+                                                 ///< a config.json gave it alone
     std::string network = {};                    ///< see canonical_names (model/names.h)
   };
   static Result<LoadedModel> open(const std::string& path, const Named& named);
   static Result<LoadedModel> open(const std::string& path) { return open(path, Named()); }
-  /// Random weights that depend on `seed` only, for benchmarks without a checkpoint. `path`: a config.json or its folder.
+  /// Random weights that depend on `seed` only, for benchmarks without a checkpoint. `path`: a config.json or its
+  /// folder.
   static Result<LoadedModel> open_config(const std::string& path, uint64_t seed);
   /// From its parts, wherever they lay: `preprocessor` is the text of preprocessor_config.json (empty: there is none),
   /// `preprocessor_path` its name for messages.
-  static Result<LoadedModel> from_parts(ModelSource source, std::string preprocessor, const std::string& preprocessor_path);
+  static Result<LoadedModel> from_parts(ModelSource source, std::string preprocessor,
+                                        const std::string& preprocessor_path);
 
   /// "ViTForImageClassification", "vit_tiny_patch16_224", ...
   const std::string& architecture() const { return vision_->architecture(); }
@@ -56,7 +60,8 @@ class LoadedModel {
   const std::vector<std::string>& warnings() const { return warnings_; }
 
   /// The graph for `batch` pictures; h and w of 0 mean input_h() and input_w(). The input is "pixels", planar
-  /// [batch, h, w, channels]; there is one output. Errors: kUnsupported (a head that the model's task does not have), kInvalidArgument (size).
+  /// [batch, h, w, channels]; there is one output. Errors: kUnsupported (a head that the model's task does not have),
+  /// kInvalidArgument (size).
   Result<Graph> build(Head head, int64_t batch, int64_t h = 0, int64_t w = 0) const;
 
  private:

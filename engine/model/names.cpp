@@ -11,7 +11,9 @@ constexpr size_t kListed = 6;  // networks that a message names
 
 // ---- parts of a name, which dots separate
 
-bool starts_with(const std::string& text, const std::string& start) { return text.compare(0, start.size(), start) == 0; }
+bool starts_with(const std::string& text, const std::string& start) {
+  return text.compare(0, start.size(), start) == 0;
+}
 
 bool is_number(const std::string& part) {
   return !part.empty() && part.size() <= 6 && part.find_first_not_of("0123456789") == std::string::npos;
@@ -37,17 +39,22 @@ std::string joined(const std::vector<std::string>& parts, size_t first) {
 std::string last_word(const std::string& prefix) {
   if (prefix.empty()) return prefix;
   const size_t dot = prefix.size() < 2 ? std::string::npos : prefix.rfind('.', prefix.size() - 2);
-  return prefix.substr(dot == std::string::npos ? 0 : dot + 1, prefix.size() - 1 - (dot == std::string::npos ? 0 : dot + 1));
+  return prefix.substr(dot == std::string::npos ? 0 : dot + 1,
+                       prefix.size() - 1 - (dot == std::string::npos ? 0 : dot + 1));
 }
-std::string without_last_word(const std::string& prefix) { return prefix.substr(0, prefix.size() - last_word(prefix).size() - 1); }
+std::string without_last_word(const std::string& prefix) {
+  return prefix.substr(0, prefix.size() - last_word(prefix).size() - 1);
+}
 
 bool any_of(const std::string& word, std::initializer_list<const char*> words) {
   return std::any_of(words.begin(), words.end(), [&](const char* w) { return word == w; });
 }
 
-/// Wrappers of parts of a network stand in the middle of names (torch.compile, FSDP, activation checkpoints, fairscale).
+/// Wrappers of parts of a network stand in the middle of names (torch.compile, FSDP, activation checkpoints,
+/// fairscale).
 std::string without_inner_wrappers(const std::string& name) {
-  static constexpr const char* kWrappers[] = {"_orig_mod.", "_fsdp_wrapped_module.", "_checkpoint_wrapped_module.", "_fpw_module."};
+  static constexpr const char* kWrappers[] = {"_orig_mod.", "_fsdp_wrapped_module.", "_checkpoint_wrapped_module.",
+                                              "_fpw_module."};
   std::string text = name;
   for (const char* wrapper : kWrappers) {
     const std::string word = wrapper;
@@ -78,13 +85,13 @@ constexpr Anchor kAnchors[] = {
 };
 
 struct Network {
-  std::string root;     // before all of its names: "student."
-  std::string trunk;    // before those of its trunk: "student.vit."
-  std::string keep;     // what stays of the trunk's prefix: "vit."
+  std::string root;   // before all of its names: "student."
+  std::string trunk;  // before those of its trunk: "student.vit."
+  std::string keep;   // what stays of the trunk's prefix: "vit."
   Dialect dialect = Dialect::kPlain;
-  bool optimizer = false;   // moments of an optimizer have a network's names and are none
+  bool optimizer = false;       // moments of an optimizer have a network's names and are none
   std::set<std::string> kinds;  // its names with # for numbers: a network of 3 blocks has as many kinds as one of 12
-  bool dino = false;        // its blocks have norm1, not layernorm_before
+  bool dino = false;            // its blocks have norm1, not layernorm_before
 };
 
 std::string kind_of(const std::string& name) {
@@ -108,7 +115,8 @@ Network network_of(const std::set<std::string>& names, const std::string& trunk,
   n.dialect = dialect;
   const bool transformers = dialect == Dialect::kTransformers || dialect == Dialect::kMobileVit;
   std::string word;
-  if (transformers && any_of(last_word(trunk), {"vit", "deit", "dinov2", "dinov2_with_registers", "mobilevit", "swin", "swinv2"})) {
+  if (transformers &&
+      any_of(last_word(trunk), {"vit", "deit", "dinov2", "dinov2_with_registers", "mobilevit", "swin", "swinv2"})) {
     word = last_word(trunk) + ".";
     n.root = without_last_word(n.root);
     n.keep = word;
@@ -118,7 +126,8 @@ Network network_of(const std::set<std::string>& names, const std::string& trunk,
     n.keep = "backbone.";  // Transformers v5 has "backbone.swin." here
   }
   for (const std::string& part : split(trunk)) {
-    if (any_of(part, {"optimizer", "optim", "optimizer_state", "optimizer_state_dict", "exp_avg", "exp_avg_sq", "momentum_buffer", "grad", "grads"})) {
+    if (any_of(part, {"optimizer", "optim", "optimizer_state", "optimizer_state_dict", "exp_avg", "exp_avg_sq",
+                      "momentum_buffer", "grad", "grads"})) {
       n.optimizer = true;
     }
   }
@@ -141,7 +150,8 @@ std::map<std::string, Network> find_networks(const std::set<std::string>& names)
   for (const Anchor& anchor : kAnchors) {
     const std::string tensor = anchor.tensor;
     for (const std::string& name : names) {
-      if (name.size() < tensor.size() || name.compare(name.size() - tensor.size(), tensor.size(), tensor) != 0) continue;
+      if (name.size() < tensor.size() || name.compare(name.size() - tensor.size(), tensor.size(), tensor) != 0)
+        continue;
       const std::string trunk = name.substr(0, name.size() - tensor.size());
       if (trunk.empty() || trunk.back() == '.') trunks.emplace(trunk, anchor.dialect);
     }
@@ -167,7 +177,8 @@ std::map<std::string, Network> find_networks(const std::set<std::string>& names)
     if (root.empty()) continue;
     Network* outer = owner_of(networks, root.substr(0, root.size() - 1));
     if (outer == nullptr || outer == &n) continue;
-    const auto shared = std::count_if(n.kinds.begin(), n.kinds.end(), [&](const std::string& k) { return outer->kinds.count(k) > 0; });
+    const auto shared =
+        std::count_if(n.kinds.begin(), n.kinds.end(), [&](const std::string& k) { return outer->kinds.count(k) > 0; });
     if (2 * size_t(shared) < std::min(n.kinds.size(), outer->kinds.size())) parts.push_back(root);
   }
   for (const std::string& root : parts) networks.erase(root);
@@ -180,20 +191,29 @@ Error ask(const std::vector<const Network*>& networks, const std::string& source
   std::string list, example = shown(networks.back()->root);
   for (size_t i = 0; i < networks.size(); ++i) {
     const std::string& root = networks[i]->root;
-    if (i < kListed) list += (i == 0 ? "" : i + 1 == networks.size() ? " and " : ", ") + (root.empty() ? std::string("'.' (names without a prefix)") : "'" + root + "'");
+    if (i < kListed)
+      list += (i == 0                     ? ""
+               : i + 1 == networks.size() ? " and "
+                                          : ", ") +
+              (root.empty() ? std::string("'.' (names without a prefix)") : "'" + root + "'");
     if (root.find("teacher") != std::string::npos || root.find("ema") != std::string::npos) example = root;
   }
   if (networks.size() > kListed) list += fmt::format(" and {} more", networks.size() - kListed);
   if (!select.empty()) {
-    return fail(ErrorCode::kInvalidArgument, "'{}' has no network that is unmistakably called '{}'; expected --weights (ModelOptions::weights) to "
-                "be one of {}", source, select.substr(0, 120), list);
+    return fail(ErrorCode::kInvalidArgument,
+                "'{}' has no network that is unmistakably called '{}'; expected --weights (ModelOptions::weights) to "
+                "be one of {}",
+                source, select.substr(0, 120), list);
   }
-  return fail(ErrorCode::kInvalidArgument, "'{}' holds {} networks, whose tensors are named {}; which one is meant is not for Vireo to "
-              "guess: choose with --weights (ModelOptions::weights), for example --weights {}", source, networks.size(), list, example);
+  return fail(ErrorCode::kInvalidArgument,
+              "'{}' holds {} networks, whose tensors are named {}; which one is meant is not for Vireo to "
+              "guess: choose with --weights (ModelOptions::weights), for example --weights {}",
+              source, networks.size(), list, example);
 }
 
 /// The network to read: the only complete one, or the one that `select` names. Null: there is none by these names.
-Result<const Network*> choose(const std::map<std::string, Network>& networks, const std::string& select, const std::string& source) {
+Result<const Network*> choose(const std::map<std::string, Network>& networks, const std::string& select,
+                              const std::string& source) {
   std::vector<const Network*> all, complete;
   size_t most = 0;
   for (const auto& [root, n] : networks) {
@@ -227,20 +247,26 @@ struct Spelling {
 };
 /// Transformers v5 to v4, within a block.
 constexpr Spelling kVitBlock[] = {
-    {"attention.q_proj", "attention.attention.query"}, {"attention.k_proj", "attention.attention.key"},
-    {"attention.v_proj", "attention.attention.value"}, {"attention.o_proj", "attention.output.dense"},
+    {"attention.q_proj", "attention.attention.query"},
+    {"attention.k_proj", "attention.attention.key"},
+    {"attention.v_proj", "attention.attention.value"},
+    {"attention.o_proj", "attention.output.dense"},
 };
-constexpr Spelling kVitMlp[] = {{"mlp.fc1", "intermediate.dense"}, {"mlp.fc2", "output.dense"}};  // DINOv2 has had mlp.fc1 all along
+constexpr Spelling kVitMlp[] = {{"mlp.fc1", "intermediate.dense"},
+                                {"mlp.fc2", "output.dense"}};  // DINOv2 has had mlp.fc1 all along
 constexpr Spelling kSwinBlock[] = {
-    {"attention.q_proj", "attention.self.query"}, {"attention.k_proj", "attention.self.key"},
-    {"attention.v_proj", "attention.self.value"}, {"attention.o_proj", "attention.output.dense"},
+    {"attention.q_proj", "attention.self.query"},
+    {"attention.k_proj", "attention.self.key"},
+    {"attention.v_proj", "attention.self.value"},
+    {"attention.o_proj", "attention.output.dense"},
     {"attention.relative_position_bias", "attention.self"},  // a module of its own around the table
     {"attention.relative_position_bias_table", "attention.self.relative_position_bias_table"},
     {"attention.relative_position_index", "attention.self.relative_position_index"},
     {"attention.relative_coords_table", "attention.self.relative_coords_table"},
     {"attention.continuous_position_bias_mlp", "attention.self.continuous_position_bias_mlp"},
     {"attention.logit_scale", "attention.self.logit_scale"},
-    {"mlp.fc1", "intermediate.dense"}, {"mlp.fc2", "output.dense"},
+    {"mlp.fc1", "intermediate.dense"},
+    {"mlp.fc2", "output.dense"},
 };
 
 template <size_t n>
@@ -273,8 +299,10 @@ std::string trunk_name(const std::string& name, const Network& n) {
   if ((!word_at(at, "layer") && !word_at(at, "layers")) || !number_at(at + 1)) return name;
   if (n.dialect == Dialect::kMobileVit) {
     const std::string stage = "encoder.layer." + parts[at + 1] + ".";
-    const bool layer = word_at(at + 2, "transformer") && (word_at(at + 3, "layer") || word_at(at + 3, "layers")) && number_at(at + 4);
-    return layer ? stage + "transformer.layer." + parts[at + 4] + "." + vit_block(joined(parts, at + 5), false) : stage + joined(parts, at + 2);
+    const bool layer =
+        word_at(at + 2, "transformer") && (word_at(at + 3, "layer") || word_at(at + 3, "layers")) && number_at(at + 4);
+    return layer ? stage + "transformer.layer." + parts[at + 4] + "." + vit_block(joined(parts, at + 5), false)
+                 : stage + joined(parts, at + 2);
   }
   if (word_at(at + 2, "blocks") && number_at(at + 3)) {
     std::string rest = joined(parts, at + 4);
@@ -291,7 +319,8 @@ std::string network_name(const std::string& name, const Network& n) {
 }
 
 bool has_dino_blocks(const std::set<std::string>& names, const Network& n) {
-  for (const char* layer : {"encoder.layer.0.norm1.weight", "encoder.layers.0.norm1.weight", "layer.0.norm1.weight", "layers.0.norm1.weight"}) {
+  for (const char* layer : {"encoder.layer.0.norm1.weight", "encoder.layers.0.norm1.weight", "layer.0.norm1.weight",
+                            "layers.0.norm1.weight"}) {
     if (names.count(n.trunk + layer) > 0) return true;
   }
   return false;
@@ -299,7 +328,8 @@ bool has_dino_blocks(const std::set<std::string>& names, const Network& n) {
 
 }  // namespace
 
-Result<CanonicalNames> canonical_names(const std::vector<std::string>& names, const std::string& select, const std::string& source) {
+Result<CanonicalNames> canonical_names(const std::vector<std::string>& names, const std::string& select,
+                                       const std::string& source) {
   std::vector<std::pair<std::string, const std::string*>> bare;  // without inner wrappers, and the file's own
   std::set<std::string> known;
   for (const std::string& name : names) {
@@ -315,9 +345,12 @@ Result<CanonicalNames> canonical_names(const std::vector<std::string>& names, co
   } else if (!select.empty() && select != ".") {
     // No family's anchor is here, so that the prefix is the user's word alone.
     chosen.root = chosen.trunk = select.back() == '.' ? select : select + ".";
-    if (std::none_of(known.begin(), known.end(), [&](const std::string& name) { return starts_with(name, chosen.root); })) {
-      return fail(ErrorCode::kInvalidArgument, "'{}' has no tensor whose name begins with '{}', which --weights (ModelOptions::weights) asks for; "
-                  "expected a prefix of its names, such as that of '{}'", source, chosen.root.substr(0, 120), names.empty() ? "" : names[0].substr(0, 120));
+    if (std::none_of(known.begin(), known.end(),
+                     [&](const std::string& name) { return starts_with(name, chosen.root); })) {
+      return fail(ErrorCode::kInvalidArgument,
+                  "'{}' has no tensor whose name begins with '{}', which --weights (ModelOptions::weights) asks for; "
+                  "expected a prefix of its names, such as that of '{}'",
+                  source, chosen.root.substr(0, 120), names.empty() ? "" : names[0].substr(0, 120));
     }
   }
 
@@ -329,7 +362,8 @@ Result<CanonicalNames> canonical_names(const std::vector<std::string>& names, co
   std::map<std::string, bool> inside;  // canonical name -> it is the chosen network's
   for (const auto& [name, own] : bare) {
     const Network* owner = owner_of(networks, name);
-    const bool mine = owner != nullptr ? owner == found : found == nullptr && !chosen.root.empty() && starts_with(name, chosen.root);
+    const bool mine =
+        owner != nullptr ? owner == found : found == nullptr && !chosen.root.empty() && starts_with(name, chosen.root);
     if (owner != nullptr && !mine) continue;
     const std::string canonical = mine ? network_name(name, chosen) : name;
     const auto [at, added] = result.file_name.emplace(canonical, *own);
@@ -339,9 +373,12 @@ Result<CanonicalNames> canonical_names(const std::vector<std::string>& names, co
       if (mine) at->second = *own, inside[canonical] = true;
     } else {
       std::string way;
-      if (select.empty() && inside[canonical] != mine) way = fmt::format(", or choose the ones under '{0}' with --weights {0}", chosen.root);
-      return fail(ErrorCode::kCorrupt, "'{}': tensors '{}' and '{}' are two spellings of '{}', of which a network has one; export the "
-                  "checkpoint again{}", source, at->second.substr(0, 160), own->substr(0, 160), canonical.substr(0, 160), way);
+      if (select.empty() && inside[canonical] != mine)
+        way = fmt::format(", or choose the ones under '{0}' with --weights {0}", chosen.root);
+      return fail(ErrorCode::kCorrupt,
+                  "'{}': tensors '{}' and '{}' are two spellings of '{}', of which a network has one; export the "
+                  "checkpoint again{}",
+                  source, at->second.substr(0, 160), own->substr(0, 160), canonical.substr(0, 160), way);
     }
   }
   return result;

@@ -61,7 +61,8 @@ std::vector<Taps> all_taps(int64_t from, int64_t to, PosResample kind) {
   const double scale = double(from) / (double(to) + offset);
   std::vector<Taps> taps;
   for (int64_t i = 0; i < to; ++i) {
-    taps.push_back(kind == PosResample::kBicubicAntialias ? antialias_taps(from, i, scale) : plain_taps(from, i, scale));
+    taps.push_back(kind == PosResample::kBicubicAntialias ? antialias_taps(from, i, scale)
+                                                          : plain_taps(from, i, scale));
   }
   return taps;
 }

@@ -64,8 +64,10 @@ Result<void> validate_preprocess(const PreprocessConfig& c, const std::string& s
   }
   for (size_t i = 0; i < 3; ++i) {
     if (c.normalize && (!std::isfinite(c.mean[i]) || !std::isfinite(c.std[i]) || float(c.std[i]) == 0.f)) {
-      return fail(ErrorCode::kCorrupt, "'{}': image_mean {} and image_std {} of channel {} cannot normalise a picture; "
-                  "expected finite numbers and a std other than 0", source, c.mean[i], c.std[i], i);
+      return fail(ErrorCode::kCorrupt,
+                  "'{}': image_mean {} and image_std {} of channel {} cannot normalise a picture; "
+                  "expected finite numbers and a std other than 0",
+                  source, c.mean[i], c.std[i], i);
     }
   }
   return {};
@@ -80,7 +82,8 @@ Preprocessor::Preprocessor(PreprocessConfig config) : config_(std::move(config))
       if (config_.arithmetic == PreprocessConfig::Arithmetic::kTorchFused) {
         const size_t at = std::min(c, size_t(2));
         const float back = float(1.0 / config_.rescale_factor);
-        if (config_.normalize && config_.rescale) v = (v - float(config_.mean[at]) * back) / (float(config_.std[at]) * back);
+        if (config_.normalize && config_.rescale)
+          v = (v - float(config_.mean[at]) * back) / (float(config_.std[at]) * back);
         else if (config_.normalize) v = (v - float(config_.mean[at])) / float(config_.std[at]);
         else if (config_.rescale) v = v * float(config_.rescale_factor);
         table_[c * 256 + level] = v;
@@ -91,7 +94,8 @@ Preprocessor::Preprocessor(PreprocessConfig config) : config_(std::move(config))
       } else if (config_.rescale) {
         v = float(double(level) * config_.rescale_factor);
       }
-      if (config_.normalize) v = (v - float(config_.mean[std::min(c, size_t(2))])) / float(config_.std[std::min(c, size_t(2))]);
+      if (config_.normalize)
+        v = (v - float(config_.mean[std::min(c, size_t(2))])) / float(config_.std[std::min(c, size_t(2))]);
       table_[c * 256 + level] = v;
     }
   }
@@ -99,26 +103,32 @@ Preprocessor::Preprocessor(PreprocessConfig config) : config_(std::move(config))
 
 Result<void> Preprocessor::run(const uint8_t* rgb, int64_t width, int64_t height, int64_t stride, float* out) {
   if (rgb == nullptr || width < 1 || height < 1 || stride < width * 3) {
-    return fail(ErrorCode::kInvalidArgument, "a picture of {} x {} with {} bytes per row cannot be read; expected at least 1 x "
-                "1 and 3 bytes per pixel", width, height, stride);
+    return fail(ErrorCode::kInvalidArgument,
+                "a picture of {} x {} with {} bytes per row cannot be read; expected at least 1 x "
+                "1 and 3 bytes per pixel",
+                width, height, stride);
   }
   if (width > kMaxSide || height > kMaxSide) {
-    return fail(ErrorCode::kInvalidArgument, "a picture of {} x {} is too large; expected sides of at most {}", width, height,
-                kMaxSide);
+    return fail(ErrorCode::kInvalidArgument, "a picture of {} x {} is too large; expected sides of at most {}", width,
+                height, kMaxSide);
   }
   if (config_.channels != 1 && config_.channels != 3) {
-    return fail(ErrorCode::kUnsupported, "the model takes {} channels, but pictures give 3 (colour) or 1 (grey); run it on a "
-                "tensor instead", config_.channels);
+    return fail(ErrorCode::kUnsupported,
+                "the model takes {} channels, but pictures give 3 (colour) or 1 (grey); run it on a "
+                "tensor instead",
+                config_.channels);
   }
   const auto [full_h, full_w] = resized_size(config_, width, height);
   const int64_t in_h = config_.input_h, in_w = config_.input_w;
   if (!config_.crop && (full_h != in_h || full_w != in_w)) {
-    return fail(ErrorCode::kInvalidArgument, "a picture of {} x {} (width x height) {} {} x {}, but the model takes {} x {}; {}",
-                width, height, config_.resize == PreprocessConfig::Resize::kNone ? "stays" : "becomes", full_w, full_h, in_w,
-                in_h, config_.resize == PreprocessConfig::Resize::kNone
-                          ? "its preprocessor_config.json says do_resize false, so resize the picture first"
-                          : "its preprocessor_config.json keeps proportions and does not crop, so open a session of the picture's "
-                            "size (`classify` and `embed` do) or crop the picture first");
+    return fail(
+        ErrorCode::kInvalidArgument,
+        "a picture of {} x {} (width x height) {} {} x {}, but the model takes {} x {}; {}", width, height,
+        config_.resize == PreprocessConfig::Resize::kNone ? "stays" : "becomes", full_w, full_h, in_w, in_h,
+        config_.resize == PreprocessConfig::Resize::kNone
+            ? "its preprocessor_config.json says do_resize false, so resize the picture first"
+            : "its preprocessor_config.json keeps proportions and does not crop, so open a session of the picture's "
+              "size (`classify` and `embed` do) or crop the picture first");
   }
   const int64_t top = config_.crop ? crop_offset(full_h, in_h, config_.rounding) : 0;
   const int64_t left = config_.crop ? crop_offset(full_w, in_w, config_.rounding) : 0;
@@ -135,7 +145,8 @@ Result<void> Preprocessor::run(const uint8_t* rgb, int64_t width, int64_t height
     to_grey(rgb, width, height, stride, &grey_);
     picture = {grey_.data(), width, height, width};
   }
-  const bool floats = config_.float_resize && (config_.filter == Filter::kBilinear || config_.filter == Filter::kBicubic);
+  const bool floats =
+      config_.float_resize && (config_.filter == Filter::kBilinear || config_.filter == Filter::kBicubic);
   const PictureView small = floats ? float_resizer_.resize(picture, channels, full_w, full_h, window, config_.filter)
                                    : resizer_.resize(picture, channels, full_w, full_h, window, config_.filter);
 

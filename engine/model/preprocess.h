@@ -18,20 +18,21 @@ struct PreprocessConfig {
     kNone,
     kExact,         ///< to resize_h x resize_w, whatever the proportions
     kShortestEdge,  ///< the shorter side to `shortest`, the longer in proportion, truncated (at most `longest` if set)
-    kCover,         ///< in proportion, the smallest size that covers resize_h x resize_w (timm, inputs that are not square)
+    kCover,  ///< in proportion, the smallest size that covers resize_h x resize_w (timm, inputs that are not square)
   };
-  /// Where an odd margin goes: floor((size - crop) / 2), or that half rounded to even as torchvision does. Transformers' torchvision
-  /// backend rounds like its numpy one, but for pictures smaller than the crop: there the black margin is halved rounding down.
+  /// Where an odd margin goes: floor((size - crop) / 2), or that half rounded to even as torchvision does.
+  /// Transformers' torchvision backend rounds like its numpy one, but for pictures smaller than the crop: there the
+  /// black margin is halved rounding down.
   enum class CropRounding : uint8_t { kFloor, kHalfEven, kFloorPad };
-  /// Pixel arithmetic: numpy's (x * rescale_factor in double, then float), torch's (x / 255 in float), or that of Transformers'
-  /// torchvision backend, (x - mean / factor) / (std / factor) in float.
+  /// Pixel arithmetic: numpy's (x * rescale_factor in double, then float), torch's (x / 255 in float), or that of
+  /// Transformers' torchvision backend, (x - mean / factor) / (std / factor) in float.
   enum class Arithmetic : uint8_t { kNumpy, kTorch, kTorchFused };
 
   Resize resize = Resize::kExact;
   int64_t resize_h = 224, resize_w = 224;
   int64_t shortest = 224, longest = 0;
   Filter filter = Filter::kBilinear;
-  bool float_resize = false;             ///< torchvision's filtering of floats instead of Pillow's (bilinear and bicubic)
+  bool float_resize = false;  ///< torchvision's filtering of floats instead of Pillow's (bilinear and bicubic)
   bool crop = false;
   int64_t crop_h = 224, crop_w = 224;
   CropRounding rounding = CropRounding::kFloor;
@@ -47,8 +48,11 @@ struct PreprocessConfig {
   std::vector<std::string> warnings;     // doubtful points of the configuration
 };
 
-/// True where pictures keep their proportions and are not cropped, so that each size of picture is an input size of its own.
-inline bool keeps_proportions(const PreprocessConfig& c) { return !c.crop && c.resize == PreprocessConfig::Resize::kShortestEdge; }
+/// True where pictures keep their proportions and are not cropped, so that each size of picture is an input size of its
+/// own.
+inline bool keeps_proportions(const PreprocessConfig& c) {
+  return !c.crop && c.resize == PreprocessConfig::Resize::kShortestEdge;
+}
 /// (height, width) that a picture is resized to, before any crop.
 std::pair<int64_t, int64_t> resized_size(const PreprocessConfig& config, int64_t width, int64_t height);
 
@@ -58,11 +62,12 @@ PreprocessConfig processor_defaults(Processor processor);
 
 /// Reads preprocessor_config.json. A processor type in the file decides the defaults, else `fallback`; image_h and
 /// image_w (the model configuration's) are the input size where the file names none. Errors: kCorrupt, kUnsupported.
-Result<PreprocessConfig> parse_preprocessor_config(const std::string& text, const std::string& source, Processor fallback,
-                                                   int64_t image_h, int64_t image_w, int64_t channels);
+Result<PreprocessConfig> parse_preprocessor_config(const std::string& text, const std::string& source,
+                                                   Processor fallback, int64_t image_h, int64_t image_w,
+                                                   int64_t channels);
 
-/// Reads the data part of timm's pretrained_cfg from a config.json (its defaults: bicubic, crop_pct 0.875, ImageNet mean).
-/// `initial` holds what absent keys mean.
+/// Reads the data part of timm's pretrained_cfg from a config.json (its defaults: bicubic, crop_pct 0.875, ImageNet
+/// mean). `initial` holds what absent keys mean.
 Result<PreprocessConfig> parse_timm_preprocess(const std::string& text, const std::string& source,
                                                const PreprocessConfig& initial, int64_t image_h, int64_t image_w);
 /// timm's evaluation transform for an input size: resize to floor(size / crop_pct), crop the centre.

@@ -16,13 +16,13 @@ struct ProcessorRow {
 };
 // Less "ImageProcessor", "FeatureExtractor" and the backend's suffix ("Fast" or "Pil").
 constexpr ProcessorRow kProcessors[] = {
-    {"ViT", Processor::kVit},             {"DeiT", Processor::kDeit},           {"Bit", Processor::kBit},
-    {"CLIP", Processor::kBit},            {"MobileViT", Processor::kMobileVit}, {"Segformer", Processor::kSegformer},
+    {"ViT", Processor::kVit},  {"DeiT", Processor::kDeit},           {"Bit", Processor::kBit},
+    {"CLIP", Processor::kBit}, {"MobileViT", Processor::kMobileVit}, {"Segformer", Processor::kSegformer},
     {"DPT", Processor::kDpt},
 };
 // Processors whose do_pad brings the pictures of a batch to one size and leaves a picture of its own alone.
-constexpr const char* kPadders[] = {"Yolos", "Detr", "ConditionalDetr", "DeformableDetr", "GroundingDino", "RTDetr", "MaskFormer",
-                                    "Mask2Former", "OneFormer"};
+constexpr const char* kPadders[] = {"Yolos",  "Detr",       "ConditionalDetr", "DeformableDetr", "GroundingDino",
+                                    "RTDetr", "MaskFormer", "Mask2Former",     "OneFormer"};
 
 /// "ViT" of "ViTImageProcessorFast"; `fast` tells whether torchvision does the work.
 std::string processor_stem(std::string type, bool* fast) {
@@ -58,7 +58,8 @@ void read_resample(Fields& f, Filter* filter) {
   const Json* v = f.find("resample");
   if (v == nullptr) return;
   if (v->is_string()) {
-    if (!find_filter(v->get<std::string>(), filter)) f.reject("resample", *v, "nearest, bilinear, bicubic, lanczos, box or hamming");
+    if (!find_filter(v->get<std::string>(), filter))
+      f.reject("resample", *v, "nearest, bilinear, bicubic, lanczos, box or hamming");
     return;
   }
   int64_t code = 0;
@@ -129,8 +130,10 @@ void read_crop_size(Fields& f, PreprocessConfig* c) {
 Result<void> check_padding(Fields& f, const std::string& stem, bool known, const PreprocessConfig& c) {
   const bool fixed = c.crop || c.resize == PreprocessConfig::Resize::kExact;  // every picture becomes input_h x input_w
   const auto refuse = [&](const char* key, const std::string& why) {
-    return fail(ErrorCode::kUnsupported, "'{}': key '{}' is {}, {}, which Vireo does not implement; expected resize, crop, rescale and "
-                "normalise", f.source(), key, json_text(*f.find(key)), why);
+    return fail(ErrorCode::kUnsupported,
+                "'{}': key '{}' is {}, {}, which Vireo does not implement; expected resize, crop, rescale and "
+                "normalise",
+                f.source(), key, json_text(*f.find(key)), why);
   };
   bool pad = false;
   f.boolean("do_pad", &pad);
@@ -158,7 +161,8 @@ Result<void> check_padding(Fields& f, const std::string& stem, bool known, const
     int64_t divisor = 1;
     f.integer(key, &divisor, 0, kMaxSize);
     VIREO_TRY(f.status());
-    if (divisor > 1 && (!fixed || c.input_h % divisor != 0 || c.input_w % divisor != 0)) return refuse(key, "sizes brought to its multiples");
+    if (divisor > 1 && (!fixed || c.input_h % divisor != 0 || c.input_w % divisor != 0))
+      return refuse(key, "sizes brought to its multiples");
   }
   return {};
 }
@@ -194,15 +198,17 @@ PreprocessConfig processor_defaults(Processor processor) {
   return c;
 }
 
-Result<PreprocessConfig> parse_preprocessor_config(const std::string& text, const std::string& source, Processor fallback,
-                                                   int64_t image_h, int64_t image_w, int64_t channels) {
+Result<PreprocessConfig> parse_preprocessor_config(const std::string& text, const std::string& source,
+                                                   Processor fallback, int64_t image_h, int64_t image_w,
+                                                   int64_t channels) {
   VIREO_ASSIGN(const Json json, parse_json_object(text, source));
   Fields f(json, source);
   std::string type;
   f.string("feature_extractor_type", &type);
   f.string("image_processor_type", &type);
   VIREO_TRY(f.status());
-  // By whose arithmetic: a name that ends in Fast, or use_fast. The plain names are Pillow's, as they were when they were written.
+  // By whose arithmetic: a name that ends in Fast, or use_fast. The plain names are Pillow's, as they were when they
+  // were written.
   bool fast = false;
   const std::string stem = processor_stem(type, &fast);
   f.boolean("use_fast", &fast);
@@ -215,19 +221,22 @@ Result<PreprocessConfig> parse_preprocessor_config(const std::string& text, cons
   }
   PreprocessConfig c = processor_defaults(fallback);
   if (!known) {
-    c.warnings.push_back(fmt::format("'{}': the image processor '{}' is not known; its keys are read as a standard one's",
-                                     source, type));
+    c.warnings.push_back(fmt::format(
+        "'{}': the image processor '{}' is not known; its keys are read as a standard one's", source, type));
   }
   // Keys of other processors that would change the pixels.
   const bool mobile = fallback == Processor::kMobileVit;
-  for (const char* key : {"crop_pct", "do_flip_channel_order", "do_flip_channels", "do_grayscale", "do_center_pad", "keep_aspect_ratio",
-                          "max_image_size", "do_image_splitting", "do_thumbnail", "do_align_long_axis"}) {
+  for (const char* key :
+       {"crop_pct", "do_flip_channel_order", "do_flip_channels", "do_grayscale", "do_center_pad", "keep_aspect_ratio",
+        "max_image_size", "do_image_splitting", "do_thumbnail", "do_align_long_axis"}) {
     const Json* v = f.find(key);
     if (mobile && std::string(key).rfind("do_flip", 0) == 0) {
       f.boolean(key, &c.bgr);  // do_flip_channels: its name of before Transformers 4.26
     } else if (v != nullptr && *v != false) {
-      return fail(ErrorCode::kUnsupported, "'{}': key '{}' is {}, a step that Vireo does not implement; expected resize, crop, "
-                  "rescale and normalise", source, key, json_text(*v));
+      return fail(ErrorCode::kUnsupported,
+                  "'{}': key '{}' is {}, a step that Vireo does not implement; expected resize, crop, "
+                  "rescale and normalise",
+                  source, key, json_text(*v));
     }
   }
 
@@ -266,8 +275,10 @@ Result<PreprocessConfig> parse_preprocessor_config(const std::string& text, cons
       c.filter = Filter::kBicubic;
       c.warnings.push_back(fmt::format("'{}': {} asks for Lanczos, for which torchvision takes bicubic", source, type));
     } else if (do_resize && (c.filter == Filter::kBox || c.filter == Filter::kHamming)) {
-      return fail(ErrorCode::kUnsupported, "'{}': resample {} is a filter that torchvision does not have for tensors ({}); expected nearest, "
-                  "bilinear or bicubic", source, int(c.filter), type);
+      return fail(ErrorCode::kUnsupported,
+                  "'{}': resample {} is a filter that torchvision does not have for tensors ({}); expected nearest, "
+                  "bilinear or bicubic",
+                  source, int(c.filter), type);
     }
   }
   VIREO_TRY(check_padding(f, stem, known, c));
@@ -276,8 +287,11 @@ Result<PreprocessConfig> parse_preprocessor_config(const std::string& text, cons
   for (const char* key : {"do_reduce_labels", "reduce_labels"}) f.boolean(key, &reduce);
   VIREO_TRY(f.status());
   if (reduce)
-    c.warnings.push_back(fmt::format("'{}': do_reduce_labels is true, which concerns labels alone: `eval --segmentation` takes them as they are, so shift them by one first (0 to the ignored "
-                                     "value)", source));
+    c.warnings.push_back(
+        fmt::format("'{}': do_reduce_labels is true, which concerns labels alone: `eval --segmentation` takes them as "
+                    "they are, so shift them by one first (0 to the ignored "
+                    "value)",
+                    source));
   return c;
 }
 
@@ -314,8 +328,10 @@ Result<PreprocessConfig> parse_timm_preprocess(const std::string& text, const st
   VIREO_TRY(f.status());
   Filter filter = Filter::kBicubic;
   if (!find_filter(interpolation, &filter)) {
-    return fail(ErrorCode::kUnsupported, "'{}': interpolation '{}' is not supported; expected nearest, bilinear, bicubic, "
-                "lanczos, box or hamming", source, interpolation.substr(0, 40));
+    return fail(ErrorCode::kUnsupported,
+                "'{}': interpolation '{}' is not supported; expected nearest, bilinear, bicubic, "
+                "lanczos, box or hamming",
+                source, interpolation.substr(0, 40));
   }
   PreprocessConfig c = timm_preprocess(image_h, image_w, crop_pct, filter);
   if (mode == "squash") {

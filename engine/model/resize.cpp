@@ -68,8 +68,8 @@ uint8_t clip8(int32_t sum) {
 
 /// One row: out[x] = sum of in[begin + k] * weight[k].
 template <int kChannels>
-void horizontal_row(const uint8_t* in, const int64_t* begin, const int64_t* length, const int32_t* weights, int64_t taps,
-                    int64_t count, uint8_t* out) {
+void horizontal_row(const uint8_t* in, const int64_t* begin, const int64_t* length, const int32_t* weights,
+                    int64_t taps, int64_t count, uint8_t* out) {
   for (int64_t x = 0; x < count; ++x) {
     const uint8_t* p = in + begin[x] * kChannels;
     const int32_t* w = weights + x * taps;
@@ -148,7 +148,8 @@ PictureView Resizer::resize(const PictureView& picture, int64_t channels, int64_
                             const Window& window, Filter filter) {
   const bool narrow = picture.width != out_w, low = picture.height != out_h;
   if (!narrow && !low) {
-    return {picture.pixels + window.y * picture.stride + window.x * channels, window.width, window.height, picture.stride};
+    return {picture.pixels + window.y * picture.stride + window.x * channels, window.width, window.height,
+            picture.stride};
   }
   if (filter == Filter::kNearest) return nearest(picture, channels, out_w, out_h, window);
 

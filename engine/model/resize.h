@@ -1,5 +1,5 @@
-// Picture resizing with Pillow's results, bit for bit (Image.resize of 8-bit pictures, src/libImaging/Resample.c), and with
-// torchvision's, which filters floats.
+// Picture resizing with Pillow's results, bit for bit (Image.resize of 8-bit pictures, src/libImaging/Resample.c), and
+// with torchvision's, which filters floats.
 #pragma once
 
 #include <cstdint>
@@ -35,10 +35,10 @@ class Resizer {
   struct Axis {
     int64_t in = -1, out = -1, first = 0, count = 0;
     Filter filter = Filter::kNearest;
-    int64_t taps = 0;               // distance between two outputs' weights
-    std::vector<int64_t> begin;     // per output: first source pixel
-    std::vector<int64_t> length;    // per output: number of source pixels
-    std::vector<int32_t> weights;   // fixed point, PRECISION_BITS fraction
+    int64_t taps = 0;              // distance between two outputs' weights
+    std::vector<int64_t> begin;    // per output: first source pixel
+    std::vector<int64_t> length;   // per output: number of source pixels
+    std::vector<int32_t> weights;  // fixed point, PRECISION_BITS fraction
     std::vector<double> scratch;
 
     void prepare(int64_t in_size, int64_t out_size, int64_t first_out, int64_t outputs, Filter kind);
@@ -47,14 +47,14 @@ class Resizer {
   PictureView nearest(const PictureView& picture, int64_t channels, int64_t out_w, int64_t out_h, const Window& window);
 
   Axis horizontal_, vertical_;
-  std::vector<uint8_t> rows_;     // after the horizontal pass
+  std::vector<uint8_t> rows_;  // after the horizontal pass
   std::vector<uint8_t> result_;
   std::vector<int32_t> sums_;
   std::vector<int64_t> columns_;
 };
 
-/// torchvision's resize of 8-bit tensors with antialias, in single precision throughout: where Pillow rounds between its two
-/// passes it differs by a level here and there. kBilinear and kBicubic only. Otherwise as Resizer.
+/// torchvision's resize of 8-bit tensors with antialias, in single precision throughout: where Pillow rounds between
+/// its two passes it differs by a level here and there. kBilinear and kBicubic only. Otherwise as Resizer.
 class FloatResizer {
  public:
   PictureView resize(const PictureView& picture, int64_t channels, int64_t out_w, int64_t out_h, const Window& window,

@@ -1,5 +1,5 @@
-// Resizing in single precision, as torch.nn.functional.interpolate(antialias=True) does it for torchvision: Pillow's filters, both
-// passes on floats, rounded to 8 bits once at the end.
+// Resizing in single precision, as torch.nn.functional.interpolate(antialias=True) does it for torchvision: Pillow's
+// filters, both passes on floats, rounded to 8 bits once at the end.
 #include <algorithm>
 #include <cmath>
 
@@ -59,11 +59,12 @@ void FloatResizer::Axis::prepare(int64_t in_size, int64_t out_size, int64_t firs
   }
 }
 
-PictureView FloatResizer::resize(const PictureView& picture, int64_t channels, int64_t out_w, int64_t out_h, const Window& window,
-                                 Filter filter) {
+PictureView FloatResizer::resize(const PictureView& picture, int64_t channels, int64_t out_w, int64_t out_h,
+                                 const Window& window, Filter filter) {
   const bool narrow = picture.width != out_w, low = picture.height != out_h;
   if (!narrow && !low) {
-    return {picture.pixels + window.y * picture.stride + window.x * channels, window.width, window.height, picture.stride};
+    return {picture.pixels + window.y * picture.stride + window.x * channels, window.width, window.height,
+            picture.stride};
   }
   horizontal_.prepare(picture.width, out_w, window.x, window.width, filter);
   vertical_.prepare(picture.height, out_h, window.y, window.height, filter);
@@ -72,8 +73,8 @@ PictureView FloatResizer::resize(const PictureView& picture, int64_t channels, i
     first_row = vertical_.begin.front();
     end_row = vertical_.begin.back() + vertical_.length.back();
   }
-  // A source row is filtered along its width once and then added to every result row that it belongs to: what is kept is of the
-  // result's size, however tall the picture is. Each sum grows from above to below, as torch's does.
+  // A source row is filtered along its width once and then added to every result row that it belongs to: what is kept
+  // is of the result's size, however tall the picture is. Each sum grows from above to below, as torch's does.
   const int64_t row = window.width * channels;
   row_.resize(size_t(row));
   sums_.assign(size_t(window.height * row), 0.f);
@@ -103,7 +104,8 @@ PictureView FloatResizer::resize(const PictureView& picture, int64_t channels, i
   }
   result_.resize(sums_.size());
   // Halves to the even neighbour, as torch.round.
-  for (size_t i = 0; i < sums_.size(); ++i) result_[i] = uint8_t(std::nearbyint(std::min(std::max(sums_[i], 0.f), 255.f)));
+  for (size_t i = 0; i < sums_.size(); ++i)
+    result_[i] = uint8_t(std::nearbyint(std::min(std::max(sums_[i], 0.f), 255.f)));
   return {result_.data(), window.width, window.height, row};
 }
 

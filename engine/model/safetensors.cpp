@@ -15,19 +15,20 @@ namespace vireo {
 namespace {
 
 constexpr uint64_t kMaxHeader = 100'000'000;  // the limit of the reference implementation
-constexpr size_t kMaxTensors = 1 << 17;  // what a header costs in memory stays below 100 MB
+constexpr size_t kMaxTensors = 1 << 17;       // what a header costs in memory stays below 100 MB
 constexpr size_t kMaxRank = 16;
-constexpr uint64_t kMaxDimension = uint64_t(1) << 40;  // sums and squares of a few stay within 64 bits even for empty tensors
+constexpr uint64_t kMaxDimension = uint64_t(1)
+                                   << 40;  // sums and squares of a few stay within 64 bits even for empty tensors
 
 struct DtypeRow {
   const char* name;
   int bits;
 };
 constexpr DtypeRow kDtypes[] = {
-    {"F64", 64}, {"F32", 32}, {"F16", 16}, {"BF16", 16}, {"I64", 64}, {"I32", 32}, {"I16", 16},
-    {"I8", 8}, {"U64", 64}, {"U32", 32}, {"U16", 16}, {"U8", 8}, {"BOOL", 8}, {"C64", 64},
-    {"F8_E4M3", 8}, {"F8_E5M2", 8}, {"F8_E8M0", 8}, {"F8_E4M3FNUZ", 8}, {"F8_E5M2FNUZ", 8},
-    {"F6_E2M3", 6}, {"F6_E3M2", 6}, {"F4", 4}, {"F4_E2M1", 4},
+    {"F64", 64},        {"F32", 32},    {"F16", 16},    {"BF16", 16},   {"I64", 64},    {"I32", 32},
+    {"I16", 16},        {"I8", 8},      {"U64", 64},    {"U32", 32},    {"U16", 16},    {"U8", 8},
+    {"BOOL", 8},        {"C64", 64},    {"F8_E4M3", 8}, {"F8_E5M2", 8}, {"F8_E8M0", 8}, {"F8_E4M3FNUZ", 8},
+    {"F8_E5M2FNUZ", 8}, {"F6_E2M3", 6}, {"F6_E3M2", 6}, {"F4", 4},      {"F4_E2M1", 4},
 };
 
 int dtype_bits(const std::string& name) {
@@ -148,7 +149,8 @@ class HeaderReader {
         in_metadata_ = true;
         return true;
       }
-      if (entries_.size() == kMaxTensors) return fail_with("lists more than 131,072 tensors, more than any model of vision");
+      if (entries_.size() == kMaxTensors)
+        return fail_with("lists more than 131,072 tensors, more than any model of vision");
       entries_.emplace_back();
       entry().name = name;
       in_tensor_ = true;
@@ -171,7 +173,16 @@ class HeaderReader {
 
  private:
   enum class State {
-    kStart, kTop, kTensorValue, kTensor, kDtypeValue, kShapeValue, kShapeItems, kOffsetValue, kOffsetItems, kSkipValue,
+    kStart,
+    kTop,
+    kTensorValue,
+    kTensor,
+    kDtypeValue,
+    kShapeValue,
+    kShapeItems,
+    kOffsetValue,
+    kOffsetItems,
+    kSkipValue,
     kDone,
   };
 
@@ -192,9 +203,11 @@ class HeaderReader {
     }
     switch (state_) {
       case State::kDtypeValue: return fail_with(fmt::format("has {} as its dtype, expected a string", what).c_str());
-      case State::kShapeValue: case State::kShapeItems:
+      case State::kShapeValue:
+      case State::kShapeItems:
         return fail_with(fmt::format("has {} in its shape, expected whole numbers from 0", what).c_str());
-      case State::kOffsetValue: case State::kOffsetItems:
+      case State::kOffsetValue:
+      case State::kOffsetItems:
         return fail_with(fmt::format("has {} in its data_offsets, expected whole numbers from 0", what).c_str());
       case State::kTensorValue: return fail_with(fmt::format("is {}, expected an object", what).c_str());
       default: return fail_with(fmt::format("the table is {}, expected an object of tensors", what).c_str());
@@ -237,7 +250,8 @@ bool tensor_bytes(const std::vector<int64_t>& shape, int bits, uint64_t* bytes) 
 }
 
 Error corrupt_file(const std::string& source, const std::string& what) {
-  return fail(ErrorCode::kCorrupt, "'{}' is not a usable safetensors file: {}; download or export it again", source, what);
+  return fail(ErrorCode::kCorrupt, "'{}' is not a usable safetensors file: {}; download or export it again", source,
+              what);
 }
 
 /// The header's length from the first 8 bytes of a file of `size` bytes.
@@ -248,14 +262,15 @@ Result<uint64_t> header_length(const uint8_t* first, uint64_t size, const std::s
     return corrupt_file(source, fmt::format("its header claims {} bytes, expected at most {}", header, kMaxHeader));
   }
   if (header > size - 8) {
-    return corrupt_file(source, fmt::format("it is truncated: its header claims {} bytes but only {} follow", header, size - 8));
+    return corrupt_file(
+        source, fmt::format("it is truncated: its header claims {} bytes but only {} follow", header, size - 8));
   }
   return header;
 }
 
 /// The tensors that the header lists, `offset` counted from the first byte behind it.
-Result<std::vector<TensorView>> parse_header(const char* text, uint64_t header, uint64_t data_size, const std::string& source,
-                                             std::map<std::string, std::string>* metadata) {
+Result<std::vector<TensorView>> parse_header(const char* text, uint64_t header, uint64_t data_size,
+                                             const std::string& source, std::map<std::string, std::string>* metadata) {
   const auto corrupt = [&](const std::string& what) { return corrupt_file(source, what); };
   if (header < 2 || text[0] != '{') return corrupt("its header does not begin with '{'");
 
@@ -270,8 +285,10 @@ Result<std::vector<TensorView>> parse_header(const char* text, uint64_t header, 
     const Entry& e = entries[i];
     const int bits = dtype_bits(e.dtype);
     if (bits == 0) {
-      return fail(ErrorCode::kUnsupported, "tensor {} in '{}' has the unknown dtype {}; expected one of safetensors' "
-                  "types, such as F32, F16 or BF16", quote_name(e.name), source, quote_name(e.dtype));
+      return fail(ErrorCode::kUnsupported,
+                  "tensor {} in '{}' has the unknown dtype {}; expected one of safetensors' "
+                  "types, such as F32, F16 or BF16",
+                  quote_name(e.name), source, quote_name(e.dtype));
     }
     const uint64_t begin = e.offsets[0], end = e.offsets[1];
     if (begin > end) {
@@ -279,18 +296,21 @@ Result<std::vector<TensorView>> parse_header(const char* text, uint64_t header, 
                                  begin, end));
     }
     if (end > data_size) {
-      return corrupt(fmt::format("tensor {} has data_offsets [{}, {}] but the file holds {} bytes of data: it is "
-                                 "truncated or its header is wrong", quote_name(e.name), begin, end, data_size));
+      return corrupt(
+          fmt::format("tensor {} has data_offsets [{}, {}] but the file holds {} bytes of data: it is "
+                      "truncated or its header is wrong",
+                      quote_name(e.name), begin, end, data_size));
     }
     uint64_t bytes = 0;
     if (!tensor_bytes(e.shape, bits, &bytes)) {
-      return corrupt(fmt::format("tensor {} has the impossible shape {} of {}", quote_name(e.name), shape_text(e.shape),
-                                 e.dtype));
+      return corrupt(
+          fmt::format("tensor {} has the impossible shape {} of {}", quote_name(e.name), shape_text(e.shape), e.dtype));
     }
     if (bytes != end - begin) {
-      return corrupt(fmt::format("tensor {} of shape {} and dtype {} needs {} bytes, but its data_offsets [{}, {}] "
-                                 "hold {}", quote_name(e.name), shape_text(e.shape), e.dtype, bytes, begin, end,
-                                 end - begin));
+      return corrupt(
+          fmt::format("tensor {} of shape {} and dtype {} needs {} bytes, but its data_offsets [{}, {}] "
+                      "hold {}",
+                      quote_name(e.name), shape_text(e.shape), e.dtype, bytes, begin, end, end - begin));
     }
     order.emplace_back(begin, i);
   }
@@ -310,7 +330,8 @@ Result<std::vector<TensorView>> parse_header(const char* text, uint64_t header, 
                                  expected, begin < expected ? "overlaps" : "leaves a hole after", previous));
     }
     expected = e.offsets[1];
-    views.push_back({std::move(e.name), std::move(e.dtype), std::move(e.shape), nullptr, size_t(expected - begin), {}, begin});
+    views.push_back(
+        {std::move(e.name), std::move(e.dtype), std::move(e.shape), nullptr, size_t(expected - begin), {}, begin});
   }
   if (expected != data_size) {
     return corrupt(fmt::format("{} bytes follow the data of the last tensor", data_size - expected));
@@ -340,7 +361,9 @@ Result<void> TensorView::read(size_t first, size_t count, void* out) const {
 
 std::string shape_text(const std::vector<int64_t>& shape) { return fmt::format("[{}]", fmt::join(shape, ", ")); }
 
-bool is_weight_dtype(const std::string& dtype) { return dtype == "F32" || dtype == "F16" || dtype == "BF16" || dtype == "F64"; }
+bool is_weight_dtype(const std::string& dtype) {
+  return dtype == "F32" || dtype == "F16" || dtype == "BF16" || dtype == "F64";
+}
 
 Result<std::vector<TensorView>> parse_safetensors(const uint8_t* data, size_t size, const std::string& source,
                                                   std::map<std::string, std::string>* metadata) {
@@ -369,7 +392,8 @@ Result<std::vector<TensorView>> parse_safetensors(std::shared_ptr<const InputFil
   return views;
 }
 
-std::string safetensors_header(const std::vector<TensorView>& tensors, const std::map<std::string, std::string>& metadata) {
+std::string safetensors_header(const std::vector<TensorView>& tensors,
+                               const std::map<std::string, std::string>& metadata) {
   OrderedJson header;
   header["__metadata__"] = metadata;
   uint64_t at = 0;
@@ -391,7 +415,10 @@ namespace {
 enum class WeightType { kF32, kF16, kBF16, kF64 };
 
 WeightType weight_type(const std::string& dtype) {
-  return dtype == "F32" ? WeightType::kF32 : dtype == "F16" ? WeightType::kF16 : dtype == "F64" ? WeightType::kF64 : WeightType::kBF16;
+  return dtype == "F32"   ? WeightType::kF32
+         : dtype == "F16" ? WeightType::kF16
+         : dtype == "F64" ? WeightType::kF64
+                          : WeightType::kBF16;
 }
 
 size_t element_bytes(WeightType type) { return type == WeightType::kF64 ? 8 : type == WeightType::kF32 ? 4 : 2; }
@@ -425,7 +452,11 @@ void to_float(WeightType type, const uint8_t* from, int64_t count, float* out) {
 class TensorConstant final : public Constant {
  public:
   TensorConstant(TensorView view, int64_t first_row, std::shared_ptr<const void> owner, int64_t rows, int64_t cols)
-      : Constant(rows, cols), view_(std::move(view)), type_(weight_type(view_.dtype)), first_(first_row * cols), owner_(std::move(owner)) {}
+      : Constant(rows, cols),
+        view_(std::move(view)),
+        type_(weight_type(view_.dtype)),
+        first_(first_row * cols),
+        owner_(std::move(owner)) {}
 
   void read(int64_t first, int64_t count, float* out) const override {
     const size_t element = element_bytes(type_);

@@ -11,7 +11,8 @@
 namespace vireo {
 namespace {
 
-constexpr double kNormEps = 1e-5;       // of the embeddings, of merging and of a backbone's taps, whatever layer_norm_eps says
+constexpr double kNormEps =
+    1e-5;  // of the embeddings, of merging and of a backbone's taps, whatever layer_norm_eps says
 constexpr double kMaxLogit = 4.605170185988092;  // ln 100
 
 // ---- constants that are computed when they are read
@@ -21,7 +22,8 @@ class RelativeBias final : public Constant {
   RelativeBias(ConstantPtr table, int64_t window)
       : Constant(table->cols() * window * window, window * window), table_(std::move(table)), window_(window) {}
   void read(int64_t first, int64_t count, float* out) const override {
-    std::call_once(once_, [this] { values_ = table_->read_all(); });  // [(2 window - 1)^2, heads], a few thousand numbers
+    std::call_once(once_,
+                   [this] { values_ = table_->read_all(); });  // [(2 window - 1)^2, heads], a few thousand numbers
     const std::vector<float>& table = values_;
     const int64_t heads = table_->cols(), side = 2 * window_ - 1, tokens = cols();
     for (int64_t r = 0; r < count; ++r) {
@@ -43,8 +45,12 @@ class RelativeBias final : public Constant {
 class ContinuousTable final : public Constant {
  public:
   ContinuousTable(ConstantPtr w1, ConstantPtr b1, ConstantPtr w2, int64_t window, int64_t reach)
-      : Constant((2 * window - 1) * (2 * window - 1), w2->rows()), w1_(std::move(w1)), b1_(std::move(b1)), w2_(std::move(w2)),
-        window_(window), reach_(reach) {}
+      : Constant((2 * window - 1) * (2 * window - 1), w2->rows()),
+        w1_(std::move(w1)),
+        b1_(std::move(b1)),
+        w2_(std::move(w2)),
+        window_(window),
+        reach_(reach) {}
   void read(int64_t first, int64_t count, float* out) const override {
     std::call_once(once_, [this] { fill(); });  // readers come row by row and from any thread
     std::copy_n(values_.data() + first * cols(), size_t(count * cols()), out);
@@ -89,10 +95,17 @@ struct Names {
 };
 
 Names names_of(const SwinConfig& c) {
-  if (c.rules == SwinRules::kTorchvision) return {".norm1", ".norm2", ".attn.proj", ".mlp.0", ".mlp.3", ".attn.", ".attn.cpb_mlp."};
-  if (c.rules == SwinRules::kTimm) return {".norm1", ".norm2", ".attn.proj", ".mlp.fc1", ".mlp.fc2", ".attn.", ".attn.cpb_mlp."};
-  return {".layernorm_before", ".layernorm_after", ".attention.output.dense", ".intermediate.dense", ".output.dense",
-          ".attention.self.", ".attention.self.continuous_position_bias_mlp."};
+  if (c.rules == SwinRules::kTorchvision)
+    return {".norm1", ".norm2", ".attn.proj", ".mlp.0", ".mlp.3", ".attn.", ".attn.cpb_mlp."};
+  if (c.rules == SwinRules::kTimm)
+    return {".norm1", ".norm2", ".attn.proj", ".mlp.fc1", ".mlp.fc2", ".attn.", ".attn.cpb_mlp."};
+  return {".layernorm_before",
+          ".layernorm_after",
+          ".attention.output.dense",
+          ".intermediate.dense",
+          ".output.dense",
+          ".attention.self.",
+          ".attention.self.continuous_position_bias_mlp."};
 }
 
 /// Tensor names around the blocks. Stages are counted from 0.
@@ -114,8 +127,9 @@ struct Places {
   /// The merging behind a stage.
   std::string merge(int64_t stage) const {
     return c_.prefix + (c_.rules == SwinRules::kTorchvision ? fmt::format("features.{}", 2 * stage + 2)
-                        : c_.rules == SwinRules::kTimm      ? fmt::format("layers.{}.downsample", stage + (c_.merge_behind ? 0 : 1))
-                                                            : fmt::format("encoder.layers.{}.downsample", stage));
+                        : c_.rules == SwinRules::kTimm
+                            ? fmt::format("layers.{}.downsample", stage + (c_.merge_behind ? 0 : 1))
+                            : fmt::format("encoder.layers.{}.downsample", stage));
   }
 
  private:
@@ -162,49 +176,63 @@ class SwinBuilder {
   /// One matrix for q, k and v.
   bool joined() const { return torchvision() || timm(); }
 
-  /// Patches of the picture, normalised. Hugging Face pads a picture that the patch does not divide with zeros on the right
-  /// and at the bottom: the same as a kernel with as many zeros before its first tap on a picture padded on both sides.
+  /// Patches of the picture, normalised. Hugging Face pads a picture that the patch does not divide with zeros on the
+  /// right and at the bottom: the same as a kernel with as many zeros before its first tap on a picture padded on both
+  /// sides.
   ValueId embed(ValueId pixels) {
     const std::string& at = at_.patch;
     const int64_t h = b_.shape(pixels).h(), w = b_.shape(pixels).w(), k = c_.channels * c_.patch_h * c_.patch_w;
     h_ = h;
     w_ = w;
     if (joined() && (h < c_.patch_h || w < c_.patch_w)) {
-      b_.set_error(fail(ErrorCode::kInvalidArgument, "model '{}' cannot take pictures of {} x {}: expected at least one patch of {} "
-                        "x {}", c_.architecture, h, w, c_.patch_h, c_.patch_w));
+      b_.set_error(fail(ErrorCode::kInvalidArgument,
+                        "model '{}' cannot take pictures of {} x {}: expected at least one patch of {} "
+                        "x {}",
+                        c_.architecture, h, w, c_.patch_h, c_.patch_w));
     }
     const int64_t top = joined() ? 0 : round_up(h, c_.patch_h) - h, left = joined() ? 0 : round_up(w, c_.patch_w) - w;
-    ConstantPtr weight = b_.weight(at + ".weight", {c_.embed, c_.channels, c_.patch_h, c_.patch_w}, c_.embed, k, {0.f, 0.02f});
+    ConstantPtr weight =
+        b_.weight(at + ".weight", {c_.embed, c_.channels, c_.patch_h, c_.patch_w}, c_.embed, k, {0.f, 0.02f});
     ConstantPtr bias = b_.bias(at, c_.embed);
     if (!b_.ok()) return kNoValue;
     if (top > 0 || left > 0) weight = pad_kernel(std::move(weight), c_.channels, c_.patch_h, c_.patch_w, top, left);
     const ValueId wv = b_.constant(at + ".weight", std::move(weight));
     const ValueId x = b_.add(OpKind::kConv2d, "patch_embed", {pixels, wv, b_.constant(at + ".bias", std::move(bias))},
-                             {{"kernel_h", double(c_.patch_h + top)}, {"kernel_w", double(c_.patch_w + left)},
-                              {"stride_h", double(c_.patch_h)}, {"stride_w", double(c_.patch_w)},
-                              {"pad_h", double(top)}, {"pad_w", double(left)}});
+                             {{"kernel_h", double(c_.patch_h + top)},
+                              {"kernel_w", double(c_.patch_w + left)},
+                              {"stride_h", double(c_.patch_h)},
+                              {"stride_w", double(c_.patch_w)},
+                              {"pad_h", double(top)},
+                              {"pad_w", double(left)}});
     return b_.layer_norm(x, at_.patch_norm, kNormEps, "patch_embed.norm");
   }
 
-  /// timm's windows on a map: both its shift and, where a map is small, its window go by the picture. It rolls a map before it
-  /// pads it, where everybody else pads first; no published model does both.
+  /// timm's windows on a map: both its shift and, where a map is small, its window go by the picture. It rolls a map
+  /// before it pads it, where everybody else pads first; no published model does both.
   Windows timm_windows(int64_t stage, bool odd, int64_t h, int64_t w) {
-    const auto one = [&](int64_t picture, int64_t patch) { return std::min((picture / patch) >> stage, c_.window_of(stage)); };
+    const auto one = [&](int64_t picture, int64_t patch) {
+      return std::min((picture / patch) >> stage, c_.window_of(stage));
+    };
     const int64_t window = one(h_, c_.patch_h), configured = one(c_.image_h, c_.patch_h);
     const int64_t rows = (h_ / c_.patch_h) >> stage, cols = (w_ / c_.patch_w) >> stage;
-    Windows out{window, odd && rows > window ? c_.window_of(stage) / 2 : 0, odd && cols > window ? c_.window_of(stage) / 2 : 0};
+    Windows out{window, odd && rows > window ? c_.window_of(stage) / 2 : 0,
+                odd && cols > window ? c_.window_of(stage) / 2 : 0};
     const auto refuse = [&](const std::string& why) {
-      b_.set_error(fail(ErrorCode::kInvalidArgument, "model '{}' cannot take pictures of {} x {}: {}; expected its own size, {} x {}",
+      b_.set_error(fail(ErrorCode::kInvalidArgument,
+                        "model '{}' cannot take pictures of {} x {}: {}; expected its own size, {} x {}",
                         c_.architecture, h_, w_, why, c_.image_h, c_.image_w));
       return Windows{1, 0, 0};
     };
     if (window < 1) return refuse(fmt::format("they leave no row of patches in stage {}", stage + 1));
-    if (window != one(w_, c_.patch_w)) return refuse(fmt::format("stage {} would have windows that are not square", stage + 1));
+    if (window != one(w_, c_.patch_w))
+      return refuse(fmt::format("stage {} would have windows that are not square", stage + 1));
     if (!c_.v2 && (window != configured || configured != one(c_.image_w, c_.patch_w))) {
-      return refuse(fmt::format("stage {} would have a window of {}, and the checkpoint's position table is of {}", stage + 1, window, configured));
+      return refuse(fmt::format("stage {} would have a window of {}, and the checkpoint's position table is of {}",
+                                stage + 1, window, configured));
     }
     if ((out.shift_h > 0 || out.shift_w > 0) && (h % window != 0 || w % window != 0)) {
-      return refuse(fmt::format("the map of stage {}, {} x {}, is no multiple of its shifted window of {}", stage + 1, h, w, window));
+      return refuse(fmt::format("the map of stage {}, {} x {}, is no multiple of its shifted window of {}", stage + 1,
+                                h, w, window));
     }
     return out;
   }
@@ -220,13 +248,16 @@ class SwinBuilder {
       const int64_t side = (c_.image_h / c_.patch_h) >> stage;
       if (side <= c_.window) out = {side, 0, 0};
       if (side < 1) {
-        b_.set_error(fail(ErrorCode::kCorrupt, "'{}': image_size {} leaves no row of patches in stage {}; check image_size, "
-                          "patch_size and depths", c_.source, c_.image_h, stage + 1));
+        b_.set_error(fail(ErrorCode::kCorrupt,
+                          "'{}': image_size {} leaves no row of patches in stage {}; check image_size, "
+                          "patch_size and depths",
+                          c_.source, c_.image_h, stage + 1));
       }
     } else if (c_.rules == SwinRules::kModel && std::min(h, w) <= c_.window) {
       out = {std::min(h, w), 0, 0};
       if (out.size < c_.window) {
-        b_.set_error(fail(ErrorCode::kInvalidArgument, "model '{}': the picture gives a map of {} x {} in stage {}, smaller than "
+        b_.set_error(fail(ErrorCode::kInvalidArgument,
+                          "model '{}': the picture gives a map of {} x {} in stage {}, smaller than "
                           "the window of {} that its position table was made for; give a picture of at least {} x {}",
                           c_.architecture, h, w, stage + 1, c_.window, c_.patch_h * (((c_.window - 1) << stage) + 1),
                           c_.patch_w * (((c_.window - 1) << stage) + 1)));
@@ -235,7 +266,8 @@ class SwinBuilder {
     return out;
   }
 
-  /// One block. V1: x += attention(norm(x)); x += mlp(norm(x)). V2 norms behind: x += norm(attention(x)); x += norm(mlp(x)).
+  /// One block. V1: x += attention(norm(x)); x += mlp(norm(x)). V2 norms behind: x += norm(attention(x)); x +=
+  /// norm(mlp(x)).
   ValueId block(ValueId x, const std::string& at, int64_t stage, bool odd, const std::string& name) {
     const int64_t d = c_.width(stage);
     const auto norm = [&](ValueId v, const std::string& tensor, const char* part) {
@@ -260,11 +292,14 @@ class SwinBuilder {
     const Windows win = windows(stage, odd, h, w);
     std::vector<ConstantPtr> weights, biases;
     for (int64_t i = 0; i < 3; ++i) {
-      const bool biased = c_.qkv_bias && !(c_.v2 && i == 1);  // cosine attention's keys have none; torchvision's file has, unused
+      const bool biased =
+          c_.qkv_bias && !(c_.v2 && i == 1);  // cosine attention's keys have none; torchvision's file has, unused
       if (joined()) {
         weights.push_back(b_.part(at + ".attn.qkv.weight", {3 * d, d}, i * d, d, d, {0.f, 0.02f}));
         const bool apart = timm() && c_.v2;  // q_bias and v_bias
-        biases.push_back(!biased ? nullptr : apart ? b_.vector(at + (i == 0 ? ".attn.q_bias" : ".attn.v_bias"), d, {0.f, 0.02f}) : b_.part(at + ".attn.qkv.bias", {3 * d}, i, 1, d, {0.f, 0.02f}));
+        biases.push_back(!biased ? nullptr
+                         : apart ? b_.vector(at + (i == 0 ? ".attn.q_bias" : ".attn.v_bias"), d, {0.f, 0.02f})
+                                 : b_.part(at + ".attn.qkv.bias", {3 * d}, i, 1, d, {0.f, 0.02f}));
       } else {
         const std::string tensor = at + n_.attention + (i == 0 ? "query" : i == 1 ? "key" : "value");
         weights.push_back(b_.matrix(tensor, d, d));
@@ -282,7 +317,8 @@ class SwinBuilder {
     const std::string tensors = at + (joined() ? ".attn.qkv" : n_.attention + "query|key|value");
     ValueId y = b_.stacked_linear(x, std::move(weights), std::move(biases), tensors, name + ".qkv");
     if (c_.v2) {
-      const ConstantPtr logit = b_.weight(at + n_.attention + "logit_scale", {heads, 1, 1}, 1, heads, {2.302585f, 0.02f});
+      const ConstantPtr logit =
+          b_.weight(at + n_.attention + "logit_scale", {heads, 1, 1}, 1, heads, {2.302585f, 0.02f});
       if (!b_.ok()) return kNoValue;
       std::vector<float> scale = logit->read_all();
       for (float& v : scale) v = float(std::exp(std::min(double(v), kMaxLogit)));
@@ -292,20 +328,28 @@ class SwinBuilder {
     const ValueId bias = b_.constant(at + n_.attention + "relative_position_bias", position_bias(at, stage, win.size));
     const ValueId pv = b_.constant(tensors + ".pad", std::move(pad));
     return b_.add(OpKind::kAttention, name, {y, bias, pv},
-                  {{"heads", double(heads)}, {"group_h", double(win.size)}, {"group_w", double(win.size)},
-                   {"shift_h", double(win.shift_h)}, {"shift_w", double(win.shift_w)}, {"scale", c_.v2 ? 1.0 : 0.0}});
+                  {{"heads", double(heads)},
+                   {"group_h", double(win.size)},
+                   {"group_w", double(win.size)},
+                   {"shift_h", double(win.shift_h)},
+                   {"shift_w", double(win.shift_w)},
+                   {"scale", c_.v2 ? 1.0 : 0.0}});
   }
 
   ConstantPtr position_bias(const std::string& at, int64_t stage, int64_t window) {
     const int64_t heads = c_.heads[size_t(stage)], side = 2 * window - 1;
     if (!c_.v2) {
-      ConstantPtr table = b_.weight(at + n_.attention + "relative_position_bias_table", {side * side, heads}, side * side, heads, {0.f, 0.02f});
+      ConstantPtr table = b_.weight(at + n_.attention + "relative_position_bias_table", {side * side, heads},
+                                    side * side, heads, {0.f, 0.02f});
       return b_.ok() ? relative_bias(std::move(table), window) : nullptr;
     }
-    ConstantPtr w1 = b_.matrix(at + n_.mlp + "0", 512, 2), b1 = b_.bias(at + n_.mlp + "0", 512), w2 = b_.matrix(at + n_.mlp + "2", heads, 512);
+    ConstantPtr w1 = b_.matrix(at + n_.mlp + "0", 512, 2), b1 = b_.bias(at + n_.mlp + "0", 512),
+                w2 = b_.matrix(at + n_.mlp + "2", heads, 512);
     if (!b_.ok()) return nullptr;
     const int64_t pretrained = c_.pretrained[size_t(stage)];
-    return relative_bias(continuous_table(std::move(w1), std::move(b1), std::move(w2), window, pretrained > 0 ? pretrained : window), window);
+    return relative_bias(
+        continuous_table(std::move(w1), std::move(b1), std::move(w2), window, pretrained > 0 ? pretrained : window),
+        window);
   }
 
   /// Four neighbours become one pixel of twice the width. V1 norms the 4 c channels first, V2 the 2 c that are left.
@@ -326,8 +370,8 @@ class SwinBuilder {
 
 /// Buffers that follow from the configuration.
 bool is_buffer(const std::string& tensor) {
-  return ends_with(tensor, "relative_position_index") || ends_with(tensor, "relative_coords_table") || ends_with(tensor, "attn_mask") ||
-         ends_with(tensor, "mask_token");
+  return ends_with(tensor, "relative_position_index") || ends_with(tensor, "relative_coords_table") ||
+         ends_with(tensor, "attn_mask") || ends_with(tensor, "mask_token");
 }
 
 class SwinModel final : public ConfiguredModel<SwinConfig> {
@@ -345,7 +389,8 @@ class SwinModel final : public ConfiguredModel<SwinConfig> {
   bool is_within(const std::string& tensor) const override {
     if (tensor.rfind(config_.prefix, 0) != 0) return false;
     const std::string name = tensor.substr(config_.prefix.size());
-    for (const char* part : {"encoder.layers.", "embeddings.", "features.", "layers.", "patch_embed.", "absolute_pos_embed", "norm.", "layernorm."}) {
+    for (const char* part : {"encoder.layers.", "embeddings.", "features.", "layers.", "patch_embed.",
+                             "absolute_pos_embed", "norm.", "layernorm."}) {
       if (name.rfind(part, 0) == 0) return true;
     }
     return false;
@@ -358,13 +403,16 @@ Result<PreprocessConfig> SwinModel::preprocess(const std::string& text, const st
     return parse_preprocessor_config(text, source, Processor::kVit, config_.image_h, config_.image_w, config_.channels);
   }
   if (config_.rules == SwinRules::kTimm) {
-    PreprocessConfig c = timm_preprocess(config_.image_h, config_.image_w, config_.image_h >= 384 ? 1.0 : 0.9, Filter::kBicubic);
+    PreprocessConfig c =
+        timm_preprocess(config_.image_h, config_.image_w, config_.image_h >= 384 ? 1.0 : 0.9, Filter::kBicubic);
     c.channels = config_.channels;
     c.mean = {{0.485, 0.456, 0.406}};
     c.std = {{0.229, 0.224, 0.225}};
-    if (!source_.config.empty()) return parse_timm_preprocess(source_.config, source_.config_path, c, config_.image_h, config_.image_w);
-    c.warnings.push_back(fmt::format("'{}' has no preprocessor_config.json; pictures are prepared as is usual for timm's Swin, mean {} and std {}",
-                                     source_.path, c.mean[0], c.std[0]));
+    if (!source_.config.empty())
+      return parse_timm_preprocess(source_.config, source_.config_path, c, config_.image_h, config_.image_w);
+    c.warnings.push_back(fmt::format(
+        "'{}' has no preprocessor_config.json; pictures are prepared as is usual for timm's Swin, mean {} and std {}",
+        source_.path, c.mean[0], c.std[0]));
     return c;
   }
   PreprocessConfig c = processor_defaults(Processor::kVit);
@@ -382,14 +430,17 @@ Result<PreprocessConfig> SwinModel::preprocess(const std::string& text, const st
     c.rounding = PreprocessConfig::CropRounding::kHalfEven;
     c.arithmetic = PreprocessConfig::Arithmetic::kTorch;
   }
-  c.warnings.push_back(fmt::format("'{}' has no preprocessor_config.json; pictures are prepared as is usual for Swin models, mean {} "
-                                   "and std {}", source_.path, c.mean[0], c.std[0]));
+  c.warnings.push_back(
+      fmt::format("'{}' has no preprocessor_config.json; pictures are prepared as is usual for Swin models, mean {} "
+                  "and std {}",
+                  source_.path, c.mean[0], c.std[0]));
   return c;
 }
 
 class SwinBackbone final : public Backbone {
  public:
-  SwinBackbone(SwinConfig config, std::vector<int64_t> stages) : config_(std::move(config)), stages_(std::move(stages)) {}
+  SwinBackbone(SwinConfig config, std::vector<int64_t> stages)
+      : config_(std::move(config)), stages_(std::move(stages)) {}
 
   int64_t channels() const override { return config_.channels; }
   int64_t image_h() const override { return 0; }
@@ -399,8 +450,9 @@ class SwinBackbone final : public Backbone {
     std::vector<ValueId> tapped;
     for (int64_t s : stages_) {
       ValueId map = b.ok() ? maps[size_t(s)] : kNoValue;
-      if (normed()) map = b.layer_norm(map, fmt::format("{}hidden_states_norms.{}", config_.prefix, tap_name(s)), kNormEps,
-                                       fmt::format("taps.{}.norm", s));
+      if (normed())
+        map = b.layer_norm(map, fmt::format("{}hidden_states_norms.{}", config_.prefix, tap_name(s)), kNormEps,
+                           fmt::format("taps.{}.norm", s));
       tapped.push_back(map);
     }
     return tapped;
@@ -415,7 +467,9 @@ class SwinBackbone final : public Backbone {
   }
 
  private:
-  bool normed() const { return !config_.v2 && config_.rules == SwinRules::kBackbone; }  // Swin V2's backbone has no norms
+  bool normed() const {
+    return !config_.v2 && config_.rules == SwinRules::kBackbone;
+  }  // Swin V2's backbone has no norms
   static std::string tap_name(int64_t s) { return s == 0 ? "stem" : "stage" + std::to_string(s); }
 
   SwinConfig config_;
@@ -429,8 +483,9 @@ bool is_torchvision(const ModelSource& source, const std::string& prefix, const 
 
 bool matches(const ModelSource& source) {
   if (source.config.empty()) {
-    return source.weights != nullptr && (is_timm_swin(*source.weights) || (source.weights->has("features.0.0.weight") &&
-                                                                           source.weights->has("features.1.0.attn.qkv.weight")));
+    return source.weights != nullptr &&
+           (is_timm_swin(*source.weights) ||
+            (source.weights->has("features.0.0.weight") && source.weights->has("features.1.0.attn.qkv.weight")));
   }
   const Json json = parse_json(source.config);
   if (!json.is_object()) return false;
@@ -442,7 +497,8 @@ bool matches(const ModelSource& source) {
   }
   fields.string("model_type", &type);
   const std::string architecture = first_architecture(fields);
-  return type.empty() ? architecture.rfind("Swin", 0) == 0 && architecture.rfind("Swin2SR", 0) != 0 : type == "swin" || type == "swinv2";
+  return type.empty() ? architecture.rfind("Swin", 0) == 0 && architecture.rfind("Swin2SR", 0) != 0
+                      : type == "swin" || type == "swinv2";
 }
 
 Result<std::unique_ptr<VisionModel>> open(const ModelSource& source) {
@@ -491,7 +547,9 @@ constexpr const char* kBackbones[] = {"swin", "swinv2", nullptr};
 
 }  // namespace
 
-ConstantPtr relative_bias(ConstantPtr table, int64_t window) { return std::make_shared<RelativeBias>(std::move(table), window); }
+ConstantPtr relative_bias(ConstantPtr table, int64_t window) {
+  return std::make_shared<RelativeBias>(std::move(table), window);
+}
 
 ConstantPtr continuous_table(ConstantPtr w1, ConstantPtr b1, ConstantPtr w2, int64_t window, int64_t reach) {
   return std::make_shared<ContinuousTable>(std::move(w1), std::move(b1), std::move(w2), window, reach);

@@ -1,4 +1,5 @@
-// What a Swin Transformer is, as plain numbers: from Transformers' config.json or from torchvision's tensors. (timm's: swin_timm.cpp.)
+// What a Swin Transformer is, as plain numbers: from Transformers' config.json or from torchvision's tensors. (timm's:
+// swin_timm.cpp.)
 #include <algorithm>
 #include <cmath>
 
@@ -17,8 +18,10 @@ Result<SwinConfig> parse_swin_config(const Json& json, const std::string& source
   c.v2 = type.empty() ? c.architecture.rfind("Swinv2", 0) == 0 : type == "swinv2";
   if (c.architecture.empty()) c.architecture = type;
   if (c.architecture.find("MaskedImageModeling") != std::string::npos) {
-    return fail(ErrorCode::kUnsupported, "'{}': {} is a model of pre-training, which Vireo does not run; expected "
-                "SwinForImageClassification, Swinv2ForImageClassification or their *Model", source, c.architecture);
+    return fail(ErrorCode::kUnsupported,
+                "'{}': {} is a model of pre-training, which Vireo does not run; expected "
+                "SwinForImageClassification, Swinv2ForImageClassification or their *Model",
+                source, c.architecture);
   }
   fields.integer("num_channels", &c.channels, 1, 1024);
   fields.size("image_size", &c.image_h, &c.image_w, 1, kMaxImageSide);
@@ -47,16 +50,20 @@ Result<SwinConfig> parse_swin_config(const Json& json, const std::string& source
   list("num_heads", &c.heads, 1, kMaxWidth);
   c.pretrained.assign(c.depths.size(), 0);
   list("pretrained_window_sizes", &c.pretrained, 0, 4096);
-  if (c.pretrained.size() > c.depths.size()) c.pretrained.resize(c.depths.size());  // files with fewer stages keep the default of 4
+  if (c.pretrained.size() > c.depths.size())
+    c.pretrained.resize(c.depths.size());  // files with fewer stages keep the default of 4
   bool absolute = false;
   fields.boolean("use_absolute_embeddings", &absolute);
   VIREO_TRY(fields.status());
   if (absolute) {
-    return fail(ErrorCode::kUnsupported, "'{}': use_absolute_embeddings is true, position embeddings that no published Swin has "
-                "and Vireo does not implement; expected false", source);
+    return fail(ErrorCode::kUnsupported,
+                "'{}': use_absolute_embeddings is true, position embeddings that no published Swin has "
+                "and Vireo does not implement; expected false",
+                source);
   }
   if (window_w != c.window) {
-    return fail(ErrorCode::kUnsupported, "'{}': window_size is {} x {}, expected a square window", source, c.window, window_w);
+    return fail(ErrorCode::kUnsupported, "'{}': window_size is {} x {}, expected a square window", source, c.window,
+                window_w);
   }
   VIREO_ASSIGN(c.act, parse_activation(act, source, "hidden_act"));
   return c;
@@ -64,43 +71,52 @@ Result<SwinConfig> parse_swin_config(const Json& json, const std::string& source
 
 Result<void> validate_swin_config(const SwinConfig& c) {
   if (c.heads.size() != c.depths.size() || c.pretrained.size() != c.depths.size()) {
-    return fail(ErrorCode::kCorrupt, "'{}': depths has {} stages, num_heads {} and pretrained_window_sizes {}; expected as many",
-                c.source, c.depths.size(), c.heads.size(), c.pretrained.size());
+    return fail(ErrorCode::kCorrupt,
+                "'{}': depths has {} stages, num_heads {} and pretrained_window_sizes {}; expected as many", c.source,
+                c.depths.size(), c.heads.size(), c.pretrained.size());
   }
   if (c.act == Activation::kQuickGelu) {
-    return fail(ErrorCode::kUnsupported, "'{}': hidden_act quick_gelu is not supported in Swin; expected a gelu, silu or relu",
-                c.source);
+    return fail(ErrorCode::kUnsupported,
+                "'{}': hidden_act quick_gelu is not supported in Swin; expected a gelu, silu or relu", c.source);
   }
   if (c.width(c.stages() - 1) > kMaxWidth) {
-    return fail(ErrorCode::kCorrupt, "'{}': an embed_dim of {} doubles to more than {} in {} stages; check embed_dim and depths",
-                c.source, c.embed, kMaxWidth, c.stages());
+    return fail(ErrorCode::kCorrupt,
+                "'{}': an embed_dim of {} doubles to more than {} in {} stages; check embed_dim and depths", c.source,
+                c.embed, kMaxWidth, c.stages());
   }
   for (int64_t s = 0; s < c.stages(); ++s) {
     const int64_t heads = c.heads[size_t(s)];
     if (heads < 1 || c.width(s) % heads != 0) {
-      return fail(ErrorCode::kCorrupt, "'{}': the width {} of stage {} is not divisible by its {} attention heads; check "
-                  "embed_dim and num_heads", c.source, c.width(s), s + 1, heads);
+      return fail(ErrorCode::kCorrupt,
+                  "'{}': the width {} of stage {} is not divisible by its {} attention heads; check "
+                  "embed_dim and num_heads",
+                  c.source, c.width(s), s + 1, heads);
     }
     if (!(c.mlp_ratio > 0 && c.mlp_ratio <= 64) || c.inner(s) < 1 || c.inner(s) > 16 * kMaxWidth) {
-      return fail(ErrorCode::kCorrupt, "'{}': mlp_ratio {} gives an MLP of {} in stage {}, expected 1 to {}", c.source, c.mlp_ratio,
-                  c.inner(s), s + 1, 16 * kMaxWidth);
+      return fail(ErrorCode::kCorrupt, "'{}': mlp_ratio {} gives an MLP of {} in stage {}, expected 1 to {}", c.source,
+                  c.mlp_ratio, c.inner(s), s + 1, 16 * kMaxWidth);
     }
     if (c.width(s) / heads > kMaxHeadDim) {
-      return fail(ErrorCode::kUnsupported, "'{}': width {} with {} heads in stage {} gives a head dimension of {}, expected at "
-                  "most {}", c.source, c.width(s), heads, s + 1, c.width(s) / heads, kMaxHeadDim);
+      return fail(ErrorCode::kUnsupported,
+                  "'{}': width {} with {} heads in stage {} gives a head dimension of {}, expected at "
+                  "most {}",
+                  c.source, c.width(s), heads, s + 1, c.width(s) / heads, kMaxHeadDim);
     }
   }
   if (!c.windows.empty() && c.windows.size() != c.depths.size()) {
-    return fail(ErrorCode::kCorrupt, "'{}': window_size has {} numbers for {} stages; expected one or as many", c.source, c.windows.size(),
-                c.depths.size());
+    return fail(ErrorCode::kCorrupt, "'{}': window_size has {} numbers for {} stages; expected one or as many",
+                c.source, c.windows.size(), c.depths.size());
   }
   for (int64_t s = 0; s < c.stages(); ++s) {
     const int64_t heads = c.heads[size_t(s)], window = c.window_of(s);
     // A table of bias has heads x tokens x tokens entries: some small numbers in a config must not ask for gigabytes.
     const int64_t tokens = std::min<int64_t>(window, 64) * std::min<int64_t>(window, 64);
     if (heads > (int64_t(1) << 26) / std::max<int64_t>(1, tokens * tokens)) {
-      return fail(ErrorCode::kUnsupported, "'{}': {} heads with a window_size of {} need a position bias of more than {} values; check num_heads "
-                  "and window_size", c.source, heads, window, int64_t(1) << 26);
+      return fail(
+          ErrorCode::kUnsupported,
+          "'{}': {} heads with a window_size of {} need a position bias of more than {} values; check num_heads "
+          "and window_size",
+          c.source, heads, window, int64_t(1) << 26);
     }
     if (window > 64) {
       return fail(ErrorCode::kUnsupported, "'{}': window_size is {}, expected at most 64", c.source, window);
@@ -114,31 +130,39 @@ Result<void> validate_swin_config(const SwinConfig& c) {
 
 namespace {
 
-/// A published Swin of patches of 4, stages of 2, 2, `third` and 2 blocks, and heads that double from stage to stage: what tells it from
-/// the others, and the pictures that it was made for, which its tensors do not show.
+/// A published Swin of patches of 4, stages of 2, 2, `third` and 2 blocks, and heads that double from stage to stage:
+/// what tells it from the others, and the pictures that it was made for, which its tensors do not show.
 struct PublishedSwin {
   const char* name;
   bool v2;
   int64_t embed, third, heads, window, image;
 };
 
-// timm's swin_transformer.py and swin_transformer_v2.py; torchvision's are among them. Not those of V2 whose windows grew after training
-// (window12to16, window12to24), nor base's window of 16, which one of them shares: their position tables follow the first window.
+// timm's swin_transformer.py and swin_transformer_v2.py; torchvision's are among them. Not those of V2 whose windows
+// grew after training (window12to16, window12to24), nor base's window of 16, which one of them shares: their position
+// tables follow the first window.
 constexpr PublishedSwin kPublishedSwins[] = {
-    {"swin_tiny_patch4_window7_224", false, 96, 6, 3, 7, 224},     {"swin_small_patch4_window7_224", false, 96, 18, 3, 7, 224},
-    {"swin_base_patch4_window7_224", false, 128, 18, 4, 7, 224},   {"swin_base_patch4_window12_384", false, 128, 18, 4, 12, 384},
-    {"swin_large_patch4_window7_224", false, 192, 18, 6, 7, 224},  {"swin_large_patch4_window12_384", false, 192, 18, 6, 12, 384},
-    {"swinv2_tiny_window8_256", true, 96, 6, 3, 8, 256},           {"swinv2_tiny_window16_256", true, 96, 6, 3, 16, 256},
-    {"swinv2_small_window8_256", true, 96, 18, 3, 8, 256},         {"swinv2_small_window16_256", true, 96, 18, 3, 16, 256},
-    {"swinv2_base_window8_256", true, 128, 18, 4, 8, 256},         {"swinv2_base_window12_192", true, 128, 18, 4, 12, 192},
+    {"swin_tiny_patch4_window7_224", false, 96, 6, 3, 7, 224},
+    {"swin_small_patch4_window7_224", false, 96, 18, 3, 7, 224},
+    {"swin_base_patch4_window7_224", false, 128, 18, 4, 7, 224},
+    {"swin_base_patch4_window12_384", false, 128, 18, 4, 12, 384},
+    {"swin_large_patch4_window7_224", false, 192, 18, 6, 7, 224},
+    {"swin_large_patch4_window12_384", false, 192, 18, 6, 12, 384},
+    {"swinv2_tiny_window8_256", true, 96, 6, 3, 8, 256},
+    {"swinv2_tiny_window16_256", true, 96, 6, 3, 16, 256},
+    {"swinv2_small_window8_256", true, 96, 18, 3, 8, 256},
+    {"swinv2_small_window16_256", true, 96, 18, 3, 16, 256},
+    {"swinv2_base_window8_256", true, 128, 18, 4, 8, 256},
+    {"swinv2_base_window12_192", true, 128, 18, 4, 12, 192},
     {"swinv2_large_window12_192", true, 192, 18, 6, 12, 192},
 };
 
 const PublishedSwin* published(const SwinConfig& c) {
   for (const PublishedSwin& p : kPublishedSwins)
-    if (c.v2 == p.v2 && c.embed == p.embed && c.window == p.window && c.depths == std::vector<int64_t>{2, 2, p.third, 2} &&
-        c.heads == std::vector<int64_t>{p.heads, 2 * p.heads, 4 * p.heads, 8 * p.heads} && c.mlp_ratio == 4 && c.qkv_bias && c.channels == 3 && c.patch_h == 4 &&
-        c.patch_w == 4)
+    if (c.v2 == p.v2 && c.embed == p.embed && c.window == p.window &&
+        c.depths == std::vector<int64_t>{2, 2, p.third, 2} &&
+        c.heads == std::vector<int64_t>{p.heads, 2 * p.heads, 4 * p.heads, 8 * p.heads} && c.mlp_ratio == 4 &&
+        c.qkv_bias && c.channels == 3 && c.patch_h == 4 && c.patch_w == 4)
       return &p;
   return nullptr;
 }
@@ -159,8 +183,8 @@ Result<SwinConfig> infer_swin_config(const Checkpoint& weights) {
     return view == nullptr ? std::vector<int64_t>() : view->shape;
   };
   const auto unclear = [&](const std::string& what, const std::string& tensor) {
-    return fail(ErrorCode::kInvalidArgument, "'{}' has no config.json and its tensor '{}' does not tell {}; {}", weights.source(), tensor, what,
-                kNameTheModel);
+    return fail(ErrorCode::kInvalidArgument, "'{}' has no config.json and its tensor '{}' does not tell {}; {}",
+                weights.source(), tensor, what, kNameTheModel);
   };
   const std::vector<int64_t> patch = shape(patch_name);
   if (patch.size() != 4) return unclear("the patch size", patch_name);
@@ -197,15 +221,21 @@ Result<SwinConfig> infer_swin_config(const Checkpoint& weights) {
   c.qkv_bias = weights.has(first + (timm && c.v2 ? "attn.q_bias" : "attn.qkv.bias"));
   const std::vector<int64_t> head = shape(timm && !c.merge_behind ? "head.fc.weight" : "head.weight");
   c.classes = head.empty() ? 0 : head[0];
-  // Tensors do not show the size of the pictures, which says how windows fit, nor the activation: only a network that is known by them does.
+  // Tensors do not show the size of the pictures, which says how windows fit, nor the activation: only a network that
+  // is known by them does.
   const PublishedSwin* known = published(c);
   if (known == nullptr)
-    return fail(ErrorCode::kInvalidArgument, "'{}' has no config.json and its tensors are those of no published Swin (width {}, {} stages, window {}), so that they do "
-                "not tell the size of its pictures; {}", weights.source(), c.embed, c.stages(), c.window, kNameTheModel);
+    return fail(ErrorCode::kInvalidArgument,
+                "'{}' has no config.json and its tensors are those of no published Swin (width {}, {} stages, window "
+                "{}), so that they do "
+                "not tell the size of its pictures; {}",
+                weights.source(), c.embed, c.stages(), c.window, kNameTheModel);
   c.image_h = c.image_w = known->image;
-  c.assumed = fmt::format("'{}' has no config.json: taken for {}{} by its tensors (window {}, pictures of {} x {}, GELU, LayerNorm eps {}); "
-                          "where it is another network, name it with --config FILE or --architecture NAME", weights.source(),
-                          known->name, timm ? "" : " in torchvision's names", c.window, c.image_h, c.image_w, c.eps);
+  c.assumed = fmt::format(
+      "'{}' has no config.json: taken for {}{} by its tensors (window {}, pictures of {} x {}, GELU, LayerNorm eps "
+      "{}); "
+      "where it is another network, name it with --config FILE or --architecture NAME",
+      weights.source(), known->name, timm ? "" : " in torchvision's names", c.window, c.image_h, c.image_w, c.eps);
   VIREO_TRY(validate_swin_config(c));
   return c;
 }

@@ -32,15 +32,19 @@ bool take(std::string* text, const std::string& start) {
 /// swin_tiny_patch4_window7_224, swin_s3_tiny_224, swinv2_base_window12to16_192to256.
 Result<void> read_name(const std::string& full_name, const std::string& source, SwinConfig* c) {
   const auto unknown = [&] {
-    return fail(ErrorCode::kUnsupported, "'{}': timm architecture '{}' is not supported; expected a name like "
-                "swin_tiny_patch4_window7_224, swin_s3_small_224 or swinv2_base_window12to16_192to256", source, full_name);
+    return fail(ErrorCode::kUnsupported,
+                "'{}': timm architecture '{}' is not supported; expected a name like "
+                "swin_tiny_patch4_window7_224, swin_s3_small_224 or swinv2_base_window12to16_192to256",
+                source, full_name);
   };
   std::string rest = full_name.substr(0, full_name.find('.'));  // without the weights' tag
   c->v2 = take(&rest, "swinv2_");
   if (!c->v2 && !take(&rest, "swin_")) return unknown();
   if (c->v2 && rest.rfind("cr_", 0) == 0) {
-    return fail(ErrorCode::kUnsupported, "'{}': timm architecture '{}' is Christoph Reich's version of Swin V2, another network, which Vireo "
-                "does not implement", source, full_name);
+    return fail(ErrorCode::kUnsupported,
+                "'{}': timm architecture '{}' is Christoph Reich's version of Swin V2, another network, which Vireo "
+                "does not implement",
+                source, full_name);
   }
   const bool searched = !c->v2 && take(&rest, "s3_");
   const SizeRow* size = nullptr;
@@ -76,7 +80,8 @@ Result<void> read_name(const std::string& full_name, const std::string& source, 
     if (c->v2 && take(&rest, "to")) side = take_number(&rest);
   }
   for (const char* tag : {"_in22ft1k", "_22kft1k", "_in22k", "_22k"}) take(&rest, tag);  // old names
-  if (!rest.empty() || side < 1 || side > kMaxImageSide || c->window < 1 || c->patch_h < 1 || c->patch_h > 1024) return unknown();
+  if (!rest.empty() || side < 1 || side > kMaxImageSide || c->window < 1 || c->patch_h < 1 || c->patch_h > 1024)
+    return unknown();
   c->image_h = c->image_w = side;
   return {};
 }
@@ -97,7 +102,8 @@ Result<void> read_args(const Json& args, const std::string& source, SwinConfig* 
   Fields f(args, source);
   const auto list = [&](const char* key, int64_t low, int64_t high, std::vector<int64_t>* out) {
     const Json* v = f.find(key);
-    if (v != nullptr && !read_list(*v, low, high, out)) f.reject(key, *v, fmt::format("a list of 1 to 12 numbers from {} to {}", low, high));
+    if (v != nullptr && !read_list(*v, low, high, out))
+      f.reject(key, *v, fmt::format("a list of 1 to 12 numbers from {} to {}", low, high));
   };
   f.size("img_size", &c->image_h, &c->image_w, 1, kMaxImageSide);
   f.size("patch_size", &c->patch_h, &c->patch_w, 1, 1024);
@@ -127,18 +133,21 @@ Result<void> read_args(const Json& args, const std::string& source, SwinConfig* 
   f.string("act_layer", &act);
   VIREO_TRY(f.status());
   VIREO_ASSIGN(c->act, parse_activation(act, source, "act_layer"));
-  static constexpr const char* kRead[] = {"img_size", "patch_size", "in_chans", "num_classes", "global_pool", "embed_dim", "depths", "num_heads",
-                                          "window_size", "mlp_ratio", "qkv_bias", "pretrained_window_sizes", "act_layer"};
-  static constexpr const char* kNoEffect[] = {"drop_rate", "proj_drop_rate", "attn_drop_rate", "drop_path_rate", "weight_init", "strict_img_size",
-                                              "pretrained", "pretrained_strict", "scriptable", "exportable"};
+  static constexpr const char* kRead[] = {"img_size",    "patch_size", "in_chans", "num_classes",
+                                          "global_pool", "embed_dim",  "depths",   "num_heads",
+                                          "window_size", "mlp_ratio",  "qkv_bias", "pretrained_window_sizes",
+                                          "act_layer"};
+  static constexpr const char* kNoEffect[] = {"drop_rate",   "proj_drop_rate",  "attn_drop_rate", "drop_path_rate",
+                                              "weight_init", "strict_img_size", "pretrained",     "pretrained_strict",
+                                              "scriptable",  "exportable"};
   for (const auto& [key, value] : args.items()) {
     bool known = value.is_null() || value == false || (key == "patch_norm" && value == true);
     for (const char* k : kRead) known = known || key == k;
     for (const char* k : kNoEffect) known = known || key == k;
     if (key == "act_layer" && !c->v2 && value != "gelu") known = false;  // timm's first version takes none
     if (!known) {
-      return fail(ErrorCode::kUnsupported, "'{}': model_args sets '{}' to {}, which Vireo does not implement for Swin", source, key,
-                  json_text(value));
+      return fail(ErrorCode::kUnsupported, "'{}': model_args sets '{}' to {}, which Vireo does not implement for Swin",
+                  source, key, json_text(value));
     }
   }
   return {};
@@ -148,7 +157,8 @@ Result<void> read_args(const Json& args, const std::string& source, SwinConfig* 
 
 bool is_timm_swin(const Checkpoint& weights) {
   return weights.has("patch_embed.proj.weight") && weights.has("layers.0.blocks.0.attn.qkv.weight") &&
-         (weights.has("layers.0.blocks.0.attn.relative_position_bias_table") || weights.has("layers.0.blocks.0.attn.cpb_mlp.0.weight"));
+         (weights.has("layers.0.blocks.0.attn.relative_position_bias_table") ||
+          weights.has("layers.0.blocks.0.attn.cpb_mlp.0.weight"));
 }
 
 Result<SwinConfig> parse_timm_swin_config(const Json& json, const std::string& source, const Checkpoint* weights) {
@@ -185,7 +195,8 @@ Result<SwinConfig> parse_timm_swin_config(const Json& json, const std::string& s
   VIREO_TRY(top.status());
   if (args != nullptr) VIREO_TRY(read_args(*args, source, &c, &pool));
   if (pool != "avg") {
-    return fail(ErrorCode::kUnsupported, "'{}': global_pool '{}' is not supported for Swin; expected 'avg'", source, pool.substr(0, 40));
+    return fail(ErrorCode::kUnsupported, "'{}': global_pool '{}' is not supported for Swin; expected 'avg'", source,
+                pool.substr(0, 40));
   }
   if (weights != nullptr) {
     find_prefix(*weights, "patch_embed.proj.weight", "", &c.prefix);

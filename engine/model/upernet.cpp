@@ -9,12 +9,13 @@ namespace vireo {
 namespace {
 
 constexpr size_t kMaxConcat = 8;  // operands of the concat operator
-constexpr int64_t kPictureSide = 512;  // where nothing says how large pictures are: what published UPerNets were trained on
+constexpr int64_t kPictureSide =
+    512;  // where nothing says how large pictures are: what published UPerNets were trained on
 
 struct UperNetConfig {
   std::string source, architecture;
-  bool paper = false;               // the network of arXiv 2309.02617's code, tensors PPN.*, FPN.* and head.*
-  int64_t hidden = 512;             // width of every map of the head
+  bool paper = false;    // the network of arXiv 2309.02617's code, tensors PPN.*, FPN.* and head.*
+  int64_t hidden = 512;  // width of every map of the head
   std::vector<int64_t> scales{1, 2, 3, 6};
   int64_t classes = 0;
   std::vector<std::string> labels;
@@ -39,12 +40,17 @@ Result<UperNetConfig> parse_config(const Json& json, const std::string& source, 
     if (!good) fields.reject("pool_scales", *list, fmt::format("1 to {} whole numbers from 1 to 1024", kMaxConcat - 1));
   }
   VIREO_TRY(fields.status());
-  VIREO_TRY(read_classes(fields, weights, c.paper ? "head.weight" : "decode_head.classifier.weight", &c.classes, &c.labels));
-  if (c.classes < 1) return fail(ErrorCode::kCorrupt, "'{}': a segmentation model needs at least one class, but id2label or num_labels gives none", source);
+  VIREO_TRY(
+      read_classes(fields, weights, c.paper ? "head.weight" : "decode_head.classifier.weight", &c.classes, &c.labels));
+  if (c.classes < 1)
+    return fail(ErrorCode::kCorrupt,
+                "'{}': a segmentation model needs at least one class, but id2label or num_labels gives none", source);
   const Json* backbone = fields.find("backbone_config");
   if (backbone == nullptr || !backbone->is_object()) {
-    return fail(backbone == nullptr ? ErrorCode::kUnsupported : ErrorCode::kCorrupt, "'{}' has no backbone_config{}; expected an "
-                "object with the backbone's model_type and sizes", source,
+    return fail(backbone == nullptr ? ErrorCode::kUnsupported : ErrorCode::kCorrupt,
+                "'{}' has no backbone_config{}; expected an "
+                "object with the backbone's model_type and sizes",
+                source,
                 fields.find("backbone") != nullptr ? " but names a backbone of another library (key 'backbone')" : "");
   }
   return c;
@@ -63,7 +69,8 @@ class HeadBuilder {
   int64_t width(ValueId v) const { return b_.shape(v).c(); }
 
   /// A convolution with batch norm and ReLU, or with a bias alone.
-  ValueId conv(ValueId x, const std::string& tensor, const std::string& norm, int64_t out, int64_t kernel, const std::string& name) {
+  ValueId conv(ValueId x, const std::string& tensor, const std::string& norm, int64_t out, int64_t kernel,
+               const std::string& name) {
     ConvLayer l;
     l.conv = tensor;
     l.norm = norm;
@@ -87,14 +94,18 @@ class HeadBuilder {
     std::vector<ValueId> parts{top};
     for (size_t i = 0; i < c_.scales.size(); ++i) {
       const std::string name = fmt::format("head.pool.{}", i);
-      const std::string at = c_.paper ? fmt::format("PPN.stages.{}.", i) : fmt::format("decode_head.psp_modules.{}.1.", i);
-      ValueId x = b_.add(OpKind::kAdaptivePool, name, {top}, {{"out_h", double(c_.scales[i])}, {"out_w", double(c_.scales[i])}});
-      x = c_.paper ? conv(x, at + "1", at + "2", part, 1, name + ".conv") : conv(x, at + "conv", at + "batch_norm", part, 1, name + ".conv");
+      const std::string at =
+          c_.paper ? fmt::format("PPN.stages.{}.", i) : fmt::format("decode_head.psp_modules.{}.1.", i);
+      ValueId x = b_.add(OpKind::kAdaptivePool, name, {top},
+                         {{"out_h", double(c_.scales[i])}, {"out_w", double(c_.scales[i])}});
+      x = c_.paper ? conv(x, at + "1", at + "2", part, 1, name + ".conv")
+                   : conv(x, at + "conv", at + "batch_norm", part, 1, name + ".conv");
       parts.push_back(resize(x, top, name + ".resize"));
     }
     const ValueId all = concat(parts, "head.pool.concat");
     return c_.paper ? conv(all, "PPN.bottleneck.0", "PPN.bottleneck.1", out, 3, "head.pool.fuse")
-                    : conv(all, "decode_head.bottleneck.conv", "decode_head.bottleneck.batch_norm", out, 3, "head.pool.fuse");
+                    : conv(all, "decode_head.bottleneck.conv", "decode_head.bottleneck.batch_norm", out, 3,
+                           "head.pool.fuse");
   }
 
   /// UperNetHead of Transformers: every map to `hidden` channels, sums from the top down.
@@ -108,7 +119,8 @@ class HeadBuilder {
       x = b_.add(OpKind::kAdd, name + ".add", {side, resize(x, taps_[i], name + ".resize")});
       outs[i] = conv(x, smooth + "conv", smooth + "batch_norm", c_.hidden, 3, name + ".conv");
     }
-    x = conv(joined(outs), "decode_head.fpn_bottleneck.conv", "decode_head.fpn_bottleneck.batch_norm", c_.hidden, 3, "head.fuse");
+    x = conv(joined(outs), "decode_head.fpn_bottleneck.conv", "decode_head.fpn_bottleneck.batch_norm", c_.hidden, 3,
+             "head.fuse");
     return conv(x, "decode_head.classifier", "", c_.classes, 1, "head.classifier");
   }
 
@@ -123,7 +135,8 @@ class HeadBuilder {
     std::vector<ValueId> outs;
     for (size_t i = 0; i + 1 < maps.size() && b_.ok(); ++i) {
       const std::string name = fmt::format("head.fpn.{}", i);
-      const ValueId sum = b_.add(OpKind::kAdd, name + ".add", {maps[i], resize(maps[i + 1], maps[i], name + ".resize")});
+      const ValueId sum =
+          b_.add(OpKind::kAdd, name + ".add", {maps[i], resize(maps[i + 1], maps[i], name + ".resize")});
       // One layer under several names; a file may hold it once.
       std::string smooth = fmt::format("FPN.smooth_conv.{}", i);
       if (!b_.has(smooth + ".weight") && b_.has("FPN.smooth_conv.0.weight")) smooth = "FPN.smooth_conv.0";
@@ -136,7 +149,8 @@ class HeadBuilder {
 
   /// All maps at the first one's size, side by side.
   ValueId joined(std::vector<ValueId> maps) {
-    for (size_t i = 1; i < maps.size() && b_.ok(); ++i) maps[i] = resize(maps[i], maps[0], fmt::format("head.fuse.resize.{}", i));
+    for (size_t i = 1; i < maps.size() && b_.ok(); ++i)
+      maps[i] = resize(maps[i], maps[0], fmt::format("head.fuse.resize.{}", i));
     return b_.ok() ? concat(maps, "head.fuse.concat") : kNoValue;
   }
 
@@ -161,7 +175,8 @@ class UperNetModel final : public VisionModel {
   Result<Graph> build(Head head, int64_t batch, int64_t h, int64_t w) const override;
   bool is_known_unused(const std::string& tensor) const override {
     // The auxiliary head serves training.
-    return ends_with(tensor, ".num_batches_tracked") || tensor.rfind("auxiliary_head.", 0) == 0 || backbone_->is_known_unused(tensor);
+    return ends_with(tensor, ".num_batches_tracked") || tensor.rfind("auxiliary_head.", 0) == 0 ||
+           backbone_->is_known_unused(tensor);
   }
 
  private:
@@ -175,20 +190,27 @@ Result<Graph> UperNetModel::build(Head head, int64_t batch, int64_t h, int64_t w
   const ValueId pixels = b.pixels(batch, h, w, channels());
   std::vector<ValueId> taps = backbone_->taps(b, pixels);
   if (!b.ok()) return b.finish(kNoValue);  // the taps end where the backbone does
-  if (taps.empty()) return fail(ErrorCode::kUnsupported, "'{}': backbone_config taps no stage, expected at least one; check out_indices or out_features", config_.source);
+  if (taps.empty())
+    return fail(ErrorCode::kUnsupported,
+                "'{}': backbone_config taps no stage, expected at least one; check out_indices or out_features",
+                config_.source);
   if (taps.size() > kMaxConcat) {
-    return fail(ErrorCode::kUnsupported, "'{}': backbone_config taps {} stages, expected at most {}; check out_indices or "
-                "out_features", config_.source, taps.size(), kMaxConcat);
+    return fail(ErrorCode::kUnsupported,
+                "'{}': backbone_config taps {} stages, expected at most {}; check out_indices or "
+                "out_features",
+                config_.source, taps.size(), kMaxConcat);
   }
   if (config_.paper && b.shape(taps[0]).c() != config_.hidden) {
-    return fail(ErrorCode::kCorrupt, "'{}': hidden_size is {}, but the backbone's first tap has {} channels, which is the width of "
-                "this network's head; check hidden_size, out_indices and the backbone's sizes", config_.source, config_.hidden,
-                b.shape(taps[0]).c());
+    return fail(ErrorCode::kCorrupt,
+                "'{}': hidden_size is {}, but the backbone's first tap has {} channels, which is the width of "
+                "this network's head; check hidden_size, out_indices and the backbone's sizes",
+                config_.source, config_.hidden, b.shape(taps[0]).c());
   }
   ValueId x = HeadBuilder(config_, b, std::move(taps)).scores();
   if (head == Head::kClassMap) {
     // A picture's map is read from the scores at the input's size, as post_process_semantic_segmentation does.
-    x = b.add(OpKind::kArgmax, "class_map", {x}, {{"out_h", double(h)}, {"out_w", double(w)}, {"mid_h", double(h)}, {"mid_w", double(w)}});
+    x = b.add(OpKind::kArgmax, "class_map", {x},
+              {{"out_h", double(h)}, {"out_w", double(w)}, {"mid_h", double(h)}, {"mid_w", double(w)}});
   } else {
     x = b.resize(x, h, w, false, "logits");
   }
@@ -197,17 +219,23 @@ Result<Graph> UperNetModel::build(Head head, int64_t batch, int64_t h, int64_t w
 
 Result<PreprocessConfig> UperNetModel::preprocess(const std::string& text, const std::string& source) const {
   if (!text.empty()) {
-    VIREO_ASSIGN(PreprocessConfig c, parse_preprocessor_config(text, source, Processor::kSegformer, image_h(), image_w(), channels()));
+    VIREO_ASSIGN(PreprocessConfig c,
+                 parse_preprocessor_config(text, source, Processor::kSegformer, image_h(), image_w(), channels()));
     if (c.crop)
-      return fail(ErrorCode::kUnsupported, "'{}': do_center_crop is true, which leaves the margins of a picture without a class; expected false for a model that segments", source);
+      return fail(ErrorCode::kUnsupported,
+                  "'{}': do_center_crop is true, which leaves the margins of a picture without a class; expected false "
+                  "for a model that segments",
+                  source);
     return c;
   }
   PreprocessConfig c = processor_defaults(Processor::kSegformer);
   c.resize_h = c.input_h = c.crop_h = image_h();
   c.resize_w = c.input_w = c.crop_w = image_w();
   c.channels = channels();
-  c.warnings.push_back(fmt::format("'{}' has no preprocessor_config.json; pictures are prepared as is usual for UPerNet: {} x {}, "
-                                   "mean {} and std {}", source_.path, c.input_h, c.input_w, c.mean[0], c.std[0]));
+  c.warnings.push_back(
+      fmt::format("'{}' has no preprocessor_config.json; pictures are prepared as is usual for UPerNet: {} x {}, "
+                  "mean {} and std {}",
+                  source_.path, c.input_h, c.input_w, c.mean[0], c.std[0]));
   return c;
 }
 

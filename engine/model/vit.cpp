@@ -68,7 +68,8 @@ Names timm_names(const VitConfig& c, const Has& has) {
   n.fc1 = has(first + ".mlp.w12.weight") ? ".mlp.w12" : ".mlp.fc1";
   n.fc2 = has(first + ".mlp.w3.weight") ? ".mlp.w3" : ".mlp.fc2";
   n.scale2 = has(first + ".gamma_2") ? ".gamma_2" : ".ls2.gamma";
-  n.head = has("linear_head.weight") && !has(c.prefix + "head.weight") ? "linear_head" : c.prefix + "head";  // torch.hub's dinov2_*_lc
+  n.head = has("linear_head.weight") && !has(c.prefix + "head.weight") ? "linear_head"
+                                                                       : c.prefix + "head";  // torch.hub's dinov2_*_lc
   n.head_dist = c.prefix + "head_dist";
   return n;
 }
@@ -77,7 +78,8 @@ Names timm_names(const VitConfig& c, const Has& has) {
 class VitBuilder {
  public:
   VitBuilder(const VitConfig& config, ModelBuilder& b) : c_(config), b_(b), d_(config.hidden) {
-    n_ = c_.naming == Naming::kHuggingFace ? hf_names(c_) : timm_names(c_, [&](const std::string& name) { return b.has(name); });
+    n_ = c_.naming == Naming::kHuggingFace ? hf_names(c_)
+                                           : timm_names(c_, [&](const std::string& name) { return b.has(name); });
   }
 
   /// The answer of a head to the picture.
@@ -89,8 +91,8 @@ class VitBuilder {
     return head == Head::kTokens ? final_tokens(x) : head == Head::kFeatures ? features(x) : logits(x);
   }
 
-  /// The patches of `stages` (0: the embeddings, n: after block n - 1) as maps [n, h / patch, w / patch, width], with the
-  /// final norm where `norm` (Transformers' Dinov2Backbone).
+  /// The patches of `stages` (0: the embeddings, n: after block n - 1) as maps [n, h / patch, w / patch, width], with
+  /// the final norm where `norm` (Transformers' Dinov2Backbone).
   std::vector<ValueId> taps(ValueId pixels, const std::vector<int64_t>& stages, bool norm) {
     check(Head::kTokens, b_.shape(pixels).h(), b_.shape(pixels).w());
     std::vector<ValueId> maps;
@@ -99,8 +101,9 @@ class VitBuilder {
       if (i > 0) x = block(x, i - 1);
       if (std::find(stages.begin(), stages.end(), i) == stages.end()) continue;
       const std::string name = fmt::format("taps.{}", i);
-      const ValueId map = b_.add(OpKind::kSlice, name, {x}, {{"start", double(c_.prefix_tokens())},
-                                                            {"count", double(out_h() * out_w())}, {"height", double(out_h())}});
+      const ValueId map = b_.add(
+          OpKind::kSlice, name, {x},
+          {{"start", double(c_.prefix_tokens())}, {"count", double(out_h() * out_w())}, {"height", double(out_h())}});
       maps.push_back(norm ? b_.layer_norm(map, n_.norm, c_.eps, name + ".norm") : map);
       if (i == stages.back()) break;  // nothing reads what comes behind it
     }
@@ -117,22 +120,27 @@ class VitBuilder {
     w_ = w;
     if (h_ < c_.patch_h || w_ < c_.patch_w || h_ > kMaxImageSide || w_ > kMaxImageSide ||
         out_h() * out_w() > kMaxTokens || out_h() * out_w() * d_ > kMaxTokenFloats) {
-      b_.set_error(fail(ErrorCode::kInvalidArgument, "model '{}' cannot take pictures of {} x {}: expected at least one patch of "
-                        "{} x {} and at most {} patches", c_.architecture, h_, w_, c_.patch_h, c_.patch_w,
-                        std::min(kMaxTokens, kMaxTokenFloats / d_)));
+      b_.set_error(fail(ErrorCode::kInvalidArgument,
+                        "model '{}' cannot take pictures of {} x {}: expected at least one patch of "
+                        "{} x {} and at most {} patches",
+                        c_.architecture, h_, w_, c_.patch_h, c_.patch_w, std::min(kMaxTokens, kMaxTokenFloats / d_)));
     }
     const std::string& path = b_.source().path;
     if (head == Head::kLogits && c_.head == HeadKind::kNone) {
-      b_.set_error(fail(ErrorCode::kUnsupported, "model '{}' ({}) has no classification head; use `embed` to get its features",
-                        path, c_.architecture));
+      b_.set_error(fail(ErrorCode::kUnsupported,
+                        "model '{}' ({}) has no classification head; use `embed` to get its features", path,
+                        c_.architecture));
     }
     if (head == Head::kLogits && c_.pool == Pool::kNone) {
-      b_.set_error(fail(ErrorCode::kUnsupported, "model '{}' ({}) has global_pool '', so its head gives scores for every token; use "
-                        "`embed --tokens`, or set global_pool to 'token' or 'avg'", path, c_.architecture));
+      b_.set_error(fail(ErrorCode::kUnsupported,
+                        "model '{}' ({}) has global_pool '', so its head gives scores for every token; use "
+                        "`embed --tokens`, or set global_pool to 'token' or 'avg'",
+                        path, c_.architecture));
     }
   }
 
-  ConstantPtr weight(const std::string& name, const std::vector<int64_t>& shape, int64_t rows, int64_t cols, WeightInit init) {
+  ConstantPtr weight(const std::string& name, const std::vector<int64_t>& shape, int64_t rows, int64_t cols,
+                     WeightInit init) {
     return b_.weight(name, shape, rows, cols, init);
   }
   ValueId layer_norm(ValueId x, const std::string& tensor, const std::string& name) {
@@ -153,9 +161,12 @@ class VitBuilder {
     if (!ok()) return kNoValue;
     const ValueId wv = b_.constant(n_.patch + ".weight", w);
     ValueId x = b_.add(OpKind::kConv2d, "patch_embed", {pixels, wv, b_.constant(n_.patch + ".bias", b)},
-                       {{"kernel_h", double(c_.patch_h)}, {"kernel_w", double(c_.patch_w)},
-                        {"stride_h", double(c_.patch_h)}, {"stride_w", double(c_.patch_w)},
-                        {"pad_h", 0.0}, {"pad_w", 0.0}});
+                       {{"kernel_h", double(c_.patch_h)},
+                        {"kernel_w", double(c_.patch_w)},
+                        {"stride_h", double(c_.patch_h)},
+                        {"stride_w", double(c_.patch_w)},
+                        {"pad_h", 0.0},
+                        {"pad_w", 0.0}});
     const int64_t p = c_.prefix_tokens();
     const ValueId pv = p > 0 ? b_.constant("prefix_tokens", make_constant(p, d_, std::move(prefix))) : kNoValue;
     x = b_.add(OpKind::kTokens, "tokens", {x, pv, b_.constant(n_.position, position)});
@@ -213,7 +224,8 @@ class VitBuilder {
       weights.push_back(b_.matrix(at + *part, d_, d_));
       biases.push_back(c_.qkv_bias ? b_.bias(at + *part, d_) : nullptr);
     }
-    return b_.stacked_linear(x, std::move(weights), std::move(biases), at + ".attention.attention.query|key|value", name);
+    return b_.stacked_linear(x, std::move(weights), std::move(biases), at + ".attention.attention.query|key|value",
+                             name);
   }
 
   ValueId layer_scale(ValueId x, const std::string& tensor, const std::string& name) {
@@ -241,9 +253,7 @@ class VitBuilder {
     return b_.add(OpKind::kAdd, name + ".mlp.add", {x, y});
   }
 
-  OpKind activation() const {
-    return c_.swiglu ? OpKind::kSwiglu : activation_op(c_.act);
-  }
+  OpKind activation() const { return c_.swiglu ? OpKind::kSwiglu : activation_op(c_.act); }
 
   // ---- after the blocks
 
@@ -269,7 +279,8 @@ class VitBuilder {
 
   ValueId features(ValueId x) {
     // timm's pre-logits of a distilled DeiT are the mean of both tokens; Hugging Face's are the class token.
-    if (c_.model_type == "timm" && c_.distilled) return b_.mean(norm_rows(slice(x, 0, 2, "pool"), "norm"), 0, "features");
+    if (c_.model_type == "timm" && c_.distilled)
+      return b_.mean(norm_rows(slice(x, 0, 2, "pool"), "norm"), 0, "features");
     return pooled(x);
   }
 
@@ -314,15 +325,13 @@ class VitModel final : public ConfiguredModel<VitConfig> {
   Result<Graph> build(Head head, int64_t batch, int64_t h, int64_t w) const override {
     return build_vit(config_, source_, head, batch, h, w);
   }
-  bool is_known_unused(const std::string& tensor) const override {
-    return unused_in_vit(tensor);
-  }
+  bool is_known_unused(const std::string& tensor) const override { return unused_in_vit(tensor); }
   bool is_within(const std::string& tensor) const override {
     if (tensor.rfind(config_.prefix, 0) != 0) return false;
     const std::string name = tensor.substr(config_.prefix.size());
-    for (const char* part : {"blocks", "encoder.layer", "embeddings.", "patch_embed.", "pos_embed", "cls_token", "dist_token", "reg_token",
-                             "register_tokens", "norm.", "norm_pre.", "fc_norm.", "layernorm.", "head_dist.", "attn_pool.", "rel_pos",
-                             "rope"}) {
+    for (const char* part : {"blocks", "encoder.layer", "embeddings.", "patch_embed.", "pos_embed", "cls_token",
+                             "dist_token", "reg_token", "register_tokens", "norm.", "norm_pre.", "fc_norm.",
+                             "layernorm.", "head_dist.", "attn_pool.", "rel_pos", "rope"}) {
       if (name.rfind(part, 0) == 0) return true;
     }
     return false;
@@ -332,7 +341,9 @@ class VitModel final : public ConfiguredModel<VitConfig> {
 
 Result<PreprocessConfig> VitModel::preprocess(const std::string& text, const std::string& source) const {
   const bool dino = config_.model_type == "dinov2" || config_.model_type == "dinov2_with_registers";
-  const Processor processor = dino ? Processor::kBit : config_.model_type == "deit" ? Processor::kDeit : Processor::kVit;
+  const Processor processor = dino                           ? Processor::kBit
+                              : config_.model_type == "deit" ? Processor::kDeit
+                                                             : Processor::kVit;
   if (!text.empty()) {
     return parse_preprocessor_config(text, source, processor, config_.image_h, config_.image_w, config_.channels);
   }
@@ -368,8 +379,10 @@ Result<PreprocessConfig> VitModel::preprocess(const std::string& text, const std
     c.resize_w = c.crop ? config_.image_w * 256 / 224 : config_.image_w;
   }
   c.channels = config_.channels;
-  c.warnings.push_back(fmt::format("'{}' has no preprocessor_config.json; pictures are prepared as is usual for {} models, "
-                                   "mean {} and std {}", source_.path, config_.model_type, c.mean[0], c.std[0]));
+  c.warnings.push_back(
+      fmt::format("'{}' has no preprocessor_config.json; pictures are prepared as is usual for {} models, "
+                  "mean {} and std {}",
+                  source_.path, config_.model_type, c.mean[0], c.std[0]));
   return c;
 }
 
@@ -419,8 +432,10 @@ Result<std::unique_ptr<Backbone>> open_vit_backbone(const BackboneSource& source
   fields.boolean("reshape_hidden_states", &reshape);
   VIREO_TRY(fields.status());
   if (!reshape) {
-    return fail(ErrorCode::kUnsupported, "'{}': backbone_config has reshape_hidden_states false, tokens instead of maps, with "
-                "which a dense head can do nothing; expected true", source.source);
+    return fail(ErrorCode::kUnsupported,
+                "'{}': backbone_config has reshape_hidden_states false, tokens instead of maps, with "
+                "which a dense head can do nothing; expected true",
+                source.source);
   }
   VIREO_ASSIGN(std::vector<int64_t> stages, read_taps(fields, config.layers));
   return std::unique_ptr<Backbone>(std::make_unique<VitBackbone>(std::move(config), std::move(stages), norm));

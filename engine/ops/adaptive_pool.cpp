@@ -1,5 +1,6 @@
 // adaptive_pool: the average of each of out_h x out_w bins of a map; bin i of `in` positions is floor(i in / out) ..
-// ceil((i + 1) in / out), as in torch.nn.AdaptiveAvgPool2d. [n, h, w, c] -> [n, out_h, out_w, c]. One bin of everything is `mean`.
+// ceil((i + 1) in / out), as in torch.nn.AdaptiveAvgPool2d. [n, h, w, c] -> [n, out_h, out_w, c]. One bin of everything
+// is `mean`.
 #include "ops/common.h"
 
 namespace vireo {
@@ -82,14 +83,15 @@ OpCase make(std::string label, Shape in, double out_h, double out_w) {
   return o;
 }
 std::vector<OpCase> cases() {
-  return {make("upernet: 16x16 to 6x6", Shape{{1, 16, 16, 96}}, 6, 6), make("upernet: 16x16 to 3x3", Shape{{1, 16, 16, 96}}, 3, 3),
-          make("everything", Shape{{2, 16, 16, 40}}, 1, 1),            make("primes", Shape{{2, 13, 11, 7}}, 5, 3),
-          make("more bins than pixels", Shape{{1, 2, 3, 5}}, 4, 5)};
+  return {make("upernet: 16x16 to 6x6", Shape{{1, 16, 16, 96}}, 6, 6),
+          make("upernet: 16x16 to 3x3", Shape{{1, 16, 16, 96}}, 3, 3), make("everything", Shape{{2, 16, 16, 40}}, 1, 1),
+          make("primes", Shape{{2, 13, 11, 7}}, 5, 3), make("more bins than pixels", Shape{{1, 2, 3, 5}}, 4, 5)};
 }
 
 }  // namespace
 
 extern const OpDef kAdaptivePoolOp;
-const OpDef kAdaptivePoolOp = {"adaptive_pool", kAttrs, infer, lower, lower_cpu, cpu, reference, cost, tolerance, cases, {true, 1}};
+const OpDef kAdaptivePoolOp = {"adaptive_pool", kAttrs, infer,     lower, lower_cpu, cpu,
+                               reference,       cost,   tolerance, cases, {true, 1}};
 
 }  // namespace vireo

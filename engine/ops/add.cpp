@@ -33,6 +33,7 @@ std::vector<OpCase> cases() { return elementwise_cases(2, false); }
 }  // namespace
 
 extern const OpDef kAddOp;
-const OpDef kAddOp = {"add", kNoAttrs, infer, lower, lower_cpu, cpu, reference, cost, tolerance, cases, kElementwiseStrided};
+const OpDef kAddOp = {"add",     kNoAttrs, infer,     lower, lower_cpu,          cpu,
+                      reference, cost,     tolerance, cases, kElementwiseStrided};
 
 }  // namespace vireo

@@ -1,6 +1,7 @@
-// argmax: per pixel the number of the largest channel, the first of equals: [n, h, w, c] -> [n, h, w, 1]. With out_h and out_w the
-// channels are resized first, bilinearly without aligned corners, so that full-size scores are never stored; with mid_h and mid_w they
-// are brought to that size and from there to the output's. A map's height and width may be chosen anew for every inference (sized).
+// argmax: per pixel the number of the largest channel, the first of equals: [n, h, w, c] -> [n, h, w, 1]. With out_h
+// and out_w the channels are resized first, bilinearly without aligned corners, so that full-size scores are never
+// stored; with mid_h and mid_w they are brought to that size and from there to the output's. A map's height and width
+// may be chosen anew for every inference (sized).
 #include <algorithm>
 #include <cmath>
 
@@ -31,27 +32,40 @@ Result<TensorDesc> infer(const OpCall& c) {
   const int64_t h = c.iattr(kOutH), w = c.iattr(kOutW), mid_h = c.iattr(kMidH), mid_w = c.iattr(kMidW);
   const auto bad = [](int64_t y, int64_t x) { return y < 0 || x < 0 || (y == 0) != (x == 0); };
   if (bad(h, w) || bad(mid_h, mid_w) || c.in[0]->layout != Layout::kRows)
-    return shape_error(c, "size", fmt::format("{}x{} by way of {}x{}", h, w, mid_h, mid_w), "two positive numbers, or 0x0 for the input's and for no way, of rows");
+    return shape_error(c, "size", fmt::format("{}x{} by way of {}x{}", h, w, mid_h, mid_w),
+                       "two positive numbers, or 0x0 for the input's and for no way, of rows");
   TensorDesc out;
   out.shape = Shape{{s.n(), h ? h : s.h(), w ? w : s.w(), 1}};
   return out;
 }
 
-/// How many positions along an axis have a part in one of the output's, at most. Where the way's end has twice as many as its
-/// beginning, neighbours there share one of theirs whatever the rounding.
+/// How many positions along an axis have a part in one of the output's, at most. Where the way's end has twice as many
+/// as its beginning, neighbours there share one of theirs whatever the rounding.
 uint32_t taps(int64_t in, int64_t mid, int64_t out) { return mid == out || mid == in ? 2 : 2 * in <= mid ? 3 : 4; }
 
 constexpr uint32_t kLocal = 64;
 
-Dispatch dispatch(const OpCall& c, const LowerContext& ctx, const Sizes& z, uint32_t taps, bool dense, int64_t first, int64_t count) {
+Dispatch dispatch(const OpCall& c, const LowerContext& ctx, const Sizes& z, uint32_t taps, bool dense, int64_t first,
+                  int64_t count) {
   const TensorDesc& x = *c.in[0];
   const bool texel = ctx.tuning->texel && texel_fits(*ctx.caps, x.bytes(), x.dtype);
   const auto ratio = [](int64_t in, int64_t out) { return float_word(double(simd::resize_ratio(in, out, false))); };
   Dispatch d;
   d.shader = texel ? "argmax.TEXEL=1" : "argmax";
   d.spec = {kLocal, type_code(x.dtype), 0, 0, 0, 0, 0, 0, 0, 0, taps, dense};
-  d.push = {u32(first), u32(count), u32(z.h), u32(z.w), u32(z.mid_h), u32(z.mid_w), u32(z.out_h), u32(z.out_w), u32(x.shape.c()),
-            ratio(z.h, z.mid_h), ratio(z.w, z.mid_w), ratio(z.mid_h, z.out_h), ratio(z.mid_w, z.out_w)};
+  d.push = {u32(first),
+            u32(count),
+            u32(z.h),
+            u32(z.w),
+            u32(z.mid_h),
+            u32(z.mid_w),
+            u32(z.out_h),
+            u32(z.out_w),
+            u32(x.shape.c()),
+            ratio(z.h, z.mid_h),
+            ratio(z.w, z.mid_w),
+            ratio(z.mid_h, z.out_h),
+            ratio(z.mid_w, z.out_w)};
   d.groups = flat_grid(*ctx.caps, div_up(count, kLocal));
   d.operands = {input(0, texel ? texel_kind(x.dtype) : BindKind::kStorage), output()};
   return d;
@@ -67,7 +81,9 @@ Result<Lowering> lower(const OpCall& c, const LowerContext& ctx) {
   return l;
 }
 
-double flops_per_pixel(const OpCall& c, double taps) { return (taps > 1 ? 2 * taps * taps + 1 : 1) * double(c.in[0]->shape.c()); }
+double flops_per_pixel(const OpCall& c, double taps) {
+  return (taps > 1 ? 2 * taps * taps + 1 : 1) * double(c.in[0]->shape.c());
+}
 
 Result<std::vector<SizedDispatch>> sized(const OpCall& c, const LowerContext& ctx, int64_t h, int64_t w) {
   const Sizes z = sizes(c, h, w);
@@ -83,7 +99,8 @@ Result<std::vector<SizedDispatch>> sized(const OpCall& c, const LowerContext& ct
   std::vector<SizedDispatch> all;
   for (int64_t first = 0; first < pixels; first += each) {
     const int64_t count = std::min(each, pixels - first);
-    all.push_back({dispatch(c, ctx, z, most, true, first, count), uint64_t(first) * sizeof(float), uint64_t(count) * sizeof(float)});
+    all.push_back({dispatch(c, ctx, z, most, true, first, count), uint64_t(first) * sizeof(float),
+                   uint64_t(count) * sizeof(float)});
   }
   return all;
 }
@@ -141,13 +158,17 @@ void reference(const RefCall& r) {
 
 Cost cost(const OpCall& c) {
   const Sizes z = sizes(c);
-  return cost_of(c, flops_per_pixel(c, z.resizes() ? std::max(taps(z.h, z.mid_h, z.out_h), taps(z.w, z.mid_w, z.out_w)) : 1) * double(c.out.shape.elements()));
+  return cost_of(
+      c, flops_per_pixel(c, z.resizes() ? std::max(taps(z.h, z.mid_h, z.out_h), taps(z.w, z.mid_w, z.out_w)) : 1) *
+             double(c.out.shape.elements()));
 }
 /// Of the largest score: how far below it the score of another answer may lie, because of rounding.
 double tolerance(const OpCall& c) {
   const Sizes z = sizes(c);
   if (!z.resizes()) return 0;
-  const auto one = [](int64_t h, int64_t w) { return rounding_bound(4) + std::ldexp(8.0 * double(std::max(h, w)), -24); };
+  const auto one = [](int64_t h, int64_t w) {
+    return rounding_bound(4) + std::ldexp(8.0 * double(std::max(h, w)), -24);
+  };
   return c.iattr(kMidH) ? one(z.h, z.w) + one(z.mid_h, z.mid_w) : one(z.h, z.w);
 }
 
@@ -160,8 +181,11 @@ OpCase make(std::string label, Shape in, double out_h, double out_w, double mid_
   return o;
 }
 std::vector<OpCase> cases() {
-  return {make("ade20k: 32 to 128", Shape{{1, 32, 32, 150}}, 128, 128), make("voc: 16 to 61x53", Shape{{1, 16, 16, 21}}, 61, 53),
-          make("the same size", Shape{{2, 9, 7, 19}}, 0, 0), make("smaller", Shape{{1, 12, 10, 5}}, 5, 3), make("one class", Shape{{1, 3, 4, 1}}, 7, 5),
+  return {make("ade20k: 32 to 128", Shape{{1, 32, 32, 150}}, 128, 128),
+          make("voc: 16 to 61x53", Shape{{1, 16, 16, 21}}, 61, 53),
+          make("the same size", Shape{{2, 9, 7, 19}}, 0, 0),
+          make("smaller", Shape{{1, 12, 10, 5}}, 5, 3),
+          make("one class", Shape{{1, 3, 4, 1}}, 7, 5),
           make("ade20k: 32 to 128, and to a picture", Shape{{1, 32, 32, 150}}, 97, 171, 128, 128),
           make("way of the output's size", Shape{{2, 12, 16, 3}}, 48, 64, 48, 64),
           make("way of the input's size", Shape{{1, 12, 16, 21}}, 31, 45, 12, 16),

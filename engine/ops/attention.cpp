@@ -1,8 +1,9 @@
-// attention: softmax(q k^T * scale + bias + mask) v for every head; x [b, h, w, 3 d] holds q, k and v heads side by side, output
-// [b, h, w, d]. The scores are never stored (online softmax: Milakov and Gimelshein 2018; Dao et al. 2022).
-// All tokens of an image attend to each other, or those of a group (simd::TokenGroups): windows, shifted and masked (Swin, Liu et al.
-// 2021), or equal positions of patches (MobileViT, Mehta and Rastegari 2022). bias [heads * tokens, tokens] is a constant per pair of
-// tokens of a group; pad [3 d] the row of tokens beyond the map's edge (the qkv bias), zeros if absent.
+// attention: softmax(q k^T * scale + bias + mask) v for every head; x [b, h, w, 3 d] holds q, k and v heads side by
+// side, output [b, h, w, d]. The scores are never stored (online softmax: Milakov and Gimelshein 2018; Dao et al.
+// 2022). All tokens of an image attend to each other, or those of a group (simd::TokenGroups): windows, shifted and
+// masked (Swin, Liu et al. 2021), or equal positions of patches (MobileViT, Mehta and Rastegari 2022). bias [heads *
+// tokens, tokens] is a constant per pair of tokens of a group; pad [3 d] the row of tokens beyond the map's edge (the
+// qkv bias), zeros if absent.
 #include "ops/common.h"
 
 namespace vireo {
@@ -11,15 +12,15 @@ using namespace ops;
 
 enum Attr { kHeads, kGroupH, kGroupW, kStepH, kStepW, kShiftH, kShiftW, kScale };
 enum In { kX, kBias, kPad };
-// group_*: tokens of a group along y and x, 0 for as many as the map has; step_*: pixels between them; shift_*: cyclic shift in pixels,
-// which also turns the mask on; scale: 0 for 1 / sqrt(head dimension).
+// group_*: tokens of a group along y and x, 0 for as many as the map has; step_*: pixels between them; shift_*: cyclic
+// shift in pixels, which also turns the mask on; scale: 0 for 1 / sqrt(head dimension).
 constexpr AttrDef kAttrs[] = {{"heads", 1},   {"group_h", 0}, {"group_w", 0}, {"step_h", 1}, {"step_w", 1},
                               {"shift_h", 0}, {"shift_w", 0}, {"scale", 0},   {nullptr, 0}};
 
 struct Sizes {
   int64_t batch, tokens, heads, dim, width;  // tokens: of a group
   simd::TokenGroups groups;
-  bool plain;                                // one group of everything and no bias: the kernels without addresses to work out
+  bool plain;  // one group of everything and no bias: the kernels without addresses to work out
 };
 Sizes sizes(const OpCall& c) {
   const Shape& s = c.in[kX]->shape;
@@ -41,17 +42,23 @@ Result<TensorDesc> infer(const OpCall& c) {
     if (c.iattr(a) < 0) return shape_error(c, kAttrs[a].name, fmt::format("{}", c.iattr(a)), "0 or more");
   for (Attr a : {kStepH, kStepW})
     if (c.iattr(a) < 1) return shape_error(c, kAttrs[a].name, fmt::format("{}", c.iattr(a)), "1 or more");
-  if (c.attr(kScale) < 0) return shape_error(c, "scale", fmt::format("{:g}", c.attr(kScale)), "a positive factor, or 0 for 1 / sqrt(dim)");
+  if (c.attr(kScale) < 0)
+    return shape_error(c, "scale", fmt::format("{:g}", c.attr(kScale)), "a positive factor, or 0 for 1 / sqrt(dim)");
   const Sizes s = sizes(c);
   if (s.heads < 1 || c.in[kX]->shape.c() != 3 * s.heads * s.dim || s.dim < 1 || s.dim > 128)
     return shape_error(c, "qkv", got(c.in[kX]), fmt::format("3 x {} heads of 1 to 128 channels each", s.heads));
   const simd::TokenGroups& g = s.groups;
-  if (g.shift_h >= g.group_h || g.shift_w >= g.group_w || ((g.shift_h > 0 || g.shift_w > 0) && (g.step_h > 1 || g.step_w > 1)))
-    return shape_error(c, "shift", fmt::format("{}x{}", g.shift_h, g.shift_w), fmt::format("less than the {}x{} window, and a step of 1", g.group_h, g.group_w));
+  if (g.shift_h >= g.group_h || g.shift_w >= g.group_w ||
+      ((g.shift_h > 0 || g.shift_w > 0) && (g.step_h > 1 || g.step_w > 1)))
+    return shape_error(c, "shift", fmt::format("{}x{}", g.shift_h, g.shift_w),
+                       fmt::format("less than the {}x{} window, and a step of 1", g.group_h, g.group_w));
   const TensorDesc* bias = c.input(kBias);
   if (bias && (bias->shape.w() != s.heads * s.tokens || bias->shape.c() != s.tokens))
-    return shape_error(c, "bias", got(bias), fmt::format("[.., {}, {}] for {} heads and {} tokens", s.heads * s.tokens, s.tokens, s.heads, s.tokens));
-  if (c.input(kPad) && !is_vector(c.input(kPad), 3 * s.width)) return shape_error(c, "pad", got(c.input(kPad)), fmt::format("{} values", 3 * s.width));
+    return shape_error(
+        c, "bias", got(bias),
+        fmt::format("[.., {}, {}] for {} heads and {} tokens", s.heads * s.tokens, s.tokens, s.heads, s.tokens));
+  if (c.input(kPad) && !is_vector(c.input(kPad), 3 * s.width))
+    return shape_error(c, "pad", got(c.input(kPad)), fmt::format("{} values", 3 * s.width));
   TensorDesc out;
   out.shape = c.in[kX]->shape;
   out.shape.d[3] = s.width;
@@ -64,7 +71,8 @@ struct Consts {
 };
 Consts add_consts(const OpCall& c, const Sizes& s, Lowering& l) {
   Consts r;
-  if (c.input(kBias)) r.bias = int(l.consts.size()), l.consts.push_back(rows_const(kBias, s.heads * s.tokens, s.tokens));
+  if (c.input(kBias))
+    r.bias = int(l.consts.size()), l.consts.push_back(rows_const(kBias, s.heads * s.tokens, s.tokens));
   if (c.input(kPad)) r.pad = int(l.consts.size()), l.consts.push_back(vector_const(kPad, 3 * s.width));
   return r;
 }
@@ -81,32 +89,46 @@ struct Tile {
     const int64_t stage = std::max({dc * (rows() + 5) + dc * (keys() + 5), tx * rows(), vc * round_up(dim, 4)});
     return 4 * (stage + keys() * (rows() + 4) + (same_rows() ? 4 : rows()));
   }
-  int64_t registers(int64_t dim) const { return tm * tn + 4 * vm * groups(dim) + 2 * tm + 56; }  // scores, sums, maxima and the rest
+  int64_t registers(int64_t dim) const {
+    return tm * tn + 4 * vm * groups(dim) + 2 * tm + 56;
+  }  // scores, sums, maxima and the rest
   /// Subgroups that have some of `queries` queries in q k^T, and in p v.
-  int64_t score_subgroups(int64_t queries, int64_t subgroup) const { return div_up(div_up(queries, tm) * tx, subgroup); }
-  int64_t value_subgroups(int64_t queries, int64_t subgroup) const { return div_up(div_up(queries, vm) * vx, subgroup); }
-  int64_t value_trips(int64_t tokens) const { return tokens / keys() * div_up(keys(), vc) + div_up(tokens % keys(), vc); }
+  int64_t score_subgroups(int64_t queries, int64_t subgroup) const {
+    return div_up(div_up(queries, tm) * tx, subgroup);
+  }
+  int64_t value_subgroups(int64_t queries, int64_t subgroup) const {
+    return div_up(div_up(queries, vm) * vx, subgroup);
+  }
+  int64_t value_trips(int64_t tokens) const {
+    return tokens / keys() * div_up(keys(), vc) + div_up(tokens % keys(), vc);
+  }
 
-  /// Instruction slots of a core for all queries of one head; more where subgroups are too few to hide latency. Rounded from what
-  /// compilers make of the shader: beside the products, what stages them (per load and per trip) and what turns scores into powers.
+  /// Instruction slots of a core for all queries of one head; more where subgroups are too few to hide latency. Rounded
+  /// from what compilers make of the shader: beside the products, what stages them (per load and per trip) and what
+  /// turns scores into powers.
   double cost(const Sizes& s, const Tuning& t, int64_t subgroup) const {
     constexpr double kEnough = 16;   // subgroups of a core: there are several barriers per block of keys
     constexpr double kIdle = 0.125;  // of a subgroup's p v, where it has no query: it stages and waits like the others
-    const int64_t d4 = groups4(s.dim), g = groups(s.dim), all = div_up(lx, subgroup), busy = value_subgroups(rows(), subgroup);
-    const double scores = double(dc * (tm * tn + tm / 4 + tn / 4) + (div_up(rows() * dc / 4, lx) + div_up(keys() * dc / 4, lx)) * 16 + 30);
-    const double products = double(vc * (4 * vm * g + div_up(vm, 4) + g)) * (double(busy) + kIdle * double(all - busy)) / double(all);
+    const int64_t d4 = groups4(s.dim), g = groups(s.dim), all = div_up(lx, subgroup),
+                  busy = value_subgroups(rows(), subgroup);
+    const double scores = double(dc * (tm * tn + tm / 4 + tn / 4) +
+                                 (div_up(rows() * dc / 4, lx) + div_up(keys() * dc / 4, lx)) * 16 + 30);
+    const double products =
+        double(vc * (4 * vm * g + div_up(vm, 4) + g)) * (double(busy) + kIdle * double(all - busy)) / double(all);
     const double values = products + double(div_up(vc * d4, lx) * 25 + 30);
     const double powers = double(8 * tm * tn + 100 + 4 * vm * g + (same_rows() ? 0 : 12));
     const int64_t blocks = div_up(s.tokens, keys());
-    const double slots = double(blocks) * (double(div_up(d4, dc / 4)) * scores + powers) + double(value_trips(s.tokens)) * values;
-    const int64_t fit = std::min(t.machine.registers / (registers(s.dim) * all * subgroup), t.machine.shared_bytes / shared_bytes(s.dim));
+    const double slots =
+        double(blocks) * (double(div_up(d4, dc / 4)) * scores + powers) + double(value_trips(s.tokens)) * values;
+    const int64_t fit = std::min(t.machine.registers / (registers(s.dim) * all * subgroup),
+                                 t.machine.shared_bytes / shared_bytes(s.dim));
     const double resident = double(std::max<int64_t>(1, fit) * all);
     return double(div_up(s.tokens, rows()) * all) * slots * std::max(1.0, kEnough / resident);
   }
 };
 
-/// The tile of least cost with the class's block of scores; its dc and vc are the largest that are tried. Where none can be had, the one
-/// that needs the least shared memory.
+/// The tile of least cost with the class's block of scores; its dc and vc are the largest that are tried. Where none
+/// can be had, the one that needs the least shared memory.
 Tile choose_tile(const Sizes& s, const Tuning& t, const DeviceCaps& caps) {
   const auto& q = t.attention_tile;
   const int64_t rows = int64_t(q.lx / q.tx) * q.tm;
@@ -140,7 +162,8 @@ Work tile_work(const Sizes& s, const Tile& t, int64_t queries, int64_t depth, bo
   const int64_t full = queries / t.rows(), rest = queries % t.rows(), left = rest && !skip_rows ? t.rows() : rest;
   const int64_t scorers = full * div_up(t.lx, subgroup) + t.score_subgroups(left, subgroup);
   const int64_t valuers = full * t.value_subgroups(t.rows(), subgroup) + t.value_subgroups(left, subgroup);
-  w.issued_flops = 2.0 * double(s.heads * depth * subgroup) * double(scorers * trips * score + valuers * values * value);
+  w.issued_flops =
+      2.0 * double(s.heads * depth * subgroup) * double(scorers * trips * score + valuers * values * value);
   return w;
 }
 
@@ -149,11 +172,13 @@ void add_groups(const Sizes& s, const Consts& at, bool texel, Dispatch& d) {
   const simd::TokenGroups& g = s.groups;
   d.shader += ".PARTITION=1";
   d.spec.resize(20, 0);
-  for (int64_t v : {g.h, g.w, g.group_h, g.group_w, g.step_h, g.step_w, g.shift_h, g.shift_w, int64_t(at.bias >= 0), int64_t(at.pad >= 0)})
+  for (int64_t v : {g.h, g.w, g.group_h, g.group_w, g.step_h, g.step_w, g.shift_h, g.shift_w, int64_t(at.bias >= 0),
+                    int64_t(at.pad >= 0)})
     d.spec.push_back(u32(v));
   d.push.push_back(0);
   const BindKind kind = texel ? BindKind::kTexelF32 : BindKind::kStorage;
-  d.operands.insert(d.operands.end() - 1, {at.bias >= 0 ? constant(at.bias, kind) : dummy(kind), at.pad >= 0 ? constant(at.pad, kind) : dummy(kind)});
+  d.operands.insert(d.operands.end() - 1, {at.bias >= 0 ? constant(at.bias, kind) : dummy(kind),
+                                           at.pad >= 0 ? constant(at.pad, kind) : dummy(kind)});
 }
 
 Result<Lowering> lower(const OpCall& c, const LowerContext& ctx) {
@@ -178,7 +203,8 @@ Result<Lowering> lower(const OpCall& c, const LowerContext& ctx) {
   if (texel) {
     const auto& q = t.attention_texel;
     // The query, the accumulator and kb scores of every query live in registers: wide heads leave room for one query.
-    // In groups it is one of each: where a row lies is worked out for every load, and a software driver's compiler took minutes for more.
+    // In groups it is one of each: where a row lies is worked out for every load, and a software driver's compiler took
+    // minutes for more.
     const bool few = s.dim > 64 || !aligned;
     const uint32_t queries = few || !s.plain ? 1 : q.qi, keys = !s.plain ? 1 : few ? std::min(q.kb, 2u) : q.kb;
     d.spec[0] = q.lx;
@@ -190,8 +216,9 @@ Result<Lowering> lower(const OpCall& c, const LowerContext& ctx) {
     tile = choose_tile(s, t, *ctx.caps);
     const int64_t shared = tile.shared_bytes(s.dim);
     if (shared > ctx.caps->max_shared_bytes || tile.lx > ctx.caps->max_workgroup_invocations)
-      return fail(ErrorCode::kUnsupported, "attention.tile needs {} bytes of shared memory and {} invocations; the device has {} and {}", shared, tile.lx,
-                  ctx.caps->max_shared_bytes, ctx.caps->max_workgroup_invocations);
+      return fail(ErrorCode::kUnsupported,
+                  "attention.tile needs {} bytes of shared memory and {} invocations; the device has {} and {}", shared,
+                  tile.lx, ctx.caps->max_shared_bytes, ctx.caps->max_workgroup_invocations);
     d.spec[0] = u32(tile.lx);
     d.spec[9] = s.tokens % tile.keys() == 0;
     d.spec[12] = u32(tile.tx);
@@ -205,8 +232,18 @@ Result<Lowering> lower(const OpCall& c, const LowerContext& ctx) {
     rows = tile.rows();
     l.kernel = fmt::format("attention.tile q{} k{} d{} v{}x{}", rows, tile.keys(), tile.dc, tile.vx, tile.vm);
   }
-  d.push = {u32(s.tokens), u32(s.tokens), u32(s.heads), u32(groups4(3 * s.width)), u32(groups4(3 * s.width)), u32(groups4(3 * s.width)),
-            u32(groups4(s.width)), 0, u32(s.width), u32(2 * s.width), float_word(scale_of(c)), 0};
+  d.push = {u32(s.tokens),
+            u32(s.tokens),
+            u32(s.heads),
+            u32(groups4(3 * s.width)),
+            u32(groups4(3 * s.width)),
+            u32(groups4(3 * s.width)),
+            u32(groups4(s.width)),
+            0,
+            u32(s.width),
+            u32(2 * s.width),
+            float_word(scale_of(c)),
+            0};
   const BindKind kind = texel ? texel_kind(x.dtype) : BindKind::kStorage;
   d.operands = {input(kX, kind), input(kX, kind), input(kX, kind), output()};
   if (!s.plain) {
@@ -217,12 +254,15 @@ Result<Lowering> lower(const OpCall& c, const LowerContext& ctx) {
   const int64_t all = s.batch * s.groups.count(), blocks = div_up(s.tokens, rows);
   const double flops = 4.0 * double(s.heads * s.dim) * double(s.tokens) * double(s.tokens);
   const int64_t per_part = blocks_per_dispatch(s.plain ? flops * double(all) : flops, t.max_dispatch_flops, blocks);
-  const int64_t per_z = s.plain ? all : std::min<int64_t>(blocks_per_dispatch(flops * double(all), t.max_dispatch_flops, all), ctx.caps->max_workgroup_count[2]);
+  const int64_t per_z = s.plain ? all
+                                : std::min<int64_t>(blocks_per_dispatch(flops * double(all), t.max_dispatch_flops, all),
+                                                    ctx.caps->max_workgroup_count[2]);
   for (int64_t z = 0; z < all; z += per_z)
     for (int64_t first = 0; first < blocks; first += per_part) {
       d.push[11] = u32(first * rows);
       if (!s.plain) d.push[12] = u32(z);
-      const int64_t queries = std::min(s.tokens, (first + per_part) * rows) - first * rows, depth = std::min(per_z, all - z);
+      const int64_t queries = std::min(s.tokens, (first + per_part) * rows) - first * rows,
+                    depth = std::min(per_z, all - z);
       if (!texel) d.work = tile_work(s, tile, queries, depth, t.skip_rows, ctx.caps->subgroup_size);
       d.work.flops = flops * double(depth) * double(queries) / double(s.tokens);
       d.groups = {u32(std::min(per_part, blocks - first)), u32(s.heads), u32(depth)};
@@ -234,13 +274,15 @@ Result<Lowering> lower(const OpCall& c, const LowerContext& ctx) {
 
 simd::AttentionArgs args_of(const OpCall& c, const float* x, float* out) {
   const Sizes s = sizes(c);
-  return simd::AttentionArgs::from_qkv(x, c.in[kX]->row_stride(), s.batch, s.tokens, s.heads, s.dim, float(scale_of(c)), out, c.out.row_stride());
+  return simd::AttentionArgs::from_qkv(x, c.in[kX]->row_stride(), s.batch, s.tokens, s.heads, s.dim, float(scale_of(c)),
+                                       out, c.out.row_stride());
 }
 
 simd::GroupAttentionArgs group_args_of(const OpCall& c) {
   const Sizes s = sizes(c);
   simd::GroupAttentionArgs a;
-  a.ldx = c.in[kX]->row_stride(), a.groups = s.groups, a.batch = s.batch, a.heads = s.heads, a.head_dim = s.dim, a.scale = float(scale_of(c));
+  a.ldx = c.in[kX]->row_stride(), a.groups = s.groups, a.batch = s.batch, a.heads = s.heads, a.head_dim = s.dim,
+  a.scale = float(scale_of(c));
   a.bias_ld = round_up(s.tokens, 4), a.ldo = c.out.row_stride();
   return a;
 }
@@ -250,7 +292,8 @@ Lowering lower_cpu(const OpCall& c, const LowerContext& ctx) {
   const Sizes s = sizes(c);
   add_consts(c, s, l);
   const simd::Kernels& k = kernels_for(*ctx.caps);
-  l.scratch_bytes = s.plain ? scratch_for(ctx, k.attention, args_of(c, nullptr, nullptr)) : scratch_for(ctx, k.group_attention, group_args_of(c));
+  l.scratch_bytes = s.plain ? scratch_for(ctx, k.attention, args_of(c, nullptr, nullptr))
+                            : scratch_for(ctx, k.group_attention, group_args_of(c));
   l.kernel = s.plain ? "flash attention" : "flash attention in groups";
   return l;
 }
@@ -275,10 +318,12 @@ void reference(const RefCall& r) {
   const std::vector<double>& x = *r.in[kX];
   const int64_t ld = 3 * s.width, h = g.h, w = g.w, tile_h = g.group_h * g.step_h, tile_w = g.group_w * g.step_w;
   const int64_t ph = round_up(h, tile_h), pw = round_up(w, tile_w);
-  const auto side = [](int64_t at, int64_t size, int64_t window, int64_t shift) { return at < size - window ? 0 : at < size - shift ? 1 : 2; };
+  const auto side = [](int64_t at, int64_t size, int64_t window, int64_t shift) {
+    return at < size - window ? 0 : at < size - shift ? 1 : 2;
+  };
   struct Token {
-    const double* row;   // null: zeros
-    int64_t out;         // row of the output, or -1
+    const double* row;  // null: zeros
+    int64_t out;        // row of the output, or -1
     int64_t region;
   };
   std::vector<double> p(size_t(s.tokens));
@@ -289,12 +334,17 @@ void reference(const RefCall& r) {
         for (int64_t phase = 0; phase < g.step_h * g.step_w; ++phase) {
           for (int64_t t = 0; t < s.tokens; ++t) {
             // On the rolled map; there lies what was shift further on.
-            const int64_t ry = top + t / g.group_w * g.step_h + phase / g.step_w, rx = left + t % g.group_w * g.step_w + phase % g.step_w;
+            const int64_t ry = top + t / g.group_w * g.step_h + phase / g.step_w,
+                          rx = left + t % g.group_w * g.step_w + phase % g.step_w;
             const int64_t y = (ry + g.shift_h) % ph, xx = (rx + g.shift_w) % pw, at = (b * h + y) * w + xx;
             const bool real = y < h && xx < w;
             const bool masked = g.shift_h > 0 || g.shift_w > 0;
-            tokens[size_t(t)] = {real ? &x[size_t(at * ld)] : c.input(kPad) ? r.in[kPad]->data() : nullptr, real ? at : -1,
-                                 masked ? 3 * side(ry, ph, g.group_h, g.shift_h) + side(rx, pw, g.group_w, g.shift_w) : 0};
+            tokens[size_t(t)] = {
+                real            ? &x[size_t(at * ld)]
+                : c.input(kPad) ? r.in[kPad]->data()
+                                : nullptr,
+                real ? at : -1,
+                masked ? 3 * side(ry, ph, g.group_h, g.shift_h) + side(rx, pw, g.group_w, g.shift_w) : 0};
           }
           for (int64_t head = 0; head < s.heads; ++head)
             for (int64_t i = 0; i < s.tokens; ++i) {
@@ -323,11 +373,13 @@ void reference(const RefCall& r) {
 
 Cost cost(const OpCall& c) {
   const Sizes s = sizes(c);
-  return cost_of(c, double(s.batch * s.groups.count() * s.heads) * double(s.tokens) * double(s.tokens) * (4.0 * double(s.dim) + 5));
+  return cost_of(c, double(s.batch * s.groups.count() * s.heads) * double(s.tokens) * double(s.tokens) *
+                        (4.0 * double(s.dim) + 5));
 }
 
-/// A score's error is rounding_bound(dim) times its size and becomes a relative error of exp; with values in [-1, 1] and scores
-/// of a few units a factor 4 covers it, plus the weighted sum of n terms. Larger scores come with a larger bound.
+/// A score's error is rounding_bound(dim) times its size and becomes a relative error of exp; with values in [-1, 1]
+/// and scores of a few units a factor 4 covers it, plus the weighted sum of n terms. Larger scores come with a larger
+/// bound.
 double tolerance(const OpCall& c) {
   const Sizes s = sizes(c);
   return 4 * rounding_bound(s.dim) + rounding_bound(s.tokens);
@@ -344,7 +396,8 @@ OpCase make(std::string label, int64_t batch, int64_t tokens, int64_t heads, int
 }
 
 /// A map in groups; attributes in the order of kAttrs behind heads.
-OpCase make_groups(std::string label, Shape map, int64_t heads, int64_t dim, std::initializer_list<double> rest, bool bias, bool pad) {
+OpCase make_groups(std::string label, Shape map, int64_t heads, int64_t dim, std::initializer_list<double> rest,
+                   bool bias, bool pad) {
   OpCase o;
   o.label = std::move(label);
   map.d[3] = 3 * heads * dim;
@@ -362,19 +415,24 @@ OpCase make_groups(std::string label, Shape map, int64_t heads, int64_t dim, std
 
 std::vector<OpCase> cases() {
   std::vector<OpCase> all = {
-      make("vit-ti", 1, 197, 3, 64), make("dinov2 registers", 1, 261, 2, 64), make("batch", 3, 50, 4, 32), make("one token", 2, 1, 2, 16),
-      make("dim 1", 1, 17, 3, 1),    make("dim 13", 2, 19, 5, 13),            make("dim 36", 1, 38, 2, 36), make("dim 18", 1, 26, 3, 18),
-      make("dim 128", 1, 65, 1, 128), make("dim 127", 1, 33, 2, 127),         make("peaked", 1, 70, 2, 24, 4.f),
+      make("vit-ti", 1, 197, 3, 64),     make("dinov2 registers", 1, 261, 2, 64),
+      make("batch", 3, 50, 4, 32),       make("one token", 2, 1, 2, 16),
+      make("dim 1", 1, 17, 3, 1),        make("dim 13", 2, 19, 5, 13),
+      make("dim 36", 1, 38, 2, 36),      make("dim 18", 1, 26, 3, 18),
+      make("dim 128", 1, 65, 1, 128),    make("dim 127", 1, 33, 2, 127),
+      make("peaked", 1, 70, 2, 24, 4.f),
   };
   const auto add = [&all](OpCase o) { all.push_back(std::move(o)); };
   add(make_groups("swin-t shifted and padded", Shape{{2, 16, 16, 0}}, 2, 32, {7, 7, 1, 1, 3, 3}, true, true));
   add(make_groups("swinv2-t, scale 1", Shape{{1, 16, 16, 0}}, 3, 32, {8, 8, 1, 1, 4, 4, 1}, true, false));
   add(make_groups("one window of 16, wide heads", Shape{{1, 16, 16, 0}}, 1, 68, {16, 16}, true, false));
   add(make_groups("mobilevit-s at 512", Shape{{1, 32, 32, 0}}, 1, 48, {0, 0, 2, 2}, false, false));
-  add(make_groups("mobilevit-s, heads of 36, whole blocks of keys", Shape{{1, 16, 16, 0}}, 2, 36, {0, 0, 2, 2}, false, false));
+  add(make_groups("mobilevit-s, heads of 36, whole blocks of keys", Shape{{1, 16, 16, 0}}, 2, 36, {0, 0, 2, 2}, false,
+                  false));
   add(make_groups("mobilevit-xs", Shape{{2, 8, 6, 0}}, 4, 30, {0, 0, 2, 2}, false, false));
   add(make_groups("grid of windows, padded, odd dim", Shape{{1, 11, 7, 0}}, 3, 5, {2, 3, 2, 3}, true, true));
-  add(make_groups("shift along x only, zeros beyond the edge", Shape{{1, 3, 10, 0}}, 2, 8, {4, 4, 1, 1, 0, 2}, false, false));
+  add(make_groups("shift along x only, zeros beyond the edge", Shape{{1, 3, 10, 0}}, 2, 8, {4, 4, 1, 1, 0, 2}, false,
+                  false));
   return all;
 }
 

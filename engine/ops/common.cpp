@@ -78,7 +78,9 @@ BindKind texel_kind(DType t) {
   return t == DType::kF32 ? BindKind::kTexelF32 : t == DType::kF16 ? BindKind::kTexelF16 : BindKind::kTexelSnorm8;
 }
 
-bool texel_fits(const DeviceCaps& caps, uint64_t bytes, DType t) { return bytes / (4 * dtype_size(t)) <= caps.max_texel_elements; }
+bool texel_fits(const DeviceCaps& caps, uint64_t bytes, DType t) {
+  return bytes / (4 * dtype_size(t)) <= caps.max_texel_elements;
+}
 
 std::array<uint32_t, 3> flat_grid(const DeviceCaps& caps, int64_t groups) {
   const int64_t x = std::min<int64_t>(std::max<int64_t>(groups, 1), caps.max_workgroup_count[0]);
@@ -88,8 +90,8 @@ std::array<uint32_t, 3> flat_grid(const DeviceCaps& caps, int64_t groups) {
 Result<void> check_grid(const OpCall& call, const DeviceCaps& caps, const std::array<uint32_t, 3>& groups) {
   for (size_t i = 0; i < 3; ++i)
     if (groups[i] > caps.max_workgroup_count[i])
-      return fail(ErrorCode::kUnsupported, "{} needs {} workgroups in dimension {}, the device takes {}", call.name, groups[i], i,
-                  caps.max_workgroup_count[i]);
+      return fail(ErrorCode::kUnsupported, "{} needs {} workgroups in dimension {}, the device takes {}", call.name,
+                  groups[i], i, caps.max_workgroup_count[i]);
   return {};
 }
 
@@ -101,8 +103,9 @@ int64_t blocks_per_dispatch(double flops, double limit, int64_t blocks) {
 std::string got(const TensorDesc* t) { return t ? to_string(t->shape) : "nothing"; }
 
 Error shape_error(const OpCall& call, const char* operand, const std::string& got_text, const std::string& expected) {
-  return fail(ErrorCode::kInvalidArgument, "'{}': {} is {}, expected {}. The file may belong to a model of another size.", call.name,
-              operand, got_text, expected);
+  return fail(ErrorCode::kInvalidArgument,
+              "'{}': {} is {}, expected {}. The file may belong to a model of another size.", call.name, operand,
+              got_text, expected);
 }
 
 const simd::Kernels& kernels_for(const DeviceCaps& caps) {

@@ -1,5 +1,5 @@
-// concat: the channels of 2 to 8 inputs side by side, row by row; [n, h, w, c_i] -> [n, h, w, sum c_i]. A step only where its inputs
-// cannot be written in place (find_parts in plan/lower.cpp).
+// concat: the channels of 2 to 8 inputs side by side, row by row; [n, h, w, c_i] -> [n, h, w, sum c_i]. A step only
+// where its inputs cannot be written in place (find_parts in plan/lower.cpp).
 #include "ops/common.h"
 
 namespace vireo {
@@ -7,12 +7,13 @@ namespace {
 using namespace ops;
 
 constexpr AttrDef kAttrs[] = {{nullptr, 0}};
-constexpr size_t kMost = 8;       // inputs
+constexpr size_t kMost = 8;         // inputs
 constexpr size_t kPerDispatch = 4;  // inputs that the shader binds: a group of 4 channels never has more
 
 Result<TensorDesc> infer(const OpCall& c) {
   if (!c.input(0) || !c.input(1)) return shape_error(c, "operand", "missing", "two inputs");
-  if (c.in.size() > kMost) return shape_error(c, "operands", fmt::format("{} of them", c.in.size()), fmt::format("at most {}", kMost));
+  if (c.in.size() > kMost)
+    return shape_error(c, "operands", fmt::format("{} of them", c.in.size()), fmt::format("at most {}", kMost));
   TensorDesc out;
   out.shape = c.in[0]->shape;
   for (size_t i = 1; i < c.in.size(); ++i) {
@@ -20,7 +21,8 @@ Result<TensorDesc> infer(const OpCall& c) {
     Shape like = c.in[i]->shape;
     like.d[3] = c.in[0]->shape.c();
     if (like != c.in[0]->shape)
-      return shape_error(c, fmt::format("input {}", i + 1).c_str(), got(c.in[i]), "the first one's shape but for the channels, " + got(c.in[0]));
+      return shape_error(c, fmt::format("input {}", i + 1).c_str(), got(c.in[i]),
+                         "the first one's shape but for the channels, " + got(c.in[0]));
     out.shape.d[3] += c.in[i]->shape.c();
   }
   return out;

@@ -1,6 +1,7 @@
-// conv2d: y = act(conv(x, W) + bias). x is NHWC rows or the planar picture; W [cout, cin / groups * kh * kw] in PyTorch's order
-// (cin, kh, kw). Output [n, oh, ow, cout], oh = (h + 2 pad - dilation (kernel - 1) - 1) / stride + 1. Where every channel is a
-// group of its own (depthwise) it is an algorithm of its own; other groups become zeros in a dense matrix.
+// conv2d: y = act(conv(x, W) + bias). x is NHWC rows or the planar picture; W [cout, cin / groups * kh * kw] in
+// PyTorch's order (cin, kh, kw). Output [n, oh, ow, cout], oh = (h + 2 pad - dilation (kernel - 1) - 1) / stride + 1.
+// Where every channel is a group of its own (depthwise) it is an algorithm of its own; other groups become zeros in a
+// dense matrix.
 #include "ops/common.h"
 #include "ops/linear.h"
 
@@ -9,8 +10,9 @@ namespace {
 using namespace ops;
 using namespace conv2d;
 
-constexpr AttrDef kAttrs[] = {{"kernel_h", 1}, {"kernel_w", 1}, {"stride_h", 1}, {"stride_w", 1}, {"pad_h", 0}, {"pad_w", 0}, {"act", 0, kActNames},
-                              {"dilation_h", 1}, {"dilation_w", 1}, {"groups", 1}, {nullptr, 0}};
+constexpr AttrDef kAttrs[] = {{"kernel_h", 1},   {"kernel_w", 1}, {"stride_h", 1},       {"stride_w", 1},
+                              {"pad_h", 0},      {"pad_w", 0},    {"act", 0, kActNames}, {"dilation_h", 1},
+                              {"dilation_w", 1}, {"groups", 1},   {nullptr, 0}};
 
 struct Geometry {
   int64_t kh, kw, sh, sw, ph, pw, dh, dw, groups, cin, cout, oh, ow;
@@ -21,8 +23,19 @@ struct Geometry {
 };
 
 Geometry geometry(const OpCall& c) {
-  Geometry g{c.iattr(kKernelH), c.iattr(kKernelW), c.iattr(kStrideH), c.iattr(kStrideW), c.iattr(kPadH), c.iattr(kPadW),
-             c.iattr(kDilationH), c.iattr(kDilationW), c.iattr(kGroups), c.in[kX]->shape.c(), c.in[kWeight]->shape.w(), 0, 0,
+  Geometry g{c.iattr(kKernelH),
+             c.iattr(kKernelW),
+             c.iattr(kStrideH),
+             c.iattr(kStrideW),
+             c.iattr(kPadH),
+             c.iattr(kPadW),
+             c.iattr(kDilationH),
+             c.iattr(kDilationW),
+             c.iattr(kGroups),
+             c.in[kX]->shape.c(),
+             c.in[kWeight]->shape.w(),
+             0,
+             0,
              c.in[kX]->layout == Layout::kPlanar};
   if (g.sh > 0) g.oh = (c.in[kX]->shape.h() + 2 * g.ph - g.reach_h()) / g.sh + 1;
   if (g.sw > 0) g.ow = (c.in[kX]->shape.w() + 2 * g.pw - g.reach_w()) / g.sw + 1;
@@ -33,17 +46,23 @@ Result<TensorDesc> infer(const OpCall& c) {
   if (!c.input(kX) || !c.input(kWeight)) return shape_error(c, "operand", "missing", "an input and a weight");
   const Geometry g = geometry(c);
   if (g.kh < 1 || g.kw < 1 || g.sh < 1 || g.sw < 1 || g.ph < 0 || g.pw < 0 || g.dh < 1 || g.dw < 1)
-    return shape_error(c, "kernel", fmt::format("{}x{} stride {}x{} pad {}x{} dilation {}x{}", g.kh, g.kw, g.sh, g.sw, g.ph, g.pw, g.dh, g.dw),
-                       "positive sizes and padding of 0 or more");
+    return shape_error(
+        c, "kernel",
+        fmt::format("{}x{} stride {}x{} pad {}x{} dilation {}x{}", g.kh, g.kw, g.sh, g.sw, g.ph, g.pw, g.dh, g.dw),
+        "positive sizes and padding of 0 or more");
   if (g.groups < 1 || g.cin % g.groups || g.cout % g.groups)
-    return shape_error(c, "groups", fmt::format("{}", g.groups), fmt::format("a divisor of {} input and {} output channels", g.cin, g.cout));
+    return shape_error(c, "groups", fmt::format("{}", g.groups),
+                       fmt::format("a divisor of {} input and {} output channels", g.cin, g.cout));
   if (c.in[kWeight]->shape.c() != g.cin / g.groups * g.kh * g.kw)
     return shape_error(c, "weight", got(c.in[kWeight]),
-                       fmt::format("[.., {}] for {} channels of a group and a {}x{} kernel", g.cin / g.groups * g.kh * g.kw, g.cin / g.groups, g.kh, g.kw));
+                       fmt::format("[.., {}] for {} channels of a group and a {}x{} kernel",
+                                   g.cin / g.groups * g.kh * g.kw, g.cin / g.groups, g.kh, g.kw));
   if (c.in[kX]->shape.h() + 2 * g.ph < g.reach_h() || c.in[kX]->shape.w() + 2 * g.pw < g.reach_w())
-    return shape_error(c, "input", got(c.in[kX]), fmt::format("at least {}x{} pixels with its padding", g.reach_h(), g.reach_w()));
+    return shape_error(c, "input", got(c.in[kX]),
+                       fmt::format("at least {}x{} pixels with its padding", g.reach_h(), g.reach_w()));
   if (g.cout < 1) return shape_error(c, "weight", got(c.in[kWeight]), "at least one output channel");
-  if (c.input(kBias) && !is_vector(c.in[kBias], g.cout)) return shape_error(c, "bias", got(c.in[kBias]), fmt::format("{} values", g.cout));
+  if (c.input(kBias) && !is_vector(c.in[kBias], g.cout))
+    return shape_error(c, "bias", got(c.in[kBias]), fmt::format("{} values", g.cout));
   TensorDesc out;
   out.shape = Shape{{c.in[kX]->shape.n(), g.oh, g.ow, g.cout}};
   return out;
@@ -70,19 +89,27 @@ Result<Lowering> lower_depthwise(const OpCall& c, const Geometry& g, const Lower
   const TensorDesc& x = *c.in[kX];
   const bool bias = c.input(kBias) != nullptr;
   Lowering l = depthwise_consts(c, g);
-  const bool texel = ctx.tuning->texel && texel_fits(*ctx.caps, x.bytes(), x.dtype) && texel_fits(*ctx.caps, l.consts[0].bytes, DType::kF32);
+  const bool texel = ctx.tuning->texel && texel_fits(*ctx.caps, x.bytes(), x.dtype) &&
+                     texel_fits(*ctx.caps, l.consts[0].bytes, DType::kF32);
   // Neighbouring outputs share what they read of a line as far as it stays in registers.
   const uint32_t local = 64, pixels = g.reach_w() + 3 * g.sw <= 12 ? 4 : 1;
   Dispatch d;
   d.shader = texel ? "conv2d.depthwise.TEXEL=1" : "conv2d.depthwise";
-  d.spec = {local, type_code(x.dtype), 0, type_code(c.out.dtype), 0, u32(c.iattr(kAct)), bias, 0, 0, 0, pixels, u32(g.kh), u32(g.kw),
-            u32(g.sh), u32(g.sw), u32(g.dh), u32(g.dw), g.ph > 0 || g.pw > 0};
+  d.spec = {local,     type_code(x.dtype),
+            0,         type_code(c.out.dtype),
+            0,         u32(c.iattr(kAct)),
+            bias,      0,
+            0,         0,
+            pixels,    u32(g.kh),
+            u32(g.kw), u32(g.sh),
+            u32(g.sw), u32(g.dh),
+            u32(g.dw), g.ph > 0 || g.pw > 0};
   const int64_t c4 = groups4(g.cin), blocks = div_up(g.ow, pixels);
-  d.push = {u32(x.shape.n()), u32(x.shape.h()), u32(x.shape.w()), u32(g.oh), u32(g.ow), u32(c4), u32(g.ph), u32(g.pw),
-            u32(stride4(x)), u32(stride4(c.out))};
+  d.push = {u32(x.shape.n()), u32(x.shape.h()), u32(x.shape.w()), u32(g.oh),       u32(g.ow),
+            u32(c4),          u32(g.ph),        u32(g.pw),        u32(stride4(x)), u32(stride4(c.out))};
   d.groups = flat_grid(*ctx.caps, div_up(x.shape.n() * g.oh * blocks * c4, local));
-  d.operands = {input(kX, texel ? texel_kind(x.dtype) : BindKind::kStorage), constant(0, texel ? BindKind::kTexelF32 : BindKind::kStorage),
-                bias ? constant(1) : dummy(), output()};
+  d.operands = {input(kX, texel ? texel_kind(x.dtype) : BindKind::kStorage),
+                constant(0, texel ? BindKind::kTexelF32 : BindKind::kStorage), bias ? constant(1) : dummy(), output()};
   l.kernel = fmt::format("{} p{}", d.shader, pixels);
   l.dispatches.push_back(std::move(d));
   return l;
@@ -109,21 +136,41 @@ Result<Lowering> lower_tile(const OpCall& c, const Geometry& g, const LinearTile
   const Tuning& t = *ctx.tuning;
   const DType w = weight_dtype(ctx.precision);
   const TensorDesc& x = *c.in[kX];
-  const int64_t c4 = groups4(g.cin), taps = g.kh * g.kw, k = c4 * 4 * taps, m = c.out.shape.rows(), n4 = groups4(g.cout);
+  const int64_t c4 = groups4(g.cin), taps = g.kh * g.kw, k = c4 * 4 * taps, m = c.out.shape.rows(),
+                n4 = groups4(g.cout);
   const linear::TileWork whole = tile_work(q, g, ctx, m);
   Lowering l;
   // Behind the last tap a step reads on as far as its channels are padded.
-  l.consts.push_back(gpu_matrix(kWeight, g.cout, k, w, q.bn, whole.slack + (round_up(g.cin, q.bk) - c4 * 4) * q.bn / 4));
+  l.consts.push_back(
+      gpu_matrix(kWeight, g.cout, k, w, q.bn, whole.slack + (round_up(g.cin, q.bk) - c4 * 4) * q.bn / 4));
   set_order(l.consts[0], g, true);
   const bool bias = c.input(kBias) != nullptr;
   if (bias) l.consts.push_back(vector_const(kBias, g.cout));
   Dispatch d;
   d.shader = "conv2d.tile";
-  d.spec = {whole.lx, type_code(x.dtype), type_code(w), type_code(c.out.dtype), 0, u32(c.iattr(kAct)), bias, 0, 0, 0,
-            q.bm, q.bn, q.bk, q.tm, q.tn, 1, t.skip_rows && m % q.bm != 0};
-  for (int64_t v : {x.shape.h(), x.shape.w(), c4, g.oh, g.ow, g.kh, g.kw, g.sh, g.sw, g.ph, g.pw, g.dh, g.dw, stride4(x)}) d.spec.push_back(u32(v));
+  d.spec = {whole.lx,
+            type_code(x.dtype),
+            type_code(w),
+            type_code(c.out.dtype),
+            0,
+            u32(c.iattr(kAct)),
+            bias,
+            0,
+            0,
+            0,
+            q.bm,
+            q.bn,
+            q.bk,
+            q.tm,
+            q.tn,
+            1,
+            t.skip_rows && m % q.bm != 0};
+  for (int64_t v :
+       {x.shape.h(), x.shape.w(), c4, g.oh, g.ow, g.kh, g.kw, g.sh, g.sw, g.ph, g.pw, g.dh, g.dw, stride4(x)})
+    d.spec.push_back(u32(v));
   d.push = {u32(m), u32(g.cout), u32(k), 0, u32(stride4(c.out)), u32(n4), 0, 0, 0};
-  d.operands = {input(kX), constant(0), w == DType::kI8 ? scales(0) : dummy(), bias ? constant(1) : dummy(), dummy(), dummy(), output()};
+  d.operands = {input(kX), constant(0), w == DType::kI8 ? scales(0) : dummy(), bias ? constant(1) : dummy(), dummy(),
+                dummy(),   output()};
   d.groups[1] = u32(div_up(g.cout, q.bn));
   d.work.loops = {{u32(taps * div_up(c4 * 4, q.bk)), q.tm * q.tn * q.bk}, {u32(taps), 0}};
   l.kernel = fmt::format("conv2d.tile {}x{}x{}, weights in panels of {}", q.bm, q.bn, q.bk, q.bn);
@@ -174,10 +221,32 @@ Result<Lowering> lower(const OpCall& c, const LowerContext& ctx) {
   d.spec[11] = by4 ? 2 : g.planar ? 1 : 0;
   d.spec[12] = t.conv.ly;
   d.spec[13] = g.ph > 0 || g.pw > 0;
-  d.push = {u32(m), u32(g.cout), u32(g.cin), u32(x.shape.h()), u32(x.shape.w()), u32(g.oh), u32(g.ow), u32(g.kh), u32(g.kw),
-            u32(g.sh), u32(g.sw), u32(g.ph), u32(g.pw), u32(g.dh), u32(g.dw), u32(g.planar ? 0 : stride4(x)), u32(stride4(c.out)), u32(n4), 0};
-  d.operands = {input(kX, texel ? texel_kind(x.dtype) : BindKind::kStorage), constant(0, texel ? texel_kind(w) : BindKind::kStorage),
-                w == DType::kI8 ? scales(0) : dummy(), bias ? constant(1) : dummy(), dummy(), dummy(), output()};
+  d.push = {u32(m),
+            u32(g.cout),
+            u32(g.cin),
+            u32(x.shape.h()),
+            u32(x.shape.w()),
+            u32(g.oh),
+            u32(g.ow),
+            u32(g.kh),
+            u32(g.kw),
+            u32(g.sh),
+            u32(g.sw),
+            u32(g.ph),
+            u32(g.pw),
+            u32(g.dh),
+            u32(g.dw),
+            u32(g.planar ? 0 : stride4(x)),
+            u32(stride4(c.out)),
+            u32(n4),
+            0};
+  d.operands = {input(kX, texel ? texel_kind(x.dtype) : BindKind::kStorage),
+                constant(0, texel ? texel_kind(w) : BindKind::kStorage),
+                w == DType::kI8 ? scales(0) : dummy(),
+                bias ? constant(1) : dummy(),
+                dummy(),
+                dummy(),
+                output()};
   l.kernel = d.shader;
   // A long dispatch is cut along the rows.
   const int64_t block = int64_t(t.conv.r) * t.conv.ly, blocks = div_up(m, block);
@@ -203,28 +272,35 @@ simd::ConvArgs conv_args(const OpCall& c) {
   simd::ConvArgs a;
   a.geometry.ldx = c.in[kX]->row_stride();
   a.geometry.planar = g.planar;
-  a.geometry.n = c.in[kX]->shape.n(), a.geometry.h = c.in[kX]->shape.h(), a.geometry.w = c.in[kX]->shape.w(), a.geometry.c = g.cin;
+  a.geometry.n = c.in[kX]->shape.n(), a.geometry.h = c.in[kX]->shape.h(), a.geometry.w = c.in[kX]->shape.w(),
+  a.geometry.c = g.cin;
   a.geometry.kernel_h = g.kh, a.geometry.kernel_w = g.kw, a.geometry.stride_y = g.sh, a.geometry.stride_x = g.sw;
-  a.geometry.pad_y = g.ph, a.geometry.pad_x = g.pw, a.geometry.dilation_y = g.dh, a.geometry.dilation_x = g.dw, a.geometry.out_h = g.oh, a.geometry.out_w = g.ow;
+  a.geometry.pad_y = g.ph, a.geometry.pad_x = g.pw, a.geometry.dilation_y = g.dh, a.geometry.dilation_x = g.dw,
+  a.geometry.out_h = g.oh, a.geometry.out_w = g.ow;
   a.gemm.m = a.geometry.rows(), a.gemm.k = a.geometry.k(), a.gemm.n = g.cout;
   a.gemm.act = simd::Act(c.iattr(kAct));
   a.gemm.ldo = c.out.row_stride();
   return a;
 }
 
-/// Rows of patches that are written out at once, as fp32 and then as bfloat16: as many as fill a few MiB, however large the map.
+/// Rows of patches that are written out at once, as fp32 and then as bfloat16: as many as fill a few MiB, however large
+/// the map.
 int64_t patch_rows(const simd::ConvArgs& a) {
   constexpr int64_t kBytes = 4 << 20, kLeast = 256;  // with fewer the weights come from memory too often
   return std::min(a.gemm.m, std::max(kLeast, kBytes / (a.gemm.k * 4)));
 }
-uint64_t patch_bytes(const simd::ConvArgs& a) { return uint64_t(round_up(patch_rows(a) * round_up(a.gemm.k, 4) * 4, 64)); }
+uint64_t patch_bytes(const simd::ConvArgs& a) {
+  return uint64_t(round_up(patch_rows(a) * round_up(a.gemm.k, 4) * 4, 64));
+}
 
-/// Where 16 products instead of 36 outweigh what the transforms add and the weights grow by: channels enough that a tile's
-/// products outnumber its sums, and tiles enough per weight. Only in fp32: a narrow weight would be rounded once more.
+/// Where 16 products instead of 36 outweigh what the transforms add and the weights grow by: channels enough that a
+/// tile's products outnumber its sums, and tiles enough per weight. Only in fp32: a narrow weight would be rounded once
+/// more.
 bool use_winograd(const Geometry& g, int64_t images, DType weights) {
   constexpr int64_t kChannels = 32, kTiles = 16;
-  return weights == DType::kF32 && !g.planar && g.groups == 1 && g.kh == 3 && g.kw == 3 && g.sh == 1 && g.sw == 1 && g.dh == 1 && g.dw == 1 &&
-         g.cin >= kChannels && g.cout >= kChannels && images * div_up(g.oh, 2) * div_up(g.ow, 2) >= kTiles;
+  return weights == DType::kF32 && !g.planar && g.groups == 1 && g.kh == 3 && g.kw == 3 && g.sh == 1 && g.sw == 1 &&
+         g.dh == 1 && g.dw == 1 && g.cin >= kChannels && g.cout >= kChannels &&
+         images * div_up(g.oh, 2) * div_up(g.ow, 2) >= kTiles;
 }
 
 Lowering lower_cpu(const OpCall& c, const LowerContext& ctx) {
@@ -238,7 +314,8 @@ Lowering lower_cpu(const OpCall& c, const LowerContext& ctx) {
   simd::ConvArgs a = conv_args(c);
   const DType dtype = cpu_weight_dtype(ctx, a.gemm.m);
   const bool winograd = use_winograd(g, c.out.shape.n(), dtype);
-  l.consts.push_back(winograd ? cpu_winograd(kWeight, g.cout, g.cin) : cpu_panels(kWeight, g.cout, g.cin * g.kh * g.kw, dtype));
+  l.consts.push_back(winograd ? cpu_winograd(kWeight, g.cout, g.cin)
+                              : cpu_panels(kWeight, g.cout, g.cin * g.kh * g.kw, dtype));
   set_order(l.consts[0], g, false);
   if (c.input(kBias)) l.consts.push_back(vector_const(kBias, g.cout));
   if (dtype == DType::kBF16) {
@@ -269,7 +346,8 @@ void cpu(const CpuCall& call) {
   }
   a.gemm.b = call.consts[0];
   a.gemm.type = simd_type(call.packs[0].dtype);
-  if (a.gemm.type == simd::WeightType::kI8) a.gemm.b_scales = reinterpret_cast<const float*>(call.consts[0] + call.packs[0].scales_offset);
+  if (a.gemm.type == simd::WeightType::kI8)
+    a.gemm.b_scales = reinterpret_cast<const float*>(call.consts[0] + call.packs[0].scales_offset);
   if (call.op->input(kBias)) a.gemm.bias = reinterpret_cast<const float*>(call.consts[1]);
   a.gemm.out = call.out;
   if (a.gemm.type == simd::WeightType::kBF16) {
@@ -325,17 +403,20 @@ Cost cost(const OpCall& c) {
 
 double tolerance(const OpCall& c) { return rounding_bound(c.in[kWeight]->shape.c()); }
 
-OpCase make(std::string label, Shape in, int64_t cout, int64_t kernel, int64_t stride, int64_t pad, int act, bool planar, bool bias = true) {
+OpCase make(std::string label, Shape in, int64_t cout, int64_t kernel, int64_t stride, int64_t pad, int act,
+            bool planar, bool bias = true) {
   OpCase o;
   o.label = std::move(label);
   o.in = {in, Shape{{1, 1, cout, in.c() * kernel * kernel}}, bias ? Shape{{1, 1, 1, cout}} : Shape{{1, 1, 1, 0}}};
   o.constant = {false, true, true};
-  o.attrs = attrs_of({double(kernel), double(kernel), double(stride), double(stride), double(pad), double(pad), double(act), 1, 1, 1});
+  o.attrs = attrs_of(
+      {double(kernel), double(kernel), double(stride), double(stride), double(pad), double(pad), double(act), 1, 1, 1});
   o.planar = planar;
   return o;
 }
 
-OpCase make_grouped(std::string label, Shape in, int64_t cout, int64_t kernel, int64_t stride, int64_t pad, int act, int64_t groups, int64_t dilation = 1) {
+OpCase make_grouped(std::string label, Shape in, int64_t cout, int64_t kernel, int64_t stride, int64_t pad, int act,
+                    int64_t groups, int64_t dilation = 1) {
   OpCase o = make(std::move(label), in, cout, kernel, stride, pad, act, false);
   o.in[kWeight].d[3] /= groups;
   o.attrs[kGroups] = double(groups);
@@ -373,6 +454,7 @@ std::vector<OpCase> cases() {
 }  // namespace
 
 extern const OpDef kConv2dOp;
-const OpDef kConv2dOp = {"conv2d", kAttrs, infer, lower, lower_cpu, cpu, reference, cost, tolerance, cases, {true, 1u << conv2d::kX}};
+const OpDef kConv2dOp = {
+    "conv2d", kAttrs, infer, lower, lower_cpu, cpu, reference, cost, tolerance, cases, {true, 1u << conv2d::kX}};
 
 }  // namespace vireo

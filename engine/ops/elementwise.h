@@ -1,4 +1,5 @@
-// The element-wise operators share one shader (elementwise.comp) and most of their rules; each still is one file with its OpDef.
+// The element-wise operators share one shader (elementwise.comp) and most of their rules; each still is one file with
+// its OpDef.
 #pragma once
 
 #include "ops/common.h"
@@ -8,8 +9,8 @@ namespace vireo::ops {
 /// Constants of elementwise.comp that differ between operators.
 struct Elementwise {
   int act = 0;
-  bool scale = false;     // operand 1 is a per-column constant
-  bool add = false;       // operand 1 is added
+  bool scale = false;  // operand 1 is a per-column constant
+  bool add = false;    // operand 1 is added
 };
 
 /// Of the operators that lower_elementwise() lowers: a constant operand has no stride.
@@ -22,7 +23,9 @@ std::vector<OpCase> elementwise_cases(int operands, bool second_is_vector);
 /// An activation function as an operator.
 template <int kAct>
 struct Unary {
-  static Result<Lowering> lower(const OpCall& c, const LowerContext& ctx) { return lower_elementwise(c, ctx, {kAct, false, false}); }
+  static Result<Lowering> lower(const OpCall& c, const LowerContext& ctx) {
+    return lower_elementwise(c, ctx, {kAct, false, false});
+  }
   static Lowering lower_cpu(const OpCall&, const LowerContext&) {
     Lowering l;
     l.kernel = kActNames[kAct];
@@ -49,7 +52,8 @@ inline constexpr AttrDef kNoAttrs[] = {{nullptr, 0}};
 template <int kAct>
 constexpr OpDef unary_op() {
   using U = Unary<kAct>;
-  return {kActNames[kAct], kNoAttrs, infer_same, U::lower, U::lower_cpu, U::cpu, U::reference, U::cost, U::tolerance, U::cases, kElementwiseStrided};
+  return {kActNames[kAct], kNoAttrs, infer_same,   U::lower, U::lower_cpu,       U::cpu,
+          U::reference,    U::cost,  U::tolerance, U::cases, kElementwiseStrided};
 }
 
 }  // namespace vireo::ops

@@ -1,4 +1,5 @@
-// gelu_tanh: GELU by tanh: x/2 (1 + tanh(sqrt(2/pi) (x + 0.044715 x^3))). Another operator than gelu_erf: results differ by up to 5e-4.
+// gelu_tanh: GELU by tanh: x/2 (1 + tanh(sqrt(2/pi) (x + 0.044715 x^3))). Another operator than gelu_erf: results
+// differ by up to 5e-4.
 #include "ops/elementwise.h"
 
 namespace vireo {

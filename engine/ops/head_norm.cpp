@@ -1,6 +1,6 @@
-// head_norm: cosine attention's queries and keys (Swin V2, Liu et al. 2022). x [.., 3 d] holds q, k and v heads side by side; of every
-// head q becomes q / max(|q|, 1e-12) * scale[head] and k becomes k / max(|k|, 1e-12); v stays. scale [1, heads] is the
-// constant exp(min(logit_scale, ln 100)). Attention with scale 1 follows.
+// head_norm: cosine attention's queries and keys (Swin V2, Liu et al. 2022). x [.., 3 d] holds q, k and v heads side by
+// side; of every head q becomes q / max(|q|, 1e-12) * scale[head] and k becomes k / max(|k|, 1e-12); v stays. scale [1,
+// heads] is the constant exp(min(logit_scale, ln 100)). Attention with scale 1 follows.
 #include "ops/common.h"
 
 namespace vireo {
@@ -18,7 +18,8 @@ Result<TensorDesc> infer(const OpCall& c) {
   const int64_t heads = c.iattr(kHeads);
   if (heads < 1 || c.in[kX]->shape.c() % (3 * heads) || c.in[kX]->layout != Layout::kRows)
     return shape_error(c, "qkv", got(c.in[kX]), fmt::format("rows of 3 x {} heads", heads));
-  if (!is_vector(c.input(kScale), heads)) return shape_error(c, "scale", got(c.input(kScale)), fmt::format("{} values", heads));
+  if (!is_vector(c.input(kScale), heads))
+    return shape_error(c, "scale", got(c.input(kScale)), fmt::format("{} values", heads));
   TensorDesc out;
   out.shape = c.in[kX]->shape;
   return out;
@@ -34,10 +35,12 @@ Result<Lowering> lower(const OpCall& c, const LowerContext& ctx) {
   l.consts.push_back(vector_const(kScale, heads));
   Dispatch d;
   d.shader = l.kernel = "head_norm";
-  d.spec = {local, type_code(x.dtype), 0, type_code(c.out.dtype), 0, 0, 0, 0, 0, 0, u32(heads), u32(head_dim(c)), together};
+  d.spec = {local,      type_code(x.dtype), 0,       type_code(c.out.dtype), 0, 0, 0, 0, 0, 0,
+            u32(heads), u32(head_dim(c)),   together};
   d.push = {u32(rows), u32(ld4)};
   if (int64_t(together) * 2 * heads * 4 > ctx.caps->max_shared_bytes)
-    return fail(ErrorCode::kUnsupported, "head_norm needs {} bytes of shared memory, the device has {}", together * 2 * heads * 4, ctx.caps->max_shared_bytes);
+    return fail(ErrorCode::kUnsupported, "head_norm needs {} bytes of shared memory, the device has {}",
+                together * 2 * heads * 4, ctx.caps->max_shared_bytes);
   d.groups = flat_grid(*ctx.caps, div_up(rows, together));
   d.operands = {input(kX), constant(0), output()};
   l.dispatches.push_back(std::move(d));
@@ -54,7 +57,8 @@ Lowering lower_cpu(const OpCall& c, const LowerContext&) {
 void cpu(const CpuCall& call) {
   const OpCall& c = *call.op;
   simd::HeadNormArgs a;
-  a.x = call.in[kX], a.ldx = c.in[kX]->row_stride(), a.rows = c.in[kX]->shape.rows(), a.heads = c.iattr(kHeads), a.head_dim = head_dim(c);
+  a.x = call.in[kX], a.ldx = c.in[kX]->row_stride(), a.rows = c.in[kX]->shape.rows(), a.heads = c.iattr(kHeads),
+  a.head_dim = head_dim(c);
   a.scale = reinterpret_cast<const float*>(call.consts[0]), a.out = call.out, a.ldo = c.out.row_stride();
   run_kernel(call, call.kernels->head_norm, a);
 }
@@ -87,8 +91,12 @@ OpCase make(std::string label, Shape map, double heads, int64_t dim, float ampli
   return o;
 }
 std::vector<OpCase> cases() {
-  return {make("swinv2-t", Shape{{1, 16, 16, 0}}, 3, 32), make("many heads", Shape{{2, 1, 5, 0}}, 24, 32), make("dim 30, batch", Shape{{2, 3, 5, 0}}, 4, 30),
-          make("primes", Shape{{1, 7, 3, 0}}, 5, 13), make("dim 1", Shape{{1, 1, 9, 0}}, 3, 1), make("large", Shape{{1, 4, 4, 0}}, 2, 24, 100.f),
+  return {make("swinv2-t", Shape{{1, 16, 16, 0}}, 3, 32),
+          make("many heads", Shape{{2, 1, 5, 0}}, 24, 32),
+          make("dim 30, batch", Shape{{2, 3, 5, 0}}, 4, 30),
+          make("primes", Shape{{1, 7, 3, 0}}, 5, 13),
+          make("dim 1", Shape{{1, 1, 9, 0}}, 3, 1),
+          make("large", Shape{{1, 4, 4, 0}}, 2, 24, 100.f),
           make("more heads than invocations", Shape{{1, 1, 3, 0}}, 40, 4)};
 }
 

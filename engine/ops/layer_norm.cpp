@@ -1,5 +1,5 @@
-// layer_norm: (x - mean) / sqrt(var + eps) * gamma + beta over the channels of each row (Ba et al. 2016, var biased), plus an
-// optional residual like x (a norm behind the branch, as in Swin V2).
+// layer_norm: (x - mean) / sqrt(var + eps) * gamma + beta over the channels of each row (Ba et al. 2016, var biased),
+// plus an optional residual like x (a norm behind the branch, as in Swin V2).
 #include "ops/common.h"
 
 namespace vireo {
@@ -15,7 +15,8 @@ Result<TensorDesc> infer(const OpCall& c) {
   const int64_t n = c.in[kX]->shape.c();
   if (!is_vector(c.input(kGamma), n)) return shape_error(c, "gamma", got(c.input(kGamma)), fmt::format("{} values", n));
   if (!is_vector(c.input(kBeta), n)) return shape_error(c, "beta", got(c.input(kBeta)), fmt::format("{} values", n));
-  if (c.input(kResidual) && c.in[kResidual]->shape != c.in[kX]->shape) return shape_error(c, "residual", got(c.in[kResidual]), got(c.in[kX]));
+  if (c.input(kResidual) && c.in[kResidual]->shape != c.in[kX]->shape)
+    return shape_error(c, "residual", got(c.in[kResidual]), got(c.in[kX]));
   TensorDesc out;
   out.shape = c.in[kX]->shape;
   return out;
@@ -32,7 +33,8 @@ Result<Lowering> lower(const OpCall& c, const LowerContext& ctx) {
   d.spec.assign(11, 0);
   d.spec[0] = local, d.spec[1] = type_code(x.dtype), d.spec[3] = type_code(c.out.dtype), d.spec[10] = per_row;
   if (r) d.spec[4] = type_code(r->dtype), d.spec[8] = 1;
-  d.push = {u32(x.shape.rows()), u32(n), u32(stride4(x)), u32(stride4(c.out)), u32(r ? stride4(*r) : 0), 0, float_word(c.attr(kEps))};
+  d.push = {u32(x.shape.rows()),      u32(n), u32(stride4(x)),         u32(stride4(c.out)),
+            u32(r ? stride4(*r) : 0), 0,      float_word(c.attr(kEps))};
   d.groups = flat_grid(*ctx.caps, div_up(x.shape.rows(), local / per_row));
   d.operands = {input(kX), constant(0), constant(1), r ? input(kResidual) : dummy(), output()};
   l.dispatches.push_back(std::move(d));
@@ -65,7 +67,8 @@ void reference(const RefCall& r) {
     for (int64_t i = 0; i < n; ++i) mean += x[i] / double(n);
     for (int64_t i = 0; i < n; ++i) var += (x[i] - mean) * (x[i] - mean) / double(n);
     for (int64_t i = 0; i < n; ++i)
-      (*r.out)[size_t(row * n + i)] = (x[i] - mean) / std::sqrt(var + r.op->attr(kEps)) * (*r.in[kGamma])[size_t(i)] + (*r.in[kBeta])[size_t(i)] +
+      (*r.out)[size_t(row * n + i)] = (x[i] - mean) / std::sqrt(var + r.op->attr(kEps)) * (*r.in[kGamma])[size_t(i)] +
+                                      (*r.in[kBeta])[size_t(i)] +
                                       (r.op->input(kResidual) ? (*r.in[kResidual])[size_t(row * n + i)] : 0);
   }
 }
@@ -74,24 +77,41 @@ Cost cost(const OpCall& c) { return cost_of(c, 8.0 * double(c.out.shape.elements
 /// Mean and variance are sums of n terms; the division doubles their relative error.
 double tolerance(const OpCall& c) { return 2 * rounding_bound(c.out.shape.c()); }
 
-OpCase make(std::string label, int64_t batch, int64_t tokens, int64_t n, double eps, float amplitude = 1.f, bool residual = false) {
+OpCase make(std::string label, int64_t batch, int64_t tokens, int64_t n, double eps, float amplitude = 1.f,
+            bool residual = false) {
   OpCase o;
   o.label = std::move(label);
-  o.in = {tokens_shape(batch, tokens, n), Shape{{1, 1, 1, n}}, Shape{{1, 1, 1, n}}, residual ? tokens_shape(batch, tokens, n) : Shape{{1, 1, 1, 0}}};
+  o.in = {tokens_shape(batch, tokens, n), Shape{{1, 1, 1, n}}, Shape{{1, 1, 1, n}},
+          residual ? tokens_shape(batch, tokens, n) : Shape{{1, 1, 1, 0}}};
   o.constant = {false, true, true, false};
   o.attrs = attrs_of({eps});
   o.scale = amplitude;
   return o;
 }
 std::vector<OpCase> cases() {
-  return {make("vit-b", 1, 197, 768, 1e-12), make("vit-ti", 2, 50, 192, 1e-6), make("primes", 3, 13, 37, 1e-6),
-          make("width 2", 1, 5, 2, 1e-6),    make("width 65", 1, 9, 65, 1e-5), make("large", 1, 7, 100, 1e-6, 1000.f),
-          make("swinv2-t residual", 1, 256, 96, 1e-5, 1.f, true), make("residual, primes", 2, 7, 37, 1e-6, 1.f, true)};
+  return {make("vit-b", 1, 197, 768, 1e-12),
+          make("vit-ti", 2, 50, 192, 1e-6),
+          make("primes", 3, 13, 37, 1e-6),
+          make("width 2", 1, 5, 2, 1e-6),
+          make("width 65", 1, 9, 65, 1e-5),
+          make("large", 1, 7, 100, 1e-6, 1000.f),
+          make("swinv2-t residual", 1, 256, 96, 1e-5, 1.f, true),
+          make("residual, primes", 2, 7, 37, 1e-6, 1.f, true)};
 }
 
 }  // namespace
 
 extern const OpDef kLayerNormOp;
-const OpDef kLayerNormOp = {"layer_norm", kAttrs, infer, lower, lower_cpu, cpu, reference, cost, tolerance, cases, {true, 1u << kX | 1u << kResidual}};
+const OpDef kLayerNormOp = {"layer_norm",
+                            kAttrs,
+                            infer,
+                            lower,
+                            lower_cpu,
+                            cpu,
+                            reference,
+                            cost,
+                            tolerance,
+                            cases,
+                            {true, 1u << kX | 1u << kResidual}};
 
 }  // namespace vireo

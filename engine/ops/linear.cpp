@@ -1,5 +1,6 @@
-// linear: y = residual + scale * act(norm(x) W^T + bias). x [.., k] (activation), W [n, k], bias and scale [1, n] (constants),
-// residual like y. `ln` normalises the rows of x first, (x - mean) / sqrt(var + eps); gain and offset are folded into W and bias.
+// linear: y = residual + scale * act(norm(x) W^T + bias). x [.., k] (activation), W [n, k], bias and scale [1, n]
+// (constants), residual like y. `ln` normalises the rows of x first, (x - mean) / sqrt(var + eps); gain and offset are
+// folded into W and bias.
 #include "ops/linear.h"
 
 #include <algorithm>
@@ -23,14 +24,18 @@ Result<TensorDesc> infer(const OpCall& c) {
   if (!c.input(kX) || !c.input(kWeight)) return shape_error(c, "operand", "missing", "an input and a weight");
   const Sizes s = sizes(c);
   if (c.in[kX]->layout != Layout::kRows || c.in[kX]->shape.c() != s.k)
-    return shape_error(c, "weight", got(c.in[kWeight]), fmt::format("[.., {}] for an input of {} channels", c.in[kX]->shape.c(), c.in[kX]->shape.c()));
+    return shape_error(c, "weight", got(c.in[kWeight]),
+                       fmt::format("[.., {}] for an input of {} channels", c.in[kX]->shape.c(), c.in[kX]->shape.c()));
   if (s.n < 1) return shape_error(c, "weight", got(c.in[kWeight]), "at least one output channel");
-  if (c.input(kBias) && !is_vector(c.in[kBias], s.n)) return shape_error(c, "bias", got(c.in[kBias]), fmt::format("{} values", s.n));
-  if (c.input(kScaleIn) && !is_vector(c.in[kScaleIn], s.n)) return shape_error(c, "scale", got(c.in[kScaleIn]), fmt::format("{} values", s.n));
+  if (c.input(kBias) && !is_vector(c.in[kBias], s.n))
+    return shape_error(c, "bias", got(c.in[kBias]), fmt::format("{} values", s.n));
+  if (c.input(kScaleIn) && !is_vector(c.in[kScaleIn], s.n))
+    return shape_error(c, "scale", got(c.in[kScaleIn]), fmt::format("{} values", s.n));
   TensorDesc out;
   out.shape = c.in[kX]->shape;
   out.shape.d[3] = s.n;
-  if (c.input(kResidualIn) && c.in[kResidualIn]->shape != out.shape) return shape_error(c, "residual", got(c.in[kResidualIn]), to_string(out.shape));
+  if (c.input(kResidualIn) && c.in[kResidualIn]->shape != out.shape)
+    return shape_error(c, "residual", got(c.in[kResidualIn]), to_string(out.shape));
   return out;
 }
 
@@ -129,7 +134,8 @@ Result<Lowering> lower(const OpCall& c, const LowerContext& ctx) {
     return fail(ErrorCode::kUnsupported, "linear.tile has no tile for {} bytes of shared memory and {} invocations",
                 ctx.caps->max_shared_bytes, ctx.caps->max_workgroup_invocations);
   Lowering l;
-  const int64_t panel = texel ? tx.panel() : chosen.tile->bn, slack = texel ? 0 : Tile(*chosen.tile, chosen.half).slack();
+  const int64_t panel = texel ? tx.panel() : chosen.tile->bn,
+                slack = texel ? 0 : Tile(*chosen.tile, chosen.half).slack();
   l.consts.push_back(gpu_matrix(kWeight, s.n, s.k, w, panel, slack));
   l.consts[0].centre = norm;
   const Consts at = add_vectors(c, s.n, l);
@@ -145,7 +151,15 @@ Result<Lowering> lower(const OpCall& c, const LowerContext& ctx) {
   d.spec[7] = at.scale >= 0;
   d.spec[8] = r != nullptr;
   d.spec[9] = u32(c.iattr(kNorm));
-  d.push = {u32(s.m), u32(s.n), u32(s.k), u32(stride4(x)), u32(stride4(c.out)), u32(r ? stride4(*r) : n4), 0, 0, float_word(c.attr(kEps))};
+  d.push = {u32(s.m),
+            u32(s.n),
+            u32(s.k),
+            u32(stride4(x)),
+            u32(stride4(c.out)),
+            u32(r ? stride4(*r) : n4),
+            0,
+            0,
+            float_word(c.attr(kEps))};
 
   int64_t block;  // rows of a workgroup
   if (texel) {
@@ -252,7 +266,8 @@ void cpu(const CpuCall& call) {
   a.a = call.in[kX];
   a.b = call.consts[0];
   a.type = simd_type(call.packs[0].dtype);
-  if (a.type == simd::WeightType::kI8) a.b_scales = reinterpret_cast<const float*>(call.consts[0] + call.packs[0].scales_offset);
+  if (a.type == simd::WeightType::kI8)
+    a.b_scales = reinterpret_cast<const float*>(call.consts[0] + call.packs[0].scales_offset);
   int next = 1;
   if (c.input(kBias)) a.bias = reinterpret_cast<const float*>(call.consts[next++]);
   if (c.input(kScaleIn)) a.col_scale = reinterpret_cast<const float*>(call.consts[next++]);
@@ -311,12 +326,13 @@ Cost cost(const OpCall& c) {
 
 double tolerance(const OpCall& c) { return rounding_bound(sizes(c).k); }
 
-OpCase make(std::string label, int64_t batch, int64_t tokens, int64_t n, int64_t k, int act, bool ln, bool bias, bool scale, bool residual, float amplitude = 1.f) {
+OpCase make(std::string label, int64_t batch, int64_t tokens, int64_t n, int64_t k, int act, bool ln, bool bias,
+            bool scale, bool residual, float amplitude = 1.f) {
   const Shape none{{1, 1, 1, 0}};
   OpCase o;
   o.label = std::move(label);
-  o.in = {tokens_shape(batch, tokens, k), Shape{{1, 1, n, k}}, bias ? Shape{{1, 1, 1, n}} : none, scale ? Shape{{1, 1, 1, n}} : none,
-          residual ? tokens_shape(batch, tokens, n) : none};
+  o.in = {tokens_shape(batch, tokens, k), Shape{{1, 1, n, k}}, bias ? Shape{{1, 1, 1, n}} : none,
+          scale ? Shape{{1, 1, 1, n}} : none, residual ? tokens_shape(batch, tokens, n) : none};
   o.constant = {false, true, true, true, false};
   o.attrs = attrs_of({double(act), double(ln), 1e-6});
   o.scale = amplitude;
@@ -361,8 +377,8 @@ TileWork tile_work(const LinearTile& tile, bool half, const Tuning& tuning, cons
   if (!w.legal) return w;
   w.issued_flops = t.issued_flops(m, n, k, tuning.skip_rows, caps.subgroup_size);
 
-  // Instructions of a subgroup: loads of shared memory beside the multiply-adds; a load and a store of each staged group
-  // with their addresses, and the loop; the epilogue. Rounded from what compilers make of the shader.
+  // Instructions of a subgroup: loads of shared memory beside the multiply-adds; a load and a store of each staged
+  // group with their addresses, and the loop; the epilogue. Rounded from what compilers make of the shader.
   const double trip = double(tile.bk * (tile.tm + tile.tn)) / (half ? 8 : 4) + t.a_loads * (half ? 20 : 10) +
                       t.w_loads * 6 + 40 + (half ? tile.tm * tile.tn * 2 : 0) +
                       (t.whole_trips(k) ? 0 : (t.a_loads + t.w_loads) * 6);
@@ -402,7 +418,16 @@ double half_error(uint32_t bk) { return std::ldexp(1 + std::sqrt(bk / 6.0), -11)
 }  // namespace linear
 
 extern const OpDef kLinearOp;
-const OpDef kLinearOp = {"linear", kAttrs, infer, lower, lower_cpu, cpu, reference, cost, tolerance, cases,
-                             {true, 1u << linear::kX | 1u << linear::kResidualIn}};
+const OpDef kLinearOp = {"linear",
+                         kAttrs,
+                         infer,
+                         lower,
+                         lower_cpu,
+                         cpu,
+                         reference,
+                         cost,
+                         tolerance,
+                         cases,
+                         {true, 1u << linear::kX | 1u << linear::kResidualIn}};
 
 }  // namespace vireo

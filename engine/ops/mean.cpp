@@ -12,7 +12,8 @@ int64_t tokens(const OpCall& c) { return c.in[0]->shape.h() * c.in[0]->shape.w()
 
 Result<TensorDesc> infer(const OpCall& c) {
   if (!c.input(0)) return shape_error(c, "operand", "missing", "an input");
-  if (c.iattr(kStart) < 0 || c.iattr(kStart) >= tokens(c)) return shape_error(c, "start", fmt::format("{}", c.iattr(kStart)), fmt::format("less than {} tokens", tokens(c)));
+  if (c.iattr(kStart) < 0 || c.iattr(kStart) >= tokens(c))
+    return shape_error(c, "start", fmt::format("{}", c.iattr(kStart)), fmt::format("less than {} tokens", tokens(c)));
   TensorDesc out;
   out.shape = tokens_shape(c.in[0]->shape.n(), 1, c.in[0]->shape.c());
   return out;
@@ -45,7 +46,8 @@ void cpu(const CpuCall& call) {
   const OpCall& c = *call.op;
   simd::MeanArgs a;
   a.x = call.in[0], a.ldx = c.in[0]->row_stride();
-  a.groups = c.out.shape.n(), a.group_rows = tokens(c), a.first = c.iattr(kStart), a.count = tokens(c) - a.first, a.cols = c.out.shape.c();
+  a.groups = c.out.shape.n(), a.group_rows = tokens(c), a.first = c.iattr(kStart), a.count = tokens(c) - a.first,
+  a.cols = c.out.shape.c();
   a.out = call.out, a.ldo = c.out.row_stride();
   run_kernel(call, call.kernels->mean, a);
 }
@@ -73,7 +75,8 @@ OpCase make(std::string label, Shape in, double start) {
   return o;
 }
 std::vector<OpCase> cases() {
-  return {make("patches of vit", tokens_shape(2, 197, 192), 1), make("feature map", Shape{{3, 7, 9, 40}}, 0), make("odd", tokens_shape(2, 5, 3), 4)};
+  return {make("patches of vit", tokens_shape(2, 197, 192), 1), make("feature map", Shape{{3, 7, 9, 40}}, 0),
+          make("odd", tokens_shape(2, 5, 3), 4)};
 }
 
 }  // namespace

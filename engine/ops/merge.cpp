@@ -1,5 +1,6 @@
-// merge: space to depth of 2 x 2 pixels, Swin's patch merging: [n, h, w, c] -> [n, ceil(h/2), ceil(w/2), 4 c], the channels of
-// pixels (2y, 2x), (2y + 1, 2x), (2y, 2x + 1), (2y + 1, 2x + 1); odd sizes are padded with zeros at the bottom and right.
+// merge: space to depth of 2 x 2 pixels, Swin's patch merging: [n, h, w, c] -> [n, ceil(h/2), ceil(w/2), 4 c], the
+// channels of pixels (2y, 2x), (2y + 1, 2x), (2y, 2x + 1), (2y + 1, 2x + 1); odd sizes are padded with zeros at the
+// bottom and right.
 #include "ops/common.h"
 
 namespace vireo {
@@ -57,7 +58,8 @@ void reference(const RefCall& r) {
         for (int part = 0; part < 4; ++part)
           for (int64_t e = 0; e < s.c(); ++e) {
             const int64_t iy = 2 * y + kDy[part], ix = 2 * x + kDx[part];
-            (*r.out)[at++] = iy < s.h() && ix < s.w() ? (*r.in[0])[size_t(((b * s.h() + iy) * s.w() + ix) * s.c() + e)] : 0;
+            (*r.out)[at++] =
+                iy < s.h() && ix < s.w() ? (*r.in[0])[size_t(((b * s.h() + iy) * s.w() + ix) * s.c() + e)] : 0;
           }
 }
 
@@ -72,8 +74,8 @@ OpCase make(std::string label, Shape in) {
   return o;
 }
 std::vector<OpCase> cases() {
-  return {make("swin-t", Shape{{1, 16, 16, 96}}), make("odd sides", Shape{{2, 7, 9, 12}}), make("odd everything", Shape{{2, 5, 3, 7}}),
-          make("one pixel", Shape{{1, 1, 1, 2}})};
+  return {make("swin-t", Shape{{1, 16, 16, 96}}), make("odd sides", Shape{{2, 7, 9, 12}}),
+          make("odd everything", Shape{{2, 5, 3, 7}}), make("one pixel", Shape{{1, 1, 1, 2}})};
 }
 
 }  // namespace

@@ -50,26 +50,27 @@ struct OpCall {
 
 /// How a constant is laid out in the weights memory.
 enum class Pack : uint8_t {
-  kVector,     ///< fp32, zero padded to a multiple of 4 elements
-  kRows,       ///< fp32 rows, each zero padded to a multiple of 4 elements
-  kGpuMatrix,  ///< per panel [round_up(k,4)][panel/4] groups of 4 consecutive outputs; i8 is followed by fp32 scales
-  kCpuPanels,  ///< simd::pack_weight's panels; i8 is followed by fp32 scales
+  kVector,       ///< fp32, zero padded to a multiple of 4 elements
+  kRows,         ///< fp32 rows, each zero padded to a multiple of 4 elements
+  kGpuMatrix,    ///< per panel [round_up(k,4)][panel/4] groups of 4 consecutive outputs; i8 is followed by fp32 scales
+  kCpuPanels,    ///< simd::pack_weight's panels; i8 is followed by fp32 scales
   kCpuWinograd,  ///< simd::pack_winograd's panels, fp32
 };
 
 struct PackedConst {
-  int operand = 0;                     // index into OpCall::in
+  int operand = 0;  // index into OpCall::in
   Pack pack = Pack::kVector;
-  DType dtype = DType::kF32;           // element type of the packed matrix
-  std::array<int32_t, 3> permute{};    // {cin, kh, kw}: reorder each row from (cin, kh, kw) to (kh, kw, cin); zeros = keep
-  bool pad_channels = false;           // permute: pad cin to a multiple of 4 with zeros
-  bool centre = false;                 // i8: the operand is normalised, so rows may be centred (plan/quantise.h)
-  int32_t panel = 0;                   // kGpuMatrix: columns per panel, in one piece with all its k; 0: one panel of all
-  bool bf16_rows = false;              // kCpuPanels: the product's other factor is rounded to bfloat16
-  int32_t groups = 1;                  // of a convolution: row r holds its group's columns, the others are zeros
-  int32_t taps = 0;                    // i8: weights per kernel of a convolution, whose rounding errors are balanced; 0 = none
-  uint64_t bytes = 0;                  // everything, scales included
-  uint64_t scales_offset = 0;          // i8: where the scales start, from the beginning of this constant
+  DType dtype = DType::kF32;  // element type of the packed matrix
+  std::array<int32_t, 3>
+      permute{};               // {cin, kh, kw}: reorder each row from (cin, kh, kw) to (kh, kw, cin); zeros = keep
+  bool pad_channels = false;   // permute: pad cin to a multiple of 4 with zeros
+  bool centre = false;         // i8: the operand is normalised, so rows may be centred (plan/quantise.h)
+  int32_t panel = 0;           // kGpuMatrix: columns per panel, in one piece with all its k; 0: one panel of all
+  bool bf16_rows = false;      // kCpuPanels: the product's other factor is rounded to bfloat16
+  int32_t groups = 1;          // of a convolution: row r holds its group's columns, the others are zeros
+  int32_t taps = 0;            // i8: weights per kernel of a convolution, whose rounding errors are balanced; 0 = none
+  uint64_t bytes = 0;          // everything, scales included
+  uint64_t scales_offset = 0;  // i8: where the scales start, from the beginning of this constant
 };
 
 enum class BindKind : uint8_t { kStorage, kTexelF32, kTexelF16, kTexelSnorm8 };
@@ -77,40 +78,41 @@ enum class BindKind : uint8_t { kStorage, kTexelF32, kTexelF16, kTexelSnorm8 };
 /// What is bound at one binding number of a dispatch.
 struct Operand {
   enum class What : uint8_t { kInput, kOutput, kConst, kScales, kDummy } what = What::kDummy;
-  int index = 0;                       // kInput: operand number; kConst and kScales: index into Lowering::consts
+  int index = 0;  // kInput: operand number; kConst and kScales: index into Lowering::consts
   BindKind kind = BindKind::kStorage;
 };
 
-/// What a dispatch computes, for tools that judge kernels; nothing is decided by it. An operator that does not say gets an equal
-/// share of its step's cost.
+/// What a dispatch computes, for tools that judge kernels; nothing is decided by it. An operator that does not say gets
+/// an equal share of its step's cost.
 struct Work {
-  double flops = 0;                    // of the result, as Cost counts them
-  double issued_flops = 0;             // with what is computed beyond the edges and thrown away, idle lanes included
+  double flops = 0;         // of the result, as Cost counts them
+  double issued_flops = 0;  // with what is computed beyond the edges and thrown away, idle lanes included
   struct Loop {
-    uint32_t runs;                     // how often its body runs in one invocation
-    uint32_t multiply_adds;            // of one run, inner loops left out: tells the loops of a binary apart
+    uint32_t runs;           // how often its body runs in one invocation
+    uint32_t multiply_adds;  // of one run, inner loops left out: tells the loops of a binary apart
   };
-  std::vector<Loop> loops;             // those that the kernel asks not to unroll
+  std::vector<Loop> loops;  // those that the kernel asks not to unroll
 };
 
 /// One vkCmdDispatch.
 struct Dispatch {
-  std::string shader;                  // module name in shader/modules.h
-  std::vector<uint32_t> spec;          // specialisation constants by id from 0, as bit patterns
-  std::vector<uint32_t> push;          // push constants, 32-bit words
+  std::string shader;          // module name in shader/modules.h
+  std::vector<uint32_t> spec;  // specialisation constants by id from 0, as bit patterns
+  std::vector<uint32_t> push;  // push constants, 32-bit words
   std::array<uint32_t, 3> groups{1, 1, 1};
-  std::vector<Operand> operands;       // by binding number
+  std::vector<Operand> operands;  // by binding number
   Work work;
 };
 
-/// What an operator becomes on a device: constants to pack and dispatches to record (Vulkan) or scratch to reserve (CPU).
+/// What an operator becomes on a device: constants to pack and dispatches to record (Vulkan) or scratch to reserve
+/// (CPU).
 struct Lowering {
   std::vector<PackedConst> consts;
   std::vector<Dispatch> dispatches;
-  std::string kernel;                  // for the plan's text: "linear.texel r8", "gemm"
-  uint64_t scratch_bytes = 0;          // CPU: for all threads together
-  bool out_f32 = false;                // the output stays fp32 although activations are fp16
-  int view_of = -1;                    // operand whose bytes the output is, view_offset bytes in: no work at all
+  std::string kernel;          // for the plan's text: "linear.texel r8", "gemm"
+  uint64_t scratch_bytes = 0;  // CPU: for all threads together
+  bool out_f32 = false;        // the output stays fp32 although activations are fp16
+  int view_of = -1;            // operand whose bytes the output is, view_offset bytes in: no work at all
   uint64_t view_offset = 0;
 };
 
@@ -118,13 +120,13 @@ struct LowerContext {
   const DeviceCaps* caps = nullptr;
   const Tuning* tuning = nullptr;
   Precision precision = Precision::kFp32;
-  bool allow_views = true;             // false when the operand's or the output's memory is not the arena's
+  bool allow_views = true;  // false when the operand's or the output's memory is not the arena's
 };
 
 /// One dispatch of OpDef::sized and the part of the output that it writes.
 struct SizedDispatch {
   Dispatch dispatch;
-  uint64_t offset = 0, bytes = 0;      // of the output as dense floats
+  uint64_t offset = 0, bytes = 0;  // of the output as dense floats
 };
 
 /// For CpuCall: another height and width for the output than planned, as dense floats.
@@ -144,7 +146,7 @@ struct CpuCall {
   uint64_t scratch_bytes = 0;
   const simd::Kernels* kernels = nullptr;
   ThreadPool* pool = nullptr;
-  const SizedOutput* sized = nullptr;      // instead of `out`; only of operators that have OpDef::sized
+  const SizedOutput* sized = nullptr;  // instead of `out`; only of operators that have OpDef::sized
 };
 
 /// Dense double tensors for the reference (rows without padding; constants as [1,1,rows,cols]).
@@ -155,31 +157,33 @@ struct RefCall {
 };
 
 struct Cost {
-  double flops = 0;        // multiply and add counted as two
+  double flops = 0;  // multiply and add counted as two
   double read_bytes = 0;
   double write_bytes = 0;
 };
 
-/// A conformance case: operand shapes (rows = 0 for an absent operand) and attributes; random values in [-scale, scale].
+/// A conformance case: operand shapes (rows = 0 for an absent operand) and attributes; random values in [-scale,
+/// scale].
 struct OpCase {
   std::string label;
-  std::vector<Shape> in;                     // c() == 0 marks an absent optional operand
-  std::vector<bool> constant;                // by operand
+  std::vector<Shape> in;       // c() == 0 marks an absent optional operand
+  std::vector<bool> constant;  // by operand
   Attrs attrs{};
   float scale = 1.f;
-  bool planar = false;                       // first operand is a planar picture
+  bool planar = false;  // first operand is a planar picture
 };
 
-/// Which rows the Vulkan lowering takes any multiple of 4 elements apart (TensorDesc::gap), reading and writing nothing between
-/// them. What an operator does not claim here lies dense on Vulkan, at the price of copies; on the CPU every operator takes any rows.
+/// Which rows the Vulkan lowering takes any multiple of 4 elements apart (TensorDesc::gap), reading and writing nothing
+/// between them. What an operator does not claim here lies dense on Vulkan, at the price of copies; on the CPU every
+/// operator takes any rows.
 struct StridedRows {
   bool out = false;
-  uint32_t in = 0;         // bit i: operand i
+  uint32_t in = 0;  // bit i: operand i
 };
 
 struct OpDef {
   const char* name;
-  const AttrDef* attrs;                      // ends with a null name
+  const AttrDef* attrs;  // ends with a null name
   /// Shape and dtype rule, the only validator. Constants come as [1, 1, rows, cols].
   Result<TensorDesc> (*infer)(const OpCall& call);
   /// Vulkan dispatches for a device; kUnsupported with the reason when this device has no kernel for it.
@@ -193,10 +197,11 @@ struct OpDef {
   double (*tolerance)(const OpCall& call);
   std::vector<OpCase> (*cases)();
   StridedRows strided = {};
-  /// Null but for operators whose output's height and width may be chosen anew for every inference (an argmax's map): the
-  /// dispatches that write it at that size, [n, h, w] dense floats, while all else is as planned. None needs more than the
-  /// device's limits but for `bytes`, and each offset is a multiple of 256 bytes.
-  Result<std::vector<SizedDispatch>> (*sized)(const OpCall& call, const LowerContext& ctx, int64_t h, int64_t w) = nullptr;
+  /// Null but for operators whose output's height and width may be chosen anew for every inference (an argmax's map):
+  /// the dispatches that write it at that size, [n, h, w] dense floats, while all else is as planned. None needs more
+  /// than the device's limits but for `bytes`, and each offset is a multiple of 256 bytes.
+  Result<std::vector<SizedDispatch>> (*sized)(const OpCall& call, const LowerContext& ctx, int64_t h,
+                                              int64_t w) = nullptr;
 };
 
 const OpDef& op_def(OpKind kind);

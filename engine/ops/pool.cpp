@@ -14,8 +14,10 @@ Result<TensorDesc> infer(const OpCall& c) {
   const Shape& s = c.in[0]->shape;
   const int64_t k = c.iattr(kKernel), st = c.iattr(kStride), p = c.iattr(kPad);
   if (k < 1 || st < 1 || p < 0 || p >= k || c.in[0]->layout != Layout::kRows)
-    return shape_error(c, "window", fmt::format("{} stride {} pad {}", k, st, p), "kernel and stride of 1 or more, pad below the kernel, rows");
-  if (s.h() + 2 * p < k || s.w() + 2 * p < k) return shape_error(c, "input", to_string(s), fmt::format("at least {0}x{0} with its padding", k));
+    return shape_error(c, "window", fmt::format("{} stride {} pad {}", k, st, p),
+                       "kernel and stride of 1 or more, pad below the kernel, rows");
+  if (s.h() + 2 * p < k || s.w() + 2 * p < k)
+    return shape_error(c, "input", to_string(s), fmt::format("at least {0}x{0} with its padding", k));
   TensorDesc out;
   out.shape = Shape{{s.n(), (s.h() + 2 * p - k) / st + 1, (s.w() + 2 * p - k) / st + 1, s.c()}};
   return out;
@@ -29,9 +31,22 @@ Result<Lowering> lower(const OpCall& c, const LowerContext& ctx) {
   Dispatch d;
   d.shader = l.kernel = "pool";
   d.spec.assign(11, 0);
-  d.spec[0] = local, d.spec[1] = type_code(x.dtype), d.spec[3] = type_code(c.out.dtype), d.spec[10] = u32(c.iattr(kMode));
-  d.push = {u32(m), u32(c4), u32(stride4(x)), u32(stride4(c.out)), u32(x.shape.h()), u32(x.shape.w()), u32(c.out.shape.h()), u32(c.out.shape.w()),
-            k, k, st, st, p, p};
+  d.spec[0] = local, d.spec[1] = type_code(x.dtype), d.spec[3] = type_code(c.out.dtype),
+  d.spec[10] = u32(c.iattr(kMode));
+  d.push = {u32(m),
+            u32(c4),
+            u32(stride4(x)),
+            u32(stride4(c.out)),
+            u32(x.shape.h()),
+            u32(x.shape.w()),
+            u32(c.out.shape.h()),
+            u32(c.out.shape.w()),
+            k,
+            k,
+            st,
+            st,
+            p,
+            p};
   d.groups = flat_grid(*ctx.caps, div_up(m * c4, local));
   d.operands = {input(0), output()};
   l.dispatches.push_back(std::move(d));
@@ -50,7 +65,8 @@ void cpu(const CpuCall& call) {
   simd::PoolArgs a;
   auto& g = a.geometry;
   g.x = call.in[0], g.ldx = c.in[0]->row_stride(), g.n = s.n(), g.h = s.h(), g.w = s.w(), g.c = s.c();
-  g.kernel_h = g.kernel_w = c.iattr(kKernel), g.stride_y = g.stride_x = c.iattr(kStride), g.pad_y = g.pad_x = c.iattr(kPad);
+  g.kernel_h = g.kernel_w = c.iattr(kKernel), g.stride_y = g.stride_x = c.iattr(kStride),
+  g.pad_y = g.pad_x = c.iattr(kPad);
   g.out_h = c.out.shape.h(), g.out_w = c.out.shape.w();
   a.average = c.iattr(kMode) == 0;
   a.out = call.out, a.ldo = c.out.row_stride();
@@ -90,7 +106,8 @@ OpCase make(std::string label, Shape in, double mode, double kernel, double stri
   return o;
 }
 std::vector<OpCase> cases() {
-  return {make("max 3x3 stride 2", Shape{{2, 15, 13, 24}}, 1, 3, 2, 1), make("average 2x2", Shape{{1, 8, 6, 7}}, 0, 2, 2, 0),
+  return {make("max 3x3 stride 2", Shape{{2, 15, 13, 24}}, 1, 3, 2, 1),
+          make("average 2x2", Shape{{1, 8, 6, 7}}, 0, 2, 2, 0),
           make("average padded", Shape{{2, 5, 5, 5}}, 0, 3, 1, 1)};
 }
 

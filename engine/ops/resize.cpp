@@ -1,5 +1,5 @@
-// resize: x [n, h, w, c] to [n, out_h, out_w, c] by torch.nn.functional.interpolate's rules (no antialiasing; bicubic with
-// a = -0.75), plus an optional residual of the output's shape: the top-down path of a feature pyramid.
+// resize: x [n, h, w, c] to [n, out_h, out_w, c] by torch.nn.functional.interpolate's rules (no antialiasing; bicubic
+// with a = -0.75), plus an optional residual of the output's shape: the top-down path of a feature pyramid.
 #include "ops/common.h"
 #include "simd/interpolate.h"
 
@@ -9,18 +9,21 @@ using namespace ops;
 
 enum Attr { kOutH, kOutW, kMode, kAlignCorners };
 enum In { kX, kResidual };
-constexpr const char* kModes[] = {"nearest", "bilinear", "bicubic", nullptr};  // the numbers of simd::Interpolation and the shader
+constexpr const char* kModes[] = {"nearest", "bilinear", "bicubic",
+                                  nullptr};  // the numbers of simd::Interpolation and the shader
 constexpr AttrDef kAttrs[] = {{"out_h", 1}, {"out_w", 1}, {"mode", 0, kModes}, {"align_corners", 0}, {nullptr, 0}};
 
 Result<TensorDesc> infer(const OpCall& c) {
   if (!c.input(kX)) return shape_error(c, "operand", "missing", "an input");
   if (c.iattr(kOutH) < 1 || c.iattr(kOutW) < 1 || c.in[kX]->layout != Layout::kRows)
     return shape_error(c, "size", fmt::format("{}x{}", c.iattr(kOutH), c.iattr(kOutW)), "1 or more, of rows");
-  if (c.iattr(kMode) < 0 || c.iattr(kMode) > 2) return shape_error(c, "mode", fmt::format("{}", c.iattr(kMode)), "0 nearest, 1 bilinear or 2 bicubic");
+  if (c.iattr(kMode) < 0 || c.iattr(kMode) > 2)
+    return shape_error(c, "mode", fmt::format("{}", c.iattr(kMode)), "0 nearest, 1 bilinear or 2 bicubic");
   TensorDesc out;
   const Shape& s = c.in[kX]->shape;
   out.shape = Shape{{s.n(), c.iattr(kOutH), c.iattr(kOutW), s.c()}};
-  if (c.input(kResidual) && c.in[kResidual]->shape != out.shape) return shape_error(c, "residual", got(c.in[kResidual]), to_string(out.shape));
+  if (c.input(kResidual) && c.in[kResidual]->shape != out.shape)
+    return shape_error(c, "residual", got(c.in[kResidual]), to_string(out.shape));
   return out;
 }
 
@@ -28,14 +31,26 @@ Result<Lowering> lower(const OpCall& c, const LowerContext& ctx) {
   const TensorDesc &x = *c.in[kX], *r = c.input(kResidual);
   const Shape &s = x.shape, &o = c.out.shape;
   const int64_t c4 = groups4(s.c());
-  const bool align = c.iattr(kAlignCorners) != 0, texel = ctx.tuning->texel && texel_fits(*ctx.caps, x.bytes(), x.dtype);
+  const bool align = c.iattr(kAlignCorners) != 0,
+             texel = ctx.tuning->texel && texel_fits(*ctx.caps, x.bytes(), x.dtype);
   const uint32_t local = 64;
   Lowering l;
   Dispatch d;
   d.shader = l.kernel = texel ? "resize.TEXEL=1" : "resize";
-  d.spec = {local, type_code(x.dtype), 0, type_code(c.out.dtype), r ? type_code(r->dtype) : 0, 0, 0, 0, r != nullptr, 0, u32(c.iattr(kMode)), align};
-  d.push = {u32(s.n()), u32(s.h()), u32(s.w()), u32(o.h()), u32(o.w()), u32(c4), u32(stride4(x)), u32(stride4(c.out)), u32(r ? stride4(*r) : 0),
-            float_word(double(simd::resize_ratio(s.h(), o.h(), align))), float_word(double(simd::resize_ratio(s.w(), o.w(), align)))};
+  d.spec = {
+      local, type_code(x.dtype),  0,    type_code(c.out.dtype), r ? type_code(r->dtype) : 0, 0, 0, 0, r != nullptr,
+      0,     u32(c.iattr(kMode)), align};
+  d.push = {u32(s.n()),
+            u32(s.h()),
+            u32(s.w()),
+            u32(o.h()),
+            u32(o.w()),
+            u32(c4),
+            u32(stride4(x)),
+            u32(stride4(c.out)),
+            u32(r ? stride4(*r) : 0),
+            float_word(double(simd::resize_ratio(s.h(), o.h(), align))),
+            float_word(double(simd::resize_ratio(s.w(), o.w(), align)))};
   d.groups = flat_grid(*ctx.caps, div_up(o.rows() * c4, local));
   d.operands = {input(kX, texel ? texel_kind(x.dtype) : BindKind::kStorage), r ? input(kResidual) : dummy(), output()};
   l.dispatches.push_back(std::move(d));
@@ -67,7 +82,10 @@ struct Axis {
 };
 Axis axis(int64_t mode, bool align, int64_t in, int64_t out, int64_t i) {
   const auto inside = [in](int64_t p) { return std::min(std::max<int64_t>(p, 0), in - 1); };
-  if (mode == 0) return {{inside(int64_t(std::floor(float(i) * (align ? simd::resize_ratio(in, out, true) : float(in) / float(out)))))}, {1}};
+  if (mode == 0)
+    return {
+        {inside(int64_t(std::floor(float(i) * (align ? simd::resize_ratio(in, out, true) : float(in) / float(out)))))},
+        {1}};
   const double ratio = !align ? double(in) / double(out) : out > 1 ? double(in - 1) / double(out - 1) : 0;
   double from = align ? double(i) * ratio : (double(i) + 0.5) * ratio - 0.5;
   if (mode == 1) from = std::max(from, 0.0);
@@ -79,7 +97,8 @@ Axis axis(int64_t mode, bool align, int64_t in, int64_t out, int64_t i) {
     t = std::fabs(t);
     return t <= 1 ? (a + 2) * t * t * t - (a + 3) * t * t + 1 : a * t * t * t - 5 * a * t * t + 8 * a * t - 4 * a;
   };
-  return {{inside(p - 1), inside(p), inside(p + 1), inside(p + 2)}, {cubic(f + 1), cubic(f), cubic(f - 1), cubic(f - 2)}};
+  return {{inside(p - 1), inside(p), inside(p + 1), inside(p + 2)},
+          {cubic(f + 1), cubic(f), cubic(f - 1), cubic(f - 2)}};
 }
 
 void reference(const RefCall& r) {
@@ -96,7 +115,8 @@ void reference(const RefCall& r) {
           double sum = c.input(kResidual) ? (*r.in[kResidual])[at] : 0;
           for (size_t i = 0; i < ay.at.size(); ++i)
             for (size_t j = 0; j < ax.at.size(); ++j)
-              sum += ay.weight[i] * ax.weight[j] * (*r.in[kX])[size_t(((b * s.h() + ay.at[i]) * s.w() + ax.at[j]) * s.c() + e)];
+              sum += ay.weight[i] * ax.weight[j] *
+                     (*r.in[kX])[size_t(((b * s.h() + ay.at[i]) * s.w() + ax.at[j]) * s.c() + e)];
           (*r.out)[at] = sum;
         }
       }
@@ -108,13 +128,15 @@ Cost cost(const OpCall& c) {
   return cost_of(c, 2 * taps[c.iattr(kMode)] * double(c.out.shape.elements()));
 }
 
-/// A position is rounded to 2^-24 of its size, which moves a weight by as much, and a weight meets differences of up to 2.
+/// A position is rounded to 2^-24 of its size, which moves a weight by as much, and a weight meets differences of up
+/// to 2.
 double tolerance(const OpCall& c) {
   if (c.iattr(kMode) == 0) return c.input(kResidual) ? rounding_bound(1) : 0;
   return rounding_bound(16) + std::ldexp(8.0 * double(std::max(c.in[kX]->shape.h(), c.in[kX]->shape.w())), -24);
 }
 
-OpCase make(std::string label, Shape in, double out_h, double out_w, double mode, bool align = false, bool residual = false) {
+OpCase make(std::string label, Shape in, double out_h, double out_w, double mode, bool align = false,
+            bool residual = false) {
   OpCase o;
   o.label = std::move(label);
   o.in = {in, residual ? Shape{{in.n(), int64_t(out_h), int64_t(out_w), in.c()}} : Shape{{1, 1, 1, 0}}};
@@ -143,6 +165,16 @@ std::vector<OpCase> cases() {
 }  // namespace
 
 extern const OpDef kResizeOp;
-const OpDef kResizeOp = {"resize", kAttrs, infer, lower, lower_cpu, cpu, reference, cost, tolerance, cases, {true, 1u << kX | 1u << kResidual}};
+const OpDef kResizeOp = {"resize",
+                         kAttrs,
+                         infer,
+                         lower,
+                         lower_cpu,
+                         cpu,
+                         reference,
+                         cost,
+                         tolerance,
+                         cases,
+                         {true, 1u << kX | 1u << kResidual}};
 
 }  // namespace vireo

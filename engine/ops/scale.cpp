@@ -7,7 +7,8 @@ using namespace ops;
 
 Result<TensorDesc> infer(const OpCall& c) {
   if (!c.input(0)) return shape_error(c, "operand", "missing", "an input");
-  if (!is_vector(c.input(1), c.in[0]->shape.c())) return shape_error(c, "gamma", got(c.input(1)), fmt::format("{} values", c.in[0]->shape.c()));
+  if (!is_vector(c.input(1), c.in[0]->shape.c()))
+    return shape_error(c, "gamma", got(c.input(1)), fmt::format("{} values", c.in[0]->shape.c()));
   return infer_same(c);
 }
 Result<Lowering> lower(const OpCall& c, const LowerContext& ctx) { return lower_elementwise(c, ctx, {0, true, false}); }
@@ -35,6 +36,7 @@ std::vector<OpCase> cases() { return elementwise_cases(2, true); }
 }  // namespace
 
 extern const OpDef kScaleOp;
-const OpDef kScaleOp = {"scale", kNoAttrs, infer, lower, lower_cpu, cpu, reference, cost, tolerance, cases, kElementwiseStrided};
+const OpDef kScaleOp = {"scale",   kNoAttrs, infer,     lower, lower_cpu,          cpu,
+                        reference, cost,     tolerance, cases, kElementwiseStrided};
 
 }  // namespace vireo

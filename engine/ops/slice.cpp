@@ -1,5 +1,5 @@
-// slice: tokens start .. start + count of every image, in a row or as the rows of a map of that height. With one image it is a
-// view of its operand's bytes and costs nothing.
+// slice: tokens start .. start + count of every image, in a row or as the rows of a map of that height. With one image
+// it is a view of its operand's bytes and costs nothing.
 #include "ops/common.h"
 
 namespace vireo {
@@ -14,7 +14,8 @@ int64_t tokens(const OpCall& c) { return c.in[0]->shape.h() * c.in[0]->shape.w()
 Result<TensorDesc> infer(const OpCall& c) {
   if (!c.input(0)) return shape_error(c, "operand", "missing", "an input");
   if (c.iattr(kStart) < 0 || c.iattr(kCount) < 1 || c.iattr(kStart) + c.iattr(kCount) > tokens(c))
-    return shape_error(c, "range", fmt::format("{}..{}", c.iattr(kStart), c.iattr(kStart) + c.iattr(kCount)), fmt::format("within {} tokens", tokens(c)));
+    return shape_error(c, "range", fmt::format("{}..{}", c.iattr(kStart), c.iattr(kStart) + c.iattr(kCount)),
+                       fmt::format("within {} tokens", tokens(c)));
   const int64_t height = c.iattr(kHeight);
   if (height < 1 || c.iattr(kCount) % height != 0)
     return shape_error(c, "height", fmt::format("{}", height), fmt::format("a divisor of {} tokens", c.iattr(kCount)));
@@ -26,7 +27,8 @@ Result<TensorDesc> infer(const OpCall& c) {
 bool as_view(const OpCall& c, const LowerContext& ctx, Lowering& l) {
   const uint64_t offset = uint64_t(c.iattr(kStart) * c.in[0]->row_stride()) * dtype_size(c.in[0]->dtype);
   const uint64_t alignment = std::max(ctx.caps->storage_alignment, ctx.caps->texel_alignment);
-  if (!ctx.allow_views || c.in[0]->shape.n() != 1 || c.in[0]->dtype != c.out.dtype || c.in[0]->layout != Layout::kRows) return false;
+  if (!ctx.allow_views || c.in[0]->shape.n() != 1 || c.in[0]->dtype != c.out.dtype || c.in[0]->layout != Layout::kRows)
+    return false;
   if (ctx.caps->kind == DeviceKind::kVulkan && offset % alignment) return false;
   l.view_of = 0;
   l.view_offset = offset;
@@ -63,7 +65,8 @@ void cpu(const CpuCall& call) {
   a.lds = c.in[0]->row_stride(), a.ldd = c.out.row_stride();
   a.src = call.in[0] + c.iattr(kStart) * a.lds, a.src_group_rows = tokens(c);
   a.dst = call.out, a.dst_group_rows = c.iattr(kCount);
-  a.groups = c.out.shape.n(), a.rows = c.iattr(kCount), a.cols = c.out.shape.c(), a.zero_cols = round_up(a.cols, 4) - a.cols;
+  a.groups = c.out.shape.n(), a.rows = c.iattr(kCount), a.cols = c.out.shape.c(),
+  a.zero_cols = round_up(a.cols, 4) - a.cols;
   run_kernel(call, call.kernels->copy, a);
 }
 
@@ -86,9 +89,9 @@ OpCase make(std::string label, Shape in, double start, double count, double heig
   return o;
 }
 std::vector<OpCase> cases() {
-  return {make("class token, batch", tokens_shape(3, 50, 96), 0, 1), make("second token", tokens_shape(2, 38, 72), 1, 1),
-          make("odd width", tokens_shape(2, 9, 13), 4, 5), make("one image", tokens_shape(1, 11, 7), 3, 2),
-          make("as a map", tokens_shape(2, 13, 12), 1, 12, 3)};
+  return {make("class token, batch", tokens_shape(3, 50, 96), 0, 1),
+          make("second token", tokens_shape(2, 38, 72), 1, 1), make("odd width", tokens_shape(2, 9, 13), 4, 5),
+          make("one image", tokens_shape(1, 11, 7), 3, 2), make("as a map", tokens_shape(2, 13, 12), 1, 12, 3)};
 }
 
 }  // namespace

@@ -6,7 +6,8 @@ namespace {
 using namespace ops;
 
 Result<TensorDesc> infer(const OpCall& c) {
-  if (!c.input(0) || c.in[0]->shape.c() % 2) return shape_error(c, "input", got(c.input(0)), "an even number of channels");
+  if (!c.input(0) || c.in[0]->shape.c() % 2)
+    return shape_error(c, "input", got(c.input(0)), "an even number of channels");
   TensorDesc out;
   out.shape = c.in[0]->shape;
   out.shape.d[3] /= 2;
@@ -33,7 +34,8 @@ Lowering lower_cpu(const OpCall&, const LowerContext&) {
 void cpu(const CpuCall& call) {
   const OpCall& c = *call.op;
   simd::SwigluArgs a;
-  a.x = call.in[0], a.ldx = c.in[0]->row_stride(), a.rows = c.out.shape.rows(), a.hidden = c.out.shape.c(), a.out = call.out, a.ldo = c.out.row_stride();
+  a.x = call.in[0], a.ldx = c.in[0]->row_stride(), a.rows = c.out.shape.rows(), a.hidden = c.out.shape.c(),
+  a.out = call.out, a.ldo = c.out.row_stride();
   run_kernel(call, call.kernels->swiglu, a);
 }
 void reference(const RefCall& r) {
@@ -47,7 +49,8 @@ Cost cost(const OpCall& c) { return cost_of(c, 8.0 * double(c.out.shape.elements
 double tolerance(const OpCall&) { return 2e-6; }  // silu's own error and one product
 std::vector<OpCase> cases() {
   std::vector<OpCase> list;
-  for (const auto& [label, tokens, c] : {std::tuple{"dinov2", 65, 768}, std::tuple{"odd half", 9, 14}, std::tuple{"one", 1, 2}}) {
+  for (const auto& [label, tokens, c] :
+       {std::tuple{"dinov2", 65, 768}, std::tuple{"odd half", 9, 14}, std::tuple{"one", 1, 2}}) {
     OpCase o;
     o.label = label;
     o.in = {tokens_shape(2, tokens, c)};

@@ -15,8 +15,10 @@ Result<TensorDesc> infer(const OpCall& c) {
   if (!c.input(kPatches) || !c.input(kPos)) return shape_error(c, "operand", "missing", "patches and a position table");
   const Shape& s = c.in[kPatches]->shape;
   const int64_t n = s.h() * s.w();
-  if (c.in[kPos]->shape.w() != n || c.in[kPos]->shape.c() != s.c()) return shape_error(c, "position table", got(c.in[kPos]), fmt::format("[.., {}, {}]", n, s.c()));
-  if (c.input(kPrefix) && c.in[kPrefix]->shape.c() != s.c()) return shape_error(c, "prefix", got(c.in[kPrefix]), fmt::format("[.., {}]", s.c()));
+  if (c.in[kPos]->shape.w() != n || c.in[kPos]->shape.c() != s.c())
+    return shape_error(c, "position table", got(c.in[kPos]), fmt::format("[.., {}, {}]", n, s.c()));
+  if (c.input(kPrefix) && c.in[kPrefix]->shape.c() != s.c())
+    return shape_error(c, "prefix", got(c.in[kPrefix]), fmt::format("[.., {}]", s.c()));
   TensorDesc out;
   out.shape = tokens_shape(s.n(), prefix_rows(c) + n, s.c());
   return out;
@@ -51,7 +53,8 @@ Lowering lower_cpu(const OpCall& c, const LowerContext&) { return consts(c); }
 void cpu(const CpuCall& call) {
   const OpCall& c = *call.op;
   const Shape& s = c.in[kPatches]->shape;
-  const int64_t hw = s.h() * s.w(), p = prefix_rows(c), ld = c.out.row_stride(), table = round_up(s.c(), 4), total = p + hw;
+  const int64_t hw = s.h() * s.w(), p = prefix_rows(c), ld = c.out.row_stride(), table = round_up(s.c(), 4),
+                total = p + hw;
   for (int64_t b = 0; b < s.n(); ++b) {
     simd::AddArgs a;
     a.lda = c.in[kPatches]->row_stride(), a.a = call.in[kPatches] + b * hw * a.lda;
@@ -75,7 +78,8 @@ void reference(const RefCall& r) {
   size_t at = 0;
   for (int64_t b = 0; b < s.n(); ++b) {
     for (int64_t i = 0; i < p * d; ++i) (*r.out)[at++] = (*r.in[kPrefix])[size_t(i)];
-    for (int64_t i = 0; i < hw * d; ++i) (*r.out)[at++] = (*r.in[kPatches])[size_t(b * hw * d + i)] + (*r.in[kPos])[size_t(i)];
+    for (int64_t i = 0; i < hw * d; ++i)
+      (*r.out)[at++] = (*r.in[kPatches])[size_t(b * hw * d + i)] + (*r.in[kPos])[size_t(i)];
   }
 }
 
@@ -85,12 +89,14 @@ double tolerance(const OpCall&) { return rounding_bound(1); }
 OpCase make(std::string label, Shape patches, int64_t prefix) {
   OpCase o;
   o.label = std::move(label);
-  o.in = {patches, prefix ? Shape{{1, 1, prefix, patches.c()}} : Shape{{1, 1, 1, 0}}, Shape{{1, 1, patches.h() * patches.w(), patches.c()}}};
+  o.in = {patches, prefix ? Shape{{1, 1, prefix, patches.c()}} : Shape{{1, 1, 1, 0}},
+          Shape{{1, 1, patches.h() * patches.w(), patches.c()}}};
   o.constant = {false, true, true};
   return o;
 }
 std::vector<OpCase> cases() {
-  return {make("vit", Shape{{1, 14, 14, 192}}, 1), make("registers, batch", Shape{{3, 3, 5, 60}}, 5), make("no prefix, odd", Shape{{2, 2, 3, 7}}, 0)};
+  return {make("vit", Shape{{1, 14, 14, 192}}, 1), make("registers, batch", Shape{{3, 3, 5, 60}}, 5),
+          make("no prefix, odd", Shape{{2, 2, 3, 7}}, 0)};
 }
 
 }  // namespace

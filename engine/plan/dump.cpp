@@ -13,7 +13,8 @@ std::string attr_text(OpKind op, const Attrs& attrs, bool with_eps = true) {
   for (int a = 0; def.attrs[a].name; ++a) {
     const double v = attrs[size_t(a)];
     if (v == def.attrs[a].initial || (!with_eps && def.attrs[a].name == std::string("eps"))) continue;
-    out += def.attrs[a].names ? fmt::format(" {}={}", def.attrs[a].name, def.attrs[a].names[int(v)]) : fmt::format(" {}={:g}", def.attrs[a].name, v);
+    out += def.attrs[a].names ? fmt::format(" {}={}", def.attrs[a].name, def.attrs[a].names[int(v)])
+                              : fmt::format(" {}={:g}", def.attrs[a].name, v);
   }
   return out;
 }
@@ -28,23 +29,28 @@ std::string list(const std::vector<T>& v, const char* format) {
 }  // namespace
 
 std::string dump(const Plan& plan) {
-  std::string s = fmt::format("plan {} for {} ({}), {}, batch {}\n", plan.model, plan.caps_name, to_string(plan.device), to_string(plan.precision), plan.batch);
-  s += fmt::format("steps {} dispatches {} barriers {} arena {} weights {} input {} output {}\n", plan.steps.size(), plan.dispatch_count(),
-                   plan.barriers.size(), plan.arena_bytes, plan.weights_bytes, plan.input_bytes, plan.output_bytes);
+  std::string s = fmt::format("plan {} for {} ({}), {}, batch {}\n", plan.model, plan.caps_name, to_string(plan.device),
+                              to_string(plan.precision), plan.batch);
+  s += fmt::format("steps {} dispatches {} barriers {} arena {} weights {} input {} output {}\n", plan.steps.size(),
+                   plan.dispatch_count(), plan.barriers.size(), plan.arena_bytes, plan.weights_bytes, plan.input_bytes,
+                   plan.output_bytes);
   size_t barrier = 0;
   for (size_t i = 0; i < plan.steps.size(); ++i) {
     const Step& step = plan.steps[i];
     for (; barrier < plan.barriers.size() && plan.barriers[barrier].before_step == int32_t(i); ++barrier)
       s += fmt::format("     barrier {}\n", plan.barriers[barrier].reason);
     const PlanValue& out = plan.values[size_t(step.output)];
-    s += fmt::format("{:4} {} {}{} [{}] {} {} -> {} {}\n", i, to_string(step.device), op_def(step.op).name, attr_text(step.op, step.attrs), step.kernel, step.name,
-                     to_string(out.desc), out.name, place_text(out.where));
+    s += fmt::format("{:4} {} {}{} [{}] {} {} -> {} {}\n", i, to_string(step.device), op_def(step.op).name,
+                     attr_text(step.op, step.attrs), step.kernel, step.name, to_string(out.desc), out.name,
+                     place_text(out.where));
     if (!step.reason.empty()) s += fmt::format("     on the cpu: {}\n", step.reason);
     for (const PlanDispatch& d : step.dispatches)
-      s += fmt::format("     dispatch {} {}x{}x{} spec {} push {}\n", d.shader, d.groups[0], d.groups[1], d.groups[2], list(d.spec, "{}"), list(d.push, "{:x}"));
+      s += fmt::format("     dispatch {} {}x{}x{} spec {} push {}\n", d.shader, d.groups[0], d.groups[1], d.groups[2],
+                       list(d.spec, "{}"), list(d.push, "{:x}"));
   }
   for (const PlanValue& v : plan.values)
-    if (v.view_of >= 0) s += fmt::format("view {} of {} {}\n", v.name, plan.values[size_t(v.view_of)].name, place_text(v.where));
+    if (v.view_of >= 0)
+      s += fmt::format("view {} of {} {}\n", v.name, plan.values[size_t(v.view_of)].name, place_text(v.where));
   return s;
 }
 
@@ -54,7 +60,9 @@ std::string step_key(OpKind op, const OpCall& call, Precision precision) {
   return key;
 }
 
-std::string step_key(const Plan& plan, const Step& step) { return step_key(step.op, op_call(plan, step), plan.precision); }
+std::string step_key(const Plan& plan, const Step& step) {
+  return step_key(step.op, op_call(plan, step), plan.precision);
+}
 
 std::string dump_json(const Plan& plan) {
   using Json = SortedJson;
@@ -73,9 +81,18 @@ std::string dump_json(const Plan& plan) {
   j["steps"] = Json::array();
   for (const Step& s : plan.steps) {
     const PlanValue& out = plan.values[size_t(s.output)];
-    Json step = {{"name", s.name},     {"op", op_def(s.op).name}, {"device", to_string(s.device)},   {"reason", s.reason},
-                 {"kernel", s.kernel}, {"output", out.name},      {"shape", out.desc.shape.d},       {"dtype", dtype_name(out.desc.dtype)},
-                 {"offset", out.where.offset}, {"dispatches", s.device == DeviceKind::kCpu ? 1 : s.dispatches.size()}, {"flops", s.cost.flops}, {"bytes", s.cost.read_bytes + s.cost.write_bytes}};
+    Json step = {{"name", s.name},
+                 {"op", op_def(s.op).name},
+                 {"device", to_string(s.device)},
+                 {"reason", s.reason},
+                 {"kernel", s.kernel},
+                 {"output", out.name},
+                 {"shape", out.desc.shape.d},
+                 {"dtype", dtype_name(out.desc.dtype)},
+                 {"offset", out.where.offset},
+                 {"dispatches", s.device == DeviceKind::kCpu ? 1 : s.dispatches.size()},
+                 {"flops", s.cost.flops},
+                 {"bytes", s.cost.read_bytes + s.cost.write_bytes}};
     j["steps"].push_back(std::move(step));
   }
   return j.dump(1, ' ', false, Json::error_handler_t::replace);  // drivers choose their own names

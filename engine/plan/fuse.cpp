@@ -92,7 +92,8 @@ bool linear_scale(Rewriter& r, int i) {
   const int p = sole_product(r, g.nodes[size_t(i)].inputs[0]);
   if (p < 0) return false;
   Node& n = g.nodes[size_t(p)];
-  if (n.op != OpKind::kLinear || operand(n, linear::kScaleIn) != kNoValue || operand(n, linear::kResidualIn) != kNoValue)
+  if (n.op != OpKind::kLinear || operand(n, linear::kScaleIn) != kNoValue ||
+      operand(n, linear::kResidualIn) != kNoValue)
     return false;
   set_operand(n, linear::kScaleIn, g.nodes[size_t(i)].inputs[1]);
   absorb(r, p, i);
@@ -145,8 +146,8 @@ bool resize_residual(Rewriter& r, int i) { return residual_of(r, i, OpKind::kRes
 /// A norm behind the branch (Swin V2): x + norm(y).
 bool norm_residual(Rewriter& r, int i) { return residual_of(r, i, OpKind::kLayerNorm, kNormResidual); }
 
-/// LayerNorm's gain and offset move into the linear that follows: W' = W diag(gamma), b' = b + W beta. What is left, the
-/// normalisation itself, becomes the linear's prologue.
+/// LayerNorm's gain and offset move into the linear that follows: W' = W diag(gamma), b' = b + W beta. What is left,
+/// the normalisation itself, becomes the linear's prologue.
 bool norm_linear(Rewriter& r, int i) {
   Graph& g = r.graph();
   if (g.nodes[size_t(i)].op != OpKind::kLinear || g.nodes[size_t(i)].attrs[linear::kNorm] != 0) return false;
@@ -159,11 +160,13 @@ bool norm_linear(Rewriter& r, int i) {
       if (n.inputs[k] == norm.output && (n.op != OpKind::kLinear || k != 0)) return false;
 
   const ValueId weight = g.nodes[size_t(i)].inputs[1], bias = operand(g.nodes[size_t(i)], 2);
-  const ConstantPtr w = g.value(weight).constant, gamma = g.value(norm.inputs[1]).constant, beta = g.value(norm.inputs[2]).constant;
+  const ConstantPtr w = g.value(weight).constant, gamma = g.value(norm.inputs[1]).constant,
+                    beta = g.value(norm.inputs[2]).constant;
   const ConstantPtr b = bias == kNoValue ? nullptr : g.value(bias).constant;
   if (!w || !gamma || !beta || (bias != kNoValue && !b)) return false;  // not ours to judge: lower names what is wrong
   const ValueId folded = r.add_constant(g.value(weight).name, scale_columns(w, gamma));
-  const ValueId offset = r.add_constant(bias == kNoValue ? g.value(norm.inputs[2]).name : g.value(bias).name, fold_bias(w, beta, b));
+  const ValueId offset =
+      r.add_constant(bias == kNoValue ? g.value(norm.inputs[2]).name : g.value(bias).name, fold_bias(w, beta, b));
   Node& n = g.nodes[size_t(i)];
   n.inputs[0] = norm.inputs[0];
   n.inputs[1] = folded;
@@ -176,7 +179,8 @@ bool norm_linear(Rewriter& r, int i) {
   return true;
 }
 
-// ---- examples --------------------------------------------------------------------------------------------------------
+// ---- examples
+// --------------------------------------------------------------------------------------------------------
 
 ConstantPtr noise(int64_t rows, int64_t cols, uint64_t seed) { return random_constant(rows, cols, seed, 0.5f, 0.1f); }
 
@@ -184,19 +188,26 @@ struct Example {
   GraphBuilder b{"example"};
   ValueId x = b.input("x", {DType::kF32, Shape{{2, 1, 5, 12}}});
   ValueId linear(const char* name, ValueId in, int64_t out, int64_t k, uint64_t seed) {
-    return b.add(OpKind::kLinear, name, {in, b.constant("w", noise(out, k, seed)), b.constant("b", noise(1, out, seed + 1))});
+    return b.add(OpKind::kLinear, name,
+                 {in, b.constant("w", noise(out, k, seed)), b.constant("b", noise(1, out, seed + 1))});
   }
-  Result<Graph> finish(ValueId v) { b.output(v); return b.finish(); }
+  Result<Graph> finish(ValueId v) {
+    b.output(v);
+    return b.finish();
+  }
 };
 
 Result<Graph> example_act() {
   Example e;  // every activation, behind a linear and behind a convolution
   ValueId v = e.x;
   uint64_t seed = 1;
-  for (OpKind act : {OpKind::kGeluErf, OpKind::kGeluTanh, OpKind::kSilu, OpKind::kRelu, OpKind::kTanh, OpKind::kHardswish}) {
+  for (OpKind act :
+       {OpKind::kGeluErf, OpKind::kGeluTanh, OpKind::kSilu, OpKind::kRelu, OpKind::kTanh, OpKind::kHardswish}) {
     v = e.b.add(act, "act", {e.linear("fc", v, 12, 12, seed++)});
     const ValueId w = e.b.constant("w", noise(12, 3 * 12, seed++));
-    v = e.b.add(act, "act", {e.b.add(OpKind::kConv2d, "conv", {v, w, e.b.constant("b", noise(1, 12, seed++))}, {{"kernel_w", 3}, {"pad_w", 1}})});
+    v = e.b.add(act, "act",
+                {e.b.add(OpKind::kConv2d, "conv", {v, w, e.b.constant("b", noise(1, 12, seed++))},
+                         {{"kernel_w", 3}, {"pad_w", 1}})});
   }
   return e.finish(v);
 }
@@ -212,20 +223,24 @@ Result<Graph> example_residual() {
 }
 Result<Graph> example_resize_residual() {
   GraphBuilder b("example");
-  const ValueId top = b.input("top", {DType::kF32, Shape{{2, 3, 4, 6}}}), lateral = b.input("lateral", {DType::kF32, Shape{{2, 7, 5, 6}}});
+  const ValueId top = b.input("top", {DType::kF32, Shape{{2, 3, 4, 6}}}),
+                lateral = b.input("lateral", {DType::kF32, Shape{{2, 7, 5, 6}}});
   const ValueId wide = b.add(OpKind::kResize, "up", {top}, {{"out_h", 7}, {"out_w", 5}, {"mode", 1}});
   b.output(b.add(OpKind::kAdd, "add", {b.add(OpKind::kSilu, "late", {lateral}), wide}));
   return b.finish();
 }
 Result<Graph> example_norm_residual() {
   Example e;
-  const ValueId n = e.b.add(OpKind::kLayerNorm, "norm", {e.b.add(OpKind::kSilu, "branch", {e.x}), e.b.constant("g", noise(1, 12, 3)), e.b.constant("be", noise(1, 12, 4))});
+  const ValueId n = e.b.add(OpKind::kLayerNorm, "norm",
+                            {e.b.add(OpKind::kSilu, "branch", {e.x}), e.b.constant("g", noise(1, 12, 3)),
+                             e.b.constant("be", noise(1, 12, 4))});
   return e.finish(e.linear("after", e.b.add(OpKind::kAdd, "add", {e.x, n}), 8, 12, 5));
 }
 Result<Graph> example_norm() {
   Example e;
-  const ValueId n = e.b.add(OpKind::kLayerNorm, "norm", {e.x, e.b.constant("g", noise(1, 12, 3)), e.b.constant("be", noise(1, 12, 4))},
-                            {{"eps", 1e-6}});
+  const ValueId n =
+      e.b.add(OpKind::kLayerNorm, "norm",
+              {e.x, e.b.constant("g", noise(1, 12, 3)), e.b.constant("be", noise(1, 12, 4))}, {{"eps", 1e-6}});
   const ValueId a = e.linear("fa", n, 8, 12, 5), c = e.linear("fb", n, 8, 12, 7);
   return e.finish(e.b.add(OpKind::kAdd, "add", {a, c}));
 }

@@ -48,8 +48,8 @@ Result<void> set_access(const std::string& step, PlanDispatch& d) {
   VIREO_ASSIGN(const shader::Reflection reflection, shader::reflect(*module));
   for (const shader::Binding& b : reflection.bindings) {
     if (b.binding >= d.bindings.size())
-      return fail(ErrorCode::kInternal, "step '{}': shader '{}' declares binding {} but the lowering gives {}", step, d.shader,
-                  b.binding, d.bindings.size());
+      return fail(ErrorCode::kInternal, "step '{}': shader '{}' declares binding {} but the lowering gives {}", step,
+                  d.shader, b.binding, d.bindings.size());
     d.bindings[b.binding].reads = b.reads;
     d.bindings[b.binding].writes = b.writes;
   }
@@ -106,8 +106,8 @@ class Lowerer {
   }
 
   int32_t add_const(ValueId v, const PackedConst& pack) {
-    const ConstKey key{v, pack.pack, pack.dtype, pack.permute, pack.pad_channels, pack.centre,
-                       pack.panel, pack.groups, pack.taps, pack.bytes};
+    const ConstKey key{v,           pack.pack,  pack.dtype,  pack.permute, pack.pad_channels,
+                       pack.centre, pack.panel, pack.groups, pack.taps,    pack.bytes};
     const auto it = consts_.find(key);
     if (it != consts_.end()) return it->second;
     plan_.consts.push_back({v, graph_.value(v).name, pack, 0});
@@ -121,7 +121,8 @@ class Lowerer {
       uint32_t storage = 0, texel = 0;
       for (size_t i = 0; i < 3; ++i)
         if (d.groups[i] == 0 || d.groups[i] > c.max_workgroup_count[i])
-          return fail(ErrorCode::kUnsupported, "{} needs {} workgroups in dimension {}, the device takes {}", call.name, d.groups[i], i, c.max_workgroup_count[i]);
+          return fail(ErrorCode::kUnsupported, "{} needs {} workgroups in dimension {}, the device takes {}", call.name,
+                      d.groups[i], i, c.max_workgroup_count[i]);
       for (const Operand& o : d.operands) {
         const bool is_storage = o.kind == BindKind::kStorage;
         (is_storage ? storage : texel) += 1;
@@ -130,16 +131,18 @@ class Lowerer {
         if (o.what == Operand::What::kOutput) bytes = call.out.bytes();
         if (o.what == Operand::What::kConst) bytes = l.consts[size_t(o.index)].bytes;
         if (is_storage && bytes > c.max_storage_range)
-          return fail(ErrorCode::kUnsupported, "{} binds {} bytes at once, the device takes {}", call.name, bytes, c.max_storage_range);
+          return fail(ErrorCode::kUnsupported, "{} binds {} bytes at once, the device takes {}", call.name, bytes,
+                      c.max_storage_range);
       }
       if (storage > c.max_stage_storage_buffers || texel > c.max_stage_sampled)
-        return fail(ErrorCode::kUnsupported, "{} binds {} storage and {} texel buffers, the device takes {} and {}", call.name, storage, texel,
-                    c.max_stage_storage_buffers, c.max_stage_sampled);
+        return fail(ErrorCode::kUnsupported, "{} binds {} storage and {} texel buffers, the device takes {} and {}",
+                    call.name, storage, texel, c.max_stage_storage_buffers, c.max_stage_sampled);
     }
     return {};
   }
 
-  /// Constants are packed by the lowering; an activation where it wants one, or the other way round, has no bytes to read.
+  /// Constants are packed by the lowering; an activation where it wants one, or the other way round, has no bytes to
+  /// read.
   Result<void> check_roles(const Node& n, const Lowering& l) const {
     for (size_t i = 0; i < n.inputs.size(); ++i) {
       if (n.inputs[i] == kNoValue) continue;
@@ -147,14 +150,15 @@ class Lowerer {
       bool packed = false;
       for (const PackedConst& c : l.consts) packed = packed || size_t(c.operand) == i;
       if (constant != packed)
-        return fail(ErrorCode::kInternal, "graph '{}': node '{}': operand {} ('{}') is {}; {} expects {}", graph_.name, n.name, i,
-                    graph_.value(n.inputs[i]).name, constant ? "a constant" : "an activation", op_def(n.op).name,
-                    constant ? "an activation" : "a constant");
+        return fail(ErrorCode::kInternal, "graph '{}': node '{}': operand {} ('{}') is {}; {} expects {}", graph_.name,
+                    n.name, i, graph_.value(n.inputs[i]).name, constant ? "a constant" : "an activation",
+                    op_def(n.op).name, constant ? "an activation" : "a constant");
     }
     return {};
   }
 
-  /// With the constants that were tuned for this step, if there are any that the device still takes; else with its class's.
+  /// With the constants that were tuned for this step, if there are any that the device still takes; else with its
+  /// class's.
   Result<Lowering> lower_gpu(OpKind op, const OpCall& call, const LowerContext& ctx) const {
     const OpDef& def = op_def(op);
     if (options_.tuned && !options_.tuned->empty()) {
@@ -180,13 +184,18 @@ class Lowerer {
   };
 
   bool writes_strided(OpKind op) const { return plan_.device == DeviceKind::kCpu || op_def(op).strided.out; }
-  bool reads_strided(OpKind op, size_t operand) const { return plan_.device == DeviceKind::kCpu || (op_def(op).strided.in >> operand & 1); }
+  bool reads_strided(OpKind op, size_t operand) const {
+    return plan_.device == DeviceKind::kCpu || (op_def(op).strided.in >> operand & 1);
+  }
 
-  /// Concatenations that are no steps: every part is written where the whole wants it, by an operator that writes rows any stride
-  /// apart, and read by operators that read such rows. A part must be whole groups of 4 channels, because its step writes the padding
-  /// (the last one's is the whole's), and have one place: not an input, not an output, not in several concatenations.
+  /// Concatenations that are no steps: every part is written where the whole wants it, by an operator that writes rows
+  /// any stride apart, and read by operators that read such rows. A part must be whole groups of 4 channels, because
+  /// its step writes the padding (the last one's is the whole's), and have one place: not an input, not an output, not
+  /// in several concatenations.
   void find_parts() {
-    if (options_.keep_all || (plan_.device == DeviceKind::kVulkan && listed(options_.cpu_ops, op_def(OpKind::kConcat).name))) return;
+    if (options_.keep_all ||
+        (plan_.device == DeviceKind::kVulkan && listed(options_.cpu_ops, op_def(OpKind::kConcat).name)))
+      return;
     std::vector<const Node*> producer(graph_.values.size(), nullptr);
     std::vector<int> places(graph_.values.size(), 0);
     std::vector<bool> dense(graph_.values.size(), false);  // somebody reads it as rows without gaps, or a view of it
@@ -202,8 +211,9 @@ class Lowerer {
       if (n.op != OpKind::kConcat || is_output(n.output) || copied_[size_t(n.output)]) continue;
       const auto in_place = [&](ValueId v) {
         const Node* by = producer[size_t(v)];  // none: an input
-        return by && by->op != OpKind::kConcat && by->op != OpKind::kSlice && writes_strided(by->op) && !dense[size_t(v)] && !is_output(v) &&
-               places[size_t(v)] == 1 && (v == n.inputs.back() || graph_.value(v).desc.shape.c() % 4 == 0);
+        return by && by->op != OpKind::kConcat && by->op != OpKind::kSlice && writes_strided(by->op) &&
+               !dense[size_t(v)] && !is_output(v) && places[size_t(v)] == 1 &&
+               (v == n.inputs.back() || graph_.value(v).desc.shape.c() % 4 == 0);
       };
       if (!std::all_of(n.inputs.begin(), n.inputs.end(), in_place)) continue;
       int64_t column = 0;
@@ -215,14 +225,15 @@ class Lowerer {
   }
 
   int32_t part_gap(const Node& n) const {
-    return int32_t(graph_.value(parts_[size_t(n.output)].whole).desc.row_stride() - round_up(graph_.value(n.output).desc.shape.c(), 4));
+    return int32_t(graph_.value(parts_[size_t(n.output)].whole).desc.row_stride() -
+                   round_up(graph_.value(n.output).desc.shape.c(), 4));
   }
 
   /// The parts of that concatenation need bytes of their own after all.
   void copy_after_all(ValueId whole) { copied_[size_t(whole)] = again_ = true; }
 
-  /// The value of a concatenation whose parts are in place: it lives from the first part's step on. A part of another type, or
-  /// one that begins where the device binds nothing, has no place in it.
+  /// The value of a concatenation whose parts are in place: it lives from the first part's step on. A part of another
+  /// type, or one that begins where the device binds nothing, has no place in it.
   void assemble(const Node& n, const TensorDesc& desc) {
     const uint64_t alignment = std::max(plan_.caps.storage_alignment, plan_.caps.texel_alignment);
     const int32_t whole = add_value(n.output, desc);
@@ -232,20 +243,22 @@ class Lowerer {
       PlanValue& part = plan_.values[size_t(value_index_[size_t(v)])];
       part.view_of = whole;
       part.view_offset = uint64_t(parts_[size_t(v)].column) * dtype_size(desc.dtype);
-      if (part.desc.dtype != desc.dtype || (plan_.device == DeviceKind::kVulkan && part.view_offset % alignment)) copy_after_all(n.output);
+      if (part.desc.dtype != desc.dtype || (plan_.device == DeviceKind::kVulkan && part.view_offset % alignment))
+        copy_after_all(n.output);
       w.first_step = std::min(w.first_step, part.first_step);
       w.last_step = std::max(w.last_step, part.last_step);
     }
   }
 
   bool is_depthwise(const Node& n) const {
-    return n.op == OpKind::kConv2d && conv2d::is_depthwise(int64_t(n.attrs[conv2d::kGroups]), graph_.value(n.inputs[0]).desc.shape.c(),
-                                                           graph_.value(n.output).desc.shape.c());
+    return n.op == OpKind::kConv2d &&
+           conv2d::is_depthwise(int64_t(n.attrs[conv2d::kGroups]), graph_.value(n.inputs[0]).desc.shape.c(),
+                                graph_.value(n.output).desc.shape.c());
   }
 
-  /// Rows that are a multiple of 4 KiB apart fall into the same sets of a CPU's first cache, and a GEMM that reads a dozen
-  /// of them at once evicts what it is about to need; a depthwise convolution reads two dozen, and suffers from 1 KiB on. One
-  /// cache line between them helps. Only where these alone see it.
+  /// Rows that are a multiple of 4 KiB apart fall into the same sets of a CPU's first cache, and a GEMM that reads a
+  /// dozen of them at once evicts what it is about to need; a depthwise convolution reads two dozen, and suffers from 1
+  /// KiB on. One cache line between them helps. Only where these alone see it.
   int32_t row_gap(const Node& n, const TensorDesc& out) const {
     if (n.op != OpKind::kLinear || is_output(n.output)) return 0;
     int64_t worst = 4096;
@@ -301,7 +314,8 @@ class Lowerer {
       if (!lowered) {
         step.device = DeviceKind::kCpu;
         step.reason = lowered.error().message;
-        // Perhaps only because the range of a part is longer than its bytes: with bytes of its own the device may take it.
+        // Perhaps only because the range of a part is longer than its bytes: with bytes of its own the device may take
+        // it.
         for (ValueId v : n.inputs)
           if (v != kNoValue && parts_[size_t(v)].whole != kNoValue) copy_after_all(parts_[size_t(v)].whole);
         if (parts_[size_t(n.output)].whole != kNoValue) copy_after_all(parts_[size_t(n.output)].whole);
@@ -352,9 +366,10 @@ class Lowerer {
       for (const Operand& o : d.operands) {
         Binding b;
         b.kind = o.kind;
-        b.source = {o.what, o.what == Operand::What::kInput ? step.inputs[size_t(o.index)]
+        b.source = {o.what, o.what == Operand::What::kInput    ? step.inputs[size_t(o.index)]
                             : o.what == Operand::What::kOutput ? out
-                            : o.what == Operand::What::kDummy ? -1 : step.consts[size_t(o.index)]};
+                            : o.what == Operand::What::kDummy  ? -1
+                                                               : step.consts[size_t(o.index)]};
         p.bindings.push_back(b);
       }
       VIREO_TRY(set_access(step.name, p));

@@ -1,6 +1,6 @@
 // order: finds hazards on byte ranges after placement, so reuse of arena bytes is covered, and puts one global memory
-// barrier before a step that has any. A CPU plan runs step after step and needs none; a CPU step inside a Vulkan plan is
-// a full synchronisation of its own.
+// barrier before a step that has any. A CPU plan runs step after step and needs none; a CPU step inside a Vulkan plan
+// is a full synchronisation of its own.
 #include "plan/plan.h"
 
 namespace vireo {
@@ -17,14 +17,17 @@ bool ranges_overlap(const BufferRef& a, const BufferRef& b) {
 
 /// True for two parts of one concatenation in columns of their own: they share no byte, though their ranges overlap.
 bool side_by_side(const PlanValue& a, const PlanValue& b) {
-  const auto end = [](const PlanValue& v) { return v.view_offset + uint64_t(round_up(v.desc.shape.c(), 4)) * dtype_size(v.desc.dtype); };
+  const auto end = [](const PlanValue& v) {
+    return v.view_offset + uint64_t(round_up(v.desc.shape.c(), 4)) * dtype_size(v.desc.dtype);
+  };
   const bool parts = a.view_of >= 0 && a.view_of == b.view_of && a.desc.gap != 0 && b.desc.gap != 0;
   return parts && (end(a) <= b.view_offset || end(b) <= a.view_offset);
 }
 
-/// Why `mine` must wait for `pending`: the bytes that both touch, reads first; empty if it need not. Parts of a concatenation, written
-/// among each other's columns, do not wait for one another; but one that is read beside another that is written does, which costs little
-/// there: synchronisation validation judges reads by ranges, in programs that embed Vireo too.
+/// Why `mine` must wait for `pending`: the bytes that both touch, reads first; empty if it need not. Parts of a
+/// concatenation, written among each other's columns, do not wait for one another; but one that is read beside another
+/// that is written does, which costs little there: synchronisation validation judges reads by ranges, in programs that
+/// embed Vireo too.
 std::string hazard(const std::vector<Touch>& mine, const std::vector<Touch>& pending) {
   std::string reason, beside;
   for (const Touch& t : mine)

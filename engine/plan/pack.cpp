@@ -28,7 +28,8 @@ bool all_finite(const float* x, int64_t n) {
 /// Rows of the constant, dense, with the zeros of other groups, permuted and checked.
 class RowReader {
  public:
-  RowReader(const PlanConst& c, const Constant& source) : const_(c), source_(source), wide_(source.cols() * c.pack.groups) {
+  RowReader(const PlanConst& c, const Constant& source)
+      : const_(c), source_(source), wide_(source.cols() * c.pack.groups) {
     const auto& p = c.pack.permute;
     cols_ = wide_;
     if (p[0]) cols_ = int64_t(p[1]) * p[2] * (c.pack.pad_channels ? round_up(p[0], 4) : p[0]);
@@ -43,7 +44,8 @@ class RowReader {
     const int64_t n = count * source_.cols();
     for (int64_t i = all_finite(raw_.data(), n) ? n : 0; i < n; ++i)
       if (!std::isfinite(raw_[size_t(i)]))
-        return fail(ErrorCode::kCorrupt, "weight '{}' holds {} at [{}, {}]; the checkpoint is damaged or training diverged", const_.name,
+        return fail(ErrorCode::kCorrupt,
+                    "weight '{}' holds {} at [{}, {}]; the checkpoint is damaged or training diverged", const_.name,
                     raw_[size_t(i)], first + i / source_.cols(), i % source_.cols());
     if (const_.pack.groups > 1) spread_groups(first, count);
     const auto& p = const_.pack.permute;
@@ -52,7 +54,8 @@ class RowReader {
     std::fill(rows_.begin(), rows_.end(), 0.f);
     for (int64_t r = 0; r < count; ++r)
       for (int64_t c = 0; c < cin; ++c)
-        for (int64_t t = 0; t < taps; ++t) rows_[size_t(r * cols_ + t * step + c)] = raw_[size_t((r * cin + c) * taps + t)];
+        for (int64_t t = 0; t < taps; ++t)
+          rows_[size_t(r * cols_ + t * step + c)] = raw_[size_t((r * cin + c) * taps + t)];
     return static_cast<const float*>(rows_.data());
   }
 
@@ -77,7 +80,8 @@ class RowReader {
 /// Rows as int8 with their scales.
 class Quantiser {
  public:
-  Quantiser(const PlanConst& c, int64_t cols) : pack_(c.pack), cols_(cols), row_(size_t(cols)), q_(size_t(kBlock * cols)) {}
+  Quantiser(const PlanConst& c, int64_t cols)
+      : pack_(c.pack), cols_(cols), row_(size_t(cols)), q_(size_t(kBlock * cols)) {}
 
   const int8_t* run(const float* rows, int64_t count, float* scales) {
     const bool permuted = pack_.permute[0] != 0;
@@ -106,7 +110,8 @@ class Quantiser {
 Result<void> check_half(const PlanConst& c, const float* rows, int64_t n) {
   for (int64_t i = 0; i < n; ++i)
     if (std::fabs(rows[i]) > 65504.f)
-      return fail(ErrorCode::kInvalidArgument, "weight '{}' holds {}, beyond fp16's 65504; use --precision fp32", c.name, rows[i]);
+      return fail(ErrorCode::kInvalidArgument, "weight '{}' holds {}, beyond fp16's 65504; use --precision fp32",
+                  c.name, rows[i]);
   return {};
 }
 

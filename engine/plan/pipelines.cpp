@@ -66,14 +66,10 @@ Result<std::string> pipeline_json(const PlanPipeline& p) {
                     {"issued_flops", u.work.issued_flops},
                     {"loops", loops}});
   }
-  const Json j = {{"shader", p.shader},
-                  {"spec", spec},
-                  {"workgroup_size", shader::local_size(reflection, p.spec)},
-                  {"shared_bytes", shared},
-                  {"times", times},
-                  {"flops", flops},
-                  {"issued_flops", issued},
-                  {"uses", uses}};
+  const Json j = {
+      {"shader", p.shader},     {"spec", spec},   {"workgroup_size", shader::local_size(reflection, p.spec)},
+      {"shared_bytes", shared}, {"times", times}, {"flops", flops},
+      {"issued_flops", issued}, {"uses", uses}};
   return j.dump(1);
 }
 

@@ -20,7 +20,8 @@ uint64_t align_up(uint64_t x, uint64_t a) { return (x + a - 1) / a * a; }
 uint64_t pack_blocks(std::vector<Block>& blocks, uint64_t alignment) {
   std::vector<size_t> by_size(blocks.size());
   std::iota(by_size.begin(), by_size.end(), size_t(0));
-  std::stable_sort(by_size.begin(), by_size.end(), [&](size_t a, size_t b) { return blocks[a].bytes > blocks[b].bytes; });
+  std::stable_sort(by_size.begin(), by_size.end(),
+                   [&](size_t a, size_t b) { return blocks[a].bytes > blocks[b].bytes; });
   std::vector<size_t> placed;  // kept sorted by offset
   uint64_t total = 0;
   for (size_t i : by_size) {
@@ -34,7 +35,8 @@ uint64_t pack_blocks(std::vector<Block>& blocks, uint64_t alignment) {
     }
     b.offset = best != ~0ull ? best : end;
     placed.insert(std::upper_bound(placed.begin(), placed.end(), i,
-                                   [&](size_t a, size_t c) { return blocks[a].offset < blocks[c].offset; }), i);
+                                   [&](size_t a, size_t c) { return blocks[a].offset < blocks[c].offset; }),
+                  i);
     total = std::max(total, b.offset + b.bytes);
   }
   for (const Block& b : blocks) b.target->offset = b.offset;
@@ -52,8 +54,9 @@ void resolve(const Plan& plan, Binding& b) {
       const PlanConst& c = plan.consts[size_t(b.source.index)];
       const bool scales = b.source.what == What::kScales;
       const uint64_t matrix = c.pack.scales_offset ? c.pack.scales_offset : c.pack.bytes;
-      b.where = scales ? BufferRef{Region::kWeights, c.offset + c.pack.scales_offset, c.pack.bytes - c.pack.scales_offset}
-                       : BufferRef{Region::kWeights, c.offset, matrix};
+      b.where = scales
+                    ? BufferRef{Region::kWeights, c.offset + c.pack.scales_offset, c.pack.bytes - c.pack.scales_offset}
+                    : BufferRef{Region::kWeights, c.offset, matrix};
       break;
     }
   }

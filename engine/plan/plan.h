@@ -33,8 +33,9 @@ struct PlanValue {
   BufferRef where;
   int32_t first_step = -1;  // written by; -1 for an input
   int32_t last_step = -1;   // last read by; steps.size() for an output
-  int32_t view_of = -1;     // index of the value whose bytes these are (a slice without a copy, a part of a concatenation), or -1
-  uint64_t view_offset = 0; // bytes from its start
+  int32_t view_of =
+      -1;  // index of the value whose bytes these are (a slice without a copy, a part of a concatenation), or -1
+  uint64_t view_offset = 0;  // bytes from its start
 };
 
 /// A constant packed for the device.
@@ -42,16 +43,17 @@ struct PlanConst {
   ValueId id = kNoValue;
   std::string name;
   PackedConst pack;
-  uint64_t offset = 0;      // in Region::kWeights
+  uint64_t offset = 0;  // in Region::kWeights
 };
 
 struct Binding {
-  /// What is bound: a value (kInput, kOutput: index into Plan::values) or a constant (kConst, kScales: into Plan::consts).
+  /// What is bound: a value (kInput, kOutput: index into Plan::values) or a constant (kConst, kScales: into
+  /// Plan::consts).
   struct Source {
     Operand::What what = Operand::What::kDummy;
     int32_t index = -1;
   } source;
-  BufferRef where;           // follows from the source once placed; bytes == 0: nothing is read or written here
+  BufferRef where;  // follows from the source once placed; bytes == 0: nothing is read or written here
   BindKind kind = BindKind::kStorage;
   bool reads = true, writes = false;
 };
@@ -65,26 +67,26 @@ struct PlanDispatch {
 };
 
 struct Step {
-  std::string name;          // the graph node's name
+  std::string name;  // the graph node's name
   OpKind op{};
   Attrs attrs{};
   DeviceKind device = DeviceKind::kVulkan;
-  std::string reason;        // why it is on the CPU in a Vulkan plan; empty otherwise
+  std::string reason;  // why it is on the CPU in a Vulkan plan; empty otherwise
   std::string kernel;
-  std::vector<int32_t> inputs;   // by operand: index into Plan::values, or -1 (absent, or a constant)
-  std::vector<int32_t> consts;   // by Lowering::consts: index into Plan::consts
+  std::vector<int32_t> inputs;          // by operand: index into Plan::values, or -1 (absent, or a constant)
+  std::vector<int32_t> consts;          // by Lowering::consts: index into Plan::consts
   std::vector<TensorDesc> const_descs;  // by operand: description of a constant operand (elsewhere default)
   std::vector<bool> operand_present;    // by operand
-  int32_t output = -1;       // index into Plan::values
+  int32_t output = -1;                  // index into Plan::values
   std::vector<PlanDispatch> dispatches;
-  BufferRef scratch;         // CPU steps; bytes may be 0
+  BufferRef scratch;  // CPU steps; bytes may be 0
   Cost cost;
 };
 
 /// A global memory barrier before the first dispatch of a step.
 struct Barrier {
   int32_t before_step = 0;
-  std::string reason;        // "RAW blocks.0.attn.qkv"; "range of A and B": bytes side by side, see order.cpp
+  std::string reason;  // "RAW blocks.0.attn.qkv"; "range of A and B": bytes side by side, see order.cpp
 };
 
 struct Plan {
@@ -97,7 +99,7 @@ struct Plan {
   std::vector<PlanValue> values;
   std::vector<PlanConst> consts;
   std::vector<Step> steps;
-  std::vector<Barrier> barriers;   // by before_step
+  std::vector<Barrier> barriers;         // by before_step
   std::vector<int32_t> inputs, outputs;  // indices into values
   uint64_t arena_bytes = 0, weights_bytes = 0, input_bytes = 0, output_bytes = 0;
 
@@ -106,14 +108,16 @@ struct Plan {
     for (const Step& s : steps) n += s.device == DeviceKind::kCpu ? 1 : int64_t(s.dispatches.size());
     return n;
   }
-  /// The step whose output's height and width may be chosen for every inference (OpDef::sized): the last one where that is the plan's
-  /// output, or -1. As planned, it writes them at the planned size.
+  /// The step whose output's height and width may be chosen for every inference (OpDef::sized): the last one where that
+  /// is the plan's output, or -1. As planned, it writes them at the planned size.
   int32_t sized_step() const {
-    if (steps.empty() || outputs.size() != 1 || steps.back().output != outputs[0] || !op_def(steps.back().op).sized) return -1;
+    if (steps.empty() || outputs.size() != 1 || steps.back().output != outputs[0] || !op_def(steps.back().op).sized)
+      return -1;
     return int32_t(steps.size()) - 1;
   }
   bool has_cpu_steps() const {
-    for (const Step& s : steps) if (s.device == DeviceKind::kCpu) return true;
+    for (const Step& s : steps)
+      if (s.device == DeviceKind::kCpu) return true;
     return false;
   }
 };
@@ -121,15 +125,16 @@ struct Plan {
 struct PlanOptions {
   Precision precision = Precision::kFp32;
   bool fuse = true;
-  bool keep_all = false;                 // every value keeps its own bytes, for `diff`
-  bool half_outputs = false;             // outputs leave as fp16 rows when activations are fp16 (tests)
-  const TunedSteps* tuned = nullptr;     // per-step constants of this device, by step_key; null for none
-  std::optional<Tuning> tuning;          // instead of the class's defaults
-  std::vector<std::string> cpu_ops;      // operators to place on the CPU in a Vulkan plan (names, for debugging and tests)
+  bool keep_all = false;              // every value keeps its own bytes, for `diff`
+  bool half_outputs = false;          // outputs leave as fp16 rows when activations are fp16 (tests)
+  const TunedSteps* tuned = nullptr;  // per-step constants of this device, by step_key; null for none
+  std::optional<Tuning> tuning;       // instead of the class's defaults
+  std::vector<std::string> cpu_ops;   // operators to place on the CPU in a Vulkan plan (names, for debugging and tests)
 };
 
 /// Model graph in, verified plan out: fuse, lower, place, order, verify. Pure.
-/// The plan's constants refer to `fused`, the graph after fusion, which is returned beside the plan and must outlive packing.
+/// The plan's constants refer to `fused`, the graph after fusion, which is returned beside the plan and must outlive
+/// packing.
 struct Planned {
   Graph graph;
   Plan plan;
@@ -139,22 +144,23 @@ Result<Planned> make_plan(Graph graph, const DeviceCaps& caps, const PlanOptions
 // The stages, each in a file of its own.
 Result<Graph> fuse(Graph graph, std::vector<std::string>* applied = nullptr);  // fuse.cpp
 Result<Plan> lower(const Graph& graph, const DeviceCaps& caps, const PlanOptions& options);
-void place(Plan& plan, bool keep_all);      // fills offsets of values and constants and the region sizes
-void order(Plan& plan);                     // fills barriers, from byte ranges
-Result<void> verify(const Plan& plan);      // independent brute-force check of place, order and limits
-std::string dump(const Plan& plan);         // stable text
+void place(Plan& plan, bool keep_all);  // fills offsets of values and constants and the region sizes
+void order(Plan& plan);                 // fills barriers, from byte ranges
+Result<void> verify(const Plan& plan);  // independent brute-force check of place, order and limits
+std::string dump(const Plan& plan);     // stable text
 std::string dump_json(const Plan& plan);
 
-/// A compute pipeline of the plan (one shader with one set of constants) and what the plan does with it. (pipelines.cpp)
+/// A compute pipeline of the plan (one shader with one set of constants) and what the plan does with it.
+/// (pipelines.cpp)
 struct PlanPipeline {
   std::string shader;
-  std::vector<uint32_t> spec;      // by id
-  struct Use {                     // dispatches of one size
+  std::vector<uint32_t> spec;  // by id
+  struct Use {                 // dispatches of one size
     std::array<uint32_t, 3> groups{1, 1, 1};
-    std::vector<uint32_t> push;    // of the first one
-    Work work;                     // of each
+    std::vector<uint32_t> push;  // of the first one
+    Work work;                   // of each
     int times = 0;
-    std::string step;              // the first one's name
+    std::string step;  // the first one's name
   };
   std::vector<Use> uses;
 };
@@ -171,8 +177,8 @@ OpCall op_call(const Plan& plan, const Step& step);
 std::string step_key(OpKind op, const OpCall& call, Precision precision);
 std::string step_key(const Plan& plan, const Step& step);
 
-/// Packs constant number `index` of the plan into `out` (PackedConst::bytes bytes). A NaN or infinite weight is an error
-/// that names the tensor. Safe to call from several threads for different constants. (pack.cpp)
+/// Packs constant number `index` of the plan into `out` (PackedConst::bytes bytes). A NaN or infinite weight is an
+/// error that names the tensor. Safe to call from several threads for different constants. (pack.cpp)
 Result<void> pack_constant(const Plan& plan, const Graph& graph, size_t index, uint8_t* out);
 
 }  // namespace vireo

@@ -5,16 +5,17 @@
 
 namespace vireo {
 
-/// Subtracts (max + min) / 2 from a row whose operand is normalised: sum_k xhat_k = 0 after LayerNorm, so that any constant
-/// added to the whole row changes nothing, and the middle of the range gives the smallest max|w| and with it the finest steps.
+/// Subtracts (max + min) / 2 from a row whose operand is normalised: sum_k xhat_k = 0 after LayerNorm, so that any
+/// constant added to the whole row changes nothing, and the middle of the range gives the smallest max|w| and with it
+/// the finest steps.
 void centre_row(float* row, int64_t k);
 
 /// Symmetric: scale = max|w| / 127, q = round_half_even(w / scale), both 0 for a row of zeros. Returns the scale.
 float quantise_row(const float* row, int64_t k, int8_t* q);
 
-/// Turns the roundings of a group of n weights (`step` elements apart) that hurt least until their errors sum to less than
-/// one half step (SQuant's kernel-wise rule: Guo et al. 2022, arXiv 2202.07471). Neighbouring pixels are nearly equal, so in
-/// a convolution it is that sum which a flat patch sees.
+/// Turns the roundings of a group of n weights (`step` elements apart) that hurt least until their errors sum to less
+/// than one half step (SQuant's kernel-wise rule: Guo et al. 2022, arXiv 2202.07471). Neighbouring pixels are nearly
+/// equal, so in a convolution it is that sum which a flat patch sees.
 void balance_roundings(const float* row, float scale, int64_t n, int64_t step, int8_t* q);
 
 }  // namespace vireo

@@ -42,7 +42,10 @@ class Ownership {
   }
 
  private:
-  struct Span { uint64_t end; int32_t owner; };
+  struct Span {
+    uint64_t end;
+    int32_t owner;
+  };
   void split(uint64_t at) {
     auto it = map_.upper_bound(at);
     if (it == map_.begin()) return;
@@ -58,53 +61,61 @@ class Ownership {
 Result<void> check_range(const Plan& plan, const std::string& who, const BufferRef& r) {
   const uint64_t size = region_size(plan, r.region);
   if (r.offset > size || r.bytes > size - r.offset)
-    return fail(ErrorCode::kInternal, "plan check: {} covers bytes {}..{} of {}, which has {}", who, r.offset, r.offset + r.bytes,
-                to_string(r.region), size);
+    return fail(ErrorCode::kInternal, "plan check: {} covers bytes {}..{} of {}, which has {}", who, r.offset,
+                r.offset + r.bytes, to_string(r.region), size);
   return {};
 }
 
 Result<void> check_limits(const Plan& plan, const Step& step, const PlanDispatch& d) {
   const DeviceCaps& c = plan.caps;
   const shader::Module* module = shader::find(d.shader);
-  if (!module) return fail(ErrorCode::kInternal, "plan check: step '{}' names unknown shader '{}'", step.name, d.shader);
+  if (!module)
+    return fail(ErrorCode::kInternal, "plan check: step '{}' names unknown shader '{}'", step.name, d.shader);
   VIREO_ASSIGN(const shader::Reflection r, shader::reflect(*module));
   if (d.push.size() * 4 > c.max_push_constant_bytes || r.push_constant_bytes > d.push.size() * 4)
-    return fail(ErrorCode::kInternal, "plan check: step '{}' gives {} bytes of push constants; shader '{}' reads {}, the device takes {}",
+    return fail(ErrorCode::kInternal,
+                "plan check: step '{}' gives {} bytes of push constants; shader '{}' reads {}, the device takes {}",
                 step.name, d.push.size() * 4, d.shader, r.push_constant_bytes, c.max_push_constant_bytes);
   for (int i = 0; i < 3; ++i)
     if (d.groups[size_t(i)] == 0 || d.groups[size_t(i)] > c.max_workgroup_count[size_t(i)])
-      return fail(ErrorCode::kUnsupported, "plan check: step '{}' dispatches {} workgroups in dimension {}; the device takes 1 to {}",
-                  step.name, d.groups[size_t(i)], i, c.max_workgroup_count[size_t(i)]);
+      return fail(ErrorCode::kUnsupported,
+                  "plan check: step '{}' dispatches {} workgroups in dimension {}; the device takes 1 to {}", step.name,
+                  d.groups[size_t(i)], i, c.max_workgroup_count[size_t(i)]);
   const auto local = shader::local_size(r, d.spec);
   uint64_t invocations = 1;
   for (int i = 0; i < 3; ++i) {
     invocations *= local[size_t(i)];
     if (local[size_t(i)] == 0 || local[size_t(i)] > c.max_workgroup_size[size_t(i)])
-      return fail(ErrorCode::kUnsupported, "plan check: step '{}' has a workgroup size of {} in dimension {}; the device takes 1 to {}",
+      return fail(ErrorCode::kUnsupported,
+                  "plan check: step '{}' has a workgroup size of {} in dimension {}; the device takes 1 to {}",
                   step.name, local[size_t(i)], i, c.max_workgroup_size[size_t(i)]);
   }
   if (invocations > c.max_workgroup_invocations)
-    return fail(ErrorCode::kUnsupported, "plan check: step '{}' has {} invocations per workgroup; the device takes {}", step.name,
-                invocations, c.max_workgroup_invocations);
+    return fail(ErrorCode::kUnsupported, "plan check: step '{}' has {} invocations per workgroup; the device takes {}",
+                step.name, invocations, c.max_workgroup_invocations);
   VIREO_ASSIGN(const uint64_t shared, shader::shared_bytes(*module, d.spec));
   if (shared > c.max_shared_bytes)
-    return fail(ErrorCode::kUnsupported, "plan check: step '{}' needs {} bytes of shared memory; the device has {}", step.name, shared, c.max_shared_bytes);
+    return fail(ErrorCode::kUnsupported, "plan check: step '{}' needs {} bytes of shared memory; the device has {}",
+                step.name, shared, c.max_shared_bytes);
   uint32_t storage = 0, texel = 0;
   for (const Binding& b : d.bindings) {
     const bool is_storage = b.kind == BindKind::kStorage;
     (is_storage ? storage : texel) += 1;
     if (b.where.bytes == 0) continue;
     if (b.where.offset % (is_storage ? c.storage_alignment : c.texel_alignment))
-      return fail(ErrorCode::kInternal, "plan check: step '{}' binds offset {} of {}, not a multiple of the device's {}", step.name,
+      return fail(ErrorCode::kInternal,
+                  "plan check: step '{}' binds offset {} of {}, not a multiple of the device's {}", step.name,
                   b.where.offset, to_string(b.where.region), is_storage ? c.storage_alignment : c.texel_alignment);
     const uint64_t texel_bytes = b.kind == BindKind::kTexelF32 ? 16 : b.kind == BindKind::kTexelF16 ? 8 : 4;
     if (is_storage ? b.where.bytes > c.max_storage_range : b.where.bytes / texel_bytes > c.max_texel_elements)
-      return fail(ErrorCode::kUnsupported, "plan check: step '{}' binds {} bytes at once, more than the device takes", step.name, b.where.bytes);
+      return fail(ErrorCode::kUnsupported, "plan check: step '{}' binds {} bytes at once, more than the device takes",
+                  step.name, b.where.bytes);
     if (!is_storage && b.writes)
       return fail(ErrorCode::kInternal, "plan check: step '{}' writes through a uniform texel buffer", step.name);
   }
   if (storage > c.max_stage_storage_buffers || texel > c.max_stage_sampled)
-    return fail(ErrorCode::kUnsupported, "plan check: step '{}' binds {} storage and {} texel buffers; the device takes {} and {}", step.name,
+    return fail(ErrorCode::kUnsupported,
+                "plan check: step '{}' binds {} storage and {} texel buffers; the device takes {} and {}", step.name,
                 storage, texel, c.max_stage_storage_buffers, c.max_stage_sampled);
   return {};
 }
@@ -122,11 +133,12 @@ bool ranges_meet(const BufferRef& a, const BufferRef& b) {
   return a.region == b.region && a.offset < b.offset + b.bytes && b.offset < a.offset + a.bytes;
 }
 
-/// Who wrote which bytes last, values and scratch. A value put together from parts, which steps write among each other's columns,
-/// is owned as one range and column by column within it.
+/// Who wrote which bytes last, values and scratch. A value put together from parts, which steps write among each
+/// other's columns, is owned as one range and column by column within it.
 class Written {
  public:
-  explicit Written(const Plan& plan) : plan_(plan), parts_(plan.values.size()), columns_(plan.values.size()), is_part_(plan.values.size()) {
+  explicit Written(const Plan& plan)
+      : plan_(plan), parts_(plan.values.size()), columns_(plan.values.size()), is_part_(plan.values.size()) {
     for (const Step& s : plan.steps) {
       if (plan.values[size_t(s.output)].view_of < 0) continue;
       parts_[size_t(root_of(plan, s.output))].push_back(s.output);
@@ -143,9 +155,12 @@ class Written {
         const bool alike = part.desc.dtype == whole.desc.dtype && part.desc.shape.rows() == whole.desc.shape.rows() &&
                            part.desc.row_stride() == whole.desc.row_stride() && part.where.region == whole.where.region;
         if (!alike || part.where.offset < whole.where.offset || part.where.offset - whole.where.offset >= row ||
-            (part.where.offset - whole.where.offset) % dtype_size(whole.desc.dtype) || column_of(v) + width_of(v) > whole.desc.row_stride())
-          return fail(ErrorCode::kInternal, "plan check: '{}' ({}, {} from row to row) does not lie within the rows of '{}' ({}, {})", part.name,
-                      to_string(part.desc), part.desc.row_stride(), whole.name, to_string(whole.desc), whole.desc.row_stride());
+            (part.where.offset - whole.where.offset) % dtype_size(whole.desc.dtype) ||
+            column_of(v) + width_of(v) > whole.desc.row_stride())
+          return fail(ErrorCode::kInternal,
+                      "plan check: '{}' ({}, {} from row to row) does not lie within the rows of '{}' ({}, {})",
+                      part.name, to_string(part.desc), part.desc.row_stride(), whole.name, to_string(whole.desc),
+                      whole.desc.row_stride());
       }
     return {};
   }
@@ -185,12 +200,15 @@ class Written {
   }
 
   void take(const BufferRef& r, int32_t owner) { bytes_[int(r.region)].write(r.offset, r.offset + r.bytes, owner); }
-  bool owns(const BufferRef& r, int32_t owner) const { return bytes_[int(r.region)].owns(r.offset, r.offset + r.bytes, owner); }
+  bool owns(const BufferRef& r, int32_t owner) const {
+    return bytes_[int(r.region)].owns(r.offset, r.offset + r.bytes, owner);
+  }
 
  private:
   int64_t column_of(int32_t part) const {
     const PlanValue& p = plan_.values[size_t(part)];
-    return int64_t((p.where.offset - plan_.values[size_t(root_of(plan_, part))].where.offset) / dtype_size(p.desc.dtype));
+    return int64_t((p.where.offset - plan_.values[size_t(root_of(plan_, part))].where.offset) /
+                   dtype_size(p.desc.dtype));
   }
   int64_t width_of(int32_t part) const { return round_up(plan_.values[size_t(part)].desc.shape.c(), 4); }
 
@@ -209,42 +227,53 @@ Result<void> check_dataflow(const Plan& plan) {
   for (const Step& s : plan.steps) {
     for (int32_t v : s.inputs)
       if (v >= 0 && !written.intact(v))
-        return fail(ErrorCode::kInternal, "plan check: step '{}' reads '{}' after its bytes were given to another value", s.name,
+        return fail(ErrorCode::kInternal,
+                    "plan check: step '{}' reads '{}' after its bytes were given to another value", s.name,
                     plan.values[size_t(v)].name);
     const PlanValue& out = plan.values[size_t(s.output)];
     if (s.scratch.bytes) {
       VIREO_TRY(check_range(plan, "scratch of " + s.name, s.scratch));
       for (int32_t v : s.inputs)
         if (v >= 0 && ranges_meet(plan.values[size_t(v)].where, s.scratch))
-          return fail(ErrorCode::kInternal, "plan check: scratch of '{}' overlaps its operand '{}'", s.name, plan.values[size_t(v)].name);
+          return fail(ErrorCode::kInternal, "plan check: scratch of '{}' overlaps its operand '{}'", s.name,
+                      plan.values[size_t(v)].name);
       written.take(s.scratch, -2);
     }
     for (int32_t v : s.inputs)  // no operator here works in place: shaders read operands while others already write
       if (v >= 0 && written.share(v, s.output))
-        return fail(ErrorCode::kInternal, "plan check: output of '{}' overlaps its operand '{}'", s.name, plan.values[size_t(v)].name);
+        return fail(ErrorCode::kInternal, "plan check: output of '{}' overlaps its operand '{}'", s.name,
+                    plan.values[size_t(v)].name);
     written.write(s.output);
     if (s.scratch.bytes && !written.owns(s.scratch, -2))
       return fail(ErrorCode::kInternal, "plan check: scratch of '{}' overlaps its output", s.name);
     for (const PlanDispatch& d : s.dispatches)
       for (const Binding& b : d.bindings) {
         if (b.where.bytes == 0) continue;
-        if (b.writes && (!same_bytes(b.where, out.where) || b.source.what != Operand::What::kOutput || b.source.index != s.output))
+        if (b.writes &&
+            (!same_bytes(b.where, out.where) || b.source.what != Operand::What::kOutput || b.source.index != s.output))
           return fail(ErrorCode::kInternal, "plan check: step '{}' writes bytes that are not its output's", s.name);
         if (b.writes) continue;
         bool known = false;
         for (int32_t v : s.inputs)
-          known = known || (v >= 0 && same_bytes(b.where, plan.values[size_t(v)].where) && b.source.what == Operand::What::kInput && b.source.index == v);
+          known = known || (v >= 0 && same_bytes(b.where, plan.values[size_t(v)].where) &&
+                            b.source.what == Operand::What::kInput && b.source.index == v);
         for (int32_t i : s.consts) {
           const PlanConst& c = plan.consts[size_t(i)];
           const uint64_t matrix = c.pack.scales_offset ? c.pack.scales_offset : c.pack.bytes;
-          known = known || (b.source.what == Operand::What::kConst && same_bytes(b.where, {Region::kWeights, c.offset, matrix})) ||
-                  (b.source.what == Operand::What::kScales && same_bytes(b.where, {Region::kWeights, c.offset + matrix, c.pack.bytes - matrix}));
+          known =
+              known ||
+              (b.source.what == Operand::What::kConst && same_bytes(b.where, {Region::kWeights, c.offset, matrix})) ||
+              (b.source.what == Operand::What::kScales &&
+               same_bytes(b.where, {Region::kWeights, c.offset + matrix, c.pack.bytes - matrix}));
         }
-        if (!known) return fail(ErrorCode::kInternal, "plan check: step '{}' reads bytes that are none of its operands", s.name);
+        if (!known)
+          return fail(ErrorCode::kInternal, "plan check: step '{}' reads bytes that are none of its operands", s.name);
       }
   }
   for (int32_t v : plan.outputs)
-    if (!written.intact(v)) return fail(ErrorCode::kInternal, "plan check: output '{}' is overwritten or never written", plan.values[size_t(v)].name);
+    if (!written.intact(v))
+      return fail(ErrorCode::kInternal, "plan check: output '{}' is overwritten or never written",
+                  plan.values[size_t(v)].name);
   return {};
 }
 
@@ -255,21 +284,26 @@ Result<void> check_strides(const Plan& plan) {
     const OpDef& def = op_def(s.op);
     const auto broken = [&](const char* does, int32_t v) {
       const PlanValue& value = plan.values[size_t(v)];
-      return fail(ErrorCode::kInternal, "plan check: step '{}' {} '{}' ({}) with {} from row to row; the shaders of {} do so without gaps only", s.name, does,
-                  value.name, to_string(value.desc), value.desc.row_stride(), def.name);
+      return fail(
+          ErrorCode::kInternal,
+          "plan check: step '{}' {} '{}' ({}) with {} from row to row; the shaders of {} do so without gaps only",
+          s.name, does, value.name, to_string(value.desc), value.desc.row_stride(), def.name);
     };
     for (size_t i = 0; i < s.inputs.size(); ++i)
-      if (s.inputs[i] >= 0 && plan.values[size_t(s.inputs[i])].desc.gap != 0 && !(def.strided.in >> i & 1)) return broken("reads", s.inputs[i]);
+      if (s.inputs[i] >= 0 && plan.values[size_t(s.inputs[i])].desc.gap != 0 && !(def.strided.in >> i & 1))
+        return broken("reads", s.inputs[i]);
     if (plan.values[size_t(s.output)].desc.gap != 0 && !def.strided.out) return broken("writes", s.output);
   }
   return {};
 }
 
-/// No two dispatches without a barrier between them may touch the same bytes if one of them writes. The data flow was checked: a
-/// binding's source is what it says.
+/// No two dispatches without a barrier between them may touch the same bytes if one of them writes. The data flow was
+/// checked: a binding's source is what it says.
 Result<void> check_races(const Plan& plan) {
   const Written written(plan);
-  const auto is_value = [](const Binding& b) { return b.source.what == Operand::What::kInput || b.source.what == Operand::What::kOutput; };
+  const auto is_value = [](const Binding& b) {
+    return b.source.what == Operand::What::kInput || b.source.what == Operand::What::kOutput;
+  };
   std::vector<int> epoch(plan.steps.size(), 0);
   for (size_t i = 0, barrier = 0; i < plan.steps.size(); ++i) {
     epoch[i] = i ? epoch[i - 1] : 0;
@@ -283,8 +317,10 @@ Result<void> check_races(const Plan& plan) {
           for (const Binding& x : a.bindings)
             for (const Binding& y : b.bindings) {
               if (!(x.writes || y.writes) || x.where.bytes == 0 || y.where.bytes == 0) continue;
-              if (ranges_meet(x.where, y.where) && !(is_value(x) && is_value(y) && !written.share(x.source.index, y.source.index)))
-                return fail(ErrorCode::kInternal, "plan check: steps '{}' and '{}' race on {} bytes without a barrier between them",
+              if (ranges_meet(x.where, y.where) &&
+                  !(is_value(x) && is_value(y) && !written.share(x.source.index, y.source.index)))
+                return fail(ErrorCode::kInternal,
+                            "plan check: steps '{}' and '{}' race on {} bytes without a barrier between them",
                             plan.steps[i].name, plan.steps[j].name, to_string(x.where.region));
             }
   return {};
@@ -295,7 +331,9 @@ Result<void> check_races(const Plan& plan) {
 Result<void> verify(const Plan& plan) {
   for (const PlanValue& v : plan.values) {
     VIREO_TRY(check_range(plan, "value '" + v.name + "'", v.where));
-    if (v.where.bytes != v.desc.bytes()) return fail(ErrorCode::kInternal, "plan check: value '{}' has {} bytes, its description needs {}", v.name, v.where.bytes, v.desc.bytes());
+    if (v.where.bytes != v.desc.bytes())
+      return fail(ErrorCode::kInternal, "plan check: value '{}' has {} bytes, its description needs {}", v.name,
+                  v.where.bytes, v.desc.bytes());
   }
   for (const PlanConst& c : plan.consts)
     VIREO_TRY(check_range(plan, "constant '" + c.name + "'", {Region::kWeights, c.offset, c.pack.bytes}));
@@ -311,8 +349,10 @@ Result<void> verify(const Plan& plan) {
       for (const Binding& b : d.bindings) VIREO_TRY(check_range(plan, "a binding of '" + s.name + "'", b.where));
     }
   for (size_t i = 0; i < plan.barriers.size(); ++i)
-    if (plan.barriers[i].before_step < (i ? plan.barriers[i - 1].before_step : 0) || size_t(plan.barriers[i].before_step) >= plan.steps.size())
-      return fail(ErrorCode::kInternal, "plan check: barrier {} stands before step {}, out of order or beyond the last of {} steps", i,
+    if (plan.barriers[i].before_step < (i ? plan.barriers[i - 1].before_step : 0) ||
+        size_t(plan.barriers[i].before_step) >= plan.steps.size())
+      return fail(ErrorCode::kInternal,
+                  "plan check: barrier {} stands before step {}, out of order or beyond the last of {} steps", i,
                   plan.barriers[i].before_step, plan.steps.size());
   VIREO_TRY(check_dataflow(plan));
   VIREO_TRY(check_strides(plan));

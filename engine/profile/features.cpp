@@ -9,12 +9,14 @@
 namespace vireo {
 namespace {
 
-constexpr double kThirdCache = 32 << 20;  // weights beyond it come from memory in every inference
+constexpr double kThirdCache = 32 << 20;          // weights beyond it come from memory in every inference
 constexpr int64_t kTileRows = 6, kTileCols = 16;  // of the CPU's GEMM on 256-bit vectors
-constexpr uint32_t kSpareRegisters = 28;  // operands, addresses and what a compiler holds besides arrays
+constexpr uint32_t kSpareRegisters = 28;          // operands, addresses and what a compiler holds besides arrays
 
 /// Share of the weights that do not survive in the last cache from one inference to the next.
-double cold_share(const Plan& plan) { return std::max(0.0, 1 - kThirdCache / std::max(1.0, double(plan.weights_bytes + plan.arena_bytes))); }
+double cold_share(const Plan& plan) {
+  return std::max(0.0, 1 - kThirdCache / std::max(1.0, double(plan.weights_bytes + plan.arena_bytes)));
+}
 
 double weight_bytes(const Plan& plan, const Step& step) {
   double bytes = 0;
@@ -24,7 +26,8 @@ double weight_bytes(const Plan& plan, const Step& step) {
 
 const char* dtype_of_weights(const Plan& plan, const Step& step) {
   for (int32_t c : step.consts)
-    if (const PackedConst& p = plan.consts[size_t(c)].pack; p.pack == Pack::kCpuPanels) return p.bf16_rows ? "bf16" : dtype_name(p.dtype);
+    if (const PackedConst& p = plan.consts[size_t(c)].pack; p.pack == Pack::kCpuPanels)
+      return p.bf16_rows ? "bf16" : dtype_name(p.dtype);
   return nullptr;
 }
 
@@ -59,7 +62,8 @@ DispatchWork cpu_work(const Plan& plan, const Step& step, int32_t index) {
     add("weights", weights * cold_share(plan));
   }
   if (step.op == OpKind::kAttention && step.inputs[0] >= 0) {
-    const double width = double(plan.values[size_t(step.inputs[0])].desc.shape.c()) / 3, dim = width / std::max(1.0, step.attrs[0]);
+    const double width = double(plan.values[size_t(step.inputs[0])].desc.shape.c()) / 3,
+                 dim = width / std::max(1.0, step.attrs[0]);
     add(w.group + " scores", step.cost.flops / (4 * dim));
   }
   add(w.group + " flops", flops);
@@ -94,7 +98,8 @@ Result<DispatchWork> gpu_work(const Plan& plan, const Step& step, const PlanDisp
   w.features.push_back({"workgroups", w.workgroups});
   w.features.push_back({"subgroups", w.workgroups * w.subgroups});
   w.features.push_back({"bytes", w.read_bytes + w.write_bytes});
-  if (const double cold = weight_bytes(plan, step) * share * cold_share(plan); cold > 0) w.features.push_back({"weights", cold});
+  if (const double cold = weight_bytes(plan, step) * share * cold_share(plan); cold > 0)
+    w.features.push_back({"weights", cold});
   w.features.push_back({"steps", 1});
   return w;
 }
@@ -112,8 +117,9 @@ Result<std::vector<DispatchWork>> plan_work(const Plan& plan) {
     }
     for (size_t part = 0; part < step.dispatches.size(); ++part) {
       const PlanDispatch& d = step.dispatches[part];
-      const std::string key = fmt::format("{} {} {} {} {:.0f} {:.0f} {:.0f}", d.shader, fmt::join(d.spec, ","), fmt::join(d.push, ","), fmt::join(d.groups, ","), step.cost.flops,
-                                          d.work.flops, step.cost.read_bytes);
+      const std::string key =
+          fmt::format("{} {} {} {} {:.0f} {:.0f} {:.0f}", d.shader, fmt::join(d.spec, ","), fmt::join(d.push, ","),
+                      fmt::join(d.groups, ","), step.cost.flops, d.work.flops, step.cost.read_bytes);
       const auto known = seen.find(key);
       if (known != seen.end()) {
         all.push_back(all[known->second]);

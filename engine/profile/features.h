@@ -1,5 +1,5 @@
-// What a dispatch has to do, as numbers that a cost can be put on: instructions by class and bytes on Vulkan, FLOPs and bytes by kernel on the
-// CPU. Predictions multiply them with a machine's costs, fits find those costs. Pure.
+// What a dispatch has to do, as numbers that a cost can be put on: instructions by class and bytes on Vulkan, FLOPs and
+// bytes by kernel on the CPU. Predictions multiply them with a machine's costs, fits find those costs. Pure.
 #pragma once
 
 #include <map>
@@ -20,14 +20,14 @@ struct Feature {
 struct DispatchWork {
   int32_t step = 0, part = 0;
   bool cpu = false;
-  std::string group;               // what is alike: the module's name, or the CPU kernel's with its weight type
-  shader::Mix mix;                 // of all subgroups together; zeros on the CPU
+  std::string group;  // what is alike: the module's name, or the CPU kernel's with its weight type
+  shader::Mix mix;    // of all subgroups together; zeros on the CPU
   double flops = 0, issued_flops = 0, read_bytes = 0, write_bytes = 0;
   double workgroups = 0, subgroups = 0;  // subgroups of one workgroup
-  uint32_t width = 1;              // lanes of a subgroup
-  uint32_t registers = 0;          // per invocation, estimated: its arrays and what addresses and operands take
-  uint64_t shared_bytes = 0;       // per workgroup
-  bool packed = false;             // multiplies in packed fp16
+  uint32_t width = 1;                    // lanes of a subgroup
+  uint32_t registers = 0;                // per invocation, estimated: its arrays and what addresses and operands take
+  uint64_t shared_bytes = 0;             // per workgroup
+  bool packed = false;                   // multiplies in packed fp16
   std::vector<Feature> features;
 };
 

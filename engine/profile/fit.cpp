@@ -10,9 +10,9 @@
 namespace vireo {
 namespace {
 
-constexpr double kFloorUs = 2;     // below it the clock and the queue are what was measured
+constexpr double kFloorUs = 2;  // below it the clock and the queue are what was measured
 constexpr int kSweeps = 4000;
-constexpr double kRidge = 1e-7;    // of a column's own weight: keeps alike columns from trading places
+constexpr double kRidge = 1e-7;  // of a column's own weight: keeps alike columns from trading places
 
 double sum(const std::vector<double>& v) {
   double s = 0;
@@ -39,7 +39,8 @@ std::vector<double> solve(const std::vector<std::vector<double>>& rows, const st
   for (int sweep = 0; sweep < kSweeps; ++sweep)
     for (size_t j = 0; j < columns; ++j) {
       if (norm[j] == 0) continue;
-      const double next = std::max(0.0, c[j] - (slope[j] + kRidge * c[j]) / (gram[j * columns + j] + kRidge)), change = next - c[j];
+      const double next = std::max(0.0, c[j] - (slope[j] + kRidge * c[j]) / (gram[j * columns + j] + kRidge)),
+                   change = next - c[j];
       if (change == 0) continue;
       c[j] = next;
       for (size_t k = 0; k < columns; ++k) slope[k] += change * gram[k * columns + j];
@@ -104,7 +105,8 @@ template <typename F>
 void judge(const std::vector<FitSample>& samples, Machine* m, F&& without) {
   std::vector<double> errors;
   for (const FitSample& s : samples) {
-    const double predicted = std::max(1e-3, total_us(s, without(&s))), measured = std::max(1e-3, s.wall_us > 0 ? s.wall_us : sum(s.us));
+    const double predicted = std::max(1e-3, total_us(s, without(&s))),
+                 measured = std::max(1e-3, s.wall_us > 0 ? s.wall_us : sum(s.us));
     errors.push_back(std::min(100.0, std::max(predicted / measured, measured / predicted) - 1));
   }
   m->error_median = median(errors);
@@ -129,7 +131,8 @@ Machine adapt_without(const Machine& base, const std::vector<FitSample>& samples
     for (size_t i = 0; i < s.work.size(); ++i) {
       const DispatchWork& w = s.work[i];
       if (w.cpu) continue;
-      const double bound = (dispatch_us(w, m) - m.dispatch_us) * m.efficiency / total, measured = std::max(0.0, s.us[i] - m.dispatch_us) / total;
+      const double bound = (dispatch_us(w, m) - m.dispatch_us) * m.efficiency / total,
+                   measured = std::max(0.0, s.us[i] - m.dispatch_us) / total;
       Sums& g = groups[w.group];
       g.bound += bound, g.measured += measured;
       all.bound += bound, all.measured += measured;
@@ -137,9 +140,11 @@ Machine adapt_without(const Machine& base, const std::vector<FitSample>& samples
     if (s.wall_us > 0) rest.push_back(s.wall_us - sum(s.us));
   }
   if (all.measured > 0) m.efficiency = std::min(1.0, std::max(0.01, all.bound / all.measured));
-  m.efficiency_low = std::min(m.efficiency_low, m.efficiency), m.efficiency_high = std::max(m.efficiency_high, m.efficiency);
+  m.efficiency_low = std::min(m.efficiency_low, m.efficiency),
+  m.efficiency_high = std::max(m.efficiency_high, m.efficiency);
   const double prior = 0.02 * all.bound;  // a shader that hardly counts stays near the common factor
-  for (const auto& [name, g] : groups) m.scales.push_back({name, (g.measured * m.efficiency + prior) / (g.bound + prior)});
+  for (const auto& [name, g] : groups)
+    m.scales.push_back({name, (g.measured * m.efficiency + prior) / (g.bound + prior)});
   if (!rest.empty()) m.inference_us = std::min(1e7, std::max(0.0, median(rest)));
   return m;
 }
@@ -155,7 +160,8 @@ size_t distinct_models(const std::vector<FitSample>& samples) {
 
 Result<Machine> fit(const std::vector<FitSample>& samples) {
   const size_t models = distinct_models(samples);
-  if (models < 2) return fail(ErrorCode::kInvalidArgument, "fitting a machine: got {} measured models, expected at least 2", models);
+  if (models < 2)
+    return fail(ErrorCode::kInvalidArgument, "fitting a machine: got {} measured models, expected at least 2", models);
   Machine m = fit_without(samples, nullptr);
   judge(samples, &m, [&](const FitSample* out) { return fit_without(samples, out); });
   return m;
@@ -163,10 +169,13 @@ Result<Machine> fit(const std::vector<FitSample>& samples) {
 
 Result<Machine> adapt(const Machine& base, const std::vector<FitSample>& samples) {
   if (samples.empty() || base.kind != Machine::Kind::kCores)
-    return fail(ErrorCode::kInvalidArgument, "adapting machine '{}': got {} measured models and {} description, expected at least one and a description by cores", base.name,
-                samples.size(), base.kind == Machine::Kind::kCores ? "such a" : "a fitted");
+    return fail(ErrorCode::kInvalidArgument,
+                "adapting machine '{}': got {} measured models and {} description, expected at least one and a "
+                "description by cores",
+                base.name, samples.size(), base.kind == Machine::Kind::kCores ? "such a" : "a fitted");
   Machine m = adapt_without(base, samples, nullptr);
-  if (distinct_models(samples) > 1) judge(samples, &m, [&](const FitSample* out) { return adapt_without(base, samples, out); });
+  if (distinct_models(samples) > 1)
+    judge(samples, &m, [&](const FitSample* out) { return adapt_without(base, samples, out); });
   return m;
 }
 

@@ -61,7 +61,8 @@ std::string to_text(const Machine& m) {
   visit_both(m, print);
   if (m.threads) s += fmt::format("threads: {}\n", m.threads);
   if (m.probe_us > 0) s += fmt::format("probe_us: {:.6g}\n", m.probe_us);
-  if (m.kind == Machine::Kind::kFitted || !m.scales.empty()) s += fmt::format("entries: {}\n", m.costs.size() + m.scales.size());
+  if (m.kind == Machine::Kind::kFitted || !m.scales.empty())
+    s += fmt::format("entries: {}\n", m.costs.size() + m.scales.size());
   for (const UnitCost& c : m.costs) s += fmt::format("cost {}: {:.6g}\n", c.name, c.value);
   for (const UnitCost& c : m.scales) s += fmt::format("scale {}: {:.6g}\n", c.name, c.value);
   return s;
@@ -83,12 +84,15 @@ Result<Machine> machine_from_text(const std::string& text, const std::string& so
     // Of a cost the last colon: names of kernels may have one of their own. Elsewhere the first: so may devices.
     const bool list = line.rfind("cost ", 0) == 0 || line.rfind("scale ", 0) == 0;
     const size_t colon = list ? line.rfind(": ") : line.find(": ");
-    const auto bad = [&](const std::string& why) { return fail(ErrorCode::kCorrupt, "{}, line {}: '{}': {}", source, line_number, line.substr(0, 80), why); };
+    const auto bad = [&](const std::string& why) {
+      return fail(ErrorCode::kCorrupt, "{}, line {}: '{}': {}", source, line_number, line.substr(0, 80), why);
+    };
     if (colon == std::string::npos) return bad("expected 'key: value'");
     std::string key = trimmed(line.substr(0, colon));
     const std::string value = trimmed(line.substr(colon + 1));
     if (list) {
-      const std::string kind = line.substr(0, line.find(' ') + 1), of = trimmed(key.substr(std::min(kind.size(), key.size())));
+      const std::string kind = line.substr(0, line.find(' ') + 1),
+                        of = trimmed(key.substr(std::min(kind.size(), key.size())));
       if (of.empty()) return bad("expected a name between the word and the colon");
       key = kind + of;
     }
@@ -99,7 +103,8 @@ Result<Machine> machine_from_text(const std::string& text, const std::string& so
       if (known || key != name) return;
       known = true;
       double v = 0;
-      if (!parse_number(value, &v) || v < least || v > most) problem = fmt::format("expected a number from {:g} to {:g}", least, most);
+      if (!parse_number(value, &v) || v < least || v > most)
+        problem = fmt::format("expected a number from {:g} to {:g}", least, most);
       else member = v;
     };
     if (key == "name") m.name = value, known = has_name = !value.empty();
@@ -113,7 +118,8 @@ Result<Machine> machine_from_text(const std::string& text, const std::string& so
       known = true;
       const bool cost = key[0] == 'c';
       double v = 0;
-      if (!parse_number(value, &v) || v < 0 || v > 1e9) problem = "expected a number of microseconds, or a factor, of 0 or more";
+      if (!parse_number(value, &v) || v < 0 || v > 1e9)
+        problem = "expected a number of microseconds, or a factor, of 0 or more";
       else (cost ? m.costs : m.scales).push_back({key.substr(cost ? 5 : 6), v});
     } else if (key == "entries") {
       known = true;
@@ -121,7 +127,8 @@ Result<Machine> machine_from_text(const std::string& text, const std::string& so
     } else if (key == "threads") {
       known = true;
       double v = 0;
-      if (!parse_number(value, &v) || v < 0 || v > 4096 || v != std::floor(v)) problem = "expected a whole number of threads";
+      if (!parse_number(value, &v) || v < 0 || v > 4096 || v != std::floor(v))
+        problem = "expected a whole number of threads";
       else m.threads = uint32_t(v);
     } else {
       take("probe_us", m.probe_us, 0, 1e9);
@@ -131,15 +138,23 @@ Result<Machine> machine_from_text(const std::string& text, const std::string& so
     if (!known) return bad("there is no such key in a device description");
     if (!problem.empty()) return bad(problem);
   }
-  if (!has_name || !has_kind) return fail(ErrorCode::kCorrupt, "{}: it has no '{}'; a device description names the device and its kind (cores or fitted)", source, has_name ? "kind" : "name");
+  if (!has_name || !has_kind)
+    return fail(ErrorCode::kCorrupt,
+                "{}: it has no '{}'; a device description names the device and its kind (cores or fitted)", source,
+                has_name ? "kind" : "name");
   const size_t found = m.costs.size() + m.scales.size();
   if ((entries >= 0 || m.kind == Machine::Kind::kFitted || !m.scales.empty()) && entries != double(found))
-    return fail(ErrorCode::kCorrupt, "{}: it has {} cost and scale lines and says 'entries: {}'; a part of it is missing. Write it anew with `vireo predict --fit`", source, found,
-                entries < 0 ? "nothing" : fmt::format("{:.0f}", entries));
-  if (m.kind == Machine::Kind::kFitted && m.costs.empty()) return fail(ErrorCode::kCorrupt, "{}: a fitted description needs 'cost' lines; write one with `vireo predict --fit`", source);
+    return fail(ErrorCode::kCorrupt,
+                "{}: it has {} cost and scale lines and says 'entries: {}'; a part of it is missing. Write it anew "
+                "with `vireo predict --fit`",
+                source, found, entries < 0 ? "nothing" : fmt::format("{:.0f}", entries));
+  if (m.kind == Machine::Kind::kFitted && m.costs.empty())
+    return fail(ErrorCode::kCorrupt,
+                "{}: a fitted description needs 'cost' lines; write one with `vireo predict --fit`", source);
   if (!(m.efficiency_low <= m.efficiency && m.efficiency <= m.efficiency_high))
-    return fail(ErrorCode::kCorrupt, "{}: efficiency is {:g}, expected one between efficiency_low ({:g}) and efficiency_high ({:g})", source, m.efficiency, m.efficiency_low,
-                m.efficiency_high);
+    return fail(ErrorCode::kCorrupt,
+                "{}: efficiency is {:g}, expected one between efficiency_low ({:g}) and efficiency_high ({:g})", source,
+                m.efficiency, m.efficiency_low, m.efficiency_high);
   std::vector<std::string> missing;
   const auto need = [&](const char* key, double, double, double) {
     if (!seen.count(key)) missing.push_back(key);
@@ -147,8 +162,10 @@ Result<Machine> machine_from_text(const std::string& text, const std::string& so
   if (m.kind == Machine::Kind::kCores) visit_cores(m, need);
   for (const char* key : {"dispatch_us", "inference_us"}) need(key, 0, 0, 0);
   if (!missing.empty())
-    return fail(ErrorCode::kCorrupt, "{}: it does not say {}, without which a prediction means nothing; the built-in descriptions (engine/profile/machines.cpp) say everything", source,
-                fmt::join(missing, ", "));
+    return fail(ErrorCode::kCorrupt,
+                "{}: it does not say {}, without which a prediction means nothing; the built-in descriptions "
+                "(engine/profile/machines.cpp) say everything",
+                source, fmt::join(missing, ", "));
   return m;
 }
 

@@ -1,4 +1,5 @@
-// What predictions know of a device beside its DeviceCaps: rates of its cores, or costs that were fitted on it. Text in, text out.
+// What predictions know of a device beside its DeviceCaps: rates of its cores, or costs that were fitted on it. Text
+// in, text out.
 #pragma once
 
 #include <string>
@@ -21,39 +22,41 @@ struct Machine {
     kFitted,  ///< costs per feature, fitted on measurements
   };
   std::string name;
-  std::string device;             // how the DeviceCaps::name of what it describes begins; empty: any
+  std::string device;  // how the DeviceCaps::name of what it describes begins; empty: any
   Kind kind = Kind::kCores;
 
   // Cores. Rates are lanes per clock and core, as vendors publish instruction throughputs.
   double cores = 1, clock_mhz = 1000;
-  double issue = 4;               // instructions of a whole subgroup per clock
-  double fma_lanes = 128, half_lanes = 128 /* packed: two results each */, integer_lanes = 128, shift_lanes = 64, multiply_lanes = 32, convert_lanes = 32,
-         special_lanes = 32, shuffle_lanes = 32, memory_lanes = 32;
+  double issue = 4;  // instructions of a whole subgroup per clock
+  double fma_lanes = 128, half_lanes = 128 /* packed: two results each */, integer_lanes = 128, shift_lanes = 64,
+         multiply_lanes = 32, convert_lanes = 32, special_lanes = 32, shuffle_lanes = 32, memory_lanes = 32;
   double shared_bytes_per_clock = 128;
   double registers = 65536, shared_bytes = 65536, max_subgroups = 64, max_workgroups = 32;  // of one core
-  double cache_bytes = 262144;    // shared by the cores
-  double latency_clocks = 400;    // of a load from memory
+  double cache_bytes = 262144;                                                              // shared by the cores
+  double latency_clocks = 400;                                                              // of a load from memory
   double bandwidth_gbs = 10;
-  double ram_mib = 0;             // of the board; 0: not known
+  double ram_mib = 0;  // of the board; 0: not known
   /// What a real compiler and scheduler reach of the bound that counting gives: best guess and its range.
   double efficiency = 0.75, efficiency_low = 0.6, efficiency_high = 1;
 
   // Fitted.
-  std::vector<UnitCost> costs;    // per feature
-  uint32_t threads = 0;           // of the measurements; 0: does not matter
-  double probe_us = 0;            // what FitOptions::probe took when the costs were measured; 0: nobody asked
+  std::vector<UnitCost> costs;  // per feature
+  uint32_t threads = 0;         // of the measurements; 0: does not matter
+  double probe_us = 0;          // what FitOptions::probe took when the costs were measured; 0: nobody asked
 
   // Both.
-  std::vector<UnitCost> scales;   // per kernel or shader that was measured: measured over worked out
-  double error_median = 0, error_worst = 0;  // of models left out of the measurements, max(p / m, m / p) - 1; 0: unknown
-  double dispatch_us = 10;        // between two dispatches, beyond their work
-  double inference_us = 0;        // submission and what the host does once per inference
+  std::vector<UnitCost> scales;  // per kernel or shader that was measured: measured over worked out
+  double error_median = 0,
+         error_worst = 0;   // of models left out of the measurements, max(p / m, m / p) - 1; 0: unknown
+  double dispatch_us = 10;  // between two dispatches, beyond their work
+  double inference_us = 0;  // submission and what the host does once per inference
 };
 
-/// "key: value" lines; `cost NAME: us` and `scale NAME: factor` for the lists, and `entries: N` for how many of them there are.
+/// "key: value" lines; `cost NAME: us` and `scale NAME: factor` for the lists, and `entries: N` for how many of them
+/// there are.
 std::string to_text(const Machine& m);
-/// Parses to_text's format; '#' starts a comment. Errors: kCorrupt, naming source and line: a key that is unknown or given twice, a value that is no
-/// number or beyond what any device has; a missing name.
+/// Parses to_text's format; '#' starts a comment. Errors: kCorrupt, naming source and line: a key that is unknown or
+/// given twice, a value that is no number or beyond what any device has; a missing name.
 Result<Machine> machine_from_text(const std::string& text, const std::string& source);
 
 /// Descriptions that ship with the library, by name.

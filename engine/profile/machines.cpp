@@ -4,7 +4,8 @@
 namespace vireo {
 namespace {
 
-constexpr char kJetsonNano[] = R"(# Jetson Nano, 10 W mode (nvpmodel -m 0, jetson_clocks): GM20B, one Maxwell SM at 921.6 MHz.
+constexpr char kJetsonNano[] =
+    R"(# Jetson Nano, 10 W mode (nvpmodel -m 0, jetson_clocks): GM20B, one Maxwell SM at 921.6 MHz.
 name: jetson-nano
 device: NVIDIA Tegra X1
 kind: cores
@@ -44,7 +45,8 @@ dispatch_us: 8
 inference_us: 400
 )";
 
-constexpr char kJetsonNano5W[] = R"(# Jetson Nano, 5 W mode (nvpmodel -m 1): the GPU's clock is capped at 614.4 MHz, two CPU cores are on.
+constexpr char kJetsonNano5W[] =
+    R"(# Jetson Nano, 5 W mode (nvpmodel -m 1): the GPU's clock is capped at 614.4 MHz, two CPU cores are on.
 # Everything else as in the 10 W mode, waits shorter in clocks, dispatches longer (assumed).
 name: jetson-nano-5w
 device: NVIDIA Tegra X1
@@ -78,7 +80,8 @@ dispatch_us: 12
 inference_us: 730
 )";
 
-constexpr char kLavapipe[] = R"(# Mesa 22.3.6's lavapipe on one thread (LP_NUM_THREADS=1) of a 2-core AMD EPYC (Zen 3) that others used as well, as
+constexpr char kLavapipe[] =
+    R"(# Mesa 22.3.6's lavapipe on one thread (LP_NUM_THREADS=1) of a 2-core AMD EPYC (Zen 3) that others used as well, as
 # `bash bench/predict.sh --device vulkan --fit-rounds 5` wrote it; probe_us is its probe's time. Another CPU wants its own.
 name: lavapipe
 device: llvmpipe
@@ -123,7 +126,8 @@ scale inference: 1.00179
 }  // namespace
 
 const std::vector<BuiltInMachine>& built_in_machines() {
-  static const std::vector<BuiltInMachine> all = {{"jetson-nano", kJetsonNano}, {"jetson-nano-5w", kJetsonNano5W}, {"lavapipe", kLavapipe}};
+  static const std::vector<BuiltInMachine> all = {
+      {"jetson-nano", kJetsonNano}, {"jetson-nano-5w", kJetsonNano5W}, {"lavapipe", kLavapipe}};
   return all;
 }
 

@@ -8,8 +8,10 @@ namespace {
 
 using shader::Count;
 
-constexpr const char* kCauseNames[kCauses] = {"padding", "issue", "convert", "shared", "memory", "latency", "compiler", "dispatch"};
-constexpr double kAloneClocks = 1.4;       // per instruction of a subgroup alone on its scheduler: what Mesa's compiler for Maxwell schedules our tile loops to
+constexpr const char* kCauseNames[kCauses] = {"padding", "issue",   "convert",  "shared",
+                                              "memory",  "latency", "compiler", "dispatch"};
+constexpr double kAloneClocks = 1.4;  // per instruction of a subgroup alone on its scheduler: what Mesa's compiler for
+                                      // Maxwell schedules our tile loops to
 constexpr double kBarrierClocks = 30;
 
 /// Clocks of one core for the whole dispatch, by the unit that limits it.
@@ -31,14 +33,17 @@ Clocks clocks_of(const DispatchWork& w, const Machine& m, double width) {
   const auto lanes = [&](double instructions, double rate) { return instructions * width / rate; };
   Clocks c;
   c.multiply_adds = lanes(x[Count::kFma], m.fma_lanes) + lanes(x[Count::kHalf], m.half_lanes);
-  const double arithmetic = lanes(x[Count::kFma] + x[Count::kFloat], m.fma_lanes) + lanes(x[Count::kHalf], m.half_lanes) + lanes(x[Count::kInteger], m.integer_lanes) +
+  const double arithmetic = lanes(x[Count::kFma] + x[Count::kFloat], m.fma_lanes) +
+                            lanes(x[Count::kHalf], m.half_lanes) + lanes(x[Count::kInteger], m.integer_lanes) +
                             lanes(x[Count::kShift], m.shift_lanes) + lanes(x[Count::kMultiply], m.multiply_lanes);
   c.issue = std::max(x.issued() / m.issue, arithmetic);
   c.convert = lanes(x[Count::kConvert], m.convert_lanes) + lanes(x[Count::kSpecial], m.special_lanes);
   // Words of shared memory at the bytes a clock moves; everything else that loads takes a slot of the load units.
   c.shared = x[Count::kSharedWords] * 4 * width / m.shared_bytes_per_clock +
-             lanes(x[Count::kGlobalLoad] + x[Count::kGlobalStore] + x[Count::kTexel], m.memory_lanes) + lanes(x[Count::kShuffle], m.shuffle_lanes);
-  // A wave of workgroups takes at least one subgroup's instructions one after the other, with a wait at every barrier and at the loads between.
+             lanes(x[Count::kGlobalLoad] + x[Count::kGlobalStore] + x[Count::kTexel], m.memory_lanes) +
+             lanes(x[Count::kShuffle], m.shuffle_lanes);
+  // A wave of workgroups takes at least one subgroup's instructions one after the other, with a wait at every barrier
+  // and at the loads between.
   const double workgroups = std::max(1.0, w.workgroups), per_subgroup = 1 / std::max(1.0, workgroups * w.subgroups);
   const double instructions = x.issued() * per_subgroup, barriers = x[Count::kBarrier] * per_subgroup;
   const double loads = x[Count::kGlobalLoad] + x[Count::kTexel] > 0 ? std::max(1.0, barriers / 2) : 0;
@@ -58,12 +63,15 @@ DispatchPrediction on_cores(const DispatchWork& w, const Machine& m) {
   const double width = w.width;
   const double clock = m.clock_mhz;  // per microsecond
   const double lanes = w.packed ? 2 * m.half_lanes : m.fma_lanes;
-  const double compute_roof = w.flops / (2 * lanes * m.cores * clock), memory_roof = (w.read_bytes + w.write_bytes) / (m.bandwidth_gbs * 1e3);
+  const double compute_roof = w.flops / (2 * lanes * m.cores * clock),
+               memory_roof = (w.read_bytes + w.write_bytes) / (m.bandwidth_gbs * 1e3);
   const Clocks c = clocks_of(w, m, width);
   const double per_core = 1 / (m.cores * clock);
-  // What is read again comes from the cache where the operands fit it. Elsewhere a part of it does, which nobody knows from outside: the guess is the
-  // geometric mean of every byte once and every use from memory, which is also the range.
-  const double traffic = w.mix[Count::kGlobalBytes] + w.mix[Count::kTexel] * 16 * width, unique = w.read_bytes + w.write_bytes;
+  // What is read again comes from the cache where the operands fit it. Elsewhere a part of it does, which nobody knows
+  // from outside: the guess is the geometric mean of every byte once and every use from memory, which is also the
+  // range.
+  const double traffic = w.mix[Count::kGlobalBytes] + w.mix[Count::kTexel] * 16 * width,
+               unique = w.read_bytes + w.write_bytes;
   const double most = (w.read_bytes > m.cache_bytes ? std::max(unique, traffic) : unique) / (m.bandwidth_gbs * 1e3);
   const double least = unique / (m.bandwidth_gbs * 1e3), memory = std::sqrt(least * most);
 
@@ -109,20 +117,29 @@ double fitted_us(const DispatchWork& w, const Machine& m) {
   return us * factor_of(m, w.group);
 }
 
-double dispatch_us(const DispatchWork& w, const Machine& m) { return m.kind == Machine::Kind::kFitted ? fitted_us(w, m) : w.cpu ? 0 : on_cores(w, m).us; }
+double dispatch_us(const DispatchWork& w, const Machine& m) {
+  return m.kind == Machine::Kind::kFitted ? fitted_us(w, m) : w.cpu ? 0 : on_cores(w, m).us;
+}
 
 Result<PlanPrediction> predict(const Plan& plan, const std::vector<DispatchWork>& work, const Machine& m) {
   if (m.kind == Machine::Kind::kFitted && plan.device == DeviceKind::kVulkan && m.threads)
-    return fail(ErrorCode::kUnsupported, "machine '{}' was fitted on a CPU, but the plan is for {}; give a description of that device", m.name, plan.caps_name);
+    return fail(ErrorCode::kUnsupported,
+                "machine '{}' was fitted on a CPU, but the plan is for {}; give a description of that device", m.name,
+                plan.caps_name);
   if (m.kind == Machine::Kind::kCores && plan.device == DeviceKind::kCpu)
-    return fail(ErrorCode::kUnsupported, "machine '{}' describes a GPU by its cores, but the plan is for a CPU ({}); give a description fitted there (`vireo predict --fit`)",
+    return fail(ErrorCode::kUnsupported,
+                "machine '{}' describes a GPU by its cores, but the plan is for a CPU ({}); give a description fitted "
+                "there (`vireo predict --fit`)",
                 m.name, plan.caps_name);
   if (plan.device == DeviceKind::kCpu && m.threads && m.threads != plan.caps.threads)
-    return fail(ErrorCode::kInvalidArgument, "machine '{}' was fitted with {} threads, the caps have {}; write them with `vireo devices --caps cpu --threads {}`, or fit again", m.name, m.threads,
-                plan.caps.threads, m.threads);
+    return fail(ErrorCode::kInvalidArgument,
+                "machine '{}' was fitted with {} threads, the caps have {}; write them with `vireo devices --caps cpu "
+                "--threads {}`, or fit again",
+                m.name, m.threads, plan.caps.threads, m.threads);
   PlanPrediction all;
   if (!m.device.empty() && plan.caps_name.rfind(m.device, 0) != 0)
-    all.notes.push_back(fmt::format("machine '{}' describes '{}', the plan is for '{}'", m.name, m.device, plan.caps_name));
+    all.notes.push_back(
+        fmt::format("machine '{}' describes '{}', the plan is for '{}'", m.name, m.device, plan.caps_name));
   std::vector<std::string> unknown, unpriced;
   const auto note = [](std::vector<std::string>& names, const std::string& name) {
     if (std::find(names.begin(), names.end(), name) == names.end()) names.push_back(name);
@@ -131,17 +148,22 @@ Result<PlanPrediction> predict(const Plan& plan, const std::vector<DispatchWork>
     DispatchPrediction p;
     if (m.kind == Machine::Kind::kCores) {
       if (w.cpu)
-        return fail(ErrorCode::kUnsupported, "machine '{}' describes a GPU, but step '{}' of the plan runs on the CPU ({}), whose time it does not tell", m.name,
-                    plan.steps[size_t(w.step)].name, plan.steps[size_t(w.step)].reason);
+        return fail(
+            ErrorCode::kUnsupported,
+            "machine '{}' describes a GPU, but step '{}' of the plan runs on the CPU ({}), whose time it does not tell",
+            m.name, plan.steps[size_t(w.step)].name, plan.steps[size_t(w.step)].reason);
       p = on_cores(w, m);
     } else {
       p.us = fitted_us(w, m);
       p.low_us = p.us / (1 + m.error_worst), p.high_us = p.us * (1 + m.error_worst);
     }
-    const bool measured = m.scales.empty() || std::any_of(m.scales.begin(), m.scales.end(), [&](const UnitCost& k) { return k.name == w.group; });
-    const bool priced = m.kind == Machine::Kind::kCores || std::any_of(w.features.begin(), w.features.end(), [&](const Feature& f) {
-      return f.name != "steps" && f.name != "weights" && std::any_of(m.costs.begin(), m.costs.end(), [&](const UnitCost& c) { return c.name == f.name; });
-    });
+    const bool measured = m.scales.empty() || std::any_of(m.scales.begin(), m.scales.end(),
+                                                          [&](const UnitCost& k) { return k.name == w.group; });
+    const bool priced =
+        m.kind == Machine::Kind::kCores || std::any_of(w.features.begin(), w.features.end(), [&](const Feature& f) {
+          return f.name != "steps" && f.name != "weights" &&
+                 std::any_of(m.costs.begin(), m.costs.end(), [&](const UnitCost& c) { return c.name == f.name; });
+        });
     if (!measured) note(priced ? unknown : unpriced, w.group);
     DispatchPrediction& t = all.total;
     t.us += p.us, t.low_us += p.low_us, t.high_us += p.high_us, t.roof_us += p.roof_us, t.bound_us += p.bound_us;
@@ -149,13 +171,17 @@ Result<PlanPrediction> predict(const Plan& plan, const std::vector<DispatchWork>
     all.dispatches.push_back(p);
   }
   if (!unpriced.empty())
-    return fail(ErrorCode::kUnsupported, "machine '{}' was never measured with: {}; fit again with a model and a precision that have them (`vireo predict --fit`)", m.name,
-                fmt::join(unpriced, ", "));
+    return fail(ErrorCode::kUnsupported,
+                "machine '{}' was never measured with: {}; fit again with a model and a precision that have them "
+                "(`vireo predict --fit`)",
+                m.name, fmt::join(unpriced, ", "));
   const double whole = factor_of(m, "inference");
   for (double* t : {&all.total.us, &all.total.low_us, &all.total.high_us}) *t = *t * whole + m.inference_us;
   all.total.lost[size_t(Cause::kDispatch)] += m.inference_us;
   if (!unknown.empty())
-    all.notes.push_back(fmt::format("machine '{}' was not measured with: {}; their times are less sure. Fit again with a model that has them", m.name, fmt::join(unknown, ", ")));
+    all.notes.push_back(fmt::format(
+        "machine '{}' was not measured with: {}; their times are less sure. Fit again with a model that has them",
+        m.name, fmt::join(unknown, ", ")));
   return all;
 }
 

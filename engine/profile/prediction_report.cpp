@@ -67,8 +67,9 @@ std::string prediction_csv(const Prediction& p) {
   for (const auto& l : p.lost) out += ",lost_" + l.first + "_us";
   out += "\n";
   for (const PredictedDispatch& d : p.dispatches) {
-    out += fmt::format("{},{},{},{},{},{},{:.0f},{:.0f},{:.3f},{:.3f},{:.3f},{:.3f},{:.3f}", d.step, d.part, quoted(d.name), quoted(d.op), quoted(d.kernel), quoted(d.shader), d.flops,
-                       d.bytes, d.us, d.low_us, d.high_us, d.roof_us, d.bound_us);
+    out += fmt::format("{},{},{},{},{},{},{:.0f},{:.0f},{:.3f},{:.3f},{:.3f},{:.3f},{:.3f}", d.step, d.part,
+                       quoted(d.name), quoted(d.op), quoted(d.kernel), quoted(d.shader), d.flops, d.bytes, d.us,
+                       d.low_us, d.high_us, d.roof_us, d.bound_us);
     for (const auto& l : d.lost) out += fmt::format(",{:.3f}", l.second);
     out += "\n";
   }

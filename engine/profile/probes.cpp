@@ -5,7 +5,7 @@
 namespace vireo::probes {
 namespace {
 
-constexpr uint32_t kGroups = 1024;                 // workgroups: several for every core there is
+constexpr uint32_t kGroups = 1024;                   // workgroups: several for every core there is
 constexpr uint64_t kCopyBytes = uint64_t(32) << 20;  // beyond the caches of boards and of most CPUs
 
 int32_t add_value(Plan& p, const char* name, Region region, uint64_t offset, uint64_t bytes) {
@@ -38,7 +38,8 @@ ProbePlan probe_plan(Probe probe, const DeviceCaps& caps, uint32_t scale) {
   const uint64_t out_bytes = probe == Probe::kCopy ? copy : uint64_t(groups) * lx * 16;
   const int32_t in = add_value(p, "from", Region::kInput, 0, 256);
   const int32_t source = probe == Probe::kCopy ? add_value(p, "source", Region::kArena, 0, copy) : in;
-  const int32_t out = probe == Probe::kCopy ? add_value(p, "to", Region::kArena, copy, copy) : add_value(p, "to", Region::kArena, 0, out_bytes);
+  const int32_t out = probe == Probe::kCopy ? add_value(p, "to", Region::kArena, copy, copy)
+                                            : add_value(p, "to", Region::kArena, 0, out_bytes);
   const int32_t last = add_value(p, "end", Region::kOutput, 0, 256);
   p.inputs = {in};
   p.outputs = {last};

@@ -25,15 +25,21 @@ Json compiler(const CompilerStatistics& c) {
   const auto number = [](double x) { return x < 0 ? Json() : Json(x); };
   Json values = Json::object();
   for (const CompilerStatistics::Value& v : c.values) values[v.name] = std::isfinite(v.value) ? v.value : 0.0;
-  return {{"subgroup_size", c.subgroup_size},          {"registers", number(c.registers)},     {"spills", number(c.spills)},
-          {"instructions", number(c.instructions)},    {"code_bytes", number(c.code_bytes)},   {"local_bytes", number(c.local_bytes)},
-          {"subgroups_per_core", number(c.subgroups_per_core)}, {"statistics", values}};
+  return {{"subgroup_size", c.subgroup_size},
+          {"registers", number(c.registers)},
+          {"spills", number(c.spills)},
+          {"instructions", number(c.instructions)},
+          {"code_bytes", number(c.code_bytes)},
+          {"local_bytes", number(c.local_bytes)},
+          {"subgroups_per_core", number(c.subgroups_per_core)},
+          {"statistics", values}};
 }
 
 Json phases(const PhaseProfile& p) {
   if (!p.workgroups) return nullptr;
   const auto part = [](const PhaseProfile::Part& x) {
-    return Json{{"share", rounded(x.share)}, {"mean_ticks", rounded(x.mean_ticks)}, {"max_ticks", rounded(x.max_ticks)}};
+    return Json{
+        {"share", rounded(x.share)}, {"mean_ticks", rounded(x.mean_ticks)}, {"max_ticks", rounded(x.max_ticks)}};
   };
   return {{"workgroups", p.workgroups}, {"load", part(p.load)}, {"compute", part(p.compute)}, {"store", part(p.store)}};
 }
@@ -118,11 +124,14 @@ std::string profile_json(const Profile& p) {
 
 std::string profile_csv(const Profile& p) {
   std::string out =
-      "step,part,name,label,op,kernel,shader,spec,groups_x,groups_y,groups_z,device,flops,bytes,begin_us,scheduled_us,serialised_us,share,gflops,gbs,roof_us,"
-      "roof_share,compiler,subgroup_size,registers,spills,instructions,code_bytes,local_bytes,subgroups_per_core,workgroups,load_share,compute_share,"
+      "step,part,name,label,op,kernel,shader,spec,groups_x,groups_y,groups_z,device,flops,bytes,begin_us,scheduled_us,"
+      "serialised_us,share,gflops,gbs,roof_us,"
+      "roof_share,compiler,subgroup_size,registers,spills,instructions,code_bytes,local_bytes,subgroups_per_core,"
+      "workgroups,load_share,compute_share,"
       "store_share";
   // One dispatch with counts names the classes for all.
-  const auto counted = std::find_if(p.dispatches.begin(), p.dispatches.end(), [](const DispatchProfile& d) { return !d.executed.empty(); });
+  const auto counted = std::find_if(p.dispatches.begin(), p.dispatches.end(),
+                                    [](const DispatchProfile& d) { return !d.executed.empty(); });
   const bool counts = counted != p.dispatches.end();
   if (counts)
     for (const char* prefix : {"executed_", "spirv_"})
@@ -131,18 +140,25 @@ std::string profile_csv(const Profile& p) {
   const auto number = [](double x) { return x < 0 ? std::string() : fmt::format("{:.0f}", x); };
   for (const DispatchProfile& d : p.dispatches) {
     const double us = d.serialised_us;
-    out += fmt::format("{},{},{},{},{},{},{},{},{},{},{},{},{:.0f},{:.0f},{:.3f},{:.3f},{:.3f},{:.4f},{:.3f},{:.3f},{:.3f},{:.4f}", d.step, d.part, quoted(d.name),
-                       quoted(d.label), quoted(d.op), quoted(d.kernel), quoted(d.shader), fmt::join(d.spec, " "), d.groups[0], d.groups[1], d.groups[2], d.cpu ? "cpu" : p.device_kind, d.flops, d.bytes,
-                       d.begin_us, d.scheduled_us, us, p.serialised_us > 0 ? us / p.serialised_us : 0, us > 0 ? d.flops / us * 1e-3 : 0,
-                       us > 0 ? d.bytes / us * 1e-3 : 0, d.roof_us, us > 0 ? d.roof_us / us : 0);
+    out += fmt::format(
+        "{},{},{},{},{},{},{},{},{},{},{},{},{:.0f},{:.0f},{:.3f},{:.3f},{:.3f},{:.4f},{:.3f},{:.3f},{:.3f},{:.4f}",
+        d.step, d.part, quoted(d.name), quoted(d.label), quoted(d.op), quoted(d.kernel), quoted(d.shader),
+        fmt::join(d.spec, " "), d.groups[0], d.groups[1], d.groups[2], d.cpu ? "cpu" : p.device_kind, d.flops, d.bytes,
+        d.begin_us, d.scheduled_us, us, p.serialised_us > 0 ? us / p.serialised_us : 0,
+        us > 0 ? d.flops / us * 1e-3 : 0, us > 0 ? d.bytes / us * 1e-3 : 0, d.roof_us, us > 0 ? d.roof_us / us : 0);
     const CompilerStatistics& c = d.compiler;
-    out += fmt::format(",{},{},{},{},{},{},{},{}", quoted(p.no_compiler), c.subgroup_size ? std::to_string(c.subgroup_size) : "", number(c.registers),
-                       number(c.spills), number(c.instructions), number(c.code_bytes), number(c.local_bytes), number(c.subgroups_per_core));
+    out +=
+        fmt::format(",{},{},{},{},{},{},{},{}", quoted(p.no_compiler),
+                    c.subgroup_size ? std::to_string(c.subgroup_size) : "", number(c.registers), number(c.spills),
+                    number(c.instructions), number(c.code_bytes), number(c.local_bytes), number(c.subgroups_per_core));
     const PhaseProfile& f = d.phases;
-    out += f.workgroups ? fmt::format(",{},{:.4f},{:.4f},{:.4f}", f.workgroups, f.load.share, f.compute.share, f.store.share) : ",,,,";
+    out += f.workgroups
+               ? fmt::format(",{},{:.4f},{:.4f},{:.4f}", f.workgroups, f.load.share, f.compute.share, f.store.share)
+               : ",,,,";
     if (counts)
       for (const auto* classes : {&d.executed, &d.spirv})
-        for (size_t i = 0; i < counted->executed.size(); ++i) out += i < classes->size() ? fmt::format(",{:.0f}", (*classes)[i].second) : ",";
+        for (size_t i = 0; i < counted->executed.size(); ++i)
+          out += i < classes->size() ? fmt::format(",{:.0f}", (*classes)[i].second) : ",";
     out += "\n";
   }
   return out;
@@ -159,7 +175,13 @@ std::string profile_trace(const Profile& p) {
   if (p.device_kind != "cpu") name(kDevice, p.device_name);
   double at = 0;
   const auto host = [&](const char* what, double us) {
-    events.push_back({{"ph", "X"}, {"pid", 1}, {"tid", kHost}, {"name", what}, {"cat", "host"}, {"ts", rounded(at)}, {"dur", rounded(us)}});
+    events.push_back({{"ph", "X"},
+                      {"pid", 1},
+                      {"tid", kHost},
+                      {"name", what},
+                      {"cat", "host"},
+                      {"ts", rounded(at)},
+                      {"dur", rounded(us)}});
     at += us;
   };
   host("upload", p.host.upload);
@@ -179,7 +201,8 @@ std::string profile_trace(const Profile& p) {
                       {"ts", rounded(device_begins + d.begin_us)},
                       {"dur", rounded(d.scheduled_us)},
                       {"args", row(p, d)}});
-  return text(Json{{"traceEvents", events}, {"displayTimeUnit", "ms"}, {"otherData", {{"schema", "vireo-trace/1"}}}}, 0);
+  return text(Json{{"traceEvents", events}, {"displayTimeUnit", "ms"}, {"otherData", {{"schema", "vireo-trace/1"}}}},
+              0);
 }
 
 }  // namespace vireo

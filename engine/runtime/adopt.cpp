@@ -4,8 +4,8 @@
 
 namespace vireo {
 
-Result<Device> adopt_vulkan(VkInstance instance, VkPhysicalDevice physical, VkDevice device, VkQueue queue, uint32_t family,
-                            PFN_vkGetInstanceProcAddr get, const VulkanFeatures& enabled) {
+Result<Device> adopt_vulkan(VkInstance instance, VkPhysicalDevice physical, VkDevice device, VkQueue queue,
+                            uint32_t family, PFN_vkGetInstanceProcAddr get, const VulkanFeatures& enabled) {
   return no_throw([&]() -> Result<Device> {
     auto d = std::make_shared<Device::Impl>();
     d->gpu_options.labels = labels_asked_for();
@@ -27,7 +27,9 @@ Result<SessionBufferLayout> session_buffer_layout(const Model& model, const Sess
     VIREO_ASSIGN(const Graph graph, build_graph(model, options));
     const TensorDesc &in = graph.value(graph.inputs[0]).desc, &out = graph.value(graph.outputs[0]).desc;
     if (out.shape.rows() > INT32_MAX || out.row_stride() > INT32_MAX)
-      return fail(ErrorCode::kUnsupported, "session_buffer_layout: an output of {} rows is more than an int counts; use a smaller batch", out.shape.rows());
+      return fail(ErrorCode::kUnsupported,
+                  "session_buffer_layout: an output of {} rows is more than an int counts; use a smaller batch",
+                  out.shape.rows());
     SessionBufferLayout l;
     l.input_bytes = in.bytes();
     l.output_rows = int(out.shape.rows());
@@ -38,10 +40,13 @@ Result<SessionBufferLayout> session_buffer_layout(const Model& model, const Sess
   });
 }
 
-Result<Session> create_session(const Model& model, const Device& device, const SessionOptions& options, const SessionBuffers& buffers) {
+Result<Session> create_session(const Model& model, const Device& device, const SessionOptions& options,
+                               const SessionBuffers& buffers) {
   return no_throw([&]() -> Result<Session> {
     if (device.impl()->kind != DeviceKind::kVulkan)
-      return fail(ErrorCode::kInvalidArgument, "create_session: the device is the CPU, which cannot use an application's VkBuffer; adopt a VkDevice first");
+      return fail(
+          ErrorCode::kInvalidArgument,
+          "create_session: the device is the CPU, which cannot use an application's VkBuffer; adopt a VkDevice first");
     SessionOptions strict = options;
     strict.fallback = false;
     auto impl = std::make_unique<Session::Impl>(model, device, strict);

@@ -24,8 +24,11 @@ namespace {
 
 static_assert(sizeof(vireo_error) == 1024, "part of the ABI");
 // What top_k computes came later, into four bytes that were padding: programs built before it go on working.
-static_assert(sizeof(void*) != 8 || (offsetof(vireo_output, scores) == 20 && offsetof(vireo_output, device_kind) == 24 && sizeof(vireo_output) == 64), "part of the ABI");
-constexpr size_t kFirstOptions = offsetof(vireo_options, cache_dir) + sizeof(char*);  // version 0.1.0: what every program has
+static_assert(sizeof(void*) != 8 || (offsetof(vireo_output, scores) == 20 &&
+                                     offsetof(vireo_output, device_kind) == 24 && sizeof(vireo_output) == 64),
+              "part of the ABI");
+constexpr size_t kFirstOptions =
+    offsetof(vireo_options, cache_dir) + sizeof(char*);  // version 0.1.0: what every program has
 
 vireo_status status_of(ErrorCode code) { return vireo_status(int(code) + 1); }
 static_assert(int(ErrorCode::kInvalidArgument) + 1 == VIREO_INVALID_ARGUMENT, "the two lists agree");
@@ -93,10 +96,19 @@ Result<vireo_session*> open(const char* path, const vireo_options& o) {
   if (o.latency_window != 0) options.latency_window = o.latency_window;
   if (o.on_inference != nullptr)
     options.on_inference = [call = o.on_inference, user = o.user](const Inference& i) {
-      const vireo_inference c{i.ticket, i.number, i.ms, i.preprocess_ms, i.device.kind, i.device.name, i.device.reason, i.fell_back ? 1 : 0, i.recomputed ? 1 : 0};
+      const vireo_inference c{i.ticket,
+                              i.number,
+                              i.ms,
+                              i.preprocess_ms,
+                              i.device.kind,
+                              i.device.name,
+                              i.device.reason,
+                              i.fell_back ? 1 : 0,
+                              i.recomputed ? 1 : 0};
       call(&c, user);
     };
-  if (o.on_log != nullptr) device.on_log([call = o.on_log, user = o.user](const std::string& line) { call(line.c_str(), user); });
+  if (o.on_log != nullptr)
+    device.on_log([call = o.on_log, user = o.user](const std::string& line) { call(line.c_str(), user); });
   VIREO_ASSIGN(Session session, Session::create(model, device, options));
   std::vector<std::string> labels;
   for (int i = 0; i < model.classes(); ++i) labels.push_back(model.label(i));
@@ -104,7 +116,8 @@ Result<vireo_session*> open(const char* path, const vireo_options& o) {
 }
 
 Result<void> give(const Output& from, vireo_output* to) {
-  *to = vireo_output{from.data, from.batch, from.rows, from.cols, vireo_scores(int(from.scores)), from.device.kind, from.device.name, from.device.reason, from.ms, from.preprocess_ms};
+  *to = vireo_output{from.data,        from.batch,       from.rows,          from.cols, vireo_scores(int(from.scores)),
+                     from.device.kind, from.device.name, from.device.reason, from.ms,   from.preprocess_ms};
   return {};
 }
 
@@ -126,7 +139,21 @@ const char* vireo_version(void) { return vireo::version(); }
 
 void vireo_options_init_sized(vireo_options* options, size_t struct_size) {
   if (options == nullptr) return;
-  vireo_options defaults{sizeof(vireo_options), "auto", VIREO_FP32, VIREO_LOGITS, 1, 0, 0, 0, nullptr, 0, nullptr, nullptr, nullptr, nullptr, 0};
+  vireo_options defaults{sizeof(vireo_options),
+                         "auto",
+                         VIREO_FP32,
+                         VIREO_LOGITS,
+                         1,
+                         0,
+                         0,
+                         0,
+                         nullptr,
+                         0,
+                         nullptr,
+                         nullptr,
+                         nullptr,
+                         nullptr,
+                         0};
   defaults.struct_size = struct_size;
   std::memset(static_cast<void*>(options), 0, struct_size);  // a newer program's fields that this library does not know
   std::memcpy(static_cast<void*>(options), &defaults, std::min(struct_size, sizeof defaults));
@@ -141,8 +168,8 @@ vireo_status vireo_open(const char* model, const vireo_options* options, vireo_s
     if (options != nullptr) {
       if (options->struct_size < vireo::kFirstOptions)
         return vireo::fail(vireo::ErrorCode::kInvalidArgument,
-                           "vireo_open: options.struct_size is {}; expected at least {}: call vireo_options_init first", options->struct_size,
-                           vireo::kFirstOptions);
+                           "vireo_open: options.struct_size is {}; expected at least {}: call vireo_options_init first",
+                           options->struct_size, vireo::kFirstOptions);
       std::memcpy(static_cast<void*>(&mine), options, std::min(options->struct_size, sizeof mine));
     }
     VIREO_ASSIGN(*session, vireo::open(model, mine));
@@ -157,17 +184,19 @@ vireo_status vireo_run_images(vireo_session* session, const vireo_image* images,
   return vireo_run_images_map(session, images, count, 0, 0, output, error);
 }
 
-vireo_status vireo_run_images_map(vireo_session* session, const vireo_image* images, int count, int map_height, int map_width,
-                                  vireo_output* output, vireo_error* error) {
+vireo_status vireo_run_images_map(vireo_session* session, const vireo_image* images, int count, int map_height,
+                                  int map_width, vireo_output* output, vireo_error* error) {
   return vireo::guarded(error, [&]() -> vireo::Result<void> {
     VIREO_TRY(vireo::check("vireo_run_images", session, images, output));
     if (count != session->session.batch())  // before a single one of them is looked at
-      return vireo::fail(vireo::ErrorCode::kInvalidArgument, "vireo_run_images: got {} pictures, expected the session's batch of {}", count,
+      return vireo::fail(vireo::ErrorCode::kInvalidArgument,
+                         "vireo_run_images: got {} pictures, expected the session's batch of {}", count,
                          session->session.batch());
     std::vector<vireo::Image> list;
     for (int i = 0; i < count; ++i)
       list.push_back({images[i].rgb, images[i].width, images[i].height, images[i].stride});
-    VIREO_ASSIGN(const vireo::Output out, session->session.run(list.data(), count, vireo::MapSize{map_height, map_width}));
+    VIREO_ASSIGN(const vireo::Output out,
+                 session->session.run(list.data(), count, vireo::MapSize{map_height, map_width}));
     return vireo::give(out, output);
   });
 }
@@ -190,13 +219,16 @@ vireo_status vireo_run_pixels(vireo_session* session, const float* pixels, size_
   });
 }
 
-vireo_status vireo_get_latency_sized(const vireo_session* session, vireo_latency* latency, size_t struct_size, vireo_error* error) {
+vireo_status vireo_get_latency_sized(const vireo_session* session, vireo_latency* latency, size_t struct_size,
+                                     vireo_error* error) {
   return vireo::guarded(error, [&]() -> vireo::Result<void> {
     if (session == nullptr || latency == nullptr)
-      return vireo::fail(vireo::ErrorCode::kInvalidArgument, "vireo_get_latency: {} is NULL", session == nullptr ? "session" : "latency");
+      return vireo::fail(vireo::ErrorCode::kInvalidArgument, "vireo_get_latency: {} is NULL",
+                         session == nullptr ? "session" : "latency");
     const vireo::Latency l = session->session.latency();
     const vireo_latency mine{l.count, l.window, l.last_ms, l.mean_ms, l.min_ms, l.p50_ms, l.p95_ms, l.p99_ms, l.max_ms};
-    std::memset(static_cast<void*>(latency), 0, struct_size);  // a newer program's fields that this library does not know
+    std::memset(static_cast<void*>(latency), 0,
+                struct_size);  // a newer program's fields that this library does not know
     std::memcpy(static_cast<void*>(latency), &mine, std::min(struct_size, sizeof mine));
     return {};
   });

@@ -53,13 +53,16 @@ Result<std::vector<CapturedValue>> values_of(const Session::Impl& s, bool whole)
   return values;
 }
 
-/// The same inference with every value kept, in a session of its own: what the captured one lays over one another stays.
-Result<std::vector<CapturedValue>> values_beside(const Session::Impl& s, const CaptureFile& f, bool whole, std::vector<std::string>* notes) {
+/// The same inference with every value kept, in a session of its own: what the captured one lays over one another
+/// stays.
+Result<std::vector<CapturedValue>> values_beside(const Session::Impl& s, const CaptureFile& f, bool whole,
+                                                 std::vector<std::string>* notes) {
   SessionOptions o = s.options;
   o.keep_all = true;
   o.fallback = false;
   o.on_inference = nullptr;
-  Session::Impl kept(s.model, s.place == 0 ? s.device : Device(make_cpu_device(s.device.impl()->threads, "")), std::move(o));
+  Session::Impl kept(s.model, s.place == 0 ? s.device : Device(make_cpu_device(s.device.impl()->threads, "")),
+                     std::move(o));
   kept.tuned = s.tuned, kept.tuned_given = true, kept.unfused = s.unfused;
   VIREO_TRY(kept.open());
   VIREO_ASSIGN(const Ticket t, kept.submit(f.input.data(), f.input.size(), 0));
@@ -67,15 +70,21 @@ Result<std::vector<CapturedValue>> values_beside(const Session::Impl& s, const C
   const std::vector<float> again(out.data, out.data + f.output.size());
   const ReplayDifference d = answer_difference(f, again, default_tolerance(s.options.precision));
   if (d.differs)
-    notes->push_back(fmt::format("the answer differs when every value is kept ({:.4g} of the largest magnitude): suspect memory that is used again too early, or a "
-                                 "kernel that does not give the same answer twice", d.distance));
+    notes->push_back(
+        fmt::format("the answer differs when every value is kept ({:.4g} of the largest magnitude): suspect memory "
+                    "that is used again too early, or a "
+                    "kernel that does not give the same answer twice",
+                    d.distance));
   return values_of(kept, whole);
 }
 
-Result<CaptureReport> write(Session::Impl& s, const float* pixels, size_t count, const std::string& file, const CaptureOptions& options) {
+Result<CaptureReport> write(Session::Impl& s, const float* pixels, size_t count, const std::string& file,
+                            const CaptureOptions& options) {
 #if VIREO_VULKAN
   if (s.buffers.input != VK_NULL_HANDLE || s.buffers.output != VK_NULL_HANDLE)
-    return fail(ErrorCode::kUnsupported, "capture: the session works on the application's own buffers; capture a session made by Session::create instead");
+    return fail(ErrorCode::kUnsupported,
+                "capture: the session works on the application's own buffers; capture a session made by "
+                "Session::create instead");
 #endif
   for (const Session::Impl::Slot& slot : s.slots)
     if (slot.ticket) return fail(ErrorCode::kInvalidArgument, "capture: an inference is in flight; wait for it first");
@@ -105,12 +114,14 @@ Result<CaptureReport> write(Session::Impl& s, const float* pixels, size_t count,
 
 }  // namespace
 
-Result<CaptureReport> capture(Session& session, const float* pixels, size_t count, const std::string& file, const CaptureOptions& options) {
+Result<CaptureReport> capture(Session& session, const float* pixels, size_t count, const std::string& file,
+                              const CaptureOptions& options) {
   Session::Impl& s = session.impl();
   return no_throw([&] { return s.alone("capture()", [&] { return write(s, pixels, count, file, options); }); });
 }
 
-Result<CaptureReport> capture(Session& session, const Image* images, int count, const std::string& file, const CaptureOptions& options) {
+Result<CaptureReport> capture(Session& session, const Image* images, int count, const std::string& file,
+                              const CaptureOptions& options) {
   Session::Impl& s = session.impl();
   return no_throw([&] {
     return s.alone("capture()", [&]() -> Result<CaptureReport> {

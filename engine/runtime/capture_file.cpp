@@ -22,7 +22,8 @@ using Metadata = std::map<std::string, std::string>;
 
 /// As it will be read again: bytes that are not UTF-8 (a driver's name, a note) are replaced.
 std::string utf8(const std::string& text) {
-  return Json::parse(Json(text).dump(-1, ' ', false, Json::error_handler_t::replace), nullptr, false).get<std::string>();
+  return Json::parse(Json(text).dump(-1, ' ', false, Json::error_handler_t::replace), nullptr, false)
+      .get<std::string>();
 }
 
 std::string value_tensor(size_t i) { return fmt::format("value/{}", i); }
@@ -62,8 +63,14 @@ Result<std::string> file_checksum(const Metadata& metadata, const std::vector<Te
 
 std::string session_json(const CaptureInfo& i) {
   const SessionOptions& o = i.options;
-  return Json{{"precision", to_string(o.precision)}, {"head", to_string(o.head)}, {"batch", o.batch}, {"height", o.height}, {"width", o.width},
-              {"keep_all", o.keep_all}, {"cpu_ops", o.cpu_ops}, {"fuse", i.fused}}
+  return Json{{"precision", to_string(o.precision)},
+              {"head", to_string(o.head)},
+              {"batch", o.batch},
+              {"height", o.height},
+              {"width", o.width},
+              {"keep_all", o.keep_all},
+              {"cpu_ops", o.cpu_ops},
+              {"fuse", i.fused}}
       .dump();
 }
 
@@ -96,7 +103,8 @@ Result<void> read_session(const std::string& text, const std::string& source, Ca
         else fields.reject("cpu_ops", op, "an operator's name");
       }
   }
-  if (!batch || !height || !width) fields.set_error(fail(ErrorCode::kCorrupt, "'{}': batch, height or width is missing", source));
+  if (!batch || !height || !width)
+    fields.set_error(fail(ErrorCode::kCorrupt, "'{}': batch, height or width is missing", source));
   VIREO_TRY(fields.status());
   o.batch = int(batch), o.height = int(height), o.width = int(width);
   return {};
@@ -113,7 +121,9 @@ Result<void> read_device(const std::string& text, const std::string& source, Cap
 
 std::string values_json(const std::vector<CapturedValue>& values) {
   Json list = Json::array();
-  for (const CapturedValue& v : values) list.push_back({{"name", v.name}, {"shape", v.shape}, {"checksum", fmt::format("{:016x}", v.sum)}, {"scale", v.scale}});
+  for (const CapturedValue& v : values)
+    list.push_back(
+        {{"name", v.name}, {"shape", v.shape}, {"checksum", fmt::format("{:016x}", v.sum)}, {"scale", v.scale}});
   return list.dump(-1, ' ', false, Json::error_handler_t::replace);
 }
 
@@ -126,7 +136,8 @@ Result<std::vector<float>> floats(const TensorView& t) {
 
 class Reader {
  public:
-  Reader(const Metadata& metadata, const std::vector<TensorView>& tensors, const std::string& source) : metadata_(metadata), tensors_(tensors), source_(source) {}
+  Reader(const Metadata& metadata, const std::vector<TensorView>& tensors, const std::string& source)
+      : metadata_(metadata), tensors_(tensors), source_(source) {}
 
   Result<CaptureFile> run(std::shared_ptr<const void> owner) {
     CaptureFile f;
@@ -139,7 +150,9 @@ class Reader {
     VIREO_TRY(read_session(text("session"), source_ + ": session", &i));
     VIREO_TRY(read_device(text("device"), source_ + ": device", &i));
     VIREO_ASSIGN(f.caps, caps_from_text(i.caps, source_ + ": caps"));
-    if (i.device_kind != to_string(f.caps.kind)) return damaged(fmt::format("the device is '{}', its capabilities are of '{}'", i.device_kind, to_string(f.caps.kind)));
+    if (i.device_kind != to_string(f.caps.kind))
+      return damaged(
+          fmt::format("the device is '{}', its capabilities are of '{}'", i.device_kind, to_string(f.caps.kind)));
     i.threads = int(std::min<uint32_t>(f.caps.threads, 1u << 20));
     if (!i.tuning.empty()) {
       VIREO_ASSIGN(f.tuned, parse_tuning(i.tuning, {}));
@@ -169,10 +182,14 @@ class Reader {
     const TensorView *in = find("input"), *out = find("output");
     if (!in || !out) return damaged(fmt::format("tensor '{}' is missing", in ? "output" : "input"));
     const std::vector<int64_t>&x = in->shape, &y = out->shape;
-    if (in->dtype != "F32" || x.size() != 4 || x[0] != o.batch || x[1] < 1 || x[1] > 1024 || x[2] != o.height || x[3] != o.width)
-      return damaged(fmt::format("tensor 'input' is {} {}, expected F32 [{}, channels, {}, {}]", in->dtype, shape_text(x), o.batch, o.height, o.width));
-    if (out->dtype != "F32" || y.size() != 3 || y[0] != o.batch || y[1] < 1 || y[2] < 1 || y[1] > INT32_MAX || y[2] > INT32_MAX)
-      return damaged(fmt::format("tensor 'output' is {} {}, expected F32 [{}, rows, columns]", out->dtype, shape_text(y), o.batch));
+    if (in->dtype != "F32" || x.size() != 4 || x[0] != o.batch || x[1] < 1 || x[1] > 1024 || x[2] != o.height ||
+        x[3] != o.width)
+      return damaged(fmt::format("tensor 'input' is {} {}, expected F32 [{}, channels, {}, {}]", in->dtype,
+                                 shape_text(x), o.batch, o.height, o.width));
+    if (out->dtype != "F32" || y.size() != 3 || y[0] != o.batch || y[1] < 1 || y[2] < 1 || y[1] > INT32_MAX ||
+        y[2] > INT32_MAX)
+      return damaged(fmt::format("tensor 'output' is {} {}, expected F32 [{}, rows, columns]", out->dtype,
+                                 shape_text(y), o.batch));
     for (size_t d = 0; d < 4; ++d) f->info.input_shape[d] = int(x[d]);
     for (size_t d = 0; d < 3; ++d) f->info.output_shape[d] = int(y[d]);
     VIREO_ASSIGN(f->input, floats(*in));
@@ -188,7 +205,8 @@ class Reader {
     for (const Json& entry : list) {
       const size_t number = f->values.size();
       const std::string where = fmt::format("{}: values[{}]", source_, number);
-      if (!entry.is_object()) return damaged(fmt::format("values[{}] is {}, expected an object", number, json_text(entry)));
+      if (!entry.is_object())
+        return damaged(fmt::format("values[{}] is {}, expected an object", number, json_text(entry)));
       Fields fields(entry, where);
       CapturedValue v;
       std::string sum;
@@ -198,19 +216,24 @@ class Reader {
       VIREO_TRY(fields.status());
       const Json* shape = fields.find("shape");
       int64_t elements = 1;
-      bool good = shape && shape->is_array() && shape->size() == 4 && sum.size() == 16 && sum.find_first_not_of("0123456789abcdef") == std::string::npos;
+      bool good = shape && shape->is_array() && shape->size() == 4 && sum.size() == 16 &&
+                  sum.find_first_not_of("0123456789abcdef") == std::string::npos;
       for (size_t d = 0; good && d < 4; ++d) {
         const Json& extent = (*shape)[d];
-        good = extent.is_number_unsigned() && extent.get<uint64_t>() >= 1 && extent.get<uint64_t>() <= uint64_t(kMostElements / elements);
+        good = extent.is_number_unsigned() && extent.get<uint64_t>() >= 1 &&
+               extent.get<uint64_t>() <= uint64_t(kMostElements / elements);
         if (good) elements *= v.shape[d] = int64_t(extent.get<uint64_t>());
       }
-      if (!good) return damaged(fmt::format("values[{}] ('{}') has no shape of four extents or no checksum", number, v.name));
+      if (!good)
+        return damaged(fmt::format("values[{}] ('{}') has no shape of four extents or no checksum", number, v.name));
       v.sum = std::strtoull(sum.c_str(), nullptr, 16);
       const auto it = by_name.find(value_tensor(number));
       const TensorView* samples = it == by_name.end() ? nullptr : it->second;
       const int64_t expected = std::min<int64_t>(elements, int64_t(kSamples));
-      if (!samples || samples->dtype != "F32" || samples->shape.size() != 1 || (samples->shape[0] != expected && samples->shape[0] != elements))
-        return damaged(fmt::format("tensor '{}' is missing or of another shape, expected F32 [{}]", value_tensor(number), expected));
+      if (!samples || samples->dtype != "F32" || samples->shape.size() != 1 ||
+          (samples->shape[0] != expected && samples->shape[0] != elements))
+        return damaged(fmt::format("tensor '{}' is missing or of another shape, expected F32 [{}]",
+                                   value_tensor(number), expected));
       VIREO_ASSIGN(v.samples, floats(*samples));
       f->info.values.push_back(v.name);
       f->values.push_back(std::move(v));
@@ -222,10 +245,12 @@ class Reader {
     CaptureInfo& i = f->info;
     const std::string how = text("weights");
     i.random_weights = how == "random";
-    if (how != "stored" && how != "random") return damaged(fmt::format("'weights' is '{}', expected stored or random", how));
+    if (how != "stored" && how != "random")
+      return damaged(fmt::format("'weights' is '{}', expected stored or random", how));
     if (i.random_weights) {
       const std::string seed = text("seed");
-      if (seed.empty() || seed.size() > 20 || seed.find_first_not_of("0123456789") != std::string::npos) return damaged(fmt::format("'seed' is '{}', expected a number", seed));
+      if (seed.empty() || seed.size() > 20 || seed.find_first_not_of("0123456789") != std::string::npos)
+        return damaged(fmt::format("'seed' is '{}', expected a number", seed));
       i.seed = std::strtoull(seed.c_str(), nullptr, 10);
       return {};
     }
@@ -252,7 +277,8 @@ size_t sample_position(size_t i, size_t count, size_t total) {
   return count < 2 || count == total ? i : size_t(uint64_t(i) * uint64_t(total - 1) / uint64_t(count - 1));
 }
 
-CapturedValue captured_value(const std::string& name, const int64_t shape[4], const std::vector<float>& data, bool whole) {
+CapturedValue captured_value(const std::string& name, const int64_t shape[4], const std::vector<float>& data,
+                             bool whole) {
   CapturedValue v;
   v.name = name;
   std::copy_n(shape, 4, v.shape.begin());
@@ -266,20 +292,35 @@ CapturedValue captured_value(const std::string& name, const int64_t shape[4], co
 
 Result<uint64_t> write_capture(const std::string& path, const CaptureFile& f) {
   const CaptureInfo& i = f.info;
-  const std::string device = Json{{"kind", i.device_kind}, {"name", i.device_name}, {"reason", i.device_reason}}.dump(-1, ' ', false, Json::error_handler_t::replace);
-  Metadata metadata{{"format", kFormat}, {"version", kVersion}, {"vireo", i.vireo}, {"note", i.note}, {"model", i.model}, {"architecture", i.architecture},
-                    {"weights", i.random_weights ? "random" : "stored"}, {"config", f.config}, {"preprocessor", f.preprocessor},
-                    {"session", session_json(i)}, {"device", device}, {"caps", i.caps}, {"plan", i.plan}, {"tuning", i.tuning}, {"values", values_json(f.values)}};
+  const std::string device = Json{{"kind", i.device_kind}, {"name", i.device_name}, {"reason", i.device_reason}}.dump(
+      -1, ' ', false, Json::error_handler_t::replace);
+  Metadata metadata{{"format", kFormat},
+                    {"version", kVersion},
+                    {"vireo", i.vireo},
+                    {"note", i.note},
+                    {"model", i.model},
+                    {"architecture", i.architecture},
+                    {"weights", i.random_weights ? "random" : "stored"},
+                    {"config", f.config},
+                    {"preprocessor", f.preprocessor},
+                    {"session", session_json(i)},
+                    {"device", device},
+                    {"caps", i.caps},
+                    {"plan", i.plan},
+                    {"tuning", i.tuning},
+                    {"values", values_json(f.values)}};
   if (i.random_weights) metadata["seed"] = fmt::format("{}", i.seed);
   for (auto& [key, text] : metadata) text = utf8(text);
 
   std::vector<TensorView> tensors;
   const auto add = [&tensors](std::string name, std::vector<int64_t> shape, const std::vector<float>& data) {
-    tensors.push_back({std::move(name), "F32", std::move(shape), reinterpret_cast<const uint8_t*>(data.data()), data.size() * sizeof(float)});
+    tensors.push_back({std::move(name), "F32", std::move(shape), reinterpret_cast<const uint8_t*>(data.data()),
+                       data.size() * sizeof(float)});
   };
   add("input", {i.input_shape, i.input_shape + 4}, f.input);
   add("output", {i.output_shape, i.output_shape + 3}, f.output);
-  for (size_t n = 0; n < f.values.size(); ++n) add(value_tensor(n), {int64_t(f.values[n].samples.size())}, f.values[n].samples);
+  for (size_t n = 0; n < f.values.size(); ++n)
+    add(value_tensor(n), {int64_t(f.values[n].samples.size())}, f.values[n].samples);
   if (f.weights)
     for (const auto& [name, view] : f.weights->tensors()) {
       tensors.push_back(view);
@@ -288,7 +329,9 @@ Result<uint64_t> write_capture(const std::string& path, const CaptureFile& f) {
   VIREO_ASSIGN(metadata["checksum"], file_checksum(metadata, tensors));
 
   const std::string header = safetensors_header(tensors, metadata);
-  const auto broken = [&path](const std::string& why) { return fail(ErrorCode::kIo, "capture '{}' was not written: {}; check the folder and free space", path, why); };
+  const auto broken = [&path](const std::string& why) {
+    return fail(ErrorCode::kIo, "capture '{}' was not written: {}; check the folder and free space", path, why);
+  };
   NewFile file;
   uint64_t bytes = header.size();
   if (std::string why = file.open(path, NewFile::kSpecial); !why.empty()) return broken(why);
@@ -304,27 +347,34 @@ Result<uint64_t> write_capture(const std::string& path, const CaptureFile& f) {
   return bytes;
 }
 
-Result<CaptureFile> captured_parts(const Metadata& metadata, const std::vector<TensorView>& tensors, std::shared_ptr<const void> owner, const std::string& source) {
+Result<CaptureFile> captured_parts(const Metadata& metadata, const std::vector<TensorView>& tensors,
+                                   std::shared_ptr<const void> owner, const std::string& source) {
   return Reader(metadata, tensors, source).run(std::move(owner));
 }
 
 namespace {
 
-Result<CaptureFile> check_capture(Metadata& metadata, const std::vector<TensorView>& tensors, std::shared_ptr<const void> owner, const std::string& source) {
+Result<CaptureFile> check_capture(Metadata& metadata, const std::vector<TensorView>& tensors,
+                                  std::shared_ptr<const void> owner, const std::string& source) {
   if (metadata["format"] != kFormat)
-    return fail(ErrorCode::kCorrupt, "'{}' is a safetensors file but no capture; expected one that `vireo capture` wrote", source);
+    return fail(ErrorCode::kCorrupt,
+                "'{}' is a safetensors file but no capture; expected one that `vireo capture` wrote", source);
   if (metadata["version"] != kVersion)
-    return fail(ErrorCode::kUnsupported, "capture '{}' is of format version '{}' (written by Vireo {}), this Vireo {} reads version {}; replay it with the Vireo that wrote it",
+    return fail(ErrorCode::kUnsupported,
+                "capture '{}' is of format version '{}' (written by Vireo {}), this Vireo {} reads version {}; replay "
+                "it with the Vireo that wrote it",
                 source, metadata["version"].substr(0, 20), metadata["vireo"].substr(0, 20), version(), kVersion);
   VIREO_ASSIGN(const std::string sum, file_checksum(metadata, tensors));
   if (metadata["checksum"] != sum)
-    return fail(ErrorCode::kCorrupt, "capture '{}' is damaged: its checksum is {}, it says '{}'; copy it again", source, sum, metadata["checksum"].substr(0, 20));
+    return fail(ErrorCode::kCorrupt, "capture '{}' is damaged: its checksum is {}, it says '{}'; copy it again", source,
+                sum, metadata["checksum"].substr(0, 20));
   return captured_parts(metadata, tensors, std::move(owner), source);
 }
 
 }  // namespace
 
-Result<CaptureFile> parse_capture(const uint8_t* data, size_t size, std::shared_ptr<const void> owner, const std::string& source) {
+Result<CaptureFile> parse_capture(const uint8_t* data, size_t size, std::shared_ptr<const void> owner,
+                                  const std::string& source) {
   Metadata metadata;
   VIREO_ASSIGN(const std::vector<TensorView> tensors, parse_safetensors(data, size, source, &metadata));
   VIREO_ASSIGN(CaptureFile f, check_capture(metadata, tensors, std::move(owner), source));

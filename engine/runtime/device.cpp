@@ -44,7 +44,8 @@ const simd::Kernels& kernels_asked_for(std::string* reason) {
   const simd::Kernels* kernels = wanted.empty() ? nullptr : simd::find(wanted.c_str());
   if (kernels) return *kernels;
   if (!wanted.empty())
-    *reason += fmt::format("{}VIREO_SIMD={} is not available on this CPU, {} is used", reason->empty() ? "" : "; ", wanted, simd::best().name);
+    *reason += fmt::format("{}VIREO_SIMD={} is not available on this CPU, {} is used", reason->empty() ? "" : "; ",
+                           wanted, simd::best().name);
   return simd::best();
 }
 
@@ -68,9 +69,12 @@ Result<Opened> open_instance(const VulkanHooks& hooks = {}) {
   return r;
 }
 
-bool is_software(const vk::Physical& p) { return p.type == VK_PHYSICAL_DEVICE_TYPE_CPU || p.caps.device_class == DeviceClass::kSoftware; }
+bool is_software(const vk::Physical& p) {
+  return p.type == VK_PHYSICAL_DEVICE_TYPE_CPU || p.caps.device_class == DeviceClass::kSoftware;
+}
 
-std::shared_ptr<const Device::Impl> make_vulkan_device(const Opened& opened, int index, int threads, std::string reason) {
+std::shared_ptr<const Device::Impl> make_vulkan_device(const Opened& opened, int index, int threads,
+                                                       std::string reason) {
   auto d = std::make_shared<Device::Impl>();
   d->kind = DeviceKind::kVulkan;
   d->caps = opened.instance->devices()[size_t(index)].caps;
@@ -89,9 +93,12 @@ std::shared_ptr<const Device::Impl> make_vulkan_device(const Opened& opened, int
 
 constexpr const char* kNoGpu = "no GPU was found; this is a software driver";
 
-/// The device that VIREO_DEVICE=vulkan:N names; -1 when the text is something else, -2 when there is no such device that can be used.
+/// The device that VIREO_DEVICE=vulkan:N names; -1 when the text is something else, -2 when there is no such device
+/// that can be used.
 int named_index(const std::string& wanted, const vk::Instance& instance) {
-  if (wanted.compare(0, 7, "vulkan:") != 0 || wanted.find_first_not_of("0123456789", 7) != std::string::npos || wanted.size() == 7 || wanted.size() > 13) return -1;
+  if (wanted.compare(0, 7, "vulkan:") != 0 || wanted.find_first_not_of("0123456789", 7) != std::string::npos ||
+      wanted.size() == 7 || wanted.size() > 13)
+    return -1;
   const size_t index = size_t(std::atoi(wanted.c_str() + 7));
   return index < instance.devices().size() && instance.devices()[index].unusable.empty() ? int(index) : -2;
 }
@@ -139,18 +146,23 @@ Device Device::best(int threads) {
   const int named = named_index(wanted, *instance), first = instance->best(), index = named >= 0 ? named : first;
   const bool any = wanted.empty() || wanted == "auto";
   if (named == -1 && !any && wanted != "vulkan")
-    return Device(make_cpu_device(threads, fmt::format("VIREO_DEVICE is '{}'; expected auto, cpu, vulkan or vulkan:N", wanted)));
+    return Device(
+        make_cpu_device(threads, fmt::format("VIREO_DEVICE is '{}'; expected auto, cpu, vulkan or vulkan:N", wanted)));
   if (named == -2)
-    return Device(make_cpu_device(threads, fmt::format("VIREO_DEVICE={} names no usable device; there are: {}", wanted, one_line(instance->list_devices()))));
-  if (index < 0) return Device(make_cpu_device(threads, "no Vulkan device can be used: " + one_line(instance->list_devices())));
+    return Device(make_cpu_device(threads, fmt::format("VIREO_DEVICE={} names no usable device; there are: {}", wanted,
+                                                       one_line(instance->list_devices()))));
+  if (index < 0)
+    return Device(make_cpu_device(threads, "no Vulkan device can be used: " + one_line(instance->list_devices())));
   const bool software = is_software(instance->devices()[size_t(index)]);
   if (software && any) {
     // What else is listed may be the GPU that the user expected, and why it cannot be used.
     std::string others;
     for (const vk::Physical& p : instance->devices())
       if (!p.unusable.empty()) others += fmt::format("; {} cannot be used: {}", p.caps.name, p.unusable);
-    return Device(make_cpu_device(threads, fmt::format("no GPU was found ({} is a software driver; --device vulkan or VIREO_DEVICE=vulkan uses it){}",
-                                                       instance->devices()[size_t(index)].caps.name, one_line(others))));
+    return Device(make_cpu_device(
+        threads,
+        fmt::format("no GPU was found ({} is a software driver; --device vulkan or VIREO_DEVICE=vulkan uses it){}",
+                    instance->devices()[size_t(index)].caps.name, one_line(others))));
   }
   return Device(make_vulkan_device(*opened, index, threads, software ? kNoGpu : ""));
 }
@@ -160,8 +172,10 @@ Result<Device> Device::best_vulkan(int threads) {
     VIREO_ASSIGN(const Opened opened, open_instance());
     const vk::Instance& instance = *opened.instance;
     const int named = named_index(env::get("VIREO_DEVICE"), instance), index = named >= 0 ? named : instance.best();
-    if (index < 0) return fail(ErrorCode::kNotFound, "no Vulkan device can be used: {}", one_line(instance.list_devices()));
-    return Device(make_vulkan_device(opened, index, threads, is_software(instance.devices()[size_t(index)]) ? kNoGpu : ""));
+    if (index < 0)
+      return fail(ErrorCode::kNotFound, "no Vulkan device can be used: {}", one_line(instance.list_devices()));
+    return Device(
+        make_vulkan_device(opened, index, threads, is_software(instance.devices()[size_t(index)]) ? kNoGpu : ""));
   });
 }
 
@@ -173,9 +187,11 @@ Result<Device> vulkan_device(int index, int threads, const VulkanHooks& hooks) {
     const std::shared_ptr<vk::Instance>& instance = opened.instance;
     const auto& devices = instance->devices();
     if (index < 0 || size_t(index) >= devices.size())
-      return fail(ErrorCode::kNotFound, "there is no Vulkan device {}; the loader lists {}:\n{}", index, devices.size(), instance->list_devices());
+      return fail(ErrorCode::kNotFound, "there is no Vulkan device {}; the loader lists {}:\n{}", index, devices.size(),
+                  instance->list_devices());
     if (!devices[size_t(index)].unusable.empty())
-      return fail(ErrorCode::kUnsupported, "Vulkan device {} ({}) cannot be used: {}", index, devices[size_t(index)].caps.name, devices[size_t(index)].unusable);
+      return fail(ErrorCode::kUnsupported, "Vulkan device {} ({}) cannot be used: {}", index,
+                  devices[size_t(index)].caps.name, devices[size_t(index)].unusable);
     return Device(make_vulkan_device(opened, index, threads, ""));
   });
 }
@@ -184,7 +200,8 @@ std::vector<Device> Device::list(std::string* why_not) {
   std::vector<Device> all;
   Result<Opened> opened = open_instance();
   if (opened)
-    for (const vk::Physical& p : opened->instance->devices()) all.push_back(Device(make_vulkan_device(*opened, int(p.index), 0, p.unusable)));
+    for (const vk::Physical& p : opened->instance->devices())
+      all.push_back(Device(make_vulkan_device(*opened, int(p.index), 0, p.unusable)));
   if (why_not) *why_not = opened ? (all.empty() ? "the Vulkan loader lists no device" : "") : opened.error().message;
   all.push_back(Device::cpu());
   return all;
@@ -192,14 +209,18 @@ std::vector<Device> Device::list(std::string* why_not) {
 
 #else
 
-Device Device::best(int threads) { return Device(make_cpu_device(threads, "this build has no Vulkan path (VIREO_VULKAN=OFF)")); }
+Device Device::best(int threads) {
+  return Device(make_cpu_device(threads, "this build has no Vulkan path (VIREO_VULKAN=OFF)"));
+}
 
 Result<Device> Device::best_vulkan(int) {
-  return fail(ErrorCode::kUnsupported, "a Vulkan device was asked for, but this build has no Vulkan path (VIREO_VULKAN=OFF)");
+  return fail(ErrorCode::kUnsupported,
+              "a Vulkan device was asked for, but this build has no Vulkan path (VIREO_VULKAN=OFF)");
 }
 
 Result<Device> Device::vulkan(int index, int) {
-  return fail(ErrorCode::kUnsupported, "Vulkan device {} was asked for, but this build has no Vulkan path (VIREO_VULKAN=OFF)", index);
+  return fail(ErrorCode::kUnsupported,
+              "Vulkan device {} was asked for, but this build has no Vulkan path (VIREO_VULKAN=OFF)", index);
 }
 
 std::vector<Device> Device::list(std::string* why_not) {

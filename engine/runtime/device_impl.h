@@ -41,19 +41,20 @@ vk::Labels labels_asked_for();
 
 struct Device::Impl {
   DeviceKind kind = DeviceKind::kCpu;
-  DeviceCaps caps;          // what plans are made for
+  DeviceCaps caps;  // what plans are made for
   std::string reason;
   int index = -1;
-  bool software = false;    // a Vulkan driver that computes on the CPU
-  int threads = 1;          // of the session's pool; also runs the CPU steps of a Vulkan plan
-  const simd::Kernels* kernels = &simd::best();  // of the CPU, or of the CPU steps of a Vulkan plan; caps.simd is their name
+  bool software = false;  // a Vulkan driver that computes on the CPU
+  int threads = 1;        // of the session's pool; also runs the CPU steps of a Vulkan plan
+  const simd::Kernels* kernels =
+      &simd::best();  // of the CPU, or of the CPU steps of a Vulkan plan; caps.simd is their name
 #if VIREO_VULKAN
   std::shared_ptr<vk::Instance> instance;
   mutable std::mutex mutex;
   mutable std::shared_ptr<vk::Gpu> gpu;  // opened by the first session
   std::shared_ptr<ValidationLog> validation = std::make_shared<ValidationLog>();
-  bool adopted = false;                  // the gpu is an application's and cannot be opened again
-  vk::GpuOptions gpu_options;            // fault injection in tests
+  bool adopted = false;        // the gpu is an application's and cannot be opened again
+  vk::GpuOptions gpu_options;  // fault injection in tests
 
   Result<std::shared_ptr<vk::Gpu>> open_gpu() const;
   /// The instance it is one of; an adopted device's belongs to its gpu. Null for the CPU.

@@ -15,7 +15,8 @@ namespace {
 double half_round(float x) { return double(half_to_float(float_to_half(x))); }
 
 /// One node, y = norm(x) W^T, with rows and columns beyond the edges of a tile.
-Result<bool> holds(const LinearTile& tile, const std::shared_ptr<vk::Gpu>& gpu, const DeviceCaps& caps, ThreadPool& pool) {
+Result<bool> holds(const LinearTile& tile, const std::shared_ptr<vk::Gpu>& gpu, const DeviceCaps& caps,
+                   ThreadPool& pool) {
   const int64_t m = tile.bm + 5, n = tile.bn + 12, k = int64_t(tile.bk) * 4;
   GraphBuilder b("fp16 check");
   TensorDesc rows;

@@ -6,8 +6,8 @@
 
 namespace vireo {
 
-/// True if a small normalised product comes out right from every tile of linear.half that `caps`' class lists (or there is
-/// none). False when it does not, or cannot be run.
+/// True if a small normalised product comes out right from every tile of linear.half that `caps`' class lists (or there
+/// is none). False when it does not, or cannot be run.
 bool packed_halves_hold(const std::shared_ptr<vk::Gpu>& gpu, const DeviceCaps& caps, ThreadPool& pool);
 
 }  // namespace vireo

@@ -19,8 +19,10 @@ struct Model::Impl {
 /// The graph of a model under a session's options; checks the options.
 Result<Graph> build_graph(const Model& model, const SessionOptions& options);
 PlanOptions plan_options(const SessionOptions& options);
-/// The plan of a model for a device given as text, with what was tuned for it on this machine; a tuning file that cannot be used is noted.
-Result<Planned> plan_for_caps(const Model& model, const std::string& caps_text, const SessionOptions& options, std::vector<std::string>* notes);
+/// The plan of a model for a device given as text, with what was tuned for it on this machine; a tuning file that
+/// cannot be used is noted.
+Result<Planned> plan_for_caps(const Model& model, const std::string& caps_text, const SessionOptions& options,
+                              std::vector<std::string>* notes);
 /// A tensor in memory as dense floats, channels last.
 std::vector<float> dense_floats(const TensorDesc& desc, const uint8_t* from, int64_t shape[4]);
 

@@ -28,18 +28,27 @@ Result<DeviceCaps> checked_caps(const std::string& text, const std::string& name
   std::set<std::string> said;
   VIREO_ASSIGN(const DeviceCaps caps, caps_from_text(text, name, &said));
   std::vector<const char*> keys;
-  if (caps.kind == DeviceKind::kVulkan) keys.insert(keys.end(), {"subgroup_size", "max_shared_bytes", "max_workgroup_invocations", "max_workgroup_size_x", "max_workgroup_size_y", "max_workgroup_size_z",
-                           "max_workgroup_count_x", "max_workgroup_count_y", "max_workgroup_count_z", "max_storage_range", "max_texel_elements", "storage_alignment", "texel_alignment",
-                           "max_stage_storage_buffers", "max_stage_sampled"});
+  if (caps.kind == DeviceKind::kVulkan)
+    keys.insert(keys.end(),
+                {"subgroup_size", "max_shared_bytes", "max_workgroup_invocations", "max_workgroup_size_x",
+                 "max_workgroup_size_y", "max_workgroup_size_z", "max_workgroup_count_x", "max_workgroup_count_y",
+                 "max_workgroup_count_z", "max_storage_range", "max_texel_elements", "storage_alignment",
+                 "texel_alignment", "max_stage_storage_buffers", "max_stage_sampled"});
   else keys.insert(keys.end(), {"simd", "threads"});
   for (const char* key : keys)
-    if (!said.count(key)) return fail(ErrorCode::kCorrupt, "caps file '{}': '{}' is missing, without which a prediction means nothing; write the file with `vireo devices --caps`", name, key);
+    if (!said.count(key))
+      return fail(ErrorCode::kCorrupt,
+                  "caps file '{}': '{}' is missing, without which a prediction means nothing; write the file with "
+                  "`vireo devices --caps`",
+                  name, key);
   const auto absurd = [&](const char* key, uint64_t got, const char* expected) {
     return fail(ErrorCode::kCorrupt, "caps file '{}': {} is {}, expected {}", name, key, got, expected);
   };
-  if (caps.subgroup_size > 128 || (caps.subgroup_size & (caps.subgroup_size - 1))) return absurd("subgroup_size", caps.subgroup_size, "a power of two up to 128");
+  if (caps.subgroup_size > 128 || (caps.subgroup_size & (caps.subgroup_size - 1)))
+    return absurd("subgroup_size", caps.subgroup_size, "a power of two up to 128");
   if (caps.max_shared_bytes > (1u << 24)) return absurd("max_shared_bytes", caps.max_shared_bytes, "at most 16 MiB");
-  if (caps.max_workgroup_invocations > 65536) return absurd("max_workgroup_invocations", caps.max_workgroup_invocations, "at most 65536");
+  if (caps.max_workgroup_invocations > 65536)
+    return absurd("max_workgroup_invocations", caps.max_workgroup_invocations, "at most 65536");
   if (caps.threads > 4096) return absurd("threads", caps.threads, "at most 4096");
   return caps;
 }
@@ -48,21 +57,30 @@ Result<Machine> machine_of(const std::string& given, const DeviceCaps& caps) {
   for (const BuiltInMachine& b : built_in_machines())
     if (given == b.name) return machine_from_text(b.text, b.name);
   if (given.find('\n') != std::string::npos) return machine_from_text(given, "device description");
-  if (!given.empty()) return fail(ErrorCode::kNotFound, "there is no device description '{}'; built in are: {}", given, known_machines());
+  if (!given.empty())
+    return fail(ErrorCode::kNotFound, "there is no device description '{}'; built in are: {}", given, known_machines());
   const BuiltInMachine* found = machine_for(caps);
   if (!found)
-    return fail(ErrorCode::kNotFound, "no device description is for '{}'; name one ({}) or measure one on the device with `vireo predict --fit FILE`", caps.name, known_machines());
+    return fail(
+        ErrorCode::kNotFound,
+        "no device description is for '{}'; name one ({}) or measure one on the device with `vireo predict --fit FILE`",
+        caps.name, known_machines());
   return machine_from_text(found->text, found->name);
 }
 
 std::string uncertainty_of(const Machine& m) {
   if (m.error_worst > 0)
-    return fmt::format("models left out of the measurements were predicted within {:.0f} % (median) and {:.0f} % (worst)", 100 * m.error_median, 100 * m.error_worst);
-  if (m.kind == Machine::Kind::kFitted) return "the description does not say how far its predictions were from measurements; the range is none";
-  return fmt::format("{}: {:.0f} to {:.0f} % of the counted bound is assumed to be reached, {:.0f} % as the best guess, and every byte read once or as often as it is used; "
-                     "what dispatches and submissions cost has no range",
-                     m.scales.empty() ? "computed, not measured" : "brought to the measurements of one model, and otherwise computed", 100 * m.efficiency_low, 100 * m.efficiency_high,
-                     100 * m.efficiency);
+    return fmt::format(
+        "models left out of the measurements were predicted within {:.0f} % (median) and {:.0f} % (worst)",
+        100 * m.error_median, 100 * m.error_worst);
+  if (m.kind == Machine::Kind::kFitted)
+    return "the description does not say how far its predictions were from measurements; the range is none";
+  return fmt::format(
+      "{}: {:.0f} to {:.0f} % of the counted bound is assumed to be reached, {:.0f} % as the best guess, and every "
+      "byte read once or as often as it is used; "
+      "what dispatches and submissions cost has no range",
+      m.scales.empty() ? "computed, not measured" : "brought to the measurements of one model, and otherwise computed",
+      100 * m.efficiency_low, 100 * m.efficiency_high, 100 * m.efficiency);
 }
 
 std::vector<std::pair<std::string, double>> losses(const std::array<double, kCauses>& lost) {
@@ -79,7 +97,8 @@ Result<Prediction> predict_checked(const Model& model, const std::string& caps_t
   const Plan& plan = planned.plan;
   VIREO_ASSIGN(const std::vector<DispatchWork> work, plan_work(plan));
   VIREO_ASSIGN(PlanPrediction made, predict(plan, work, machine));
-  p.model = model.name(), p.machine = machine.name, p.device = caps.name, p.precision = to_string(options.session.precision);
+  p.model = model.name(), p.machine = machine.name, p.device = caps.name,
+  p.precision = to_string(options.session.precision);
   p.batch = options.session.batch;
   p.height = options.session.height ? options.session.height : model.input_height();
   p.width = options.session.width ? options.session.width : model.input_width();
@@ -92,7 +111,8 @@ Result<Prediction> predict_checked(const Model& model, const std::string& caps_t
   p.ram_bytes = plan.arena_bytes + plan.weights_bytes + Session::Impl::kSlots * (plan.input_bytes + plan.output_bytes);
   p.notes.insert(p.notes.end(), made.notes.begin(), made.notes.end());
   if (machine.ram_mib > 0 && double(p.ram_bytes) > machine.ram_mib * 1048576)
-    p.notes.push_back(fmt::format("the plan needs {:.0f} MiB, {} has {:.0f}", double(p.ram_bytes) / 1048576, machine.name, machine.ram_mib));
+    p.notes.push_back(fmt::format("the plan needs {:.0f} MiB, {} has {:.0f}", double(p.ram_bytes) / 1048576,
+                                  machine.name, machine.ram_mib));
   for (size_t i = 0; i < work.size(); ++i) {
     const DispatchWork& w = work[i];
     const DispatchPrediction& d = made.dispatches[i];
@@ -140,7 +160,8 @@ Result<double> time_probe(Session& session, const std::vector<float>& pixels, in
   return median(std::move(times));
 }
 
-/// The subject's times as they are when the probe takes `probe_us`: medians of the rounds, each divided by the probe beside it.
+/// The subject's times as they are when the probe takes `probe_us`: medians of the rounds, each divided by the probe
+/// beside it.
 FitSample brought_to(double probe_us, Subject subject) {
   FitSample sample = std::move(subject.sample);
   const auto over_rounds = [&](const auto& us_of) {
@@ -149,24 +170,32 @@ FitSample brought_to(double probe_us, Subject subject) {
     return median(std::move(all));
   };
   sample.wall_us = over_rounds([](const Subject::Round& r) { return r.wall_us; });
-  for (size_t i = 0; i < sample.work.size(); ++i) sample.us.push_back(over_rounds([i](const Subject::Round& r) { return r.us[i]; }));
+  for (size_t i = 0; i < sample.work.size(); ++i)
+    sample.us.push_back(over_rounds([i](const Subject::Round& r) { return r.us[i]; }));
   return sample;
 }
 
 Result<std::string> fit_checked(const std::vector<Model>& models, const Device& device, const FitOptions& o) {
   if (o.name.empty() || o.name.find_first_of("#\r\n") != std::string::npos)
-    return fail(ErrorCode::kInvalidArgument, "fitting a machine: got the name '{}', expected one line without '#'", o.name);
+    return fail(ErrorCode::kInvalidArgument, "fitting a machine: got the name '{}', expected one line without '#'",
+                o.name);
   Machine base;
   if (!o.base.empty()) {
     VIREO_ASSIGN(base, machine_of(o.base, device.impl()->caps));
     if (base.kind != Machine::Kind::kCores || device.impl()->kind != DeviceKind::kVulkan)
-      return fail(ErrorCode::kUnsupported, "fitting a machine: '{}' on {} cannot be brought to measurements; that takes a description by cores and a Vulkan device. Fit without one", base.name,
-                  device.impl()->caps.name);
+      return fail(ErrorCode::kUnsupported,
+                  "fitting a machine: '{}' on {} cannot be brought to measurements; that takes a description by cores "
+                  "and a Vulkan device. Fit without one",
+                  base.name, device.impl()->caps.name);
   }
   if (models.size() < (o.base.empty() ? 2u : 1u))
-    return fail(ErrorCode::kInvalidArgument, "fitting a machine: got {} models, expected at least {}", models.size(), o.base.empty() ? 2 : 1);
-  if (o.precisions.empty()) return fail(ErrorCode::kInvalidArgument, "fitting a machine: got no precisions, expected at least one");
-  if (o.rounds < 1 || o.runs < 1) return fail(ErrorCode::kInvalidArgument, "fitting a machine: got {} rounds of {} runs, expected 1 or more", o.rounds, o.runs);
+    return fail(ErrorCode::kInvalidArgument, "fitting a machine: got {} models, expected at least {}", models.size(),
+                o.base.empty() ? 2 : 1);
+  if (o.precisions.empty())
+    return fail(ErrorCode::kInvalidArgument, "fitting a machine: got no precisions, expected at least one");
+  if (o.rounds < 1 || o.runs < 1)
+    return fail(ErrorCode::kInvalidArgument, "fitting a machine: got {} rounds of {} runs, expected 1 or more",
+                o.rounds, o.runs);
   std::vector<Subject> subjects;
   int done = 0;
   const int all = int(models.size() * o.precisions.size() + o.base.empty()) * (o.rounds + 1);
@@ -176,7 +205,9 @@ Result<std::string> fit_checked(const std::vector<Model>& models, const Device& 
   };
   const auto session_of = [&](const Model& model, SessionOptions s) {
     s.fallback = false;
-    s.head = model.task() == Task::kSegmentation ? Head::kClassMap : model.classes() > 0 ? Head::kLogits : Head::kFeatures;
+    s.head = model.task() == Task::kSegmentation ? Head::kClassMap
+             : model.classes() > 0               ? Head::kLogits
+                                                 : Head::kFeatures;
     return Session::create(model, device, s);
   };
   SessionOptions of_probe = o.session;
@@ -218,7 +249,8 @@ Result<std::string> fit_checked(const std::vector<Model>& models, const Device& 
       VIREO_ASSIGN(const Profile measured, s.session.profile(s.pixels.data(), s.pixels.size(), p));
       VIREO_ASSIGN(const double after, time_probe(probe, probe_pixels, kProbeRuns));
       if (measured.dispatches.size() != s.sample.work.size())
-        return fail(ErrorCode::kInternal, "fitting a machine: the profile of '{}' has other dispatches than its plan", s.sample.model);
+        return fail(ErrorCode::kInternal, "fitting a machine: the profile of '{}' has other dispatches than its plan",
+                    s.sample.model);
       Subject::Round r;
       for (const DispatchProfile& d : measured.dispatches) r.us.push_back(d.serialised_us);
       r.wall_us = measured.wall_us, r.probe_us = std::max(1e-3, (before + after) / 2);

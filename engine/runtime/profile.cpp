@@ -1,4 +1,5 @@
-// Session::profile: times of every dispatch as scheduled and alone, of the host's phases, and of a plain inference, medians over runs.
+// Session::profile: times of every dispatch as scheduled and alone, of the host's phases, and of a plain inference,
+// medians over runs.
 #include <vireo/profile.hpp>
 
 #include <algorithm>
@@ -58,7 +59,8 @@ Extent extent_of(const Run& r) {
   return e;
 }
 
-/// The run whose span is the median one: medians of every number by itself would call the noise between runs an overlap.
+/// The run whose span is the median one: medians of every number by itself would call the noise between runs an
+/// overlap.
 const Run& typical(const std::vector<Run>& runs) {
   std::vector<std::pair<double, size_t>> by_span;
   for (size_t i = 0; i < runs.size(); ++i) by_span.push_back({extent_of(runs[i]).span, i});
@@ -68,7 +70,8 @@ const Run& typical(const std::vector<Run>& runs) {
 
 /// The graph's name with what was fused into the step: "LN + blocks.3.mlp.fc1 + GELU".
 std::string label_of(const Step& step) {
-  constexpr std::pair<const char*, const char*> kActs[] = {{"gelu_erf", "GELU"}, {"gelu_tanh", "GELU (tanh)"}, {"silu", "SiLU"}, {"relu", "ReLU"}};
+  constexpr std::pair<const char*, const char*> kActs[] = {
+      {"gelu_erf", "GELU"}, {"gelu_tanh", "GELU (tanh)"}, {"silu", "SiLU"}, {"relu", "ReLU"}};
   std::string before, behind;
   const AttrDef* attrs = op_def(step.op).attrs;
   for (size_t i = 0; attrs && attrs[i].name; ++i) {
@@ -81,24 +84,34 @@ std::string label_of(const Step& step) {
     behind += std::string(" + ") + act;
   }
   constexpr size_t kResidual = 4;  // of products and convolutions
-  if ((step.op == OpKind::kLinear || step.op == OpKind::kConv2d) && step.operand_present.size() > kResidual && step.operand_present[kResidual]) behind += " + residual";
+  if ((step.op == OpKind::kLinear || step.op == OpKind::kConv2d) && step.operand_present.size() > kResidual &&
+      step.operand_present[kResidual])
+    behind += " + residual";
   return before + step.name + behind;
 }
 
 class Profiler {
  public:
-  Profiler(Session::Impl& s, const float* pixels, size_t count, const ProfileOptions& o) : s_(s), plan_(s.planned.plan), pixels_(pixels), count_(count), o_(o) {}
+  Profiler(Session::Impl& s, const float* pixels, size_t count, const ProfileOptions& o)
+      : s_(s), plan_(s.planned.plan), pixels_(pixels), count_(count), o_(o) {}
 
   Result<Profile> run() {
     if (o_.runs < 1 || o_.runs > 100000 || o_.warmup < 0)
-      return fail(ErrorCode::kInvalidArgument, "profile: got {} runs after {} for warming up, expected 1 to 100000 after 0 or more", o_.runs, o_.warmup);
+      return fail(ErrorCode::kInvalidArgument,
+                  "profile: got {} runs after {} for warming up, expected 1 to 100000 after 0 or more", o_.runs,
+                  o_.warmup);
     if (o_.timed_at_once < 0)
-      return fail(ErrorCode::kInvalidArgument, "profile: got {} dispatches to time at once, expected 1 or more, or 0 for as many as change the whole little", o_.timed_at_once);
+      return fail(
+          ErrorCode::kInvalidArgument,
+          "profile: got {} dispatches to time at once, expected 1 or more, or 0 for as many as change the whole little",
+          o_.timed_at_once);
     for (const auto& slot : s_.slots)
-      if (slot.ticket) return fail(ErrorCode::kInvalidArgument, "profile: an inference is in flight; wait for it first");
+      if (slot.ticket)
+        return fail(ErrorCode::kInvalidArgument, "profile: an inference is in flight; wait for it first");
     const size_t expected = s_.input_floats();
     if (pixels_ ? count_ != expected : needs_pixels())
-      return fail(ErrorCode::kInvalidArgument, "profile: got {} input values, expected {}", pixels_ ? count_ : 0, expected);
+      return fail(ErrorCode::kInvalidArgument, "profile: got {} input values, expected {}", pixels_ ? count_ : 0,
+                  expected);
     if (!s_.broken) return s_.broken.error();
     describe();
     for (int i = 0; i < std::max(1, o_.warmup); ++i) VIREO_TRY(plain());
@@ -112,10 +125,12 @@ class Profiler {
     VIREO_TRY(preprocess());
     finish();
     if (pixels_ && needs_pixels()) s_.slots[0].pixels.assign(pixels_, pixels_ + count_);
-    if (Result<void> finite = s_.answer_is_finite(0); !finite) p_.notes.push_back("measured as is: " + finite.error().message);
+    if (Result<void> finite = s_.answer_is_finite(0); !finite)
+      p_.notes.push_back("measured as is: " + finite.error().message);
     // Without these the profile is still one.
     if (on_gpu())
-      if (Result<void> counted = instructions(); !counted) p_.notes.push_back("no instruction counts: " + counted.error().message);
+      if (Result<void> counted = instructions(); !counted)
+        p_.notes.push_back("no instruction counts: " + counted.error().message);
     if (o_.compiler && on_gpu())
       if (Result<void> asked = compiler(); !asked) p_.no_compiler = asked.error().message;
     if (o_.phases)
@@ -188,7 +203,8 @@ class Profiler {
     return {};
   }
 
-  /// The profile's pixels are ready-made; what pictures cost before they are is measured on a grey-scale ramp of a camera's size.
+  /// The profile's pixels are ready-made; what pictures cost before they are is measured on a grey-scale ramp of a
+  /// camera's size.
   Result<void> preprocess() {
     constexpr int kWidth = 640, kHeight = 480;
     std::vector<uint8_t> picture(size_t(kWidth) * kHeight * 3);
@@ -197,7 +213,8 @@ class Profiler {
     std::vector<double> times;
     for (int run = 0; run < o_.runs; ++run) {
       const auto start = Clock::now();
-      for (int i = 0; i < s_.options.batch; ++i) VIREO_TRY(s_.preprocessor->run(picture.data(), kWidth, kHeight, kWidth * 3, out.data()));
+      for (int i = 0; i < s_.options.batch; ++i)
+        VIREO_TRY(s_.preprocessor->run(picture.data(), kWidth, kHeight, kWidth * 3, out.data()));
       times.push_back(us_since(start));
     }
     p_.host.preprocess = median(std::move(times));
@@ -240,8 +257,9 @@ class Profiler {
     return {};
   }
 
-  /// Which dispatches are timed in one run as scheduled: all, unless what their timestamps cost changes the whole by more than
-  /// kMostChange (lavapipe flushes a scene for each). Blocks end at barriers, so that nothing overlaps from one to the next.
+  /// Which dispatches are timed in one run as scheduled: all, unless what their timestamps cost changes the whole by
+  /// more than kMostChange (lavapipe flushes a scene for each). Blocks end at barriers, so that nothing overlaps from
+  /// one to the next.
   Result<void> make_blocks() {
     const size_t all = p_.dispatches.size();
     size_t most = o_.timed_at_once ? std::min(all, size_t(o_.timed_at_once)) : all;
@@ -249,7 +267,8 @@ class Profiler {
     if (on_gpu() && all > 0 && !o_.timed_at_once) {
       constexpr double kMostChange = 0.02;
       constexpr double kSeconds = 5;  // of one inference after another, for every block to have o_.runs of its own
-      // The least of a few, as noise only adds, and the difference as far as commands of nothing but timestamps make it credible.
+      // The least of a few, as noise only adds, and the difference as far as commands of nothing but timestamps make it
+      // credible.
       double with = 1e300, whole = 1e300;
       for (int i = 0; i < 5; ++i) {
         VIREO_ASSIGN(const vk::Executable::Times every, s_.gpu->time(vk::Executable::Timing::kScheduled));
@@ -259,7 +278,8 @@ class Profiler {
       }
       VIREO_ASSIGN(const double alone, s_.gpu->timestamp_us());
       p_.timestamp_us = std::min(std::max((with - whole) / double(2 * all), alone), 10 * alone);
-      if (const double cost = 2 * p_.timestamp_us; cost > 0) most = size_t(std::min(double(all), std::max(1.0, kMostChange * whole / cost)));
+      if (const double cost = 2 * p_.timestamp_us; cost > 0)
+        most = size_t(std::min(double(all), std::max(1.0, kMostChange * whole / cost)));
       const double blocks = std::max(double(o_.runs), kSeconds * 1e6 / std::max(1.0, whole));
       most = std::max(most, size_t(std::ceil(double(all) / blocks)));
       const double each = kSeconds * 1e6 / std::max(1.0, whole * std::ceil(double(all) / double(most)));
@@ -276,14 +296,19 @@ class Profiler {
     for (size_t i = 0; i < all; ++i) {
       const DispatchProfile& d = p_.dispatches[i];
       bool waits = i == 0 || d.cpu || p_.dispatches[i - 1].cpu;
-      for (; d.part == 0 && barrier < plan_.barriers.size() && plan_.barriers[barrier].before_step <= d.step; ++barrier) waits = true;
+      for (; d.part == 0 && barrier < plan_.barriers.size() && plan_.barriers[barrier].before_step <= d.step; ++barrier)
+        waits = true;
       if (i == 0 || (waits && i - blocks_.back().first >= most)) blocks_.push_back({i, i, {}});
       blocks_.back().last = i + 1;
     }
     if (most < all) {
-      std::string why = p_.timestamp_us > 0 ? fmt::format("a timestamp costs this driver about {:.0f} us", p_.timestamp_us) : "as asked";
-      p_.notes.push_back(fmt::format("as scheduled, about {} of {} dispatches were timed in a run ({}); their times, the medians of {} runs each, are put together to the total of a run", most, all,
-                                     why, runs_of_block_));
+      std::string why = p_.timestamp_us > 0
+                            ? fmt::format("a timestamp costs this driver about {:.0f} us", p_.timestamp_us)
+                            : "as asked";
+      p_.notes.push_back(
+          fmt::format("as scheduled, about {} of {} dispatches were timed in a run ({}); their times, the medians of "
+                      "{} runs each, are put together to the total of a run",
+                      most, all, why, runs_of_block_));
     }
     return {};
   }
@@ -345,7 +370,8 @@ class Profiler {
     double extents = 0;
     for (const Block& block : blocks_) extents += extent_of(typical(block.runs)).span;
     // What lies between a CPU's steps and a device's is no dispatch's time: such plans stay as they were measured.
-    const bool mixed = on_gpu() && std::any_of(p_.dispatches.begin(), p_.dispatches.end(), [](const DispatchProfile& d) { return d.cpu; });
+    const bool mixed = on_gpu() && std::any_of(p_.dispatches.begin(), p_.dispatches.end(),
+                                               [](const DispatchProfile& d) { return d.cpu; });
     const double factor = blocks_.size() > 1 && extents > 0 && !mixed ? p_.scheduled_us / extents : 1;
     double at = 0;
     for (const Block& block : blocks_) {
@@ -374,7 +400,8 @@ class Profiler {
     for (const DispatchProfile& d : p_.dispatches)
       if (!d.cpu) requests.push_back({&d.shader, &d.spec, d.name.c_str()});
     const vk::Gpu& gpu = s_.gpu->gpu();
-    VIREO_ASSIGN(const std::vector<vk::PipelineStatistics> all, vk::pipeline_statistics(gpu.shared_instance(), gpu.physical().index, requests, s_.pool));
+    VIREO_ASSIGN(const std::vector<vk::PipelineStatistics> all,
+                 vk::pipeline_statistics(gpu.shared_instance(), gpu.physical().index, requests, s_.pool));
     size_t next = 0;
     for (DispatchProfile& d : p_.dispatches) {
       if (d.cpu) continue;
@@ -436,13 +463,17 @@ class Profiler {
       const double peak = halves ? r.half_fma_gflops : r.fma_gflops;
       // FLOPs are those of the definition; F(2x2,3x3) multiplies 16 times where that does 36 times.
       const double multiplied = d.kernel == "winograd" ? d.flops * 16 / 36 : d.flops;
-      const double compute = peak > 0 ? multiplied / peak * 1e-3 : 0, memory = r.copy_gbs > 0 ? d.bytes / r.copy_gbs * 1e-3 : 0;
+      const double compute = peak > 0 ? multiplied / peak * 1e-3 : 0,
+                   memory = r.copy_gbs > 0 ? d.bytes / r.copy_gbs * 1e-3 : 0;
       d.roof_us = std::max(compute, memory);
       if (d.roof_us > 1.1 * d.serialised_us && d.serialised_us > 100) ++beyond;
     }
     if (beyond)
-      p_.notes.push_back(fmt::format("{} dispatches of 0.1 ms and more were faster than the device's roofs allow: caches help small ones; else the roofs were measured at a busy moment "
-                                     "(--measure-roofs measures again and keeps the best)", beyond));
+      p_.notes.push_back(
+          fmt::format("{} dispatches of 0.1 ms and more were faster than the device's roofs allow: caches help small "
+                      "ones; else the roofs were measured at a busy moment "
+                      "(--measure-roofs measures again and keeps the best)",
+                      beyond));
     return {};
   }
 
@@ -464,7 +495,8 @@ class Profiler {
 Result<Profile> Session::profile(const float* pixels, size_t count) { return profile(pixels, count, {}); }
 
 Result<Profile> Session::profile(const float* pixels, size_t count, const ProfileOptions& options) {
-  return no_throw([&] { return impl().alone("profile()", [&] { return Profiler(impl(), pixels, count, options).run(); }); });
+  return no_throw(
+      [&] { return impl().alone("profile()", [&] { return Profiler(impl(), pixels, count, options).run(); }); });
 }
 
 }  // namespace vireo

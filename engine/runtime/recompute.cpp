@@ -1,5 +1,5 @@
-// Answers that are no numbers. fp16 ends at 65504, and a network whose activations go beyond gives NaN: such an answer is computed
-// again in fp32 by a second session, which is opened when it is first needed, and says so.
+// Answers that are no numbers. fp16 ends at 65504, and a network whose activations go beyond gives NaN: such an answer
+// is computed again in fp32 by a second session, which is opened when it is first needed, and says so.
 #include <algorithm>
 #include <cmath>
 
@@ -9,7 +9,8 @@
 namespace vireo {
 namespace {
 
-/// So many answers of fp32 in a row, and the session stays with it: a camera must not pay for two inferences per picture.
+/// So many answers of fp32 in a row, and the session stays with it: a camera must not pay for two inferences per
+/// picture.
 constexpr int kSettleAfter = 3;
 
 /// Preprocessed pixels are a few units, or up to 255 where nothing is rescaled.
@@ -41,8 +42,10 @@ Error Session::Impl::not_finite(const Slot& s) const {
     if (!(std::fabs(v) <= kAbsurdPixel)) {
       const size_t w = size_t(width), h = size_t(height), c = size_t(model.channels());
       return fail(ErrorCode::kInvalidArgument,
-                  "session: the answer is no finite number, because the input is none: image {}, channel {}, row {}, column {} is {}; expected pixels "
-                  "after preprocessing, of a few units", largest / (c * h * w), largest / (h * w) % c, largest / w % h, largest % w, text_of(v));
+                  "session: the answer is no finite number, because the input is none: image {}, channel {}, row {}, "
+                  "column {} is {}; expected pixels "
+                  "after preprocessing, of a few units",
+                  largest / (c * h * w), largest / (h * w) % c, largest / w % h, largest % w, text_of(v));
     }
   }
   const bool map = options.head == Head::kClassMap;
@@ -50,26 +53,34 @@ Error Session::Impl::not_finite(const Slot& s) const {
   for (size_t i = s.result.size(); i-- > 0;)
     if (map ? !(s.result[i] >= 0) : !std::isfinite(s.result[i])) ++bad, first = i;
   const size_t each = s.result.size() / size_t(options.batch);
-  const std::string what = map ? fmt::format("the scores of {} of {} pixels are no finite numbers (first: image {}, pixel {})", bad, s.result.size(), first / each, first % each)
-                               : fmt::format("{} of {} values of the answer are no finite numbers (first: image {}, value {} is {})", bad, s.result.size(), first / each,
-                                             first % each, text_of(s.result[first]));
+  const std::string what =
+      map ? fmt::format("the scores of {} of {} pixels are no finite numbers (first: image {}, pixel {})", bad,
+                        s.result.size(), first / each, first % each)
+          : fmt::format("{} of {} values of the answer are no finite numbers (first: image {}, value {} is {})", bad,
+                        s.result.size(), first / each, first % each, text_of(s.result[first]));
   if (options.precision != Precision::kFp32)
-    return fail(ErrorCode::kInvalidArgument, "model '{}' in {}: {}{}; use fp32, or leave SessionOptions::recompute on", model.name(), to_string(options.precision), what,
+    return fail(ErrorCode::kInvalidArgument, "model '{}' in {}: {}{}; use fp32, or leave SessionOptions::recompute on",
+                model.name(), to_string(options.precision), what,
                 options.precision == Precision::kFp16 ? "; fp16 ends at 65504" : "");
-  return fail(ErrorCode::kCorrupt, "model '{}' in fp32: {}{}; its weights are so large that sums overflow, or the file is damaged: get the checkpoint anew", model.name(), what,
-              seen ? fmt::format(" (the largest input is {})", text_of(s.pixels[largest])) : " (the input lies in the application's buffer, which was not looked at)");
+  return fail(ErrorCode::kCorrupt,
+              "model '{}' in fp32: {}{}; its weights are so large that sums overflow, or the file is damaged: get the "
+              "checkpoint anew",
+              model.name(), what,
+              seen ? fmt::format(" (the largest input is {})", text_of(s.pixels[largest]))
+                   : " (the input lies in the application's buffer, which was not looked at)");
 }
 
 Result<void> Session::Impl::open_fp32() {
   if (fp32) return {};
   SessionOptions o = options;
   o.precision = Precision::kFp32;
-  o.recompute = false;   // what fp32 cannot do is an error
-  o.fallback = false;    // a device that fails here fails for this session, which then goes on with the CPU
+  o.recompute = false;  // what fp32 cannot do is an error
+  o.fallback = false;   // a device that fails here fails for this session, which then goes on with the CPU
   o.keep_all = false;
   o.on_inference = nullptr;
   o.latency_window = 1;
-  auto s = std::make_unique<Impl>(model, place == 0 ? device : Device(make_cpu_device(device.impl()->threads, "")), std::move(o));
+  auto s = std::make_unique<Impl>(model, place == 0 ? device : Device(make_cpu_device(device.impl()->threads, "")),
+                                  std::move(o));
   s->unfused = unfused;
 #if VIREO_VULKAN
   if (gpu) s->buffers.input = buffers.input, s->buffers.input_offset = buffers.input_offset;
@@ -95,12 +106,16 @@ Result<void> Session::Impl::finish_in_fp32(Slot& s) {
   const Ticket ticket = s.in_fp32;
   s.in_fp32 = {};
   VIREO_ASSIGN([[maybe_unused]] const Output out, fp32->wait(ticket));
-  s.result.swap(fp32->slots[size_t(fp32->last_slot)].result);  // the session's own memory: it stays as long as Output says
+  s.result.swap(
+      fp32->slots[size_t(fp32->last_slot)].result);  // the session's own memory: it stays as long as Output says
   Place p{places[place].kind, fp32->places[fp32->place].name, places[place].reason};
   const char* name = to_string(options.precision);
-  const std::string why = options.precision == Precision::kFp16 && p.kind == DeviceKind::kVulkan ? fmt::format("{} overflowed (values past 65504)", name)
-                                                                                                 : fmt::format("{} gave values that are no finite numbers", name);
-  p.reason += fmt::format("{}{}{}", p.reason.empty() ? "" : "; ", why, settled ? fmt::format(" {} times in a row; fp32 is used from then on", kSettleAfter) : "; recomputed in fp32");
+  const std::string why = options.precision == Precision::kFp16 && p.kind == DeviceKind::kVulkan
+                              ? fmt::format("{} overflowed (values past 65504)", name)
+                              : fmt::format("{} gave values that are no finite numbers", name);
+  p.reason += fmt::format(
+      "{}{}{}", p.reason.empty() ? "" : "; ", why,
+      settled ? fmt::format(" {} times in a row; fp32 is used from then on", kSettleAfter) : "; recomputed in fp32");
   const auto same = [&p](const Place& q) { return q.kind == p.kind && q.name == p.name && q.reason == p.reason; };
   auto known = std::find_if(recomputed_places.begin(), recomputed_places.end(), same);
   if (known == recomputed_places.end()) known = recomputed_places.insert(known, std::move(p));
@@ -124,17 +139,20 @@ Result<void> Session::Impl::check_answer(int slot) {
     return {};
   }
   Slot& s = slots[size_t(slot)];
-  if (options.precision == Precision::kFp32 || !options.recompute || !all_finite(s.pixels.data(), s.pixels.size())) return finite;
+  if (options.precision == Precision::kFp32 || !options.recompute || !all_finite(s.pixels.data(), s.pixels.size()))
+    return finite;
   const auto again = [&]() -> Result<void> {
     VIREO_TRY(open_fp32());
     VIREO_TRY(start_in_fp32(s));
     return finish_in_fp32(s);
   };
   if (Result<void> done = again(); !done)
-    return fail(done.error().code, "{} gave values that are no finite numbers; computing again in fp32: {}", to_string(options.precision), done.error().message);
+    return fail(done.error().code, "{} gave values that are no finite numbers; computing again in fp32: {}",
+                to_string(options.precision), done.error().message);
   if (++recomputed_in_a_row < kSettleAfter || settled || options.keep_all) return {};
   settled = true;
-  warnings.push_back(fmt::format("{} answers in a row of {} were no finite numbers: fp32 is used from now on", kSettleAfter, to_string(options.precision)));
+  warnings.push_back(fmt::format("{} answers in a row of {} were no finite numbers: fp32 is used from now on",
+                                 kSettleAfter, to_string(options.precision)));
   return {};
 }
 

@@ -1,5 +1,5 @@
-// replay: a captured inference on this machine's device, with the captured plan where that can run here, and how far the answer is
-// from the captured one.
+// replay: a captured inference on this machine's device, with the captured plan where that can run here, and how far
+// the answer is from the captured one.
 #include "runtime/replay.h"
 
 #include <algorithm>
@@ -27,7 +27,8 @@ Result<void> check_fit(const Plan& made, const DeviceCaps& here) {
     for (const PlanDispatch& d : s.dispatches) {
       VIREO_ASSIGN(const shader::Reflection r, shader::reflect(*shader::find(d.shader)));
       if (r.needs(shader::kSubgroupShuffle))
-        return fail(ErrorCode::kUnsupported, "step '{}' exchanges values within subgroups of {}, this device's have {}", s.name, subgroup, here.subgroup_size);
+        return fail(ErrorCode::kUnsupported, "step '{}' exchanges values within subgroups of {}, this device's have {}",
+                    s.name, subgroup, here.subgroup_size);
     }
   return {};
 }
@@ -50,7 +51,8 @@ std::string first_other_line(const std::string& captured, const std::string& her
 
 class Replayer {
  public:
-  Replayer(const CaptureFile& f, const Model& model, const Device& device, const ReplayOptions& o) : f_(f), model_(model), device_(device), o_(o) {}
+  Replayer(const CaptureFile& f, const Model& model, const Device& device, const ReplayOptions& o)
+      : f_(f), model_(model), device_(device), o_(o) {}
 
   Result<ReplayReport> run() {
     report_.tolerance = o_.tolerance >= 0 ? o_.tolerance : default_tolerance(f_.info.options.precision);
@@ -81,17 +83,21 @@ class Replayer {
     const Device::Impl& here = *device_.impl();
     const DeviceCaps& then = f_.caps;
     if (then.kind != here.kind) return *why = fmt::format("it is for a {} device", to_string(then.kind)), nullptr;
-    if (then.threads > 256) return *why = fmt::format("it is for {} threads, more than a session takes", then.threads), nullptr;
+    if (then.threads > 256)
+      return *why = fmt::format("it is for {} threads, more than a session takes", then.threads), nullptr;
     const simd::Kernels* kernels = simd::find(then.simd.c_str());
-    if (!kernels && then.kind == DeviceKind::kCpu) return *why = fmt::format("its kernels '{}' do not exist on this CPU", then.simd), nullptr;
+    if (!kernels && then.kind == DeviceKind::kCpu)
+      return *why = fmt::format("its kernels '{}' do not exist on this CPU", then.simd), nullptr;
     auto d = std::make_shared<Device::Impl>();
     d->kind = here.kind;
     d->caps = here.caps;
     if (then.kind == DeviceKind::kVulkan) {
       // A plan's offsets are multiples of these, whoever reads there.
       if (then.storage_alignment % here.caps.storage_alignment || then.texel_alignment % here.caps.texel_alignment)
-        return *why = fmt::format("its memory is aligned to {} and {} bytes, this device needs {} and {}", then.storage_alignment, then.texel_alignment,
-                                  here.caps.storage_alignment, here.caps.texel_alignment), nullptr;
+        return *why = fmt::format("its memory is aligned to {} and {} bytes, this device needs {} and {}",
+                                  then.storage_alignment, then.texel_alignment, here.caps.storage_alignment,
+                                  here.caps.texel_alignment),
+               nullptr;
       d->caps = then;
       d->caps.name = here.caps.name;
     }
@@ -116,7 +122,9 @@ class Replayer {
       how.fuse = how.fuse && f_.info.fused;
       how.tuned = &f_.tuned;
       VIREO_ASSIGN(const Planned p, make_plan(std::move(graph), d->caps, how));
-      if (!kernels && p.plan.has_cpu_steps()) return fail(ErrorCode::kUnsupported, "its steps on the CPU need the kernels '{}', which do not exist on this one", then.simd);
+      if (!kernels && p.plan.has_cpu_steps())
+        return fail(ErrorCode::kUnsupported,
+                    "its steps on the CPU need the kernels '{}', which do not exist on this one", then.simd);
       return check_fit(p.plan, here.caps);
     }();
     if (fits) return d;
@@ -135,17 +143,20 @@ class Replayer {
     return s;
   }
 
-  /// With the captured plan where that is possible. What became of it is noted of the session that is like the captured one.
+  /// With the captured plan where that is possible. What became of it is noted of the session that is like the captured
+  /// one.
   Result<std::unique_ptr<Session::Impl>> open(bool keep_all) {
     std::string why = o_.plan_anew ? "a plan for this device was asked for" : "";
     const std::shared_ptr<Device::Impl> like = o_.plan_anew ? nullptr : twin(&why);
-    Result<std::unique_ptr<Session::Impl>> s = like ? open_on(Device(like), keep_all, true) : open_on(device_, keep_all, false);
+    Result<std::unique_ptr<Session::Impl>> s =
+        like ? open_on(Device(like), keep_all, true) : open_on(device_, keep_all, false);
     if (!s && like && s.error().code == ErrorCode::kUnsupported) {  // what only the driver could tell
       why = s.error().message;
       s = open_on(device_, keep_all, false);
     } else if (s && like) {
       if (const std::string other = first_other_line(f_.info.plan, dump((*s)->planned.plan)); !other.empty())
-        why = fmt::format("Vireo {} captured, this {} plans otherwise for the same device: {}", f_.info.vireo, version(), other);
+        why = fmt::format("Vireo {} captured, this {} plans otherwise for the same device: {}", f_.info.vireo,
+                          version(), other);
     }
     if (s && keep_all == f_.info.options.keep_all) report_.plan_reason = why, report_.captured_plan = why.empty();
     return s;
@@ -153,15 +164,19 @@ class Replayer {
 
   Result<void> infer(Session::Impl& s) {
     if (s.input_floats() != f_.input.size())
-      return fail(ErrorCode::kCorrupt, "the capture holds {} input values, its model takes {}; capture anew", f_.input.size(), s.input_floats());
+      return fail(ErrorCode::kCorrupt, "the capture holds {} input values, its model takes {}; capture anew",
+                  f_.input.size(), s.input_floats());
     VIREO_ASSIGN(const Ticket t, s.submit(f_.input.data(), f_.input.size(), 0));
     VIREO_ASSIGN(const Output out, s.wait(t));
     report_.ms = out.ms;
     report_.device_reason = out.device.reason;  // it may have been computed again in fp32
     const size_t count = size_t(out.batch) * size_t(out.rows) * size_t(out.cols);
-    if (out.batch != f_.info.output_shape[0] || out.rows != f_.info.output_shape[1] || out.cols != f_.info.output_shape[2])
-      return fail(ErrorCode::kCorrupt, "the capture holds an answer of {} x {} x {}, its model gives {} x {} x {}; capture anew", f_.info.output_shape[0],
-                  f_.info.output_shape[1], f_.info.output_shape[2], out.batch, out.rows, out.cols);
+    if (out.batch != f_.info.output_shape[0] || out.rows != f_.info.output_shape[1] ||
+        out.cols != f_.info.output_shape[2])
+      return fail(ErrorCode::kCorrupt,
+                  "the capture holds an answer of {} x {} x {}, its model gives {} x {} x {}; capture anew",
+                  f_.info.output_shape[0], f_.info.output_shape[1], f_.info.output_shape[2], out.batch, out.rows,
+                  out.cols);
     report_.output = answer_difference(f_, {out.data, out.data + count}, report_.tolerance);
     return {};
   }
@@ -183,7 +198,9 @@ class Replayer {
       report_.values.push_back(difference(then, shape, data, classes, report_.tolerance));
       if (report_.first < 0 && report_.values.back().differs) report_.first = int(report_.values.size()) - 1;
     }
-    if (absent) report_.notes.push_back(fmt::format("{} of {} captured values do not exist in this plan", absent, f_.values.size()));
+    if (absent)
+      report_.notes.push_back(
+          fmt::format("{} of {} captured values do not exist in this plan", absent, f_.values.size()));
     return {};
   }
 
@@ -196,13 +213,15 @@ class Replayer {
 
 }  // namespace
 
-ReplayDifference difference(const CapturedValue& captured, const int64_t shape[4], const std::vector<float>& here, bool classes, double tolerance) {
+ReplayDifference difference(const CapturedValue& captured, const int64_t shape[4], const std::vector<float>& here,
+                            bool classes, double tolerance) {
   ReplayDifference d;
   d.name = captured.name;
   std::copy_n(shape, 4, d.shape);
   d.scale = captured.scale;
   if (!std::equal(shape, shape + 4, captured.shape.begin()) || int64_t(here.size()) != captured.elements()) {
-    d.problem = fmt::format("its shape was [{}], is [{}]", fmt::join(captured.shape, ", "), fmt::join(shape, shape + 4, ", "));
+    d.problem =
+        fmt::format("its shape was [{}], is [{}]", fmt::join(captured.shape, ", "), fmt::join(shape, shape + 4, ", "));
     d.differs = true;
     return d;
   }
@@ -225,7 +244,10 @@ ReplayDifference difference(const CapturedValue& captured, const int64_t shape[4
     d.at[i] = int64_t(where) % shape[i];
     where /= size_t(shape[i]);
   }
-  d.distance = classes ? double(d.unequal) / double(d.compared) : d.largest == 0 ? 0 : d.scale > 0 ? d.largest / d.scale : INFINITY;
+  d.distance = classes          ? double(d.unequal) / double(d.compared)
+               : d.largest == 0 ? 0
+               : d.scale > 0    ? d.largest / d.scale
+                                : INFINITY;
   d.differs = !(d.distance <= tolerance);
   return d;
 }
@@ -233,12 +255,14 @@ ReplayDifference difference(const CapturedValue& captured, const int64_t shape[4
 ReplayDifference answer_difference(const CaptureFile& f, const std::vector<float>& here, double tolerance) {
   const int* dims = f.info.output_shape;
   const int64_t shape[4] = {dims[0], 1, dims[1], dims[2]};
-  return difference(captured_value("output", shape, f.output, true), shape, here, f.info.options.head == Head::kClassMap, tolerance);
+  return difference(captured_value("output", shape, f.output, true), shape, here,
+                    f.info.options.head == Head::kClassMap, tolerance);
 }
 
 Result<ReplayReport> replay(const std::string& file, const Device& device, const ReplayOptions& options) {
   return no_throw([&]() -> Result<ReplayReport> {
-    if (std::isnan(options.tolerance)) return fail(ErrorCode::kInvalidArgument, "replay: the tolerance is no number; expected one from 0");
+    if (std::isnan(options.tolerance))
+      return fail(ErrorCode::kInvalidArgument, "replay: the tolerance is no number; expected one from 0");
     VIREO_ASSIGN(const CaptureFile f, load_capture(file));
     VIREO_ASSIGN(LoadedModel loaded, captured_model(f, file));
     const Model model = Model::Impl::wrap(std::move(loaded), f.info.model);

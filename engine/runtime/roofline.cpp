@@ -46,21 +46,23 @@ Result<KeptRoofs> load_roofs(const std::string& path, const RoofsId& id) {
 
 }  // namespace
 
-Result<DeviceRoofs> kept_roofs(const DeviceCaps& caps, const std::string& dir, bool anew, const std::function<Result<DeviceRoofs>()>& measure,
-                               std::vector<std::string>* notes) {
+Result<DeviceRoofs> kept_roofs(const DeviceCaps& caps, const std::string& dir, bool anew,
+                               const std::function<Result<DeviceRoofs>()>& measure, std::vector<std::string>* notes) {
   if (dir.empty()) return measure();
   const RoofsId id = roofs_id(caps, shader::all_hash());
   const std::string path = dir + "/" + id.file;
   const Result<KeptRoofs> kept = load_roofs(path, id);
   if (kept && !anew) {
-    notes->push_back(fmt::format("roofs as measured {}, kept in '{}'; --measure-roofs measures anew", kept->date, path));
+    notes->push_back(
+        fmt::format("roofs as measured {}, kept in '{}'; --measure-roofs measures anew", kept->date, path));
     return kept->roofs;
   }
   if (!kept && kept.error().code != ErrorCode::kNotFound) notes->push_back(kept.error().message);
   VIREO_ASSIGN(DeviceRoofs r, measure());
   if (kept) {
     r = best_of(r, kept->roofs);
-    notes->push_back(fmt::format("roofs are the best of those measured now and before ({}); to forget those delete '{}'", kept->date, path));
+    notes->push_back(fmt::format(
+        "roofs are the best of those measured now and before ({}); to forget those delete '{}'", kept->date, path));
   }
   if (!(r.fma_gflops > 0) || !(r.copy_gbs > 0)) return r;  // not all of it could be measured: next time again
   const std::string text = roofs_text(id, {r, date_now()});
@@ -70,8 +72,8 @@ Result<DeviceRoofs> kept_roofs(const DeviceCaps& caps, const std::string& dir, b
 }
 
 DeviceRoofs measure_cpu_roofline(ThreadPool& pool) {
-  constexpr int kCalls = 40, kRounds = 7;           // about 4 ms a round
-  constexpr int64_t kCopy = int64_t(64) << 20;      // beyond most second and third caches
+  constexpr int kCalls = 40, kRounds = 7;       // about 4 ms a round
+  constexpr int64_t kCopy = int64_t(64) << 20;  // beyond most second and third caches
   DeviceRoofs r;
   const double flops = fma_probe();
   for (int round = 0; round < kRounds; ++round) {

@@ -13,7 +13,8 @@
 
 namespace vireo {
 
-/// Of this CPU, all threads of the pool at once; the rates are the best of several runs. No dispatch, submission or shared memory.
+/// Of this CPU, all threads of the pool at once; the rates are the best of several runs. No dispatch, submission or
+/// shared memory.
 DeviceRoofs measure_cpu_roofline(ThreadPool& pool);
 
 #if VIREO_VULKAN
@@ -21,10 +22,10 @@ DeviceRoofs measure_cpu_roofline(ThreadPool& pool);
 Result<DeviceRoofs> measure_roofline(const std::shared_ptr<vk::Gpu>& gpu, ThreadPool& pool);
 #endif
 
-/// The roofs of the device of `caps`: those kept in the folder `dir` (empty: none), or `measure`d and kept there. With `anew`
-/// they are measured in any case; what is kept is the best seen. `notes` receives which were used, and why a file was not.
-/// Errors: those of `measure`.
-Result<DeviceRoofs> kept_roofs(const DeviceCaps& caps, const std::string& dir, bool anew, const std::function<Result<DeviceRoofs>()>& measure,
-                               std::vector<std::string>* notes);
+/// The roofs of the device of `caps`: those kept in the folder `dir` (empty: none), or `measure`d and kept there. With
+/// `anew` they are measured in any case; what is kept is the best seen. `notes` receives which were used, and why a
+/// file was not. Errors: those of `measure`.
+Result<DeviceRoofs> kept_roofs(const DeviceCaps& caps, const std::string& dir, bool anew,
+                               const std::function<Result<DeviceRoofs>()>& measure, std::vector<std::string>* notes);
 
 }  // namespace vireo

@@ -54,13 +54,15 @@ std::vector<Score> top_k(const Output& logits, int k, int item) {
   };
   std::partial_sort(order.begin(), order.begin() + k, order.end(), before);
   if (logits.scores == Scores::kSigmoid) {
-    for (int i = 0; i < k; ++i) scores.push_back({order[size_t(i)], float(1 / (1 + std::exp(-double(x[order[size_t(i)]]))))});
+    for (int i = 0; i < k; ++i)
+      scores.push_back({order[size_t(i)], float(1 / (1 + std::exp(-double(x[order[size_t(i)]]))))});
     return scores;
   }
   double top = -INFINITY, sum = 0;
   for (int i = 0; i < logits.cols; ++i) top = std::max(top, double(x[i]));
   for (int i = 0; i < logits.cols; ++i) sum += std::exp(double(x[i]) - top);
-  for (int i = 0; i < k; ++i) scores.push_back({order[size_t(i)], float(std::exp(double(x[order[size_t(i)]]) - top) / sum)});
+  for (int i = 0; i < k; ++i)
+    scores.push_back({order[size_t(i)], float(std::exp(double(x[order[size_t(i)]]) - top) / sum)});
   return scores;
 }
 
@@ -70,8 +72,10 @@ std::vector<float> dense_floats(const TensorDesc& d, const uint8_t* from, int64_
   std::vector<float> out(size_t(d.shape.elements()));
   for (int64_t r = 0; r < rows; ++r)
     for (int64_t c = 0; c < cols; ++c) {
-      const int64_t at = d.layout == Layout::kRows ? r * d.row_stride() + c : (r / pixels * cols + c) * pixels + r % pixels;
-      out[size_t(r * cols + c)] = d.dtype == DType::kF16 ? half_to_float(reinterpret_cast<const uint16_t*>(from)[at]) : reinterpret_cast<const float*>(from)[at];
+      const int64_t at =
+          d.layout == Layout::kRows ? r * d.row_stride() + c : (r / pixels * cols + c) * pixels + r % pixels;
+      out[size_t(r * cols + c)] = d.dtype == DType::kF16 ? half_to_float(reinterpret_cast<const uint16_t*>(from)[at])
+                                                         : reinterpret_cast<const float*>(from)[at];
     }
   return out;
 }

@@ -35,35 +35,47 @@ std::vector<std::string> split_list(const std::string& text) {
 }
 
 Result<void> check_options(const Model& model, const SessionOptions& o) {
-  if (o.batch < 1 || o.batch > 4096) return fail(ErrorCode::kInvalidArgument, "session: batch is {}, expected 1 to 4096", o.batch);
+  if (o.batch < 1 || o.batch > 4096)
+    return fail(ErrorCode::kInvalidArgument, "session: batch is {}, expected 1 to 4096", o.batch);
   if ((o.height == 0) != (o.width == 0) || o.height < 0 || o.width < 0 || o.height > 16384 || o.width > 16384)
-    return fail(ErrorCode::kInvalidArgument, "session: input size is {}x{}, expected both sides from 1 to 16384 pixels, or 0x0 for the model's own", o.height, o.width);
+    return fail(ErrorCode::kInvalidArgument,
+                "session: input size is {}x{}, expected both sides from 1 to 16384 pixels, or 0x0 for the model's own",
+                o.height, o.width);
   if (o.head == Head::kLogits && model.classes() == 0)
-    return fail(ErrorCode::kUnsupported, "model '{}' has no classification head; ask for its features (`vireo embed`, Head::kFeatures)", model.name());
+    return fail(ErrorCode::kUnsupported,
+                "model '{}' has no classification head; ask for its features (`vireo embed`, Head::kFeatures)",
+                model.name());
   if (!(o.timeout_s >= 0 && o.timeout_s <= 86400))
-    return fail(ErrorCode::kInvalidArgument, "session: timeout_s is {}, expected 0 (the default) to 86400 seconds", o.timeout_s);
+    return fail(ErrorCode::kInvalidArgument, "session: timeout_s is {}, expected 0 (the default) to 86400 seconds",
+                o.timeout_s);
   if (o.latency_window < 1 || o.latency_window > LatencyRecorder::kMost)
-    return fail(ErrorCode::kInvalidArgument, "session: latency_window is {}, expected 1 to {} inferences", o.latency_window, int(LatencyRecorder::kMost));
+    return fail(ErrorCode::kInvalidArgument, "session: latency_window is {}, expected 1 to {} inferences",
+                o.latency_window, int(LatencyRecorder::kMost));
   const std::string seconds = env::get("VIREO_TIMEOUT");
   double timeout = 0;
   if (!parse_number(seconds, &timeout) || !(timeout > 0))
     return fail(ErrorCode::kInvalidArgument, "VIREO_TIMEOUT is '{}', expected a number of seconds", seconds);
   const std::string threads = env::get("VIREO_THREADS");
   if (threads.empty() || threads.size() > 6 || threads.find_first_not_of("0123456789") != std::string::npos)
-    return fail(ErrorCode::kInvalidArgument, "VIREO_THREADS is '{}', expected a number of threads, 0 for all cores", threads);
+    return fail(ErrorCode::kInvalidArgument, "VIREO_THREADS is '{}', expected a number of threads, 0 for all cores",
+                threads);
   for (const std::string& name : plan_options(o).cpu_ops) {
     bool known = false;
     for (OpKind k : all_ops()) known = known || name == op_def(k).name;
-    if (!known) return fail(ErrorCode::kInvalidArgument, "session: cpu_ops or VIREO_CPU_OPS names '{}', which is no operator", name);
+    if (!known)
+      return fail(ErrorCode::kInvalidArgument, "session: cpu_ops or VIREO_CPU_OPS names '{}', which is no operator",
+                  name);
   }
   return {};
 }
 
-/// The checkpoint's preprocessing brought to another input size: the same picture part, the margin around a crop in proportion.
+/// The checkpoint's preprocessing brought to another input size: the same picture part, the margin around a crop in
+/// proportion.
 PreprocessConfig preprocess_for(PreprocessConfig c, int64_t h, int64_t w) {
   if (h == c.input_h && w == c.input_w) return c;
   if (keeps_proportions(c)) {
-    // A session for pictures that become h x w. With a longest_edge the rule stays as it is: the shorter side need not be its number.
+    // A session for pictures that become h x w. With a longest_edge the rule stays as it is: the shorter side need not
+    // be its number.
     if (c.longest == 0) c.shortest = std::min(h, w);
     c.input_h = h;
     c.input_w = w;
@@ -113,7 +125,9 @@ static std::string cpu_steps_note(const Plan& plan) {
   const Step* first = nullptr;
   for (const Step& s : plan.steps)
     if (s.device == DeviceKind::kCpu && ++count == 1) first = &s;
-  return first ? fmt::format("{} of {} steps run on the CPU, first '{}': {}", count, plan.steps.size(), first->name, first->reason) : std::string();
+  return first ? fmt::format("{} of {} steps run on the CPU, first '{}': {}", count, plan.steps.size(), first->name,
+                             first->reason)
+               : std::string();
 }
 
 /// What was tuned for this device; a file that cannot be used is noted.
@@ -138,8 +152,13 @@ Result<void> Session::Impl::open_on(const Device::Impl& target) {
     if (!tuning.half_tiles.empty()) {
       VIREO_ASSIGN(const std::shared_ptr<vk::Gpu> device_gpu, target.open_gpu());
       if (!target.halves_hold(device_gpu, pool)) {
-        if (device_gpu->lost()) return fail(ErrorCode::kDeviceLost, "{}: the device failed while its packed fp16 products were checked", target.caps.name);
-        warnings.push_back(fmt::format("{}: packed fp16 products failed their accuracy check, or it could not be run; fp16 operands are multiplied as fp32", target.caps.name));
+        if (device_gpu->lost())
+          return fail(ErrorCode::kDeviceLost, "{}: the device failed while its packed fp16 products were checked",
+                      target.caps.name);
+        warnings.push_back(
+            fmt::format("{}: packed fp16 products failed their accuracy check, or it could not be run; fp16 operands "
+                        "are multiplied as fp32",
+                        target.caps.name));
         tuning.half_tiles.clear();
         how.tuning = std::move(tuning);
       }
@@ -198,7 +217,8 @@ Result<void> Session::Impl::fall_back(const Error& why) {
   Result<void> opened = no_throw([&]() -> Result<void> {
     VIREO_TRY(open_on(*make_cpu_device(device.impl()->threads, "")));
     places[place].reason = why.message;
-    if (device.abandoned().times != abandoned) places[place].reason += "; what the device may still be using is never freed";
+    if (device.abandoned().times != abandoned)
+      places[place].reason += "; what the device may still be using is never freed";
     return {};
   });
   if (opened) {
@@ -213,7 +233,8 @@ Result<void> Session::Impl::fall_back(const Error& why) {
   return broken;
 }
 
-/// Not when it is the model's or the caller's fault, about which the CPU would say the same, nor a defect of ours, which must show.
+/// Not when it is the model's or the caller's fault, about which the CPU would say the same, nor a defect of ours,
+/// which must show.
 static bool may_fall_back(const Error& e) {
   return e.code != ErrorCode::kInvalidArgument && e.code != ErrorCode::kCorrupt && e.code != ErrorCode::kInternal;
 }
@@ -258,7 +279,8 @@ Result<void> Session::Impl::start(int slot) {
   if (settled) return start_in_fp32(s);
   const bool sized = s.map.height > 0;
   const Shape& planned_out = planned.plan.values[size_t(planned.plan.outputs[0])].desc.shape;
-  s.result.resize(sized ? size_t(planned_out.n()) * size_t(s.map.height) * size_t(s.map.width) : size_t(planned_out.elements()));
+  s.result.resize(sized ? size_t(planned_out.n()) * size_t(s.map.height) * size_t(s.map.width)
+                        : size_t(planned_out.elements()));
   if (cpu) {
     std::memcpy(cpu->input(slot), s.pixels.data(), s.pixels.size() * sizeof(float));
     const SizedOutput to = sized_output(s);
@@ -297,7 +319,8 @@ void Session::Impl::gather(int slot) {
   const TensorDesc& d = planned.plan.values[size_t(planned.plan.outputs[0])].desc;
   if (Slot& s = slots[size_t(slot)]; s.map.height > 0) {
 #if VIREO_VULKAN
-    if (gpu && planned.plan.steps.back().device == DeviceKind::kVulkan) std::memcpy(s.result.data(), gpu->map(slot), s.result.size() * sizeof(float));
+    if (gpu && planned.plan.steps.back().device == DeviceKind::kVulkan)
+      std::memcpy(s.result.data(), gpu->map(slot), s.result.size() * sizeof(float));
 #endif
     return;  // a step on the CPU has put it there
   }
@@ -307,22 +330,32 @@ void Session::Impl::gather(int slot) {
 #endif
   if (!from) return;
   for (int64_t r = 0; r < d.shape.rows(); ++r)
-    std::memcpy(&slots[size_t(slot)].result[size_t(r * d.shape.c())], from + r * d.row_stride(), size_t(d.shape.c()) * sizeof(float));
+    std::memcpy(&slots[size_t(slot)].result[size_t(r * d.shape.c())], from + r * d.row_stride(),
+                size_t(d.shape.c()) * sizeof(float));
 }
 
 Result<void> Session::Impl::check_map(MapSize map) const {
   if (map.height == 0 && map.width == 0) return {};
   constexpr int kSide = 65536;
-  if (map.height < 1 || map.width < 1 || map.height > kSide || map.width > kSide || int64_t(map.height) * map.width * options.batch > INT32_MAX)
-    return fail(ErrorCode::kInvalidArgument, "session: the map's size is {}x{} for a batch of {}, expected both sides from 1 to {} pixels and {} in all, or 0x0 for the input's",
+  if (map.height < 1 || map.width < 1 || map.height > kSide || map.width > kSide ||
+      int64_t(map.height) * map.width * options.batch > INT32_MAX)
+    return fail(ErrorCode::kInvalidArgument,
+                "session: the map's size is {}x{} for a batch of {}, expected both sides from 1 to {} pixels and {} in "
+                "all, or 0x0 for the input's",
                 map.height, map.width, options.batch, int(kSide), INT32_MAX);
   if (options.head != Head::kClassMap)
-    return fail(ErrorCode::kInvalidArgument, "session: a map of {}x{} was asked for, but the head is {}; expected Head::kClassMap", map.height, map.width, to_string(options.head));
+    return fail(ErrorCode::kInvalidArgument,
+                "session: a map of {}x{} was asked for, but the head is {}; expected Head::kClassMap", map.height,
+                map.width, to_string(options.head));
 #if VIREO_VULKAN
   if (buffers.output != VK_NULL_HANDLE)
-    return fail(ErrorCode::kInvalidArgument, "session: a map of {}x{} was asked for, but the output is the application's buffer, which is for the input's size", map.height, map.width);
+    return fail(ErrorCode::kInvalidArgument,
+                "session: a map of {}x{} was asked for, but the output is the application's buffer, which is for the "
+                "input's size",
+                map.height, map.width);
 #endif
-  if (planned.plan.sized_step() < 0) return fail(ErrorCode::kInternal, "session: plan '{}' does not end in a map", planned.plan.model);
+  if (planned.plan.sized_step() < 0)
+    return fail(ErrorCode::kInternal, "session: plan '{}' does not end in a map", planned.plan.model);
   return {};
 }
 
@@ -333,16 +366,20 @@ Result<Ticket> Session::Impl::submit(const float* pixels, size_t count, double p
   const bool external = false;
 #endif
   if (external && (pixels || count))
-    return fail(ErrorCode::kInvalidArgument, "session: got {} input values, but the input is the application's buffer; call it with nullptr, 0", count);
+    return fail(ErrorCode::kInvalidArgument,
+                "session: got {} input values, but the input is the application's buffer; call it with nullptr, 0",
+                count);
   if (!external && (!pixels || count != input_floats()))
-    return fail(ErrorCode::kInvalidArgument, "session: got {} input values, expected {} = {} x {} channels x {} x {} pixels", pixels ? count : 0, input_floats(),
-                options.batch, model.channels(), height, width);
+    return fail(ErrorCode::kInvalidArgument,
+                "session: got {} input values, expected {} = {} x {} channels x {} x {} pixels", pixels ? count : 0,
+                input_floats(), options.batch, model.channels(), height, width);
   if (!broken) return broken.error();
   VIREO_TRY(check_map(map));
   int slot = 0;
   while (slot < kSlots && slots[size_t(slot)].ticket) ++slot;
   if (slot == kSlots)
-    return fail(ErrorCode::kInvalidArgument, "session: {} inferences are in flight already; wait for one of them first", kSlots);
+    return fail(ErrorCode::kInvalidArgument, "session: {} inferences are in flight already; wait for one of them first",
+                kSlots);
   Slot& s = slots[size_t(slot)];
   s.start = Clock::now();
   s.preprocess_ms = preprocess_ms;
@@ -369,7 +406,8 @@ Result<Output> Session::Impl::wait(Ticket ticket) {
   int slot = 0;
   while (slot < kSlots && slots[size_t(slot)].ticket != ticket.id) ++slot;
   if (!ticket.id || slot == kSlots)
-    return fail(ErrorCode::kInvalidArgument, "session: ticket {} is not in flight; at most {} are, and each is waited for once", ticket.id, kSlots);
+    return fail(ErrorCode::kInvalidArgument,
+                "session: ticket {} is not in flight; at most {} are, and each is waited for once", ticket.id, kSlots);
   Slot& s = slots[size_t(slot)];
   Result<void> done = s.status ? finish(slot) : s.status;
   if (!done && options.fallback && !cpu && may_fall_back(done.error())) {
@@ -428,7 +466,8 @@ Result<Session> Session::create(const Model& model, const Device& device, const 
   return no_throw([&]() -> Result<Session> {
     auto impl = std::make_unique<Impl>(model, device, options);
     if (const int wanted = impl->device.impl()->threads; impl->pool.threads() < wanted)
-      impl->warnings.push_back(fmt::format("only {} of {} CPU threads could be started; the answers are the same, later", impl->pool.threads(), wanted));
+      impl->warnings.push_back(fmt::format(
+          "only {} of {} CPU threads could be started; the answers are the same, later", impl->pool.threads(), wanted));
     VIREO_TRY(impl->open());
     return Session(std::move(impl));
   });
@@ -436,23 +475,28 @@ Result<Session> Session::create(const Model& model, const Device& device, const 
 
 Result<void> Session::Impl::stage(const Image* images, int count) {
   if (!images || count != options.batch)
-    return fail(ErrorCode::kInvalidArgument, "session: got {} pictures, expected the session's batch of {}", images ? count : 0, options.batch);
+    return fail(ErrorCode::kInvalidArgument, "session: got {} pictures, expected the session's batch of {}",
+                images ? count : 0, options.batch);
 #if VIREO_VULKAN
   if (buffers.input != VK_NULL_HANDLE)
-    return fail(ErrorCode::kInvalidArgument, "session: got a picture, but the input is the application's buffer; call run(nullptr, 0)");
+    return fail(ErrorCode::kInvalidArgument,
+                "session: got a picture, but the input is the application's buffer; call run(nullptr, 0)");
 #endif
   const size_t each = input_floats() / size_t(count);
   staged.resize(input_floats());
   for (int i = 0; i < count; ++i)
-    VIREO_TRY(preprocessor->run(images[i].rgb, images[i].width, images[i].height, images[i].stride ? images[i].stride : ptrdiff_t(images[i].width) * 3,
+    VIREO_TRY(preprocessor->run(images[i].rgb, images[i].width, images[i].height,
+                                images[i].stride ? images[i].stride : ptrdiff_t(images[i].width) * 3,
                                 staged.data() + size_t(i) * each));
   return {};
 }
 
 Result<Ticket> Session::Impl::submit(const Image* images, int count, MapSize map) {
 #if VIREO_VULKAN
-  // submit(nullptr, 0) of a session on an application's buffers: which overload a compiler takes for it must not matter.
-  if (!images && !count && buffers.input != VK_NULL_HANDLE) return submit(static_cast<const float*>(nullptr), 0, 0, map);
+  // submit(nullptr, 0) of a session on an application's buffers: which overload a compiler takes for it must not
+  // matter.
+  if (!images && !count && buffers.input != VK_NULL_HANDLE)
+    return submit(static_cast<const float*>(nullptr), 0, 0, map);
 #endif
   const auto start = Clock::now();
   VIREO_TRY(stage(images, count));
@@ -461,7 +505,8 @@ Result<Ticket> Session::Impl::submit(const Image* images, int count, MapSize map
 
 Error Session::Impl::in_use(const char* call, const char* running) {
   return fail(ErrorCode::kInvalidArgument,
-              "session: {} was called while {} is still running; a session serves one call at a time: give each thread a Session of its own (they share the "
+              "session: {} was called while {} is still running; a session serves one call at a time: give each thread "
+              "a Session of its own (they share the "
               "Model's weights), or lock around it",
               call, running ? running : "another call");
 }
@@ -522,15 +567,21 @@ Result<std::vector<float>> Session::Impl::value(const std::string& name, int64_t
   for (const PlanValue& v : planned.plan.values) {
     if (v.name != name) continue;
     for (const Slot& s : slots)
-      if (s.ticket) return fail(ErrorCode::kInvalidArgument, "value '{}' cannot be read while an inference is in flight; wait for it first", name);
+      if (s.ticket)
+        return fail(ErrorCode::kInvalidArgument,
+                    "value '{}' cannot be read while an inference is in flight; wait for it first", name);
     const Slot& last = slots[size_t(last_slot)];  // as its answer left it: nothing was submitted since
     const bool sized = last.map.height > 0 && &v == &planned.plan.values[size_t(planned.plan.outputs[0])];
     // Of the answer, but for a map of a chosen size: that is here, whoever computed it.
     if (recomputed && fp32 && !options.keep_all && !sized) return fp32->value(name, shape);
     if (!kept(v))
-      return fail(ErrorCode::kUnsupported, "value '{}' is not kept, its bytes are used again; create the session with keep_all", name);
+      return fail(ErrorCode::kUnsupported,
+                  "value '{}' is not kept, its bytes are used again; create the session with keep_all", name);
     if (last_slot != newest_slot)
-      return fail(ErrorCode::kInvalidArgument, "value '{}' is of the last inference submitted, another one was waited for last; wait in the order of submission", name);
+      return fail(ErrorCode::kInvalidArgument,
+                  "value '{}' is of the last inference submitted, another one was waited for last; wait in the order "
+                  "of submission",
+                  name);
     if (sized) {
       const int64_t of[4] = {v.desc.shape.n(), last.map.height, last.map.width, 1};  // not as planned
       std::copy_n(of, 4, shape);
@@ -540,7 +591,9 @@ Result<std::vector<float>> Session::Impl::value(const std::string& name, int64_t
 #if VIREO_VULKAN
     if (gpu) from = gpu->read(v.where, last_slot);
 #endif
-    if (!from) return fail(ErrorCode::kUnsupported, "value '{}' lies in memory that the host cannot read; create the session with keep_all", name);
+    if (!from)
+      return fail(ErrorCode::kUnsupported,
+                  "value '{}' lies in memory that the host cannot read; create the session with keep_all", name);
     return dense_floats(v.desc, from, shape);
   }
   return fail(ErrorCode::kNotFound, "session: there is no value '{}'; value_names() lists them", name);
@@ -550,7 +603,8 @@ Result<std::vector<float>> Session::value(const std::string& name, int64_t shape
   return no_throw([&] { return impl_->alone("value()", [&] { return impl_->value(name, shape); }); });
 }
 
-Result<Planned> plan_for_caps(const Model& model, const std::string& caps_text, const SessionOptions& options, std::vector<std::string>* notes) {
+Result<Planned> plan_for_caps(const Model& model, const std::string& caps_text, const SessionOptions& options,
+                              std::vector<std::string>* notes) {
   VIREO_ASSIGN(const DeviceCaps caps, caps_from_text(caps_text, "caps"));
   VIREO_ASSIGN(Graph graph, build_graph(model, options));
   PlanOptions how = plan_options(options);
@@ -559,7 +613,8 @@ Result<Planned> plan_for_caps(const Model& model, const std::string& caps_text, 
   return make_plan(std::move(graph), caps, how);
 }
 
-Result<std::string> plan_text(const Model& model, const std::string& caps_text, const SessionOptions& options, bool json) {
+Result<std::string> plan_text(const Model& model, const std::string& caps_text, const SessionOptions& options,
+                              bool json) {
   return no_throw([&]() -> Result<std::string> {
     std::vector<std::string> notes;
     VIREO_ASSIGN(const Planned planned, plan_for_caps(model, caps_text, options, &notes));

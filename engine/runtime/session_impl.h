@@ -1,4 +1,5 @@
-// What stands behind vireo::Session: a plan, its executable on one device, and what is needed to go on without that device.
+// What stands behind vireo::Session: a plan, its executable on one device, and what is needed to go on without that
+// device.
 #pragma once
 
 #include <array>
@@ -42,7 +43,11 @@ struct Session::Impl {
   using Clock = std::chrono::steady_clock;
 
   Impl(Model m, Device d, SessionOptions o)
-      : model(std::move(m)), device(std::move(d)), options(std::move(o)), pool(device.impl()->threads), latency(options.latency_window) {}
+      : model(std::move(m)),
+        device(std::move(d)),
+        options(std::move(o)),
+        pool(device.impl()->threads),
+        latency(options.latency_window) {}
 
   /// What DeviceUsed points to. An Output of before a fallback still points to the first one.
   struct Place {
@@ -51,23 +56,24 @@ struct Session::Impl {
   };
   /// One inference in flight.
   struct Slot {
-    uint32_t ticket = 0;         // 0: free
-    std::vector<float> pixels;   // kept until the answer is there: a lost device's work is done again on the CPU
-    std::vector<float> result;   // dense
-    MapSize map;                 // that was asked for
+    uint32_t ticket = 0;        // 0: free
+    std::vector<float> pixels;  // kept until the answer is there: a lost device's work is done again on the CPU
+    std::vector<float> result;  // dense
+    MapSize map;                // that was asked for
     Clock::time_point start;
     double preprocess_ms = 0;
     Result<void> status;
-    Ticket in_fp32;              // of the session in fp32, when that does this inference
+    Ticket in_fp32;                     // of the session in fp32, when that does this inference
     const Place* recomputed = nullptr;  // the answer is of there
   };
 
-  /// Runs f(), which returns a Result, as the one call that uses the session; while another thread's is running, an error at once.
-  /// What one call wrote the next one sees, in whichever thread.
+  /// Runs f(), which returns a Result, as the one call that uses the session; while another thread's is running, an
+  /// error at once. What one call wrote the next one sees, in whichever thread.
   template <typename F>
   auto alone(const char* call, F&& f) const -> decltype(f()) {
     const char* running = nullptr;
-    if (!busy.compare_exchange_strong(running, call, std::memory_order_acquire, std::memory_order_relaxed)) return in_use(call, running);
+    if (!busy.compare_exchange_strong(running, call, std::memory_order_acquire, std::memory_order_relaxed))
+      return in_use(call, running);
     struct Done {
       std::atomic<const char*>& busy;
       ~Done() { busy.store(nullptr, std::memory_order_release); }
@@ -75,11 +81,11 @@ struct Session::Impl {
     return f();
   }
   static Error in_use(const char* call, const char* running);
-  mutable std::atomic<const char*> busy{nullptr};     // the call that is running
+  mutable std::atomic<const char*> busy{nullptr};  // the call that is running
 
-  Result<void> open();                                // on `device`, or on the CPU if that fails and fallback is on
+  Result<void> open();  // on `device`, or on the CPU if that fails and fallback is on
   Result<void> open_on(const Device::Impl& target);
-  Result<void> fall_back(const Error& why);           // plans again for the CPU
+  Result<void> fall_back(const Error& why);  // plans again for the CPU
   Result<Ticket> submit(const float* pixels, size_t count, double preprocess_ms, MapSize map = {});
   Result<Ticket> submit(const Image* images, int count, MapSize map = {});
   Result<void> check_map(MapSize map) const;
@@ -91,8 +97,8 @@ struct Session::Impl {
   Result<void> check_validation() const;
   void gather(int slot);
   // Answers that are no numbers (recompute.cpp).
-  Result<void> check_answer(int slot);                // after gather(): computed again in fp32 where it is not finite
-  Result<void> answer_is_finite(int slot) const;      // where the host can look
+  Result<void> check_answer(int slot);            // after gather(): computed again in fp32 where it is not finite
+  Result<void> answer_is_finite(int slot) const;  // where the host can look
   Error not_finite(const Slot& s) const;
   Result<void> open_fp32();
   Result<void> start_in_fp32(Slot& s);
@@ -100,53 +106,57 @@ struct Session::Impl {
   void drop_fp32();
   void note_done(uint32_t ticket, const Output& o) noexcept;
   /// True if the value's bytes are its own until the next inference.
-  bool kept(const PlanValue& v) const { return options.keep_all || v.where.region == Region::kInput || v.where.region == Region::kOutput; }
+  bool kept(const PlanValue& v) const {
+    return options.keep_all || v.where.region == Region::kInput || v.where.region == Region::kOutput;
+  }
   /// The map that the output's rows are: a segmentation's answer has the size of its input.
   bool gives_map() const { return model.task() == Task::kSegmentation; }
   int map_height() const { return gives_map() ? height : 0; }
   int map_width() const { return gives_map() ? width : 0; }
   /// Where a step on the CPU puts the map of a size that was asked for.
   SizedOutput sized_output(Slot& s) const { return {s.map.height, s.map.width, s.result.data()}; }
-  size_t input_floats() const { return size_t(planned.plan.values[size_t(planned.plan.inputs[0])].desc.shape.elements()); }
+  size_t input_floats() const {
+    return size_t(planned.plan.values[size_t(planned.plan.inputs[0])].desc.shape.elements());
+  }
 
   Model model;
   Device device;
   SessionOptions options;
   ThreadPool pool;
   int height = 0, width = 0;
-  Place places[2];                   // as opened, and after falling back
+  Place places[2];  // as opened, and after falling back
   int place = 0;
-  DeviceUsed used() const {           // by the last inference
+  DeviceUsed used() const {  // by the last inference
     const Place& p = recomputed ? *recomputed : places[place];
     return {to_string(p.kind), p.name.c_str(), p.reason.c_str()};
   }
   std::vector<std::string> warnings;
   Planned planned;
-  TunedSteps tuned;                  // what the plan was made with: of the tuning file, or given before open()
+  TunedSteps tuned;  // what the plan was made with: of the tuning file, or given before open()
   bool tuned_given = false;
-  bool unfused = false;              // given before open(): as VIREO_NO_FUSE
+  bool unfused = false;  // given before open(): as VIREO_NO_FUSE
   std::unique_ptr<cpu::Executable> cpu;
 #if VIREO_VULKAN
-  SessionBuffers buffers;            // an application's own, or null handles
+  SessionBuffers buffers;  // an application's own, or null handles
   std::unique_ptr<vk::Executable> gpu;
   // CPU steps of a Vulkan plan, by step number. The slots differ in where input and output lie, so each has its own.
   std::map<size_t, cpu::StepRunner> host_steps[kSlots];
   Result<void> make_host_steps(const simd::Kernels& kernels);
 #endif
   std::array<Slot, kSlots> slots;
-  Result<void> broken;               // the device failed and the CPU could not take over: what every later call answers
-  std::unique_ptr<Impl> fp32;        // this session in fp32, once an answer was not finite
+  Result<void> broken;         // the device failed and the CPU could not take over: what every later call answers
+  std::unique_ptr<Impl> fp32;  // this session in fp32, once an answer was not finite
   int recomputed_in_a_row = 0;
-  bool settled = false;              // ... so often that fp32 does every inference
+  bool settled = false;                 // ... so often that fp32 does every inference
   std::deque<Place> recomputed_places;  // what DeviceUsed points to
-  const Place* recomputed = nullptr; // the last answer is of there
+  const Place* recomputed = nullptr;    // the last answer is of there
   uint32_t next_ticket = 1;
   LatencyRecorder latency;
-  uint64_t done = 0;                 // inferences that gave an answer
+  uint64_t done = 0;  // inferences that gave an answer
   bool callback_threw = false;
   std::optional<Preprocessor> preprocessor;
-  std::vector<float> staged;         // preprocessed pictures of run(Image)
-  bool sizing = false;               // start() is about a map of a size that was asked for
+  std::vector<float> staged;           // preprocessed pictures of run(Image)
+  bool sizing = false;                 // start() is about a map of a size that was asked for
   int last_slot = 0, newest_slot = 0;  // waited for last; submitted last
 };
 

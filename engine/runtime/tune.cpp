@@ -1,8 +1,9 @@
 // tune: measures the kernels that could do each step of a model on this device and keeps the fastest that are right.
 //
-// A step is taken out of the plan as a graph of one node. A candidate is a choice of constants (device/tuned.h); the planner
-// lowers the node with it, the executable runs it, and its answer must agree with the CPU's, whose kernels the conformance
-// tests hold to the double reference. Time is what submit and wait take, the same overhead for all candidates.
+// A step is taken out of the plan as a graph of one node. A candidate is a choice of constants (device/tuned.h); the
+// planner lowers the node with it, the executable runs it, and its answer must agree with the CPU's, whose kernels the
+// conformance tests hold to the double reference. Time is what submit and wait take, the same overhead for all
+// candidates.
 #include <algorithm>
 #include <chrono>
 #include <cmath>
@@ -48,7 +49,8 @@ Graph single(const Plan& plan, const Step& step, bool as_fp32) {
       const TensorDesc& d = step.const_descs[i];
       // Weights of a sum of cols terms: the result stays around 1.
       const float sigma = 1.f / std::sqrt(float(std::max<int64_t>(1, d.shape.c())));
-      g.values.push_back({fmt::format("const{}", i), d, random_constant(d.shape.w(), d.shape.c(), 17 + i, d.shape.w() > 1 ? sigma : 0.5f)});
+      g.values.push_back({fmt::format("const{}", i), d,
+                          random_constant(d.shape.w(), d.shape.c(), 17 + i, d.shape.w() > 1 ? sigma : 0.5f)});
     }
   }
   TensorDesc out = plan.values[size_t(step.output)].desc;
@@ -74,7 +76,8 @@ void fill(const Plan& plan, uint8_t* region) {
     const TensorDesc& d = v.desc;
     uint8_t* const at = region + v.where.offset;
     std::memset(at, 0, v.where.bytes);
-    const int64_t cols = d.layout == Layout::kRows ? d.shape.c() : d.shape.elements(), rows = d.layout == Layout::kRows ? d.shape.rows() : 1;
+    const int64_t cols = d.layout == Layout::kRows ? d.shape.c() : d.shape.elements(),
+                  rows = d.layout == Layout::kRows ? d.shape.rows() : 1;
     const int64_t stride = d.layout == Layout::kRows ? d.row_stride() : cols;
     for (int64_t r = 0; r < rows; ++r)
       for (int64_t c = 0; c < cols; ++c) {
@@ -103,7 +106,11 @@ struct Measured {
 class Tuner {
  public:
   Tuner(const Device::Impl& device, std::shared_ptr<vk::Gpu> gpu, Precision precision, const TuneOptions& o)
-      : device_(device), gpu_(std::move(gpu)), precision_(precision), options_(o), pool_(device.threads),
+      : device_(device),
+        gpu_(std::move(gpu)),
+        precision_(precision),
+        options_(o),
+        pool_(device.threads),
         halves_hold_(precision != Precision::kFp16 || !device.caps.shader_float16 || device.halves_hold(gpu_, pool_)) {}
 
   Result<TuneReport::Step> run(const Plan& plan, const Subject& subject, double budget_s, const TuneProgress& progress);
@@ -120,7 +127,8 @@ class Tuner {
   Result<Measured> prepare(const Plan& plan, const Step& step, const std::string& use);
   Result<double> once(Measured& m);
   double error_of(const Measured& m) const;
-  /// Largest error allowed: packed fp16 products have a bound of their own, which the session's accuracy check keeps too.
+  /// Largest error allowed: packed fp16 products have a bound of their own, which the session's accuracy check keeps
+  /// too.
   double bound_of(const Measured& m) const;
   double cost_of(const Planned& p, const std::string& use) const;
 
@@ -141,13 +149,17 @@ Result<void> Tuner::expect(const Plan& plan, const Step& step) {
   DeviceCaps caps = make_cpu_device(device_.threads, "")->caps;
   caps.simd = kernels->name;
   VIREO_ASSIGN(const Planned on_cpu, make_plan(single(plan, step, true), caps, plan_options(false)));
-  VIREO_ASSIGN(const std::unique_ptr<cpu::Executable> e, cpu::Executable::create(on_cpu.plan, on_cpu.graph, pool_, *kernels, 1));
-  fill(on_cpu.plan, reinterpret_cast<uint8_t*>(e->input(0)) - on_cpu.plan.values[size_t(on_cpu.plan.inputs[0])].where.offset);
+  VIREO_ASSIGN(const std::unique_ptr<cpu::Executable> e,
+               cpu::Executable::create(on_cpu.plan, on_cpu.graph, pool_, *kernels, 1));
+  fill(on_cpu.plan,
+       reinterpret_cast<uint8_t*>(e->input(0)) - on_cpu.plan.values[size_t(on_cpu.plan.inputs[0])].where.offset);
   e->run(0, pool_);
   const TensorDesc& d = on_cpu.plan.values[size_t(on_cpu.plan.outputs[0])].desc;
   expected_.clear();
   double& largest = largest_ = 1;
-  for (int64_t r = 0; r < d.shape.rows(); ++r) expected_.insert(expected_.end(), e->output(0) + r * d.row_stride(), e->output(0) + r * d.row_stride() + d.shape.c());
+  for (int64_t r = 0; r < d.shape.rows(); ++r)
+    expected_.insert(expected_.end(), e->output(0) + r * d.row_stride(),
+                     e->output(0) + r * d.row_stride() + d.shape.c());
   for (float v : expected_) largest = std::max(largest, std::fabs(double(v)));
   // Both sides keep the operator's own bound against the exact answer; an fp16 result is rounded once more.
   const OpCall call = op_call(on_cpu.plan, on_cpu.plan.steps[0]);
@@ -188,7 +200,8 @@ double Tuner::error_of(const Measured& m) const {
   for (int64_t r = 0; r < d.shape.rows(); ++r)
     for (int64_t c = 0; c < d.shape.c(); ++c) {
       const int64_t k = r * d.row_stride() + c;
-      const float got = d.dtype == DType::kF16 ? half_to_float(reinterpret_cast<const uint16_t*>(at)[k]) : reinterpret_cast<const float*>(at)[k];
+      const float got = d.dtype == DType::kF16 ? half_to_float(reinterpret_cast<const uint16_t*>(at)[k])
+                                               : reinterpret_cast<const float*>(at)[k];
       const double error = std::fabs(double(got) - double(expected_[size_t(r * d.shape.c() + c)]));
       if (!(error <= worst)) worst = error;
       if (std::isnan(worst)) return INFINITY;
@@ -217,7 +230,8 @@ double Tuner::cost_of(const Planned& p, const std::string& use) const {
   return issued;
 }
 
-Result<TuneReport::Step> Tuner::run(const Plan& plan, const Subject& subject, double budget_s, const TuneProgress& progress) {
+Result<TuneReport::Step> Tuner::run(const Plan& plan, const Subject& subject, double budget_s,
+                                    const TuneProgress& progress) {
   const auto start = Clock::now();
   const Step& step = *subject.step;
   TuneReport::Step report;
@@ -239,7 +253,9 @@ Result<TuneReport::Step> Tuner::run(const Plan& plan, const Subject& subject, do
   VIREO_ASSIGN(Measured base, prepare(plan, step, ""));
   VIREO_TRY(open(base));
   if (error_of(base) > bound_of(base))
-    return fail(ErrorCode::kInternal, "tune: step '{}': the default kernel is off by {:.3g} on {}, allowed are {:.3g}; report it", step.name, error_of(base), plan.caps.name, bound_of(base));
+    return fail(ErrorCode::kInternal,
+                "tune: step '{}': the default kernel is off by {:.3g} on {}, allowed are {:.3g}; report it", step.name,
+                error_of(base), plan.caps.name, bound_of(base));
   VIREO_TRY(once(base));
 
   // What the cost model leaves: per kernel those within 1.4 of its best, the cheapest first, kernels in turn.
@@ -252,7 +268,8 @@ Result<TuneReport::Step> Tuner::run(const Plan& plan, const Subject& subject, do
   std::set<std::string> seen;
   const auto identity = [](const Plan& p) {
     std::string id;
-    for (const PlanDispatch& d : p.steps[0].dispatches) id += fmt::format("{} {} {}\n", d.shader, fmt::join(d.spec, ","), fmt::join(d.groups, "x"));
+    for (const PlanDispatch& d : p.steps[0].dispatches)
+      id += fmt::format("{} {} {}\n", d.shader, fmt::join(d.spec, ","), fmt::join(d.groups, "x"));
     return id;
   };
   seen.insert(identity(base.planned->plan));
@@ -266,8 +283,12 @@ Result<TuneReport::Step> Tuner::run(const Plan& plan, const Subject& subject, do
     least[kernel] = least.count(kernel) ? std::min(least[kernel], cost) : cost;
     candidates.push_back({std::move(*m), kernel, cost});
   }
-  candidates.erase(std::remove_if(candidates.begin(), candidates.end(), [&](const Candidate& c) { return c.cost > 1.4 * least[c.kernel]; }), candidates.end());
-  std::stable_sort(candidates.begin(), candidates.end(), [&](const Candidate& a, const Candidate& b) { return a.cost / least[a.kernel] < b.cost / least[b.kernel]; });
+  candidates.erase(std::remove_if(candidates.begin(), candidates.end(),
+                                  [&](const Candidate& c) { return c.cost > 1.4 * least[c.kernel]; }),
+                   candidates.end());
+  std::stable_sort(candidates.begin(), candidates.end(), [&](const Candidate& a, const Candidate& b) {
+    return a.cost / least[a.kernel] < b.cost / least[b.kernel];
+  });
 
   Measured best;
   best.best_ms = base.best_ms;
@@ -324,10 +345,12 @@ Result<TuneReport> tune(const Model& model, const Device& device, const TuneOpti
   return no_throw([&]() -> Result<TuneReport> {
     const auto start = Clock::now();
     if (device.impl()->kind != DeviceKind::kVulkan)
-      return fail(ErrorCode::kUnsupported, "tune: {} is the CPU, whose kernels are not tuned; choose a Vulkan device (--device vulkan){}{}", device.name(),
-                  device.reason().empty() ? "" : ": ", device.reason());
+      return fail(ErrorCode::kUnsupported,
+                  "tune: {} is the CPU, whose kernels are not tuned; choose a Vulkan device (--device vulkan){}{}",
+                  device.name(), device.reason().empty() ? "" : ": ", device.reason());
     if (!(options.budget_s > 0 && options.budget_s <= 86400))
-      return fail(ErrorCode::kInvalidArgument, "tune: budget_s is {}, expected more than 0 and at most 86400 seconds", options.budget_s);
+      return fail(ErrorCode::kInvalidArgument, "tune: budget_s is {}, expected more than 0 and at most 86400 seconds",
+                  options.budget_s);
     const DeviceCaps& caps = device.impl()->caps;
     VIREO_ASSIGN(Graph graph, build_graph(model, options.session));
     VIREO_ASSIGN(const Planned planned, make_plan(std::move(graph), caps, plan_options(options.session)));
@@ -338,10 +361,12 @@ Result<TuneReport> tune(const Model& model, const Device& device, const TuneOpti
     report.file = tuning_path(options.session, id);
     if (!options.file.empty()) report.file = options.file;
     if (report.file.empty())
-      return fail(ErrorCode::kInvalidArgument, "tune: there is no folder for the tuning file; set VIREO_TUNING, VIREO_CACHE_DIR or HOME");
+      return fail(ErrorCode::kInvalidArgument,
+                  "tune: there is no folder for the tuning file; set VIREO_TUNING, VIREO_CACHE_DIR or HOME");
     TunedSteps tuned;
     if (Result<TunedSteps> old = load_tuning(report.file, id); old) tuned = std::move(*old);
-    else if (old.error().code == ErrorCode::kCorrupt) report.notes.push_back(old.error().message + "; it is written anew");
+    else if (old.error().code == ErrorCode::kCorrupt)
+      report.notes.push_back(old.error().message + "; it is written anew");
 
     std::vector<Subject> subjects;
     double total = 0;
@@ -354,7 +379,8 @@ Result<TuneReport> tune(const Model& model, const Device& device, const TuneOpti
       at->flops += s.cost.flops;
       total += s.cost.flops;
     }
-    std::stable_sort(subjects.begin(), subjects.end(), [](const Subject& a, const Subject& b) { return a.flops > b.flops; });
+    std::stable_sort(subjects.begin(), subjects.end(),
+                     [](const Subject& a, const Subject& b) { return a.flops > b.flops; });
 
     Tuner tuner(*device.impl(), gpu, options.session.precision, options);
     double left = total;
@@ -380,7 +406,8 @@ Result<TuneReport> tune(const Model& model, const Device& device, const TuneOpti
       else tuned[s.key] = {done.use, done.ms, done.default_ms};
       report.steps.push_back(std::move(done));
       // After every step: an interrupted run has lost nothing.
-      if (std::string why = save_tuning(report.file, id, tuned); !why.empty()) return fail(ErrorCode::kIo, "tune: {}", why);
+      if (std::string why = save_tuning(report.file, id, tuned); !why.empty())
+        return fail(ErrorCode::kIo, "tune: {}", why);
     }
     report.seconds = seconds_since(start);
     return report;
@@ -394,7 +421,9 @@ Result<TuneReport> tune(const Model& model, const Device& device, const TuneOpti
 namespace vireo {
 
 Result<TuneReport> tune(const Model&, const Device& device, const TuneOptions&) {
-  return fail(ErrorCode::kUnsupported, "tune: {} is the CPU, whose kernels are not tuned, and this build has no Vulkan path (VIREO_VULKAN=OFF)", device.name());
+  return fail(ErrorCode::kUnsupported,
+              "tune: {} is the CPU, whose kernels are not tuned, and this build has no Vulkan path (VIREO_VULKAN=OFF)",
+              device.name());
 }
 
 }  // namespace vireo

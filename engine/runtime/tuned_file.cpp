@@ -23,8 +23,11 @@ std::string tuning_path(const SessionOptions& o, const TuningId& id) {
 Result<TunedSteps> load_tuning(const std::string& path, const TuningId& id) {
   constexpr off_t kMaxFile = 16 << 20;
   struct stat s;
-  if (path.empty() || stat(path.c_str(), &s) != 0) return fail(ErrorCode::kNotFound, "there is no tuning file '{}'", path);
-  const auto refused = [&path](const std::string& why) { return fail(ErrorCode::kCorrupt, "tuning file '{}' is not used: {}", path, why); };
+  if (path.empty() || stat(path.c_str(), &s) != 0)
+    return fail(ErrorCode::kNotFound, "there is no tuning file '{}'", path);
+  const auto refused = [&path](const std::string& why) {
+    return fail(ErrorCode::kCorrupt, "tuning file '{}' is not used: {}", path, why);
+  };
   if (!S_ISREG(s.st_mode)) return refused("not a file");
   if (s.st_size > kMaxFile) return refused("too large");
   std::ifstream file(path, std::ios::binary);
@@ -37,7 +40,8 @@ Result<TunedSteps> load_tuning(const std::string& path, const TuningId& id) {
 
 std::string save_tuning(const std::string& path, const TuningId& id, const TunedSteps& steps) {
   const size_t slash = path.find_last_of('/');
-  const std::string dir = slash == std::string::npos ? "." : path.substr(0, std::max<size_t>(slash, 1)), name = path.substr(slash == std::string::npos ? 0 : slash + 1);
+  const std::string dir = slash == std::string::npos ? "." : path.substr(0, std::max<size_t>(slash, 1)),
+                    name = path.substr(slash == std::string::npos ? 0 : slash + 1);
   const std::string text = tuning_text(id, steps);
   const std::string why = write_whole_file(dir, name, text.data(), text.size());
   return why.empty() ? why : fmt::format("tuning file '{}' was not written: {}", path, why);

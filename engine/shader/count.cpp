@@ -12,8 +12,10 @@ using namespace spirv;
 using Instruction = Program::Instruction;
 using Type = Program::Type;
 
-constexpr const char* kNames[kCounts] = {"fma", "float", "half", "integer", "shift", "multiply", "convert", "special", "shared_load", "shared_store",
-                                         "shared_words", "global_load", "global_store", "global_words", "global_bytes", "texel", "shuffle", "barrier", "branch"};
+constexpr const char* kNames[kCounts] = {"fma",          "float",       "half",         "integer",      "shift",
+                                         "multiply",     "convert",     "special",      "shared_load",  "shared_store",
+                                         "shared_words", "global_load", "global_store", "global_words", "global_bytes",
+                                         "texel",        "shuffle",     "barrier",      "branch"};
 
 /// Positions along an axis with how many stand for each: the first of the middle ones, and the last.
 std::vector<std::pair<uint32_t, double>> samples(uint32_t n) {
@@ -21,7 +23,8 @@ std::vector<std::pair<uint32_t, double>> samples(uint32_t n) {
   return {{n / 2 - (n > 2 ? 0 : 1), double(n - 1)}, {n - 1, 1}};
 }
 
-/// Subgroups of a workgroup with how many stand for each. At the far edge some may have nothing to do: there each is looked at, or one of four.
+/// Subgroups of a workgroup with how many stand for each. At the far edge some may have nothing to do: there each is
+/// looked at, or one of four.
 std::vector<std::pair<uint32_t, double>> subgroup_samples(uint32_t n, bool edge) {
   std::vector<std::pair<uint32_t, double>> all;
   if (edge || n <= 3) {
@@ -33,7 +36,8 @@ std::vector<std::pair<uint32_t, double>> subgroup_samples(uint32_t n, bool edge)
   return all;
 }
 
-/// The share of a subgroup's lanes that access different places, over the first accesses: lane 0 beside the lanes that differ from it in one bit.
+/// The share of a subgroup's lanes that access different places, over the first accesses: lane 0 beside the lanes that
+/// differ from it in one bit.
 Result<double> distinct_lanes(const Program& p, const std::vector<uint32_t>& push, Where at) {
   const auto& size = p.local_size;
   const uint32_t lanes = size[0] * size[1] * size[2];
@@ -64,12 +68,14 @@ const char* to_string(Count c) { return kNames[size_t(c)]; }
 double Mix::issued() const {
   double sum = 0;
   for (size_t i = 0; i < kCounts; ++i)
-    if (Count(i) != Count::kSharedWords && Count(i) != Count::kGlobalWords && Count(i) != Count::kGlobalBytes) sum += n[i];
+    if (Count(i) != Count::kSharedWords && Count(i) != Count::kGlobalWords && Count(i) != Count::kGlobalBytes)
+      sum += n[i];
   return sum;
 }
 
 Result<Mix> count(const Launch& launch, uint32_t subgroup) {
-  if (!launch.module || !launch.spec || !launch.push || subgroup == 0) return fail(ErrorCode::kInternal, "counting instructions: got no module, constants or subgroup");
+  if (!launch.module || !launch.spec || !launch.push || subgroup == 0)
+    return fail(ErrorCode::kInternal, "counting instructions: got no module, constants or subgroup");
   VIREO_ASSIGN(const Program program, Program::decode(*launch.module, *launch.spec));
   const auto& size = program.local_size;
   const uint32_t lanes = size[0] * size[1] * size[2], subgroups = std::max(1u, (lanes + subgroup - 1) / subgroup);
@@ -128,7 +134,8 @@ Result<Mix> count_static(const Module& module) {
     const Type* scalar = t && t->op == kTypeVector ? p.type(t->element) : t;
     const bool half = scalar && scalar->op == kTypeFloat && scalar->width == 16;
     switch (i.op) {
-      case kLoad: case kStore: {
+      case kLoad:
+      case kStore: {
         const Program::Variable* v = pointee(i.op == kLoad && i.count > 2 ? i.words[2] : i.words[0]);
         if (!v) break;
         if (v->storage == kWorkgroup) m[i.op == kLoad ? Count::kSharedLoad : Count::kSharedStore] += 1;
@@ -142,17 +149,39 @@ Result<Mix> count_static(const Module& module) {
         else if (i.words[3] >= kExp && i.words[3] <= kInverseSqrt) m[Count::kSpecial] += n;
         else m[Count::kShift] += n;
         break;
-      case kFAdd: case kFSub: case kFMul: case kVectorTimesScalar: case kFDiv: m[half ? Count::kHalf : Count::kFloat] += half ? n / 2 : n; break;
+      case kFAdd:
+      case kFSub:
+      case kFMul:
+      case kVectorTimesScalar:
+      case kFDiv: m[half ? Count::kHalf : Count::kFloat] += half ? n / 2 : n; break;
       case kDot: m[Count::kFma] += 4; break;
-      case kIAdd: case kISub: case kBitwiseAnd: case kBitwiseOr: case kBitwiseXor: case kSelect: m[Count::kInteger] += n; break;
+      case kIAdd:
+      case kISub:
+      case kBitwiseAnd:
+      case kBitwiseOr:
+      case kBitwiseXor:
+      case kSelect: m[Count::kInteger] += n; break;
       case kIMul: m[Count::kMultiply] += n; break;
-      case kUDiv: case kUMod: case kSDiv: case kSRem: case kSMod: m[Count::kMultiply] += n; break;
-      case kShiftLeftLogical: case kShiftRightLogical: case kShiftRightArithmetic: m[Count::kShift] += n; break;
-      case kConvertFToU: case kConvertFToS: case kConvertSToF: case kConvertUToF: case kFConvert: case kUConvert: case kSConvert: m[Count::kConvert] += n; break;
+      case kUDiv:
+      case kUMod:
+      case kSDiv:
+      case kSRem:
+      case kSMod: m[Count::kMultiply] += n; break;
+      case kShiftLeftLogical:
+      case kShiftRightLogical:
+      case kShiftRightArithmetic: m[Count::kShift] += n; break;
+      case kConvertFToU:
+      case kConvertFToS:
+      case kConvertSToF:
+      case kConvertUToF:
+      case kFConvert:
+      case kUConvert:
+      case kSConvert: m[Count::kConvert] += n; break;
       case kImageFetch: m[Count::kTexel] += 1; break;
       case kGroupNonUniformShuffle: m[Count::kShuffle] += n; break;
       case kControlBarrier: m[Count::kBarrier] += 1; break;
-      case kBranchConditional: case kSwitch: m[Count::kBranch] += 1; break;
+      case kBranchConditional:
+      case kSwitch: m[Count::kBranch] += 1; break;
       default:
         if (i.op >= kIEqual && i.op <= kFUnordGreaterThanEqual) m[Count::kShift] += n;
     }

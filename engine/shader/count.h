@@ -1,5 +1,6 @@
-// What a compute shader executes, counted from its SPIR-V without a device: the module runs in an interpreter for a few representative
-// invocations, with the plan's constants, push constants and grid, and without data. Pure; safe on any input.
+// What a compute shader executes, counted from its SPIR-V without a device: the module runs in an interpreter for a few
+// representative invocations, with the plan's constants, push constants and grid, and without data. Pure; safe on any
+// input.
 #pragma once
 
 #include <array>
@@ -24,15 +25,15 @@ enum class Count : uint8_t {
   kSpecial,     ///< exp2, rcp, rsqrt
   kSharedLoad,  ///< of up to 16 bytes
   kSharedStore,
-  kSharedWords, ///< 32-bit words of both: what devices pay that do not join neighbouring accesses
-  kGlobalLoad,  ///< of up to 16 bytes, from storage buffers
+  kSharedWords,  ///< 32-bit words of both: what devices pay that do not join neighbouring accesses
+  kGlobalLoad,   ///< of up to 16 bytes, from storage buffers
   kGlobalStore,
   kGlobalWords,
-  kGlobalBytes, ///< of both, what several lanes of a subgroup read or write alike counted once
-  kTexel,       ///< fetches from uniform texel buffers
-  kShuffle,     ///< values passed within a subgroup
+  kGlobalBytes,  ///< of both, what several lanes of a subgroup read or write alike counted once
+  kTexel,        ///< fetches from uniform texel buffers
+  kShuffle,      ///< values passed within a subgroup
   kBarrier,
-  kBranch,      ///< conditional ones that are decided at run time
+  kBranch,  ///< conditional ones that are decided at run time
   kNumber
 };
 constexpr size_t kCounts = size_t(Count::kNumber);
@@ -60,12 +61,14 @@ struct Launch {
   std::array<uint32_t, 3> groups{1, 1, 1};
 };
 
-/// Instructions that all subgroups of `subgroup` lanes issue together. Counted as a compiler would leave them: what is known when the
-/// pipeline is made is folded; integer expressions are computed once, and outside of loops that do not change them; loops that the shader asks
-/// to unroll cost nothing by themselves; accesses to neighbouring words between two barriers or stores are one access of up to 16 bytes.
-/// Workgroups in the middle and at the far edges are looked at, in them the first lanes of some subgroups, at the far edge of x of all of them (of one in four beyond 16). A comparison that depends on
-/// data is taken to hold. Loops whose trips count the same three times running are not run to their end: what would change in their middle is not seen. Errors: kCorrupt, kInternal (an instruction that is not known here;
-/// a shader that does not end).
+/// Instructions that all subgroups of `subgroup` lanes issue together. Counted as a compiler would leave them: what is
+/// known when the pipeline is made is folded; integer expressions are computed once, and outside of loops that do not
+/// change them; loops that the shader asks to unroll cost nothing by themselves; accesses to neighbouring words between
+/// two barriers or stores are one access of up to 16 bytes. Workgroups in the middle and at the far edges are looked
+/// at, in them the first lanes of some subgroups, at the far edge of x of all of them (of one in four beyond 16). A
+/// comparison that depends on data is taken to hold. Loops whose trips count the same three times running are not run
+/// to their end: what would change in their middle is not seen. Errors: kCorrupt, kInternal (an instruction that is not
+/// known here; a shader that does not end).
 Result<Mix> count(const Launch& launch, uint32_t subgroup);
 
 /// Bytes of the variables that one invocation keeps to itself (arrays whose length the constants decide), packed.

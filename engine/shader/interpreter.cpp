@@ -9,14 +9,16 @@ using Type = Program::Type;
 
 namespace {
 
-constexpr uint64_t kMaxSteps = 4u * 1000 * 1000;   // of one invocation: far above any shader of ours after loops are skipped
-constexpr uint32_t kUnrollAtMost = 32;             // trips of a loop without a wish that compilers still unroll
-constexpr uint32_t kAccessBytes = 16;              // of the widest access
-constexpr size_t kAddresses = 4096;                // the first accesses show which lanes go together
+constexpr uint64_t kMaxSteps =
+    4u * 1000 * 1000;                   // of one invocation: far above any shader of ours after loops are skipped
+constexpr uint32_t kUnrollAtMost = 32;  // trips of a loop without a wish that compilers still unroll
+constexpr uint32_t kAccessBytes = 16;   // of the widest access
+constexpr size_t kAddresses = 4096;     // the first accesses show which lanes go together
 
 }  // namespace
 
-Invocation::Invocation(const Program& p, const std::vector<uint32_t>& push, const Where& at) : p_(p), push_(push), at_(at), values_(p.bound), memory_(p.bound), runtime_merges_(p.bound) {
+Invocation::Invocation(const Program& p, const std::vector<uint32_t>& push, const Where& at)
+    : p_(p), push_(push), at_(at), values_(p.bound), memory_(p.bound), runtime_merges_(p.bound) {
   for (uint32_t id = 0; id < p.bound; ++id) {
     const std::vector<uint32_t>& c = p.constants[id];
     values_[id].type = p.constant_types[id];
@@ -36,14 +38,18 @@ Result<Mix> Invocation::run() {
     steps += 1 + i.count / 8 + (i.op == kLabel ? p_.blocks[i.words[0]].phis : 0);
     if (steps > kMaxSteps) return broken("it does not end");
     switch (i.op) {
-      case kReturn: case kUnreachable: return mix_;
+      case kReturn:
+      case kUnreachable: return mix_;
       case kLabel: at = enter(i.words[0], at); break;
-      case kLoopMerge: case kSelectionMerge: merge_ = i.words[0] < p_.bound ? i.words[0] : 0, ++at; break;
+      case kLoopMerge:
+      case kSelectionMerge: merge_ = i.words[0] < p_.bound ? i.words[0] : 0, ++at; break;
       case kBranch: VIREO_TRY(jump(i.words[0], &at)); break;
       case kBranchConditional: VIREO_TRY(branch(i, &at)); break;
       case kSwitch: VIREO_TRY(choose(i, &at)); break;
       default:
-        if (!execute(i)) return broken(fmt::format("instruction {} is not known to the interpreter", i.op == kExtInst && i.count > 3 ? 100000 + i.words[3] : i.op));
+        if (!execute(i))
+          return broken(fmt::format("instruction {} is not known to the interpreter",
+                                    i.op == kExtInst && i.count > 3 ? 100000 + i.words[3] : i.op));
         ++at;
     }
   }
@@ -90,7 +96,8 @@ uint32_t Invocation::enter(uint32_t label, uint32_t at) {
       if (f) {
         if (loop && loop->rolled) v.s[c].symbol = kData;
       } else if (loop && loop->rolled) {
-        if (again && !v.variable && (v.s[c].offset != 0 || v.s[c].known())) add(Count::kInteger);  // the increment that was free until now
+        if (again && !v.variable && (v.s[c].offset != 0 || v.s[c].known()))
+          add(Count::kInteger);  // the increment that was free until now
         v.s[c] = number(v.s[c].bits, fresh());
       } else if (joins && v.s[c].known()) {
         v.s[c] = number(v.s[c].bits, symbol({kPhi, p_.code[k].words[1], c, int32_t(v.s[c].bits), 0}, Count::kInteger));
@@ -101,7 +108,8 @@ uint32_t Invocation::enter(uint32_t label, uint32_t at) {
   return end;
 }
 
-/// In a loop whose trips all count the same and whose integers grow evenly, all but the last trips are added up instead of run.
+/// In a loop whose trips all count the same and whose integers grow evenly, all but the last trips are added up instead
+/// of run.
 void Invocation::skip_ahead(Loop* loop) {
   std::vector<uint32_t> ints;
   for (const Value& v : incoming_)
@@ -117,15 +125,18 @@ void Invocation::skip_ahead(Loop* loop) {
   }();
   if (loop->steady >= 2 && even && loop->has_exit) {
     // The comparison was a < b (or its like) with a growing by da each trip: it holds (b - a) / da times more.
-    const int64_t a = loop->exit_a, b = loop->exit_b, da = int64_t(loop->exit_a) - loop->last_a, db = int64_t(loop->exit_b) - loop->last_b;
-    const bool less = loop->exit_op == kULessThan || loop->exit_op == kSLessThan || loop->exit_op == kULessThanEqual || loop->exit_op == kSLessThanEqual;
+    const int64_t a = loop->exit_a, b = loop->exit_b, da = int64_t(loop->exit_a) - loop->last_a,
+                  db = int64_t(loop->exit_b) - loop->last_b;
+    const bool less = loop->exit_op == kULessThan || loop->exit_op == kSLessThan || loop->exit_op == kULessThanEqual ||
+                      loop->exit_op == kSLessThanEqual;
     const int64_t left = less && db == 0 && da > 0 && b > a ? (b - a) / da - 3 : 0;
     if (left > 0) {
       mix_.add(trip, double(left));
       for (size_t k = 0, at = 0; k < incoming_.size(); ++k) {
         Value& v = incoming_[k];
         if (is_float(v.type)) continue;
-        for (uint32_t c = 0; c < components(v.type); ++c, ++at) v.s[c].bits = ints[at] += uint32_t(left) * (ints[at] - loop->now[at]);
+        for (uint32_t c = 0; c < components(v.type); ++c, ++at)
+          v.s[c].bits = ints[at] += uint32_t(left) * (ints[at] - loop->now[at]);
       }
       loop->steady = 0;
       loop->before.clear(), loop->now.clear();
@@ -182,7 +193,8 @@ bool Invocation::access_chain(const Instruction& i) {
   const Type* pointer = p_.type(i.words[0]);
   if (!v.variable || !pointer) return false;
   // From the base's pointee on; a base that is itself a chain knows its own type.
-  uint32_t type = v.type && p_.type(v.type) && p_.type(v.type)->op == kTypePointer ? p_.type(v.type)->element : p_.variables[v.variable].type;
+  uint32_t type = v.type && p_.type(v.type) && p_.type(v.type)->op == kTypePointer ? p_.type(v.type)->element
+                                                                                   : p_.variables[v.variable].type;
   for (uint32_t k = 3; k < i.count; ++k) {
     const Type* t = p_.type(type);
     if (!t) return false;
@@ -221,7 +233,9 @@ void Invocation::access(const Value& pointer, uint32_t size, bool store, bool sh
   auto& lines = store ? stored_ : loaded_;
   for (uint32_t line = at.bits / kAccessBytes; line <= (at.bits + size - 1) / kAccessBytes; ++line)
     if (lines.insert(uint64_t(pointer.variable) << 32 | line).second)
-      add(shared ? (store ? Count::kSharedStore : Count::kSharedLoad) : store ? Count::kGlobalStore : Count::kGlobalLoad);
+      add(shared  ? (store ? Count::kSharedStore : Count::kSharedLoad)
+          : store ? Count::kGlobalStore
+                  : Count::kGlobalLoad);
   if (store) loaded_.clear();
   else stored_.clear();
 }
@@ -234,7 +248,8 @@ bool Invocation::load(const Instruction& i) {
   const uint32_t n = components(i.words[0]);
   Value out;
   switch (v.storage) {
-    case kFunctionMemory: case kPrivate: {
+    case kFunctionMemory:
+    case kPrivate: {
       const std::vector<Scalar>& m = memory_[pointer.variable];
       const size_t from = pointer.s[0].bits / 4;
       for (uint32_t c = 0; c < n; ++c)
@@ -255,8 +270,10 @@ bool Invocation::load(const Instruction& i) {
     default:
       if (!t || t->bytes > 16) return false;
       access(pointer, n * 4, false, v.storage == kWorkgroup);
-      // What was loaded from one place may be an address (a row's, a window's): another place gives another one, far enough not to be its neighbour.
-      for (uint32_t c = 0; c < n; ++c) out.s[c] = is_float(i.words[0]) ? number(0, kData) : number((pointer.s[0].bits + c) * 64, fresh(true));
+      // What was loaded from one place may be an address (a row's, a window's): another place gives another one, far
+      // enough not to be its neighbour.
+      for (uint32_t c = 0; c < n; ++c)
+        out.s[c] = is_float(i.words[0]) ? number(0, kData) : number((pointer.s[0].bits + c) * 64, fresh(true));
   }
   set(i, out);
   return true;
@@ -282,7 +299,8 @@ void Invocation::built_in(const Program::Variable& v, const Value& pointer, uint
       default: break;
     }
     // Sizes are constants to a compiler; so is an axis of one.
-    const bool constant = v.built_in == kSubgroupSize || v.built_in == kNumSubgroups || (v.built_in == kLocalInvocationId && p_.local_size[axis] == 1);
+    const bool constant = v.built_in == kSubgroupSize || v.built_in == kNumSubgroups ||
+                          (v.built_in == kLocalInvocationId && p_.local_size[axis] == 1);
     out->s[c] = number(bits, constant ? 0 : given({kInput, uint32_t(v.built_in), axis, 0, 0}));
   }
 }
@@ -315,7 +333,8 @@ bool Invocation::execute(const Instruction& i) {
   const uint32_t* w = i.words;
   switch (i.op) {
     case kVariable: return true;
-    case kAccessChain: case kInBoundsAccessChain: return access_chain(i);
+    case kAccessChain:
+    case kInBoundsAccessChain: return access_chain(i);
     case kLoad: return load(i);
     case kStore: return store(i);
     case kExtInst: return extended(i);
@@ -365,7 +384,8 @@ bool Invocation::execute(const Instruction& i) {
       const Scalar index = value(w[3]).s[0];
       Value out;
       out.s[0] = a.s[index.bits % 4];
-      if (!index.known()) add(Count::kInteger, components(a.type) - 1), out.s[0].symbol = is_float(w[0]) ? kData : fresh();
+      if (!index.known())
+        add(Count::kInteger, components(a.type) - 1), out.s[0].symbol = is_float(w[0]) ? kData : fresh();
       set(i, out);
       return true;
     }

@@ -1,4 +1,5 @@
-// The interpreter behind shader::count: one invocation of a module, whose values carry what they are and whether a compiler would know them.
+// The interpreter behind shader::count: one invocation of a module, whose values carry what they are and whether a
+// compiler would know them.
 #pragma once
 
 #include <cstring>
@@ -16,17 +17,22 @@ namespace vireo::shader {
 struct Expression {
   uint32_t op, a, b;
   int32_t a_off, b_off;
-  bool operator==(const Expression& o) const { return op == o.op && a == o.a && b == o.b && a_off == o.a_off && b_off == o.b_off; }
+  bool operator==(const Expression& o) const {
+    return op == o.op && a == o.a && b == o.b && a_off == o.a_off && b_off == o.b_off;
+  }
 };
 struct ExpressionHash {
   size_t operator()(const Expression& e) const {
     uint64_t h = 1469598103934665603ull;
-    for (uint64_t v : {uint64_t(e.op), uint64_t(e.a), uint64_t(e.b), uint64_t(uint32_t(e.a_off)), uint64_t(uint32_t(e.b_off))}) h = (h ^ v) * 1099511628211ull;
+    for (uint64_t v :
+         {uint64_t(e.op), uint64_t(e.a), uint64_t(e.b), uint64_t(uint32_t(e.a_off)), uint64_t(uint32_t(e.b_off))})
+      h = (h ^ v) * 1099511628211ull;
     return size_t(h ^ h >> 29);
   }
 };
 
-/// A 32-bit number. symbol 0: the compiler knows it. Else it is `symbol` + `offset`: adding a constant is free where the sum is an address.
+/// A 32-bit number. symbol 0: the compiler knows it. Else it is `symbol` + `offset`: adding a constant is free where
+/// the sum is an address.
 struct Scalar {
   uint32_t bits = 0, symbol = 0;
   int32_t offset = 0;
@@ -71,14 +77,16 @@ class Invocation {
   struct Loop {
     bool rolled = false;
     uint32_t trips = 0, entered_from = 0;
-    bool has_exit = false;              // the last comparison that decided whether to leave
+    bool has_exit = false;  // the last comparison that decided whether to leave
     uint32_t exit_op = 0, exit_a = 0, exit_b = 0, last_a = 0, last_b = 0;
     std::vector<uint32_t> before, now;  // integers at the header, of the last two trips
     Mix at_header, last;                // counts so far, and of the last trip
     uint32_t steady = 0;                // trips in a row that counted the same
   };
 
-  Error broken(const std::string& why) const { return fail(ErrorCode::kInternal, "shader '{}': its instructions cannot be counted: {}", p_.name, why); }
+  Error broken(const std::string& why) const {
+    return fail(ErrorCode::kInternal, "shader '{}': its instructions cannot be counted: {}", p_.name, why);
+  }
   uint32_t bytes(uint32_t type) const {
     const Program::Type* t = p_.type(type);
     return t ? t->bytes : 0;
@@ -137,7 +145,8 @@ class Invocation {
   void add_if_new(const Expression& e, std::initializer_list<std::pair<Count, int>> costs);
   bool integers(const Instruction& i);
   template <typename F>
-  bool floats(const Instruction& i, std::initializer_list<uint32_t> operands, F&& f, Count cost, double each = 1, bool pairs = true);
+  bool floats(const Instruction& i, std::initializer_list<uint32_t> operands, F&& f, Count cost, double each = 1,
+              bool pairs = true);
   bool compare_floats(const Instruction& i);
   bool select(const Instruction& i);
   bool convert(const Instruction& i);
@@ -153,10 +162,10 @@ class Invocation {
   std::vector<Value> values_;
   std::vector<std::vector<Scalar>> memory_;
   std::unordered_map<Expression, uint32_t, ExpressionHash> known_;
-  std::unordered_map<uint32_t, Loop> loops_;                       // by header label
-  Compared compared_{0, 0, 0};                                     // the last comparison of two integers
+  std::unordered_map<uint32_t, Loop> loops_;  // by header label
+  Compared compared_{0, 0, 0};                // the last comparison of two integers
   uint32_t compared_id_ = 0;
-  std::vector<bool> runtime_merges_;                               // by merge label: the way there was chosen at run time
+  std::vector<bool> runtime_merges_;  // by merge label: the way there was chosen at run time
   std::unordered_set<uint64_t> loaded_, stored_;
   std::vector<uint64_t> addresses_;
   std::vector<Value> incoming_;

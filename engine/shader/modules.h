@@ -1,5 +1,5 @@
-// The SPIR-V modules that ship inside the library: one per shaders/*.comp and variant (shaders/README.md). The table is generated at
-// build time (cmake/Shaders.cmake).
+// The SPIR-V modules that ship inside the library: one per shaders/*.comp and variant (shaders/README.md). The table is
+// generated at build time (cmake/Shaders.cmake).
 #pragma once
 
 #include <cstddef>

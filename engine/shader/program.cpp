@@ -11,7 +11,7 @@ namespace {
 using namespace spirv;
 
 constexpr uint32_t kMagic = 0x07230203, kMaxBound = 1u << 20, kMaxBytes = 1u << 30;
-constexpr uint32_t kMaxLanes = 65536;         // of a workgroup; Vulkan's devices take up to 2048
+constexpr uint32_t kMaxLanes = 65536;             // of a workgroup; Vulkan's devices take up to 2048
 constexpr uint64_t kMaxFunctionBytes = 1u << 18;  // of an invocation's own variables: far above what registers hold
 constexpr uint32_t kSpecId = 1, kArrayStride = 6, kBuiltInDecoration = 11, kOffset = 35;
 
@@ -46,14 +46,46 @@ bool fold(uint32_t op, const uint32_t* v, uint32_t* out) {
 /// Operand words that an instruction of the function has at least; what is not listed is not known to the interpreter.
 uint32_t least_operands(uint16_t op) {
   switch (op) {
-    case kReturn: case kUnreachable: case kMemoryBarrier: case kControlBarrier: return 0;
-    case kLabel: case kBranch: return 1;
-    case kUndef: case kPhi: case kStore: case kSelectionMerge: case kSwitch: case kCompositeConstruct: return 2;
-    case kVariable: case kLoad: case kAccessChain: case kInBoundsAccessChain: case kBranchConditional: case kLoopMerge: case kCopyObject: case kBitcast:
-    case kFNegate: case kSNegate: case kNot: case kLogicalNot: case kConvertFToS: case kConvertFToU: case kConvertSToF: case kConvertUToF: case kFConvert:
-    case kUConvert: case kSConvert: case kIsNan: case kIsInf: case kAny: case kAll: case kImage: case kReadClock:
-      return 3;
-    case kSelect: case kCompositeInsert: case kExtInst: return 5;
+    case kReturn:
+    case kUnreachable:
+    case kMemoryBarrier:
+    case kControlBarrier: return 0;
+    case kLabel:
+    case kBranch: return 1;
+    case kUndef:
+    case kPhi:
+    case kStore:
+    case kSelectionMerge:
+    case kSwitch:
+    case kCompositeConstruct: return 2;
+    case kVariable:
+    case kLoad:
+    case kAccessChain:
+    case kInBoundsAccessChain:
+    case kBranchConditional:
+    case kLoopMerge:
+    case kCopyObject:
+    case kBitcast:
+    case kFNegate:
+    case kSNegate:
+    case kNot:
+    case kLogicalNot:
+    case kConvertFToS:
+    case kConvertFToU:
+    case kConvertSToF:
+    case kConvertUToF:
+    case kFConvert:
+    case kUConvert:
+    case kSConvert:
+    case kIsNan:
+    case kIsInf:
+    case kAny:
+    case kAll:
+    case kImage:
+    case kReadClock: return 3;
+    case kSelect:
+    case kCompositeInsert:
+    case kExtInst: return 5;
     default: return 4;
   }
 }
@@ -98,7 +130,8 @@ class Decoder {
           p_.blocks[label].exists = true;
           p_.blocks[label].at = uint32_t(p_.code.size());
         }
-        if (i.op == kPhi && ++p_.blocks[label].phis + p_.blocks[label].at != p_.code.size()) return damaged("a phi does not follow its label");
+        if (i.op == kPhi && ++p_.blocks[label].phis + p_.blocks[label].at != p_.code.size())
+          return damaged("a phi does not follow its label");
         if (i.op == kLoopMerge) {
           if (i.words[0] >= p_.bound) return damaged("a loop has no end");
           p_.blocks[label].loop = true;
@@ -111,12 +144,15 @@ class Decoder {
         return damaged(fmt::format("declaration {} is malformed or of a kind that is not known", i.op));
       }
     }
-    if (functions != 1 || p_.code.empty() || p_.code[0].op != kLabel) return damaged("it does not have exactly one function");
+    if (functions != 1 || p_.code.empty() || p_.code[0].op != kLabel)
+      return damaged("it does not have exactly one function");
     VIREO_ASSIGN(const Reflection reflection, reflect(module_));
     p_.local_size = local_size(reflection, spec_);
     uint64_t lanes = 1, own = 0;
     for (uint32_t axis : p_.local_size) lanes = axis && lanes <= kMaxLanes ? lanes * axis : kMaxLanes + uint64_t(1);
-    if (lanes > kMaxLanes) return damaged(fmt::format("its workgroups of {} x {} x {} are none, or beyond any device", p_.local_size[0], p_.local_size[1], p_.local_size[2]));
+    if (lanes > kMaxLanes)
+      return damaged(fmt::format("its workgroups of {} x {} x {} are none, or beyond any device", p_.local_size[0],
+                                 p_.local_size[1], p_.local_size[2]));
     for (const Program::Variable& v : p_.variables)
       if (v.type && (v.storage == kFunctionMemory || v.storage == kPrivate)) own += p_.types[v.type].bytes;
     if (own > kMaxFunctionBytes) return damaged("the variables of an invocation are larger than any device keeps");
@@ -153,12 +189,26 @@ class Decoder {
           o[w[1]] = w[3];
         }
         return true;
-      case kTypeBool: case kTypeInt: case kTypeFloat: case kTypeVector: case kTypeImage: case kTypeSampledImage: case kTypeArray:
-      case kTypeRuntimeArray: case kTypeStruct: case kTypePointer:
-        return i.count >= 1 && w[0] < p_.bound && type(i);
-      case kConstantTrue: case kConstantFalse: case kConstant: case kConstantComposite: case kConstantNull: case kSpecConstantTrue:
-      case kSpecConstantFalse: case kSpecConstant: case kSpecConstantComposite: case kSpecConstantOp:
-        return i.count >= 2 && w[1] < p_.bound && constant(i);
+      case kTypeBool:
+      case kTypeInt:
+      case kTypeFloat:
+      case kTypeVector:
+      case kTypeImage:
+      case kTypeSampledImage:
+      case kTypeArray:
+      case kTypeRuntimeArray:
+      case kTypeStruct:
+      case kTypePointer: return i.count >= 1 && w[0] < p_.bound && type(i);
+      case kConstantTrue:
+      case kConstantFalse:
+      case kConstant:
+      case kConstantComposite:
+      case kConstantNull:
+      case kSpecConstantTrue:
+      case kSpecConstantFalse:
+      case kSpecConstant:
+      case kSpecConstantComposite:
+      case kSpecConstantOp: return i.count >= 2 && w[1] < p_.bound && constant(i);
       case kUndef:
         if (i.count < 2 || w[1] >= p_.bound) return false;
         p_.constants[w[1]].assign(4, 0);
@@ -176,11 +226,13 @@ class Decoder {
     const auto element = [&](uint32_t at) { return i.count > at ? p_.type(w[at]) : nullptr; };
     uint64_t bytes = 4;  // of booleans, numbers of up to 32 bits, images and pointers
     switch (i.op) {
-      case kTypeInt: case kTypeFloat:
+      case kTypeInt:
+      case kTypeFloat:
         if (i.count < 2) return false;
         t.width = w[1];
         break;
-      case kTypeVector: case kTypeArray:
+      case kTypeVector:
+      case kTypeArray:
         if (i.count < 3 || !element(1)) return false;
         t.element = w[1];
         t.length = w[2];
@@ -223,7 +275,12 @@ class Decoder {
     const uint32_t* w = i.words;
     std::vector<uint32_t> made;
     switch (i.op) {
-      case kConstant: case kSpecConstant: case kConstantTrue: case kConstantFalse: case kSpecConstantTrue: case kSpecConstantFalse: {
+      case kConstant:
+      case kSpecConstant:
+      case kConstantTrue:
+      case kConstantFalse:
+      case kSpecConstantTrue:
+      case kSpecConstantFalse: {
         const bool number = i.op == kConstant || i.op == kSpecConstant;
         if (number && i.count < 3) return false;
         made = {number ? w[2] : uint32_t(i.op == kConstantTrue || i.op == kSpecConstantTrue)};
@@ -232,7 +289,8 @@ class Decoder {
         break;
       }
       case kConstantNull: made.assign(4, 0); break;
-      case kConstantComposite: case kSpecConstantComposite:
+      case kConstantComposite:
+      case kSpecConstantComposite:
         for (uint32_t k = 2; k < i.count; ++k) {
           if (w[k] >= p_.bound || p_.constants[w[k]].empty()) return false;
           made.insert(made.end(), p_.constants[w[k]].begin(), p_.constants[w[k]].end());

@@ -11,17 +11,47 @@ namespace {
 
 // The numbers of SPIR-V 1.3 (unified1 specification, sections 3.32 and following) that matter here.
 enum Op : uint16_t {
-  kEntryPoint = 15, kExecutionMode = 16, kCapability = 17, kTypeBool = 20, kTypeInt = 21, kTypeFloat = 22, kTypeVector = 23,
-  kTypeMatrix = 24, kTypeImage = 25, kTypeSampledImage = 27, kTypeArray = 28, kTypeRuntimeArray = 29, kTypeStruct = 30,
-  kTypePointer = 32, kConstantTrue = 41, kConstantFalse = 42, kConstant = 43, kSpecConstantTrue = 48, kSpecConstantFalse = 49,
-  kSpecConstant = 50, kSpecConstantComposite = 51, kSpecConstantOp = 52, kFunction = 54, kVariable = 59, kDecorate = 71,
+  kEntryPoint = 15,
+  kExecutionMode = 16,
+  kCapability = 17,
+  kTypeBool = 20,
+  kTypeInt = 21,
+  kTypeFloat = 22,
+  kTypeVector = 23,
+  kTypeMatrix = 24,
+  kTypeImage = 25,
+  kTypeSampledImage = 27,
+  kTypeArray = 28,
+  kTypeRuntimeArray = 29,
+  kTypeStruct = 30,
+  kTypePointer = 32,
+  kConstantTrue = 41,
+  kConstantFalse = 42,
+  kConstant = 43,
+  kSpecConstantTrue = 48,
+  kSpecConstantFalse = 49,
+  kSpecConstant = 50,
+  kSpecConstantComposite = 51,
+  kSpecConstantOp = 52,
+  kFunction = 54,
+  kVariable = 59,
+  kDecorate = 71,
   kMemberDecorate = 72,
 };
 enum Decoration : uint32_t {
-  kSpecId = 1, kArrayStride = 6, kBuiltIn = 11, kNonWritable = 24, kNonReadable = 25, kBindingNumber = 33, kDescriptorSet = 34, kOffset = 35,
+  kSpecId = 1,
+  kArrayStride = 6,
+  kBuiltIn = 11,
+  kNonWritable = 24,
+  kNonReadable = 25,
+  kBindingNumber = 33,
+  kDescriptorSet = 34,
+  kOffset = 35,
 };
-constexpr uint32_t kMagic = 0x07230203, kExecutionGlCompute = 5, kLocalSizeMode = 17, kBuiltInWorkgroupSize = 25, kDimBuffer = 5;
-constexpr uint32_t kClassUniformConstant = 0, kClassUniform = 2, kClassWorkgroup = 4, kClassPushConstant = 9, kClassStorageBuffer = 12;
+constexpr uint32_t kMagic = 0x07230203, kExecutionGlCompute = 5, kLocalSizeMode = 17, kBuiltInWorkgroupSize = 25,
+                   kDimBuffer = 5;
+constexpr uint32_t kClassUniformConstant = 0, kClassUniform = 2, kClassWorkgroup = 4, kClassPushConstant = 9,
+                   kClassStorageBuffer = 12;
 constexpr uint32_t kMaxBound = 1u << 20;  // far above any shader of ours; bounds the tables built from a damaged header
 constexpr int kMaxDepth = 64;             // of nested types and constant expressions: a cycle is damage
 
@@ -79,8 +109,9 @@ class Parser {
     const auto same = [](const SpecConstant& a, const SpecConstant& b) { return a.id == b.id; };
     std::stable_sort(r.spec_constants.begin(), r.spec_constants.end(), less);
     r.spec_constants.erase(std::unique(r.spec_constants.begin(), r.spec_constants.end(), same), r.spec_constants.end());
-    std::sort(r.bindings.begin(), r.bindings.end(),
-              [](const Binding& a, const Binding& b) { return a.set != b.set ? a.set < b.set : a.binding < b.binding; });
+    std::sort(r.bindings.begin(), r.bindings.end(), [](const Binding& a, const Binding& b) {
+      return a.set != b.set ? a.set < b.set : a.binding < b.binding;
+    });
     return r;
   }
 
@@ -108,12 +139,18 @@ class Parser {
 
   /// Records an instruction of the declaration part; false if it is too short or names an id out of bounds.
   bool declare(const Instruction& i) {
-    struct Shape { uint16_t op; uint8_t min_words, result; };  // result: the operand that is the result id
+    struct Shape {
+      uint16_t op;
+      uint8_t min_words, result;
+    };  // result: the operand that is the result id
     static constexpr Shape kShapes[] = {
-        {kTypeBool, 1, 0}, {kTypeInt, 3, 0}, {kTypeFloat, 2, 0}, {kTypeVector, 3, 0}, {kTypeMatrix, 3, 0}, {kTypeImage, 8, 0},
-        {kTypeSampledImage, 2, 0}, {kTypeArray, 3, 0}, {kTypeRuntimeArray, 2, 0}, {kTypeStruct, 1, 0}, {kTypePointer, 3, 0},
-        {kConstantTrue, 2, 1}, {kConstantFalse, 2, 1}, {kConstant, 3, 1}, {kSpecConstantTrue, 2, 1}, {kSpecConstantFalse, 2, 1},
-        {kSpecConstant, 3, 1}, {kSpecConstantComposite, 2, 1}, {kSpecConstantOp, 4, 1}, {kVariable, 3, 1},
+        {kTypeBool, 1, 0},          {kTypeInt, 3, 0},      {kTypeFloat, 2, 0},
+        {kTypeVector, 3, 0},        {kTypeMatrix, 3, 0},   {kTypeImage, 8, 0},
+        {kTypeSampledImage, 2, 0},  {kTypeArray, 3, 0},    {kTypeRuntimeArray, 2, 0},
+        {kTypeStruct, 1, 0},        {kTypePointer, 3, 0},  {kConstantTrue, 2, 1},
+        {kConstantFalse, 2, 1},     {kConstant, 3, 1},     {kSpecConstantTrue, 2, 1},
+        {kSpecConstantFalse, 2, 1}, {kSpecConstant, 3, 1}, {kSpecConstantComposite, 2, 1},
+        {kSpecConstantOp, 4, 1},    {kVariable, 3, 1},
     };
     for (const Shape& s : kShapes)
       if (s.op == i.op) {
@@ -191,7 +228,8 @@ class Parser {
     for (uint32_t axis = 0; axis < 3; ++axis) {
       const Id* part = id(composite.def.words[2 + axis]);
       uint64_t value = 0;
-      if (!part || !part->def.words || !evaluate(composite.def.words[2 + axis], 0, &value)) return damaged("the workgroup size is not constant");
+      if (!part || !part->def.words || !evaluate(composite.def.words[2 + axis], 0, &value))
+        return damaged("the workgroup size is not constant");
       r->local_size_ids[axis] = part->spec_id;
       r->default_local_size[axis] = uint32_t(default_of(*part));
     }
@@ -241,7 +279,12 @@ class Parser {
     const Id* c = id(which);
     if (!c || !c->def.words || depth > kMaxDepth) return false;
     switch (c->def.op) {
-      case kConstant: case kConstantTrue: case kConstantFalse: case kSpecConstant: case kSpecConstantTrue: case kSpecConstantFalse:
+      case kConstant:
+      case kConstantTrue:
+      case kConstantFalse:
+      case kSpecConstant:
+      case kSpecConstantTrue:
+      case kSpecConstantFalse:
         *out = c->spec_id >= 0 && size_t(c->spec_id) < spec_.size() ? spec_[size_t(c->spec_id)] : default_of(*c);
         return true;
       case kSpecConstantOp: break;
@@ -255,25 +298,25 @@ class Parser {
       if (!evaluate(c->def.words[3 + i], depth + 1, &v[i])) return false;
     const uint32_t a = uint32_t(v[0]), b = uint32_t(v[1]);
     switch (c->def.words[2]) {
-      case 128: *out = uint32_t(a + b); return true;      // IAdd
-      case 130: *out = uint32_t(a - b); return true;      // ISub
-      case 132: *out = uint32_t(a * b); return true;      // IMul
-      case 134: *out = b ? a / b : 0; return b != 0;      // UDiv
-      case 137: *out = b ? a % b : 0; return b != 0;      // UMod
-      case 166: *out = a || b; return true;               // LogicalOr
-      case 167: *out = a && b; return true;               // LogicalAnd
-      case 168: *out = !a; return true;                   // LogicalNot
-      case 169: *out = a ? v[1] : v[2]; return true;      // Select
-      case 170: *out = a == b; return true;               // IEqual
-      case 171: *out = a != b; return true;               // INotEqual
-      case 172: *out = a > b; return true;                // UGreaterThan
-      case 174: *out = a >= b; return true;               // UGreaterThanEqual
-      case 176: *out = a < b; return true;                // ULessThan
-      case 178: *out = a <= b; return true;               // ULessThanEqual
-      case 194: *out = b < 32 ? a >> b : 0; return true;  // ShiftRightLogical
+      case 128: *out = uint32_t(a + b); return true;                // IAdd
+      case 130: *out = uint32_t(a - b); return true;                // ISub
+      case 132: *out = uint32_t(a * b); return true;                // IMul
+      case 134: *out = b ? a / b : 0; return b != 0;                // UDiv
+      case 137: *out = b ? a % b : 0; return b != 0;                // UMod
+      case 166: *out = a || b; return true;                         // LogicalOr
+      case 167: *out = a && b; return true;                         // LogicalAnd
+      case 168: *out = !a; return true;                             // LogicalNot
+      case 169: *out = a ? v[1] : v[2]; return true;                // Select
+      case 170: *out = a == b; return true;                         // IEqual
+      case 171: *out = a != b; return true;                         // INotEqual
+      case 172: *out = a > b; return true;                          // UGreaterThan
+      case 174: *out = a >= b; return true;                         // UGreaterThanEqual
+      case 176: *out = a < b; return true;                          // ULessThan
+      case 178: *out = a <= b; return true;                         // ULessThanEqual
+      case 194: *out = b < 32 ? a >> b : 0; return true;            // ShiftRightLogical
       case 196: *out = b < 32 ? uint32_t(a << b) : 0; return true;  // ShiftLeftLogical
-      case 197: *out = a | b; return true;                // BitwiseOr
-      case 199: *out = a & b; return true;                // BitwiseAnd
+      case 197: *out = a | b; return true;                          // BitwiseOr
+      case 199: *out = a & b; return true;                          // BitwiseAnd
       default: return false;
     }
   }
@@ -286,8 +329,10 @@ class Parser {
     uint64_t inner = 0, length = 0;
     switch (t->def.op) {
       case kTypeBool: *out = 4; return true;
-      case kTypeInt: case kTypeFloat: *out = w[1] / 8; return true;
-      case kTypeVector: case kTypeMatrix:
+      case kTypeInt:
+      case kTypeFloat: *out = w[1] / 8; return true;
+      case kTypeVector:
+      case kTypeMatrix:
         if (!size_of(w[1], depth + 1, &inner)) return false;
         *out = inner * w[2];
         return *out <= UINT32_MAX;
@@ -324,7 +369,9 @@ bool Reflection::has_spec(uint32_t id) const {
   return std::any_of(spec_constants.begin(), spec_constants.end(), [id](const SpecConstant& c) { return c.id == id; });
 }
 
-bool Reflection::needs(uint32_t capability) const { return std::binary_search(capabilities.begin(), capabilities.end(), capability); }
+bool Reflection::needs(uint32_t capability) const {
+  return std::binary_search(capabilities.begin(), capabilities.end(), capability);
+}
 
 Result<Reflection> reflect(const Module& m) {
   const std::vector<uint32_t> defaults;
@@ -336,7 +383,8 @@ Result<Reflection> reflect(const Module& m) {
 std::array<uint32_t, 3> local_size(const Reflection& r, const std::vector<uint32_t>& spec) {
   std::array<uint32_t, 3> size = r.default_local_size;
   for (size_t i = 0; i < 3; ++i)
-    if (r.local_size_ids[i] >= 0 && size_t(r.local_size_ids[i]) < spec.size()) size[i] = spec[size_t(r.local_size_ids[i])];
+    if (r.local_size_ids[i] >= 0 && size_t(r.local_size_ids[i]) < spec.size())
+      size[i] = spec[size_t(r.local_size_ids[i])];
   return size;
 }
 

@@ -26,10 +26,10 @@ HWY_INLINE int64_t up(int64_t a, int64_t b) { return (a + b - 1) / b; }
 
 /// Work items per head, and the scratch areas in floats.
 struct Plan {
-  int64_t splits;    // query ranges per (batch, head)
-  int64_t queries;   // of the largest
-  int64_t dims;      // head_dim, rounded up to whole panels
-  int64_t keys;      // of the largest key block, rounded up likewise
+  int64_t splits;   // query ranges per (batch, head)
+  int64_t queries;  // of the largest
+  int64_t dims;     // head_dim, rounded up to whole panels
+  int64_t keys;     // of the largest key block, rounded up likewise
   int64_t k_floats() const { return keys * dims; }
   int64_t v_floats() const { return keys * dims; }
   int64_t o_floats() const { return queries * dims; }
@@ -163,7 +163,8 @@ int64_t items(const AttentionArgs& a) {
 size_t scratch_bytes(const AttentionArgs& a) {
   const Plan p = make_plan(a);
   return size_t(p.k_floats() + p.v_floats() + p.o_floats() + kGroup * kPairBlock * (kScoreStride + kQueryStride) +
-                2 * pad4(p.queries) + 64) * sizeof(float);
+                2 * pad4(p.queries) + 64) *
+         sizeof(float);
 }
 
 /// Queries [q0, q1) of one head.
@@ -181,9 +182,8 @@ void run_item(const AttentionArgs& a, const Plan& p, int64_t b, int64_t h, int64
   std::fill(row_sum, row_sum + queries, 0.0f);
   const float* const keys = a.k + b * a.kv_tokens * a.ldk + h * dim;
   const float* const values = a.v + b * a.kv_tokens * a.ldv + h * dim;
-  const float* const bias = a.bias == nullptr
-                                ? nullptr
-                                : a.bias + b % a.bias_batch * a.bias_batch_stride + h * a.bias_head_stride;
+  const float* const bias =
+      a.bias == nullptr ? nullptr : a.bias + b % a.bias_batch * a.bias_batch_stride + h * a.bias_head_stride;
   const V vscale = hn::Set(d, a.scale * kLog2E);
   for (int64_t j0 = 0; j0 < a.kv_tokens; j0 += kKeys) {
     const int64_t count = std::min(kKeys, a.kv_tokens - j0);
@@ -271,7 +271,8 @@ void run(const AttentionArgs& a, int64_t begin, int64_t end, void* scratch) {
   }
 }
 
-// ---- group_attention: a group's rows are gathered per head, which the two products outweigh by its number of tokens ----
+// ---- group_attention: a group's rows are gathered per head, which the two products outweigh by its number of tokens
+// ----
 
 /// The head of one group as a problem of its own on gathered rows; items() of all groups and heads count.
 HWY_INLINE AttentionArgs gathered_head(const GroupAttentionArgs& g) {
@@ -284,7 +285,8 @@ HWY_INLINE AttentionArgs gathered_head(const GroupAttentionArgs& g) {
 
 int64_t group_items(const GroupAttentionArgs& g) { return g.batch <= 0 ? 0 : items(gathered_head(g)); }
 
-/// Scratch: q, k, v (the output replaces q), then the tokens' pixels and regions, then masked scores' bias, then what the head's kernel needs.
+/// Scratch: q, k, v (the output replaces q), then the tokens' pixels and regions, then masked scores' bias, then what
+/// the head's kernel needs.
 HWY_INLINE int64_t gathered_floats(const GroupAttentionArgs& g) { return 3 * g.groups.tokens() * gathered_head(g).ldq; }
 HWY_INLINE int64_t token_words(const GroupAttentionArgs& g) { return up(g.groups.tokens(), 16) * 16; }
 HWY_INLINE int64_t mask_floats(const GroupAttentionArgs& g) {
@@ -293,7 +295,8 @@ HWY_INLINE int64_t mask_floats(const GroupAttentionArgs& g) {
 }
 
 size_t group_scratch(const GroupAttentionArgs& g) {
-  return size_t(gathered_floats(g) + 2 * token_words(g) + mask_floats(g)) * sizeof(float) + scratch_bytes(gathered_head(g));
+  return size_t(gathered_floats(g) + 2 * token_words(g) + mask_floats(g)) * sizeof(float) +
+         scratch_bytes(gathered_head(g));
 }
 
 /// A head's columns of a token; not memcpy(), whose call takes longer than so few floats.
@@ -301,8 +304,10 @@ HWY_INLINE void copy_head(const float* from, int64_t dim, float* to) {
   for (int64_t i = 0; i < dim; i += kLanes) store_n(load_n(from + i, dim - i), to + i, dim - i);
 }
 
-/// Bias and mask of queries [q0, q1) of a group whose tokens lie in these regions; false if no pair of tokens is masked.
-HWY_INLINE bool masked_bias(const GroupAttentionArgs& g, const int32_t* regions, int64_t h, int64_t q0, int64_t q1, float* to) {
+/// Bias and mask of queries [q0, q1) of a group whose tokens lie in these regions; false if no pair of tokens is
+/// masked.
+HWY_INLINE bool masked_bias(const GroupAttentionArgs& g, const int32_t* regions, int64_t h, int64_t q0, int64_t q1,
+                            float* to) {
   const int64_t tokens = g.groups.tokens(), ld = pad4(tokens);
   bool any = false;
   for (int64_t t = 1; t < tokens && !any; ++t) any = regions[t] != regions[0];
@@ -320,7 +325,8 @@ HWY_INLINE bool masked_bias(const GroupAttentionArgs& g, const int32_t* regions,
 void group_run(const GroupAttentionArgs& g, int64_t begin, int64_t end, void* scratch) {
   AttentionArgs a = gathered_head(g);
   const Plan p = make_plan(a);
-  const int64_t tokens = a.tokens, dim = g.head_dim, width = g.heads * dim, ld = a.ldq, pixels = g.groups.h * g.groups.w;
+  const int64_t tokens = a.tokens, dim = g.head_dim, width = g.heads * dim, ld = a.ldq,
+                pixels = g.groups.h * g.groups.w;
   a.batch = a.heads = 1;
   float* const q = static_cast<float*>(scratch);
   int32_t* const pixel_of = reinterpret_cast<int32_t*>(q + gathered_floats(g));
@@ -328,9 +334,11 @@ void group_run(const GroupAttentionArgs& g, int64_t begin, int64_t end, void* sc
   float* const mask = q + gathered_floats(g) + 2 * token_words(g);
   float* const rest = mask + mask_floats(g);
   a.q = a.out = q, a.k = q + tokens * ld, a.v = q + 2 * tokens * ld;
-  int64_t group_before = -1;  // heads of a group follow each other, and finding its pixels and regions takes many divisions
+  int64_t group_before =
+      -1;  // heads of a group follow each other, and finding its pixels and regions takes many divisions
   for (int64_t item = begin; item < end; ++item) {
-    const int64_t part = item % p.splits, h = item / p.splits % g.heads, group = item / p.splits / g.heads % g.groups.count();
+    const int64_t part = item % p.splits, h = item / p.splits % g.heads,
+                  group = item / p.splits / g.heads % g.groups.count();
     const int64_t image = item / p.splits / g.heads / g.groups.count();
     const int64_t q0 = split(tokens, p.splits, part), q1 = split(tokens, p.splits, part + 1);
     if (group != group_before) {

@@ -43,8 +43,8 @@ Plan make_plan(const Bf16GemmArgs& a, int64_t rows_max, int64_t step) {
   p.step = step;
   p.blocks = std::max<int64_t>(1, div_up(a.gemm.m, rows_max));
   p.panels = std::max<int64_t>(1, div_up(a.gemm.n, kPanel));
-  p.row_groups = std::max(div_up(p.blocks, kGroupRows / rows_max),
-                          std::min(p.blocks, div_up(kItems, div_up(p.panels, step))));
+  p.row_groups =
+      std::max(div_up(p.blocks, kGroupRows / rows_max), std::min(p.blocks, div_up(kItems, div_up(p.panels, step))));
   p.group_blocks = div_up(p.blocks, p.row_groups);
   p.row_groups = div_up(p.blocks, p.group_blocks);
   return p;
@@ -69,14 +69,15 @@ VIREO_BF16_TARGET inline __m512i float_bits(const int8_t* x) {
 }
 VIREO_BF16_TARGET inline __m512i upper_halves(__m512i x) { return _mm512_maskz_srli_epi32(0xffff, x, 16); }
 
-/// A kI8 panel [k][32] as a kBF16 one, [k / 2][32][2] and zero past k. Exact: the float of a small integer ends in zeros, so its
-/// upper half is its bfloat16.
+/// A kI8 panel [k][32] as a kBF16 one, [k / 2][32][2] and zero past k. Exact: the float of a small integer ends in
+/// zeros, so its upper half is its bfloat16.
 VIREO_BF16_TARGET void convert_panel(const int8_t* from, int64_t k, uint16_t* to) {
   const __m512i upper = _mm512_set1_epi32(int32_t(0xffff0000u));
   int64_t i = 0;
   for (; i + 1 < k; i += 2, from += 2 * kPanel, to += 2 * kPanel) {
     for (int64_t c = 0; c < kPanel; c += 16) {
-      const __m512i even = upper_halves(float_bits(from + c)), odd = _mm512_and_si512(float_bits(from + kPanel + c), upper);
+      const __m512i even = upper_halves(float_bits(from + c)),
+                    odd = _mm512_and_si512(float_bits(from + kPanel + c), upper);
       _mm512_storeu_si512(to + 2 * c, _mm512_or_si512(even, odd));
     }
   }
@@ -149,28 +150,29 @@ constexpr int64_t kDotRows = 6;
 int64_t dot_items(const Bf16GemmArgs& a) {
   return a.gemm.m <= 0 || a.gemm.n <= 0 ? 0 : make_plan(a, kDotRows, 2).items();
 }
-size_t dot_scratch(const Bf16GemmArgs& a) { return size_t(2 * kDotRows * kPanel) * sizeof(float) + converted_bytes(a, 2); }
+size_t dot_scratch(const Bf16GemmArgs& a) {
+  return size_t(2 * kDotRows * kPanel) * sizeof(float) + converted_bytes(a, 2);
+}
 
 /// c[2 panels][kRows][32] = rows of a times panels b0, b1; `pairs` pairs of k.
 template <int kRows>
 VIREO_BF16_TARGET void dot_tile(const uint16_t* a, int64_t lda, const uint16_t* b0, const uint16_t* b1, int64_t pairs,
                                 float* c) {
 #define VIREO_EACH_ROW(X) X(0) X(1) X(2) X(3) X(4) X(5)
-#define VIREO_DECLARE(r) \
-  __m512 x##r##0 = _mm512_setzero_ps(), x##r##1 = x##r##0, x##r##2 = x##r##0, x##r##3 = x##r##0;
-#define VIREO_STEP(r)                                                           \
-  if constexpr (r < kRows) {                                                    \
-    uint32_t pair;                                                              \
-    std::memcpy(&pair, a + r * lda + 2 * i, 4);                                 \
-    const __m512bh s = (__m512bh)_mm512_set1_epi32(int32_t(pair));              \
+#define VIREO_DECLARE(r) __m512 x##r##0 = _mm512_setzero_ps(), x##r##1 = x##r##0, x##r##2 = x##r##0, x##r##3 = x##r##0;
+#define VIREO_STEP(r)                                                                       \
+  if constexpr (r < kRows) {                                                                \
+    uint32_t pair;                                                                          \
+    std::memcpy(&pair, a + r * lda + 2 * i, 4);                                             \
+    const __m512bh s = (__m512bh)_mm512_set1_epi32(int32_t(pair));                          \
     x##r##0 = _mm512_dpbf16_ps(x##r##0, s, w0), x##r##1 = _mm512_dpbf16_ps(x##r##1, s, w1); \
     x##r##2 = _mm512_dpbf16_ps(x##r##2, s, w2), x##r##3 = _mm512_dpbf16_ps(x##r##3, s, w3); \
   }
-#define VIREO_KEEP(r)                                                           \
-  if constexpr (r < kRows) {                                                    \
+#define VIREO_KEEP(r)                                                                          \
+  if constexpr (r < kRows) {                                                                   \
     _mm512_storeu_ps(c + r * kPanel, x##r##0), _mm512_storeu_ps(c + r * kPanel + 16, x##r##1); \
-    _mm512_storeu_ps(c + (kDotRows + r) * kPanel, x##r##2);                     \
-    _mm512_storeu_ps(c + (kDotRows + r) * kPanel + 16, x##r##3);                \
+    _mm512_storeu_ps(c + (kDotRows + r) * kPanel, x##r##2);                                    \
+    _mm512_storeu_ps(c + (kDotRows + r) * kPanel + 16, x##r##3);                               \
   }
   VIREO_EACH_ROW(VIREO_DECLARE)
   for (int64_t i = 0; i < pairs; ++i) {

@@ -161,7 +161,8 @@ int64_t depthwise_items(const DepthwiseArgs& a) { return a.geometry.n * a.geomet
 
 constexpr int64_t kTogether = 4;  // pixels of a line that share what they read
 
-/// kTogether outputs whose windows' columns all lie inside; of the lines those of t. x: the first window's first line inside.
+/// kTogether outputs whose windows' columns all lie inside; of the lines those of t. x: the first window's first line
+/// inside.
 template <int kWidth, int kStride, Act A>
 HWY_INLINE void depthwise_block(const DepthwiseArgs& a, const float* x, const Taps& t, float* out) {
   const D d;
@@ -187,7 +188,8 @@ HWY_INLINE void depthwise_block(const DepthwiseArgs& a, const float* x, const Ta
     for (int64_t i = 0; i < kTogether; ++i) {
       const V v = act_v<A>(acc[i]);
       if (n >= kLanes) hn::StoreU(v, d, out + i * a.ldo + c);
-      else store_n(hn::IfThenElseZero(hn::FirstN(d, size_t(n)), v), out + i * a.ldo + c, std::min(kLanes, pad4(g.c) - c));
+      else
+        store_n(hn::IfThenElseZero(hn::FirstN(d, size_t(n)), v), out + i * a.ldo + c, std::min(kLanes, pad4(g.c) - c));
     }
   };
   int64_t c = 0;
@@ -219,7 +221,8 @@ HWY_INLINE void depthwise_lines(const DepthwiseArgs& a, int64_t begin, int64_t e
     for (int64_t ox = 0; ox < g.out_w;) {
       at.x = ox * g.stride_x - g.pad_x;
       float* out = a.out + (item * g.out_w + ox) * a.ldo;
-      const bool inside_line = ox + kTogether <= g.out_w && at.x >= 0 && at.x + (kTogether - 1) * kStride + kWidth <= g.w;
+      const bool inside_line =
+          ox + kTogether <= g.out_w && at.x >= 0 && at.x + (kTogether - 1) * kStride + kWidth <= g.w;
       if (kWidth != 0 && inside_line && taps.y0 < taps.y1) {
         const int64_t first = (at.image * g.h + at.y + taps.y0 * g.dilation_y) * g.w + at.x;
         depthwise_block<kWidth != 0 ? kWidth : 1, kStride, A>(a, g.x + first * g.ldx, taps, out);

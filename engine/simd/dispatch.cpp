@@ -13,17 +13,17 @@
 // Every kernel file defines, in each target's namespace, a function that returns its Kernel<Args>.
 #define VIREO_SIMD_DECLARE(name, Args) Kernel<Args> name##_kernel();
 #define VIREO_SIMD_FILL(name, Args) t.name = name##_kernel();
-#define VIREO_SIMD_TABLE(target, text, floats)  \
-  namespace vireo::simd::target {               \
-  VIREO_SIMD_KERNELS(VIREO_SIMD_DECLARE)        \
-  static Kernels make_table() {                 \
-    Kernels t{};                                \
-    t.name = text;                              \
-    t.vector_floats = floats;                   \
-    t.bf16_name = "";                           \
-    VIREO_SIMD_KERNELS(VIREO_SIMD_FILL)         \
-    return t;                                   \
-  }                                             \
+#define VIREO_SIMD_TABLE(target, text, floats) \
+  namespace vireo::simd::target {              \
+  VIREO_SIMD_KERNELS(VIREO_SIMD_DECLARE)       \
+  static Kernels make_table() {                \
+    Kernels t{};                               \
+    t.name = text;                             \
+    t.vector_floats = floats;                  \
+    t.bf16_name = "";                          \
+    VIREO_SIMD_KERNELS(VIREO_SIMD_FILL)        \
+    return t;                                  \
+  }                                            \
   }
 
 #if HWY_TARGETS & HWY_AVX3
@@ -90,8 +90,7 @@ Tables detect() {
   }
 #endif
 #if HWY_TARGETS & HWY_AVX2
-  if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") && has_f16c() &&
-      __builtin_cpu_supports("bmi2")) {
+  if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") && has_f16c() && __builtin_cpu_supports("bmi2")) {
     t.table[t.count++] = N_AVX2::make_table();
   }
 #endif

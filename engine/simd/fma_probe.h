@@ -13,15 +13,15 @@ namespace vireo {
 constexpr int kProbeSteps = 20000;  // about 0.1 ms
 inline volatile float probe_sink;
 
-#define VIREO_FMA_CHAINS(Vec, chains, set, fma)                               \
-  Vec acc[chains];                                                            \
-  const Vec x = set(0.999f), y = set(1e-3f);                                  \
-  _Pragma("GCC unroll 32") for (int i = 0; i < chains; ++i) acc[i] = set(float(i));   \
-  for (int s = 0; s < kProbeSteps; ++s) {                                     \
+#define VIREO_FMA_CHAINS(Vec, chains, set, fma)                                           \
+  Vec acc[chains];                                                                        \
+  const Vec x = set(0.999f), y = set(1e-3f);                                              \
+  _Pragma("GCC unroll 32") for (int i = 0; i < chains; ++i) acc[i] = set(float(i));       \
+  for (int s = 0; s < kProbeSteps; ++s) {                                                 \
     _Pragma("GCC unroll 32") for (int i = 0; i < chains; ++i) acc[i] = fma(acc[i], x, y); \
-  }                                                                           \
-  float sum = 0.0f;                                                           \
-  for (int i = 0; i < chains; ++i) sum += acc[i][0];                          \
+  }                                                                                       \
+  float sum = 0.0f;                                                                       \
+  for (int i = 0; i < chains; ++i) sum += acc[i][0];                                      \
   return sum;
 
 #if defined(__x86_64__)

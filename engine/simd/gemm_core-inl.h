@@ -19,8 +19,8 @@ HWY_BEFORE_NAMESPACE();
 namespace vireo::simd::HWY_NAMESPACE {
 
 // Register tile: kMaxRows rows x kTileVecs vectors. Accumulators + one row of B + one broadcast fill the register file.
-// Where there are registers enough, attention multiplies two panels at once, kPairRows rows at a time: 6 rows x 4 vectors
-// load 10 vectors for 24 multiply-adds where 12 x 2 load 14. It reads every panel from L1, as a GEMM cannot.
+// Where there are registers enough, attention multiplies two panels at once, kPairRows rows at a time: 6 rows x 4
+// vectors load 10 vectors for 24 multiply-adds where 12 x 2 load 14. It reads every panel from L1, as a GEMM cannot.
 #if HWY_TARGET == HWY_AVX3
 constexpr int kMaxRows = 14, kTileVecs = 2, kPairRows = 6;
 #elif HWY_TARGET == HWY_AVX2
@@ -42,8 +42,9 @@ constexpr int64_t kChunk = 768;
 // Distance of the rows of A where kernels build A themselves: an odd number of cache lines spreads them over the sets.
 constexpr int64_t kStride = kChunk + 16;
 
-/// c[kRows][kVecs vectors] (+)= a[kRows][k] b[k][kVecs vectors], with strides lda, ldb, ldc. Each step fetches a cache line
-/// into L2 from `ahead` (any address; prefetches do not fault): what the next panel needs, so that it need not wait.
+/// c[kRows][kVecs vectors] (+)= a[kRows][k] b[k][kVecs vectors], with strides lda, ldb, ldc. Each step fetches a cache
+/// line into L2 from `ahead` (any address; prefetches do not fault): what the next panel needs, so that it need not
+/// wait.
 template <int kRows, int kVecs = kTileVecs>
 HWY_INLINE void tile(const float* HWY_RESTRICT a, int64_t lda, const float* HWY_RESTRICT b, int64_t ldb, int64_t k,
                      float* HWY_RESTRICT c, int64_t ldc, bool accumulate, const char* ahead) {
@@ -83,7 +84,7 @@ HWY_INLINE void tile(const float* HWY_RESTRICT a, int64_t lda, const float* HWY_
   int64_t i = 0;
 #if HWY_TARGET == HWY_NEON
   // FMLA takes its multiplier from a lane: one load brings a row's next four values of A.
-  const auto lane_step = [&](auto lane, const V (&av)[kRows], int64_t row) HWY_ATTR VIREO_INLINE_LAMBDA {
+  const auto lane_step = [&](auto lane, const V(&av)[kRows], int64_t row) HWY_ATTR VIREO_INLINE_LAMBDA {
     __builtin_prefetch(ahead + row * 64, 0, 2);
     V bv[kVecs];
 #pragma GCC unroll 4
@@ -121,7 +122,8 @@ HWY_INLINE void tile(const float* HWY_RESTRICT a, int64_t lda, const float* HWY_
   }
 }
 
-/// The same for the `cols` first columns of a panel (rounded up to vectors; what is left of a register tile is undefined).
+/// The same for the `cols` first columns of a panel (rounded up to vectors; what is left of a register tile is
+/// undefined).
 template <int kRows>
 HWY_NOINLINE void panel_rows(const float* a, int64_t lda, const float* b, int64_t ldb, int64_t k, float* c, int64_t ldc,
                              int64_t cols, bool accumulate, const char* ahead) {
@@ -161,19 +163,19 @@ HWY_INLINE void tile_pair(const float* HWY_RESTRICT a, int64_t lda, const float*
   const float* const a3 = a + 3 * lda;  // x86 addresses reach three rows from one pointer
 #define VIREO_EACH_ROW(X) X(0) X(1) X(2) X(3) X(4) X(5)
 #define VIREO_DECLARE(r) V x##r##0 = hn::Zero(d), x##r##1 = x##r##0, x##r##2 = x##r##0, x##r##3 = x##r##0;
-#define VIREO_FETCH(r)                                                       \
-  if constexpr (r < kRows) {                                                 \
+#define VIREO_FETCH(r)                                                                   \
+  if constexpr (r < kRows) {                                                             \
     x##r##0 = hn::LoadU(d, c0 + r * ldc), x##r##1 = hn::LoadU(d, c0 + r * ldc + kLanes); \
     x##r##2 = hn::LoadU(d, c1 + r * ldc), x##r##3 = hn::LoadU(d, c1 + r * ldc + kLanes); \
   }
-#define VIREO_STEP(r)                                                        \
-  if constexpr (r < kRows) {                                                 \
-    const V s = hn::Set(d, (r < 3 ? a : a3)[(r % 3) * lda + i]);             \
+#define VIREO_STEP(r)                                                           \
+  if constexpr (r < kRows) {                                                    \
+    const V s = hn::Set(d, (r < 3 ? a : a3)[(r % 3) * lda + i]);                \
     x##r##0 = hn::MulAdd(s, w0, x##r##0), x##r##1 = hn::MulAdd(s, w1, x##r##1); \
     x##r##2 = hn::MulAdd(s, w2, x##r##2), x##r##3 = hn::MulAdd(s, w3, x##r##3); \
   }
-#define VIREO_KEEP(r)                                                        \
-  if constexpr (r < kRows) {                                                 \
+#define VIREO_KEEP(r)                                                                    \
+  if constexpr (r < kRows) {                                                             \
     hn::StoreU(x##r##0, d, c0 + r * ldc), hn::StoreU(x##r##1, d, c0 + r * ldc + kLanes); \
     hn::StoreU(x##r##2, d, c1 + r * ldc), hn::StoreU(x##r##3, d, c1 + r * ldc + kLanes); \
   }
@@ -233,8 +235,8 @@ HWY_INLINE int64_t split(int64_t total, int64_t parts, int64_t i) {
 
 constexpr int64_t kShortK = 128;  // up to this many products per value its line is asked for
 
-/// Asks for the lines of the output that the epilogue is about to write, so that they come while the panel is multiplied:
-/// with a short k an output larger than the caches would otherwise be waited for line by line.
+/// Asks for the lines of the output that the epilogue is about to write, so that they come while the panel is
+/// multiplied: with a short k an output larger than the caches would otherwise be waited for line by line.
 HWY_INLINE void fetch_output(const GemmArgs& g, int64_t row0, int64_t rows, int64_t col0, int64_t cols) {
   const float* out = g.out + row0 * g.ldo + col0;
   for (int64_t r = 0; r < rows; ++r, out += g.ldo) {

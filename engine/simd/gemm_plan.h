@@ -13,8 +13,8 @@ namespace vireo::simd {
 /// beyond L2.
 /// A gathered A (convolution) is built once per item and chunk, which wants many panels.
 struct GemmPlan {
-  int64_t rows_max;      // of a register tile
-  int64_t blocks;        // row blocks, nearly equal
+  int64_t rows_max;  // of a register tile
+  int64_t blocks;    // row blocks, nearly equal
   int64_t group_blocks, row_groups;
   int64_t panels, group_panels, panel_groups;
   int64_t chunk, chunks;

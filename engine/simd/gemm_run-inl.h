@@ -67,8 +67,8 @@ HWY_INLINE void run_gemm(const GemmArgs& g, int64_t begin, int64_t end, void* sc
       }
       for (int64_t pn = panel0; pn < panel1; ++pn) {
         const int64_t first = (pn * g.k + k0) * kPanel;
-        // The next panel's part of this chunk, one line per k by each of the first row blocks. A thread takes items upwards,
-        // so the panel behind the item's last is its next too.
+        // The next panel's part of this chunk, one line per k by each of the first row blocks. A thread takes items
+        // upwards, so the panel behind the item's last is its next too.
         const int64_t size = g.type == WeightType::kF32 ? 4 : g.type == WeightType::kF16 ? 2 : 1;
         const char* ahead = static_cast<const char*>(g.b) + (first + (pn + 1 < p.panels ? g.k * kPanel : 0)) * size;
         const char* const ahead_end = ahead + count * kPanel * size;

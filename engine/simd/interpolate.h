@@ -1,4 +1,5 @@
-// Where a resized row or column is read from: torch.nn.functional.interpolate's rules (ATen UpSample.h), without antialiasing.
+// Where a resized row or column is read from: torch.nn.functional.interpolate's rules (ATen UpSample.h), without
+// antialiasing.
 #pragma once
 
 #include <algorithm>
@@ -51,8 +52,8 @@ inline ResizeTaps resize_taps(Interpolation mode, bool align_corners, int64_t in
   return t;
 }
 
-/// Bilinear taps whose weights have all their bits: a position in fp32 has few left for them far right, which a choice between two
-/// classes would show. The ratio is fp32 all the same, as ATen's.
+/// Bilinear taps whose weights have all their bits: a position in fp32 has few left for them far right, which a choice
+/// between two classes would show. The ratio is fp32 all the same, as ATen's.
 inline ResizeTaps bilinear_taps(int64_t in, int64_t out, int64_t i) {
   ResizeTaps t;
   const double from = std::max(double(resize_ratio(in, out, false)) * (double(i) + 0.5) - 0.5, 0.0);
@@ -64,7 +65,8 @@ inline ResizeTaps bilinear_taps(int64_t in, int64_t out, int64_t i) {
   return t;
 }
 
-/// The same for a row or column that is brought to `mid` and from there to `out`: each of the positions with the products of its weights.
+/// The same for a row or column that is brought to `mid` and from there to `out`: each of the positions with the
+/// products of its weights.
 inline ResizeTaps bilinear_through(int64_t in, int64_t mid, int64_t out, int64_t i) {
   if (mid == out) return bilinear_taps(in, out, i);
   const ResizeTaps far = bilinear_taps(mid, out, i);

@@ -34,27 +34,27 @@ struct Kernel {
 /// out[m,n] = residual + col_scale * act(b_scales * (a[m,k] W[n,k]^T) + bias).
 /// Everything but a, b, out may be null. out may be residual (same ld), never a.
 struct GemmArgs {
-  const float* a = nullptr;          // [m, k], lda >= k
+  const float* a = nullptr;  // [m, k], lda >= k
   int64_t lda = 0;
   int64_t m = 0, n = 0, k = 0;
-  const void* b = nullptr;           // W as pack_weight() left it
+  const void* b = nullptr;  // W as pack_weight() left it
   WeightType type = WeightType::kF32;
-  const float* b_scales = nullptr;   // [n], for kI8
-  const float* bias = nullptr;       // [n]
+  const float* b_scales = nullptr;  // [n], for kI8
+  const float* bias = nullptr;      // [n]
   Act act = Act::kNone;
   const float* col_scale = nullptr;  // [n]
   const float* residual = nullptr;   // [m, n]
   int64_t ldr = 0;
-  float* out = nullptr;              // [m, n]
+  float* out = nullptr;  // [m, n]
   int64_t ldo = 0;
 };
 
-/// GEMM on bfloat16 rows of A, sums in fp32; weights kBF16, or kI8 with b_scales (an integer of 8 bits is exact in bfloat16: a
-/// panel is converted when it is first read). gemm.a and lda are ignored.
+/// GEMM on bfloat16 rows of A, sums in fp32; weights kBF16, or kI8 with b_scales (an integer of 8 bits is exact in
+/// bfloat16: a panel is converted when it is first read). gemm.a and lda are ignored.
 struct Bf16GemmArgs {
   GemmArgs gemm;
-  const uint16_t* a = nullptr;       // [m, round_up(k, kBf16Step)], zero past k, as to_bf16 writes it
-  int64_t lda = 0;                   // in values
+  const uint16_t* a = nullptr;  // [m, round_up(k, kBf16Step)], zero past k, as to_bf16 writes it
+  int64_t lda = 0;              // in values
 };
 
 /// out = x as bfloat16 (round to nearest even), zero up to round_up(cols, kBf16Step). With `normalise`, each row is
@@ -66,14 +66,14 @@ struct ToBf16Args {
   bool normalise = false;
   float eps = 1e-6f;
   uint16_t* out = nullptr;
-  int64_t ldo = 0;                   // in values, >= round_up(cols, kBf16Step)
+  int64_t ldo = 0;  // in values, >= round_up(cols, kBf16Step)
 };
 
 /// Where convolution reads its patches. Output position (oy, ox) sees input (oy*stride_y - pad_y + ky*dilation_y, ...),
 /// zero outside.
 struct ConvGeometry {
-  const float* x = nullptr;          // NHWC rows [n*h*w, c] with stride ldx, or planar [n, c, h, w] dense
-  int64_t ldx = 0;                   // NHWC only
+  const float* x = nullptr;  // NHWC rows [n*h*w, c] with stride ldx, or planar [n, c, h, w] dense
+  int64_t ldx = 0;           // NHWC only
   bool planar = false;
   int64_t n = 1, h = 0, w = 0, c = 0;
   int64_t kernel_h = 1, kernel_w = 1, stride_y = 1, stride_x = 1;
@@ -90,8 +90,8 @@ struct ConvArgs {
   GemmArgs gemm;
 };
 
-/// Products per pair of channels and tile of 2 x 2 outputs of the `winograd` kernel: ConvArgs with NHWC rows, a 3 x 3 kernel
-/// of stride and dilation 1, kF32 weights as pack_winograd() leaves them, and neither col_scale nor residual.
+/// Products per pair of channels and tile of 2 x 2 outputs of the `winograd` kernel: ConvArgs with NHWC rows, a 3 x 3
+/// kernel of stride and dilation 1, kF32 weights as pack_winograd() leaves them, and neither col_scale nor residual.
 constexpr int64_t kWinogradProducts = 16;
 
 /// Rows [first, first + count) of the patch matrix, written dense with stride ldo (zero padded to round_up(k, 4)).
@@ -104,12 +104,12 @@ struct Im2colArgs {
 
 /// Depthwise conv2d on NHWC rows: out = act(sum w[ky,kx,c] x + bias). weight is [kernel_h*kernel_w, c] with stride ldw.
 struct DepthwiseArgs {
-  ConvGeometry geometry;             // planar = false
+  ConvGeometry geometry;  // planar = false
   const float* weight = nullptr;
-  int64_t ldw = 0;                   // >= c
-  const float* bias = nullptr;       // [c] or null
+  int64_t ldw = 0;              // >= c
+  const float* bias = nullptr;  // [c] or null
   Act act = Act::kNone;
-  float* out = nullptr;              // NHWC rows [n*out_h*out_w, c]
+  float* out = nullptr;  // NHWC rows [n*out_h*out_w, c]
   int64_t ldo = 0;
 };
 
@@ -127,7 +127,7 @@ struct AttentionArgs {
   // Added to score (b, h, i, j): bias[(b % bias_batch) * bias_batch_stride + h * bias_head_stride + i * bias_ld + j].
   const float* bias = nullptr;
   int64_t bias_batch = 1, bias_batch_stride = 0, bias_head_stride = 0, bias_ld = 0;
-  float* out = nullptr;              // [batch * tokens, heads * head_dim]; never an input
+  float* out = nullptr;  // [batch * tokens, heads * head_dim]; never an input
   int64_t ldo = 0;
 
   /// The common case: one matrix whose rows hold all q heads, then all k heads, then all v heads.
@@ -144,8 +144,8 @@ struct AttentionArgs {
 };
 
 /// Which pixels of a map [h, w] attend to each other. Along y a group holds group_h tokens, step_h pixels apart: step 1
-/// gives windows (Swin), step p the pixels of equal position in p x p patches (MobileViT). The map is padded at the bottom
-/// and right to whole groups. shift_h, shift_w (step 1): windows lie on the map rolled by (-shift_h, -shift_w).
+/// gives windows (Swin), step p the pixels of equal position in p x p patches (MobileViT). The map is padded at the
+/// bottom and right to whole groups. shift_h, shift_w (step 1): windows lie on the map rolled by (-shift_h, -shift_w).
 struct TokenGroups {
   int64_t h = 1, w = 1;
   int64_t group_h = 1, group_w = 1, step_h = 1, step_w = 1, shift_h = 0, shift_w = 0;
@@ -176,27 +176,28 @@ constexpr float kMaskedScore = -100.0f;
 
 /// Attention within every group of a map's tokens: softmax(scale * q k^T + bias + mask) v.
 struct GroupAttentionArgs {
-  const float* x = nullptr;          // [batch * h * w, 3 * heads * head_dim]: q, k, v heads side by side
+  const float* x = nullptr;  // [batch * h * w, 3 * heads * head_dim]: q, k, v heads side by side
   int64_t ldx = 0;
-  const float* pad = nullptr;        // [3 * heads * head_dim], the row of every padding token; null: zeros
+  const float* pad = nullptr;  // [3 * heads * head_dim], the row of every padding token; null: zeros
   TokenGroups groups;
   int64_t batch = 1, heads = 1, head_dim = 0;  // head_dim 1..128
   float scale = 1.0f;
-  const float* bias = nullptr;       // [heads * tokens, tokens] or null
+  const float* bias = nullptr;  // [heads * tokens, tokens] or null
   int64_t bias_ld = 0;
-  float* out = nullptr;              // [batch * h * w, heads * head_dim]; never an input
+  float* out = nullptr;  // [batch * h * w, heads * head_dim]; never an input
   int64_t ldo = 0;
 };
 
-/// out = residual + (x - mean) / sqrt(var + eps) * gamma + beta per row; var is a second pass around the mean. out may be x.
+/// out = residual + (x - mean) / sqrt(var + eps) * gamma + beta per row; var is a second pass around the mean. out may
+/// be x.
 struct LayerNormArgs {
   const float* x = nullptr;
   int64_t ldx = 0;
   int64_t rows = 0, cols = 0;
-  const float* gamma = nullptr;      // [cols] or null
-  const float* beta = nullptr;       // [cols] or null
+  const float* gamma = nullptr;  // [cols] or null
+  const float* beta = nullptr;   // [cols] or null
   float eps = 1e-6f;
-  const float* residual = nullptr;   // [rows, cols] or null
+  const float* residual = nullptr;  // [rows, cols] or null
   int64_t ldr = 0;
   float* out = nullptr;
   int64_t ldo = 0;
@@ -229,15 +230,15 @@ struct AffineArgs {
   const float* x = nullptr;
   int64_t ldx = 0;
   int64_t rows = 0, cols = 0;
-  const float* scale = nullptr;      // [cols] or null
-  const float* shift = nullptr;      // [cols] or null
+  const float* scale = nullptr;  // [cols] or null
+  const float* shift = nullptr;  // [cols] or null
   float* out = nullptr;
   int64_t ldo = 0;
 };
 
 /// out[rows, hidden] = silu(x[:, :hidden]) * x[:, hidden : 2 hidden]. Never in place.
 struct SwigluArgs {
-  const float* x = nullptr;          // [rows, 2 * hidden]
+  const float* x = nullptr;  // [rows, 2 * hidden]
   int64_t ldx = 0;
   int64_t rows = 0, hidden = 0;
   float* out = nullptr;
@@ -258,7 +259,7 @@ struct MeanArgs {
   const float* x = nullptr;
   int64_t ldx = 0;
   int64_t groups = 1, group_rows = 0, first = 0, count = 0, cols = 0;
-  float* out = nullptr;              // [groups, cols]
+  float* out = nullptr;  // [groups, cols]
   int64_t ldo = 0;
 };
 
@@ -266,10 +267,10 @@ struct MeanArgs {
 /// positions inside the image, or by kernel_h*kernel_w with count_include_pad. A window that sees no position at all
 /// yields 0 (average) or -inf (maximum).
 struct PoolArgs {
-  ConvGeometry geometry;             // planar = false
+  ConvGeometry geometry;  // planar = false
   bool average = true;
   bool count_include_pad = false;
-  float* out = nullptr;              // NHWC rows [n*out_h*out_w, c]
+  float* out = nullptr;  // NHWC rows [n*out_h*out_w, c]
   int64_t ldo = 0;
 };
 
@@ -284,13 +285,13 @@ struct CopyArgs {
   int64_t groups = 1, rows = 0, cols = 0, zero_cols = 0;
 };
 
-/// Rows [q | k | v] of `heads` heads each: q and k of every head divided by their Euclidean norm (at least 1e-12), q then
-/// multiplied by scale[head]; v as it is. Never in place.
+/// Rows [q | k | v] of `heads` heads each: q and k of every head divided by their Euclidean norm (at least 1e-12), q
+/// then multiplied by scale[head]; v as it is. Never in place.
 struct HeadNormArgs {
-  const float* x = nullptr;          // [rows, 3 * heads * head_dim]
+  const float* x = nullptr;  // [rows, 3 * heads * head_dim]
   int64_t ldx = 0;
   int64_t rows = 0, heads = 1, head_dim = 0;
-  const float* scale = nullptr;      // [heads]
+  const float* scale = nullptr;  // [heads]
   float* out = nullptr;
   int64_t ldo = 0;
 };
@@ -299,43 +300,43 @@ enum class Interpolation : int { kNearest, kBilinear, kBicubic };
 
 /// NHWC rows to another size by PyTorch's rules (interpolate.h), plus residual.
 struct ResizeArgs {
-  const float* x = nullptr;          // [n * h * w, c]
+  const float* x = nullptr;  // [n * h * w, c]
   int64_t ldx = 0;
   int64_t n = 1, h = 0, w = 0, c = 0, out_h = 0, out_w = 0;
   Interpolation mode = Interpolation::kNearest;
   bool align_corners = false;
-  const float* residual = nullptr;   // [n * out_h * out_w, c] or null
+  const float* residual = nullptr;  // [n * out_h * out_w, c] or null
   int64_t ldr = 0;
-  float* out = nullptr;              // [n * out_h * out_w, c]
+  float* out = nullptr;  // [n * out_h * out_w, c]
   int64_t ldo = 0;
 };
 
 /// Averages over out_h x out_w bins: bin i of `in` positions is floor(i in / out) .. ceil((i + 1) in / out).
 struct AdaptivePoolArgs {
-  const float* x = nullptr;          // [n * h * w, c]
+  const float* x = nullptr;  // [n * h * w, c]
   int64_t ldx = 0;
   int64_t n = 1, h = 0, w = 0, c = 0, out_h = 0, out_w = 0;
-  float* out = nullptr;              // [n * out_h * out_w, c]
+  float* out = nullptr;  // [n * out_h * out_w, c]
   int64_t ldo = 0;
 };
 
 /// Space to depth, 2 x 2: the channels of pixels (2y, 2x), (2y + 1, 2x), (2y, 2x + 1), (2y + 1, 2x + 1); zeros outside.
 struct MergeArgs {
-  const float* x = nullptr;          // [n * h * w, c]
+  const float* x = nullptr;  // [n * h * w, c]
   int64_t ldx = 0;
   int64_t n = 1, h = 0, w = 0, c = 0;
-  float* out = nullptr;              // [n * ceil(h/2) * ceil(w/2), 4 c]
+  float* out = nullptr;  // [n * ceil(h/2) * ceil(w/2), 4 c]
   int64_t ldo = 0;
 };
 
-/// The number of the largest channel, the first of equals, of x resized bilinearly (align_corners off) to mid_h x mid_w and then to
-/// out_h x out_w; -1 where a channel is no finite number.
+/// The number of the largest channel, the first of equals, of x resized bilinearly (align_corners off) to mid_h x mid_w
+/// and then to out_h x out_w; -1 where a channel is no finite number.
 struct ArgmaxArgs {
-  const float* x = nullptr;          // [n * h * w, c]
+  const float* x = nullptr;  // [n * h * w, c]
   int64_t ldx = 0;
   int64_t n = 1, h = 0, w = 0, c = 0, mid_h = 0, mid_w = 0, out_h = 0, out_w = 0;
-  float* out = nullptr;              // [n * out_h * out_w, 1]
-  int64_t ldo = 0;                   // a multiple of 4 with zeros behind each value, or 1
+  float* out = nullptr;  // [n * out_h * out_w, 1]
+  int64_t ldo = 0;       // a multiple of 4 with zeros behind each value, or 1
 };
 
 /// fp32 -> IEEE binary16 rows (round to nearest even) and back. Half rows have a stride in halves and the same padding.
@@ -404,14 +405,14 @@ size_t packed_weight_bytes(int64_t n, int64_t k, WeightType type);
 /// count too unless the range ends at n; such ranges may be packed from several threads (the last one also writes the
 /// zero padding). kF16, kBF16: round to nearest even. kI8: symmetric per row, scales[row] = max|w| / 127,
 /// q = round_half_even(w / scale), a zero row has scale 0; `scales` holds round_up(n, 4) floats (padding zeroed).
-void pack_weight(const float* rows, int64_t first, int64_t count, int64_t n, int64_t k, WeightType type,
-                 void* packed, float* scales);
+void pack_weight(const float* rows, int64_t first, int64_t count, int64_t n, int64_t k, WeightType type, void* packed,
+                 float* scales);
 
 /// The same for int8 values that come quantised (a compressed checkpoint): dense rows into the kI8 layout.
 void pack_weight_i8(const int8_t* rows, int64_t first, int64_t count, int64_t n, int64_t k, void* packed);
 
-/// Bytes of the weights of a 3 x 3 convolution as the winograd kernel reads them: [ceil(n/32)][16][c][32] fp32 values, the
-/// 4 x 4 products of each pair of channels apart, columns past n zero. Align them to 64 bytes.
+/// Bytes of the weights of a 3 x 3 convolution as the winograd kernel reads them: [ceil(n/32)][16][c][32] fp32 values,
+/// the 4 x 4 products of each pair of channels apart, columns past n zero. Align them to 64 bytes.
 size_t winograd_weight_bytes(int64_t n, int64_t c);
 
 /// Transforms `count` dense rows (3, 3, c) of n; `first` and `count` as for pack_weight.

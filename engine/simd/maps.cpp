@@ -21,13 +21,15 @@ namespace {
 int64_t resize_items(const ResizeArgs& a) { return a.n * a.out_h; }
 
 /// The weighted sum over taps of n channels from c; `origin` is the image's first pixel.
-HWY_INLINE V weighted(const float* origin, int64_t ldx, int64_t w, const ResizeTaps& ty, const ResizeTaps& tx, int64_t c, int64_t n) {
+HWY_INLINE V weighted(const float* origin, int64_t ldx, int64_t w, const ResizeTaps& ty, const ResizeTaps& tx,
+                      int64_t c, int64_t n) {
   const D d;
   V sum = hn::Zero(d);
   for (int y = 0; y < ty.count; ++y) {
     const float* row = origin + ty.at[y] * w * ldx + c;
     V line = hn::Mul(hn::Set(d, tx.weight[0]), load_n(row + tx.at[0] * ldx, n));
-    for (int x = 1; x < tx.count; ++x) line = hn::MulAdd(hn::Set(d, tx.weight[x]), load_n(row + tx.at[x] * ldx, n), line);
+    for (int x = 1; x < tx.count; ++x)
+      line = hn::MulAdd(hn::Set(d, tx.weight[x]), load_n(row + tx.at[x] * ldx, n), line);
     sum = hn::MulAdd(hn::Set(d, ty.weight[y]), line, sum);
   }
   return sum;
@@ -95,7 +97,8 @@ void merge_run(const MergeArgs& a, int64_t begin, int64_t end, void*) {
 
 int64_t argmax_items(const ArgmaxArgs& a) { return a.n * a.out_h; }
 
-/// The first channel of the largest value(c, n); -1 where one of them is no finite number, because then no answer is right.
+/// The first channel of the largest value(c, n); -1 where one of them is no finite number, because then no answer is
+/// right.
 template <typename F>
 HWY_INLINE float first_of_largest(int64_t channels, F value) {
   const D d;
@@ -115,7 +118,9 @@ HWY_INLINE float first_of_largest(int64_t channels, F value) {
   return hn::GetLane(hn::MinOfLanes(d, hn::IfThenElse(hn::Eq(top, best), at, far)));
 }
 
-HWY_INLINE bool same_size(const ArgmaxArgs& a) { return a.h == a.mid_h && a.w == a.mid_w && a.h == a.out_h && a.w == a.out_w; }
+HWY_INLINE bool same_size(const ArgmaxArgs& a) {
+  return a.h == a.mid_h && a.w == a.mid_w && a.h == a.out_h && a.w == a.out_w;
+}
 /// Floats from one pixel to the next in a row that was put together: whole vectors.
 HWY_INLINE int64_t pixel_floats(const ArgmaxArgs& a) { return (a.c + kLanes - 1) / kLanes * kLanes; }
 /// Of the scores' width, whatever size the map has: it may be chosen when the rest is planned.
@@ -129,7 +134,8 @@ HWY_INLINE void scores_row(const ArgmaxArgs& a, const float* origin, const Resiz
     for (int64_t c = 0; c < a.c; c += kLanes) {
       const float* from = origin + x * a.ldx + c;
       V sum = hn::Mul(hn::Set(d, ty.weight[0]), load_n(from + ty.at[0] * a.w * a.ldx, a.c - c));
-      for (int k = 1; k < ty.count; ++k) sum = hn::MulAdd(hn::Set(d, ty.weight[k]), load_n(from + ty.at[k] * a.w * a.ldx, a.c - c), sum);
+      for (int k = 1; k < ty.count; ++k)
+        sum = hn::MulAdd(hn::Set(d, ty.weight[k]), load_n(from + ty.at[k] * a.w * a.ldx, a.c - c), sum);
       hn::Store(sum, d, row + x * each + c);
     }
 }
@@ -149,7 +155,9 @@ void argmax_run(const ArgmaxArgs& a, int64_t begin, int64_t end, void* scratch) 
   float* row = static_cast<float*>(scratch);
   const int64_t each = pixel_floats(a);
   for (int64_t item = begin; item < end; ++item) {
-    if (!same) scores_row(a, a.x + item / a.out_h * a.h * a.w * a.ldx, bilinear_through(a.h, a.mid_h, a.out_h, item % a.out_h), row);
+    if (!same)
+      scores_row(a, a.x + item / a.out_h * a.h * a.w * a.ldx, bilinear_through(a.h, a.mid_h, a.out_h, item % a.out_h),
+                 row);
     for (int64_t x = 0; x < a.out_w; ++x) {
       float* out = a.out + (item * a.out_w + x) * a.ldo;
       if (same) {

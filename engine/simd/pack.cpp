@@ -88,7 +88,9 @@ void pack_weight_i8(const int8_t* rows, int64_t first, int64_t count, int64_t n,
   }
 }
 
-size_t winograd_weight_bytes(int64_t n, int64_t c) { return size_t(kWinogradProducts) * packed_weight_bytes(n, c, WeightType::kF32); }
+size_t winograd_weight_bytes(int64_t n, int64_t c) {
+  return size_t(kWinogradProducts) * packed_weight_bytes(n, c, WeightType::kF32);
+}
 
 void pack_winograd(const float* rows, int64_t first, int64_t count, int64_t c, float* packed) {
   // G g G^T, G = [1 0 0; 1/2 1/2 1/2; 1/2 -1/2 1/2; 0 0 1]: of every line, then of the lines, in double.
@@ -109,7 +111,8 @@ void pack_winograd(const float* rows, int64_t first, int64_t count, int64_t c, f
   const int64_t used = (first + count) % kPanel;
   if (used == 0) return;
   float* const last = packed + (first + count) / kPanel * kWinogradProducts * c * kPanel;
-  for (int64_t i = 0; i < kWinogradProducts * c; ++i) std::fill(last + i * kPanel + used, last + (i + 1) * kPanel, 0.0f);
+  for (int64_t i = 0; i < kWinogradProducts * c; ++i)
+    std::fill(last + i * kPanel + used, last + (i + 1) * kPanel, 0.0f);
 }
 
 }  // namespace vireo::simd

@@ -48,10 +48,12 @@ void layer_norm_run(const LayerNormArgs& a, int64_t begin, int64_t end, void*) {
     const float* x = a.x + row * a.ldx;
     const float mean = sum_row(a.cols, [&](int64_t c, int64_t n) HWY_ATTR { return load_n(x + c, n); }) / float(a.cols);
     const V vm = hn::Set(d, mean);
-    const float var = sum_row(a.cols, [&](int64_t c, int64_t n) HWY_ATTR {
-      const V t = hn::Sub(load_n(x + c, n), vm);
-      return hn::Mul(t, t);
-    }) / float(a.cols);
+    const float var = sum_row(a.cols,
+                              [&](int64_t c, int64_t n) HWY_ATTR {
+                                const V t = hn::Sub(load_n(x + c, n), vm);
+                                return hn::Mul(t, t);
+                              }) /
+                      float(a.cols);
     const V inverse = hn::Set(d, 1.0f / std::sqrt(var + a.eps));
     map_row(a.out + row * a.ldo, a.cols, [&](int64_t c, int64_t n) HWY_ATTR {
       V y = hn::Mul(hn::Sub(load_n(x + c, n), vm), inverse);

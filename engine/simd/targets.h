@@ -11,27 +11,27 @@
 #endif
 
 /// X(member of Kernels, argument struct): one line per kernel.
-#define VIREO_SIMD_KERNELS(X) \
-  X(gemm, GemmArgs)           \
-  X(conv, ConvArgs)           \
-  X(winograd, ConvArgs)       \
-  X(im2col, Im2colArgs)       \
-  X(depthwise, DepthwiseArgs) \
-  X(attention, AttentionArgs) \
+#define VIREO_SIMD_KERNELS(X)            \
+  X(gemm, GemmArgs)                      \
+  X(conv, ConvArgs)                      \
+  X(winograd, ConvArgs)                  \
+  X(im2col, Im2colArgs)                  \
+  X(depthwise, DepthwiseArgs)            \
+  X(attention, AttentionArgs)            \
   X(group_attention, GroupAttentionArgs) \
-  X(layer_norm, LayerNormArgs) \
-  X(unary, UnaryArgs)         \
-  X(add, AddArgs)             \
-  X(affine, AffineArgs)       \
-  X(swiglu, SwigluArgs)       \
-  X(softmax, SoftmaxArgs)     \
-  X(mean, MeanArgs)           \
-  X(pool, PoolArgs)           \
-  X(copy, CopyArgs)           \
-  X(head_norm, HeadNormArgs)  \
-  X(resize, ResizeArgs)       \
-  X(adaptive_pool, AdaptivePoolArgs) \
-  X(merge, MergeArgs)         \
-  X(argmax, ArgmaxArgs)       \
-  X(to_half, ToHalfArgs)      \
+  X(layer_norm, LayerNormArgs)           \
+  X(unary, UnaryArgs)                    \
+  X(add, AddArgs)                        \
+  X(affine, AffineArgs)                  \
+  X(swiglu, SwigluArgs)                  \
+  X(softmax, SoftmaxArgs)                \
+  X(mean, MeanArgs)                      \
+  X(pool, PoolArgs)                      \
+  X(copy, CopyArgs)                      \
+  X(head_norm, HeadNormArgs)             \
+  X(resize, ResizeArgs)                  \
+  X(adaptive_pool, AdaptivePoolArgs)     \
+  X(merge, MergeArgs)                    \
+  X(argmax, ArgmaxArgs)                  \
+  X(to_half, ToHalfArgs)                 \
   X(from_half, FromHalfArgs)

@@ -94,8 +94,8 @@ HWY_INLINE V exp_v(V x) {
 
 constexpr float kLog2E = 1.44269504088896341f;
 
-/// 2^t for -126 <= t <= 127, 2e-7 relative; NaN stays NaN. Cephes exp2f's polynomial, its terms in pairs: the loops that end
-/// a product are short, and wait for the longest chain rather than for the number of operations.
+/// 2^t for -126 <= t <= 127, 2e-7 relative; NaN stays NaN. Cephes exp2f's polynomial, its terms in pairs: the loops
+/// that end a product are short, and wait for the longest chain rather than for the number of operations.
 HWY_INLINE V exp2_within(V t) {
   const D d;
   const hn::RebindToSigned<D> di;
@@ -145,7 +145,8 @@ HWY_INLINE V tanh_v(V x) {
   return hn::IfThenElse(hn::Lt(a, hn::Set(d, 0.625f)), p, hn::CopySign(big, x));
 }
 
-/// x / (1 + e^-g): the sigmoid-weighted x, 0 where g is below -88. Where g is NaN x must be too: the bounds may drop it.
+/// x / (1 + e^-g): the sigmoid-weighted x, 0 where g is below -88. Where g is NaN x must be too: the bounds may drop
+/// it.
 HWY_INLINE V gate(V x, V g) {
   const D d;
   const V t = hn::Min(hn::Max(hn::Mul(g, hn::Set(d, -kLog2E)), hn::Set(d, -126.0f)), hn::Set(d, 127.0f));
@@ -208,7 +209,9 @@ HWY_INLINE int64_t row_items(int64_t rows, int64_t cols) {
 }
 
 template <typename Args>
-size_t no_scratch(const Args&) { return 0; }
+size_t no_scratch(const Args&) {
+  return 0;
+}
 
 }  // namespace vireo::simd::HWY_NAMESPACE
 HWY_AFTER_NAMESPACE();

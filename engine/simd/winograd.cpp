@@ -1,5 +1,5 @@
-// 3 x 3 convolution of stride 1 by Winograd's F(2 x 2, 3 x 3) (Lavin and Gray 2015): a tile of 4 x 4 inputs becomes one of
-// 2 x 2 outputs by 16 products per pair of channels instead of 36. Its transforms only add, subtract and halve.
+// 3 x 3 convolution of stride 1 by Winograd's F(2 x 2, 3 x 3) (Lavin and Gray 2015): a tile of 4 x 4 inputs becomes one
+// of 2 x 2 outputs by 16 products per pair of channels instead of 36. Its transforms only add, subtract and halve.
 #include "simd/targets.h"
 
 #undef HWY_TARGET_INCLUDE
@@ -14,8 +14,9 @@ namespace vireo::simd::HWY_NAMESPACE {
 namespace {
 
 constexpr int64_t kProducts = kWinogradProducts;
-constexpr int64_t kTileFloats = 128 * 1024;  // of transformed input per item, what an L2 holds beside a panel of weights
-constexpr int64_t kWantTileGroups = 8;       // with fewer, items share tiles and each transforms them for its own panels
+constexpr int64_t kTileFloats =
+    128 * 1024;                         // of transformed input per item, what an L2 holds beside a panel of weights
+constexpr int64_t kWantTileGroups = 8;  // with fewer, items share tiles and each transforms them for its own panels
 
 HWY_INLINE int64_t up(int64_t a, int64_t b) { return (a + b - 1) / b; }
 
@@ -24,7 +25,7 @@ struct Plan {
   int64_t down, across, tiles;  // of an image: tiles along y and x; of all images
   int64_t per_item, tile_groups;
   int64_t panels, group_panels, panel_groups;
-  int64_t stride;               // floats from one tile's channels to the next one's, an odd number of cache lines
+  int64_t stride;  // floats from one tile's channels to the next one's, an odd number of cache lines
   int64_t v_floats() const { return kProducts * per_item * stride; }
   int64_t m_floats() const { return kProducts * per_item * kPanel; }
   int64_t line_floats() const { return 2 * per_item * kPanel; }
@@ -46,8 +47,8 @@ HWY_INLINE Plan make_plan(const ConvArgs& a) {
   return p;
 }
 
-/// B^T d B of one tile, B^T = [1 0 -1 0; 0 1 1 0; 0 -1 1 0; 0 1 0 -1]: product t of channel c goes to to[t * plane + c].
-/// pixels: rows of the 4 x 4 inputs. Whole vectors are written, zero past the channels.
+/// B^T d B of one tile, B^T = [1 0 -1 0; 0 1 1 0; 0 -1 1 0; 0 1 0 -1]: product t of channel c goes to to[t * plane +
+/// c]. pixels: rows of the 4 x 4 inputs. Whole vectors are written, zero past the channels.
 HWY_INLINE void transform_input(const float* const* pixels, int64_t channels, int64_t plane, float* to) {
   const D d;
   for (int line = 0; line < 4; ++line, to += 4 * plane) {
@@ -138,8 +139,8 @@ void run(const ConvArgs& a, int64_t begin, int64_t end, void* scratch) {
         const float* const ahead_end = pn + 1 < p.panels || t + 1 < kProducts ? ahead + weights : ahead;
         for (int64_t blk = 0; blk < blocks; ++blk) {
           const int64_t r0 = split(tiles, blocks, blk), rows = split(tiles, blocks, blk + 1) - r0;
-          panel(rows, v + t * v_plane + r0 * p.stride, p.stride, b, kPanel, g.c, m + t * m_plane + r0 * kPanel, kPanel, cols,
-                false, ahead < ahead_end ? ahead : nullptr);
+          panel(rows, v + t * v_plane + r0 * p.stride, p.stride, b, kPanel, g.c, m + t * m_plane + r0 * kPanel, kPanel,
+                cols, false, ahead < ahead_end ? ahead : nullptr);
           ahead += g.c * 16;
         }
       }

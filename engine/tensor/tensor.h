@@ -16,8 +16,8 @@ const char* dtype_name(DType t);
 inline int64_t round_up(int64_t x, int64_t to) { return (x + to - 1) / to * to; }
 inline int64_t div_up(int64_t x, int64_t by) { return (x + by - 1) / by; }
 
-/// Every tensor is [n, h, w, c]. Tokens are [batch, 1, tokens, channels]; a feature map is [batch, height, width, channels];
-/// a logits row is [batch, 1, 1, classes]. Logical order is always channels last.
+/// Every tensor is [n, h, w, c]. Tokens are [batch, 1, tokens, channels]; a feature map is [batch, height, width,
+/// channels]; a logits row is [batch, 1, 1, classes]. Logical order is always channels last.
 struct Shape {
   std::array<int64_t, 4> d{1, 1, 1, 1};
 
@@ -35,7 +35,8 @@ std::string to_string(const Shape& s);  // "[1, 1, 197, 768]"
 
 /// How the elements lie in memory.
 enum class Layout : uint8_t {
-  kRows,    ///< rows() rows of c() elements, each row padded with zeros to a multiple of 4 elements: what every operator reads and writes
+  kRows,  ///< rows() rows of c() elements, each row padded with zeros to a multiple of 4 elements: what every operator
+          ///< reads and writes
   kPlanar,  ///< dense [n, c, h, w] (PyTorch's NCHW): only for the model's picture input
 };
 
@@ -43,13 +44,15 @@ struct TensorDesc {
   DType dtype = DType::kF32;
   Shape shape;
   Layout layout = Layout::kRows;
-  int32_t gap = 0;  ///< elements between a row's padding and the next row: another value's columns (a multiple of 4; kRows only)
+  int32_t gap =
+      0;  ///< elements between a row's padding and the next row: another value's columns (a multiple of 4; kRows only)
 
   /// Elements from one row to the next (kRows only).
   int64_t row_stride() const { return round_up(shape.c(), 4) + gap; }
   size_t bytes() const {
     if (layout == Layout::kPlanar) return size_t(shape.elements()) * dtype_size(dtype);
-    return size_t(shape.rows() == 0 ? 0 : shape.rows() * row_stride() - gap) * dtype_size(dtype);  // no gap behind the last row
+    return size_t(shape.rows() == 0 ? 0 : shape.rows() * row_stride() - gap) *
+           dtype_size(dtype);  // no gap behind the last row
   }
 };
 

@@ -70,12 +70,14 @@ Result<void> Executable::allocate() {
   const uint64_t alignment = std::max<uint64_t>({256, gpu_->caps().storage_alignment, gpu_->caps().texel_alignment});
   if (plan_.weights_bytes) {
     const auto use = reads_constants(plan_) ? MemoryUse::kHostAccess : MemoryUse::kDevice;
-    VIREO_ASSIGN(own_->weights, Buffer::create(*gpu_, {"weights", plan_.weights_bytes, kUsage, use, plan_.model.c_str()}));
+    VIREO_ASSIGN(own_->weights,
+                 Buffer::create(*gpu_, {"weights", plan_.weights_bytes, kUsage, use, plan_.model.c_str()}));
   }
   const bool host_arena = options_.readable_arena || plan_.has_cpu_steps();
   dummy_offset_ = align_up(plan_.arena_bytes, alignment);
-  VIREO_ASSIGN(own_->arena, Buffer::create(*gpu_, {"activations", dummy_offset_ + kDummyBytes, kUsage,
-                                              host_arena ? MemoryUse::kHostAccess : MemoryUse::kDevice, plan_.model.c_str()}));
+  VIREO_ASSIGN(own_->arena,
+               Buffer::create(*gpu_, {"activations", dummy_offset_ + kDummyBytes, kUsage,
+                                      host_arena ? MemoryUse::kHostAccess : MemoryUse::kDevice, plan_.model.c_str()}));
   uint64_t bytes = 0;
   for (Slot& s : slots_) {
     s.input_offset = bytes;
@@ -84,7 +86,8 @@ Result<void> Executable::allocate() {
     if (!options_.buffers.output) bytes += align_up(plan_.output_bytes, alignment);
   }
   if (bytes) {
-    VIREO_ASSIGN(own_->staging, Buffer::create(*gpu_, {"inputs and outputs", bytes, kUsage, MemoryUse::kHostAccess, plan_.model.c_str()}));
+    VIREO_ASSIGN(own_->staging, Buffer::create(*gpu_, {"inputs and outputs", bytes, kUsage, MemoryUse::kHostAccess,
+                                                       plan_.model.c_str()}));
     std::fill_n(own_->staging.mapped(), bytes, uint8_t(0));
   }
   for (Flight& f : flights_) {
@@ -99,7 +102,8 @@ HostMemory Executable::host_memory(int slot) const {
   HostMemory m;
   m.base[size_t(Region::kArena)] = own_->arena.mapped();
   m.base[size_t(Region::kWeights)] = own_->weights.mapped();
-  if (!options_.buffers.input && plan_.input_bytes) m.base[size_t(Region::kInput)] = own_->staging.mapped() + s.input_offset;
+  if (!options_.buffers.input && plan_.input_bytes)
+    m.base[size_t(Region::kInput)] = own_->staging.mapped() + s.input_offset;
   if (!options_.buffers.output && plan_.output_bytes)
     m.base[size_t(Region::kOutput)] = own_->staging.mapped() + s.output_offset;
   return m;
@@ -125,7 +129,9 @@ std::string Executable::steps_text(const Segment& segment) const {
 
 Result<void> Executable::expect_idle() const {
   for (int slot = 0; slot < kSlots; ++slot)
-    if (in_flight(slot)) return fail(ErrorCode::kInvalidArgument, "plan '{}': slot {} is in flight; wait for it before profiling", plan_.model, slot);
+    if (in_flight(slot))
+      return fail(ErrorCode::kInvalidArgument, "plan '{}': slot {} is in flight; wait for it before profiling",
+                  plan_.model, slot);
   return {};
 }
 
@@ -133,7 +139,8 @@ Result<void> Executable::start(const Segment& segment, int slot, std::shared_ptr
   return start(segment, slot, &segment.commands[slot], 1, std::move(uses));
 }
 
-Result<void> Executable::start(const Segment& segment, int slot, const VkCommandBuffer* commands, uint32_t count, std::shared_ptr<const Held> uses) {
+Result<void> Executable::start(const Segment& segment, int slot, const VkCommandBuffer* commands, uint32_t count,
+                               std::shared_ptr<const Held> uses) {
   const VkResult r = flights_[slot].submit(commands, count, uses ? std::move(uses) : own_);
   if (r != VK_SUCCESS) return fail_vk(r, "{}: submitting failed", steps_text(segment));
   slots_[size_t(slot)].pending = true;

@@ -40,8 +40,8 @@ class Executable {
  public:
   /// `plan` must outlive the executable, `graph` only this call; `plan` was verified for gpu->caps(). Weights are
   /// packed and pipelines compiled on `pool`. Errors: kOutOfMemory, kUnsupported (a shader or layout the device
-  /// refuses), kCorrupt (a weight that is NaN), kInvalidArgument (misplaced application buffers, a weight beyond fp16), kDeviceLost, kInternal (a plan
-  /// that contradicts its shaders).
+  /// refuses), kCorrupt (a weight that is NaN), kInvalidArgument (misplaced application buffers, a weight beyond fp16),
+  /// kDeviceLost, kInternal (a plan that contradicts its shaders).
   static Result<std::unique_ptr<Executable>> create(std::shared_ptr<Gpu> gpu, const Plan& plan, const Graph& graph,
                                                     ThreadPool& pool, ExecutableOptions options);
   Executable(const Executable&) = delete;
@@ -54,10 +54,10 @@ class Executable {
   const float* output(int slot) const;
   /// Starts the slot's inference. Errors: kInvalidArgument (slot still in flight), kDeviceLost, a CPU step's.
   Result<void> submit(int slot);
-  /// The same with the output of the plan's sized step at another height and width: map() has it, and output() is of no use. The
-  /// first inference of a size records one step, and makes room for it where none was as large; nothing else is made anew. On a plan
-  /// whose sized step is on the CPU, its host_step does the same. Errors: also kInvalidArgument (no such step, or the output is the
-  /// application's), kOutOfMemory. (map.cpp)
+  /// The same with the output of the plan's sized step at another height and width: map() has it, and output() is of no
+  /// use. The first inference of a size records one step, and makes room for it where none was as large; nothing else
+  /// is made anew. On a plan whose sized step is on the CPU, its host_step does the same. Errors: also kInvalidArgument
+  /// (no such step, or the output is the application's), kOutOfMemory. (map.cpp)
   Result<void> submit(int slot, int64_t map_h, int64_t map_w);
   /// [n, map_h, map_w] dense floats, valid from wait() to the slot's next submit().
   const float* map(int slot) const { return reinterpret_cast<const float*>(own_->maps[size_t(slot)].buffer.mapped()); }
@@ -75,28 +75,30 @@ class Executable {
     double begin_us = 0, end_us = 0;
   };
   struct Times {
-    std::vector<Span> spans;           // in the order of the plan
-    double begin_us = 0, end_us = 0;   // of the first one and of the last one
+    std::vector<Span> spans;          // in the order of the plan
+    double begin_us = 0, end_us = 0;  // of the first one and of the last one
   };
-  /// Runs one inference in slot 0 from commands of its own that take the time before and behind the spans first .. last; the recorded
-  /// ones stay as they are. Where the inference begins and ends is known however few those are: a timestamp makes some drivers
-  /// slower. Errors: kUnsupported (no timestamps on this queue), kInvalidArgument (a slot is in flight), and submit()'s and
-  /// wait()'s. (timing.cpp)
+  /// Runs one inference in slot 0 from commands of its own that take the time before and behind the spans first ..
+  /// last; the recorded ones stay as they are. Where the inference begins and ends is known however few those are: a
+  /// timestamp makes some drivers slower. Errors: kUnsupported (no timestamps on this queue), kInvalidArgument (a slot
+  /// is in flight), and submit()'s and wait()'s. (timing.cpp)
   Result<Times> time(Timing timing, size_t first = 0, size_t last = SIZE_MAX);
-  /// What a timestamp adds to the commands around it, in microseconds: commands of nothing else, the least of a few. Errors: as time().
+  /// What a timestamp adds to the commands around it, in microseconds: commands of nothing else, the least of a few.
+  /// Errors: as time().
   Result<double> timestamp_us();
-  /// What a dispatch's workgroups spent loading, computing and storing, in ticks of the shader clock of their first invocation.
+  /// What a dispatch's workgroups spent loading, computing and storing, in ticks of the shader clock of their first
+  /// invocation.
   struct Phases {
     int32_t step = 0, dispatch = -1;
-    uint32_t workgroups = 0;                // 0: its shader has no PHASES=1 variant, or it is a step on the CPU
+    uint32_t workgroups = 0;  // 0: its shader has no PHASES=1 variant, or it is a step on the CPU
     struct Run {
       double sum[3] = {}, largest[3] = {};  // over the workgroups; of one of them
     };
     std::vector<Run> runs;
   };
-  /// Runs `runs` inferences in slot 0 with PHASES=1 shaders, from pipelines and commands of its own; the recorded ones stay as they
-  /// are. In the order of the plan. Errors: kUnsupported (no shader clock, or one storage buffer too many), kInvalidArgument (a slot
-  /// is in flight), and submit()'s and wait()'s. (phases.cpp)
+  /// Runs `runs` inferences in slot 0 with PHASES=1 shaders, from pipelines and commands of its own; the recorded ones
+  /// stay as they are. In the order of the plan. Errors: kUnsupported (no shader clock, or one storage buffer too
+  /// many), kInvalidArgument (a slot is in flight), and submit()'s and wait()'s. (phases.cpp)
   Result<std::vector<Phases>> phases(int runs, ThreadPool& pool);
 
   bool in_flight(int slot) const { return slots_[size_t(slot)].pending; }
@@ -136,13 +138,13 @@ class Executable {
   };
   /// A slot's output at a size that was chosen for its inferences. (map.cpp)
   struct Map {
-    int64_t h = 0, w = 0;                    // what `last` is recorded for
-    Buffer buffer;                           // for the largest so far
+    int64_t h = 0, w = 0;  // what `last` is recorded for
+    Buffer buffer;         // for the largest so far
     std::vector<PlanDispatch> dispatches;
     std::vector<Launch> launches;
     VkDescriptorPool descriptors = VK_NULL_HANDLE;
     std::vector<VkBufferView> views;
-    VkCommandBuffer commands[2] = {};        // the last segment up to the sized step, null where that is nothing; that step
+    VkCommandBuffer commands[2] = {};  // the last segment up to the sized step, null where that is nothing; that step
     void drop_bindings(const Gpu& gpu);
   };
   /// What the commands use.
@@ -158,7 +160,7 @@ class Executable {
     VkCommandPool commands = VK_NULL_HANDLE;
     PipelinePtr map_pipeline;  // null where the plan has no sized step for maps
     VkCommandPool map_commands = VK_NULL_HANDLE;
-    Map maps[kSlots];          // a slot's may change while nothing of that slot is out
+    Map maps[kSlots];  // a slot's may change while nothing of that slot is out
   };
   struct PhaseRun;  // phases.cpp
   struct Scratch;   // timing.cpp
@@ -174,7 +176,8 @@ class Executable {
   Result<void> run_cpu(const Segment& segment, int slot);
   /// `uses`: what the commands use, when that is more than own_.
   Result<void> start(const Segment& segment, int slot, std::shared_ptr<const Held> uses = nullptr);
-  Result<void> start(const Segment& segment, int slot, const VkCommandBuffer* commands, uint32_t count, std::shared_ptr<const Held> uses = nullptr);
+  Result<void> start(const Segment& segment, int slot, const VkCommandBuffer* commands, uint32_t count,
+                     std::shared_ptr<const Held> uses = nullptr);
   Result<void> submit(int slot, const Map* map);
   Result<void> expect_idle() const;
   Result<void> expect_timestamps() const;
@@ -194,21 +197,22 @@ class Executable {
   Range resolve(const BufferRef& where, int slot) const;
   Result<void> check_binding(const Step& step, const PlanDispatch& d, const shader::Binding& declared) const;
   Result<void> record();
-  /// Timestamps to record: around the launches first .. last of a segment, behind the one before them, before the segment's first and behind its last.
+  /// Timestamps to record: around the launches first .. last of a segment, behind the one before them, before the
+  /// segment's first and behind its last.
   struct Stamps {
     static constexpr uint32_t kNone = ~0u;
     struct Around {
       uint32_t begin = kNone, end = kNone;  // queries
       bool waits = false;                   // behind a barrier
     };
-    VkQueryPool pool = VK_NULL_HANDLE;      // of two queries per launch, the most there are
+    VkQueryPool pool = VK_NULL_HANDLE;  // of two queries per launch, the most there are
     size_t first = 0, last = SIZE_MAX;
     uint32_t used = 0;
-    std::vector<Around> launches;           // filled: one for each of the segment's
+    std::vector<Around> launches;  // filled: one for each of the segment's
   };
   /// The launches of the segment into `c`.
-  Result<void> record(const Segment& segment, int slot, VkCommandBuffer c, const std::vector<Launch>& launches, Timing order = Timing::kScheduled,
-                      Stamps* stamps = nullptr);
+  Result<void> record(const Segment& segment, int slot, VkCommandBuffer c, const std::vector<Launch>& launches,
+                      Timing order = Timing::kScheduled, Stamps* stamps = nullptr);
 
   const std::shared_ptr<Gpu> gpu_;
   const Plan& plan_;

@@ -13,7 +13,8 @@ namespace {
 using Clock = std::chrono::steady_clock;
 using std::chrono::milliseconds;
 
-constexpr int kTries = 8;  // of calls that answer neither "over" nor "not yet"; the pauses between them add up to a quarter of a second
+constexpr int kTries =
+    8;  // of calls that answer neither "over" nor "not yet"; the pauses between them add up to a quarter of a second
 
 }  // namespace
 
@@ -58,7 +59,8 @@ bool Flight::settle() {
   milliseconds pause(1);
   for (int failures = 0;;) {
     const auto asked = Clock::now();
-    VkResult r = fn.vkWaitForFences(gpu_->handle(), 1, &fence_, VK_TRUE, uint64_t(std::chrono::nanoseconds(pause).count()));
+    VkResult r =
+        fn.vkWaitForFences(gpu_->handle(), 1, &fence_, VK_TRUE, uint64_t(std::chrono::nanoseconds(pause).count()));
     bool running = r == VK_TIMEOUT;
     if (r != VK_SUCCESS && r != VK_ERROR_DEVICE_LOST) {
       r = fn.vkGetFenceStatus(gpu_->handle(), fence_);
@@ -69,7 +71,8 @@ bool Flight::settle() {
       return over();
     }
     if (r == VK_ERROR_DEVICE_LOST) {
-      // Proof enough by the specification. A driver that gives up before its hardware does gets the chance to wait for it.
+      // Proof enough by the specification. A driver that gives up before its hardware does gets the chance to wait for
+      // it.
       (void)gpu_->wait_idle(1);
       return over();
     }

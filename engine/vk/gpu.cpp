@@ -24,8 +24,9 @@ struct Features {
 
   VkPhysicalDeviceShaderClockFeaturesKHR clock =
       make<VkPhysicalDeviceShaderClockFeaturesKHR>(VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_SHADER_CLOCK_FEATURES_KHR);
-  VkPhysicalDevicePipelineExecutablePropertiesFeaturesKHR executables = make<VkPhysicalDevicePipelineExecutablePropertiesFeaturesKHR>(
-      VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_PIPELINE_EXECUTABLE_PROPERTIES_FEATURES_KHR);
+  VkPhysicalDevicePipelineExecutablePropertiesFeaturesKHR executables =
+      make<VkPhysicalDevicePipelineExecutablePropertiesFeaturesKHR>(
+          VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_PIPELINE_EXECUTABLE_PROPERTIES_FEATURES_KHR);
 
   Features(const DeviceCaps& c, bool statistics) {
     void** next = &base.pNext;
@@ -215,7 +216,8 @@ VkResult Gpu::wait(VkFence fence, double timeout_s) {
   VkResult r = VK_TIMEOUT;
   for (double left = timeout_s; left > 0 && r == VK_TIMEOUT; left -= kWaitSlice) {
     r = fault("wait");
-    if (r == VK_SUCCESS) r = fn_.vkWaitForFences(device_, 1, &fence, VK_TRUE, uint64_t(std::min(left, kWaitSlice) * 1e9));
+    if (r == VK_SUCCESS)
+      r = fn_.vkWaitForFences(device_, 1, &fence, VK_TRUE, uint64_t(std::min(left, kWaitSlice) * 1e9));
   }
   if (r != VK_SUCCESS) lost_.store(true);  // whatever it was, the GPU may still be using fence and commands
   return r;

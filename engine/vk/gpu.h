@@ -17,11 +17,13 @@ namespace vireo::vk {
 class PipelineStore;
 
 struct GpuOptions {
-  /// For tests: asked before "allocate", "map" (device memory), "map_host", "pipeline", "submit", "wait" and "timestamps"; anything
-  /// but VK_SUCCESS is taken as the driver's answer and the call is not made. May be called from several threads.
+  /// For tests: asked before "allocate", "map" (device memory), "map_host", "pipeline", "submit", "wait" and
+  /// "timestamps"; anything but VK_SUCCESS is taken as the driver's answer and the call is not made. May be called from
+  /// several threads.
   std::function<VkResult(const char* call)> fault;
   Labels labels = Labels::kAuto;  // adopt(): on the application's instance; open(): the Instance decided
-  /// open(): pipelines are compiled so that pipeline_statistics() can ask about them; needs Physical::ext_executable_properties.
+  /// open(): pipelines are compiled so that pipeline_statistics() can ask about them; needs
+  /// Physical::ext_executable_properties.
   bool statistics = false;
 };
 
@@ -50,7 +52,8 @@ class Gpu {
   const std::array<uint8_t, VK_UUID_SIZE>& cache_uuid() const { return cache_uuid_; }
   uint32_t queue_family() const { return physical_.queue_family; }
   PipelineStore& pipelines() { return *pipelines_; }
-  /// The driver once answered VK_ERROR_DEVICE_LOST, or waiting for it failed or took too long: nothing more is submitted.
+  /// The driver once answered VK_ERROR_DEVICE_LOST, or waiting for it failed or took too long: nothing more is
+  /// submitted.
   bool lost() const { return lost_.load(); }
   /// A flight was not over after all the patience that it deserved: nobody else need wait as long for the same device.
   bool hangs() const { return hangs_.load(); }
@@ -63,14 +66,16 @@ class Gpu {
   void name(VkObjectType type, Handle handle, fmt::format_string<Args...> text, Args&&... args) const {
     if (instance_->labels()) set_name(type, bits_of(handle), fmt::format(text, std::forward<Args>(args)...));
   }
-  /// vkQueueSubmit of command buffers, one after the other; one thread at a time. No allocation. `*number` becomes the submission's,
-  /// counted from 1, or 0 if nothing of it can have reached the device. (Submitting and waiting are Flight's; nobody else should.)
+  /// vkQueueSubmit of command buffers, one after the other; one thread at a time. No allocation. `*number` becomes the
+  /// submission's, counted from 1, or 0 if nothing of it can have reached the device. (Submitting and waiting are
+  /// Flight's; nobody else should.)
   VkResult submit(const VkCommandBuffer* commands, uint32_t count, VkFence fence, uint64_t* number);
-  /// Waits up to `timeout_s` seconds, at most 30 s at a time (some drivers treat longer timeouts badly). VK_TIMEOUT after
-  /// that. After any failure the device counts as lost.
+  /// Waits up to `timeout_s` seconds, at most 30 s at a time (some drivers treat longer timeouts badly). VK_TIMEOUT
+  /// after that. After any failure the device counts as lost.
   VkResult wait(VkFence fence, double timeout_s);
-  /// Waits for everything that was submitted, without a limit, asking up to `tries` times; false: no call could prove it over, or the
-  /// queue is an application's, which may be using it. From submit() an application's may be waited for as well.
+  /// Waits for everything that was submitted, without a limit, asking up to `tries` times; false: no call could prove
+  /// it over, or the queue is an application's, which may be using it. From submit() an application's may be waited for
+  /// as well.
   bool wait_idle(int tries, bool submitting = false);
   /// Submission `number` is over, and so are those before it: a fence signals after all that was submitted earlier.
   void note_over(uint64_t number);

@@ -39,9 +39,11 @@ void Abandonments::add(const std::string& device, const char* what, uint64_t byt
   try {
     const std::lock_guard<std::mutex> lock(mutex_);
     if (sink_)
-      sink_(fmt::format("{}: no call could prove that the device is done with {}; its memory ({}) and the device are never freed, as freeing them "
-                        "under work that goes on would crash",
-                        device, what, human_bytes(bytes)));
+      sink_(
+          fmt::format("{}: no call could prove that the device is done with {}; its memory ({}) and the device are "
+                      "never freed, as freeing them "
+                      "under work that goes on would crash",
+                      device, what, human_bytes(bytes)));
   } catch (...) {  // no memory for the sentence, or the sink's own: the count stands
   }
 }
@@ -88,7 +90,8 @@ bool Instance::watched() const {
     if (!d.ext_tooling_info) continue;  // the function must not be called on it
     uint32_t n = 0;
     if (fn_.vkGetPhysicalDeviceToolPropertiesEXT(d.handle, &n, nullptr) != VK_SUCCESS) continue;
-    std::vector<VkPhysicalDeviceToolPropertiesEXT> tools(n, make<VkPhysicalDeviceToolPropertiesEXT>(VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_TOOL_PROPERTIES_EXT));
+    std::vector<VkPhysicalDeviceToolPropertiesEXT> tools(
+        n, make<VkPhysicalDeviceToolPropertiesEXT>(VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_TOOL_PROPERTIES_EXT));
     if (fn_.vkGetPhysicalDeviceToolPropertiesEXT(d.handle, &n, tools.data()) < 0) continue;
     tools.resize(std::min<size_t>(n, tools.size()));
     for (const auto& t : tools)
@@ -98,7 +101,9 @@ bool Instance::watched() const {
 }
 
 bool Instance::wants_labels(Labels labels, bool validation) const {
-  if (labels == Labels::kOff || !fn_.vkCmdBeginDebugUtilsLabelEXT || !fn_.vkCmdEndDebugUtilsLabelEXT || !fn_.vkSetDebugUtilsObjectNameEXT) return false;
+  if (labels == Labels::kOff || !fn_.vkCmdBeginDebugUtilsLabelEXT || !fn_.vkCmdEndDebugUtilsLabelEXT ||
+      !fn_.vkSetDebugUtilsObjectNameEXT)
+    return false;
   return labels == Labels::kOn || validation || watched();
 }
 
@@ -136,7 +141,8 @@ Result<void> Instance::create(const Loader& loader, const InstanceOptions& optio
       (options.validation && has_extension(loader, kValidationLayer, VK_EXT_DEBUG_UTILS_EXTENSION_NAME));
   const bool messages = options.validation && debug_utils;
   // Enabled before it is known whether a tool watches: without a call the extension does nothing.
-  if (messages || (debug_utils && options.labels != Labels::kOff)) extensions.push_back(VK_EXT_DEBUG_UTILS_EXTENSION_NAME);
+  if (messages || (debug_utils && options.labels != Labels::kOff))
+    extensions.push_back(VK_EXT_DEBUG_UTILS_EXTENSION_NAME);
 
   auto app = make<VkApplicationInfo>(VK_STRUCTURE_TYPE_APPLICATION_INFO);
   app.pApplicationName = "vireo";
@@ -222,16 +228,11 @@ Instance::~Instance() {
 
 int rank(const Physical& device) {
   switch (device.type) {
-    case VK_PHYSICAL_DEVICE_TYPE_DISCRETE_GPU:
-      return 0;
-    case VK_PHYSICAL_DEVICE_TYPE_INTEGRATED_GPU:
-      return 1;
-    case VK_PHYSICAL_DEVICE_TYPE_VIRTUAL_GPU:
-      return 2;
-    case VK_PHYSICAL_DEVICE_TYPE_CPU:
-      return 4;
-    default:
-      return 3;
+    case VK_PHYSICAL_DEVICE_TYPE_DISCRETE_GPU: return 0;
+    case VK_PHYSICAL_DEVICE_TYPE_INTEGRATED_GPU: return 1;
+    case VK_PHYSICAL_DEVICE_TYPE_VIRTUAL_GPU: return 2;
+    case VK_PHYSICAL_DEVICE_TYPE_CPU: return 4;
+    default: return 3;
   }
 }
 

@@ -14,8 +14,8 @@
 
 namespace vireo::vk {
 
-/// Whether objects and dispatches carry the graph's names for capture tools (RenderDoc, Nsight). Needs VK_EXT_debug_utils, quietly
-/// off without it; off, no debug function is ever called.
+/// Whether objects and dispatches carry the graph's names for capture tools (RenderDoc, Nsight). Needs
+/// VK_EXT_debug_utils, quietly off without it; off, no debug function is ever called.
 enum class Labels : uint8_t {
   kAuto,  ///< when the validation layer is on, or a tool that shows them watches a device (VK_EXT_tooling_info)
   kOff,
@@ -54,12 +54,12 @@ struct Physical {
   VkPhysicalDeviceType type = VK_PHYSICAL_DEVICE_TYPE_OTHER;
   DeviceCaps caps;
   uint32_t queue_family = 0;
-  uint32_t timestamp_bits = 0;  // valid ones of a timestamp on that family; 0: it takes none
-  uint64_t max_allocation = 1ull << 30;                     // bytes; the least that Vulkan 1.1 guarantees
+  uint32_t timestamp_bits = 0;           // valid ones of a timestamp on that family; 0: it takes none
+  uint64_t max_allocation = 1ull << 30;  // bytes; the least that Vulkan 1.1 guarantees
   bool ext_8bit_storage = false, ext_float16_int8 = false;  // extensions to enable by name
-  bool ext_tooling_info = false;                            // VK_EXT_tooling_info: the tools that watch can be asked for
-  bool ext_executable_properties = false;                   // VK_KHR_pipeline_executable_properties and its feature
-  std::string unusable;                                     // why Vireo cannot run on it; empty = it can
+  bool ext_tooling_info = false;           // VK_EXT_tooling_info: the tools that watch can be asked for
+  bool ext_executable_properties = false;  // VK_KHR_pipeline_executable_properties and its feature
+  std::string unusable;                    // why Vireo cannot run on it; empty = it can
 };
 
 /// Owns a VkInstance, or wraps an application's. Destroyed after every Gpu opened from it.
@@ -70,7 +70,8 @@ class Instance {
   static Result<std::shared_ptr<Instance>> open(const InstanceOptions& options = {});
   /// Wraps an instance that the application owns and keeps alive. `get` may be null: the system's loader.
   /// Labels need that the application enabled VK_EXT_debug_utils.
-  static Result<std::shared_ptr<Instance>> adopt(VkInstance instance, PFN_vkGetInstanceProcAddr get, Labels labels = Labels::kAuto);
+  static Result<std::shared_ptr<Instance>> adopt(VkInstance instance, PFN_vkGetInstanceProcAddr get,
+                                                 Labels labels = Labels::kAuto);
   ~Instance();
   Instance(const Instance&) = delete;
   Instance& operator=(const Instance&) = delete;

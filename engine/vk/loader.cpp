@@ -12,7 +12,8 @@ namespace {
 
 uint32_t version_of(PFN_vkEnumerateInstanceVersion enumerate, bool has_create) {
   uint32_t version = 0;
-  // The one failure that there is, no memory, is no reason to take a loader that has the function for one of Vulkan 1.0.
+  // The one failure that there is, no memory, is no reason to take a loader that has the function for one of
+  // Vulkan 1.0.
   if (enumerate) return enumerate(&version) == VK_SUCCESS ? version : VK_API_VERSION_1_1;
   return has_create ? VK_API_VERSION_1_0 : 0;
 }

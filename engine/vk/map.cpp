@@ -1,5 +1,5 @@
-// Executable::submit with a map's size: the plan's sized step (an argmax), and it alone, is recorded for that size, into memory that grows
-// with the largest. Plan, pipelines and all other commands stay as they are.
+// Executable::submit with a map's size: the plan's sized step (an argmax), and it alone, is recorded for that size,
+// into memory that grows with the largest. Plan, pipelines and all other commands stay as they are.
 #include "device/tuning.h"
 #include "vk/executable.h"
 #include "vk/status.h"
@@ -16,7 +16,10 @@ Result<void> Executable::make_map(int slot, int64_t h, int64_t w) {
   Map& m = own_->maps[size_t(slot)];
   if (m.h == h && m.w == w) return {};
   if (gpu_->lost() || !flights_[size_t(slot)].settle())
-    return fail(ErrorCode::kDeviceLost, "{}: plan '{}': the device may still be busy with an inference that was given up, so its map cannot change", gpu_->caps().name, plan_.model);
+    return fail(
+        ErrorCode::kDeviceLost,
+        "{}: plan '{}': the device may still be busy with an inference that was given up, so its map cannot change",
+        gpu_->caps().name, plan_.model);
   m.h = m.w = 0;  // until it is done
   m.drop_bindings(*gpu_);
 
@@ -26,13 +29,15 @@ Result<void> Executable::make_map(int slot, int64_t h, int64_t w) {
   const uint64_t bytes = parts.back().offset + parts.back().bytes;
   if (m.buffer.bytes() < bytes) {
     m.buffer = Buffer();  // before the larger one: both might not fit
-    VIREO_ASSIGN(m.buffer, Buffer::create(*gpu_, {"map", bytes, VK_BUFFER_USAGE_STORAGE_BUFFER_BIT, MemoryUse::kHostAccess, plan_.model.c_str()}));
+    VIREO_ASSIGN(m.buffer, Buffer::create(*gpu_, {"map", bytes, VK_BUFFER_USAGE_STORAGE_BUFFER_BIT,
+                                                  MemoryUse::kHostAccess, plan_.model.c_str()}));
   }
   m.dispatches.clear();
   m.launches.clear();
   for (const SizedDispatch& part : parts) {
     PlanDispatch d;
-    d.shader = part.dispatch.shader, d.spec = part.dispatch.spec, d.push = part.dispatch.push, d.groups = part.dispatch.groups;
+    d.shader = part.dispatch.shader, d.spec = part.dispatch.spec, d.push = part.dispatch.push,
+    d.groups = part.dispatch.groups;
     for (const Operand& o : part.dispatch.operands) {
       Binding b;
       b.kind = o.kind;
@@ -57,7 +62,8 @@ Result<void> Executable::make_map(int slot, int64_t h, int64_t w) {
     auto pool = make<VkCommandPoolCreateInfo>(VK_STRUCTURE_TYPE_COMMAND_POOL_CREATE_INFO);
     pool.flags = VK_COMMAND_POOL_CREATE_RESET_COMMAND_BUFFER_BIT;
     pool.queueFamilyIndex = gpu_->queue_family();
-    const VkResult r = created(fn.vkCreateCommandPool(gpu_->handle(), &pool, nullptr, &own_->map_commands), &own_->map_commands);
+    const VkResult r =
+        created(fn.vkCreateCommandPool(gpu_->handle(), &pool, nullptr, &own_->map_commands), &own_->map_commands);
     if (r != VK_SUCCESS) return fail_vk(r, "{}: creating a command pool for maps failed", gpu_->caps().name);
   }
   Segment before, last;

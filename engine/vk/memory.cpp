@@ -133,14 +133,18 @@ struct Uploader::Objects final : Held {
 };
 
 Uploader::Uploader(std::shared_ptr<Gpu> gpu, double timeout_s, std::shared_ptr<const Held> uses)
-    : gpu_(std::move(gpu)), timeout_s_(timeout_s), own_(std::make_shared<Objects>(gpu_, std::move(uses))), flight_(gpu_, "an upload") {}
+    : gpu_(std::move(gpu)),
+      timeout_s_(timeout_s),
+      own_(std::make_shared<Objects>(gpu_, std::move(uses))),
+      flight_(gpu_, "an upload") {}
 
 Result<void> Uploader::prepare() {
   const DeviceTable& fn = gpu_->fn();
   auto pool = make<VkCommandPoolCreateInfo>(VK_STRUCTURE_TYPE_COMMAND_POOL_CREATE_INFO);
   pool.flags = VK_COMMAND_POOL_CREATE_TRANSIENT_BIT | VK_COMMAND_POOL_CREATE_RESET_COMMAND_BUFFER_BIT;
   pool.queueFamilyIndex = gpu_->queue_family();
-  VkResult r = own_->pool ? VK_SUCCESS : created(fn.vkCreateCommandPool(gpu_->handle(), &pool, nullptr, &own_->pool), &own_->pool);
+  VkResult r = own_->pool ? VK_SUCCESS
+                          : created(fn.vkCreateCommandPool(gpu_->handle(), &pool, nullptr, &own_->pool), &own_->pool);
   if (r == VK_SUCCESS && !commands_) {
     auto info = make<VkCommandBufferAllocateInfo>(VK_STRUCTURE_TYPE_COMMAND_BUFFER_ALLOCATE_INFO);
     info.commandPool = own_->pool;

@@ -1,4 +1,5 @@
-// Executable::phases: inferences with PHASES=1 shaders, whose workgroups note the time that they spend loading, computing and storing.
+// Executable::phases: inferences with PHASES=1 shaders, whose workgroups note the time that they spend loading,
+// computing and storing.
 #include <algorithm>
 #include <cstring>
 
@@ -63,7 +64,8 @@ Result<void> Executable::PhaseRun::prepare(Executable& e, ThreadPool& pool) {
   std::vector<std::string> notes;
   VIREO_ASSIGN(std::vector<PipelinePtr> pipelines, e.gpu_->pipelines().get(requests, pool, "", &notes));
   if (bytes) {
-    VIREO_ASSIGN(ticks, Buffer::create(gpu, {"phases", bytes, VK_BUFFER_USAGE_STORAGE_BUFFER_BIT, MemoryUse::kHostAccess, e.plan_.model.c_str()}));
+    VIREO_ASSIGN(ticks, Buffer::create(gpu, {"phases", bytes, VK_BUFFER_USAGE_STORAGE_BUFFER_BIT,
+                                             MemoryUse::kHostAccess, e.plan_.model.c_str()}));
   }
   for (size_t i = 0; i < asked.size(); ++i) {
     launches[asked[i]].pipeline = std::move(pipelines[i]);
@@ -103,7 +105,9 @@ Result<void> Executable::run(const std::shared_ptr<PhaseRun>& run) {
 
 Result<std::vector<Executable::Phases>> Executable::phases(int runs, ThreadPool& pool) {
   if (!gpu_->caps().shader_clock)
-    return fail(ErrorCode::kUnsupported, "{}: its driver offers no shader clock (VK_KHR_shader_clock), so what happens inside a dispatch cannot be timed",
+    return fail(ErrorCode::kUnsupported,
+                "{}: its driver offers no shader clock (VK_KHR_shader_clock), so what happens inside a dispatch cannot "
+                "be timed",
                 gpu_->caps().name);
   VIREO_TRY(expect_idle());
   const auto made = std::make_shared<PhaseRun>(own_);
@@ -137,7 +141,8 @@ Result<std::vector<Executable::Phases>> Executable::phases(int runs, ThreadPool&
       for (uint32_t w = 0; w < p.workgroups; ++w, from += kWorkgroupBytes) {
         uint32_t words[4];
         std::memcpy(words, from, sizeof words);
-        for (size_t k = 0; k < 3; ++k) run.sum[k] += words[k], run.largest[k] = std::max<double>(run.largest[k], words[k]);
+        for (size_t k = 0; k < 3; ++k)
+          run.sum[k] += words[k], run.largest[k] = std::max<double>(run.largest[k], words[k]);
       }
     }
   }

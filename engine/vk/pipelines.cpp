@@ -108,10 +108,8 @@ Result<const Shader*> PipelineStore::shader(const std::string& name, const char*
   Shader* raw = (shaders_[name] = std::move(s)).get();  // owned before anything can fail
   Result<void> made;
   const VkResult r = created(gpu_.fn().vkCreateShaderModule(gpu_.handle(), &info, nullptr, &raw->module), &raw->module);
-  if (r == VK_SUCCESS)
-    made = make_layouts(*raw, step);
-  else
-    made = fail_vk(r, "{}: step '{}': loading shader '{}' failed", c.name, step, name);
+  if (r == VK_SUCCESS) made = make_layouts(*raw, step);
+  else made = fail_vk(r, "{}: step '{}': loading shader '{}' failed", c.name, step, name);
   if (made) {
     gpu_.name(VK_OBJECT_TYPE_SHADER_MODULE, raw->module, "{}", name);
     gpu_.name(VK_OBJECT_TYPE_DESCRIPTOR_SET_LAYOUT, raw->set_layout, "{}", name);

@@ -16,12 +16,9 @@ struct Texel {
 
 Texel texel_of(BindKind kind) {
   switch (kind) {
-    case BindKind::kTexelF16:
-      return {VK_FORMAT_R16G16B16A16_SFLOAT, 8};
-    case BindKind::kTexelSnorm8:
-      return {VK_FORMAT_R8G8B8A8_SNORM, 4};
-    default:
-      return {VK_FORMAT_R32G32B32A32_SFLOAT, 16};
+    case BindKind::kTexelF16: return {VK_FORMAT_R16G16B16A16_SFLOAT, 8};
+    case BindKind::kTexelSnorm8: return {VK_FORMAT_R8G8B8A8_SNORM, 4};
+    default: return {VK_FORMAT_R32G32B32A32_SFLOAT, 16};
   }
 }
 
@@ -50,7 +47,8 @@ Result<void> Executable::make_pipelines(ThreadPool& pool) {
   }
   // One pipeline more for an output whose size is chosen later: it is the same for all sizes.
   std::vector<SizedDispatch> sized;
-  if (const int32_t s = plan_.sized_step(); s >= 0 && plan_.steps[size_t(s)].device == DeviceKind::kVulkan && !options_.buffers.output) {
+  if (const int32_t s = plan_.sized_step();
+      s >= 0 && plan_.steps[size_t(s)].device == DeviceKind::kVulkan && !options_.buffers.output) {
     const Shape& planned = plan_.values[size_t(plan_.outputs[0])].desc.shape;
     VIREO_ASSIGN(sized, sized_dispatches(planned.h(), planned.w()));
     requests.push_back({&sized[0].dispatch.shader, &sized[0].dispatch.spec, plan_.steps[size_t(s)].name.c_str()});
@@ -66,16 +64,14 @@ Executable::Range Executable::resolve(const BufferRef& where, int slot) const {
   const Slot& s = slots_[size_t(slot)];
   const SessionBuffers& b = options_.buffers;
   switch (where.region) {
-    case Region::kWeights:
-      return {own_->weights.handle(), where.offset, where.bytes};
+    case Region::kWeights: return {own_->weights.handle(), where.offset, where.bytes};
     case Region::kInput:
       return b.input ? Range{b.input, b.input_offset + where.offset, where.bytes}
                      : Range{own_->staging.handle(), s.input_offset + where.offset, where.bytes};
     case Region::kOutput:
       return b.output ? Range{b.output, b.output_offset + where.offset, where.bytes}
                       : Range{own_->staging.handle(), s.output_offset + where.offset, where.bytes};
-    case Region::kArena:
-      break;
+    case Region::kArena: break;
   }
   return {own_->arena.handle(), where.offset, where.bytes};
 }
@@ -110,7 +106,8 @@ Result<void> Executable::check_binding(const Step& step, const PlanDispatch& d, 
   return {};
 }
 
-Result<void> Executable::bind(std::vector<Launch>& launches, VkDescriptorPool* descriptors, std::vector<VkBufferView>* views_made) {
+Result<void> Executable::bind(std::vector<Launch>& launches, VkDescriptorPool* descriptors,
+                              std::vector<VkBufferView>* views_made) {
   const DeviceTable& fn = gpu_->fn();
   const VkDevice device = gpu_->handle();
   const auto failed = [this](VkResult r, const char* what) {
@@ -131,7 +128,9 @@ Result<void> Executable::bind(std::vector<Launch>& launches, VkDescriptorPool* d
   for (size_t i = 0; i < launches.size(); ++i) {
     const Launch& l = launches[i];
     const Shader& shader = l.pipeline->shader();
-    const auto is_extra = [&l](const shader::Binding& b) { return l.ticks.bytes && b.binding == l.dispatch->bindings.size(); };
+    const auto is_extra = [&l](const shader::Binding& b) {
+      return l.ticks.bytes && b.binding == l.dispatch->bindings.size();
+    };
     for (const shader::Binding& b : shader.reflection.bindings)
       if (!is_extra(b)) VIREO_TRY(check_binding(plan_.steps[size_t(l.step)], *l.dispatch, b));
     for (int slot = 0; slot < kSlots; ++slot) {
@@ -139,8 +138,11 @@ Result<void> Executable::bind(std::vector<Launch>& launches, VkDescriptorPool* d
       std::vector<uint64_t> key{bits_of(shader.set_layout)};
       for (const shader::Binding& b : shader.reflection.bindings) {
         const BindKind kind = is_extra(b) ? BindKind::kStorage : l.dispatch->bindings[b.binding].kind;
-        const bool elsewhere = l.out.bytes && !is_extra(b) && l.dispatch->bindings[b.binding].source.what == Operand::What::kOutput;
-        const Range r = is_extra(b) ? l.ticks : elsewhere ? l.out : resolve(l.dispatch->bindings[b.binding].where, slot);
+        const bool elsewhere =
+            l.out.bytes && !is_extra(b) && l.dispatch->bindings[b.binding].source.what == Operand::What::kOutput;
+        const Range r = is_extra(b) ? l.ticks
+                        : elsewhere ? l.out
+                                    : resolve(l.dispatch->bindings[b.binding].where, slot);
         set.slots.push_back({b.binding, kind, r.buffer, r.offset, r.bytes});
         key.insert(key.end(), {uint64_t(kind), bits_of(r.buffer), r.offset, r.bytes});
       }
@@ -239,14 +241,16 @@ Result<void> Executable::record() {
     r = fn.vkAllocateCommandBuffers(gpu_->handle(), &info, segment.commands);
     if (r != VK_SUCCESS) return fail_vk(r, "{}: allocating command buffers failed", steps_text(segment));
     for (int slot = 0; slot < kSlots; ++slot) {
-      gpu_->name(VK_OBJECT_TYPE_COMMAND_BUFFER, segment.commands[slot], "{}: steps {} to {}, slot {}", plan_.model, segment.first, segment.last - 1, slot);
+      gpu_->name(VK_OBJECT_TYPE_COMMAND_BUFFER, segment.commands[slot], "{}: steps {} to {}, slot {}", plan_.model,
+                 segment.first, segment.last - 1, slot);
       VIREO_TRY(record(segment, slot, segment.commands[slot], own_->launches));
     }
   }
   return {};
 }
 
-Result<void> Executable::record(const Segment& segment, int slot, VkCommandBuffer c, const std::vector<Launch>& launches, Timing order, Stamps* stamps) {
+Result<void> Executable::record(const Segment& segment, int slot, VkCommandBuffer c,
+                                const std::vector<Launch>& launches, Timing order, Stamps* stamps) {
   const DeviceTable& fn = gpu_->fn();
   const InstanceTable& debug = gpu_->instance().fn();
   const bool labels = gpu_->instance().labels();
@@ -319,7 +323,8 @@ Result<void> Executable::record(const Segment& segment, int slot, VkCommandBuffe
     if (timed || (stamps && number == 0)) around.begin = stamp(VK_PIPELINE_STAGE_TOP_OF_PIPE_BIT);
     fn.vkCmdDispatch(c, l.dispatch->groups[0], l.dispatch->groups[1], l.dispatch->groups[2]);
     // The one before the timed ones as well: what waits for it does not begin earlier.
-    if (timed || (stamps && (number + 1 == count || number + 1 == stamps->first))) around.end = stamp(VK_PIPELINE_STAGE_BOTTOM_OF_PIPE_BIT);
+    if (timed || (stamps && (number + 1 == count || number + 1 == stamps->first)))
+      around.end = stamp(VK_PIPELINE_STAGE_BOTTOM_OF_PIPE_BIT);
     if (stamps) stamps->launches.push_back(around);
     if (labels) debug.vkCmdEndDebugUtilsLabelEXT(c);
   }

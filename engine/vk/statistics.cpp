@@ -12,14 +12,10 @@ std::string text(const char* s, size_t size) { return std::string(s, strnlen(s, 
 
 double number(const VkPipelineExecutableStatisticKHR& s) {
   switch (s.format) {
-    case VK_PIPELINE_EXECUTABLE_STATISTIC_FORMAT_BOOL32_KHR:
-      return s.value.b32 ? 1 : 0;
-    case VK_PIPELINE_EXECUTABLE_STATISTIC_FORMAT_INT64_KHR:
-      return double(s.value.i64);
-    case VK_PIPELINE_EXECUTABLE_STATISTIC_FORMAT_UINT64_KHR:
-      return double(s.value.u64);
-    default:
-      return s.value.f64;
+    case VK_PIPELINE_EXECUTABLE_STATISTIC_FORMAT_BOOL32_KHR: return s.value.b32 ? 1 : 0;
+    case VK_PIPELINE_EXECUTABLE_STATISTIC_FORMAT_INT64_KHR: return double(s.value.i64);
+    case VK_PIPELINE_EXECUTABLE_STATISTIC_FORMAT_UINT64_KHR: return double(s.value.u64);
+    default: return s.value.f64;
   }
 }
 
@@ -38,13 +34,16 @@ VkResult list(std::vector<T>* all, VkStructureType type, Call&& call) {
 Result<PipelineStatistics> read(const Gpu& gpu, const Pipeline& pipeline) {
   const DeviceTable& fn = gpu.fn();
   const auto failed = [&](VkResult r) {
-    return fail_vk(r, "{}: asking what its compiler made of shader '{}' failed", gpu.caps().name, pipeline.shader().name);
+    return fail_vk(r, "{}: asking what its compiler made of shader '{}' failed", gpu.caps().name,
+                   pipeline.shader().name);
   };
   auto which = make<VkPipelineInfoKHR>(VK_STRUCTURE_TYPE_PIPELINE_INFO_KHR);
   which.pipeline = pipeline.handle();
   std::vector<VkPipelineExecutablePropertiesKHR> executables;
   VkResult r = list(&executables, VK_STRUCTURE_TYPE_PIPELINE_EXECUTABLE_PROPERTIES_KHR,
-                    [&](uint32_t* n, VkPipelineExecutablePropertiesKHR* p) { return fn.vkGetPipelineExecutablePropertiesKHR(gpu.handle(), &which, n, p); });
+                    [&](uint32_t* n, VkPipelineExecutablePropertiesKHR* p) {
+                      return fn.vkGetPipelineExecutablePropertiesKHR(gpu.handle(), &which, n, p);
+                    });
   if (r != VK_SUCCESS) return failed(r);
   PipelineStatistics s;
   for (uint32_t i = 0; i < executables.size(); ++i) {
@@ -55,7 +54,9 @@ Result<PipelineStatistics> read(const Gpu& gpu, const Pipeline& pipeline) {
     info.executableIndex = i;
     std::vector<VkPipelineExecutableStatisticKHR> values;
     r = list(&values, VK_STRUCTURE_TYPE_PIPELINE_EXECUTABLE_STATISTIC_KHR,
-             [&](uint32_t* n, VkPipelineExecutableStatisticKHR* v) { return fn.vkGetPipelineExecutableStatisticsKHR(gpu.handle(), &info, n, v); });
+             [&](uint32_t* n, VkPipelineExecutableStatisticKHR* v) {
+               return fn.vkGetPipelineExecutableStatisticsKHR(gpu.handle(), &info, n, v);
+             });
     if (r != VK_SUCCESS) return failed(r);
     for (const auto& v : values) s.values.emplace_back(prefix + text(v.name, sizeof v.name), number(v));
   }
@@ -65,14 +66,17 @@ Result<PipelineStatistics> read(const Gpu& gpu, const Pipeline& pipeline) {
 }  // namespace
 
 Result<std::vector<PipelineStatistics>> pipeline_statistics(const std::shared_ptr<Instance>& instance, uint32_t device,
-                                                            const std::vector<PipelineRequest>& requests, ThreadPool& pool) {
+                                                            const std::vector<PipelineRequest>& requests,
+                                                            ThreadPool& pool) {
   if (device >= instance->devices().size() || !instance->devices()[device].ext_executable_properties)
     return fail(ErrorCode::kUnsupported, "not offered by this driver");
   GpuOptions options;
   options.statistics = true;
   VIREO_ASSIGN(const std::shared_ptr<Gpu> gpu, Gpu::open(instance, device, options));
   if (!gpu->fn().vkGetPipelineExecutablePropertiesKHR || !gpu->fn().vkGetPipelineExecutableStatisticsKHR)
-    return fail(ErrorCode::kUnsupported, "{}: its driver lists VK_KHR_pipeline_executable_properties and lacks the functions; update it", gpu->caps().name);
+    return fail(ErrorCode::kUnsupported,
+                "{}: its driver lists VK_KHR_pipeline_executable_properties and lacks the functions; update it",
+                gpu->caps().name);
   std::vector<std::string> notes;
   // The store compiles equal requests once; no cache file, which might hand out binaries without statistics.
   VIREO_ASSIGN(const std::vector<PipelinePtr> pipelines, gpu->pipelines().get(requests, pool, "", &notes));

@@ -5,8 +5,7 @@ namespace vireo::vk {
 std::string to_string(VkResult r) {
   switch (r) {
 #define VIREO_VK_CASE(name) \
-  case name:                \
-    return #name;
+  case name: return #name;
     VIREO_VK_CASE(VK_SUCCESS)
     VIREO_VK_CASE(VK_NOT_READY)
     VIREO_VK_CASE(VK_TIMEOUT)
@@ -28,8 +27,7 @@ std::string to_string(VkResult r) {
     VIREO_VK_CASE(VK_ERROR_FRAGMENTATION)
     VIREO_VK_CASE(VK_ERROR_INVALID_SHADER_NV)
 #undef VIREO_VK_CASE
-    default:
-      return fmt::format("VkResult {}", int(r));
+    default: return fmt::format("VkResult {}", int(r));
   }
 }
 
@@ -41,21 +39,17 @@ ErrorCode code_of(VkResult r) {
     case VK_ERROR_FRAGMENTED_POOL:
     case VK_ERROR_FRAGMENTATION:
     case VK_ERROR_TOO_MANY_OBJECTS:
-    case VK_ERROR_MEMORY_MAP_FAILED:
-      return ErrorCode::kOutOfMemory;
+    case VK_ERROR_MEMORY_MAP_FAILED: return ErrorCode::kOutOfMemory;
     case VK_ERROR_DEVICE_LOST:
-    case VK_TIMEOUT:
-      return ErrorCode::kDeviceLost;
+    case VK_TIMEOUT: return ErrorCode::kDeviceLost;
     case VK_ERROR_INITIALIZATION_FAILED:
     case VK_ERROR_INCOMPATIBLE_DRIVER:
     case VK_ERROR_LAYER_NOT_PRESENT:
     case VK_ERROR_EXTENSION_NOT_PRESENT:
     case VK_ERROR_FEATURE_NOT_PRESENT:
     case VK_ERROR_FORMAT_NOT_SUPPORTED:
-    case VK_ERROR_INVALID_SHADER_NV:
-      return ErrorCode::kUnsupported;
-    default:
-      return ErrorCode::kUnsupported;  // whatever it was, the CPU can take over
+    case VK_ERROR_INVALID_SHADER_NV: return ErrorCode::kUnsupported;
+    default: return ErrorCode::kUnsupported;  // whatever it was, the CPU can take over
   }
 }
 

@@ -28,7 +28,9 @@ struct Executable::Scratch final : Held {
     auto pool = make<VkQueryPoolCreateInfo>(VK_STRUCTURE_TYPE_QUERY_POOL_CREATE_INFO);
     pool.queryType = VK_QUERY_TYPE_TIMESTAMP;
     pool.queryCount = timestamps;
-    if (const VkResult r = created(gpu.fn().vkCreateQueryPool(gpu.handle(), &pool, nullptr, &queries), &queries); r != VK_SUCCESS) return r;
+    if (const VkResult r = created(gpu.fn().vkCreateQueryPool(gpu.handle(), &pool, nullptr, &queries), &queries);
+        r != VK_SUCCESS)
+      return r;
     auto info = make<VkCommandBufferAllocateInfo>(VK_STRUCTURE_TYPE_COMMAND_BUFFER_ALLOCATE_INFO);
     info.commandPool = own->commands;
     info.level = VK_COMMAND_BUFFER_LEVEL_PRIMARY;
@@ -42,7 +44,8 @@ struct Executable::Scratch final : Held {
 
 Result<void> Executable::expect_timestamps() const {
   if (!gpu_->caps().timestamps || gpu_->fault("timestamps") != VK_SUCCESS)
-    return fail(ErrorCode::kUnsupported, "{}: its queue takes no timestamps, so dispatches cannot be timed one by one", gpu_->caps().name);
+    return fail(ErrorCode::kUnsupported, "{}: its queue takes no timestamps, so dispatches cannot be timed one by one",
+                gpu_->caps().name);
   return {};
 }
 
@@ -75,8 +78,10 @@ Result<Executable::Times> Executable::time(Timing timing, size_t first, size_t l
     }
     const uint32_t count = 2 * uint32_t(spans.size() - before);
     const auto scratch = std::make_shared<Scratch>(own_);
-    if (const VkResult r = scratch->prepare(count); r != VK_SUCCESS) return fail_vk(r, "{}: {} timestamps", steps_text(segment), count);
-    gpu_->name(VK_OBJECT_TYPE_COMMAND_BUFFER, scratch->commands, "{}: steps {} to {}, timed", plan_.model, segment.first, segment.last - 1);
+    if (const VkResult r = scratch->prepare(count); r != VK_SUCCESS)
+      return fail_vk(r, "{}: {} timestamps", steps_text(segment), count);
+    gpu_->name(VK_OBJECT_TYPE_COMMAND_BUFFER, scratch->commands, "{}: steps {} to {}, timed", plan_.model,
+               segment.first, segment.last - 1);
     Stamps stamps;
     stamps.pool = scratch->queries;
     stamps.first = first > before ? first - before : 0;
@@ -89,8 +94,9 @@ Result<Executable::Times> Executable::time(Timing timing, size_t first, size_t l
     VIREO_TRY(this->start(timed, 0, scratch));
     VIREO_TRY(finish(timed, 0));
     std::vector<uint64_t> ticks(stamps.used);
-    const VkResult r = fn.vkGetQueryPoolResults(device, scratch->queries, 0, stamps.used, stamps.used * sizeof(uint64_t), ticks.data(), sizeof(uint64_t),
-                                                VK_QUERY_RESULT_64_BIT | VK_QUERY_RESULT_WAIT_BIT);
+    const VkResult r =
+        fn.vkGetQueryPoolResults(device, scratch->queries, 0, stamps.used, stamps.used * sizeof(uint64_t), ticks.data(),
+                                 sizeof(uint64_t), VK_QUERY_RESULT_64_BIT | VK_QUERY_RESULT_WAIT_BIT);
     if (r != VK_SUCCESS) return fail_vk(r, "{}: reading timestamps failed", steps_text(segment));
     // Ticks count modulo the queue's valid bits: differences survive one turn of the counter.
     const uint32_t bits = gpu_->physical().timestamp_bits;
@@ -107,7 +113,8 @@ Result<Executable::Times> Executable::time(Timing timing, size_t first, size_t l
       if (!s.timed) continue;
       s.begin_us = us(around.begin), s.end_us = us(around.end);
       // The top of the pipe may run ahead of the barrier.
-      if (around.waits && i && stamps.launches[i - 1].end != Stamps::kNone) s.begin_us = std::max(s.begin_us, us(stamps.launches[i - 1].end));
+      if (around.waits && i && stamps.launches[i - 1].end != Stamps::kNone)
+        s.begin_us = std::max(s.begin_us, us(stamps.launches[i - 1].end));
     }
   }
   return times;
@@ -123,13 +130,16 @@ Result<double> Executable::timestamp_us() {
   for (int i = 0; i < 2 * kTimes; ++i) {
     const uint32_t count = i % 2 ? kMany : kFew;
     const auto scratch = std::make_shared<Scratch>(own_);
-    if (const VkResult r = scratch->prepare(count); r != VK_SUCCESS) return fail_vk(r, "{}: making room for {} timestamps failed", gpu_->caps().name, count);
+    if (const VkResult r = scratch->prepare(count); r != VK_SUCCESS)
+      return fail_vk(r, "{}: making room for {} timestamps failed", gpu_->caps().name, count);
     const auto begin = make<VkCommandBufferBeginInfo>(VK_STRUCTURE_TYPE_COMMAND_BUFFER_BEGIN_INFO);
     VkResult r = fn.vkBeginCommandBuffer(scratch->commands, &begin);
     if (r != VK_SUCCESS) return fail_vk(r, "{}: recording timestamps failed", gpu_->caps().name);
     fn.vkCmdResetQueryPool(scratch->commands, scratch->queries, 0, count);
     for (uint32_t q = 0; q < count; ++q)
-      fn.vkCmdWriteTimestamp(scratch->commands, q % 2 ? VK_PIPELINE_STAGE_BOTTOM_OF_PIPE_BIT : VK_PIPELINE_STAGE_TOP_OF_PIPE_BIT, scratch->queries, q);
+      fn.vkCmdWriteTimestamp(scratch->commands,
+                             q % 2 ? VK_PIPELINE_STAGE_BOTTOM_OF_PIPE_BIT : VK_PIPELINE_STAGE_TOP_OF_PIPE_BIT,
+                             scratch->queries, q);
     r = fn.vkEndCommandBuffer(scratch->commands);
     if (r != VK_SUCCESS) return fail_vk(r, "{}: recording timestamps failed", gpu_->caps().name);
     Segment only = segments_.front();  // for texts of errors

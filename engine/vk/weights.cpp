@@ -66,7 +66,9 @@ Result<void> Executable::upload_weights(const Graph& graph, ThreadPool& pool) {
   };
   const auto copies = std::make_shared<Copies>(own_);
   Buffer& staging = copies->staging;
-  VIREO_ASSIGN(staging, Buffer::create(*gpu_, {"weights on their way to the device", largest, VK_BUFFER_USAGE_TRANSFER_SRC_BIT, MemoryUse::kHostAccess, plan_.model.c_str()}));
+  VIREO_ASSIGN(staging,
+               Buffer::create(*gpu_, {"weights on their way to the device", largest, VK_BUFFER_USAGE_TRANSFER_SRC_BIT,
+                                      MemoryUse::kHostAccess, plan_.model.c_str()}));
   Uploader uploader(gpu_, options_.timeout_s, copies);
   for (const Piece& p : pieces) {
     VIREO_TRY(pack(graph, pool, p.first, p.last, p.base, staging.mapped()));

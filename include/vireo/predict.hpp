@@ -1,4 +1,5 @@
-// How long a model would take on a device that need not be here: computed from its plan, what its shaders execute, and a description of the device.
+// How long a model would take on a device that need not be here: computed from its plan, what its shaders execute, and
+// a description of the device.
 #pragma once
 
 #include <cstdint>
@@ -18,11 +19,13 @@ struct PredictedDispatch {
   bool cpu = false;
   double flops = 0, bytes = 0;
   double us = 0, low_us = 0, high_us = 0;
-  double roof_us = 0;                    ///< FLOPs over the peak or bytes over the bandwidth, the larger; 0 for a fitted machine
-  double bound_us = 0;                   ///< what the counted instructions take at least; 0 for a fitted machine
-  /// What subgroups issue for it, by class ("fma", "shared_load", "convert", ...). On the CPU what the cost is worked out from.
+  double roof_us = 0;   ///< FLOPs over the peak or bytes over the bandwidth, the larger; 0 for a fitted machine
+  double bound_us = 0;  ///< what the counted instructions take at least; 0 for a fitted machine
+  /// What subgroups issue for it, by class ("fma", "shared_load", "convert", ...). On the CPU what the cost is worked
+  /// out from.
   std::vector<std::pair<std::string, double>> instructions;
-  /// Where the time above the roofline goes: padding, issue, convert, shared, memory, latency, compiler, dispatch. Empty for a fitted machine.
+  /// Where the time above the roofline goes: padding, issue, convert, shared, memory, latency, compiler, dispatch.
+  /// Empty for a fitted machine.
   std::vector<std::pair<std::string, double>> lost;
 };
 
@@ -34,43 +37,48 @@ struct Prediction {
   double roof_us = 0, bound_us = 0;
   std::vector<std::pair<std::string, double>> lost;
   uint64_t arena_bytes = 0, weights_bytes = 0;
-  uint64_t ram_bytes = 0;                  ///< arena, weights, inputs and outputs of two inferences in flight
+  uint64_t ram_bytes = 0;  ///< arena, weights, inputs and outputs of two inferences in flight
   std::vector<PredictedDispatch> dispatches;
   std::vector<std::string> notes;
 };
 
 struct PredictOptions {
-  SessionOptions session;                  ///< precision, batch, input size, head
-  /// A built-in description's name, or the text of one (as `fit_machine` returns); empty: the built-in one for the device.
+  SessionOptions session;  ///< precision, batch, input size, head
+  /// A built-in description's name, or the text of one (as `fit_machine` returns); empty: the built-in one for the
+  /// device.
   std::string machine;
-  std::string caps_name = "caps";          ///< the file of the capabilities, for messages
+  std::string caps_name = "caps";  ///< the file of the capabilities, for messages
 };
 
 /// Names of the built-in device descriptions, and the text of one. Errors: kNotFound with the list.
 VIREO_API std::vector<std::string> machine_names();
 VIREO_API Result<std::string> machine_text(const std::string& name);
 
-/// `caps`: the device in the text form of Device::caps_text(). Errors: kCorrupt (caps or description with a missing or absurd value, named),
-/// kNotFound (no description for the device), kUnsupported (steps or kernels that the description says nothing of), and those of planning.
+/// `caps`: the device in the text form of Device::caps_text(). Errors: kCorrupt (caps or description with a missing or
+/// absurd value, named), kNotFound (no description for the device), kUnsupported (steps or kernels that the description
+/// says nothing of), and those of planning.
 VIREO_API Result<Prediction> predict(const Model& model, const std::string& caps, const PredictOptions& options);
 
 struct FitOptions {
-  SessionOptions session;                  ///< of every model; precision is taken from `precisions`
+  SessionOptions session;  ///< of every model; precision is taken from `precisions`
   std::vector<Precision> precisions{Precision::kFp32, Precision::kFp16, Precision::kInt8};
-  int rounds = 6;                          ///< the models in turns; of each dispatch the median of the rounds counts
-  int runs = 2;                            ///< of each model in a round
-  /// Run before and after each measurement, which is divided by how much longer than in the median it takes just then: machines are shared.
-  /// Null: the first of the models. Always in fp32, one image of the model's own size; its median is the description's probe_us.
+  int rounds = 6;  ///< the models in turns; of each dispatch the median of the rounds counts
+  int runs = 2;    ///< of each model in a round
+  /// Run before and after each measurement, which is divided by how much longer than in the median it takes just then:
+  /// machines are shared. Null: the first of the models. Always in fp32, one image of the model's own size; its median
+  /// is the description's probe_us.
   const Model* probe = nullptr;
   std::string name = "fitted";
-  /// A description by cores (a built-in name or a text) to bring to the measurements, which then may be one model; empty: costs are fitted anew.
+  /// A description by cores (a built-in name or a text) to bring to the measurements, which then may be one model;
+  /// empty: costs are fitted anew.
   std::string base;
   std::function<void(const std::string& what, int done, int all)> progress;
 };
-/// Measures the models on `device` dispatch by dispatch, without a `base` the first also with twice the batch, and returns a device description for
-/// `predict`. A model given twice counts as two. Errors: kInvalidArgument (fewer than two models, with a `base` none), kUnsupported (a queue without
-/// timestamps), and what the device reports.
-VIREO_API Result<std::string> fit_machine(const std::vector<Model>& models, const Device& device, const FitOptions& options);
+/// Measures the models on `device` dispatch by dispatch, without a `base` the first also with twice the batch, and
+/// returns a device description for `predict`. A model given twice counts as two. Errors: kInvalidArgument (fewer than
+/// two models, with a `base` none), kUnsupported (a queue without timestamps), and what the device reports.
+VIREO_API Result<std::string> fit_machine(const std::vector<Model>& models, const Device& device,
+                                          const FitOptions& options);
 
 /// Documented texts; schema "vireo-prediction/1".
 VIREO_API std::string prediction_json(const Prediction& p);

@@ -15,28 +15,31 @@ namespace vireo {
 /// Storage of weights and activations; sums are always fp32.
 enum class Precision : uint8_t {
   kFp32,  ///< both fp32
-  kFp16,  ///< weights fp16; activations fp16 on Vulkan, fp32 on the CPU. A CPU that multiplies bfloat16 faster (AMX, AMD's
-          ///< AVX-512) stores weights and the products' inputs as bfloat16; the plan's kernels say "bf16", and
+  kFp16,  ///< weights fp16; activations fp16 on Vulkan, fp32 on the CPU. A CPU that multiplies bfloat16 faster (AMX,
+          ///< AMD's AVX-512) stores weights and the products' inputs as bfloat16; the plan's kernels say "bf16", and
           ///< VIREO_SIMD=avx512 turns it off
   kInt8,  ///< weights int8 per output channel, symmetric (s = max|w| / 127, q = round(w / s); rows behind a
-          ///< LayerNorm are centred and patch kernels balanced first, engine/plan/quantise.h); activations fp32, or as in kFp16 where a CPU multiplies bfloat16
+          ///< LayerNorm are centred and patch kernels balanced first, engine/plan/quantise.h); activations fp32, or as
+          ///< in kFp16 where a CPU multiplies bfloat16
 };
 VIREO_API const char* to_string(Precision p);
 
-/// How many of the digits of two answers of one model must agree, whatever computed them: the largest difference that counts as
-/// rounding, as a part of the value's largest magnitude. 1e-3, and 2e-2 where devices round to 16 bits in different places: fp16, and
-/// int8 because of CPUs that multiply bfloat16. What `vireo diff` and `vireo replay` hold differences against unless told otherwise.
+/// How many of the digits of two answers of one model must agree, whatever computed them: the largest difference that
+/// counts as rounding, as a part of the value's largest magnitude. 1e-3, and 2e-2 where devices round to 16 bits in
+/// different places: fp16, and int8 because of CPUs that multiply bfloat16. What `vireo diff` and `vireo replay` hold
+/// differences against unless told otherwise.
 constexpr double default_tolerance(Precision p) { return p == Precision::kFp32 ? 1e-3 : 2e-2; }
 
 /// What a session computes.
 enum class Head : uint8_t {
-  kLogits,    ///< class scores [batch, classes]; distilled DeiT: mean of both heads. Segmentation: [batch, height * width,
-              ///< classes], brought to the size of the input (bilinear)
+  kLogits,    ///< class scores [batch, classes]; distilled DeiT: mean of both heads. Segmentation: [batch, height *
+              ///< width, classes], brought to the size of the input (bilinear)
   kFeatures,  ///< the pooled vector [batch, width]: CLS after the final norm, or the model's own average pooling
   kTokens,    ///< every token after the final norm [batch, tokens, width]
-  kClassMap,  ///< segmentation: the class of every input pixel [batch, height * width, 1], an index as a number; the largest
-              ///< of kLogits, ties to the smaller index. Scores of full size are never stored. In an application's own buffer, which nobody
-              ///< checks, -1 where a score is no finite number. Of a picture's pixels instead with a MapSize (vireo.hpp)
+  kClassMap,  ///< segmentation: the class of every input pixel [batch, height * width, 1], an index as a number; the
+              ///< largest of kLogits, ties to the smaller index. Scores of full size are never stored. In an
+              ///< application's own buffer, which nobody checks, -1 where a score is no finite number. Of a picture's
+              ///< pixels instead with a MapSize (vireo.hpp)
 };
 
 /// What a model was made for.
@@ -48,10 +51,11 @@ enum class Task : uint8_t {
 /// What makes scores of a classifier's logits; the rule of Transformers' image classification pipeline.
 enum class Scores : uint8_t {
   kSoftmax,  ///< exp(x) / sum over the classes: one class per picture
-  kSigmoid,  ///< 1 / (1 + exp(-x)), each label by itself: "problem_type" is "multi_label_classification", or there is one label alone
+  kSigmoid,  ///< 1 / (1 + exp(-x)), each label by itself: "problem_type" is "multi_label_classification", or there is
+             ///< one label alone
 };
 VIREO_API const char* to_string(Scores s);  ///< "softmax", "sigmoid"
-VIREO_API const char* to_string(Task t);  ///< "features", "classification", "segmentation"
+VIREO_API const char* to_string(Task t);    ///< "features", "classification", "segmentation"
 
 }  // namespace vireo
 

@@ -12,7 +12,8 @@
  * Every call that can fail returns a status and, when `error` is not NULL, fills it; on success it is emptied. Nothing
  * is printed, and no C++ exception passes. A session is used by one thread at a time (but for vireo_get_latency): a run
  * started while another thread's is still running returns VIREO_INVALID_ARGUMENT at once and changes nothing. Open one
- * session per thread, or hold a lock from a run to the last use of its output. vireo_close must not meet a running call.
+ * session per thread, or hold a lock from a run to the last use of its output. vireo_close must not meet a running
+ * call.
  */
 #ifndef VIREO_VIREO_H
 #define VIREO_VIREO_H
@@ -61,7 +62,8 @@ typedef enum vireo_head {
   VIREO_LOGITS = 0,   /* class scores [batch, 1, classes] */
   VIREO_FEATURES = 1, /* the pooled vector [batch, 1, width] */
   VIREO_TOKENS = 2,   /* every token after the final norm [batch, tokens, width] */
-  VIREO_CLASS_MAP = 3 /* segmentation: the class of every input pixel [batch, height * width, 1], an index as a number */
+  VIREO_CLASS_MAP =
+      3 /* segmentation: the class of every input pixel [batch, height * width, 1], an index as a number */
 } vireo_head;
 
 /* What a model was made for. */
@@ -71,21 +73,21 @@ typedef enum vireo_task {
   VIREO_TASK_SEGMENTATION = 2    /* one class per pixel: VIREO_LOGITS is [batch, height * width, classes] */
 } vireo_task;
 
-/* What makes scores of a classifier's logits: softmax over the classes (one class per picture), or the sigmoid of each label by
- * itself (several labels per picture, or a single one). */
+/* What makes scores of a classifier's logits: softmax over the classes (one class per picture), or the sigmoid of each
+ * label by itself (several labels per picture, or a single one). */
 typedef enum vireo_scores { VIREO_SOFTMAX = 0, VIREO_SIGMOID = 1 } vireo_scores;
 
 /* An inference that is done, as vireo_options.on_inference learns of it. */
 typedef struct vireo_inference {
-  uint32_t ticket;         /* differs for each inference in flight */
-  uint64_t number;         /* 1, 2, ... in the order of being done */
-  double ms;               /* wall time, preprocessing excluded */
+  uint32_t ticket; /* differs for each inference in flight */
+  uint64_t number; /* 1, 2, ... in the order of being done */
+  double ms;       /* wall time, preprocessing excluded */
   double preprocess_ms;
   const char* device_kind; /* as in vireo_output */
   const char* device_name;
   const char* device_reason;
-  int fell_back;           /* 1 when the device failed, now or before, and the CPU has taken over */
-  int recomputed;          /* 1 when the answer is of fp32, because the session's precision gives NaN or infinity */
+  int fell_back;  /* 1 when the device failed, now or before, and the CPU has taken over */
+  int recomputed; /* 1 when the answer is of fp32, because the session's precision gives NaN or infinity */
 } vireo_inference;
 
 /* How to open. Always start from vireo_options_init, so that fields added later have their defaults. */
@@ -99,16 +101,19 @@ typedef struct vireo_options {
   int threads;               /* CPU threads, default 0 = all cores */
   const char* cache_dir;     /* pipeline cache folder, default NULL = VIREO_CACHE_DIR or the user's cache, "-" = none */
   int latency_window;        /* how many of the last inferences vireo_get_latency is of, default 0 = 1024 */
-  /* Called after each inference that was done, in the thread that ran it, before that call returns; default NULL. It may call
-   * vireo_get_latency and nothing else of this session. */
+  /* Called after each inference that was done, in the thread that ran it, before that call returns; default NULL. It
+   * may call vireo_get_latency and nothing else of this session. */
   void (*on_inference)(const vireo_inference* inference, void* user);
-  void* user;                /* passed to on_inference and on_log */
-  /* Receives the sentences that no call can return: one for each submission whose memory is never freed, because no call could prove
-   * that the device is done with it. Called from whichever thread, also inside vireo_close; default NULL. It must not call Vireo. */
+  void* user; /* passed to on_inference and on_log */
+  /* Receives the sentences that no call can return: one for each submission whose memory is never freed, because no
+   * call could prove that the device is done with it. Called from whichever thread, also inside vireo_close; default
+   * NULL. It must not call Vireo. */
   void (*on_log)(const char* line, void* user);
-  const char* weights;       /* which network where the checkpoint holds several: the prefix of its tensors, default NULL = there is one only */
-  /* 0 (default): an answer that holds NaN or infinity (fp16 ends at 65504) is computed again in fp32, and device_reason says so;
-   * after three in a row every answer is. 1: it is VIREO_INVALID_ARGUMENT. Not finite in fp32 either is always an error. */
+  const char* weights; /* which network where the checkpoint holds several: the prefix of its tensors, default NULL =
+                          there is one only */
+  /* 0 (default): an answer that holds NaN or infinity (fp16 ends at 65504) is computed again in fp32, and device_reason
+   * says so; after three in a row every answer is. 1: it is VIREO_INVALID_ARGUMENT. Not finite in fp32 either is always
+   * an error. */
   int no_recompute;
 } vireo_options;
 
@@ -122,8 +127,8 @@ typedef struct vireo_image {
   ptrdiff_t stride;
 } vireo_image;
 
-/* The result of a run; its fields change only with the library's major version (`scores` lies where there was padding). Every number
- * is finite. The memory belongs to the session and stays valid until its next run or close. */
+/* The result of a run; its fields change only with the library's major version (`scores` lies where there was padding).
+ * Every number is finite. The memory belongs to the session and stays valid until its next run or close. */
 typedef struct vireo_output {
   const float* data; /* dense [batch, rows, cols] */
   int batch, rows, cols;
@@ -161,11 +166,11 @@ VIREO_C_API vireo_status vireo_run_rgb(vireo_session* session, const uint8_t* rg
 /* The same for `count` == batch pictures. */
 VIREO_C_API vireo_status vireo_run_images(vireo_session* session, const vireo_image* images, int count,
                                           vireo_output* output, vireo_error* error);
-/* The same with class maps (VIREO_CLASS_MAP) of map_height x map_width pixels, usually the picture's, one size for all `count` pictures:
- * the classes of the largest scores there, as Transformers' post_process_semantic_segmentation has it. output->rows is map_height *
- * map_width; 0 and 0 are the input's size. Any size may follow any other. */
-VIREO_C_API vireo_status vireo_run_images_map(vireo_session* session, const vireo_image* images, int count, int map_height,
-                                              int map_width, vireo_output* output, vireo_error* error);
+/* The same with class maps (VIREO_CLASS_MAP) of map_height x map_width pixels, usually the picture's, one size for all
+ * `count` pictures: the classes of the largest scores there, as Transformers' post_process_semantic_segmentation has
+ * it. output->rows is map_height * map_width; 0 and 0 are the input's size. Any size may follow any other. */
+VIREO_C_API vireo_status vireo_run_images_map(vireo_session* session, const vireo_image* images, int count,
+                                              int map_height, int map_width, vireo_output* output, vireo_error* error);
 /* Runs on pixels already preprocessed: dense float32 [batch, channels, height, width], `count` floats in all. */
 VIREO_C_API vireo_status vireo_run_pixels(vireo_session* session, const float* pixels, size_t count,
                                           vireo_output* output, vireo_error* error);
@@ -179,9 +184,10 @@ typedef struct vireo_latency {
 
 /* What the last inferences took. May be called from any thread while another one runs inferences, but not beside
  * vireo_close. The caller's size goes along, so that fields can be added later. */
-#define vireo_get_latency(session, latency, error) vireo_get_latency_sized((session), (latency), sizeof(vireo_latency), (error))
-VIREO_C_API vireo_status vireo_get_latency_sized(const vireo_session* session, vireo_latency* latency, size_t struct_size,
-                                                 vireo_error* error);
+#define vireo_get_latency(session, latency, error) \
+  vireo_get_latency_sized((session), (latency), sizeof(vireo_latency), (error))
+VIREO_C_API vireo_status vireo_get_latency_sized(const vireo_session* session, vireo_latency* latency,
+                                                 size_t struct_size, vireo_error* error);
 
 /* Writes the k most probable classes of image `item` to scores[0..k), largest first, ties by smaller index; returns how
  * many were written: min(k, classes), 0 when an argument is wrong. */
@@ -195,7 +201,8 @@ VIREO_C_API int vireo_classes(const vireo_session* session);
 VIREO_C_API vireo_scores vireo_model_scores(const vireo_session* session);
 /* What the model was made for; VIREO_TASK_FEATURES for NULL. */
 VIREO_C_API vireo_task vireo_model_task(const vireo_session* session);
-/* The map whose pixels the rows of a segmentation's output are, row by row, where no other size is asked for; 0 when they are none. */
+/* The map whose pixels the rows of a segmentation's output are, row by row, where no other size is asked for; 0 when
+ * they are none. */
 VIREO_C_API int vireo_map_height(const vireo_session* session);
 VIREO_C_API int vireo_map_width(const vireo_session* session);
 /* Input size in pixels and channels, as vireo_run_pixels expects it. */

@@ -26,9 +26,9 @@ struct Answer {
 
 using Environment = std::vector<std::pair<std::string, std::string>>;
 
-/// Without --device the tool runs on Vulkan, as on a machine with a GPU; VIREO_DEVICE=auto in the environment is what it does here.
-/// `stdout_path`: where to send stdout instead of reading it. `feed`: writes the standard input of the process of that
-/// number into this pipe, which is closed afterwards; a thread of its own runs it.
+/// Without --device the tool runs on Vulkan, as on a machine with a GPU; VIREO_DEVICE=auto in the environment is what
+/// it does here. `stdout_path`: where to send stdout instead of reading it. `feed`: writes the standard input of the
+/// process of that number into this pipe, which is closed afterwards; a thread of its own runs it.
 Answer run_cli(const std::vector<std::string>& arguments, const Environment& environment = {},
                const std::string& stdout_path = "", const std::function<void(int pipe, pid_t process)>& feed = {});
 

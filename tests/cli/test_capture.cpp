@@ -1,4 +1,5 @@
-// vireo capture and vireo replay: one file that runs again, is printed, and is refused when it is none. And `profile`'s kept roofs.
+// vireo capture and vireo replay: one file that runs again, is printed, and is refused when it is none. And `profile`'s
+// kept roofs.
 #include <gtest/gtest.h>
 
 #include "run_cli.h"
@@ -19,12 +20,14 @@ TEST(Capture, RunsAgainOnEveryDevice) {
   for (const char* device : {"cpu", "vulkan"}) {
     if (std::string(device) == "vulkan" && !has_vulkan()) continue;
     const std::string file = dir.path(device);
-    const Answer wrote = run_cli({"capture", "--model", kModel, picture, "--device", device, "--out", file, "--note", "what I saw"});
+    const Answer wrote =
+        run_cli({"capture", "--model", kModel, picture, "--device", device, "--out", file, "--note", "what I saw"});
     ASSERT_EQ(wrote.code, 0) << wrote.text();
     EXPECT_TRUE(has(wrote.out, "written to " + file)) << wrote.text();
     const Answer again = run_cli({"replay", file});
     EXPECT_EQ(again.code, 0) << again.text();
-    for (const char* text : {"what I saw", "plan     the captured one", "output   identical, bit by bit", ", 0 differ beyond 0.001"})
+    for (const char* text :
+         {"what I saw", "plan     the captured one", "output   identical, bit by bit", ", 0 differ beyond 0.001"})
       EXPECT_TRUE(has(again.out, text)) << text << "\n" << again.text();
     const Answer cpu = run_cli({"replay", file, "--device", "cpu", "--json", "--all"});
     ASSERT_EQ(cpu.code, 0) << cpu.text();
@@ -49,7 +52,9 @@ TEST(Capture, RunsAgainOnEveryDevice) {
 
 TEST(Capture, AStrangersNoteCannotMoveTheCursor) {
   const Scratch dir;
-  ASSERT_EQ(run_cli({"capture", "--model", kModel, "--device", "cpu", "--out", dir.path("c"), "--note", "red \x1b[31m"}).code, 0);
+  ASSERT_EQ(
+      run_cli({"capture", "--model", kModel, "--device", "cpu", "--out", dir.path("c"), "--note", "red \x1b[31m"}).code,
+      0);
   const Answer a = run_cli({"replay", dir.path("c")});
   EXPECT_TRUE(has(a.out, "red ?[31m")) << a.text();
   EXPECT_FALSE(has(a.out, "\x1b"));
@@ -70,8 +75,10 @@ TEST(Capture, ADifferenceEndsWithOne) {
 
 TEST(Capture, WithoutWeightsItIsSmallAndOfTheSameNetwork) {
   const Scratch dir;
-  const Answer full = run_cli({"capture", "--model", kSegmenter, "--device", "cpu", "--out", dir.path("full"), "--json"});
-  const Answer none = run_cli({"capture", "--model", kSegmenter, "--device", "cpu", "--out", dir.path("none"), "--no-weights", "--no-values", "--batch", "2", "--json"});
+  const Answer full =
+      run_cli({"capture", "--model", kSegmenter, "--device", "cpu", "--out", dir.path("full"), "--json"});
+  const Answer none = run_cli({"capture", "--model", kSegmenter, "--device", "cpu", "--out", dir.path("none"),
+                               "--no-weights", "--no-values", "--batch", "2", "--json"});
   ASSERT_EQ(full.code, 0) << full.text();
   ASSERT_EQ(none.code, 0) << none.text();
   EXPECT_LT(double(none.json()["bytes"]), 0.5 * double(full.json()["bytes"]));
@@ -91,9 +98,11 @@ TEST(Capture, WrongUsageAndFiles) {
   EXPECT_TRUE(run_cli({"capture", "--model", kModel}).fails_clearly(2)) << "--out is missing";
   EXPECT_TRUE(run_cli({"capture", "--out", dir.path("c")}).fails_clearly(2)) << "--model is missing";
   EXPECT_TRUE(run_cli({"capture", "--model", kModel, "--out", dir.path("c"), "--head", "tail"}).fails_clearly(2));
-  EXPECT_TRUE(run_cli({"capture", "--model", kModel, "--out", dir.path("c"), "--no-values", "--all-values"}).fails_clearly(2));
+  EXPECT_TRUE(
+      run_cli({"capture", "--model", kModel, "--out", dir.path("c"), "--no-values", "--all-values"}).fails_clearly(2));
   EXPECT_TRUE(run_cli({"capture", "--model", kModel, "--out", dir.path("no/such/c")}).fails_clearly(1));
-  EXPECT_TRUE(run_cli({"capture", "--model", kModel, "--out", dir.path("c"), dir.path("missing.png")}).fails_clearly(1));
+  EXPECT_TRUE(
+      run_cli({"capture", "--model", kModel, "--out", dir.path("c"), dir.path("missing.png")}).fails_clearly(1));
   const std::string picture = dir.write("p.ppm", "P6 1 1 255\nabc");
   const Answer replace = run_cli({"capture", "--model", kModel, picture, "--out", picture});
   EXPECT_TRUE(replace.fails_clearly(2)) << replace.text();
@@ -120,7 +129,8 @@ TEST(KeptRoofs, AreMeasuredOnceAndSaidToBeKept) {
   const Scratch dir;
   const Environment cache{{"VIREO_CACHE_DIR", dir.path("cache")}};
   const auto profile = [&](const std::vector<std::string>& more) {
-    std::vector<std::string> arguments{"profile", "--model", kModel, "--device", "cpu", "--threads", "1", "--runs", "1", "--warmup", "0", "--json", dir.path("p.json")};
+    std::vector<std::string> arguments{"profile", "--model", kModel,     "--device", "cpu",    "--threads",       "1",
+                                       "--runs",  "1",       "--warmup", "0",        "--json", dir.path("p.json")};
     arguments.insert(arguments.end(), more.begin(), more.end());
     const Answer a = run_cli(arguments, cache);
     EXPECT_EQ(a.code, 0) << a.text();

@@ -1,4 +1,5 @@
-// A device that fails after the tool has said that it runs there: the answers are right, and the tool says who gave them and why.
+// A device that fails after the tool has said that it runs there: the answers are right, and the tool says who gave
+// them and why.
 #include <gtest/gtest.h>
 
 #include <algorithm>

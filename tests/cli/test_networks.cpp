@@ -38,10 +38,12 @@ TEST(Networks, TeacherAndStudent) {
   scratch.write("config.json", read_file(kCase + "/config.json"));
   scratch.write("model.safetensors", teacher_and_student());
   const std::string out = scratch.path("out.npy");
-  std::vector<std::string> arguments = {"classify", "--model", scratch.path(), "--device", "cpu", "--logits", out, kCase + "/0.png", kCase + "/1.png", kCase + "/2.png"};
+  std::vector<std::string> arguments = {"classify", "--model", scratch.path(),   "--device",       "cpu",
+                                        "--logits", out,       kCase + "/0.png", kCase + "/1.png", kCase + "/2.png"};
   const Answer silent = run_cli(arguments);
   EXPECT_TRUE(silent.fails_clearly(1)) << silent.text();
-  for (const char* part : {"'student.backbone.'", "'teacher.backbone.'", "--weights teacher.backbone."}) EXPECT_NE(silent.err.find(part), std::string::npos) << silent.text();
+  for (const char* part : {"'student.backbone.'", "'teacher.backbone.'", "--weights teacher.backbone."})
+    EXPECT_NE(silent.err.find(part), std::string::npos) << silent.text();
   const Array expected = read_array(kCase + "/expected.npy");
   ASSERT_FALSE(expected.data.empty());
   for (const char* weights : {"teacher.backbone.", "teacher"}) {
@@ -66,7 +68,8 @@ TEST(Networks, ACaptureKeepsTheChosenOne) {
   scratch.write("config.json", read_file(kCase + "/config.json"));
   scratch.write("model.safetensors", teacher_and_student());
   const std::string capture = scratch.path("c.capture");
-  const Answer made = run_cli({"capture", "--model", scratch.path(), "--weights", "teacher", "--device", "cpu", "--out", capture, kCase + "/0.png"});
+  const Answer made = run_cli({"capture", "--model", scratch.path(), "--weights", "teacher", "--device", "cpu", "--out",
+                               capture, kCase + "/0.png"});
   ASSERT_EQ(made.code, 0) << made.text();
   const Answer again = run_cli({"replay", capture, "--device", "cpu"});
   EXPECT_EQ(again.code, 0) << again.text();
@@ -74,7 +77,8 @@ TEST(Networks, ACaptureKeepsTheChosenOne) {
 
 TEST(Networks, WhatIsNoModelIsNamed) {
   Scratch scratch;
-  const std::string pointer = scratch.write("model.safetensors", "version https://git-lfs.github.com/spec/v1\noid sha256:00\nsize 10\n");
+  const std::string pointer =
+      scratch.write("model.safetensors", "version https://git-lfs.github.com/spec/v1\noid sha256:00\nsize 10\n");
   for (const std::string& model : {scratch.path(), pointer}) {
     const Answer a = run_cli({"classify", "--model", model, kCase + "/0.png"});
     EXPECT_TRUE(a.fails_clearly(1)) << a.text();

@@ -1,4 +1,5 @@
-// What the tool prints and writes is always a number: fp16 that overflows, sigmoid scores, devices that are no GPU, diff's tolerance.
+// What the tool prints and writes is always a number: fp16 that overflows, sigmoid scores, devices that are no GPU,
+// diff's tolerance.
 #include <gtest/gtest.h>
 
 #include <cmath>
@@ -49,14 +50,17 @@ TEST(Numbers, ClassifyInFp16BeyondItsRange) {
   Scratch scratch;
   patch_model(kCase, scratch.path(), kMassive);
   const std::string npy = scratch.path("l.npy");
-  const Words words = Words{"classify", "--model", scratch.path(), "--device", "vulkan", "--precision", "fp16", "--logits", npy} + pictures(kCase);
+  const Words words =
+      Words{"classify", "--model", scratch.path(), "--device", "vulkan", "--precision", "fp16", "--logits", npy} +
+      pictures(kCase);
   const Answer text = run_cli(words);
   ASSERT_EQ(text.code, 0) << text.text();
   EXPECT_FALSE(has(text.out, "nan")) << text.out;
   EXPECT_TRUE(has(text.out, "  reason: ")) << text.out;
   EXPECT_TRUE(has(text.out, "fp16 overflowed (values past 65504); recomputed in fp32")) << text.out;
   expect_finite(npy);
-  const auto logits = read_array(npy), golden = read_array(std::string(VIREO_TEST_DATA) + "/numbers/massive-activation.npy");
+  const auto logits = read_array(npy),
+             golden = read_array(std::string(VIREO_TEST_DATA) + "/numbers/massive-activation.npy");
   ASSERT_EQ(logits.shape, golden.shape);
   for (size_t i = 0; i < golden.data.size(); ++i) EXPECT_NEAR(logits.data[i], golden.data[i], 2e-3) << i;
 
@@ -67,7 +71,9 @@ TEST(Numbers, ClassifyInFp16BeyondItsRange) {
     for (const auto& entry : result["top"]) EXPECT_TRUE(entry["score"].is_number()) << result;
   }
   // Where nothing overflows nothing is said.
-  const auto plain = run_cli({"classify", "--model", kCase, "--device", "vulkan", "--precision", "fp16", "--json", kCase + "/0.png"}).json();
+  const auto plain =
+      run_cli({"classify", "--model", kCase, "--device", "vulkan", "--precision", "fp16", "--json", kCase + "/0.png"})
+          .json();
   EXPECT_FALSE(plain["results"][0].contains("reason")) << plain;
 }
 
@@ -77,7 +83,8 @@ TEST(Numbers, EveryOtherVerbInFp16BeyondItsRange) {
   patch_model(kCase, model.path(), kMassive);
   const Words common{"--model", model.path(), "--device", "vulkan", "--precision", "fp16"};
   for (const bool tokens : {false, true}) {
-    const Words embed = Words{"embed", "--out", out.path("e.npy")} + common + pictures(kCase) + (tokens ? Words{"--tokens"} : Words{});
+    const Words embed =
+        Words{"embed", "--out", out.path("e.npy")} + common + pictures(kCase) + (tokens ? Words{"--tokens"} : Words{});
     const Answer text = run_cli(embed);
     ASSERT_EQ(text.code, 0) << text.text();
     EXPECT_TRUE(has(text.out, "recomputed in fp32")) << text.out;
@@ -111,7 +118,8 @@ TEST(Numbers, SegmentInFp16BeyondItsRange) {
   patch_model(kCases + "hf-upernet-vit", model.path(), {{"backbone.encoder.layer.1.output.dense.bias", 7, 70000.f}});
   const Words words = Words{"segment", "--model", model.path(), "--json", "--out-dir"};
   const Words shots = pictures(kCases + "hf-upernet-vit");
-  const Answer half = run_cli(words + Words{out.make_folder("half"), "--device", "vulkan", "--precision", "fp16"} + shots);
+  const Answer half =
+      run_cli(words + Words{out.make_folder("half"), "--device", "vulkan", "--precision", "fp16"} + shots);
   const Answer full = run_cli(words + Words{out.make_folder("full"), "--device", "cpu"} + shots);
   ASSERT_EQ(half.code, 0) << half.text();
   ASSERT_EQ(full.code, 0) << full.text();
@@ -126,8 +134,12 @@ TEST(Numbers, SegmentInFp16BeyondItsRange) {
 
 TEST(Numbers, BeyondFp32IsAnErrorOnEveryVerb) {
   Scratch model, out;
-  patch_model(kCase, model.path(), {{"vit.encoder.layer.0.output.dense.bias", 7, 3e38f}, {"vit.encoder.layer.1.output.dense.bias", 7, 3e38f}});
-  for (const Words& verb : {Words{"classify"}, Words{"embed", "--out", out.path("e.npy")}, Words{"embed", "--tokens", "--out", out.path("e.npy")}, Words{"capture", "--out", out.path("c")}}) {
+  patch_model(
+      kCase, model.path(),
+      {{"vit.encoder.layer.0.output.dense.bias", 7, 3e38f}, {"vit.encoder.layer.1.output.dense.bias", 7, 3e38f}});
+  for (const Words& verb :
+       {Words{"classify"}, Words{"embed", "--out", out.path("e.npy")},
+        Words{"embed", "--tokens", "--out", out.path("e.npy")}, Words{"capture", "--out", out.path("c")}}) {
     const Answer run = run_cli(verb + Words{"--model", model.path(), "--device", "cpu", kCase + "/0.png"});
     EXPECT_TRUE(run.fails_clearly(1)) << run.text();
     EXPECT_TRUE(has(run.err, "no finite numbers")) << run.err;
@@ -145,12 +157,14 @@ TEST(Scores, SigmoidOfSeveralLabels) {
   EXPECT_EQ(json["scores"], "sigmoid");
   for (size_t i = 0; i < 3; ++i) {
     ASSERT_EQ(json["results"][i]["top"].size(), 10u);
-    for (const auto& entry : json["results"][i]["top"]) EXPECT_NEAR(entry["score"].get<double>(), golden.data[i * 10 + entry["index"].get<size_t>()], 1e-5);
+    for (const auto& entry : json["results"][i]["top"])
+      EXPECT_NEAR(entry["score"].get<double>(), golden.data[i * 10 + entry["index"].get<size_t>()], 1e-5);
   }
   EXPECT_TRUE(has(run_cli(words).out, "scores are sigmoid, one per label"));
   const Answer plain = run_cli({"classify", "--model", kCase, "--device", "cpu", kCase + "/0.png"});
   EXPECT_FALSE(has(plain.out, "sigmoid")) << plain.out;
-  EXPECT_EQ(run_cli({"classify", "--model", kCase, "--device", "cpu", "--json", kCase + "/0.png"}).json()["scores"], "softmax");
+  EXPECT_EQ(run_cli({"classify", "--model", kCase, "--device", "cpu", "--json", kCase + "/0.png"}).json()["scores"],
+            "softmax");
 }
 
 TEST(Software, AutoTakesTheCpuBeforeADriverThatComputesOnIt) {
@@ -163,7 +177,8 @@ TEST(Software, AutoTakesTheCpuBeforeADriverThatComputesOnIt) {
   }
   if (gpu || !software) GTEST_SKIP() << "this machine has a GPU, or no software driver";
   const auto used = [](const Words& more, const cli_test::Environment& environment) {
-    return run_cli(Words{"classify", "--model", kCase, "--json", kCase + "/0.png"} + more, environment).json()["device"];
+    return run_cli(Words{"classify", "--model", kCase, "--json", kCase + "/0.png"} + more, environment)
+        .json()["device"];
   };
   for (const Words& words : {Words{}, Words{"--device", "auto"}}) {
     const auto device = used(words, kAuto);
@@ -176,7 +191,8 @@ TEST(Software, AutoTakesTheCpuBeforeADriverThatComputesOnIt) {
   EXPECT_EQ(used({"--device", "vulkan:0"}, kAuto)["kind"], "vulkan");
   EXPECT_EQ(used({}, {{"VIREO_DEVICE", "vulkan"}})["kind"], "vulkan");
   EXPECT_EQ(used({}, {{"VIREO_DEVICE", "vulkan:0"}})["kind"], "vulkan");
-  EXPECT_EQ(used({"--device", "vulkan"}, {{"VIREO_DEVICE", "cpu"}})["kind"], "vulkan") << "an option is more than the environment";
+  EXPECT_EQ(used({"--device", "vulkan"}, {{"VIREO_DEVICE", "cpu"}})["kind"], "vulkan")
+      << "an option is more than the environment";
   EXPECT_TRUE(has(run_cli({"devices"}).out, "(a software driver: auto takes the CPU before it)"));
   // What auto takes is what --caps without a number prints.
   EXPECT_TRUE(has(run_cli({"devices", "--caps"}, kAuto).out, "kind: cpu")) << run_cli({"devices", "--caps"}, kAuto).out;
@@ -185,7 +201,8 @@ TEST(Software, AutoTakesTheCpuBeforeADriverThatComputesOnIt) {
 TEST(Diff, TheShippedModelIsFineInEveryPrecision) {
   NEED_VULKAN();
   for (const char* precision : {"fp32", "fp16", "int8"}) {
-    const Answer run = run_cli({"diff", "--model", kShipped, "--precision", precision, "--json", kShipped + "/samples/03_dress.png"});
+    const Answer run =
+        run_cli({"diff", "--model", kShipped, "--precision", precision, "--json", kShipped + "/samples/03_dress.png"});
     EXPECT_EQ(run.code, 0) << run.text();
     EXPECT_EQ(run.json()["differing"], 0) << run.out;
     EXPECT_EQ(run.json()["tolerance"], std::string(precision) == "fp32" ? 1e-3 : 2e-2);

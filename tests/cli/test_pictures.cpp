@@ -39,15 +39,16 @@ Answer feed(const Words& arguments, const std::string& bytes) {
 std::string golden_ppm(const Scratch& scratch, const std::string& file) {
   const auto picture = cli::load_image(kImages + file);
   EXPECT_TRUE(picture.ok());
-  return scratch.write(file + ".ppm", "P6 " + std::to_string(picture->width) + " " + std::to_string(picture->height) + " 255\n" +
-                                          std::string(picture->rgb.begin(), picture->rgb.end()));
+  return scratch.write(file + ".ppm", "P6 " + std::to_string(picture->width) + " " + std::to_string(picture->height) +
+                                          " 255\n" + std::string(picture->rgb.begin(), picture->rgb.end()));
 }
 
 const Words kClassify{"classify", "--model", kModel, "--device", "cpu", "--json"};
 
 TEST(VerbPictures, ExifTurnsUnlessIgnored) {
   Scratch scratch;
-  const Answer run = run_cli(kClassify + Words{kImages + "exif-6.jpg", golden_ppm(scratch, "exif-6.jpg"), kImages + "exif-1.jpg"});
+  const Answer run =
+      run_cli(kClassify + Words{kImages + "exif-6.jpg", golden_ppm(scratch, "exif-6.jpg"), kImages + "exif-1.jpg"});
   ASSERT_EQ(run.code, 0) << run.text();
   const auto turned = run.json()["results"];
   EXPECT_EQ(turned[0]["top"], turned[1]["top"]);
@@ -66,11 +67,14 @@ TEST(VerbPictures, EveryVerbHasIgnoreExif) {
 
 TEST(VerbPictures, MapsHaveTheTurnedSize) {
   Scratch scratch;
-  const Words segment{"segment", "--model", kSegmenter, "--device", "cpu", "--json", "--overlay", kImages + "exif-6.jpg", "--out-dir"};
-  const Answer run = run_cli(segment + Words{scratch.path("a")}), plain = run_cli(segment + Words{scratch.path("b"), "--ignore-exif"});
+  const Words segment{
+      "segment", "--model", kSegmenter, "--device", "cpu", "--json", "--overlay", kImages + "exif-6.jpg", "--out-dir"};
+  const Answer run = run_cli(segment + Words{scratch.path("a")}),
+               plain = run_cli(segment + Words{scratch.path("b"), "--ignore-exif"});
   ASSERT_EQ(run.code, 0) << run.text();
   ASSERT_EQ(plain.code, 0) << plain.text();
-  const auto map = cli::load_labels(scratch.path("a/exif-6.classes.png")), stored = cli::load_labels(scratch.path("b/exif-6.classes.png"));
+  const auto map = cli::load_labels(scratch.path("a/exif-6.classes.png")),
+             stored = cli::load_labels(scratch.path("b/exif-6.classes.png"));
   ASSERT_TRUE(map.ok() && stored.ok());
   EXPECT_EQ(map->width, 9);
   EXPECT_EQ(map->height, 13);
@@ -104,7 +108,8 @@ TEST(VerbPictures, StandardInputIsAPictureForEveryVerb) {
   ASSERT_EQ(map.code, 0) << map.text();
   EXPECT_EQ(read_file(scratch.path("stdin.classes.png")), read_file(scratch.path("rgb8.classes.png")));
 
-  const Answer capture = feed({"capture", "--model", kModel, "--device", "cpu", "--out", scratch.path("x.vireo"), "-"}, bytes);
+  const Answer capture =
+      feed({"capture", "--model", kModel, "--device", "cpu", "--out", scratch.path("x.vireo"), "-"}, bytes);
   EXPECT_EQ(capture.code, 0) << capture.text();
   const Answer diff = feed({"diff", "--model", kModel, "--a", "cpu", "--b", "cpu", "-"}, bytes);
   EXPECT_EQ(diff.code, 0) << diff.text();
@@ -153,8 +158,11 @@ TEST(VerbPictures, RawFramesNeedTheirSize) {
 }
 
 TEST(VerbPictures, StandardInputThatIsNoPicture) {
-  for (const auto& [bytes, word] : std::vector<std::pair<std::string, std::string>>{
-           {"YUV4MPEG2 W8 H6 F25:1\nFRAME\n", "YUV4MPEG2"}, {"%PDF-1.4", "PDF"}, {"", "brought nothing"}, {"hello", "no known format"}}) {
+  for (const auto& [bytes, word] :
+       std::vector<std::pair<std::string, std::string>>{{"YUV4MPEG2 W8 H6 F25:1\nFRAME\n", "YUV4MPEG2"},
+                                                        {"%PDF-1.4", "PDF"},
+                                                        {"", "brought nothing"},
+                                                        {"hello", "no known format"}}) {
     const Answer run = feed(kClassify + Words{"-"}, bytes);
     EXPECT_TRUE(run.fails_clearly(2)) << run.text();
     EXPECT_NE(run.err.find(word), std::string::npos) << run.err;
@@ -182,7 +190,8 @@ TEST(VerbPictures, FoldersForClassifyAndEmbed) {
   const Answer empty = run_cli(kClassify + Words{scratch.make_folder("empty")});
   EXPECT_TRUE(empty.fails_clearly(1)) << empty.text();
   EXPECT_NE(empty.err.find("has no picture"), std::string::npos) << empty.err;
-  for (const Words& verb : {Words{"diff", "--a", "cpu", "--b", "cpu"}, Words{"capture", "--device", "cpu", "--out", scratch.path("x.vireo")}}) {
+  for (const Words& verb : {Words{"diff", "--a", "cpu", "--b", "cpu"},
+                            Words{"capture", "--device", "cpu", "--out", scratch.path("x.vireo")}}) {
     const Answer refused = run_cli(verb + Words{"--model", kModel, folder});
     EXPECT_TRUE(refused.fails_clearly(1)) << refused.text();
     EXPECT_NE(refused.err.find("is a folder"), std::string::npos) << refused.err;
@@ -192,7 +201,8 @@ TEST(VerbPictures, FoldersForClassifyAndEmbed) {
 TEST(VerbPictures, FailedPicturesKeepTheirRows) {
   Scratch scratch;
   const std::string bad = scratch.write("bad.png", "hello");
-  const Answer run = run_cli({"embed", "--model", kModel, "--device", "cpu", "--out", scratch.path("f.npy"), bad, kPicture, bad, kPicture, bad});
+  const Answer run = run_cli({"embed", "--model", kModel, "--device", "cpu", "--out", scratch.path("f.npy"), bad,
+                              kPicture, bad, kPicture, bad});
   EXPECT_EQ(run.code, 1);
   const auto rows = read_array(scratch.path("f.npy"));
   ASSERT_EQ(rows.shape[0], 5);
@@ -204,10 +214,13 @@ TEST(VerbPictures, ClippedGreyIsSaid) {
   Scratch scratch;
   const Answer run = run_cli(kClassify + Words{kImages + "grey16.png", kPicture});
   ASSERT_EQ(run.code, 0) << run.text();
-  EXPECT_NE(run.err.find("note: 16-bit grey: 99.5 % of pixels clipped in '" + kImages + "grey16.png'"), std::string::npos) << run.err;
+  EXPECT_NE(run.err.find("note: 16-bit grey: 99.5 % of pixels clipped in '" + kImages + "grey16.png'"),
+            std::string::npos)
+      << run.err;
   EXPECT_EQ(run.json()["results"][0]["note"], "16-bit grey: 99.5 % of pixels clipped");
   EXPECT_FALSE(run.json()["results"][1].contains("note"));
-  const Answer map = run_cli({"segment", "--model", kSegmenter, "--device", "cpu", "--json", "--out-dir", scratch.path(), kImages + "grey16.png"});
+  const Answer map = run_cli({"segment", "--model", kSegmenter, "--device", "cpu", "--json", "--out-dir",
+                              scratch.path(), kImages + "grey16.png"});
   EXPECT_NE(map.err.find("note: 16-bit grey"), std::string::npos) << map.text();
 }
 

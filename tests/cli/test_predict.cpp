@@ -17,13 +17,17 @@ TEST(PredictCli, NanoFromACapsFile) {
   const Scratch dir;
   const Answer a = run_cli({"predict", "--caps", kNano, "--config", config("vit-ti"), "--csv", dir.path("p.csv")});
   ASSERT_EQ(a.code, 0) << a.text();
-  for (const char* text : {"jetson-nano", "computed, not measured", "roofline", "issue slots", "bandwidth", "dispatches and submission", "blocks.0.mlp.fc1", "of 63 dispatches"})
+  for (const char* text : {"jetson-nano", "computed, not measured", "roofline", "issue slots", "bandwidth",
+                           "dispatches and submission", "blocks.0.mlp.fc1", "of 63 dispatches"})
     EXPECT_NE(a.out.find(text), std::string::npos) << text << "\n" << a.text();
   const std::string csv = read_file(dir.path("p.csv"));
-  EXPECT_EQ(csv.rfind("step,part,name,op,kernel,shader,flops,bytes,us,low_us,high_us,roof_us,bound_us,lost_padding_us", 0), 0u);
+  EXPECT_EQ(
+      csv.rfind("step,part,name,op,kernel,shader,flops,bytes,us,low_us,high_us,roof_us,bound_us,lost_padding_us", 0),
+      0u);
   EXPECT_EQ(std::count(csv.begin(), csv.end(), '\n'), 64);
 
-  const nlohmann::json j = run_cli({"predict", "--caps", kNano, "--config", config("vit-ti"), "--precision", "fp16", "--json"}).json();
+  const nlohmann::json j =
+      run_cli({"predict", "--caps", kNano, "--config", config("vit-ti"), "--precision", "fp16", "--json"}).json();
   ASSERT_TRUE(j.is_object());
   EXPECT_EQ(j["schema"], "vireo-prediction/1");
   EXPECT_EQ(j["machine"], "jetson-nano");
@@ -39,14 +43,18 @@ TEST(PredictCli, NanoFromACapsFile) {
   EXPECT_LT(double(j["low_us"]), double(j["us"]));
   EXPECT_LT(double(j["us"]), double(j["high_us"]));
   // Slower clocks, longer times.
-  const nlohmann::json slow = run_cli({"predict", "--caps", kNano, "--machine", "jetson-nano-5w", "--config", config("vit-ti"), "--precision", "fp16", "--json"}).json();
+  const nlohmann::json slow = run_cli({"predict", "--caps", kNano, "--machine", "jetson-nano-5w", "--config",
+                                       config("vit-ti"), "--precision", "fp16", "--json"})
+                                  .json();
   EXPECT_GT(double(slow["us"]), 1.2 * double(j["us"]));
 }
 
 TEST(PredictCli, SweepAsTextJsonCsvAndPage) {
   const Scratch dir;
-  const std::vector<std::string> what{"predict",  "--sweep", "--caps",       kNano, "--models", config("vit-ti") + "," + config("swin-t"), "--precisions",
-                                      "fp32,int8", "--sizes", "224,50", "--csv", dir.path("s.csv"), "--html", dir.path("s.html")};
+  const std::vector<std::string> what{
+      "predict",      "--sweep",         "--caps",  kNano,    "--models", config("vit-ti") + "," + config("swin-t"),
+      "--precisions", "fp32,int8",       "--sizes", "224,50", "--csv",    dir.path("s.csv"),
+      "--html",       dir.path("s.html")};
   const Answer a = run_cli(what);
   ASSERT_EQ(a.code, 0) << a.text();
   EXPECT_NE(a.out.find("vit-ti.json"), std::string::npos) << a.text();
@@ -72,25 +80,34 @@ TEST(PredictCli, SweepAsTextJsonCsvAndPage) {
 
 TEST(PredictCli, FitOnTheCpuPredictsWhatItWasFittedOn) {
   const Scratch dir;
-  const Answer fit = run_cli({"predict", "--fit", dir.path("here.txt"), "--device", "cpu", "--threads", "1", "--fit-on", config("vit-ti") + "," + config("mobilevit-s"), "--fit-precisions", "fp32", "--rounds", "1",
-                              "--probe", kData + "/cases/hf-vit/config.json"});
+  const Answer fit = run_cli({"predict", "--fit", dir.path("here.txt"), "--device", "cpu", "--threads", "1", "--fit-on",
+                              config("vit-ti") + "," + config("mobilevit-s"), "--fit-precisions", "fp32", "--rounds",
+                              "1", "--probe", kData + "/cases/hf-vit/config.json"});
   ASSERT_EQ(fit.code, 0) << fit.text();
   const std::string text = read_file(dir.path("here.txt"));
-  for (const char* line : {"name: here\n", "kind: fitted\n", "threads: 1\n", "cost ", "error_median: ", "probe_us: "}) EXPECT_NE(text.find(line), std::string::npos) << line << text;
+  for (const char* line : {"name: here\n", "kind: fitted\n", "threads: 1\n", "cost ", "error_median: ", "probe_us: "})
+    EXPECT_NE(text.find(line), std::string::npos) << line << text;
   EXPECT_NE(fit.out.find("use it:"), std::string::npos) << fit.text();
   const std::string caps = dir.write("cpu.txt", run_cli({"devices", "--caps", "cpu", "--threads", "1"}).out);
-  const nlohmann::json j = run_cli({"predict", "--caps", caps, "--machine", dir.path("here.txt"), "--config", config("vit-ti"), "--json"}).json();
+  const nlohmann::json j =
+      run_cli({"predict", "--caps", caps, "--machine", dir.path("here.txt"), "--config", config("vit-ti"), "--json"})
+          .json();
   ASSERT_TRUE(j.is_object());
   EXPECT_EQ(j["machine"], "here");
   EXPECT_GT(double(j["us"]), 100);
   EXPECT_LT(double(j["us"]), 1e8);
-  const nlohmann::json batch = run_cli({"predict", "--caps", caps, "--machine", dir.path("here.txt"), "--config", config("vit-ti"), "--batch", "3", "--json"}).json();
+  const nlohmann::json batch = run_cli({"predict", "--caps", caps, "--machine", dir.path("here.txt"), "--config",
+                                        config("vit-ti"), "--batch", "3", "--json"})
+                                   .json();
   ASSERT_TRUE(batch.is_object()) << "the copies that only batches have were measured as well";
   EXPECT_GT(double(batch["us"]), double(j["us"]));
-  const Answer other = run_cli({"predict", "--caps", dir.write("cpu3.txt", run_cli({"devices", "--caps", "cpu", "--threads", "3"}).out), "--machine", dir.path("here.txt"), "--config", config("vit-ti")});
+  const Answer other =
+      run_cli({"predict", "--caps", dir.write("cpu3.txt", run_cli({"devices", "--caps", "cpu", "--threads", "3"}).out),
+               "--machine", dir.path("here.txt"), "--config", config("vit-ti")});
   EXPECT_TRUE(other.fails_clearly(1)) << other.text();
   EXPECT_NE(other.err.find("fitted with 1 threads"), std::string::npos) << other.text();
-  const Answer cut = run_cli({"predict", "--caps", caps, "--machine", dir.write("cut.txt", text.substr(0, text.size() * 2 / 3)), "--config", config("vit-ti")});
+  const Answer cut = run_cli({"predict", "--caps", caps, "--machine",
+                              dir.write("cut.txt", text.substr(0, text.size() * 2 / 3)), "--config", config("vit-ti")});
   EXPECT_TRUE(cut.fails_clearly(1)) << cut.text();
 }
 
@@ -108,11 +125,14 @@ TEST(PredictCli, WhatIsWrongIsSaidAndNothingIsWritten) {
   fails({"predict", "--config", vit}, 2, "--caps FILE is required");
   fails({"predict", "--caps", kNano}, 2, "--model DIR, --config FILE, --sweep");
   fails({"predict", "--caps", dir.path("none.txt"), "--config", vit}, 1, "cannot read");
-  fails({"predict", "--caps", dir.write("absurd.txt", absurd), "--config", vit, "--csv", dir.path("out.csv")}, 1, "subgroup_size is 77");
-  fails({"predict", "--caps", dir.write("half.txt", "name: NVIDIA Tegra X1\nkind: vulkan\n"), "--config", vit}, 1, "'subgroup_size' is missing");
+  fails({"predict", "--caps", dir.write("absurd.txt", absurd), "--config", vit, "--csv", dir.path("out.csv")}, 1,
+        "subgroup_size is 77");
+  fails({"predict", "--caps", dir.write("half.txt", "name: NVIDIA Tegra X1\nkind: vulkan\n"), "--config", vit}, 1,
+        "'subgroup_size' is missing");
   fails({"predict", "--caps", dir.write("odd.txt", good + "warp: 3\n"), "--config", vit}, 1, "warp");
   fails({"predict", "--caps", kNano, "--config", vit, "--probe", vit}, 2, "--probe goes with --fit");
-  fails({"predict", "--fit", dir.path("fit.txt"), "--device", "cpu", "--fit-on", vit, "--probe", dir.path("none.json")}, 1, "none.json");
+  fails({"predict", "--fit", dir.path("fit.txt"), "--device", "cpu", "--fit-on", vit, "--probe", dir.path("none.json")},
+        1, "none.json");
   // Nothing that is read may be written over.
   const std::string read = dir.write("read.txt", good), own = dir.write("config.json", read_file(vit));
   fails({"predict", "--caps", read, "--config", vit, "--csv", read}, 2, "would replace");
@@ -120,15 +140,19 @@ TEST(PredictCli, WhatIsWrongIsSaidAndNothingIsWritten) {
   fails({"predict", "--caps", kNano, "--sweep", "--models", own, "--sizes", "224", "--html", own}, 2, "would replace");
   fails({"predict", "--caps", read, "--sweep", "--models", own, "--sizes", "224", "--html", read}, 2, "would replace");
   fails({"predict", "--fit", own, "--device", "cpu", "--fit-on", own}, 2, "would replace");
-  fails({"predict", "--caps", kNano, "--sweep", "--models", own, "--csv", dir.path("same"), "--html", dir.path("same")}, 2, "asked for twice");
+  fails({"predict", "--caps", kNano, "--sweep", "--models", own, "--csv", dir.path("same"), "--html", dir.path("same")},
+        2, "asked for twice");
   EXPECT_EQ(read_file(read), good);
   EXPECT_EQ(read_file(own), read_file(vit));
   fails({"predict", "--caps", kNano, "--machine", "jetson-tk1", "--config", vit}, 1, "jetson-nano-5w");
-  fails({"predict", "--caps", kNano, "--machine", dir.write("m.txt", "name: x\nkind: cores\ncores: 0\n"), "--config", vit}, 1, "line 3");
+  fails({"predict", "--caps", kNano, "--machine", dir.write("m.txt", "name: x\nkind: cores\ncores: 0\n"), "--config",
+         vit},
+        1, "line 3");
   fails({"predict", "--caps", kNano, "--config", vit, "--csv", dir.path("no/such/folder.csv")}, 1, "no/such");
   fails({"predict", "--caps", kNano, "--config", vit, "--html", dir.path("x.html")}, 2, "--sweep");
   fails({"predict", "--caps", kNano, "--sweep", "--models", dir.path("nothing.json")}, 1, "nothing.json");
-  fails({"predict", "--fit", dir.path("f.txt"), "--device", "cpu", "--machine", "jetson-nano"}, 1, "cannot be brought to measurements");
+  fails({"predict", "--fit", dir.path("f.txt"), "--device", "cpu", "--machine", "jetson-nano"}, 1,
+        "cannot be brought to measurements");
   fails({"predict", "--fit", dir.path("f.txt"), "--config", vit}, 2, "--fit-on");
   fails({"predict", "--sweep", "--caps", kNano, "--config", vit}, 2, "--models");
   fails({"predict", "--caps", kNano, "--config", vit, "--fit-on", vit}, 2, "--fit-on goes with --fit");
@@ -137,7 +161,8 @@ TEST(PredictCli, WhatIsWrongIsSaidAndNothingIsWritten) {
   fails({"predict", "--caps", dir.path(), "--config", vit}, 1, "it is a folder");
   fails({"predict", "--caps", kNano, "--machine", dir.path(), "--config", vit}, 1, "it is a folder");
   fails({"predict", "--caps", kNano, "--config", vit, "--csv", "-"}, 2, "name of a file");
-  fails({"predict", "--sweep", "--caps", kNano, "--models", config("swin-t"), "--sizes", "50", "--precisions", "fp32"}, 1, "no row of the sweep");
+  fails({"predict", "--sweep", "--caps", kNano, "--models", config("swin-t"), "--sizes", "50", "--precisions", "fp32"},
+        1, "no row of the sweep");
   const std::vector<std::string> left = dir.list();
   EXPECT_EQ(std::count(left.begin(), left.end(), "out.csv") + std::count(left.begin(), left.end(), "f.txt"), 0);
   EXPECT_NE(run_cli({"predict", "--list"}).out.find("jetson-nano\njetson-nano-5w\n"), std::string::npos);

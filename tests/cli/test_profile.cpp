@@ -21,10 +21,12 @@ bool has_vulkan() { return run_cli({"devices", "--json"}).json()["devices"].size
 /// The profile of the small model on a device, checked for what must hold on any.
 void check_profile(const std::string& device) {
   const Scratch dir;
-  const Answer a = run_cli({"profile", "--model", kModel, "--device", device, "--runs", "3", "--json", dir.path("p.json"), "--csv", dir.path("p.csv"), "--trace",
-                            dir.path("p.trace"), "--html", dir.path("p.html")});
+  const Answer a =
+      run_cli({"profile", "--model", kModel, "--device", device, "--runs", "3", "--json", dir.path("p.json"), "--csv",
+               dir.path("p.csv"), "--trace", dir.path("p.trace"), "--html", dir.path("p.html")});
   ASSERT_EQ(a.code, 0) << a.text();
-  for (const char* text : {"sum of dispatches, each alone", "as scheduled", "wall, without timestamps", "roofs", "of roof"})
+  for (const char* text :
+       {"sum of dispatches, each alone", "as scheduled", "wall, without timestamps", "roofs", "of roof"})
     EXPECT_NE(a.out.find(text), std::string::npos) << text << "\n" << a.text();
   const nlohmann::json p = nlohmann::json::parse(read_file(dir.path("p.json")), nullptr, false);
   ASSERT_TRUE(p.is_object());
@@ -45,7 +47,8 @@ void check_profile(const std::string& device) {
       EXPECT_GT(double(d["executed"]["global_store"]), 0) << d.dump();
       EXPECT_GT(double(d["spirv"]["global_store"]), 0) << d.dump();
       if (d["op"] == "linear") {
-        EXPECT_GE(16.0 * double(d["executed"]["fma"]), double(d["flops"]) * 0.9) << "two operations in each of eight lanes: " << d.dump();
+        EXPECT_GE(16.0 * double(d["executed"]["fma"]), double(d["flops"]) * 0.9)
+            << "two operations in each of eight lanes: " << d.dump();
       }
     }
     before = double(d["begin_us"]);
@@ -82,9 +85,11 @@ TEST(Profile, OnVulkan) {
 
 TEST(Profile, PhasesOnVulkan) {
   if (!has_vulkan()) GTEST_SKIP() << "no Vulkan device";
-  if (run_cli({"devices", "--caps", "0"}).out.find("shader_clock: 1") == std::string::npos) GTEST_SKIP() << "no shader clock";
+  if (run_cli({"devices", "--caps", "0"}).out.find("shader_clock: 1") == std::string::npos)
+    GTEST_SKIP() << "no shader clock";
   const Scratch dir;
-  const Answer a = run_cli({"profile", "--model", kModel, "--device", "vulkan:0", "--runs", "1", "--no-roofs", "--phases", "--json", dir.path("p.json"), "--csv", dir.path("p.csv")});
+  const Answer a = run_cli({"profile", "--model", kModel, "--device", "vulkan:0", "--runs", "1", "--no-roofs",
+                            "--phases", "--json", dir.path("p.json"), "--csv", dir.path("p.csv")});
   ASSERT_EQ(a.code, 0) << a.text();
   EXPECT_NE(a.out.find("load/comp/store"), std::string::npos) << a.text();
   EXPECT_NE(a.out.find("phases   linear "), std::string::npos) << a.text();
@@ -110,7 +115,8 @@ TEST(Profile, PhasesOnVulkan) {
 TEST(Profile, PhasesOnTheCpuAreRefusedInWords) {
   const Answer a = run_cli({"profile", "--model", kModel, "--device", "cpu", "--runs", "1", "--no-roofs", "--phases"});
   ASSERT_EQ(a.code, 0) << a.text();
-  EXPECT_NE(a.out.find("phases   the CPU's steps have no phases; profile a Vulkan device"), std::string::npos) << a.text();
+  EXPECT_NE(a.out.find("phases   the CPU's steps have no phases; profile a Vulkan device"), std::string::npos)
+      << a.text();
   EXPECT_EQ(a.out.find("compiler"), std::string::npos) << "the CPU's kernels are nobody's to compile: " << a.text();
 }
 
@@ -124,7 +130,8 @@ TEST(Profile, JsonAloneOnStdout) {
 TEST(Profile, AFewDispatchesTimedAtOnce) {
   if (!has_vulkan()) GTEST_SKIP() << "no Vulkan device";
   const Scratch dir;
-  const Answer a = run_cli({"profile", "--model", kModel, "--device", "vulkan", "--runs", "2", "--no-roofs", "--no-compiler", "--timed-at-once", "4", "--json", dir.path("p.json")});
+  const Answer a = run_cli({"profile", "--model", kModel, "--device", "vulkan", "--runs", "2", "--no-roofs",
+                            "--no-compiler", "--timed-at-once", "4", "--json", dir.path("p.json")});
   ASSERT_EQ(a.code, 0) << a.text();
   EXPECT_NE(a.out.find("dispatches were timed in a run (as asked)"), std::string::npos) << a.text();
   EXPECT_NE(a.out.find("by disturbances that medians leave out"), std::string::npos) << a.text();
@@ -149,7 +156,8 @@ TEST(Profile, AFewDispatchesTimedAtOnce) {
 
 TEST(Profile, StepsOnTheCpuWithinAVulkanPlan) {
   if (!has_vulkan()) GTEST_SKIP() << "no Vulkan device";
-  const Answer a = run_cli({"profile", "--model", kModel, "--device", "vulkan", "--cpu-ops", "attention", "--runs", "2", "--no-roofs", "--json"});
+  const Answer a = run_cli({"profile", "--model", kModel, "--device", "vulkan", "--cpu-ops", "attention", "--runs", "2",
+                            "--no-roofs", "--json"});
   ASSERT_EQ(a.code, 0) << a.text();
   int cpu = 0;
   const nlohmann::json p = a.json();
@@ -164,7 +172,8 @@ TEST(Profile, StepsOnTheCpuWithinAVulkanPlan) {
 TEST(Profile, WrongUsageAndFiles) {
   const Scratch dir;
   EXPECT_TRUE(run_cli({"profile"}).fails_clearly(2));
-  EXPECT_TRUE(run_cli({"profile", "--model", kModel, "--device", "cpu", "--trace", dir.path("no/such/t.json")}).fails_clearly(1));
+  EXPECT_TRUE(run_cli({"profile", "--model", kModel, "--device", "cpu", "--trace", dir.path("no/such/t.json")})
+                  .fails_clearly(1));
   EXPECT_TRUE(run_cli({"profile", "--compare", dir.path("a"), dir.path("b")}).fails_clearly(2)) << "--html is missing";
   const std::string other = dir.write("other.json", "{\"schema\": \"else/3\"}"), html = dir.path("x.html");
   const Answer wrong = run_cli({"profile", "--compare", other, other, "--html", html});
@@ -173,16 +182,19 @@ TEST(Profile, WrongUsageAndFiles) {
   EXPECT_TRUE(run_cli({"profile", "--compare", dir.path("a"), other, "--html", html}).fails_clearly(1));
   EXPECT_EQ(dir.list(), std::vector<std::string>{"other.json"});
   // A row that the page could not show is noticed before there is a page.
-  const nlohmann::json good = run_cli({"profile", "--model", kModel, "--device", "cpu", "--runs", "1", "--no-roofs", "--json"}).json();
+  const nlohmann::json good =
+      run_cli({"profile", "--model", kModel, "--device", "cpu", "--runs", "1", "--no-roofs", "--json"}).json();
   for (const char* key : {"name", "groups", "serialised_us"}) {
     nlohmann::json bad = good;
     bad["dispatches"][3][key] = nullptr;
-    const Answer damaged = run_cli({"profile", "--compare", dir.write("good.json", good.dump()), dir.write("bad.json", bad.dump()), "--html", html});
+    const Answer damaged = run_cli({"profile", "--compare", dir.write("good.json", good.dump()),
+                                    dir.write("bad.json", bad.dump()), "--html", html});
     EXPECT_TRUE(damaged.fails_clearly(1)) << damaged.text();
     EXPECT_NE(damaged.err.find("is damaged: '" + std::string(key) + "'"), std::string::npos) << damaged.text();
   }
   EXPECT_EQ(dir.list().size(), 3u);
-  const Answer over = run_cli({"profile", "--model", kModel, "--device", "cpu", "--runs", "1", "--no-roofs", "--csv", html, "--html", html});
+  const Answer over = run_cli(
+      {"profile", "--model", kModel, "--device", "cpu", "--runs", "1", "--no-roofs", "--csv", html, "--html", html});
   EXPECT_TRUE(over.fails_clearly(2)) << over.text();
   EXPECT_NE(over.err.find("asked for twice"), std::string::npos) << over.text();
 }
@@ -190,9 +202,11 @@ TEST(Profile, WrongUsageAndFiles) {
 /// stdout of Chromium's --dump-dom for a page, and what its console said.
 std::string dom(const std::string& page, const std::string& profile, int width, bool dark, std::string* console) {
   const std::string log = page + ".log";
-  std::string command = "timeout 120 chromium --headless=new --no-sandbox --disable-gpu --disable-dev-shm-usage --user-data-dir='" + profile +
-                        "' --enable-logging=stderr --virtual-time-budget=3000 --window-size=" + std::to_string(width) + ",1600 " +
-                        (dark ? "--blink-settings=preferredColorScheme=0 " : "--blink-settings=preferredColorScheme=1 ") + "--dump-dom 'file://" + page + "' 2>'" + log + "'";
+  std::string command =
+      "timeout 120 chromium --headless=new --no-sandbox --disable-gpu --disable-dev-shm-usage --user-data-dir='" +
+      profile + "' --enable-logging=stderr --virtual-time-budget=3000 --window-size=" + std::to_string(width) +
+      ",1600 " + (dark ? "--blink-settings=preferredColorScheme=0 " : "--blink-settings=preferredColorScheme=1 ") +
+      "--dump-dom 'file://" + page + "' 2>'" + log + "'";
   std::FILE* pipe = popen(command.c_str(), "r");
   std::string out;
   std::array<char, 65536> buffer;
@@ -200,15 +214,21 @@ std::string dom(const std::string& page, const std::string& profile, int width, 
   if (pipe) pclose(pipe);
   *console = "";
   const std::string all = read_file(log);
-  for (size_t at = 0; (at = all.find("CONSOLE", at)) != std::string::npos; ++at) *console += all.substr(at, all.find('\n', at) - at) + "\n";
+  for (size_t at = 0; (at = all.find("CONSOLE", at)) != std::string::npos; ++at)
+    *console += all.substr(at, all.find('\n', at) - at) + "\n";
   return out;
 }
 
 TEST(Profile, PageInChromium) {
   if (std::system("command -v chromium >/dev/null 2>&1") != 0) GTEST_SKIP() << "never: chromium is not installed";
   const Scratch dir;
-  ASSERT_EQ(run_cli({"profile", "--model", kModel, "--device", "cpu", "--runs", "2", "--json", dir.path("p.json"), "--html", dir.path("one.html")}).code, 0);
-  ASSERT_EQ(run_cli({"profile", "--compare", dir.path("p.json"), dir.path("p.json"), "--html", dir.path("two.html")}).code, 0);
+  ASSERT_EQ(run_cli({"profile", "--model", kModel, "--device", "cpu", "--runs", "2", "--json", dir.path("p.json"),
+                     "--html", dir.path("one.html")})
+                .code,
+            0);
+  ASSERT_EQ(
+      run_cli({"profile", "--compare", dir.path("p.json"), dir.path("p.json"), "--html", dir.path("two.html")}).code,
+      0);
   // The same as a GPU's profile with everything there is, beside one of before there was any of it.
   nlohmann::json full = nlohmann::json::parse(read_file(dir.path("p.json"))), old = full;
   const size_t rows = full["dispatches"].size();
@@ -216,12 +236,20 @@ TEST(Profile, PageInChromium) {
     d["gflops"] = 1e5;  // above the roof: it must stay inside the plot
     if (d["op"] == "linear") d["phases"] = {{"workgroups", 4}};
     if (d["op"] == "linear")
-      for (const char* part : {"load", "compute", "store"}) d["phases"][part] = {{"share", 0.25}, {"mean_ticks", 1}, {"max_ticks", 2}};
-    d["compiler"] = {{"subgroup_size", 32}, {"registers", 96}, {"spills", nullptr}, {"instructions", 884}, {"statistics", {{"Number of GPRs", 96}}}};
+      for (const char* part : {"load", "compute", "store"})
+        d["phases"][part] = {{"share", 0.25}, {"mean_ticks", 1}, {"max_ticks", 2}};
+    d["compiler"] = {{"subgroup_size", 32},
+                     {"registers", 96},
+                     {"spills", nullptr},
+                     {"instructions", 884},
+                     {"statistics", {{"Number of GPRs", 96}}}};
   }
   for (nlohmann::json& d : old["dispatches"]) d.erase("phases"), d.erase("compiler");
   old.erase("no_phases"), old.erase("no_compiler");
-  ASSERT_EQ(run_cli({"profile", "--compare", dir.write("full.json", full.dump()), dir.write("old.json", old.dump()), "--html", dir.path("full.html")}).code, 0);
+  ASSERT_EQ(run_cli({"profile", "--compare", dir.write("full.json", full.dump()), dir.write("old.json", old.dump()),
+                     "--html", dir.path("full.html")})
+                .code,
+            0);
   for (const char* name : {"one", "two", "full"}) {
     // A reader's click, and what the page then shows, as JSON in the title.
     std::string page = read_file(dir.path(std::string(name) + ".html"));
@@ -247,8 +275,13 @@ TEST(Profile, PageInChromium) {
         ASSERT_TRUE(seen.is_object()) << shown.substr(from, to - from);
         EXPECT_EQ(seen["rows"], rows);
         EXPECT_EQ(seen["sorted"], true);
-        EXPECT_EQ(seen["charts"], std::string(name) == "one" ? 3 : std::string(name) == "two" ? 6 : 7) << "one with phases";
-        EXPECT_EQ(seen["heads"], std::string(name) == "one" ? nlohmann::json({10}) : std::string(name) == "two" ? nlohmann::json({10, 10}) : nlohmann::json({17, 10}));
+        EXPECT_EQ(seen["charts"], std::string(name) == "one"   ? 3
+                                  : std::string(name) == "two" ? 6
+                                                               : 7)
+            << "one with phases";
+        EXPECT_EQ(seen["heads"], std::string(name) == "one"   ? nlohmann::json({10})
+                                 : std::string(name) == "two" ? nlohmann::json({10, 10})
+                                                              : nlohmann::json({17, 10}));
         EXPECT_EQ(seen["small"], false) << "a chart's text is shrunk at " << width;
         EXPECT_EQ(seen["outside"], false) << "a point above the plot, or a bar beyond it";
         EXPECT_GT(seen["shapes"], rows);

@@ -68,7 +68,8 @@ TEST(Segment, FramesOfSwappedSizeAreNoted) {
   for (int y = 0; y < 40; ++y)
     for (int x = 0; x < 64; ++x) bytes += std::string(3, char(2 * y + x));
   for (const char* size : {"64x40", "40x64"}) {
-    const Answer a = run_cli(kSegment + Words{"-", "--frame", size}, {}, "", [&](int pipe, pid_t) { (void)write_all(pipe, bytes.data(), bytes.size()); });
+    const Answer a = run_cli(kSegment + Words{"-", "--frame", size}, {}, "",
+                             [&](int pipe, pid_t) { (void)write_all(pipe, bytes.data(), bytes.size()); });
     EXPECT_EQ(a.code, 0) << a.text();
     const bool noted = a.err.find("note: the frames look 64x40 rather than 40x64") != std::string::npos;
     EXPECT_EQ(noted, std::string(size) == "40x64") << a.text();
@@ -106,12 +107,15 @@ TEST(Segment, MapsAgreeWithTheReference) {
     const size_t plane = size_t(kWidth) * kHeight;
     for (int y = 0; y < map.height; ++y)
       for (int x = 0; x < map.width; ++x) {
-        const double fy = std::max((y + 0.5) * kHeight / map.height - 0.5, 0.0), fx = std::max((x + 0.5) * kWidth / map.width - 0.5, 0.0);
+        const double fy = std::max((y + 0.5) * kHeight / map.height - 0.5, 0.0),
+                     fx = std::max((x + 0.5) * kWidth / map.width - 0.5, 0.0);
         const int y0 = int(fy), x0 = int(fx), y1 = std::min(y0 + 1, kHeight - 1), x1 = std::min(x0 + 1, kWidth - 1);
         double best = -HUGE_VAL;
         for (int c = 0; c < kClasses; ++c) {
           const float* score = &expected.data[(size_t(i) * kClasses + size_t(c)) * plane];
-          const auto across = [&](int row) { return (1 - (fx - x0)) * double(score[row * kWidth + x0]) + (fx - x0) * double(score[row * kWidth + x1]); };
+          const auto across = [&](int row) {
+            return (1 - (fx - x0)) * double(score[row * kWidth + x0]) + (fx - x0) * double(score[row * kWidth + x1]);
+          };
           const double here = (1 - (fy - y0)) * across(y0) + (fy - y0) * across(y1);
           if (here > best) best = here, full.index[size_t(y) * size_t(map.width) + size_t(x)] = uint8_t(c);
         }
@@ -372,17 +376,20 @@ TEST(Segment, InputsThatTheBackboneCannotTake) {
   Scratch scratch;
   for (const char* name : {"hf-upernet-vit", "hf-upernet-dinov2"})
     for (const char* size : {"4x4", "1x1"}) {
-      const Answer run = run_cli({"segment", "--model", std::string(VIREO_TEST_DATA) + "/cases/" + name, "--device", "cpu", "--input", size, picture(0), "--out-dir", scratch.path("out")});
+      const Answer run = run_cli({"segment", "--model", std::string(VIREO_TEST_DATA) + "/cases/" + name, "--device",
+                                  "cpu", "--input", size, picture(0), "--out-dir", scratch.path("out")});
       EXPECT_TRUE(run.fails_clearly(1)) << name << " " << size << run.text();
     }
   // What a crop leaves out has no class.
   scratch.make_folder("m");
-  for (const char* file : {"config.json", "model.safetensors"}) scratch.write(std::string("m/") + file, read_file(kCase + "/" + file));
+  for (const char* file : {"config.json", "model.safetensors"})
+    scratch.write(std::string("m/") + file, read_file(kCase + "/" + file));
   nlohmann::json processor = nlohmann::json::parse(read_file(kCase + "/preprocessor_config.json"));
   processor["do_center_crop"] = true;
   processor["crop_size"] = {{"height", 32}, {"width", 32}};
   scratch.write("m/preprocessor_config.json", processor.dump());
-  const Answer crop = run_cli({"segment", "--model", scratch.path("m"), "--device", "cpu", picture(0), "--out-dir", scratch.path("out")});
+  const Answer crop = run_cli(
+      {"segment", "--model", scratch.path("m"), "--device", "cpu", picture(0), "--out-dir", scratch.path("out")});
   EXPECT_TRUE(crop.fails_clearly(1)) << crop.text();
   EXPECT_NE(crop.err.find("do_center_crop is true"), std::string::npos) << crop.err;
 }

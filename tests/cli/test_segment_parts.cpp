@@ -32,11 +32,13 @@ TEST(SegmentParts, RawFramesOfSwappedSizeAreDoubted) {
   Rgb8 right{60, 40, {}};
   for (int y = 0; y < 40; ++y)
     for (int x = 0; x < 60; ++x)
-      for (int c = 0; c < 3; ++c) right.rgb.push_back(uint8_t(128 + 60 * std::sin(0.11 * x + 0.4 * c) + 40 * std::cos(0.07 * y)));
+      for (int c = 0; c < 3; ++c)
+        right.rgb.push_back(uint8_t(128 + 60 * std::sin(0.11 * x + 0.4 * c) + 40 * std::cos(0.07 * y)));
   EXPECT_EQ(doubt_size(right), "");
   Rgb8 wrong = right;
   wrong.width = 40, wrong.height = 60;
-  EXPECT_NE(doubt_size(wrong).find("look 60x40 rather than 40x60: --frame is width x height"), std::string::npos) << doubt_size(wrong);
+  EXPECT_NE(doubt_size(wrong).find("look 60x40 rather than 40x60: --frame is width x height"), std::string::npos)
+      << doubt_size(wrong);
   Rgb8 flat{40, 60, std::vector<uint8_t>(40 * 60 * 3, 7)}, noise = flat;
   std::mt19937 random(3);
   for (uint8_t& b : noise.rgb) b = uint8_t(random());

@@ -36,19 +36,22 @@ TEST(Unconfigured, AsksForAConfigurationAndTakesOne) {
   };
   const Answer named = with({"--config", kCases + "timm-vit/config.json", "--logits", dir.path("a.npy")});
   ASSERT_EQ(named.code, 0) << named.text();
-  const Answer folder = run_cli({"classify", "--device", "cpu", "--model", kCases + "timm-vit", picture, "--logits", dir.path("b.npy")});
+  const Answer folder =
+      run_cli({"classify", "--device", "cpu", "--model", kCases + "timm-vit", picture, "--logits", dir.path("b.npy")});
   ASSERT_EQ(folder.code, 0) << folder.text();
   EXPECT_EQ(read_array(dir.path("a.npy")).data, read_array(dir.path("b.npy")).data);
   EXPECT_TRUE(with({"--architecture", "vit_tiny_patch16_224"}).fails_clearly(1));  // of another width
   EXPECT_TRUE(with({"--architecture", "resnet50"}).fails_clearly(1));
-  EXPECT_TRUE(with({"--architecture", "vit_tiny_patch16_224", "--config", kCases + "timm-vit/config.json"}).fails_clearly(2));
+  EXPECT_TRUE(
+      with({"--architecture", "vit_tiny_patch16_224", "--config", kCases + "timm-vit/config.json"}).fails_clearly(2));
   EXPECT_TRUE(with({"--config", dir.path("gone.json")}).fails_clearly(1));
 }
 
 TEST(Unconfigured, ASwinThatNobodyPublishedAsks) {
   const Scratch dir;
   copy(dir, "timm-swin", {"model.safetensors"});
-  std::vector<std::string> classify{"classify", "--device", "cpu", "--model", dir.path("model.safetensors"), kCases + "timm-swin/0.png"};
+  std::vector<std::string> classify{
+      "classify", "--device", "cpu", "--model", dir.path("model.safetensors"), kCases + "timm-swin/0.png"};
   // Swin's tables tell heads and window, but not the size of the pictures.
   const Answer run = run_cli(classify);
   EXPECT_TRUE(run.fails_clearly(1)) << run.text();
@@ -60,14 +63,18 @@ TEST(Unconfigured, ASwinThatNobodyPublishedAsks) {
 TEST(Proportions, EachSizeOfPictureIsPlannedFor) {
   for (const std::string name : {"hf-dinov2-interpolated", "hf-swin"}) {
     const Scratch dir;
-    const std::string shape = name == "hf-swin" ? "\"resample\":3" : "\"resample\":3,\"do_center_crop\":false,\"crop_size\":null";
+    const std::string shape =
+        name == "hf-swin" ? "\"resample\":3" : "\"resample\":3,\"do_center_crop\":false,\"crop_size\":null";
     const std::string kind = name == "hf-swin" ? "ViTImageProcessor" : "BitImageProcessor";
-    const std::string rest = "\"image_mean\":[0.485,0.456,0.406],\"image_std\":[0.229,0.224,0.225],\"image_processor_type\":\"" + kind + "\"," + shape;
+    const std::string rest =
+        "\"image_mean\":[0.485,0.456,0.406],\"image_std\":[0.229,0.224,0.225],\"image_processor_type\":\"" + kind +
+        "\"," + shape;
     copy(dir, name, {"model.safetensors", "config.json", "0.png", "1.png", "2.png"});
     const std::vector<std::string> pictures{dir.path("0.png"), dir.path("1.png"), dir.path("2.png")};
     // The pictures' shorter sides differ: each is its own size after resizing to 64.
     dir.write("preprocessor_config.json", "{\"size\":{\"shortest_edge\":64}," + rest + "}");
-    std::vector<std::string> arguments{"classify", "--device", "cpu", "--model", dir.path(), "--logits", dir.path("all.npy")};
+    std::vector<std::string> arguments{"classify", "--device",         "cpu", "--model", dir.path(),
+                                       "--logits", dir.path("all.npy")};
     arguments.insert(arguments.end(), pictures.begin(), pictures.end());
     const Answer all = run_cli(arguments);
     ASSERT_EQ(all.code, 0) << all.text();
@@ -80,11 +87,14 @@ TEST(Proportions, EachSizeOfPictureIsPlannedFor) {
       // The same size squashed, which for this picture is the same thing.
       const Scratch exact;
       copy(exact, name, {"model.safetensors", "config.json"});
-      exact.write("preprocessor_config.json", "{\"size\":{\"height\":" + std::to_string(h) + ",\"width\":" + std::to_string(w) + "}," + rest + "}");
-      const Answer one = run_cli({"classify", "--device", "cpu", "--model", exact.path(), "--logits", exact.path("one.npy"), pictures[size_t(i)]});
+      exact.write("preprocessor_config.json",
+                  "{\"size\":{\"height\":" + std::to_string(h) + ",\"width\":" + std::to_string(w) + "}," + rest + "}");
+      const Answer one = run_cli({"classify", "--device", "cpu", "--model", exact.path(), "--logits",
+                                  exact.path("one.npy"), pictures[size_t(i)]});
       ASSERT_EQ(one.code, 0) << one.text();
       const auto want = read_array(exact.path("one.npy"));
-      for (size_t k = 0; k < want.data.size(); ++k) EXPECT_EQ(logits.data[size_t(i) * want.data.size() + k], want.data[k]) << name << i;
+      for (size_t k = 0; k < want.data.size(); ++k)
+        EXPECT_EQ(logits.data[size_t(i) * want.data.size() + k], want.data[k]) << name << i;
     }
     // A picture so narrow that the network cannot take it fails alone, with the reason.
     const Answer size = run_cli({"classify", "--device", "cpu", "--model", dir.path(), "--size", "64x64", pictures[0]});
@@ -106,24 +116,31 @@ TEST(Proportions, MapsAndEvalToo) {
   copy(kept, "hf-upernet-mobilevit", {"model.safetensors", "config.json", "0.png", "1.png", "2.png"});
   copy(exact, "hf-upernet-mobilevit", {"model.safetensors", "config.json"});
   with_size(kept, "hf-upernet-mobilevit", "{\"shortest_edge\": 64}");
-  const Answer maps = run_cli({"segment", "--device", "cpu", "--model", kept.path(), "--out-dir", kept.path("maps"), kept.path("0.png"), kept.path("1.png"), kept.path("2.png")});
+  const Answer maps = run_cli({"segment", "--device", "cpu", "--model", kept.path(), "--out-dir", kept.path("maps"),
+                               kept.path("0.png"), kept.path("1.png"), kept.path("2.png")});
   ASSERT_EQ(maps.code, 0) << maps.text();
-  const char* sizes[] = {"{\"height\": 64, \"width\": 85}", "{\"height\": 64, \"width\": 64}", "{\"height\": 64, \"width\": 91}"};
+  const char* sizes[] = {"{\"height\": 64, \"width\": 85}", "{\"height\": 64, \"width\": 64}",
+                         "{\"height\": 64, \"width\": 91}"};
   for (int i = 0; i < 3; ++i) {
     const std::string name = std::to_string(i);
     with_size(exact, "hf-upernet-mobilevit", sizes[i]);
-    const Answer one = run_cli({"segment", "--device", "cpu", "--model", exact.path(), "--out-dir", exact.path("maps"), kept.path(name + ".png")});
+    const Answer one = run_cli({"segment", "--device", "cpu", "--model", exact.path(), "--out-dir", exact.path("maps"),
+                                kept.path(name + ".png")});
     ASSERT_EQ(one.code, 0) << one.text();
-    EXPECT_EQ(read_file(kept.path("maps/" + name + ".classes.png")), read_file(exact.path("maps/" + name + ".classes.png"))) << i;
+    EXPECT_EQ(read_file(kept.path("maps/" + name + ".classes.png")),
+              read_file(exact.path("maps/" + name + ".classes.png")))
+        << i;
   }
 
   const Scratch swin;
   copy(swin, "hf-swin", {"model.safetensors", "config.json", "0.png", "1.png", "2.png"});
   with_size(swin, "hf-swin", "{\"shortest_edge\": 64}");
   swin.write("labels.csv", "file,label\n0.png,0\n1.png,1\n2.png,2\n");
-  const Answer scored = run_cli({"eval", "--device", "cpu", "--model", swin.path(), "--data", swin.path(), "--logits", swin.path("eval.npy")});
+  const Answer scored = run_cli(
+      {"eval", "--device", "cpu", "--model", swin.path(), "--data", swin.path(), "--logits", swin.path("eval.npy")});
   ASSERT_EQ(scored.code, 0) << scored.text();
-  const Answer named = run_cli({"classify", "--device", "cpu", "--model", swin.path(), "--logits", swin.path("classify.npy"), swin.path("0.png"), swin.path("1.png"), swin.path("2.png")});
+  const Answer named = run_cli({"classify", "--device", "cpu", "--model", swin.path(), "--logits",
+                                swin.path("classify.npy"), swin.path("0.png"), swin.path("1.png"), swin.path("2.png")});
   ASSERT_EQ(named.code, 0) << named.text();
   EXPECT_EQ(read_array(swin.path("eval.npy")).data, read_array(swin.path("classify.npy")).data);
 }

@@ -12,7 +12,8 @@ using cli_test::Scratch;
 
 const std::string kModel = std::string(VIREO_TEST_DATA) + "/torchvision/even";
 const std::string kPicture = std::string(VIREO_TEST_DATA) + "/images/rgb8.png";
-const std::vector<std::string> kVerbs{"devices", "classify", "segment", "embed", "plan", "bench", "diff", "eval", "tune", "profile", "env"};
+const std::vector<std::string> kVerbs{"devices", "classify", "segment", "embed",   "plan", "bench",
+                                      "diff",    "eval",     "tune",    "profile", "env"};
 
 TEST(Usage, NoVerbPrintsUsage) {
   const Answer run = run_cli({});
@@ -24,7 +25,8 @@ TEST(Usage, NoVerbPrintsUsage) {
 TEST(Usage, AnUnknownVerbIsNamed) {
   const Answer run = run_cli({"classfy", "--model", "x"});
   EXPECT_TRUE(run.fails_clearly(2)) << run.text();
-  EXPECT_NE(run.err.find("there is no verb 'classfy'; expected one of devices, classify"), std::string::npos) << run.text();
+  EXPECT_NE(run.err.find("there is no verb 'classfy'; expected one of devices, classify"), std::string::npos)
+      << run.text();
 }
 
 TEST(Usage, HelpOfEveryVerb) {

@@ -310,16 +310,19 @@ TEST(Bench, JsonKeys) {
 }
 
 TEST(Bench, BesideAnotherModel) {
-  const Answer run = run_cli({"bench", "--model", kModel, "--device", "cpu", "--iters", "3", "--beside", kModel + "/config.json", "--json"});
+  const Answer run = run_cli(
+      {"bench", "--model", kModel, "--device", "cpu", "--iters", "3", "--beside", kModel + "/config.json", "--json"});
   ASSERT_EQ(run.code, 0) << run.text();
   const auto json = run.json();
   ASSERT_TRUE(json["beside"].is_object()) << run.text();
   EXPECT_FALSE(json["beside"]["model"].get<std::string>().empty());
   EXPECT_GT(json["beside"]["median_ms"].get<double>(), 0);
   EXPECT_GT(json["beside"]["ratio"].get<double>(), 0);
-  const Answer text = run_cli({"bench", "--model", kModel, "--device", "cpu", "--iters", "2", "--beside", kModel + "/config.json"});
+  const Answer text =
+      run_cli({"bench", "--model", kModel, "--device", "cpu", "--iters", "2", "--beside", kModel + "/config.json"});
   EXPECT_NE(text.out.find("ratio "), std::string::npos) << text.text();
-  EXPECT_EQ(run_cli({"bench", "--model", kModel, "--device", "cpu", "--iters", "2"}).out.find("ratio"), std::string::npos);
+  EXPECT_EQ(run_cli({"bench", "--model", kModel, "--device", "cpu", "--iters", "2"}).out.find("ratio"),
+            std::string::npos);
   const Answer missing = run_cli({"bench", "--model", kModel, "--device", "cpu", "--beside", "none.json"});
   EXPECT_TRUE(missing.fails_clearly(1)) << missing.text();
   EXPECT_NE(missing.err.find("none.json"), std::string::npos) << missing.text();
@@ -472,18 +475,21 @@ TEST(Tune, FindsWritesAndUses) {
   std::string chosen = text.substr(0, text.find("step "));
   chosen += "step " + key + "\n  use texel=0 linear_tile=16,32,16,4,4\n  ms 1 default 2\n";
   scratch.write("mine.txt", chosen);
-  const Answer plain = run_cli(classify, {{"VIREO_TUNING", "-"}}), tuned = run_cli(classify, {{"VIREO_TUNING", scratch.path("mine.txt")}});
+  const Answer plain = run_cli(classify, {{"VIREO_TUNING", "-"}}),
+               tuned = run_cli(classify, {{"VIREO_TUNING", scratch.path("mine.txt")}});
   ASSERT_EQ(tuned.code, 0) << tuned.text();
   EXPECT_EQ(tuned.err, "");
   const auto a = plain.json()["results"][0]["top"], b = tuned.json()["results"][0]["top"];
   ASSERT_EQ(a.size(), b.size());
   for (size_t i = 0; i < a.size(); ++i) EXPECT_NEAR(a[i]["score"].get<double>(), b[i]["score"].get<double>(), 1e-4);
-  const Answer plan = run_cli({"plan", "--model", kModel, "--device", "vulkan"}, {{"VIREO_TUNING", scratch.path("mine.txt")}});
+  const Answer plan =
+      run_cli({"plan", "--model", kModel, "--device", "vulkan"}, {{"VIREO_TUNING", scratch.path("mine.txt")}});
   ASSERT_EQ(plan.code, 0) << plan.text();
   EXPECT_NE(plan.out.find("linear.tile 16x32x16, weights in panels of 32, tuned]"), std::string::npos) << plan.text();
 
   // A stale or damaged file is named and ignored; tuning again replaces it.
-  for (const std::string& bad : {std::string("not a tuning file"), text.substr(0, text.find("driver ")) + "driver 1 shaders 2\n"}) {
+  for (const std::string& bad :
+       {std::string("not a tuning file"), text.substr(0, text.find("driver ")) + "driver 1 shaders 2\n"}) {
     const std::string path = scratch.write("bad.txt", bad);
     const Answer answer = run_cli(classify, {{"VIREO_TUNING", path}});
     EXPECT_EQ(answer.code, 0) << answer.text();

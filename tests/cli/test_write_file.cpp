@@ -3,8 +3,8 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include <ctime>
 #include <fcntl.h>
+#include <ctime>
 
 #include "cli/run_cli.h"
 
@@ -17,7 +17,8 @@ const std::string kModel = std::string(VIREO_SOURCE_DIR) + "/models/fashion-vit"
 
 Words embed(const std::string& out) {
   Words words{"embed", "--model", kModel, "--device", "cpu", "--threads", "1", "--out", out};
-  for (const char* name : {"00_t-shirt-top", "01_trouser", "02_pullover", "03_dress", "04_coat", "05_sandal", "06_shirt", "07_sneaker", "08_bag", "09_ankle-boot"})
+  for (const char* name : {"00_t-shirt-top", "01_trouser", "02_pullover", "03_dress", "04_coat", "05_sandal",
+                           "06_shirt", "07_sneaker", "08_bag", "09_ankle-boot"})
     words.push_back(kModel + "/samples/" + name + ".png");
   return words;
 }
@@ -80,7 +81,8 @@ TEST(WrittenFiles, PermissionsStayAndNewFilesFollowTheUmask) {
 
 TEST(WrittenFiles, OrphansThatAreADayOldGo) {
   const Scratch dir;
-  const std::string old = dir.write(".vireo-0123456789abcdef.tmp", "half"), young = dir.write(".vireo-fedcba9876543210.tmp", "half"),
+  const std::string old = dir.write(".vireo-0123456789abcdef.tmp", "half"),
+                    young = dir.write(".vireo-fedcba9876543210.tmp", "half"),
                     foreign = dir.write("out.npy.123.tmp", "other");
   const time_t then = time(nullptr) - 25 * 3600;
   const timespec times[2] = {{then, 0}, {then, 0}};

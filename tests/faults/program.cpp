@@ -1,13 +1,13 @@
 // What the fault tests run beside the command line tool, as a user's program would be written:
 //   fault_program session MODEL DEVICE   opens, runs, has two inferences in flight, closes; prints the scores
 //   fault_program write PATH TEXT TIMES  writes a file with the engine's writer
+#include <unistd.h>
 #include <algorithm>
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
 #include <new>
 #include <string>
-#include <unistd.h>
 #include <vector>
 
 #include <vireo/vireo.hpp>
@@ -27,7 +27,8 @@ int complain(const char* text) {
 int session(const char* path, const char* device_name) {
   vireo::Result<vireo::Model> model = vireo::Model::open(path);
   if (!model) return complain(model.error().message.c_str());
-  vireo::Result<vireo::Device> device = std::strcmp(device_name, "cpu") == 0 ? vireo::Device::cpu(2) : vireo::Device::vulkan(0, 2);
+  vireo::Result<vireo::Device> device =
+      std::strcmp(device_name, "cpu") == 0 ? vireo::Device::cpu(2) : vireo::Device::vulkan(0, 2);
   if (!device) return complain(device.error().message.c_str());
   vireo::Result<vireo::Session> session = vireo::Session::create(*model, *device);
   if (!session) return complain(session.error().message.c_str());
@@ -40,7 +41,9 @@ int session(const char* path, const char* device_name) {
   vireo::Result<vireo::Ticket> second = session->submit(&image, 1);
   if (!second) return complain(second.error().message.c_str());
   for (int i = 0; i < 3; ++i) {
-    vireo::Result<vireo::Output> out = i == 0 ? session->wait(*first) : i == 1 ? session->wait(*second) : session->run(image);
+    vireo::Result<vireo::Output> out = i == 0   ? session->wait(*first)
+                                       : i == 1 ? session->wait(*second)
+                                                : session->run(image);
     if (!out) return complain(out.error().message.c_str());
     for (int c = 0; c < out->cols; ++c) std::printf("%.6g ", double(out->data[c]));
     std::printf("\n");

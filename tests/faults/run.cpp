@@ -21,14 +21,17 @@ constexpr unsigned kHangSeconds = 300;  // runs take milliseconds
 }  // namespace
 
 std::string Ending::text() const {
-  return (signal != 0 ? "signal " + std::to_string(signal) + (signal == SIGALRM ? " (it hung)" : "") : "exit code " + std::to_string(code)) +
+  return (signal != 0 ? "signal " + std::to_string(signal) + (signal == SIGALRM ? " (it hung)" : "")
+                      : "exit code " + std::to_string(code)) +
          "\n--- stdout\n" + out.substr(0, 2000) + "--- stderr\n" + err.substr(0, 2000);
 }
 
 bool Ending::fails_clearly() const {
   std::string rest = err;
-  while (rest.rfind("note: ", 0) == 0) rest.erase(0, rest.find('\n') == std::string::npos ? rest.size() : rest.find('\n') + 1);
-  return signal == 0 && code == 1 && rest.size() > 10 && rest.rfind("vireo: ", 0) == 0 && std::count(rest.begin(), rest.end(), '\n') == 1 && rest.back() == '\n';
+  while (rest.rfind("note: ", 0) == 0)
+    rest.erase(0, rest.find('\n') == std::string::npos ? rest.size() : rest.find('\n') + 1);
+  return signal == 0 && code == 1 && rest.size() > 10 && rest.rfind("vireo: ", 0) == 0 &&
+         std::count(rest.begin(), rest.end(), '\n') == 1 && rest.back() == '\n';
 }
 
 std::string slurp(const std::string& path) {
@@ -38,7 +41,9 @@ std::string slurp(const std::string& path) {
   return text.str();
 }
 
-void spill(const std::string& path, const std::string& bytes) { std::ofstream(path, std::ios::binary | std::ios::trunc) << bytes; }
+void spill(const std::string& path, const std::string& bytes) {
+  std::ofstream(path, std::ios::binary | std::ios::trunc) << bytes;
+}
 
 std::vector<std::string> names(const std::string& folder) {
   std::vector<std::string> found;
@@ -51,7 +56,8 @@ std::vector<std::string> names(const std::string& folder) {
   return found;
 }
 
-Ending run_faulty(const std::vector<std::string>& argv, const std::string& fault, const std::string& folder, const Environment& environment) {
+Ending run_faulty(const std::vector<std::string>& argv, const std::string& fault, const std::string& folder,
+                  const Environment& environment) {
   // All strings are made before fork(): several threads do this at once.
   std::vector<std::string> words = argv, variables;
   Environment own = environment;
@@ -72,7 +78,8 @@ Ending run_faulty(const std::vector<std::string>& argv, const std::string& fault
 
   const pid_t child = fork();
   if (child == 0) {
-    const int streams[3] = {open("/dev/null", O_RDONLY), open(out.c_str(), O_WRONLY | O_CREAT | O_TRUNC, 0600), open(err.c_str(), O_WRONLY | O_CREAT | O_TRUNC, 0600)};
+    const int streams[3] = {open("/dev/null", O_RDONLY), open(out.c_str(), O_WRONLY | O_CREAT | O_TRUNC, 0600),
+                            open(err.c_str(), O_WRONLY | O_CREAT | O_TRUNC, 0600)};
     for (int i = 0; i < 3; ++i) dup2(streams[i], i);
     for (int fd = 3; fd < 64; ++fd) close(fd);
     alarm(kHangSeconds);  // survives exec
@@ -89,7 +96,8 @@ Ending run_faulty(const std::vector<std::string>& argv, const std::string& fault
   return ending;
 }
 
-std::map<std::string, uint64_t> count_calls(const std::vector<std::string>& argv, const std::string& folder, const Environment& environment) {
+std::map<std::string, uint64_t> count_calls(const std::vector<std::string>& argv, const std::string& folder,
+                                            const Environment& environment) {
   const std::string path = folder + "/counts";
   unlink(path.c_str());
   Environment counted = environment;

@@ -1,12 +1,13 @@
-// Preloaded into a program, fails one of its calls into the system: VIREO_FAULT="CALL:N[+][:ERRNO]". CALL is a group (malloc, mmap,
-// thread, open, read, write, rename, fsync, close, truncate, stat, mode, dup) or one function (linkat), N counts from 1, "+" fails
-// all later ones as well. VIREO_FAULT_COUNTS=FILE appends "CALL COUNT" for every group and function when main() returns.
+// Preloaded into a program, fails one of its calls into the system: VIREO_FAULT="CALL:N[+][:ERRNO]". CALL is a group
+// (malloc, mmap, thread, open, read, write, rename, fsync, close, truncate, stat, mode, dup) or one function (linkat),
+// N counts from 1, "+" fails all later ones as well. VIREO_FAULT_COUNTS=FILE appends "CALL COUNT" for every group and
+// function when main() returns.
 //
 // VIREO_FAULT_TMPFILE=1: the file system knows no O_TMPFILE, beside that fault.
 //
-// What counts: calls between the beginning and the end of main() from the program itself and from the libraries that it was linked
-// with (VIREO_FAULT_FROM=program: from the program alone). Vulkan drivers are opened later, so theirs never count: a driver that gets
-// no memory may abort by itself.
+// What counts: calls between the beginning and the end of main() from the program itself and from the libraries that it
+// was linked with (VIREO_FAULT_FROM=program: from the program alone). Vulkan drivers are opened later, so theirs never
+// count: a driver that gets no memory may abort by itself.
 #include <dirent.h>
 #include <dlfcn.h>
 #include <fcntl.h>
@@ -58,14 +59,18 @@ thread_local bool inside = false;
 void count(const char* name) {
   const int known = counter_count.load();
   for (int i = 0; i < known; ++i)
-    if (counters[i].name == name || std::strcmp(counters[i].name, name) == 0) return void(counters[i].seen.fetch_add(1));
-  const int mine = counter_count.fetch_add(1);  // two threads may make two lines of one name: whoever reads adds them up
+    if (counters[i].name == name || std::strcmp(counters[i].name, name) == 0)
+      return void(counters[i].seen.fetch_add(1));
+  const int mine =
+      counter_count.fetch_add(1);  // two threads may make two lines of one name: whoever reads adds them up
   if (mine >= 96) return;
   counters[mine].name = name;
   counters[mine].seen.fetch_add(1);
 }
 
-bool is_wanted(const char* name) { return std::strlen(name) == wanted_length && std::memcmp(name, wanted, wanted_length) == 0; }
+bool is_wanted(const char* name) {
+  return std::strlen(name) == wanted_length && std::memcmp(name, wanted, wanted_length) == 0;
+}
 
 /// True when this call is to fail; errno is set then.
 bool fails(const char* group, const char* function, const void* caller, int code) {
@@ -89,11 +94,14 @@ bool fails(const char* group, const char* function, const void* caller, int code
 int add_ranges(dl_phdr_info* info, size_t, void* program_only) {
   const char* name = info->dlpi_name;
   const bool program = name == nullptr || *name == '\0' || std::strstr(name, "libvireo.so") != nullptr;
-  if (!program && (program_only != nullptr || std::strstr(name, "libvireo_faults") || std::strstr(name, "ld-linux") || std::strstr(name, "vdso"))) return 0;
+  if (!program && (program_only != nullptr || std::strstr(name, "libvireo_faults") || std::strstr(name, "ld-linux") ||
+                   std::strstr(name, "vdso")))
+    return 0;
   for (int i = 0; i < info->dlpi_phnum && range_count < 256; ++i) {
     const ElfW(Phdr)& p = info->dlpi_phdr[i];
     if (p.p_type != PT_LOAD || !(p.p_flags & PF_X)) continue;
-    ranges[range_count++] = {uintptr_t(info->dlpi_addr + p.p_vaddr), uintptr_t(info->dlpi_addr + p.p_vaddr + p.p_memsz)};
+    ranges[range_count++] = {uintptr_t(info->dlpi_addr + p.p_vaddr),
+                             uintptr_t(info->dlpi_addr + p.p_vaddr + p.p_memsz)};
   }
   return 0;
 }
@@ -101,9 +109,11 @@ int add_ranges(dl_phdr_info* info, size_t, void* program_only) {
 constexpr struct {
   const char* name;
   int code;
-} kErrors[] = {{"EIO", EIO},       {"ENOSPC", ENOSPC}, {"EINVAL", EINVAL}, {"EOPNOTSUPP", EOPNOTSUPP}, {"EISDIR", EISDIR}, {"EACCES", EACCES},
-               {"EROFS", EROFS},   {"ENOENT", ENOENT}, {"EMFILE", EMFILE}, {"EXDEV", EXDEV},           {"EINTR", EINTR},   {"EEXIST", EEXIST},
-               {"ENOMEM", ENOMEM}, {"EPERM", EPERM},   {"EAGAIN", EAGAIN}, {"EDQUOT", EDQUOT},         {"ENOSYS", ENOSYS}};
+} kErrors[] = {{"EIO", EIO},       {"ENOSPC", ENOSPC}, {"EINVAL", EINVAL}, {"EOPNOTSUPP", EOPNOTSUPP},
+               {"EISDIR", EISDIR}, {"EACCES", EACCES}, {"EROFS", EROFS},   {"ENOENT", ENOENT},
+               {"EMFILE", EMFILE}, {"EXDEV", EXDEV},   {"EINTR", EINTR},   {"EEXIST", EEXIST},
+               {"ENOMEM", ENOMEM}, {"EPERM", EPERM},   {"EAGAIN", EAGAIN}, {"EDQUOT", EDQUOT},
+               {"ENOSYS", ENOSYS}};
 
 void begin() {
   const char* from = getenv("VIREO_FAULT_FROM");
@@ -131,7 +141,8 @@ void end() {
   const char* path = getenv("VIREO_FAULT_COUNTS");
   if (path == nullptr) return;
   const int fd = open(path, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0666);
-  for (int i = 0; i < counter_count.load() && i < 96; ++i) dprintf(fd, "%s %llu\n", counters[i].name, static_cast<unsigned long long>(counters[i].seen.load()));
+  for (int i = 0; i < counter_count.load() && i < 96; ++i)
+    dprintf(fd, "%s %llu\n", counters[i].name, static_cast<unsigned long long>(counters[i].seen.load()));
   if (fd >= 0) close(fd);
 }
 
@@ -160,7 +171,7 @@ F next(F* kept, const char* name) {
 
 #define CALLER __builtin_return_address(0)
 #define EXPORT __attribute__((visibility("default")))
-#define NEXT(name)                        \
+#define NEXT(name)                                \
   static decltype(&::name) real_##name = nullptr; \
   next(&real_##name, #name)
 // FUNCTION(group, returns, name, (parameters), (arguments), what it returns when it fails, errno)
@@ -173,17 +184,29 @@ F next(F* kept, const char* name) {
 
 extern "C" {
 
-EXPORT int __libc_start_main(Main main, int argc, char** argv, void (*init)(), void (*fini)(), void (*rtld_fini)(), void* stack_end) {
+EXPORT int __libc_start_main(Main main, int argc, char** argv, void (*init)(), void (*fini)(), void (*rtld_fini)(),
+                             void* stack_end) {
   real_main = main;
   using Start = int (*)(Main, int, char**, void (*)(), void (*)(), void (*)(), void*);
-  return reinterpret_cast<Start>(dlsym(RTLD_NEXT, "__libc_start_main"))(counted_main, argc, argv, init, fini, rtld_fini, stack_end);
+  return reinterpret_cast<Start>(dlsym(RTLD_NEXT, "__libc_start_main"))(counted_main, argc, argv, init, fini, rtld_fini,
+                                                                        stack_end);
 }
 
-EXPORT void* malloc(size_t n) noexcept { return fails("malloc", "malloc", CALLER, ENOMEM) ? nullptr : __libc_malloc(n); }
-EXPORT void* calloc(size_t n, size_t size) noexcept { return fails("malloc", "calloc", CALLER, ENOMEM) ? nullptr : __libc_calloc(n, size); }
-EXPORT void* realloc(void* p, size_t n) noexcept { return fails("malloc", "realloc", CALLER, ENOMEM) ? nullptr : __libc_realloc(p, n); }
-EXPORT void* memalign(size_t a, size_t n) noexcept { return fails("malloc", "memalign", CALLER, ENOMEM) ? nullptr : __libc_memalign(a, n); }
-EXPORT void* aligned_alloc(size_t a, size_t n) noexcept { return fails("malloc", "aligned_alloc", CALLER, ENOMEM) ? nullptr : __libc_memalign(a, n); }
+EXPORT void* malloc(size_t n) noexcept {
+  return fails("malloc", "malloc", CALLER, ENOMEM) ? nullptr : __libc_malloc(n);
+}
+EXPORT void* calloc(size_t n, size_t size) noexcept {
+  return fails("malloc", "calloc", CALLER, ENOMEM) ? nullptr : __libc_calloc(n, size);
+}
+EXPORT void* realloc(void* p, size_t n) noexcept {
+  return fails("malloc", "realloc", CALLER, ENOMEM) ? nullptr : __libc_realloc(p, n);
+}
+EXPORT void* memalign(size_t a, size_t n) noexcept {
+  return fails("malloc", "memalign", CALLER, ENOMEM) ? nullptr : __libc_memalign(a, n);
+}
+EXPORT void* aligned_alloc(size_t a, size_t n) noexcept {
+  return fails("malloc", "aligned_alloc", CALLER, ENOMEM) ? nullptr : __libc_memalign(a, n);
+}
 EXPORT int posix_memalign(void** p, size_t a, size_t n) noexcept {
   const int before = errno;
   if (fails("malloc", "posix_memalign", CALLER, ENOMEM)) return errno = before, ENOMEM;
@@ -193,8 +216,10 @@ EXPORT int posix_memalign(void** p, size_t a, size_t n) noexcept {
   return 0;
 }
 
-FUNCTION("mmap", void*, mmap, (void* a, size_t n, int p, int f, int fd, off_t o) noexcept, (a, n, p, f, fd, o), MAP_FAILED, ENOMEM)
-FUNCTION("mmap", void*, mmap64, (void* a, size_t n, int p, int f, int fd, off64_t o) noexcept, (a, n, p, f, fd, o), MAP_FAILED, ENOMEM)
+FUNCTION("mmap", void*, mmap, (void* a, size_t n, int p, int f, int fd, off_t o) noexcept, (a, n, p, f, fd, o),
+         MAP_FAILED, ENOMEM)
+FUNCTION("mmap", void*, mmap64, (void* a, size_t n, int p, int f, int fd, off64_t o) noexcept, (a, n, p, f, fd, o),
+         MAP_FAILED, ENOMEM)
 FUNCTION("read", ssize_t, read, (int fd, void* p, size_t n), (fd, p, n), -1, EIO)
 FUNCTION("read", ssize_t, pread, (int fd, void* p, size_t n, off_t o), (fd, p, n, o), -1, EIO)
 FUNCTION("read", ssize_t, pread64, (int fd, void* p, size_t n, off64_t o), (fd, p, n, o), -1, EIO)
@@ -246,20 +271,20 @@ EXPORT int fflush(FILE* file) {
   return EOF;
 }
 
-#define OPEN(name, parameters, arguments)                              \
-  EXPORT int name parameters {                                         \
-    NEXT(name);                                                        \
-    mode_t mode = 0;                                                   \
-    if (flags & (O_CREAT | __O_TMPFILE)) {                             \
-      va_list list;                                                    \
-      va_start(list, flags);                                           \
-      mode = va_arg(list, mode_t);                                     \
-      va_end(list);                                                    \
-    }                                                                  \
-    const bool nameless = (flags & O_TMPFILE) == O_TMPFILE;            \
-    if (nameless && no_nameless) return errno = EOPNOTSUPP, -1;        \
+#define OPEN(name, parameters, arguments)                                       \
+  EXPORT int name parameters {                                                  \
+    NEXT(name);                                                                 \
+    mode_t mode = 0;                                                            \
+    if (flags & (O_CREAT | __O_TMPFILE)) {                                      \
+      va_list list;                                                             \
+      va_start(list, flags);                                                    \
+      mode = va_arg(list, mode_t);                                              \
+      va_end(list);                                                             \
+    }                                                                           \
+    const bool nameless = (flags & O_TMPFILE) == O_TMPFILE;                     \
+    if (nameless && no_nameless) return errno = EOPNOTSUPP, -1;                 \
     if (fails("open", nameless ? "tmpfile" : #name, CALLER, EMFILE)) return -1; \
-    return real_##name arguments;                                      \
+    return real_##name arguments;                                               \
   }
 OPEN(open, (const char* path, int flags, ...), (path, flags, mode))
 OPEN(open64, (const char* path, int flags, ...), (path, flags, mode))
@@ -277,7 +302,8 @@ EXPORT int fcntl(int fd, int command, ...) {
 }
 
 /// Also where the C++ library, which stands between, starts a std::thread.
-EXPORT int pthread_create(pthread_t* thread, const pthread_attr_t* attributes, void* (*start)(void*), void* argument) noexcept {
+EXPORT int pthread_create(pthread_t* thread, const pthread_attr_t* attributes, void* (*start)(void*),
+                          void* argument) noexcept {
   NEXT(pthread_create);
   const int before = errno;
   if (fails("thread", "pthread_create", CALLER, EAGAIN)) return errno = before, EAGAIN;
@@ -306,5 +332,9 @@ EXPORT void* operator new(size_t n, std::align_val_t a) { return need(allocate(n
 EXPORT void* operator new[](size_t n, std::align_val_t a) { return need(allocate(n, size_t(a), CALLER)); }
 EXPORT void* operator new(size_t n, const std::nothrow_t&) noexcept { return allocate(n, 0, CALLER); }
 EXPORT void* operator new[](size_t n, const std::nothrow_t&) noexcept { return allocate(n, 0, CALLER); }
-EXPORT void* operator new(size_t n, std::align_val_t a, const std::nothrow_t&) noexcept { return allocate(n, size_t(a), CALLER); }
-EXPORT void* operator new[](size_t n, std::align_val_t a, const std::nothrow_t&) noexcept { return allocate(n, size_t(a), CALLER); }
+EXPORT void* operator new(size_t n, std::align_val_t a, const std::nothrow_t&) noexcept {
+  return allocate(n, size_t(a), CALLER);
+}
+EXPORT void* operator new[](size_t n, std::align_val_t a, const std::nothrow_t&) noexcept {
+  return allocate(n, size_t(a), CALLER);
+}

@@ -1,8 +1,10 @@
-// Every n-th malloc, mmap, thread, open, read, write, rename, fsync ... of `classify`, of `capture` and of a session fails, once and
-// from then on. What may come of it: the same answer as without (exit code 0), or one line that says why (exit code 1) and nothing
-// under the final name but what stood there before. Never a signal, a hang, half a file, another answer.
+// Every n-th malloc, mmap, thread, open, read, write, rename, fsync ... of `classify`, of `capture` and of a session
+// fails, once and from then on. What may come of it: the same answer as without (exit code 0), or one line that says
+// why (exit code 1) and nothing under the final name but what stood there before. Never a signal, a hang, half a file,
+// another answer.
 //
-// All n are tried with VIREO_FAULT_STRIDE=1 (README tells how long it takes); by default about kRuns of each kind of call.
+// All n are tried with VIREO_FAULT_STRIDE=1 (README tells how long it takes); by default about kRuns of each kind of
+// call.
 #include <gtest/gtest.h>
 #include <unistd.h>
 
@@ -31,7 +33,8 @@ constexpr size_t kShown = 8;
 const std::string kModel = std::string(VIREO_SOURCE_DIR) + "/models/fashion-vit";
 const std::string kPicture = kModel + "/samples/03_dress.png";
 const std::string kOld = "what stood there before";
-constexpr const char* kGroups[] = {"malloc", "mmap", "thread", "open", "read", "write", "rename", "fsync", "close", "truncate", "stat", "mode", "dup"};
+constexpr const char* kGroups[] = {"malloc", "mmap",  "thread",   "open", "read", "write", "rename",
+                                   "fsync",  "close", "truncate", "stat", "mode", "dup"};
 
 /// A program whose calls fail, in a folder of its own for each of the threads that try faults.
 struct Subject {
@@ -51,9 +54,11 @@ std::vector<float> numbers(const std::string& text) {
 
 /// The CPU may stand in for a GPU that failed: the same answer, rounded in other places.
 std::string differ(const std::vector<float>& a, const std::vector<float>& b) {
-  if (a.size() != b.size() || a.empty()) return "it has " + std::to_string(a.size()) + " numbers, expected " + std::to_string(b.size());
+  if (a.size() != b.size() || a.empty())
+    return "it has " + std::to_string(a.size()) + " numbers, expected " + std::to_string(b.size());
   for (size_t i = 0; i < a.size(); ++i)
-    if (!(std::fabs(a[i] - b[i]) <= 1e-4f * (1 + std::fabs(b[i])))) return "number " + std::to_string(i) + " is " + std::to_string(a[i]) + ", expected " + std::to_string(b[i]);
+    if (!(std::fabs(a[i] - b[i]) <= 1e-4f * (1 + std::fabs(b[i]))))
+      return "number " + std::to_string(i) + " is " + std::to_string(a[i]) + ", expected " + std::to_string(b[i]);
   return {};
 }
 
@@ -101,7 +106,9 @@ class Loop {
     e.emplace_back("VIREO_CACHE_DIR", folder + "/cache");
     return e;
   }
-  Ending go(const std::string& folder, const std::string& fault) { return run_faulty(subject_.command(folder), fault, folder, environment_in(folder)); }
+  Ending go(const std::string& folder, const std::string& fault) {
+    return run_faulty(subject_.command(folder), fault, folder, environment_in(folder));
+  }
 
   void work(const std::string& folder) {
     const std::string out = folder + "/out/" + subject_.output;
@@ -169,14 +176,28 @@ std::string top_of(const std::string& json_text) {
 TEST_F(Faults, Classify) {
   Scratch scratch;
   const auto command = [](const std::string& folder) {
-    return std::vector<std::string>{VIREO_CLI, "classify", "--model", kModel, "--device", "cpu", "--threads", "2", "--json", "--logits", folder + "/out/logits.npy", kPicture};
+    return std::vector<std::string>{VIREO_CLI,
+                                    "classify",
+                                    "--model",
+                                    kModel,
+                                    "--device",
+                                    "cpu",
+                                    "--threads",
+                                    "2",
+                                    "--json",
+                                    "--logits",
+                                    folder + "/out/logits.npy",
+                                    kPicture};
   };
   scratch.make_folder("out");
   const Ending right = run_faulty(command(scratch.path()), "", scratch.path());
   const std::vector<float> logits = cli_test::read_array(scratch.path("out/logits.npy")).data;
   ASSERT_EQ(logits.size(), 10u) << right.text();
   ASSERT_EQ(top_of(right.out).rfind("Dress;", 0), 0u) << right.text();
-  Loop({command, {}, "logits.npy", [&](const Ending& e, const std::string& bytes) -> std::string {
+  Loop({command,
+        {},
+        "logits.npy",
+        [&](const Ending& e, const std::string& bytes) -> std::string {
           if (e.code == 0 && top_of(e.out) != top_of(right.out)) return "another answer on stdout";
           if (bytes.size() < 40) return "the scores were not written";
           std::vector<float> found((bytes.size() - 128) / 4);
@@ -185,16 +206,20 @@ TEST_F(Faults, Classify) {
           // By contract the row of a picture that failed, which the exit code tells.
           if (e.code != 0 && found.size() == logits.size() && std::isnan(found[0])) return {};
           return differ(found, logits);
-        }}).run(kRuns);
+        }})
+      .run(kRuns);
 }
 
 TEST_F(Faults, Capture) {
   Scratch scratch;
   const auto command = [](const std::string& folder) {
-    return std::vector<std::string>{VIREO_CLI, "capture", "--model", kModel, "--device", "cpu", "--threads", "2", "--out", folder + "/out/a.vireo", kPicture};
+    return std::vector<std::string>{VIREO_CLI, "capture",   "--model", kModel,  "--device",
+                                    "cpu",     "--threads", "2",       "--out", folder + "/out/a.vireo",
+                                    kPicture};
   };
   const auto output = [](const std::string& bytes, std::vector<float>* found) -> std::string {
-    const auto capture = vireo::parse_capture(reinterpret_cast<const uint8_t*>(bytes.data()), bytes.size(), nullptr, "a.vireo");
+    const auto capture =
+        vireo::parse_capture(reinterpret_cast<const uint8_t*>(bytes.data()), bytes.size(), nullptr, "a.vireo");
     if (!capture) return capture.error().message;
     *found = capture->output;
     return {};
@@ -203,25 +228,34 @@ TEST_F(Faults, Capture) {
   const Ending first = run_faulty(command(scratch.path()), "", scratch.path());
   std::vector<float> right;
   ASSERT_EQ(output(slurp(scratch.path("out/a.vireo")), &right), "") << first.text();
-  Loop({command, {}, "a.vireo", [&](const Ending&, const std::string& bytes) {
+  Loop({command,
+        {},
+        "a.vireo",
+        [&](const Ending&, const std::string& bytes) {
           std::vector<float> found;
           const std::string why = output(bytes, &found);
           return why.empty() ? differ(found, right) : why;
-        }}).run(kRuns);
+        }})
+      .run(kRuns);
 }
 
 TEST_F(Faults, Segment) {
   Scratch scratch;
   const std::string model = std::string(VIREO_TEST_DATA) + "/cases/hf-upernet-swin";
   const auto command = [&](const std::string& folder) {
-    return std::vector<std::string>{VIREO_CLI, "segment", "--model", model, "--device", "cpu", "--threads", "2", "--out-dir", folder + "/out", kPicture};
+    return std::vector<std::string>{VIREO_CLI,   "segment", "--model",   model,           "--device", "cpu",
+                                    "--threads", "2",       "--out-dir", folder + "/out", kPicture};
   };
   const std::string name = "03_dress.classes.png";
   scratch.make_folder("out");
   const Ending first = run_faulty(command(scratch.path()), "", scratch.path());
   const std::string right = slurp(scratch.path("out/" + name));
   ASSERT_GT(right.size(), 50u) << first.text();
-  Loop({command, {}, name, [&](const Ending&, const std::string& bytes) -> std::string { return bytes == right ? "" : "another map"; }}).run(40);
+  Loop({command,
+        {},
+        name,
+        [&](const Ending&, const std::string& bytes) -> std::string { return bytes == right ? "" : "another map"; }})
+      .run(40);
 }
 
 void loop_over_session(const std::string& device, const Environment& environment, uint64_t runs) {
@@ -246,7 +280,8 @@ TEST_F(Faults, AThreadLessIsSaid) {
 
 TEST_F(Faults, SessionOnVulkan) {
   Scratch scratch;
-  if (run_faulty({VIREO_FAULT_PROGRAM, "session", kModel, "vulkan"}, "", scratch.path(), {{"VIREO_CACHE_DIR", "-"}}).code != 0)
+  if (run_faulty({VIREO_FAULT_PROGRAM, "session", kModel, "vulkan"}, "", scratch.path(), {{"VIREO_CACHE_DIR", "-"}})
+          .code != 0)
     GTEST_SKIP() << "on machines without a Vulkan device";
   loop_over_session("vulkan", {{"VIREO_FAULT_FROM", "program"}}, 16);
 }

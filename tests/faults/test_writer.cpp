@@ -1,5 +1,5 @@
-// The writer of files (engine/base/write_file.h) with each of its calls failing: either the new file stands there whole, or the old
-// state is as it was and one error says why; never anything else in the folder.
+// The writer of files (engine/base/write_file.h) with each of its calls failing: either the new file stands there
+// whole, or the old state is as it was and one error says why; never anything else in the folder.
 #include <gtest/gtest.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -64,7 +64,8 @@ TEST_F(Writer, EveryCallFailingOnceAndFromThenOn) {
   int refused = 0, done = 0;
   for (const bool replaces : {false, true}) {
     start(replaces);
-    const auto counts = count_calls({VIREO_FAULT_PROGRAM, "write", path_, kPiece, std::to_string(kPieces)}, scratch_.path());
+    const auto counts =
+        count_calls({VIREO_FAULT_PROGRAM, "write", path_, kPiece, std::to_string(kPieces)}, scratch_.path());
     ASSERT_GT(counts.at("fsync"), 1u);
     for (const auto& [call, count] : counts) {
       if (call == "malloc" || call == "new") continue;  // the loops over the verbs have those
@@ -90,25 +91,17 @@ TEST_F(Writer, WhatTheFileSystemMaySay) {
     bool works;
   };
   const Case cases[] = {
-      {"tmpfile:1+:EOPNOTSUPP", true},  // overlayfs, NFS
-      {"tmpfile:1+:EISDIR", true},      // kernels before O_TMPFILE
-      {"tmpfile:1+:EINVAL", true},
-      {"linkat:1:ENOENT", true},        // no /proc
-      {"linkat:1+:EPERM", true},        // nor a privilege: copied
-      {"linkat:1+:EXDEV", true},
-      {"fsync:1+:EINVAL", true},        // no such thing here
-      {"fsync:1+:ENOSYS", true},
-      {"write:1:EINTR", true},
-      {"fsync:1:EINTR", true},
-      {"fchmod:1+:EPERM", true},        // FAT
-      {"fchown:1+:EPERM", true},
-      {"open:1+:EROFS", false},
-      {"open:1+:EACCES", false},
-      {"write:1+:ENOSPC", false},
-      {"write:500+:EDQUOT", false},
-      {"fsync:1:EIO", false},
-      {"fsync:1:ENOSPC", false},        // delayed allocation
-      {"close:1+:EIO", false},          // NFS tells only then that the disk is full
+      {"tmpfile:1+:EOPNOTSUPP", true},                             // overlayfs, NFS
+      {"tmpfile:1+:EISDIR", true},                                 // kernels before O_TMPFILE
+      {"tmpfile:1+:EINVAL", true},     {"linkat:1:ENOENT", true},  // no /proc
+      {"linkat:1+:EPERM", true},                                   // nor a privilege: copied
+      {"linkat:1+:EXDEV", true},       {"fsync:1+:EINVAL", true},  // no such thing here
+      {"fsync:1+:ENOSYS", true},       {"write:1:EINTR", true},      {"fsync:1:EINTR", true},
+      {"fchmod:1+:EPERM", true},  // FAT
+      {"fchown:1+:EPERM", true},       {"open:1+:EROFS", false},     {"open:1+:EACCES", false},
+      {"write:1+:ENOSPC", false},      {"write:500+:EDQUOT", false}, {"fsync:1:EIO", false},
+      {"fsync:1:ENOSPC", false},  // delayed allocation
+      {"close:1+:EIO", false},    // NFS tells only then that the disk is full
   };
   for (const bool replaces : {false, true}) {
     for (const Case& c : cases) {
@@ -127,15 +120,17 @@ TEST_F(Writer, WhatTheFileSystemMaySay) {
 TEST_F(Writer, WithoutNamelessFilesAsWell) {
   // Every call of the way that file systems without O_TMPFILE take: names fail twice as often there.
   for (const bool replaces : {false, true}) {
-    for (const char* fault : {"write:1:ENOSPC", "write:9000+:ENOSPC", "fsync:1:EIO", "fsync:2:EIO", "close:2:EIO", "close:3:EIO", "rename:1:EIO", "dup:1"}) {
+    for (const char* fault : {"write:1:ENOSPC", "write:9000+:ENOSPC", "fsync:1:EIO", "fsync:2:EIO", "close:2:EIO",
+                              "close:3:EIO", "rename:1:EIO", "dup:1"}) {
       SCOPED_TRACE(std::string(fault) + (replaces ? " over an old file" : " as a new file"));
       start(replaces);
-      const Ending e = run_faulty({VIREO_FAULT_PROGRAM, "write", path_, kPiece, std::to_string(kPieces)}, fault, scratch_.path(),
-                                  {{"VIREO_FAULT_TMPFILE", "1"}});
+      const Ending e = run_faulty({VIREO_FAULT_PROGRAM, "write", path_, kPiece, std::to_string(kPieces)}, fault,
+                                  scratch_.path(), {{"VIREO_FAULT_TMPFILE", "1"}});
       expect_whole_or_as_before(e, replaces);
     }
     start(replaces);
-    const Ending e = run_faulty({VIREO_FAULT_PROGRAM, "write", path_, kPiece, std::to_string(kPieces)}, "", scratch_.path(), {{"VIREO_FAULT_TMPFILE", "1"}});
+    const Ending e = run_faulty({VIREO_FAULT_PROGRAM, "write", path_, kPiece, std::to_string(kPieces)}, "",
+                                scratch_.path(), {{"VIREO_FAULT_TMPFILE", "1"}});
     EXPECT_EQ(e.code, 0) << e.text();
     expect_whole_or_as_before(e, replaces);
     EXPECT_EQ(mode() == 0640u, replaces);

@@ -1,5 +1,5 @@
-// libFuzzer target: the description of a device (vireo devices --caps) from a stranger. What parses prints as it was read, plans, and
-// is predicted for, or gives an Error.
+// libFuzzer target: the description of a device (vireo devices --caps) from a stranger. What parses prints as it was
+// read, plans, and is predicted for, or gives an Error.
 #include <cmath>
 #include <cstddef>
 #include <cstdint>
@@ -29,6 +29,7 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   if (!plan) return 0;
   const auto predicted = predict(fuzz::small_model(), text, options);
   fuzz::check_refusal(predicted);
-  if (predicted && (!std::isfinite(predicted->us) || predicted->us < 0 || prediction_json(*predicted).empty())) std::abort();
+  if (predicted && (!std::isfinite(predicted->us) || predicted->us < 0 || prediction_json(*predicted).empty()))
+    std::abort();
   return 0;
 }

@@ -1,5 +1,5 @@
-// libFuzzer target: a capture from a stranger. What reads must give a model that opens and builds, or an Error; the checksum, which
-// would stop nearly every mutation, is tried first and then left out.
+// libFuzzer target: a capture from a stranger. What reads must give a model that opens and builds, or an Error; the
+// checksum, which would stop nearly every mutation, is tried first and then left out.
 #include <cstddef>
 #include <cstdint>
 #include <cstdlib>

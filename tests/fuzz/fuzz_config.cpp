@@ -1,4 +1,5 @@
-// libFuzzer target: the JSON files of a model folder from a stranger. What parses must also build and prepare a picture.
+// libFuzzer target: the JSON files of a model folder from a stranger. What parses must also build and prepare a
+// picture.
 #include <cstddef>
 #include <cstdint>
 #include <cstdlib>
@@ -22,7 +23,8 @@ void prepare(const Result<PreprocessConfig>& config) {
   (void)p.run(picture.data(), 13, 9, 39, out.data());
 }
 
-/// The other families: what opens must prepare pictures and build. Trunks of plain ViT are left out, see below for those.
+/// The other families: what opens must prepare pictures and build. Trunks of plain ViT are left out, see below for
+/// those.
 void open_families(const std::string& text) {
   ModelSource source;
   source.path = "fuzz";
@@ -37,7 +39,8 @@ void open_families(const std::string& text) {
     }
     prepare((*model)->preprocess("", ""));
     if (text.find("vit\"") != std::string::npos && text.find("mobilevit\"") == std::string::npos) continue;
-    if (text.size() > 4096 || text.find("dino") != std::string::npos || text.find("deit") != std::string::npos) continue;
+    if (text.size() > 4096 || text.find("dino") != std::string::npos || text.find("deit") != std::string::npos)
+      continue;
     const auto graph = (*model)->build(Head::kLogits, 1, 64, 64);
     if (!graph && graph.error().code == ErrorCode::kInternal) std::abort();
   }
@@ -48,7 +51,8 @@ void open_families(const std::string& text) {
 extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   const std::string text(reinterpret_cast<const char*>(data), size);
   (void)is_vit_config(text);
-  for (const Processor processor : {Processor::kVit, Processor::kDeit, Processor::kBit, Processor::kMobileVit, Processor::kSegformer}) {
+  for (const Processor processor :
+       {Processor::kVit, Processor::kDeit, Processor::kBit, Processor::kMobileVit, Processor::kSegformer}) {
     prepare(parse_preprocessor_config(text, "preprocessor_config.json", processor, 16, 16, 3));
   }
   prepare(parse_timm_preprocess(text, "config.json", PreprocessConfig{}, 16, 24));
@@ -60,7 +64,8 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   }
   if (!validate_vit_config(*config)) std::abort();
   // Small enough to build within a fuzzing step.
-  if (config->layers > 4 || config->hidden * (config->grid_h() * config->grid_w() + config->prefix_tokens()) > 100000) return 0;
+  if (config->layers > 4 || config->hidden * (config->grid_h() * config->grid_w() + config->prefix_tokens()) > 100000)
+    return 0;
   ModelSource source;
   source.path = "fuzz";
   for (const Head head : {Head::kLogits, Head::kFeatures, Head::kTokens}) {

@@ -14,7 +14,8 @@ constexpr int64_t kPixels = 1 << 18;
 void check(const vireo::Result<cli::Rgb8>& picture) {
   if (picture) {
     const int64_t pixels = int64_t(picture->width) * picture->height;
-    if (picture->width < 1 || picture->height < 1 || pixels > kPixels || int64_t(picture->rgb.size()) != 3 * pixels) std::abort();
+    if (picture->width < 1 || picture->height < 1 || pixels > kPixels || int64_t(picture->rgb.size()) != 3 * pixels)
+      std::abort();
     return;
   }
   const std::string& message = picture.error().message;
@@ -36,6 +37,7 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   if (bool(turned) != bool(stored) || (turned && turned->rgb.size() != stored->rgb.size())) std::abort();
   if (turned && !cli::refuse_picture(data, size).empty()) std::abort();
   const auto levels = cli::decode_png_levels(data, size, "fuzz", options);
-  if (levels && !levels->colour && int64_t(levels->level.size()) != int64_t(levels->width) * levels->height) std::abort();
+  if (levels && !levels->colour && int64_t(levels->level.size()) != int64_t(levels->width) * levels->height)
+    std::abort();
   return 0;
 }

@@ -1,5 +1,5 @@
-// libFuzzer target: the description of a machine for `vireo predict --machine FILE` from a stranger. What parses prints as it was read and
-// gives predictions that are numbers, or an Error.
+// libFuzzer target: the description of a machine for `vireo predict --machine FILE` from a stranger. What parses prints
+// as it was read and gives predictions that are numbers, or an Error.
 #include <cmath>
 #include <cstddef>
 #include <cstdint>

@@ -1,4 +1,5 @@
-// libFuzzer target: a NumPy file (eval --compare-logits) from a stranger. What reads has as many numbers as its shape says.
+// libFuzzer target: a NumPy file (eval --compare-logits) from a stranger. What reads has as many numbers as its shape
+// says.
 #include <cstddef>
 #include <cstdint>
 #include <cstdlib>

@@ -1,5 +1,5 @@
-// libFuzzer target: preprocessor_config.json, and timm's part of config.json, from a stranger. What parses prepares pictures of any
-// shape into numbers, or gives an Error.
+// libFuzzer target: preprocessor_config.json, and timm's part of config.json, from a stranger. What parses prepares
+// pictures of any shape into numbers, or gives an Error.
 #include <cmath>
 #include <cstddef>
 #include <cstdint>
@@ -33,7 +33,8 @@ void prepare(const Result<PreprocessConfig>& config) {
 
 extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   const std::string text(reinterpret_cast<const char*>(data), size);
-  for (const Processor processor : {Processor::kVit, Processor::kDeit, Processor::kBit, Processor::kMobileVit, Processor::kSegformer}) {
+  for (const Processor processor :
+       {Processor::kVit, Processor::kDeit, Processor::kBit, Processor::kMobileVit, Processor::kSegformer}) {
     prepare(parse_preprocessor_config(text, "preprocessor_config.json", processor, 16, 16, 3));
   }
   prepare(parse_preprocessor_config(text, "preprocessor_config.json", Processor::kVit, 24, 16, 1));

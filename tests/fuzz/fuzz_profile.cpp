@@ -1,5 +1,5 @@
-// libFuzzer target: the JSON of a profile (profile --compare) from a stranger. What is accepted makes a page from which no text of the
-// file can break out, or it is a sentence.
+// libFuzzer target: the JSON of a profile (profile --compare) from a stranger. What is accepted makes a page from which
+// no text of the file can break out, or it is a sentence.
 #include <cstddef>
 #include <cstdint>
 #include <cstdlib>

@@ -1,5 +1,6 @@
-// libFuzzer target: a file of measured roofs (in the cache folder) from a stranger. What parses prints as it was read and holds rates of
-// a device, or gives an Error. The device it names is taken for this one: a refusal as stale hides the rest.
+// libFuzzer target: a file of measured roofs (in the cache folder) from a stranger. What parses prints as it was read
+// and holds rates of a device, or gives an Error. The device it names is taken for this one: a refusal as stale hides
+// the rest.
 #include <cmath>
 #include <cstddef>
 #include <cstdint>

@@ -1,4 +1,5 @@
-// libFuzzer target: a checkpoint file from a stranger. Whatever the bytes, the answer is tensors inside them or an Error.
+// libFuzzer target: a checkpoint file from a stranger. Whatever the bytes, the answer is tensors inside them or an
+// Error.
 #include <cstddef>
 #include <cstdint>
 #include <cstdlib>
@@ -18,7 +19,8 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
     return 0;
   }
   for (const auto& [name, view] : (*weights)->tensors()) {
-    if (view.bytes > size || (view.bytes > 0 && (view.data < data || view.data + view.bytes > data + size))) std::abort();
+    if (view.bytes > size || (view.bytes > 0 && (view.data < data || view.data + view.bytes > data + size)))
+      std::abort();
     if (!is_weight_dtype(view.dtype)) continue;
     const auto constant = (*weights)->constant(name, view.shape, "fuzz", 0, 1, view.elements());
     if (constant) (void)(*constant)->read_all();

@@ -1,4 +1,5 @@
-// libFuzzer target: a SPIR-V module from a stranger. What decodes is counted for a small dispatch and ends, or gives an Error.
+// libFuzzer target: a SPIR-V module from a stranger. What decodes is counted for a small dispatch and ends, or gives an
+// Error.
 #include <cstddef>
 #include <cstdint>
 #include <cstdlib>

@@ -1,5 +1,6 @@
-// libFuzzer target: a file of tuned constants (in the cache folder, or within a capture) from a stranger. What parses keeps the rules of
-// the shaders and prints as it was read, or gives an Error. The device it names is taken for this one: a refusal as stale hides the rest.
+// libFuzzer target: a file of tuned constants (in the cache folder, or within a capture) from a stranger. What parses
+// keeps the rules of the shaders and prints as it was read, or gives an Error. The device it names is taken for this
+// one: a refusal as stale hides the rest.
 #include <cstddef>
 #include <cstdint>
 #include <cstdlib>
@@ -15,7 +16,8 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   const std::string text(reinterpret_cast<const char*>(data), size);
   fuzz::check_refusal(parse_tuning(text, {}));
   TuningId id;
-  if (const size_t at = text.find("\ndevice "); at != std::string::npos) id.device = text.substr(at + 8, text.find('\n', at + 1) - at - 8);
+  if (const size_t at = text.find("\ndevice "); at != std::string::npos)
+    id.device = text.substr(at + 8, text.find('\n', at + 1) - at - 8);
   id.driver_version = 0x801c000, id.shader_hash = 0x1f2e3d;
   const auto steps = parse_tuning(text, id);
   fuzz::check_refusal(steps);

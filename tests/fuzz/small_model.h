@@ -15,7 +15,8 @@ inline const Model& small_model() {
     (void)setenv("VIREO_TUNING", "-", 1);  // what was tuned on this machine is none of the input
     ModelSource source;
     source.path = source.config_path = "config.json";
-    source.config = R"({"model_type":"vit","architectures":["ViTForImageClassification"],"hidden_size":32,"num_hidden_layers":1,"num_attention_heads":2,
+    source.config =
+        R"({"model_type":"vit","architectures":["ViTForImageClassification"],"hidden_size":32,"num_hidden_layers":1,"num_attention_heads":2,
                         "intermediate_size":64,"image_size":16,"patch_size":8,"id2label":{"0":"a","1":"b","2":"c"}})";
     Result<LoadedModel> loaded = LoadedModel::from_parts(std::move(source), "", "preprocessor_config.json");
     if (!loaded) std::abort();

@@ -16,7 +16,8 @@ int main(int argc, char** argv) {
   if (!model) return failed(model.error());
   auto session = vireo::Session::create(*model, vireo::Device::cpu(1));
   if (!session) return failed(session.error());
-  const std::vector<float> pixels(size_t(model->channels()) * size_t(model->input_height()) * size_t(model->input_width()), 0.5f);
+  const std::vector<float> pixels(
+      size_t(model->channels()) * size_t(model->input_height()) * size_t(model->input_width()), 0.5f);
   if (argc > 3 && !std::strcmp(argv[3], "profile")) {
     vireo::ProfileOptions options;
     options.runs = 1;

@@ -1,4 +1,5 @@
-// Checkpoints of tests/golden with a few numbers or configuration keys changed: what large activations and other heads do.
+// Checkpoints of tests/golden with a few numbers or configuration keys changed: what large activations and other heads
+// do.
 #pragma once
 
 #include <gtest/gtest.h>
@@ -25,8 +26,10 @@ inline std::string bytes_of(const std::string& path) {
   return {std::istreambuf_iterator<char>(in), std::istreambuf_iterator<char>()};
 }
 
-/// Copies a model folder to the existing folder `to`, its weights with `patches` and its config.json with the keys of `config`.
-inline void patch_model(const std::string& from, const std::string& to, const std::vector<Patch>& patches, const nlohmann::json& config = {}) {
+/// Copies a model folder to the existing folder `to`, its weights with `patches` and its config.json with the keys of
+/// `config`.
+inline void patch_model(const std::string& from, const std::string& to, const std::vector<Patch>& patches,
+                        const nlohmann::json& config = {}) {
   std::string weights = bytes_of(from + "/model.safetensors");
   uint64_t size = 0;
   std::memcpy(&size, weights.data(), sizeof size);

@@ -1,5 +1,6 @@
-/* Where the tests find their data. Included before every source of a test program (tests/CMakeLists.txt). The folders themselves are
- * known to paths.cpp alone, so that what the compiler sees of the other sources is the same in every checkout, and ccache can tell. */
+/* Where the tests find their data. Included before every source of a test program (tests/CMakeLists.txt). The folders
+ * themselves are known to paths.cpp alone, so that what the compiler sees of the other sources is the same in every
+ * checkout, and ccache can tell. */
 #pragma once
 
 #ifdef __cplusplus

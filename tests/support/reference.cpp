@@ -4,8 +4,9 @@
 
 namespace vireo::test {
 
-std::vector<std::vector<double>> run_reference(const Graph& g, const std::vector<std::vector<double>>& inputs,
-                                               const std::function<void(const Node&, size_t, std::vector<double>&, int64_t)>& storage) {
+std::vector<std::vector<double>> run_reference(
+    const Graph& g, const std::vector<std::vector<double>>& inputs,
+    const std::function<void(const Node&, size_t, std::vector<double>&, int64_t)>& storage) {
   std::vector<std::vector<double>> v(g.values.size());
   for (size_t i = 0; i < g.inputs.size(); ++i) v[size_t(g.inputs[i])] = inputs[i];
   for (const Node& n : g.nodes) {
@@ -38,7 +39,8 @@ std::vector<std::vector<double>> run_reference(const Graph& g, const std::vector
 std::vector<double> noise(size_t n, uint64_t seed, double scale) {
   std::mt19937_64 engine(seed);
   std::vector<double> out(n);
-  for (double& x : out) x = double(float((double(engine() >> 11) * 0x1p-52 - 1.0) * scale));  // floats exactly, so devices see the same
+  for (double& x : out)
+    x = double(float((double(engine() >> 11) * 0x1p-52 - 1.0) * scale));  // floats exactly, so devices see the same
   return out;
 }
 

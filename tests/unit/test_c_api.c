@@ -107,7 +107,8 @@ const char* c_api_latency(const char* model) {
   }
   EXPECT(vireo_get_latency(session, &latency, &error) == VIREO_OK);
   EXPECT(latency.count == 3 && latency.window == 2 && latency.last_ms == out.ms);
-  EXPECT(latency.min_ms > 0 && latency.min_ms <= latency.p50_ms && latency.p50_ms <= latency.p99_ms && latency.p99_ms <= latency.max_ms);
+  EXPECT(latency.min_ms > 0 && latency.min_ms <= latency.p50_ms && latency.p50_ms <= latency.p99_ms &&
+         latency.p99_ms <= latency.max_ms);
   EXPECT(vireo_get_latency(session, NULL, &error) == VIREO_INVALID_ARGUMENT);
   /* A program that is newer than this library, and one that is older. */
   memset(&newer, 0xff, sizeof newer);

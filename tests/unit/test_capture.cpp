@@ -1,4 +1,5 @@
-// Captures: what is written runs again with the same answer, for every family; differences are found where they are; damage is named.
+// Captures: what is written runs again with the same answer, for every family; differences are found where they are;
+// damage is named.
 #include <gtest/gtest.h>
 
 #include <atomic>
@@ -67,13 +68,18 @@ struct Variant {
 TEST(Capture, EveryFamilyRunsAgain) {
   const Result<Device> gpu = Device::vulkan(0, 2);
   const test::TempDir dir;
-  for (const Variant& v : {
-           Variant{"hf-vit", Precision::kFp32, 2, Head::kLogits, true}, {"timm-vit", Precision::kInt8, 1, Head::kTokens, false},
-           {"hf-vit-nonsquare-nobias-f16", Precision::kFp16, 1, Head::kFeatures, false}, {"hf-deit-distilled", Precision::kFp32, 1, Head::kLogits, false},
-           {"hf-dinov2-interpolated", Precision::kFp16, 1, Head::kLogits, false}, {"timm-registers-avgpool", Precision::kFp32, 3, Head::kFeatures, false},
-           {"hf-vitmodel-embed", Precision::kInt8, 1, Head::kFeatures, true}, {"hf-mobilevit", Precision::kFp32, 1, Head::kLogits, false},
-           {"hf-swin", Precision::kInt8, 1, Head::kLogits, false}, {"tv-swinv2", Precision::kFp32, 1, Head::kLogits, false},
-           {"hf-upernet-swin", Precision::kFp32, 1, Head::kClassMap, false}, {"paper-upernet-mobilevit", Precision::kFp16, 1, Head::kLogits, false}}) {
+  for (const Variant& v : {Variant{"hf-vit", Precision::kFp32, 2, Head::kLogits, true},
+                           {"timm-vit", Precision::kInt8, 1, Head::kTokens, false},
+                           {"hf-vit-nonsquare-nobias-f16", Precision::kFp16, 1, Head::kFeatures, false},
+                           {"hf-deit-distilled", Precision::kFp32, 1, Head::kLogits, false},
+                           {"hf-dinov2-interpolated", Precision::kFp16, 1, Head::kLogits, false},
+                           {"timm-registers-avgpool", Precision::kFp32, 3, Head::kFeatures, false},
+                           {"hf-vitmodel-embed", Precision::kInt8, 1, Head::kFeatures, true},
+                           {"hf-mobilevit", Precision::kFp32, 1, Head::kLogits, false},
+                           {"hf-swin", Precision::kInt8, 1, Head::kLogits, false},
+                           {"tv-swinv2", Precision::kFp32, 1, Head::kLogits, false},
+                           {"hf-upernet-swin", Precision::kFp32, 1, Head::kClassMap, false},
+                           {"paper-upernet-mobilevit", Precision::kFp16, 1, Head::kLogits, false}}) {
     if (v.vulkan && !gpu) continue;
     SCOPED_TRACE(v.model);
     SessionOptions o;
@@ -163,7 +169,9 @@ TEST(Capture, TunedConstantsComeAlong) {
   for (const Step& step : plain.impl().planned.plan.steps)
     if (step.op == OpKind::kAttention) key = step_key(plain.impl().planned.plan, step);
   const TuningId id = tuning_id(gpu->impl()->caps, shader::all_hash());
-  const std::string tuned = dir.write("tuning.txt", tuning_text(id, {{key, {"texel=1 attention_texel=8,1,4", 1, 2}}, {"linear of some other model", {"texel=1", 1, 2}}}));
+  const std::string tuned =
+      dir.write("tuning.txt", tuning_text(id, {{key, {"texel=1 attention_texel=8,1,4", 1, 2}},
+                                               {"linear of some other model", {"texel=1", 1, 2}}}));
   setenv("VIREO_TUNING", tuned.c_str(), 1);
   Session s = open("hf-vit", {}, *gpu);
   unsetenv("VIREO_TUNING");
@@ -219,7 +227,8 @@ TEST(Capture, APlanOfAnotherGpuRunsWhereItCan) {
     EXPECT_FALSE(r.captured_plan);
     EXPECT_TRUE(has(r.plan_reason, "its memory is aligned to 1 and 1 bytes")) << r.plan_reason;
   }
-  const Result<std::string> text = read_text_file(std::string(VIREO_SOURCE_DIR) + "/tests/caps/jetson-nano.txt", 1 << 16);
+  const Result<std::string> text =
+      read_text_file(std::string(VIREO_SOURCE_DIR) + "/tests/caps/jetson-nano.txt", 1 << 16);
   ASSERT_TRUE(text.ok()) << text.error().message;
   const Result<DeviceCaps> nano = caps_from_text(*text, "nano");
   ASSERT_TRUE(nano.ok()) << nano.error().message;
@@ -235,7 +244,9 @@ TEST(Capture, APlanOfAnotherGpuRunsWhereItCan) {
   const Result<ReplayReport> o = replay(other, *gpu);
   ASSERT_TRUE(o.ok()) << o.error().message;
   EXPECT_FALSE(o->captured_plan);
-  EXPECT_TRUE(has(o->plan_reason, "Vireo 0.0.7 captured, this 0.") && has(o->plan_reason, "line 3 was '     barrier that was', is '   0 ")) << o->plan_reason;
+  EXPECT_TRUE(has(o->plan_reason, "Vireo 0.0.7 captured, this 0.") &&
+              has(o->plan_reason, "line 3 was '     barrier that was', is '   0 "))
+      << o->plan_reason;
 }
 
 TEST(Capture, APlanForOtherSubgroupsIsNotRun) {
@@ -249,14 +260,17 @@ TEST(Capture, APlanForOtherSubgroupsIsNotRun) {
   for (const std::string& candidate : tuning_candidates("linear", gpu->impl()->caps))
     if (has(candidate, "shuffle=1")) use = candidate;
   if (use.empty()) GTEST_SKIP() << "the device cannot exchange values within subgroups";
-  const std::string tuned = dir.write("tuning.txt", tuning_text(tuning_id(gpu->impl()->caps, shader::all_hash()), {{key, {use, 1, 2}}}));
+  const std::string tuned =
+      dir.write("tuning.txt", tuning_text(tuning_id(gpu->impl()->caps, shader::all_hash()), {{key, {use, 1, 2}}}));
   setenv("VIREO_TUNING", tuned.c_str(), 1);
   Session s = open("hf-vit", {}, *gpu);
   unsetenv("VIREO_TUNING");
   ASSERT_TRUE(has(s.describe_plan(), "SHUFFLE=1")) << use;
   take(s, dir / "c");
   for (const uint32_t factor : {1u, 2u}) {
-    const Result<ReplayReport> r = replay(changed(dir, dir / "c", [&](CaptureFile& f) { f.caps.subgroup_size *= factor, f.info.caps = to_text(f.caps); }), *gpu);
+    const Result<ReplayReport> r = replay(
+        changed(dir, dir / "c", [&](CaptureFile& f) { f.caps.subgroup_size *= factor, f.info.caps = to_text(f.caps); }),
+        *gpu);
     ASSERT_TRUE(r.ok()) << r.error().message;
     EXPECT_TRUE(r->same());
     EXPECT_EQ(r->captured_plan, factor == 1) << r->plan_reason;
@@ -276,7 +290,9 @@ TEST(Capture, OfASessionThatFallsBackMeanwhileIsOfTheCpu) {
   impl->threads = 2;
   impl->instance = gpu->impl()->instance;
   const auto lost = std::make_shared<std::atomic<bool>>(false);
-  impl->gpu_options.fault = [lost](const char* name) { return *lost && std::string(name) == "wait" ? VK_ERROR_DEVICE_LOST : VK_SUCCESS; };
+  impl->gpu_options.fault = [lost](const char* name) {
+    return *lost && std::string(name) == "wait" ? VK_ERROR_DEVICE_LOST : VK_SUCCESS;
+  };
   Session s = open("hf-vit", {}, Device(std::move(impl)));
   ASSERT_STREQ(s.device().kind, "vulkan");
   *lost = true;
@@ -314,7 +330,9 @@ TEST(Capture, KernelsThatAreNotHereAreNamed) {
   const test::TempDir dir;
   Session s = open("hf-vit");
   take(s, dir / "c");
-  const Result<ReplayReport> r = replay(changed(dir, dir / "c", [](CaptureFile& f) { f.caps.simd = "sve9", f.info.caps = to_text(f.caps); }), Device::cpu(1));
+  const Result<ReplayReport> r =
+      replay(changed(dir, dir / "c", [](CaptureFile& f) { f.caps.simd = "sve9", f.info.caps = to_text(f.caps); }),
+             Device::cpu(1));
   ASSERT_TRUE(r.ok()) << r.error().message;
   EXPECT_FALSE(r->captured_plan);
   EXPECT_EQ(r->plan_reason, "its kernels 'sve9' do not exist on this CPU");
@@ -343,7 +361,8 @@ TEST(Capture, TheFirstValueThatDiffersIsFound) {
     const ReplayDifference &d = r->values[7], &bits = r->values[5];
     EXPECT_NEAR(d.distance, 0.5, 1e-5);
     EXPECT_EQ(d.unequal, 1u);
-    EXPECT_EQ(d.compared < uint64_t(d.shape[0] * d.shape[1] * d.shape[2] * d.shape[3]), !whole && d.compared == kSamples);
+    EXPECT_EQ(d.compared < uint64_t(d.shape[0] * d.shape[1] * d.shape[2] * d.shape[3]),
+              !whole && d.compared == kSamples);
     EXPECT_TRUE(r->values[9].differs);
     EXPECT_FALSE(bits.identical || bits.differs);
     EXPECT_EQ(bits.unequal, 0u);
@@ -386,7 +405,8 @@ TEST(Capture, DifferencesOfNumbersAndOfClasses) {
 TEST(Capture, SamplesSpreadOverAValue) {
   for (size_t total : {kSamples + 1, size_t(49152), size_t(1000003)}) {
     std::set<size_t> at, channels;
-    for (size_t i = 0; i < kSamples; ++i) at.insert(sample_position(i, kSamples, total)), channels.insert(sample_position(i, kSamples, total) % 192);
+    for (size_t i = 0; i < kSamples; ++i)
+      at.insert(sample_position(i, kSamples, total)), channels.insert(sample_position(i, kSamples, total) % 192);
     EXPECT_EQ(at.size(), kSamples);
     EXPECT_EQ(*at.begin(), 0u);
     EXPECT_EQ(*at.rbegin(), total - 1);
@@ -418,7 +438,8 @@ TEST(Capture, RandomWeightsAreTheirSeed) {
   const Result<ReplayReport> r = replay(dir / "c", Device::cpu(1));
   ASSERT_TRUE(r.ok()) << r.error().message;
   EXPECT_TRUE(r->output.identical);
-  const Result<ReplayReport> seed = replay(changed(dir, dir / "c", [](CaptureFile& f) { f.info.seed = 78; }), Device::cpu(1));
+  const Result<ReplayReport> seed =
+      replay(changed(dir, dir / "c", [](CaptureFile& f) { f.info.seed = 78; }), Device::cpu(1));
   ASSERT_TRUE(seed.ok());
   EXPECT_TRUE(seed->output.differs);
 }
@@ -498,9 +519,12 @@ TEST(CaptureFiles, WhatContradictsItselfIsNamed) {
   const test::TempDir dir;
   Session s = open("hf-vit");
   take(s, dir / "c");
-  const auto with = [&](const std::function<void(CaptureFile&)>& change) { return why(changed(dir, dir / "c", change)); };
+  const auto with = [&](const std::function<void(CaptureFile&)>& change) {
+    return why(changed(dir, dir / "c", change));
+  };
   EXPECT_TRUE(has(why(dir / "nothing"), "nothing"));
-  EXPECT_TRUE(has(why(kCases + "hf-vit/model.safetensors"), "no capture; expected one that `vireo capture` wrote")) << why(kCases + "hf-vit/model.safetensors");
+  EXPECT_TRUE(has(why(kCases + "hf-vit/model.safetensors"), "no capture; expected one that `vireo capture` wrote"))
+      << why(kCases + "hf-vit/model.safetensors");
   EXPECT_TRUE(has(why(dir.write("text", "just a text, no capture")), "not a usable safetensors file"));
   std::string text = with([](CaptureFile& f) { f.info.options.batch = 2; });
   EXPECT_TRUE(has(text, "tensor 'input' is F32 [1, 3, ") && has(text, "expected F32 [2, channels, ")) << text;
@@ -537,10 +561,13 @@ TEST(CaptureFiles, WhatContradictsItselfIsNamed) {
 TEST(CaptureFiles, OfAnotherVersionSaysSo) {
   const std::map<std::string, std::string> metadata{{"format", "vireo-capture"}, {"version", "2"}, {"vireo", "9.1.0"}};
   const std::string bytes = safetensors_header({}, metadata);
-  const Result<CaptureFile> f = parse_capture(reinterpret_cast<const uint8_t*>(bytes.data()), bytes.size(), nullptr, "c.vireo");
+  const Result<CaptureFile> f =
+      parse_capture(reinterpret_cast<const uint8_t*>(bytes.data()), bytes.size(), nullptr, "c.vireo");
   ASSERT_FALSE(f.ok());
   EXPECT_EQ(f.error().code, ErrorCode::kUnsupported);
-  EXPECT_TRUE(has(f.error().message, "is of format version '2' (written by Vireo 9.1.0)") && has(f.error().message, "reads version 1")) << f.error().message;
+  EXPECT_TRUE(has(f.error().message, "is of format version '2' (written by Vireo 9.1.0)") &&
+              has(f.error().message, "reads version 1"))
+      << f.error().message;
 }
 
 TEST(Safetensors, MetadataIsReadAndWritten) {
@@ -557,7 +584,8 @@ TEST(Safetensors, MetadataIsReadAndWritten) {
   EXPECT_EQ((*views)[0].shape, std::vector<int64_t>{3});
   EXPECT_EQ(again, metadata);
   // What is no string directly in it does not count, and what follows is read.
-  const std::string odd = R"({"__metadata__":{"n":1,"o":{"p":"q"},"l":["m"],"s":"t"},"x":{"dtype":"F32","shape":[0],"data_offsets":[0,0]}})";
+  const std::string odd =
+      R"({"__metadata__":{"n":1,"o":{"p":"q"},"l":["m"],"s":"t"},"x":{"dtype":"F32","shape":[0],"data_offsets":[0,0]}})";
   std::string file(8, '\0');
   file[0] = char(odd.size());
   file += odd;

@@ -1,5 +1,6 @@
-// Class maps at a size that is asked for with each inference: against PyTorch's (tests/golden/maps, by tests/oracle/maps.py), against
-// arithmetic written out here, on every SIMD target and every Vulkan device under the validation layer.
+// Class maps at a size that is asked for with each inference: against PyTorch's (tests/golden/maps, by
+// tests/oracle/maps.py), against arithmetic written out here, on every SIMD target and every Vulkan device under the
+// validation layer.
 #include <gtest/gtest.h>
 
 #include <algorithm>
@@ -46,7 +47,9 @@ std::vector<Device> devices() {
   return all;
 }
 
-std::string name_of(const Device& d) { return std::string(d.kind()) == "cpu" ? "cpu " + d.impl()->caps.simd : d.name(); }
+std::string name_of(const Device& d) {
+  return std::string(d.kind()) == "cpu" ? "cpu " + d.impl()->caps.simd : d.name();
+}
 
 SessionOptions map_options(int batch = 1, Precision precision = Precision::kFp32) {
   SessionOptions o;
@@ -80,7 +83,8 @@ Pictures pictures(const std::string& name) {
 
 constexpr int kTie = 255;
 // The order matters: maps grow, shrink and grow beyond.
-const std::vector<MapSize> kSizes{{48, 64}, {80, 80}, {31, 41}, {13, 199}, {211, 17}, {480, 640}, {97, 131}, {1, 1}, {1, 50}, {64, 96}};
+const std::vector<MapSize> kSizes{{48, 64},   {80, 80},  {31, 41}, {13, 199}, {211, 17},
+                                  {480, 640}, {97, 131}, {1, 1},   {1, 50},   {64, 96}};
 
 void expect_map(const Output& out, const std::string& golden, const std::string& where) {
   auto expected = cli::load_labels(golden);
@@ -92,8 +96,8 @@ void expect_map(const Output& out, const std::string& golden, const std::string&
   size_t other = 0, first = 0;
   for (size_t i = 0; i < expected->index.size(); ++i)
     if (expected->index[i] != kTie && out.data[i] != float(expected->index[i]) && other++ == 0) first = i;
-  EXPECT_EQ(other, 0u) << where << ": " << other << " of " << expected->index.size() << " pixels, first " << first << ": " << out.data[first] << ", expected "
-                       << int(expected->index[first]);
+  EXPECT_EQ(other, 0u) << where << ": " << other << " of " << expected->index.size() << " pixels, first " << first
+                       << ": " << out.data[first] << ", expected " << int(expected->index[first]);
 }
 
 TEST(ClassMaps, AreTransformersAtEverySize) {
@@ -114,17 +118,21 @@ TEST(ClassMaps, AreTransformersAtEverySize) {
 }
 
 /// Scores [n, h, w, c] at another size, bilinear without aligned corners, from the definition and in double.
-std::vector<double> bilinear(const std::vector<double>& x, int64_t n, int64_t h, int64_t w, int64_t c, int64_t oh, int64_t ow) {
+std::vector<double> bilinear(const std::vector<double>& x, int64_t n, int64_t h, int64_t w, int64_t c, int64_t oh,
+                             int64_t ow) {
   std::vector<double> out(size_t(n * oh * ow * c));
   for (int64_t b = 0; b < n; ++b)
     for (int64_t y = 0; y < oh; ++y)
       for (int64_t q = 0; q < ow; ++q) {
-        const double fy = std::max((double(y) + 0.5) * double(h) / double(oh) - 0.5, 0.0), fx = std::max((double(q) + 0.5) * double(w) / double(ow) - 0.5, 0.0);
-        const int64_t y0 = std::min(int64_t(fy), h - 1), y1 = std::min(y0 + 1, h - 1), x0 = std::min(int64_t(fx), w - 1), x1 = std::min(x0 + 1, w - 1);
+        const double fy = std::max((double(y) + 0.5) * double(h) / double(oh) - 0.5, 0.0),
+                     fx = std::max((double(q) + 0.5) * double(w) / double(ow) - 0.5, 0.0);
+        const int64_t y0 = std::min(int64_t(fy), h - 1), y1 = std::min(y0 + 1, h - 1),
+                      x0 = std::min(int64_t(fx), w - 1), x1 = std::min(x0 + 1, w - 1);
         const double v = fy - double(y0), u = fx - double(x0);
         const auto at = [&](int64_t yy, int64_t xx, int64_t e) { return x[size_t(((b * h + yy) * w + xx) * c + e)]; };
         for (int64_t e = 0; e < c; ++e)
-          out[size_t(((b * oh + y) * ow + q) * c + e)] = (1 - v) * ((1 - u) * at(y0, x0, e) + u * at(y0, x1, e)) + v * ((1 - u) * at(y1, x0, e) + u * at(y1, x1, e));
+          out[size_t(((b * oh + y) * ow + q) * c + e)] = (1 - v) * ((1 - u) * at(y0, x0, e) + u * at(y0, x1, e)) +
+                                                         v * ((1 - u) * at(y1, x0, e) + u * at(y1, x1, e));
       }
   return out;
 }
@@ -158,7 +166,10 @@ TEST(ClassMaps, AreOfTheSessionsScoresInEveryPrecision) {
       for (const MapSize size : {MapSize{80, 80}, MapSize{19, 100}}) {
         Result<Output> out = maps->run(p.images.data(), 3, size);
         ASSERT_TRUE(out.ok()) << out.error().message;
-        EXPECT_EQ(wrong_pixels(out->data, bilinear(at_input, 3, scores->height, scores->width, 3, size.height, size.width), 3, 1e-4), 0u)
+        EXPECT_EQ(
+            wrong_pixels(out->data, bilinear(at_input, 3, scores->height, scores->width, 3, size.height, size.width), 3,
+                         1e-4),
+            0u)
             << to_string(precision) << " on " << name_of(device);
       }
     }
@@ -168,12 +179,15 @@ TEST(ClassMaps, TwoInFlightHaveTheirOwnSizes) {
   const std::string name = "hf-upernet-swin";
   const Model model = open_case(name);
   const Pictures p = pictures(name);
-  const auto path = [&](MapSize s) { return kData + "/maps/" + name + "/" + std::to_string(s.height) + "x" + std::to_string(s.width) + ".png"; };
+  const auto path = [&](MapSize s) {
+    return kData + "/maps/" + name + "/" + std::to_string(s.height) + "x" + std::to_string(s.width) + ".png";
+  };
   for (const Device& device : devices()) {
     Result<Session> s = Session::create(model, device, map_options(3));
     ASSERT_TRUE(s.ok()) << s.error().message;
     std::vector<MapSize> order;
-    for (int i = 0; i < 2; ++i) order.insert(order.end(), {{80, 80}, {480, 640}, {0, 0}, {31, 41}, {480, 640}, {97, 131}, {97, 131}});
+    for (int i = 0; i < 2; ++i)
+      order.insert(order.end(), {{80, 80}, {480, 640}, {0, 0}, {31, 41}, {480, 640}, {97, 131}, {97, 131}});
     std::vector<Ticket> tickets;
     for (size_t i = 0; i <= order.size(); ++i) {
       if (i < order.size()) {
@@ -197,7 +211,8 @@ TEST(ClassMaps, TwoInFlightHaveTheirOwnSizes) {
   }
 }
 
-// Steps on the CPU in a Vulkan plan: the map's own, the one before it (whose segment it then is alone), and all the others.
+// Steps on the CPU in a Vulkan plan: the map's own, the one before it (whose segment it then is alone), and all the
+// others.
 TEST(ClassMaps, StepsOnTheCpu) {
   const std::string name = "hf-upernet-swin";
   const Model model = open_case(name);
@@ -212,7 +227,10 @@ TEST(ClassMaps, StepsOnTheCpu) {
       for (const MapSize size : {MapSize{80, 80}, MapSize{480, 640}, MapSize{31, 41}}) {
         Result<Output> out = s->run(p.images.data(), 3, size);
         ASSERT_TRUE(out.ok()) << out.error().message;
-        expect_map(*out, kData + "/maps/" + name + "/" + std::to_string(size.height) + "x" + std::to_string(size.width) + ".png", ops.back() + " on the CPU, " + device.name());
+        expect_map(
+            *out,
+            kData + "/maps/" + name + "/" + std::to_string(size.height) + "x" + std::to_string(size.width) + ".png",
+            ops.back() + " on the CPU, " + device.name());
       }
       Result<Output> plain = s->run(p.images.data(), 3);
       ASSERT_TRUE(plain.ok());
@@ -233,9 +251,13 @@ TEST(ClassMaps, ADeviceThatFailsLeavesTheSizeToTheCpu) {
       auto now = std::make_shared<bool>(false);
       auto impl = std::make_shared<Device::Impl>();
       impl->kind = DeviceKind::kVulkan;
-      impl->caps = real.impl()->caps, impl->index = real.impl()->index, impl->threads = real.impl()->threads, impl->instance = real.impl()->instance;
+      impl->caps = real.impl()->caps, impl->index = real.impl()->index, impl->threads = real.impl()->threads,
+      impl->instance = real.impl()->instance;
       impl->validation = real.impl()->validation, impl->kernels = real.impl()->kernels;
-      impl->gpu_options.fault = [now, call](const char* at) { return *now && call == at ? call == "allocate" ? VK_ERROR_OUT_OF_DEVICE_MEMORY : VK_ERROR_DEVICE_LOST : VK_SUCCESS; };
+      impl->gpu_options.fault = [now, call](const char* at) {
+        return *now && call == at ? call == "allocate" ? VK_ERROR_OUT_OF_DEVICE_MEMORY : VK_ERROR_DEVICE_LOST
+                                  : VK_SUCCESS;
+      };
       SessionOptions o = map_options(3);
       o.fallback = true;
       Result<Session> s = Session::create(model, Device(std::move(impl)), o);
@@ -262,7 +284,8 @@ TEST(ClassMaps, SizesThatMakeNoSense) {
     const Result<Output> out = s->run(p.images.data(), 3, size);
     ASSERT_FALSE(out.ok());
     EXPECT_EQ(out.error().code, ErrorCode::kInvalidArgument);
-    EXPECT_NE(out.error().message.find("the map's size is " + std::to_string(size.height) + "x"), std::string::npos) << out.error().message;
+    EXPECT_NE(out.error().message.find("the map's size is " + std::to_string(size.height) + "x"), std::string::npos)
+        << out.error().message;
   }
   SessionOptions o = map_options(3);
   o.head = Head::kLogits;
@@ -287,17 +310,22 @@ TEST(ClassMaps, FromC) {
   for (const Image& i : p.images) images.push_back({i.rgb, i.width, i.height, i.stride});
   vireo_output c;
   for (const MapSize size : {MapSize{80, 80}, MapSize{0, 0}, MapSize{31, 41}}) {
-    ASSERT_EQ(vireo_run_images_map(s, images.data(), 3, size.height, size.width, &c, &error), VIREO_OK) << error.message;
+    ASSERT_EQ(vireo_run_images_map(s, images.data(), 3, size.height, size.width, &c, &error), VIREO_OK)
+        << error.message;
     Output out;
     out.data = c.data, out.batch = c.batch, out.rows = c.rows, out.cols = c.cols;
-    out.height = size.height ? size.height : vireo_map_height(s), out.width = size.width ? size.width : vireo_map_width(s);
-    expect_map(out, kData + "/maps/hf-upernet-swin/" + std::to_string(out.height) + "x" + std::to_string(out.width) + ".png", "from C");
+    out.height = size.height ? size.height : vireo_map_height(s),
+    out.width = size.width ? size.width : vireo_map_width(s);
+    expect_map(out,
+               kData + "/maps/hf-upernet-swin/" + std::to_string(out.height) + "x" + std::to_string(out.width) + ".png",
+               "from C");
   }
   EXPECT_EQ(vireo_run_images_map(s, images.data(), 3, 80, 0, &c, &error), VIREO_INVALID_ARGUMENT);
   vireo_close(s);
 }
 
-// ---- the operator alone: other shapes, a device's limits, numbers that are none -----------------------------------------------------
+// ---- the operator alone: other shapes, a device's limits, numbers that are none
+// -----------------------------------------------------
 
 struct Shapes {
   int64_t n, h, w, c, mid_h, mid_w;  // mid 0: straight, as of a head whose scores meet no other size
@@ -306,8 +334,9 @@ struct Shapes {
 using Size = std::pair<int64_t, int64_t>;
 
 /// The maps of those sizes, one inference after the other.
-std::vector<std::vector<float>> sized_maps(const Graph& graph, const DeviceCaps& caps, const simd::Kernels* kernels, const std::shared_ptr<vk::Gpu>& gpu,
-                                           const std::vector<double>& scores, const std::vector<Size>& sizes) {
+std::vector<std::vector<float>> sized_maps(const Graph& graph, const DeviceCaps& caps, const simd::Kernels* kernels,
+                                           const std::shared_ptr<vk::Gpu>& gpu, const std::vector<double>& scores,
+                                           const std::vector<Size>& sizes) {
   std::vector<std::vector<float>> maps;
   Result<Planned> planned = make_plan(graph, caps, {});
   EXPECT_TRUE(planned.ok()) << planned.error().message;
@@ -343,7 +372,8 @@ std::vector<std::vector<float>> sized_maps(const Graph& graph, const DeviceCaps&
     if (on_cpu) {
       const SizedOutput to{h, w, map.data()};
       on_cpu->run(0, pool, &to);
-      EXPECT_TRUE(std::all_of(map.begin() + ptrdiff_t(size), map.end(), [](float v) { return v == -7; })) << "written past the map";
+      EXPECT_TRUE(std::all_of(map.begin() + ptrdiff_t(size), map.end(), [](float v) { return v == -7; }))
+          << "written past the map";
     } else {
       const Result<void> submitted = on_gpu->submit(0, h, w);
       EXPECT_TRUE(submitted.ok()) << submitted.error().message;
@@ -362,7 +392,9 @@ Graph argmax_graph(const Shapes& s, bool half) {
   in.shape = Shape{{s.n, s.h, s.w, s.c}};
   in.dtype = half ? DType::kF16 : DType::kF32;
   std::vector<std::pair<const char*, double>> attrs;
-  if (s.mid_h) attrs = {{"out_h", double(s.mid_h)}, {"out_w", double(s.mid_w)}, {"mid_h", double(s.mid_h)}, {"mid_w", double(s.mid_w)}};
+  if (s.mid_h)
+    attrs = {
+        {"out_h", double(s.mid_h)}, {"out_w", double(s.mid_w)}, {"mid_h", double(s.mid_h)}, {"mid_w", double(s.mid_w)}};
   b.output(b.add(OpKind::kArgmax, "map", {b.input("scores", in)}, attrs));
   Result<Graph> g = b.finish();
   EXPECT_TRUE(g.ok()) << g.error().message;
@@ -381,7 +413,8 @@ class SizedArgmax : public vk::VkTest {
     std::vector<Target> all;
     for (int i = 0; const simd::Kernels* k = simd::supported(i); ++i) {
       DeviceCaps caps;
-      caps.kind = DeviceKind::kCpu, caps.simd = k->name, caps.threads = 2, caps.storage_alignment = caps.texel_alignment = 64;
+      caps.kind = DeviceKind::kCpu, caps.simd = k->name, caps.threads = 2,
+      caps.storage_alignment = caps.texel_alignment = 64;
       all.push_back({k->name, caps, k, nullptr});
     }
     for (const uint32_t index : usable_) {
@@ -411,13 +444,16 @@ std::vector<double> noise(size_t n) {
 
 TEST_F(SizedArgmax, IsTwoResizesThenTheLargest) {
   for (const Target& t : targets())
-    for (const Shapes& s : {Shapes{2, 12, 16, 7, 48, 64}, Shapes{1, 16, 12, 150, 64, 48}, Shapes{1, 9, 7, 19, 0, 0}, Shapes{1, 13, 11, 5, 17, 19}, Shapes{2, 20, 30, 4, 7, 11}, Shapes{1, 1, 1, 3, 4, 4},
+    for (const Shapes& s : {Shapes{2, 12, 16, 7, 48, 64}, Shapes{1, 16, 12, 150, 64, 48}, Shapes{1, 9, 7, 19, 0, 0},
+                            Shapes{1, 13, 11, 5, 17, 19}, Shapes{2, 20, 30, 4, 7, 11}, Shapes{1, 1, 1, 3, 4, 4},
                             Shapes{1, 12, 10, 1, 48, 40}}) {
       const std::vector<double> scores = noise(size_t(s.n * s.h * s.w * s.c));
       const std::vector<double> mid = s.mid_h ? bilinear(scores, s.n, s.h, s.w, s.c, s.mid_h, s.mid_w) : scores;
       // Scores or a planned map (rows of 16 bytes) beyond a binding are the CPU's.
       const int64_t planned = s.n * (s.mid_h ? s.mid_h * s.mid_w : s.h * s.w) * 16;
-      if (!t.kernels && std::max(uint64_t(s.n * s.h * s.w * s.c) * sizeof(float), uint64_t(planned)) > t.caps.max_storage_range) continue;
+      if (!t.kernels &&
+          std::max(uint64_t(s.n * s.h * s.w * s.c) * sizeof(float), uint64_t(planned)) > t.caps.max_storage_range)
+        continue;
       for (const bool half : {false, true}) {
         if (half && (t.kernels || !t.caps.storage_16bit)) continue;
         const Graph graph = argmax_graph(s, half);
@@ -425,9 +461,11 @@ TEST_F(SizedArgmax, IsTwoResizesThenTheLargest) {
         const std::vector<std::vector<float>> maps = sized_maps(graph, t.caps, t.kernels, t.gpu, scores, sizes);
         for (size_t i = 0; i < sizes.size(); ++i) {
           const auto [h, w] = sizes[i];
-          const std::vector<double> at = bilinear(mid, s.n, s.mid_h ? s.mid_h : s.h, s.mid_w ? s.mid_w : s.w, s.c, h, w);
+          const std::vector<double> at =
+              bilinear(mid, s.n, s.mid_h ? s.mid_h : s.h, s.mid_w ? s.mid_w : s.w, s.c, h, w);
           EXPECT_EQ(wrong_pixels(maps[i].data(), at, s.c, 1e-4), 0u)
-              << t.label << ", " << s.h << "x" << s.w << "x" << s.c << " by way of " << s.mid_h << "x" << s.mid_w << " to " << h << "x" << w << (half ? " of halves" : "");
+              << t.label << ", " << s.h << "x" << s.w << "x" << s.c << " by way of " << s.mid_h << "x" << s.mid_w
+              << " to " << h << "x" << w << (half ? " of halves" : "");
         }
       }
     }
@@ -438,7 +476,8 @@ TEST_F(SizedArgmax, PixelsOfScoresThatAreNoNumbersAreNoClass) {
   for (const Target& t : targets())
     for (const float bad : {INFINITY, -INFINITY, NAN}) {
       std::vector<double> scores = noise(size_t(s.h * s.w * s.c));
-      scores[size_t((2 * s.w + 3) * s.c + 4)] = double(bad);  // row 2, column 3: of the pixels from (1.5 .. 3.5) / 6 down, (2.5 .. 4.5) / 8 right
+      scores[size_t((2 * s.w + 3) * s.c + 4)] =
+          double(bad);  // row 2, column 3: of the pixels from (1.5 .. 3.5) / 6 down, (2.5 .. 4.5) / 8 right
       const Graph graph = argmax_graph(s, false);
       const std::vector<float> map = sized_maps(graph, t.caps, t.kernels, t.gpu, scores, {{60, 80}})[0];
       for (int y = 0; y < 60; ++y)
@@ -462,13 +501,15 @@ TEST_F(SizedArgmax, AnApplicationsBufferIsForTheInputsSize) {
     const auto owner = open(index);
     VkQueue queue = VK_NULL_HANDLE;
     owner->fn().vkGetDeviceQueue(owner->handle(), owner->queue_family(), 0, &queue);
-    const Result<Device> device = adopt_vulkan(instance_->handle(), owner->physical().handle, owner->handle(), queue, owner->queue_family(), nullptr);
+    const Result<Device> device = adopt_vulkan(instance_->handle(), owner->physical().handle, owner->handle(), queue,
+                                               owner->queue_family(), nullptr);
     ASSERT_TRUE(device.ok()) << device.error().message;
     const SessionOptions o = map_options();
     const Result<SessionBufferLayout> layout = session_buffer_layout(model, o);
     ASSERT_TRUE(layout.ok());
     EXPECT_EQ(layout->output_rows, 48 * 64);
-    auto buffer = vk::Buffer::create(*owner, {"map", layout->output_bytes, VK_BUFFER_USAGE_STORAGE_BUFFER_BIT, vk::MemoryUse::kHostAccess});
+    auto buffer = vk::Buffer::create(
+        *owner, {"map", layout->output_bytes, VK_BUFFER_USAGE_STORAGE_BUFFER_BIT, vk::MemoryUse::kHostAccess});
     ASSERT_TRUE(buffer.ok());
     SessionBuffers buffers;
     buffers.output = buffer->handle();
@@ -476,13 +517,15 @@ TEST_F(SizedArgmax, AnApplicationsBufferIsForTheInputsSize) {
     ASSERT_TRUE(s.ok()) << s.error().message;
     const Result<Output> other = s->run(p.images.data(), 1, {80, 80});
     ASSERT_FALSE(other.ok());
-    EXPECT_NE(other.error().message.find("the application's buffer, which is for the input's size"), std::string::npos) << other.error().message;
+    EXPECT_NE(other.error().message.find("the application's buffer, which is for the input's size"), std::string::npos)
+        << other.error().message;
     ASSERT_TRUE(s->run(p.images.data(), 1).ok());
     auto expected = cli::load_labels(kData + "/maps/hf-upernet-swin/48x64.png");
     ASSERT_TRUE(expected.ok());
     const float* map = reinterpret_cast<const float*>(buffer->mapped());
     size_t other_class = 0;
-    for (size_t i = 0; i < 48 * 64; ++i) other_class += expected->index[i] != kTie && map[i * size_t(layout->output_stride)] != float(expected->index[i]);
+    for (size_t i = 0; i < 48 * 64; ++i)
+      other_class += expected->index[i] != kTie && map[i * size_t(layout->output_stride)] != float(expected->index[i]);
     EXPECT_EQ(other_class, 0u);
   }
 }

@@ -38,7 +38,8 @@ TEST(Image, EqualsPillow) {
     const std::string file = item["file"];
     SCOPED_TRACE(file);
     const auto got = load_image(kImages + file);
-    if (!got && got.error().message.find("this build reads none") != std::string::npos) continue;  // without libwebp or libtiff
+    if (!got && got.error().message.find("this build reads none") != std::string::npos)
+      continue;  // without libwebp or libtiff
     if (!got) {
       ADD_FAILURE() << got.error().message;
       continue;
@@ -50,7 +51,8 @@ TEST(Image, EqualsPillow) {
     for (size_t i = got->rgb.size(); i-- > 0;) {
       if (float(got->rgb[i]) != want->data[i]) ++wrong, first = i;
     }
-    EXPECT_EQ(wrong, 0u) << "first at " << first << ": got " << int(got->rgb[first]) << ", Pillow has " << want->data[first];
+    EXPECT_EQ(wrong, 0u) << "first at " << first << ": got " << int(got->rgb[first]) << ", Pillow has "
+                         << want->data[first];
   }
 }
 
@@ -74,22 +76,26 @@ void check_truncation(const std::string& file, size_t at_most = 4) {
 }
 
 TEST(Image, RefusesTruncatedPng) {
-  for (const char* f : {"rgb8.png", "grey16.png", "palette4.png", "interlaced-rgb8.png", "filters.png"}) check_truncation(f, 24);  // IEND, and the checksums before it
+  for (const char* f : {"rgb8.png", "grey16.png", "palette4.png", "interlaced-rgb8.png", "filters.png"})
+    check_truncation(f, 24);  // IEND, and the checksums before it
 }
 
 TEST(Image, RefusesTruncatedOthers) {
-  for (const char* f : {"rgb24.bmp", "palette8.bmp", "topdown.bmp", "rgb8.ppm", "grey8.pgm", "plain.gif", "interlaced.gif"}) {
+  for (const char* f :
+       {"rgb24.bmp", "palette8.bmp", "topdown.bmp", "rgb8.ppm", "grey8.pgm", "plain.gif", "interlaced.gif"}) {
     check_truncation(f);
   }
 }
 
 TEST(Image, RefusesTruncatedJpeg) {
-  for (const char* f : {"420.jpg", "progressive-420.jpg", "grey.jpg", "cmyk.jpg", "restart-420.jpg", "420-1x1.jpg"}) check_truncation(f);
+  for (const char* f : {"420.jpg", "progressive-420.jpg", "grey.jpg", "cmyk.jpg", "restart-420.jpg", "420-1x1.jpg"})
+    check_truncation(f);
 }
 
 TEST(Image, DamageIsAnErrorOrAPictureButNeverACrash) {
   uint32_t state = 1;
-  for (const char* f : {"rgb8.png", "palette8.png", "444.jpg", "progressive-420.jpg", "plain.gif", "palette8.bmp", "rgb8.ppm"}) {
+  for (const char* f :
+       {"rgb8.png", "palette8.png", "444.jpg", "progressive-420.jpg", "plain.gif", "palette8.bmp", "rgb8.ppm"}) {
     const std::string bytes = slurp(kImages + f);
     for (int round = 0; round < 400; ++round) {
       std::string damaged = bytes;
@@ -116,8 +122,10 @@ TEST(Image, NamesWhatIsNoPicture) {
   expect_error(load_image(dir.write("empty.jpg", "")), ErrorCode::kCorrupt, {"empty.jpg", "empty (0 bytes)"});
   expect_error(load_image(dir / "gone.png"), ErrorCode::kNotFound, {"gone.png", "does not exist"});
   expect_error(load_image(dir.folder("folder.png")), ErrorCode::kIo, {"folder.png", "is a folder"});
-  expect_error(load_image(dir.write("text.jpg", "hello")), ErrorCode::kUnsupported, {"text.jpg", "no known format", "JPEG, PNG"});
-  expect_error(load_image(dir.write("zeros.png", std::string(4096, '\0'))), ErrorCode::kUnsupported, {"no known format"});
+  expect_error(load_image(dir.write("text.jpg", "hello")), ErrorCode::kUnsupported,
+               {"text.jpg", "no known format", "JPEG, PNG"});
+  expect_error(load_image(dir.write("zeros.png", std::string(4096, '\0'))), ErrorCode::kUnsupported,
+               {"no known format"});
   expect_error(decode("\xff\xd8\xff"), ErrorCode::kCorrupt, {"cannot be decoded", "JPEG"});
   expect_error(decode("\xff\xd8\xff\xe0 no jpeg at all, only its first bytes"), ErrorCode::kCorrupt, {"JPEG"});
   expect_error(decode("BM"), ErrorCode::kCorrupt, {"cannot be decoded"});
@@ -128,9 +136,7 @@ TEST(Image, NamesWhatIsNoPicture) {
   expect_error(load_image(secret), ErrorCode::kIo, {"secret.jpg", "ermission denied"});
 }
 
-std::string big_endian(uint32_t v) {
-  return {char(v >> 24), char(v >> 16), char(v >> 8), char(v)};
-}
+std::string big_endian(uint32_t v) { return {char(v >> 24), char(v >> 16), char(v >> 8), char(v)}; }
 
 TEST(Image, RefusesBombsBeforeAllocating) {
   std::string png = slurp(kImages + "rgb8.png");
@@ -164,8 +170,10 @@ TEST(Npy, RoundTripsAndRefuses) {
   }
   const std::string bytes = slurp(dir / "a.npy");
   EXPECT_EQ(bytes.find('\n') % 64, 63u);
-  expect_error(cli::read_npy(dir.write("cut.npy", bytes.substr(0, bytes.size() - 1))), ErrorCode::kCorrupt, {"cut.npy", "truncated"});
-  expect_error(cli::read_npy(dir.write("no.npy", "hello, this is no array")), ErrorCode::kCorrupt, {"no.npy", "signature"});
+  expect_error(cli::read_npy(dir.write("cut.npy", bytes.substr(0, bytes.size() - 1))), ErrorCode::kCorrupt,
+               {"cut.npy", "truncated"});
+  expect_error(cli::read_npy(dir.write("no.npy", "hello, this is no array")), ErrorCode::kCorrupt,
+               {"no.npy", "signature"});
   expect_error(cli::read_npy(dir.write("empty.npy", "")), ErrorCode::kCorrupt, {"empty.npy"});
   std::string doubles = bytes;
   doubles.replace(doubles.find("<f4"), 3, "<f8");

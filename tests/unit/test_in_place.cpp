@@ -1,5 +1,5 @@
-// Concatenations that are places and not copies: which are, on the CPU and on a GPU, that parts do not wait for each other, and that the
-// verifier sees what goes wrong with them.
+// Concatenations that are places and not copies: which are, on the CPU and on a GPU, that parts do not wait for each
+// other, and that the verifier sees what goes wrong with them.
 #include <gtest/gtest.h>
 
 #include <fstream>
@@ -28,8 +28,10 @@ DeviceCaps some_cpu() {
   return cpu;
 }
 
-Planned plan_of(const std::string& config, const DeviceCaps& caps, Precision precision, Head head, int64_t size, PlanOptions options = {}) {
-  Result<LoadedModel> model = LoadedModel::open_config(std::string(VIREO_TEST_DATA) + "/configs/" + config + ".json", 1);
+Planned plan_of(const std::string& config, const DeviceCaps& caps, Precision precision, Head head, int64_t size,
+                PlanOptions options = {}) {
+  Result<LoadedModel> model =
+      LoadedModel::open_config(std::string(VIREO_TEST_DATA) + "/configs/" + config + ".json", 1);
   EXPECT_TRUE(model.ok()) << model.error().message;
   Result<Graph> graph = model->build(head, 1, size, size);
   EXPECT_TRUE(graph.ok()) << graph.error().message;
@@ -42,11 +44,13 @@ Planned plan_of(const std::string& config, const DeviceCaps& caps, Precision pre
 class InPlace : public ::testing::Test {
  protected:
   /// x -> a, b (linear, of these widths) -> [a | b] -> head. `also`: a second reader of a; none for relu.
-  Planned two_parts(int64_t a, int64_t b, OpKind also = OpKind::kRelu, PlanOptions options = {}, const DeviceCaps& caps = some_cpu()) {
+  Planned two_parts(int64_t a, int64_t b, OpKind also = OpKind::kRelu, PlanOptions options = {},
+                    const DeviceCaps& caps = some_cpu()) {
     GraphBuilder g("two parts");
     const ValueId x = g.input("x", {DType::kF32, Shape{{1, 4, 4, 8}}});
     const auto linear = [&](const char* name, ValueId from, int64_t k, int64_t n) {
-      return g.add(OpKind::kLinear, name, {from, g.constant(std::string(name) + ".w", random_constant(n, k, uint64_t(n), 0.2f))});
+      return g.add(OpKind::kLinear, name,
+                   {from, g.constant(std::string(name) + ".w", random_constant(n, k, uint64_t(n), 0.2f))});
     };
     const ValueId one = linear("a", x, 8, a), two = linear("b", one, a, b);
     const ValueId both = g.add(OpKind::kConcat, "both", {one, two});
@@ -68,7 +72,8 @@ class InPlace : public ::testing::Test {
     const ValueId x = g.input("x", {DType::kF32, Shape{{1, 4, 4, 8}}});
     std::vector<ValueId> parts;
     for (const char* name : {"a", "b", "c"})
-      parts.push_back(g.add(OpKind::kLinear, name, {x, g.constant(std::string(name) + ".w", random_constant(8, 8, uint64_t(name[0]), 0.2f))}));
+      parts.push_back(g.add(OpKind::kLinear, name,
+                            {x, g.constant(std::string(name) + ".w", random_constant(8, 8, uint64_t(name[0]), 0.2f))}));
     const ValueId all = g.add(OpKind::kConcat, "all", parts);
     g.output(g.add(OpKind::kLinear, "head", {all, g.constant("head.w", random_constant(4, 24, 1, 0.2f))}));
     Result<Planned> planned = make_plan(*g.finish(), caps_of("jetson-nano"), {});
@@ -82,7 +87,8 @@ class InPlace : public ::testing::Test {
     for (Step& s : plan.steps)
       for (PlanDispatch& d : s.dispatches)
         for (Binding& b : d.bindings)
-          if ((b.source.what == Operand::What::kInput || b.source.what == Operand::What::kOutput) && &plan.values[size_t(b.source.index)] == &v)
+          if ((b.source.what == Operand::What::kInput || b.source.what == Operand::What::kOutput) &&
+              &plan.values[size_t(b.source.index)] == &v)
             b.where = v.where;
   }
   static int copies(const Plan& plan) {
@@ -121,7 +127,8 @@ TEST_F(InPlace, PartsShareTheRowsOfTheWhole) {
 }
 
 TEST_F(InPlace, WhatStaysACopy) {
-  EXPECT_EQ(copies(two_parts(10, 8).plan), 1) << "10 channels end within a group of 4: the next part would lie in their padding";
+  EXPECT_EQ(copies(two_parts(10, 8).plan), 1)
+      << "10 channels end within a group of 4: the next part would lie in their padding";
   EXPECT_EQ(copies(two_parts(12, 8, OpKind::kConcat).plan), 2) << "parts of two have no one place";
   EXPECT_EQ(copies(two_parts(12, 8, OpKind::kSlice).plan), 1) << "a view of a part would be a view of a view";
   PlanOptions keep;
@@ -139,7 +146,8 @@ TEST_F(InPlace, WhatStaysACopyOnAGpu) {
   EXPECT_EQ(copies(two_parts(12, 8, OpKind::kRelu, {}, nano).plan), 1) << "b would begin at byte 48";
   EXPECT_EQ(copies(two_parts(8, 12, OpKind::kRelu, half, nano).plan), 1) << "b would begin at byte 16";
   EXPECT_EQ(copies(two_parts(16, 12, OpKind::kRelu, half, nano).plan), 0);
-  EXPECT_EQ(copies(two_parts(8, 12, OpKind::kMean, {}, nano).plan), 1) << "mean.comp reads rows without gaps, and says nothing else";
+  EXPECT_EQ(copies(two_parts(8, 12, OpKind::kMean, {}, nano).plan), 1)
+      << "mean.comp reads rows without gaps, and says nothing else";
   EXPECT_EQ(copies(two_parts(8, 12, OpKind::kSlice, {}, nano).plan), 1);
   EXPECT_EQ(copies(two_parts(8, 12, OpKind::kRelu, keep, nano).plan), 1);
   EXPECT_EQ(copies(two_parts(8, 12, OpKind::kConcat, {}, nano).plan), 2);
@@ -147,12 +155,14 @@ TEST_F(InPlace, WhatStaysACopyOnAGpu) {
     on_cpu.cpu_ops = {op};
     const Plan plan = two_parts(8, 12, OpKind::kRelu, on_cpu, nano).plan;
     EXPECT_EQ(copies(plan), 1) << op;
-    for (const Step& s : plan.steps) EXPECT_EQ(s.device == DeviceKind::kCpu, op_def(s.op).name == std::string(op)) << s.name;
+    for (const Step& s : plan.steps)
+      EXPECT_EQ(s.device == DeviceKind::kCpu, op_def(s.op).name == std::string(op)) << s.name;
     for (const PlanValue& v : plan.values) EXPECT_EQ(v.desc.gap, 0) << op << " " << v.name;
   }
 }
 
-// The 512 bytes of a and the 1024 of b fit in what the device binds at once, but not the 1472 and 1504 from their first to their last as parts.
+// The 512 bytes of a and the 1024 of b fit in what the device binds at once, but not the 1472 and 1504 from their first
+// to their last as parts.
 TEST_F(InPlace, NoStepLeavesTheGpuForAPlaceInAConcatenation) {
   DeviceCaps small = caps_of("jetson-nano");
   small.max_storage_range = 1400;
@@ -166,7 +176,9 @@ TEST_F(InPlace, NoStepLeavesTheGpuForAPlaceInAConcatenation) {
 TEST_F(InPlace, HybridsCopyNothingOnTheCpu) {
   for (const char* config : {"mobilevit-s", "upernet-mobilevit-s"}) {
     const bool classes = config[0] == 'm';
-    const Plan plan = plan_of(config, some_cpu(), Precision::kFp32, classes ? Head::kLogits : Head::kClassMap, classes ? 256 : 512).plan;
+    const Plan plan =
+        plan_of(config, some_cpu(), Precision::kFp32, classes ? Head::kLogits : Head::kClassMap, classes ? 256 : 512)
+            .plan;
     EXPECT_EQ(copies(plan), 0) << dump(plan);
   }
 }
@@ -206,7 +218,8 @@ TEST_F(InPlace, AReaderWaitsForAWriterBesideIt) {
   GraphBuilder g("beside");
   const ValueId x = g.input("x", {DType::kF32, Shape{{1, 4, 4, 8}}});
   const auto linear = [&](const char* name, ValueId from) {
-    return g.add(OpKind::kLinear, name, {from, g.constant(std::string(name) + ".w", random_constant(8, 8, uint64_t(name[0]), 0.2f))});
+    return g.add(OpKind::kLinear, name,
+                 {from, g.constant(std::string(name) + ".w", random_constant(8, 8, uint64_t(name[0]), 0.2f))});
   };
   const ValueId a = linear("a", x);
   g.output(linear("u", a));
@@ -255,7 +268,9 @@ TEST_F(InPlace, TheVerifierRefusesGapsThatAShaderDoesNotKnow) {
   plan.steps[3].op = OpKind::kMean;
   EXPECT_TRUE(verify(plan).ok()) << "the whole has no gaps: " << verify(plan).error().message;
   plan.steps[1].op = OpKind::kMean;
-  expect_error(plan, "step 'b' writes 'b' (f32[1, 4, 4, 8]) with 24 from row to row; the shaders of mean do so without gaps only");
+  expect_error(
+      plan,
+      "step 'b' writes 'b' (f32[1, 4, 4, 8]) with 24 from row to row; the shaders of mean do so without gaps only");
   plan = two_parts(8, 12, OpKind::kRelu, {}, caps_of("jetson-nano")).plan;
   plan.steps[1].op = OpKind::kMean;
   expect_error(plan, "step 'b' reads 'a' (f32[1, 4, 4, 8]) with 20 from row to row");

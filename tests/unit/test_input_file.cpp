@@ -1,4 +1,5 @@
-// Checkpoints in files: read where they lie, never mapped, and what happens when they change under a model that is open.
+// Checkpoints in files: read where they lie, never mapped, and what happens when they change under a model that is
+// open.
 #include <algorithm>
 #include <cstdio>
 #include <fstream>
@@ -178,11 +179,15 @@ TEST(InputFile, TwoSessionsPackOneModelAtATimeAndAtOnce) {
 TEST(InputFile, TensorsOfAFileAreThoseOfMemory) {
   const size_t n = 30011;  // more than one block of the conversion, and of no round size
   std::vector<uint16_t> halves(n);
-  for (size_t i = 0; i < n; ++i) halves[i] = uint16_t((i * 2654435761u >> 7) & 0xbbff);  // finite in both kinds of halves
+  for (size_t i = 0; i < n; ++i)
+    halves[i] = uint16_t((i * 2654435761u >> 7) & 0xbbff);  // finite in both kinds of halves
   const std::string half_bytes(reinterpret_cast<const char*>(halves.data()), n * 2);
   const auto wide = test::noise("f32", {int64_t(n)});
-  const std::string file = test::safetensors({{"pad", "U8", {1}, "p"}, {"bf16", "BF16", {int64_t(n)}, half_bytes}, wide,
-                                              {"f16", "F16", {int64_t(n)}, half_bytes}, {"none", "F32", {0, 3}, ""}});
+  const std::string file = test::safetensors({{"pad", "U8", {1}, "p"},
+                                              {"bf16", "BF16", {int64_t(n)}, half_bytes},
+                                              wide,
+                                              {"f16", "F16", {int64_t(n)}, half_bytes},
+                                              {"none", "F32", {0, 3}, ""}});
   TempDir dir;
   const auto of_memory = Checkpoint::from_memory(reinterpret_cast<const uint8_t*>(file.data()), file.size(), "memory");
   const auto of_file = Checkpoint::open(dir.write("t.safetensors", file));
@@ -214,7 +219,8 @@ TEST(InputFile, FindsWhatIsNoNumberInEveryBlockOfAFile) {
     TempDir dir;
     const auto w = Checkpoint::open(dir.write("t.safetensors", test::safetensors({test::f32("w", {n}, values)})));
     ASSERT_TRUE(w) << w.error().message;
-    expect_error((*w)->constant("w", {n}, "test", 0, 1, n), ErrorCode::kCorrupt, {"infinite value", ("at [" + std::to_string(at) + "]").c_str()});
+    expect_error((*w)->constant("w", {n}, "test", 0, 1, n), ErrorCode::kCorrupt,
+                 {"infinite value", ("at [" + std::to_string(at) + "]").c_str()});
   }
 }
 
@@ -236,7 +242,8 @@ TEST(InputFile, CapturesAreReadTheSameWay) {
   // The session lives on when its file is cut short, but what its weights were can no longer be said.
   ASSERT_EQ(::truncate((dir / kWeights).c_str(), 500), 0);
   EXPECT_TRUE(session->run(pixels.data(), pixels.size()).ok());
-  expect_error(capture(*session, pixels.data(), pixels.size(), dir / "late.vireo"), ErrorCode::kIo, {kWeights, "was changed after it was opened"});
+  expect_error(capture(*session, pixels.data(), pixels.size(), dir / "late.vireo"), ErrorCode::kIo,
+               {kWeights, "was changed after it was opened"});
   EXPECT_EQ(path_kind(dir / "late.vireo"), PathKind::kMissing);
 }
 

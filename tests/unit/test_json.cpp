@@ -1,5 +1,5 @@
-// JSON whose destructors need no memory (base/json.h): documents of every kind are built, changed and destroyed; what happens where memory
-// has run out is in tests/faults.
+// JSON whose destructors need no memory (base/json.h): documents of every kind are built, changed and destroyed; what
+// happens where memory has run out is in tests/faults.
 #include "base/json.h"
 
 #include <gtest/gtest.h>

@@ -32,7 +32,9 @@ TEST(LatencyRecorder, FiguresAreThoseOfTheSortedWindow) {
       EXPECT_EQ(l.last_ms, all.back());
       EXPECT_EQ(l.min_ms, last.front());
       EXPECT_EQ(l.max_ms, last.back());
-      const auto rank = [&](int percent) { return last[(last.size() * size_t(percent) + 99) / 100 - 1]; };  // in whole numbers
+      const auto rank = [&](int percent) {
+        return last[(last.size() * size_t(percent) + 99) / 100 - 1];
+      };  // in whole numbers
       EXPECT_EQ(l.p50_ms, rank(50)) << n;
       EXPECT_EQ(l.p95_ms, rank(95)) << n;
       EXPECT_EQ(l.p99_ms, rank(99)) << n;
@@ -51,7 +53,9 @@ TEST(LatencyRecorder, AReaderBesideTheWriterSeesOnlyWhatWasAdded) {
   std::thread reader([&] {
     while (!stop) {
       const Latency l = recorder.read();
-      sound = sound && l.count >= before && (l.window == 0 || (l.min_ms >= 1 && l.max_ms <= 3 && l.p50_ms == std::floor(l.p50_ms) && l.min_ms <= l.p50_ms && l.p50_ms <= l.p99_ms));
+      sound = sound && l.count >= before &&
+              (l.window == 0 || (l.min_ms >= 1 && l.max_ms <= 3 && l.p50_ms == std::floor(l.p50_ms) &&
+                                 l.min_ms <= l.p50_ms && l.p50_ms <= l.p99_ms));
       before = l.count;
       ++reads;
     }
@@ -155,7 +159,8 @@ TEST(OnInference, AWindowOutOfRangeIsNamed) {
     o.latency_window = window;
     const Result<Session> s = Session::create(m, Device::cpu(1), o);
     ASSERT_FALSE(s.ok());
-    EXPECT_NE(s.error().message.find(fmt::format("latency_window is {}", window)), std::string::npos) << s.error().message;
+    EXPECT_NE(s.error().message.find(fmt::format("latency_window is {}", window)), std::string::npos)
+        << s.error().message;
   }
 }
 
@@ -170,12 +175,16 @@ TEST(OnInference, SaysThatTheCpuHasTakenOver) {
   impl->index = device->impl()->index;
   impl->threads = device->impl()->threads;
   impl->instance = device->impl()->instance;
-  impl->gpu_options.fault = [lost](const char* name) { return *lost && std::string(name) == "wait" ? VK_ERROR_DEVICE_LOST : VK_SUCCESS; };
+  impl->gpu_options.fault = [lost](const char* name) {
+    return *lost && std::string(name) == "wait" ? VK_ERROR_DEVICE_LOST : VK_SUCCESS;
+  };
   std::vector<uint32_t> tickets;
   std::vector<std::string> kinds;
   std::vector<bool> fell;
   SessionOptions o;
-  o.on_inference = [&](const Inference& i) { tickets.push_back(i.ticket), kinds.push_back(i.device.kind), fell.push_back(i.fell_back); };
+  o.on_inference = [&](const Inference& i) {
+    tickets.push_back(i.ticket), kinds.push_back(i.device.kind), fell.push_back(i.fell_back);
+  };
   Result<Session> s = Session::create(open_case(), Device(std::move(impl)), o);
   ASSERT_TRUE(s.ok()) << s.error().message;
   const std::vector<float> x = pixels_of(*s);

@@ -55,7 +55,8 @@ TEST(HfConfig, AbsentKeysTakeTheClassDefaults) {
 }
 
 TEST(HfConfig, ReadsSpellings) {
-  VitConfig c = parsed(R"({"model_type":"vit","architectures":["ViTForImageClassification"],"image_size":[56,72],"patch_size":[8,4],
+  VitConfig c = parsed(
+      R"({"model_type":"vit","architectures":["ViTForImageClassification"],"image_size":[56,72],"patch_size":[8,4],
                            "hidden_size":80,"num_attention_heads":5.0,"hidden_act":"gelu_new","id2label":{"1":"b","0":"a"}})");
   EXPECT_EQ(c.grid_h(), 7);
   EXPECT_EQ(c.grid_w(), 18);
@@ -63,15 +64,19 @@ TEST(HfConfig, ReadsSpellings) {
   EXPECT_EQ(c.act, Activation::kGeluTanh);
   EXPECT_EQ(c.labels, (std::vector<std::string>{"a", "b"}));
   const std::pair<const char*, Activation> acts[] = {
-      {"gelu", Activation::kGeluErf}, {"gelu_pytorch_tanh", Activation::kGeluTanh}, {"gelu_fast", Activation::kGeluTanh},
-      {"quick_gelu", Activation::kQuickGelu}, {"silu", Activation::kSilu}, {"swish", Activation::kSilu}, {"relu", Activation::kRelu}};
+      {"gelu", Activation::kGeluErf},       {"gelu_pytorch_tanh", Activation::kGeluTanh},
+      {"gelu_fast", Activation::kGeluTanh}, {"quick_gelu", Activation::kQuickGelu},
+      {"silu", Activation::kSilu},          {"swish", Activation::kSilu},
+      {"relu", Activation::kRelu}};
   for (const auto& [name, act] : acts) {
     EXPECT_EQ(parsed(std::string(R"({"model_type":"vit","hidden_act":")") + name + "\"}").act, act) << name;
   }
   // As Dinov2SwiGLUFFN rounds: int(int(1536 * 4) * 2 / 3) up to a multiple of 8.
-  EXPECT_EQ(parsed(R"({"model_type":"dinov2","hidden_size":1536,"num_attention_heads":24,"use_swiglu_ffn":true})").mlp, 4096);
+  EXPECT_EQ(parsed(R"({"model_type":"dinov2","hidden_size":1536,"num_attention_heads":24,"use_swiglu_ffn":true})").mlp,
+            4096);
   EXPECT_EQ(parsed(R"({"model_type":"dinov2","hidden_size":60,"num_attention_heads":5,"mlp_ratio":2.5})").mlp, 150);
-  EXPECT_EQ(parsed(R"({"model_type":"vit","architectures":["ViTForImageClassification"],"num_labels":0})").head, HeadKind::kNone);
+  EXPECT_EQ(parsed(R"({"model_type":"vit","architectures":["ViTForImageClassification"],"num_labels":0})").head,
+            HeadKind::kNone);
 }
 
 TEST(HfConfig, RefusesWhatItCannotBe) {
@@ -80,14 +85,17 @@ TEST(HfConfig, RefusesWhatItCannotBe) {
   refused("{}", ErrorCode::kCorrupt, {"neither 'model_type'", "'architecture'"});
   refused(R"({"model_type":"swin"})", ErrorCode::kUnsupported, {"model_type 'swin'", "expected vit, deit"});
   refused(R"({"model_type":5})", ErrorCode::kCorrupt, {"'model_type'", "5", "a string"});
-  refused(R"({"model_type":"vit","hidden_size":100,"num_attention_heads":12})", ErrorCode::kCorrupt, {"width 100", "12 attention heads"});
+  refused(R"({"model_type":"vit","hidden_size":100,"num_attention_heads":12})", ErrorCode::kCorrupt,
+          {"width 100", "12 attention heads"});
   refused(R"({"model_type":"vit","hidden_size":-4})", ErrorCode::kCorrupt, {"'hidden_size'", "-4", "1 to"});
   refused(R"({"model_type":"vit","hidden_size":1e300})", ErrorCode::kCorrupt, {"'hidden_size'"});
   refused(R"({"model_type":"vit","hidden_size":7.5})", ErrorCode::kCorrupt, {"'hidden_size'", "7.5", "whole number"});
   refused(R"({"model_type":"vit","num_hidden_layers":99999999})", ErrorCode::kCorrupt, {"'num_hidden_layers'"});
   refused(R"({"model_type":"vit","num_attention_heads":0})", ErrorCode::kCorrupt, {"'num_attention_heads'"});
-  refused(R"({"model_type":"vit","num_attention_heads":4})", ErrorCode::kUnsupported, {"head dimension of 192", "at most 128"});
-  refused(R"({"model_type":"vit","patch_size":300})", ErrorCode::kCorrupt, {"patch (300 x 300)", "larger than the image (224 x 224)"});
+  refused(R"({"model_type":"vit","num_attention_heads":4})", ErrorCode::kUnsupported,
+          {"head dimension of 192", "at most 128"});
+  refused(R"({"model_type":"vit","patch_size":300})", ErrorCode::kCorrupt,
+          {"patch (300 x 300)", "larger than the image (224 x 224)"});
   refused(R"({"model_type":"vit","patch_size":0})", ErrorCode::kCorrupt, {"'patch_size'"});
   refused(R"({"model_type":"vit","image_size":[224,224,3]})", ErrorCode::kCorrupt, {"'image_size'", "[height, width]"});
   refused(R"({"model_type":"vit","image_size":65536,"patch_size":1})", ErrorCode::kCorrupt, {"patches", "image_size"});
@@ -95,8 +103,8 @@ TEST(HfConfig, RefusesWhatItCannotBe) {
   refused(R"({"model_type":"vit","layer_norm_eps":-1})", ErrorCode::kCorrupt, {"'layer_norm_eps'"});
   refused(R"({"model_type":"vit","qkv_bias":1})", ErrorCode::kCorrupt, {"'qkv_bias'", "true or false"});
   refused(R"({"model_type":"vit","hidden_act":"mish"})", ErrorCode::kUnsupported, {"'mish'", "quick_gelu"});
-  refused(R"({"model_type":"vit","id2label":{"0":"a","5":"b"},"architectures":["ViTForImageClassification"]})", ErrorCode::kCorrupt,
-          {"2 entries", "'5'", "0 to 1"});
+  refused(R"({"model_type":"vit","id2label":{"0":"a","5":"b"},"architectures":["ViTForImageClassification"]})",
+          ErrorCode::kCorrupt, {"2 entries", "'5'", "0 to 1"});
   refused(R"({"model_type":"vit","id2label":{"x":"a"}})", ErrorCode::kCorrupt, {"'x'"});
   refused(R"({"model_type":"vit","id2label":3})", ErrorCode::kCorrupt, {"'id2label'"});
   refused(R"({"model_type":"vit","quantization_config":{}})", ErrorCode::kUnsupported, {"quantised"});
@@ -155,26 +163,36 @@ TEST(TimmConfig, ModelArgsOverride) {
   EXPECT_EQ(c.labels.size(), 9u);
   EXPECT_EQ(c.act, Activation::kGeluTanh);
   EXPECT_FALSE(c.qkv_bias);
-  EXPECT_EQ(parsed(R"({"architecture":"vit_tiny_patch16_224","model_args":{"fc_norm":true}})").final_norm, FinalNorm::kAfterPool);
+  EXPECT_EQ(parsed(R"({"architecture":"vit_tiny_patch16_224","model_args":{"fc_norm":true}})").final_norm,
+            FinalNorm::kAfterPool);
   EXPECT_FALSE(parsed(R"({"architecture":"vit_small_patch14_dinov2","model_args":{"init_values":null}})").layerscale);
-  EXPECT_EQ(parsed(R"({"architecture":"vit_tiny_patch16_224","input_size":[1,48,64]})").channels, 1);  // an old, flat file
+  EXPECT_EQ(parsed(R"({"architecture":"vit_tiny_patch16_224","input_size":[1,48,64]})").channels,
+            1);  // an old, flat file
 }
 
 TEST(TimmConfig, RefusesWhatItDoesNotKnow) {
   refused(R"({"architecture":"resnet50"})", ErrorCode::kUnsupported, {"'resnet50'", "vit_small_patch16_224"});
   refused(R"({"architecture":7})", ErrorCode::kCorrupt, {"'architecture'"});
   refused(R"({"architecture":"vit_base_patch16_siglip_224"})", ErrorCode::kUnsupported, {"'siglip'"});
-  refused(R"({"architecture":"vit_strange_patch16_224"})", ErrorCode::kUnsupported, {"size", "embed_dim, depth and num_heads"});
-  refused(R"({"architecture":"vit_tiny_patch16_224","model_args":{"qk_norm":true}})", ErrorCode::kUnsupported, {"'qk_norm'", "true"});
-  refused(R"({"architecture":"vit_tiny_patch16_224","model_args":{"block_fn":"Parallel"}})", ErrorCode::kUnsupported, {"'block_fn'"});
-  refused(R"({"architecture":"vit_tiny_patch16_224","model_args":{"norm_layer":"rmsnorm"}})", ErrorCode::kCorrupt, {"'norm_layer'"});
+  refused(R"({"architecture":"vit_strange_patch16_224"})", ErrorCode::kUnsupported,
+          {"size", "embed_dim, depth and num_heads"});
+  refused(R"({"architecture":"vit_tiny_patch16_224","model_args":{"qk_norm":true}})", ErrorCode::kUnsupported,
+          {"'qk_norm'", "true"});
+  refused(R"({"architecture":"vit_tiny_patch16_224","model_args":{"block_fn":"Parallel"}})", ErrorCode::kUnsupported,
+          {"'block_fn'"});
+  refused(R"({"architecture":"vit_tiny_patch16_224","model_args":{"norm_layer":"rmsnorm"}})", ErrorCode::kCorrupt,
+          {"'norm_layer'"});
   refused(R"({"architecture":"vit_tiny_patch16_224","model_args":[]})", ErrorCode::kCorrupt, {"'model_args'"});
-  refused(R"({"architecture":"vit_tiny_patch16_224","model_args":{"embed_dim":"x"}})", ErrorCode::kCorrupt, {"'embed_dim'"});
+  refused(R"({"architecture":"vit_tiny_patch16_224","model_args":{"embed_dim":"x"}})", ErrorCode::kCorrupt,
+          {"'embed_dim'"});
   refused(R"({"architecture":"vit_tiny_patch16_224","pretrained_cfg":3})", ErrorCode::kCorrupt, {"'pretrained_cfg'"});
-  refused(R"({"architecture":"vit_tiny_patch16_224","pretrained_cfg":{"input_size":[3,224]}})", ErrorCode::kCorrupt, {"'input_size'"});
+  refused(R"({"architecture":"vit_tiny_patch16_224","pretrained_cfg":{"input_size":[3,224]}})", ErrorCode::kCorrupt,
+          {"'input_size'"});
   refused(R"({"architecture":"vit_tiny_patch16_224","global_pool":"map"})", ErrorCode::kUnsupported, {"'map'"});
-  refused(R"({"architecture":"vit_tiny_patch16_224","model_args":{"class_token":false}})", ErrorCode::kCorrupt, {"class_token"});
-  refused(R"({"architecture":"vit_tiny_patch16_224","model_args":{"num_heads":7}})", ErrorCode::kCorrupt, {"192", "7 attention heads"});
+  refused(R"({"architecture":"vit_tiny_patch16_224","model_args":{"class_token":false}})", ErrorCode::kCorrupt,
+          {"class_token"});
+  refused(R"({"architecture":"vit_tiny_patch16_224","model_args":{"num_heads":7}})", ErrorCode::kCorrupt,
+          {"192", "7 attention heads"});
 }
 
 }  // namespace

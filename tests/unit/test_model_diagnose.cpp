@@ -1,5 +1,5 @@
-// Models as people have them: files of other formats under any name, folders that lack something, links to nothing, the hub's
-// cache. Every answer says what is there and what to do.
+// Models as people have them: files of other formats under any name, folders that lack something, links to nothing, the
+// hub's cache. Every answer says what is there and what to do.
 #include "model/diagnose.h"
 
 #include <sys/wait.h>
@@ -25,13 +25,17 @@ bool contains(const std::string& text, const std::string& part) { return text.fi
 
 std::string zip_of(const std::vector<std::string>& members) {
   std::string text;
-  for (const std::string& m : members) text += "PK\x03\x04" + std::string(22, '\0') + char(m.size()) + std::string(3, '\0') + m + std::string(40, 'x');
+  for (const std::string& m : members)
+    text += "PK\x03\x04" + std::string(22, '\0') + char(m.size()) + std::string(3, '\0') + m + std::string(40, 'x');
   return text;
 }
 std::string tar_of(const std::string& member) {
   std::string block = member;
   block.resize(257, '\0');
-  block += std::string("ustar\0" "00", 8);
+  block += std::string(
+      "ustar\0"
+      "00",
+      8);
   block.resize(1024, '\0');
   return block;
 }
@@ -45,16 +49,26 @@ struct Foreign {
 std::vector<Foreign> foreign_files() {
   const std::string rest(200, '\x5a');
   return {
-      {"model.safetensors", "version https://git-lfs.github.com/spec/v1\noid sha256:00\nsize 1667696\n", {"Git LFS pointer", "git lfs pull"}},
+      {"model.safetensors",
+       "version https://git-lfs.github.com/spec/v1\noid sha256:00\nsize 1667696\n",
+       {"Git LFS pointer", "git lfs pull"}},
       {"model.safetensors", "<!DOCTYPE html>\n<html><head><title>Sign in</title>" + rest, {"HTML page", "/resolve/"}},
       {"model.safetensors", "\n\n  <html lang=\"en\">" + rest, {"HTML page"}},
-      {"model.safetensors", "{\"error\":\"Repository not found\"}", {"server's answer", "repository not found", "download it again"}},
+      {"model.safetensors",
+       "{\"error\":\"Repository not found\"}",
+       {"server's answer", "repository not found", "download it again"}},
       {"model.safetensors", "Entry not found", {"server's answer", "download it again"}},
       {"model.safetensors", "Access denied. Please log in.", {"server's answer"}},
       {"config.json", "{\"model_type\": \"vit\", \"hidden_size\": 8}", {"JSON text", "model's folder"}},
-      {"pytorch_model.bin", zip_of({"archive/data.pkl", "archive/data/0"}), {"PyTorch checkpoint", "torch.load('pytorch_model.bin'", "save_file", "weights_only=True"}},
-      {"model.safetensors", zip_of({"archive/data.pkl", "archive/data/0"}), {"PyTorch checkpoint", "torch.load('model.safetensors'"}},
-      {"net.pt", zip_of({"net/data.pkl", "net/code/__torch__.py", "net/constants.pkl"}), {"TorchScript", "torch.jit.load('net.pt'"}},
+      {"pytorch_model.bin",
+       zip_of({"archive/data.pkl", "archive/data/0"}),
+       {"PyTorch checkpoint", "torch.load('pytorch_model.bin'", "save_file", "weights_only=True"}},
+      {"model.safetensors",
+       zip_of({"archive/data.pkl", "archive/data/0"}),
+       {"PyTorch checkpoint", "torch.load('model.safetensors'"}},
+      {"net.pt",
+       zip_of({"net/data.pkl", "net/code/__torch__.py", "net/constants.pkl"}),
+       {"TorchScript", "torch.jit.load('net.pt'"}},
       {"best.pth", std::string("\x80\x02\x8a\x0al\xfc\x9c\x46\xf9", 9) + rest, {"pickle", "torch.load('best.pth'"}},
       {"last.ckpt", "what is this?" + rest, {"no safetensors file", "torch.load('last.ckpt'"}},
       {"m.onnx", std::string("\x08\x07\x12\x07pytorch", 11) + rest, {"ONNX", "export"}},
@@ -83,7 +97,11 @@ std::vector<Foreign> foreign_files() {
       {"cat.jpg", "\xff\xd8\xff\xe0" + rest, {"JPEG picture"}},
       {"cat.webp", "RIFF\x10\x20\x30\x40WEBP" + rest, {"WebP picture"}},
       {"model.safetensors", std::string(8192, '\0'), {"zero bytes", "download it again"}},
-      {"vireo", "\x7f" "ELF" + rest, {"program"}},
+      {"vireo",
+       "\x7f"
+       "ELF" +
+           rest,
+       {"program"}},
   };
 }
 
@@ -96,7 +114,8 @@ TEST(Diagnose, FilesThatAreNoSafetensors) {
       if (path != file && std::string(f.name) != "model.safetensors") continue;
       const auto model = Model::open(path);
       ASSERT_FALSE(model.ok());
-      for (const char* part : f.said) EXPECT_TRUE(contains(model.error().message, part)) << part << " is not in: " << model.error().message;
+      for (const char* part : f.said)
+        EXPECT_TRUE(contains(model.error().message, part)) << part << " is not in: " << model.error().message;
       EXPECT_TRUE(contains(model.error().message, f.name)) << model.error().message;
       EXPECT_FALSE(contains(model.error().message, "header claims")) << model.error().message;
     }
@@ -123,7 +142,8 @@ TEST(Diagnose, EveryBeginningIsSafe) {
   // Files of a few bytes: no magic is looked for behind the end.
   for (const Foreign& f : foreign_files()) {
     for (size_t n = 0; n <= std::min<size_t>(f.bytes.size(), 600); ++n) {
-      const std::vector<uint8_t> exact(f.bytes.begin(), f.bytes.begin() + long(n));  // the sanitizers know where it ends
+      const std::vector<uint8_t> exact(f.bytes.begin(),
+                                       f.bytes.begin() + long(n));  // the sanitizers know where it ends
       (void)describe_bytes(exact.data(), exact.size(), f.name);
     }
   }
@@ -139,21 +159,30 @@ TEST(Diagnose, FoldersWithoutWeights) {
   const Folder folders[] = {
       {{}, {"model.safetensors", "empty"}},
       {{{"config.json", config}}, {"only a config.json", "download the weights", "--config"}},
-      {{{"config.json", config}, {"pytorch_model.bin", "PK"}}, {"'pytorch_model.bin'", "convert them to safetensors", "torch.load('pytorch_model.bin'"}},
+      {{{"config.json", config}, {"pytorch_model.bin", "PK"}},
+       {"'pytorch_model.bin'", "convert them to safetensors", "torch.load('pytorch_model.bin'"}},
       {{{"config.json", config}, {"best.pth", "x"}}, {"'best.pth'", "torch.load('best.pth'"}},
-      {{{"config.json", config}, {"pytorch_model-00001-of-00002.bin", "x"}, {"pytorch_model-00002-of-00002.bin", "x"}, {"pytorch_model.bin.index.json", "{}"}},
+      {{{"config.json", config},
+        {"pytorch_model-00001-of-00002.bin", "x"},
+        {"pytorch_model-00002-of-00002.bin", "x"},
+        {"pytorch_model.bin.index.json", "{}"}},
        {"'pytorch_model-00001-of-00002.bin'", "convert"}},
       {{{"config.json", config}, {"training_args.bin", "x"}}, {"only a config.json"}},
       {{{"config.json", config}, {"model.onnx", "x"}}, {"'model.onnx'", "ONNX"}},
       {{{"config.json", config}, {"tf_model.h5", "x"}}, {"'tf_model.h5'", "Keras or TensorFlow"}},
       {{{"config.json", config}, {"flax_model.msgpack", "x"}}, {"Flax"}},
       {{{"vit.param", "7767517"}, {"vit.bin", "x"}}, {"'vit.param'", "ncnn"}},
-      {{{"config.json", config}, {"model.safetensors.incomplete", "x"}}, {"'model.safetensors.incomplete'", "did not end"}},
-      {{{"adapter_config.json", R"({"peft_type":"LORA"})"}, {"adapter_model.safetensors", weights}}, {"adapter", "merge", "peft"}},
+      {{{"config.json", config}, {"model.safetensors.incomplete", "x"}},
+       {"'model.safetensors.incomplete'", "did not end"}},
+      {{{"adapter_config.json", R"({"peft_type":"LORA"})"}, {"adapter_model.safetensors", weights}},
+       {"adapter", "merge", "peft"}},
       {{{"config.json", config}, {"adapter_config.json", R"({"peft_type":"LORA"})"}}, {"adapter", "merge"}},
-      {{{"model-00001-of-00002.safetensors", weights}, {"model-00002-of-00002.safetensors", weights}}, {"2 .safetensors files", "index is missing"}},
+      {{{"model-00001-of-00002.safetensors", weights}, {"model-00002-of-00002.safetensors", weights}},
+       {"2 .safetensors files", "index is missing"}},
       {{{"a.safetensors", weights}, {"b.safetensors", weights}}, {"2 .safetensors files", "name one of the files"}},
-      {{{"model.safetensors.index.json", R"({"weight_map":{"a":"1.safetensors","b":"2.safetensors","c":"3.safetensors"}})"}, {"1.safetensors", weights}},
+      {{{"model.safetensors.index.json",
+         R"({"weight_map":{"a":"1.safetensors","b":"2.safetensors","c":"3.safetensors"}})"},
+        {"1.safetensors", weights}},
        {"2.safetensors", "missing", "1 more of its 3 shards"}},
       {{{"model.safetensors.index.json", "<!DOCTYPE html>"}}, {"index.json", "HTML page"}},
   };
@@ -164,7 +193,8 @@ TEST(Diagnose, FoldersWithoutWeights) {
     SCOPED_TRACE(all);
     const auto model = Model::open(dir.path());
     ASSERT_FALSE(model.ok());
-    for (const char* part : folder.said) EXPECT_TRUE(contains(model.error().message, part)) << part << " is not in: " << model.error().message;
+    for (const char* part : folder.said)
+      EXPECT_TRUE(contains(model.error().message, part)) << part << " is not in: " << model.error().message;
   }
 }
 
@@ -181,7 +211,8 @@ TEST(Diagnose, ModelsInside) {
 }
 
 TEST(Diagnose, NamesOfTheHub) {
-  expect_error(Model::open("google/vit-base-patch16-224"), ErrorCode::kNotFound, {"does not exist", "hf download google/vit-base-patch16-224"});
+  expect_error(Model::open("google/vit-base-patch16-224"), ErrorCode::kNotFound,
+               {"does not exist", "hf download google/vit-base-patch16-224"});
   const auto other = Model::open("/nowhere/vit");
   ASSERT_FALSE(other.ok());
   EXPECT_FALSE(contains(other.error().message, "hf download")) << other.error().message;
@@ -199,7 +230,9 @@ TEST(Diagnose, LinksToNothing) {
     ASSERT_EQ(::symlink("gone", (dir / name).c_str()), 0);
     expect_error(Model::open(dir.path()), ErrorCode::kNotFound, {name, "a link to 'gone'"});
     ::unlink((dir / name).c_str());
-    dir.write(name, std::string(name) == "config.json" ? test::tiny_vit_config() : std::string(name) == "processor_config.json" ? "{}" : R"({"size":8})");
+    dir.write(name, std::string(name) == "config.json"             ? test::tiny_vit_config()
+                    : std::string(name) == "processor_config.json" ? "{}"
+                                                                   : R"({"size":8})");
   }
   EXPECT_TRUE(Model::open(dir.path()).ok());
   ::unlink((dir / "model.safetensors").c_str());
@@ -228,8 +261,10 @@ TEST(Diagnose, UnmergedAdapters) {
     tensor.name = "base_model.model." + tensor.name;
     t.push_back(std::move(tensor));
   }
-  t.push_back(test::noise("base_model.model.vit.encoder.layer.0.attention.attention.query.lora_A.default.weight", {2, 8}));
-  t.push_back(test::noise("base_model.model.vit.encoder.layer.0.attention.attention.query.lora_B.default.weight", {8, 2}));
+  t.push_back(
+      test::noise("base_model.model.vit.encoder.layer.0.attention.attention.query.lora_A.default.weight", {2, 8}));
+  t.push_back(
+      test::noise("base_model.model.vit.encoder.layer.0.attention.attention.query.lora_B.default.weight", {8, 2}));
   TempDir dir;
   dir.write("model.safetensors", test::safetensors(t));
   dir.write("config.json", test::tiny_vit_config());
@@ -287,7 +322,8 @@ TEST_F(HubCache, WithoutMain) {
 TEST_F(HubCache, ABlobThatIsGone) {
   snapshot("0123");
   ::unlink((dir_ / "m/blobs/w").c_str());
-  expect_error(Model::open(root()), ErrorCode::kNotFound, {"snapshots/0123/model.safetensors", "../../blobs/w", "does not exist"});
+  expect_error(Model::open(root()), ErrorCode::kNotFound,
+               {"snapshots/0123/model.safetensors", "../../blobs/w", "does not exist"});
 }
 
 TEST_F(HubCache, LinksThatWereCopiedAsText) {
@@ -306,7 +342,8 @@ TEST_F(HubCache, LinksThatWereCopiedAsText) {
     dir_.write(at + name, "../../blobs/77");
     const auto model = Model::open(root());
     ASSERT_FALSE(model.ok());
-    EXPECT_TRUE(contains(model.error().message, name) && contains(model.error().message, "did not come along")) << model.error().message;
+    EXPECT_TRUE(contains(model.error().message, name) && contains(model.error().message, "did not come along"))
+        << model.error().message;
     dir_.write(at + name, name[0] == 'm' ? "../../blobs/00ff" : "../../blobs/01ff");
   }
   // Nothing but a blob is followed.
@@ -329,7 +366,8 @@ TEST(ProcessorConfig, HoldsThePreprocessor) {
     dir.write("config.json", test::tiny_vit_config());
     return LoadedModel::open(dir.path());
   };
-  const std::string mine = R"({"image_processor_type":"ViTImageProcessor","size":{"height":8,"width":8},"image_mean":[0.1,0.2,0.3],"resample":3})";
+  const std::string mine =
+      R"({"image_processor_type":"ViTImageProcessor","size":{"height":8,"width":8},"image_mean":[0.1,0.2,0.3],"resample":3})";
   TempDir a, b, both, same, other;
   a.write("preprocessor_config.json", mine);
   b.write("processor_config.json", R"({"processor_class":"X","image_processor":)" + mine + "}");
@@ -362,9 +400,19 @@ TEST(ProcessorConfig, HoldsThePreprocessor) {
 
 TEST(F64, IsRoundedToFp32) {
   // Ties to even, the largest float, denormals: as PyTorch's .float() and a C cast give them.
-  const std::vector<double> values = {0.1, -1.0 / 3, 1 + std::ldexp(1.0, -24), 1 + std::ldexp(3.0, -24), 3.4028235677973362e38, -3.4028234663852886e38,
-                                      1e-45, 5e-324, -0.0, 1e-40};
-  const std::vector<float> rounded = {0.1f, float(-1.0 / 3), 1.f, 1.f + std::ldexp(1.f, -22), 3.4028235e38f, -3.4028235e38f, 1.4e-45f, 0.f, -0.f, 1e-40f};
+  const std::vector<double> values = {0.1,
+                                      -1.0 / 3,
+                                      1 + std::ldexp(1.0, -24),
+                                      1 + std::ldexp(3.0, -24),
+                                      3.4028235677973362e38,
+                                      -3.4028234663852886e38,
+                                      1e-45,
+                                      5e-324,
+                                      -0.0,
+                                      1e-40};
+  const std::vector<float> rounded = {0.1f,          float(-1.0 / 3), 1.f,      1.f + std::ldexp(1.f, -22),
+                                      3.4028235e38f, -3.4028235e38f,  1.4e-45f, 0.f,
+                                      -0.f,          1e-40f};
   test::TestTensor t{"w", "F64", {2, 5}, std::string(reinterpret_cast<const char*>(values.data()), 80)};
   const std::string file = test::safetensors({{"odd", "U8", {3}, "abc"}, t});  // the doubles are not aligned
   const auto w = Checkpoint::from_memory(reinterpret_cast<const uint8_t*>(file.data()), file.size(), "t");
@@ -380,7 +428,8 @@ TEST(F64, BeyondFp32IsRefused) {
   const auto holds = [](double value) {
     std::vector<double> values(2000, 0.5);
     values[1234] = value;
-    const std::string file = test::safetensors({{"w", "F64", {4, 500}, std::string(reinterpret_cast<const char*>(values.data()), values.size() * 8)}});
+    const std::string file = test::safetensors(
+        {{"w", "F64", {4, 500}, std::string(reinterpret_cast<const char*>(values.data()), values.size() * 8)}});
     const auto w = Checkpoint::from_memory(reinterpret_cast<const uint8_t*>(file.data()), file.size(), "t");
     return (*w)->constant("w", {4, 500}, "test", 0, 4, 500);
   };
@@ -474,16 +523,21 @@ std::string repeated(const std::string& unit, size_t bytes) {
 
 TEST(JsonBounds, DepthAndNumber) {
   EXPECT_TRUE(parse_json("{\"a\":" + repeated("[", 60) + repeated("]", 60) + "}").is_object());
-  for (const std::string& bomb : {repeated("[", 3'000'000), "{\"a\":" + repeated("[", 1'000'000) + repeated("]", 1'000'000) + "}", repeated("{\"a\":", 3'000'000)}) {
+  for (const std::string& bomb :
+       {repeated("[", 3'000'000), "{\"a\":" + repeated("[", 1'000'000) + repeated("]", 1'000'000) + "}",
+        repeated("{\"a\":", 3'000'000)}) {
     expect_error(parse_json_object(bomb, "config.json"), ErrorCode::kCorrupt, {"config.json", "64 deep"});
   }
-  expect_error(parse_json_object("{\"x\":[" + repeated("[],", 3'000'000) + "[]]}", "config.json"), ErrorCode::kCorrupt, {"config.json", "262,144 values"});
+  expect_error(parse_json_object("{\"x\":[" + repeated("[],", 3'000'000) + "[]]}", "config.json"), ErrorCode::kCorrupt,
+               {"config.json", "262,144 values"});
   expect_error(parse_json_object("{\"x\":", "config.json"), ErrorCode::kCorrupt, {"config.json", "not valid JSON"});
   // 21,841 labels in both directions, as ImageNet-21k has.
   std::string labels = "{\"id2label\":{", ids = "},\"label2id\":{";
   for (int i = 0; i < 21841; ++i) {
-    labels += (i ? ",\"" : "\"") + std::to_string(i) + "\":\"some class of things, and another name " + std::to_string(i) + "\"";
-    ids += (i ? "," : "") + ("\"some class of things, and another name " + std::to_string(i)) + "\":" + std::to_string(i);
+    labels += (i ? ",\"" : "\"") + std::to_string(i) + "\":\"some class of things, and another name " +
+              std::to_string(i) + "\"";
+    ids +=
+        (i ? "," : "") + ("\"some class of things, and another name " + std::to_string(i)) + "\":" + std::to_string(i);
   }
   const std::string real = labels + ids + "}}";
   EXPECT_LT(real.size(), kMaxConfigBytes);
@@ -497,7 +551,8 @@ TEST(JsonBounds, AConfigurationCostsLittle) {
   dir.write("config.json", open + repeated("[],", 6 << 20) + "[]]}");
   expect_error(Model::open(dir.path()), ErrorCode::kCorrupt, {"config.json", "expected at most 4194304"});
   // The dearest texts that are let through.
-  const std::string texts[] = {repeated("[],", 3 * 250'000) + "[]]}", repeated("{\"a\":0},", 8 * 120'000) + "{}]}", repeated("\"01234567890123\",", 4'100'000) + "0]}"};
+  const std::string texts[] = {repeated("[],", 3 * 250'000) + "[]]}", repeated("{\"a\":0},", 8 * 120'000) + "{}]}",
+                               repeated("\"01234567890123\",", 4'100'000) + "0]}"};
   for (const std::string& text : texts) {
     dir.write("config.json", open + text);
     ASSERT_TRUE(Model::open(dir.path()).ok());
@@ -511,15 +566,18 @@ TEST(JsonBounds, AConfigurationCostsLittle) {
 TEST(JsonBounds, AHeaderCostsLittle) {
   // Many tensors, and much metadata that nobody asked for.
   std::string tensors = "{";
-  for (int i = 0; i < 140'000; ++i) tensors += (i ? ",\"" : "\"") + std::to_string(i) + "\":{\"dtype\":\"U8\",\"shape\":[0],\"data_offsets\":[0,0]}";
+  for (int i = 0; i < 140'000; ++i)
+    tensors += (i ? ",\"" : "\"") + std::to_string(i) + "\":{\"dtype\":\"U8\",\"shape\":[0],\"data_offsets\":[0,0]}";
   const std::string many = test::raw_safetensors(tensors + "}", "");
-  expect_error(Checkpoint::from_memory(reinterpret_cast<const uint8_t*>(many.data()), many.size(), "m"), ErrorCode::kCorrupt, {"131,072 tensors"});
+  expect_error(Checkpoint::from_memory(reinterpret_cast<const uint8_t*>(many.data()), many.size(), "m"),
+               ErrorCode::kCorrupt, {"131,072 tensors"});
   std::string metadata = "{\"__metadata__\":{\"a\":\"\"";
   for (int i = 0; i < 2'000'000; ++i) metadata += ",\"" + std::to_string(i) + "\":\"\"";
   const std::string big = test::raw_safetensors(metadata + "}}", "");
   for (const std::string* file : {&many, &big}) {
     if (kSanitized) GTEST_SKIP() << "memory is not measured under a sanitizer";
-    const long mib = peak_mib([&] { (void)parse_safetensors(reinterpret_cast<const uint8_t*>(file->data()), file->size(), "m"); });
+    const long mib =
+        peak_mib([&] { (void)parse_safetensors(reinterpret_cast<const uint8_t*>(file->data()), file->size(), "m"); });
     ASSERT_GE(mib, 0);
     EXPECT_LE(mib, file == &many ? 100 : 10);
   }

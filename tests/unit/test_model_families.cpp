@@ -1,5 +1,5 @@
-// MobileViT, Swin and UPerNet from a folder to a graph: what is folded and expanded at load, names of two libraries, window
-// rules, heads, and what is said of bad configurations and weights.
+// MobileViT, Swin and UPerNet from a folder to a graph: what is folded and expanded at load, names of two libraries,
+// window rules, heads, and what is said of bad configurations and weights.
 #include <algorithm>
 #include <cmath>
 #include <fstream>
@@ -26,7 +26,8 @@ TEST(FoldedConstants, ScaleRowsAndPadKernel) {
   // Two channels of 1 x 2 taps become 2 x 3: a row above, a column to the left.
   const ConstantPtr padded = pad_kernel(m, 2, 1, 2, 1, 1);
   EXPECT_EQ(padded->cols(), 12);
-  EXPECT_EQ(padded->read_all(), (std::vector<float>{0, 0, 0, 0, 1, 2, 0, 0, 0, 0, 3, 4, 0, 0, 0, 0, 5, 6, 0, 0, 0, 0, 7, 8}));
+  EXPECT_EQ(padded->read_all(),
+            (std::vector<float>{0, 0, 0, 0, 1, 2, 0, 0, 0, 0, 3, 4, 0, 0, 0, 0, 5, 6, 0, 0, 0, 0, 7, 8}));
   std::vector<float> second(12);
   padded->read(1, 1, second.data());
   EXPECT_EQ(second[4], 5);
@@ -53,7 +54,8 @@ TEST(FoldedConstants, RelativeBiasFollowsTheDistance) {
 
 TEST(FoldedConstants, ContinuousTable) {
   // One hidden unit relu(y + 2 x + 1), one head of factor 3: written out for a window of 2, pre-trained with one of 5.
-  const ConstantPtr t = continuous_table(make_constant(1, 2, {1, 2}), make_constant(1, 1, {1}), make_constant(1, 1, {3}), 2, 5);
+  const ConstantPtr t =
+      continuous_table(make_constant(1, 2, {1, 2}), make_constant(1, 1, {1}), make_constant(1, 1, {3}), 2, 5);
   ASSERT_EQ(t->rows(), 9);
   const std::vector<float> v = t->read_all();
   for (int i = 0; i < 9; ++i) {
@@ -103,7 +105,8 @@ std::string with(std::string text, const std::string& from, const std::string& t
 Result<LoadedModel> open(const TempDir& dir, const std::vector<TestTensor>& tensors, const std::string& config) {
   dir.write("model.safetensors", test::safetensors(tensors));
   dir.write("config.json", config);
-  dir.write("preprocessor_config.json", R"({"image_processor_type":"ViTImageProcessor","size":{"height":64,"width":64}})");
+  dir.write("preprocessor_config.json",
+            R"({"image_processor_type":"ViTImageProcessor","size":{"height":64,"width":64}})");
   return LoadedModel::open(dir.path());
 }
 Result<LoadedModel> configured(const TempDir& dir, const std::string& config) {
@@ -131,18 +134,21 @@ int count(const Graph& g, OpKind op) {
 
 TEST(Families, CheckpointsOpenWithoutAWarning) {
   // Counters, index tables, auxiliary heads and the like are in the files and nobody's business.
-  for (const char* name : {"hf-mobilevit", "hf-swin", "hf-swinv2", "tv-swin", "tv-swinv2", "hf-upernet-mobilevit", "hf-upernet-swin",
-                           "hf-upernet-swinv2", "hf-upernet-vit", "hf-upernet-dinov2", "paper-upernet-mobilevit", "paper-upernet-swinv2"}) {
+  for (const char* name : {"hf-mobilevit", "hf-swin", "hf-swinv2", "tv-swin", "tv-swinv2", "hf-upernet-mobilevit",
+                           "hf-upernet-swin", "hf-upernet-swinv2", "hf-upernet-vit", "hf-upernet-dinov2",
+                           "paper-upernet-mobilevit", "paper-upernet-swinv2"}) {
     const auto model = LoadedModel::open(kCases + name);
     ASSERT_TRUE(model) << model.error().message;
     EXPECT_TRUE(model->warnings().empty()) << name << ": " << model->warnings()[0];
-    EXPECT_EQ(model->task(), std::string(name).find("upernet") == std::string::npos ? Task::kClassification : Task::kSegmentation);
+    EXPECT_EQ(model->task(),
+              std::string(name).find("upernet") == std::string::npos ? Task::kClassification : Task::kSegmentation);
   }
 }
 
 // ---- MobileViT
 
-const char* const kMobile = R"({"model_type":"mobilevit","architectures":["MobileViTForImageClassification"],"image_size":64,
+const char* const kMobile =
+    R"({"model_type":"mobilevit","architectures":["MobileViTForImageClassification"],"image_size":64,
     "hidden_sizes":[8,12,16],"neck_hidden_sizes":[4,6,8,9,10,12,20],"num_attention_heads":2,"num_labels":5,"output_stride":32})";
 
 TEST(MobileVit, Graph) {
@@ -161,7 +167,8 @@ TEST(MobileVit, Graph) {
   EXPECT_EQ(count(*g, OpKind::kResize), 0);
   const Node* attention = find_node(*g, "stages.3.layers.0.attn");
   ASSERT_NE(attention, nullptr);
-  EXPECT_EQ(g->value(attention->output).desc.shape, (Shape{{2, 16, 8, 8}}));  // on the map as it lies: the patches are a step
+  EXPECT_EQ(g->value(attention->output).desc.shape,
+            (Shape{{2, 16, 8, 8}}));  // on the map as it lies: the patches are a step
   EXPECT_EQ(attribute(*attention, "step_h"), 2);
   EXPECT_EQ(find_node(*g, "stages.1.0.add"), nullptr);  // 4 to 6 channels: no shortcut
   EXPECT_NE(find_node(*g, "stages.2.1.add"), nullptr);
@@ -175,14 +182,16 @@ TEST(MobileVit, Graph) {
   const auto odd = model->build(Head::kLogits, 1, 96, 64);
   ASSERT_TRUE(odd) << odd.error().message;
   EXPECT_EQ(count(*odd, OpKind::kResize), 2);
-  expect_error(model->build(Head::kClassMap, 1), ErrorCode::kUnsupported, {"MobileViTForImageClassification", "one class per picture", "UPerNet"});
+  expect_error(model->build(Head::kClassMap, 1), ErrorCode::kUnsupported,
+               {"MobileViTForImageClassification", "one class per picture", "UPerNet"});
   expect_error(model->build(Head::kLogits, 0), ErrorCode::kInvalidArgument, {"batch of 0"});
 }
 
 TEST(MobileVit, OutputStrides) {
   TempDir dir;
   for (const auto& [stride, side, dilation] : {std::tuple{32, 2, 1}, std::tuple{16, 4, 1}, std::tuple{8, 8, 2}}) {
-    const auto model = configured(dir, with(kMobile, "\"output_stride\":32", "\"output_stride\":" + std::to_string(stride)));
+    const auto model =
+        configured(dir, with(kMobile, "\"output_stride\":32", "\"output_stride\":" + std::to_string(stride)));
     ASSERT_TRUE(model) << model.error().message;
     const auto g = model->build(Head::kTokens, 1, 64, 64);
     ASSERT_TRUE(g) << g.error().message;
@@ -197,31 +206,37 @@ TEST(MobileVit, ConfigurationsThatCannotRun) {
     SCOPED_TRACE(to);
     expect_error(configured(dir, with(kMobile, from, to)), code, parts);
   };
-  bad("\"output_stride\":32", "\"output_stride\":4", ErrorCode::kUnsupported, {"config.json", "output_stride is 4", "8, 16 or 32"});
+  bad("\"output_stride\":32", "\"output_stride\":4", ErrorCode::kUnsupported,
+      {"config.json", "output_stride is 4", "8, 16 or 32"});
   bad("\"num_labels\":5", "\"conv_kernel_size\":2", ErrorCode::kUnsupported, {"conv_kernel_size is 2", "odd"});
   bad("\"num_labels\":5", "\"hidden_act\":\"quick_gelu\"", ErrorCode::kUnsupported, {"quick_gelu", "MobileViT"});
   bad("\"num_labels\":5", "\"hidden_act\":\"mish\"", ErrorCode::kUnsupported, {"'mish'", "hidden_act"});
-  bad("\"num_attention_heads\":2", "\"num_attention_heads\":5", ErrorCode::kCorrupt, {"width 8", "5 attention heads", "hidden_sizes"});
+  bad("\"num_attention_heads\":2", "\"num_attention_heads\":5", ErrorCode::kCorrupt,
+      {"width 8", "5 attention heads", "hidden_sizes"});
   bad("\"num_labels\":5", "\"mlp_ratio\":0.01", ErrorCode::kCorrupt, {"mlp_ratio 0.01", "width 8"});
   bad("[8,12,16]", "[8,12]", ErrorCode::kCorrupt, {"'hidden_sizes'", "3 widths"});
   bad("[8,12,16]", "[8,12,-1]", ErrorCode::kCorrupt, {"'hidden_sizes'"});
   bad("ForImageClassification", "ForSemanticSegmentation", ErrorCode::kUnsupported, {"DeepLabV3", "UPerNet"});
   bad("\"num_labels\":5", "\"quantization_config\":{}", ErrorCode::kUnsupported, {"quantised", "--precision int8"});
-  expect_error(configured(dir, R"({"architecture":"mobilevit_l"})"), ErrorCode::kUnsupported, {"'mobilevit_l'", "mobilevit_xxs"});
-  expect_error(configured(dir, R"({"architecture":"mobilevit_s","model_args":{"act_layer":"relu"}})"), ErrorCode::kUnsupported, {"model_args"});
+  expect_error(configured(dir, R"({"architecture":"mobilevit_l"})"), ErrorCode::kUnsupported,
+               {"'mobilevit_l'", "mobilevit_xxs"});
+  expect_error(configured(dir, R"({"architecture":"mobilevit_s","model_args":{"act_layer":"relu"}})"),
+               ErrorCode::kUnsupported, {"model_args"});
 }
 
 TEST(MobileVit, ProblemsOfWeightsAreNamed) {
   TempDir dir;
   const std::vector<TestTensor> good = tensors_of("hf-mobilevit");
   const std::string config = read_file(kCases + "hf-mobilevit/config.json");
-  const std::string var = "mobilevit.conv_stem.normalization.running_var", conv = "mobilevit.encoder.layer.2.fusion.convolution.weight";
+  const std::string var = "mobilevit.conv_stem.normalization.running_var",
+                    conv = "mobilevit.encoder.layer.2.fusion.convolution.weight";
   std::vector<TestTensor> t = good;
   drop(t, var);
   expect_error(open(dir, t, config), ErrorCode::kNotFound, {var.c_str(), "is missing", "[6]", "config.json"});
   t = good;
   named(t, conv) = test::noise(conv, {12, 12, 3, 3});
-  expect_error(open(dir, t, config), ErrorCode::kCorrupt, {conv.c_str(), "has shape [12, 12, 3, 3]", "expected [12, 24, 3, 3]"});
+  expect_error(open(dir, t, config), ErrorCode::kCorrupt,
+               {conv.c_str(), "has shape [12, 12, 3, 3]", "expected [12, 24, 3, 3]"});
   t = good;
   named(t, var) = test::f32(var, {6}, {1, 1, -0.5f, 1, 1, 1});
   expect_error(open(dir, t, config), ErrorCode::kCorrupt, {var.c_str(), "-0.5 at [2]", "variances"});
@@ -230,7 +245,8 @@ TEST(MobileVit, ProblemsOfWeightsAreNamed) {
   const auto unused = open(dir, t, config);
   ASSERT_TRUE(unused) << unused.error().message;
   ASSERT_EQ(unused->warnings().size(), 1u);
-  EXPECT_NE(unused->warnings()[0].find("1 tensor that the model does not use: 'segmentation_head.weight'"), std::string::npos);
+  EXPECT_NE(unused->warnings()[0].find("1 tensor that the model does not use: 'segmentation_head.weight'"),
+            std::string::npos);
 }
 
 TEST(MobileVit, BatchNormIsFolded) {
@@ -249,7 +265,8 @@ TEST(MobileVit, BatchNormIsFolded) {
   ASSERT_NE(stem, nullptr);
   std::vector<float> raw(6 * 27);
   std::memcpy(raw.data(), named(t, at + "convolution.weight").bytes.data(), raw.size() * 4);
-  const std::vector<float> w = g->value(stem->inputs[1]).constant->read_all(), b = g->value(stem->inputs[2]).constant->read_all();
+  const std::vector<float> w = g->value(stem->inputs[1]).constant->read_all(),
+                           b = g->value(stem->inputs[2]).constant->read_all();
   const auto gain = [](double gamma, double variance) { return gamma / std::sqrt(variance + 1e-5); };
   EXPECT_NEAR(w[27 + 5], double(raw[27 + 5]) * gain(2, 4), 1e-6);
   EXPECT_NEAR(w[5 * 27 + 3], double(raw[5 * 27 + 3]) * gain(6, 0), 1e-4 * std::fabs(w[5 * 27 + 3]));
@@ -262,12 +279,14 @@ std::vector<std::pair<TestTensor, std::string>> xxs_tensors() {
   std::vector<std::pair<TestTensor, std::string>> all;
   const auto add = [&](const std::string& hf, const std::string& timm, std::vector<int64_t> shape) {
     TestTensor t = test::noise(hf, shape);
-    if (hf.find("running_var") != std::string::npos) t = test::f32(hf, shape, std::vector<float>(size_t(shape[0]), 0.75f));
+    if (hf.find("running_var") != std::string::npos)
+      t = test::f32(hf, shape, std::vector<float>(size_t(shape[0]), 0.75f));
     all.emplace_back(std::move(t), timm);
   };
   const auto conv = [&](const std::string& hf, const std::string& timm, int64_t out, int64_t in, int64_t k) {
     add(hf + ".convolution.weight", timm + ".conv.weight", {out, in, k, k});
-    for (const char* part : {"weight", "bias", "running_mean", "running_var"}) add(hf + ".normalization." + part, timm + ".bn." + part, {out});
+    for (const char* part : {"weight", "bias", "running_mean", "running_var"})
+      add(hf + ".normalization." + part, timm + ".bn." + part, {out});
   };
   const auto residual = [&](const std::string& hf, const std::string& timm, int64_t in, int64_t out) {
     const int64_t inner = 2 * in;
@@ -282,7 +301,8 @@ std::vector<std::pair<TestTensor, std::string>> xxs_tensors() {
   const std::string e = "mobilevit.encoder.layer.";
   conv("mobilevit.conv_stem", "stem", 16, 3, 3);
   residual(e + "0.layer.0", "stages.0.0", 16, 16);
-  for (int i = 0; i < 3; ++i) residual(e + "1.layer." + std::to_string(i), "stages.1." + std::to_string(i), i == 0 ? 16 : 24, 24);
+  for (int i = 0; i < 3; ++i)
+    residual(e + "1.layer." + std::to_string(i), "stages.1." + std::to_string(i), i == 0 ? 16 : 24, 24);
   const int64_t neck[] = {24, 48, 64, 80}, hidden[] = {64, 80, 96}, layers[] = {2, 4, 3};
   for (int s = 0; s < 3; ++s) {
     const std::string hf = e + std::to_string(s + 2), timm = "stages." + std::to_string(s + 2);
@@ -291,7 +311,8 @@ std::vector<std::pair<TestTensor, std::string>> xxs_tensors() {
     conv(hf + ".conv_kxk", timm + ".1.conv_kxk", out, out, 3);
     add(hf + ".conv_1x1.convolution.weight", timm + ".1.conv_1x1.weight", {d, out, 1, 1});
     for (int64_t i = 0; i < layers[s]; ++i) {
-      const std::string a = hf + ".transformer.layer." + std::to_string(i), b = timm + ".1.transformer." + std::to_string(i);
+      const std::string a = hf + ".transformer.layer." + std::to_string(i),
+                        b = timm + ".1.transformer." + std::to_string(i);
       affine(a + ".layernorm_before", b + ".norm1", {d});
       affine(a + ".attention.attention.query", b + ".attn.q", {d, d});
       affine(a + ".attention.attention.key", b + ".attn.k", {d, d});
@@ -326,10 +347,12 @@ TEST(MobileVit, TimmNamesAreTheSameNetwork) {
     timm.push_back(std::move(t));
   }
   TempDir a, b;
-  const auto first = open(a, hf, R"({"model_type":"mobilevit","architectures":["MobileViTForImageClassification"],"hidden_sizes":[64,80,96],
+  const auto first = open(
+      a, hf, R"({"model_type":"mobilevit","architectures":["MobileViTForImageClassification"],"hidden_sizes":[64,80,96],
       "neck_hidden_sizes":[16,16,24,48,64,80,320],"expand_ratio":2.0,"num_labels":3})");
   b.write("model.safetensors", test::safetensors(timm));
-  b.write("config.json", R"({"architecture":"mobilevit_xxs","num_classes":3,"pretrained_cfg":{"input_size":[3,256,256],"crop_pct":0.9,
+  b.write("config.json",
+          R"({"architecture":"mobilevit_xxs","num_classes":3,"pretrained_cfg":{"input_size":[3,256,256],"crop_pct":0.9,
       "mean":[0,0,0],"std":[1,1,1],"interpolation":"bicubic","label_names":["a","b","c"]}})");
   const auto second = LoadedModel::open(b.path());
   ASSERT_TRUE(first) << first.error().message;
@@ -347,14 +370,16 @@ TEST(MobileVit, TimmNamesAreTheSameNetwork) {
     ASSERT_TRUE(m.op == n.op && m.attrs == n.attrs && m.inputs.size() == n.inputs.size()) << m.name;
     for (size_t k = 0; k < m.inputs.size(); ++k) {
       if (m.inputs[k] == kNoValue || g->value(m.inputs[k]).constant == nullptr) continue;
-      ASSERT_EQ(g->value(m.inputs[k]).constant->read_all(), h->value(n.inputs[k]).constant->read_all()) << m.name << " operand " << k;
+      ASSERT_EQ(g->value(m.inputs[k]).constant->read_all(), h->value(n.inputs[k]).constant->read_all())
+          << m.name << " operand " << k;
     }
   }
 }
 
 // ---- Swin
 
-const char* const kSwin = R"({"model_type":"swin","architectures":["SwinForImageClassification"],"image_size":64,"patch_size":4,
+const char* const kSwin =
+    R"({"model_type":"swin","architectures":["SwinForImageClassification"],"image_size":64,"patch_size":4,
     "embed_dim":8,"depths":[2,2],"num_heads":[2,4],"window_size":4,"num_labels":5})";
 
 TEST(Swin, Graph) {
@@ -383,7 +408,8 @@ TEST(Swin, Graph) {
   ASSERT_TRUE(low) << low.error().message;
   EXPECT_EQ(attribute(*find_node(*low, "stages.1.blocks.1.attn"), "shift_w"), 2);
   EXPECT_EQ(attribute(*find_node(*low, "stages.2.blocks.1.attn"), "shift_w"), 0);
-  expect_error(model->build(Head::kLogits, 1, 16, 64), ErrorCode::kInvalidArgument, {"2 x 8 in stage 2", "window of 4", "28 x 28"});
+  expect_error(model->build(Head::kLogits, 1, 16, 64), ErrorCode::kInvalidArgument,
+               {"2 x 8 in stage 2", "window of 4", "28 x 28"});
 }
 
 TEST(Swin, WindowsOfSwinV2FollowTheConfiguration) {
@@ -411,14 +437,16 @@ TEST(Swin, ConfigurationsThatCannotRun) {
     SCOPED_TRACE(to);
     expect_error(configured(dir, with(kSwin, from, to)), code, parts);
   };
-  bad("\"num_labels\":5", "\"use_absolute_embeddings\":true", ErrorCode::kUnsupported, {"config.json", "use_absolute_embeddings", "false"});
+  bad("\"num_labels\":5", "\"use_absolute_embeddings\":true", ErrorCode::kUnsupported,
+      {"config.json", "use_absolute_embeddings", "false"});
   bad("[2,4]", "[2]", ErrorCode::kCorrupt, {"depths has 2 stages", "num_heads 1"});
   bad("[2,4]", "[3,4]", ErrorCode::kCorrupt, {"width 8 of stage 1", "3 attention heads"});
   bad("\"embed_dim\":8", "\"embed_dim\":512", ErrorCode::kUnsupported, {"head dimension of 256", "at most 128"});
   bad("\"window_size\":4", "\"window_size\":[4,8]", ErrorCode::kUnsupported, {"window_size is 4 x 8", "square"});
   bad("\"window_size\":4", "\"window_size\":65", ErrorCode::kUnsupported, {"window_size is 65"});
   bad("\"num_labels\":5", "\"hidden_act\":\"quick_gelu\"", ErrorCode::kUnsupported, {"quick_gelu"});
-  bad("ForImageClassification", "ForMaskedImageModeling", ErrorCode::kUnsupported, {"pre-training", "SwinForImageClassification"});
+  bad("ForImageClassification", "ForMaskedImageModeling", ErrorCode::kUnsupported,
+      {"pre-training", "SwinForImageClassification"});
   bad("\"num_labels\":5", "\"mlp_ratio\":0.01", ErrorCode::kCorrupt, {"mlp_ratio 0.01", "stage 1"});
   bad("\"depths\":[2,2]", "\"depths\":[]", ErrorCode::kCorrupt, {"'depths'"});
   bad("\"depths\":[2,2]", "\"depths\":[2,\"2\"]", ErrorCode::kCorrupt, {"'depths'"});
@@ -440,20 +468,22 @@ TEST(Swin, AStateDictOfNoPublishedSizeAsks) {
   for (const char* name : {"tv-swin", "tv-swinv2"}) {
     TempDir dir;
     dir.write("swin_t.safetensors", read_file(kCases + name + "/model.safetensors"));
-    expect_error(LoadedModel::open(dir / "swin_t.safetensors"), ErrorCode::kInvalidArgument, {"no published Swin", "size of its pictures", "--config FILE"});
+    expect_error(LoadedModel::open(dir / "swin_t.safetensors"), ErrorCode::kInvalidArgument,
+                 {"no published Swin", "size of its pictures", "--config FILE"});
   }
   TempDir dir;
   std::vector<TestTensor> t = tensors_of("tv-swinv2");
   drop(t, "features.1.0.attn.relative_position_index");
   dir.write("model.safetensors", test::safetensors(t));
-  expect_error(LoadedModel::open(dir.path()), ErrorCode::kInvalidArgument, {"relative_position_index", "the window", "config.json"});
+  expect_error(LoadedModel::open(dir.path()), ErrorCode::kInvalidArgument,
+               {"relative_position_index", "the window", "config.json"});
 }
 
 // ---- UPerNet
 
 std::string upernet(const std::string& backbone, const std::string& more = "") {
-  return R"({"model_type":"upernet","architectures":["UperNetForSemanticSegmentation"],"hidden_size":8,"num_labels":4,)" + more +
-         "\"backbone_config\":" + backbone + "}";
+  return R"({"model_type":"upernet","architectures":["UperNetForSemanticSegmentation"],"hidden_size":8,"num_labels":4,)" +
+         more + "\"backbone_config\":" + backbone + "}";
 }
 const char* const kTrunk = R"({"model_type":"mobilevit","hidden_sizes":[8,12,16],"neck_hidden_sizes":[4,6,8,9,10,12,20],
     "num_attention_heads":2,"out_indices":[2,3,4,5]})";
@@ -473,7 +503,8 @@ TEST(UperNet, HeadsAndSizes) {
   EXPECT_EQ(output_shape(*map), (Shape{{1, 64, 96, 1}}));
   EXPECT_EQ(find_node(*map, "logits"), nullptr);  // scores of full size are never stored
   EXPECT_EQ(count(*map, OpKind::kAdaptivePool), 4);
-  expect_error(model->build(Head::kFeatures, 1), ErrorCode::kUnsupported, {"UperNetForSemanticSegmentation", "no pooled features", "class map"});
+  expect_error(model->build(Head::kFeatures, 1), ErrorCode::kUnsupported,
+               {"UperNetForSemanticSegmentation", "no pooled features", "class map"});
   expect_error(model->build(Head::kTokens, 1), ErrorCode::kUnsupported, {"no tokens"});
 }
 
@@ -485,7 +516,8 @@ TEST(UperNet, Taps) {
     const auto g = model->build(Head::kClassMap, 1, 64, 64);
     EXPECT_TRUE(g) << g.error().message;
     const Node* fuse = find_node(*g, "head.fuse");
-    return std::make_pair(fuse->inputs.empty() ? 0 : g->value(fuse->inputs[0]).desc.shape.c() / 8, g->value(fuse->output).desc.shape.h());
+    return std::make_pair(fuse->inputs.empty() ? 0 : g->value(fuse->inputs[0]).desc.shape.c() / 8,
+                          g->value(fuse->output).desc.shape.h());
   };
   using P = std::pair<int64_t, int64_t>;
   EXPECT_EQ(maps("\"out_features\":[\"stem\",\"stage3\"]"), (P{2, 32}));
@@ -505,26 +537,35 @@ TEST(UperNet, Taps) {
 
 TEST(UperNet, ConfigurationsThatCannotRun) {
   TempDir dir;
-  expect_error(configured(dir, R"({"model_type":"upernet","num_labels":3})"), ErrorCode::kUnsupported, {"no backbone_config", "model_type"});
-  expect_error(configured(dir, R"({"model_type":"upernet","num_labels":3,"backbone":"resnet50","use_timm_backbone":true})"),
-               ErrorCode::kUnsupported, {"no backbone_config", "another library"});
-  expect_error(configured(dir, R"({"model_type":"upernet","num_labels":3,"backbone_config":7})"), ErrorCode::kCorrupt, {"backbone_config"});
+  expect_error(configured(dir, R"({"model_type":"upernet","num_labels":3})"), ErrorCode::kUnsupported,
+               {"no backbone_config", "model_type"});
+  expect_error(
+      configured(dir, R"({"model_type":"upernet","num_labels":3,"backbone":"resnet50","use_timm_backbone":true})"),
+      ErrorCode::kUnsupported, {"no backbone_config", "another library"});
+  expect_error(configured(dir, R"({"model_type":"upernet","num_labels":3,"backbone_config":7})"), ErrorCode::kCorrupt,
+               {"backbone_config"});
   expect_error(configured(dir, upernet(R"({"model_type":"convnext"})")), ErrorCode::kUnsupported,
                {"backbone_config", "'convnext'", "dinov2", "mobilevit", "swinv2"});
   expect_error(configured(dir, upernet(kTrunk, R"("pool_scales":[1,0],)")), ErrorCode::kCorrupt, {"'pool_scales'"});
-  expect_error(configured(dir, upernet(kTrunk, R"("pool_scales":[1,2,3,4,5,6,7,8],)")), ErrorCode::kCorrupt, {"'pool_scales'", "1 to 7"});
-  expect_error(configured(dir, upernet(R"({"model_type":"dinov2","hidden_size":12,"num_attention_heads":2,"num_hidden_layers":2,
-      "image_size":56,"patch_size":14,"reshape_hidden_states":false})")), ErrorCode::kUnsupported, {"reshape_hidden_states"});
-  const auto deep = configured(dir, upernet(R"({"model_type":"vit","hidden_size":12,"num_attention_heads":2,"num_hidden_layers":9,
+  expect_error(configured(dir, upernet(kTrunk, R"("pool_scales":[1,2,3,4,5,6,7,8],)")), ErrorCode::kCorrupt,
+               {"'pool_scales'", "1 to 7"});
+  expect_error(
+      configured(dir, upernet(R"({"model_type":"dinov2","hidden_size":12,"num_attention_heads":2,"num_hidden_layers":2,
+      "image_size":56,"patch_size":14,"reshape_hidden_states":false})")),
+      ErrorCode::kUnsupported, {"reshape_hidden_states"});
+  const auto deep =
+      configured(dir, upernet(R"({"model_type":"vit","hidden_size":12,"num_attention_heads":2,"num_hidden_layers":9,
       "intermediate_size":8,"image_size":64,"patch_size":16,"out_indices":[1,2,3,4,5,6,7,8,9]})"));
   ASSERT_TRUE(deep) << deep.error().message;
   expect_error(deep->build(Head::kLogits, 1, 64, 64), ErrorCode::kUnsupported, {"taps 9 stages", "at most 8"});
   const auto paper = configured(dir, with(upernet(kTrunk), "UperNetForSemanticSegmentation", "UperNet"));
   ASSERT_TRUE(paper) << paper.error().message;
   EXPECT_TRUE(paper->build(Head::kLogits, 1, 64, 64).ok());
-  const auto wide = configured(dir, with(with(upernet(kTrunk), "UperNetForSemanticSegmentation", "UperNet"), "\"hidden_size\":8", "\"hidden_size\":16"));
+  const auto wide = configured(dir, with(with(upernet(kTrunk), "UperNetForSemanticSegmentation", "UperNet"),
+                                         "\"hidden_size\":8", "\"hidden_size\":16"));
   ASSERT_TRUE(wide) << wide.error().message;
-  expect_error(wide->build(Head::kLogits, 1, 64, 64), ErrorCode::kCorrupt, {"hidden_size is 16", "first tap has 8 channels"});
+  expect_error(wide->build(Head::kLogits, 1, 64, 64), ErrorCode::kCorrupt,
+               {"hidden_size is 16", "first tap has 8 channels"});
 }
 
 TEST(UperNet, BackboneAndHeadThatDoNotBelongTogether) {
@@ -536,9 +577,12 @@ TEST(UperNet, BackboneAndHeadThatDoNotBelongTogether) {
   for (const char* key : {"\"out_indices\": [", "\"out_features\": ["}) {
     const size_t at = other.find(key), end = other.find(']', at);
     ASSERT_NE(at, std::string::npos);
-    other.replace(at, end - at + 1, std::string(key).find("indices") != std::string::npos ? "\"out_indices\": [1, 3, 4, 5]" : "\"unused\": []");
+    other.replace(
+        at, end - at + 1,
+        std::string(key).find("indices") != std::string::npos ? "\"out_indices\": [1, 3, 4, 5]" : "\"unused\": []");
   }
-  expect_error(open(dir, good, other), ErrorCode::kCorrupt, {"decode_head.lateral_convs.0.conv.weight", "[12, 8, 1, 1]", "expected [12, 6, 1, 1]"});
+  expect_error(open(dir, good, other), ErrorCode::kCorrupt,
+               {"decode_head.lateral_convs.0.conv.weight", "[12, 8, 1, 1]", "expected [12, 6, 1, 1]"});
   std::vector<TestTensor> t = good;
   const std::string fuse = "decode_head.fpn_bottleneck.conv.weight";
   drop(t, fuse);
@@ -555,7 +599,9 @@ TEST(UperNet, BackboneAndHeadThatDoNotBelongTogether) {
 TEST(UperNet, ASharedLayerMayBeInTheFileOnce) {
   TempDir dir;
   std::vector<TestTensor> t = tensors_of("paper-upernet-mobilevit");
-  for (const char* name : {"FPN.smooth_conv.1.weight", "FPN.smooth_conv.1.bias", "FPN.smooth_conv.2.weight", "FPN.smooth_conv.2.bias"}) drop(t, name);
+  for (const char* name :
+       {"FPN.smooth_conv.1.weight", "FPN.smooth_conv.1.bias", "FPN.smooth_conv.2.weight", "FPN.smooth_conv.2.bias"})
+    drop(t, name);
   const auto model = open(dir, t, read_file(kCases + "paper-upernet-mobilevit/config.json"));
   ASSERT_TRUE(model) << model.error().message;
   EXPECT_TRUE(model->warnings().empty());
@@ -566,8 +612,10 @@ TEST(UperNet, ASharedLayerMayBeInTheFileOnce) {
 TEST(MobileVit, PicturesAreBlueFirst) {
   const uint8_t rgb[] = {255, 0, 51, 0, 102, 0, 10, 20, 30, 40, 50, 60};  // 2 x 2
   const char* text = R"({"image_processor_type":"MobileViTImageProcessor","do_resize":false,"do_center_crop":false%s})";
-  for (const auto& [more, bgr] : {std::pair{"", true}, std::pair{",\"do_flip_channel_order\":false", false}, std::pair{",\"do_flip_channels\":false", false}}) {
-    const auto c = parse_preprocessor_config(with(text, "%s", more), "preprocessor_config.json", Processor::kVit, 2, 2, 3);
+  for (const auto& [more, bgr] : {std::pair{"", true}, std::pair{",\"do_flip_channel_order\":false", false},
+                                  std::pair{",\"do_flip_channels\":false", false}}) {
+    const auto c =
+        parse_preprocessor_config(with(text, "%s", more), "preprocessor_config.json", Processor::kVit, 2, 2, 3);
     ASSERT_TRUE(c) << c.error().message;
     std::vector<float> out(12);
     Preprocessor p(*c);
@@ -576,8 +624,9 @@ TEST(MobileVit, PicturesAreBlueFirst) {
     EXPECT_FLOAT_EQ(out[8], bgr ? 1.f : 0.2f);
     EXPECT_FLOAT_EQ(out[5], 0.4f);
   }
-  const auto old = parse_preprocessor_config(R"({"feature_extractor_type":"MobileViTFeatureExtractor","size":288,"crop_size":256})",
-                                             "preprocessor_config.json", Processor::kVit, 2, 2, 3);
+  const auto old =
+      parse_preprocessor_config(R"({"feature_extractor_type":"MobileViTFeatureExtractor","size":288,"crop_size":256})",
+                                "preprocessor_config.json", Processor::kVit, 2, 2, 3);
   ASSERT_TRUE(old) << old.error().message;
   EXPECT_EQ(old->resize, PreprocessConfig::Resize::kShortestEdge);
   EXPECT_EQ(old->shortest, 288);

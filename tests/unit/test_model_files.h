@@ -115,7 +115,8 @@ inline std::string safetensors(const std::vector<TestTensor>& tensors) {
   for (const TestTensor& t : tensors) {
     header += ",\"" + t.name + "\":{\"dtype\":\"" + t.dtype + "\",\"shape\":[";
     for (size_t i = 0; i < t.shape.size(); ++i) header += (i ? "," : "") + std::to_string(t.shape[i]);
-    header += "],\"data_offsets\":[" + std::to_string(data.size()) + "," + std::to_string(data.size() + t.bytes.size()) + "]}";
+    header += "],\"data_offsets\":[" + std::to_string(data.size()) + "," +
+              std::to_string(data.size() + t.bytes.size()) + "]}";
     data += t.bytes;
   }
   return raw_safetensors(header + "}", data);
@@ -163,7 +164,8 @@ void expect_error(const R& result, ErrorCode code, std::initializer_list<const c
   ASSERT_FALSE(result.ok());
   EXPECT_EQ(int(result.error().code), int(code)) << result.error().message;
   for (const char* part : parts) {
-    EXPECT_NE(result.error().message.find(part), std::string::npos) << "'" << part << "' is not in: " << result.error().message;
+    EXPECT_NE(result.error().message.find(part), std::string::npos)
+        << "'" << part << "' is not in: " << result.error().message;
   }
 }
 

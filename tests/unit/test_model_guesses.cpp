@@ -1,5 +1,5 @@
-// Checkpoints without a config.json: what is told by tensors, what is taken for granted and said, and what is asked for. And
-// names of timm's against the numbers that timm gives them.
+// Checkpoints without a config.json: what is told by tensors, what is taken for granted and said, and what is asked
+// for. And names of timm's against the numbers that timm gives them.
 #include <fstream>
 #include <nlohmann/json.hpp>
 #include <sstream>
@@ -31,7 +31,8 @@ Result<VitConfig> inferred(const std::vector<TestTensor>& tensors) {
 /// What timm's layout of a ViT may have.
 struct Layout {
   int64_t hidden = 192, blocks = 12, mlp = 768, patch = 4, side = 2, classes = 5, registers = 0;
-  bool cls = true, dist = false, embed_prefix = true, scale = false, qkv_bias = true, norm_pre = false, fc_norm = false, norm = true;
+  bool cls = true, dist = false, embed_prefix = true, scale = false, qkv_bias = true, norm_pre = false, fc_norm = false,
+       norm = true;
   bool swiglu = false;
 };
 
@@ -88,7 +89,8 @@ TEST(Guess, APublishedNetworkIsToldAndSaid) {
   EXPECT_EQ(model->architecture(), "vit_tiny_patch4_8");
   EXPECT_EQ(model->classes(), 5);
   ASSERT_EQ(model->warnings().size(), 2u);
-  for (const char* part : {"no config.json", "vit_tiny_patch4_8", "3 heads of 64", "GELU", "eps 1e-06", "class token", "--config", "--architecture"}) {
+  for (const char* part : {"no config.json", "vit_tiny_patch4_8", "3 heads of 64", "GELU", "eps 1e-06", "class token",
+                           "--config", "--architecture"}) {
     EXPECT_NE(model->warnings()[0].find(part), std::string::npos) << model->warnings()[0];
   }
   EXPECT_NE(model->warnings()[1].find("mean 0.5 and std 0.5"), std::string::npos) << model->warnings()[1];
@@ -132,7 +134,8 @@ TEST(Guess, WidthsWhoseHeadsAreNot64) {
       one.blocks = 1;
       return one;
     }());
-    for (int64_t i = 1; i < c.layout.blocks; ++i) t.push_back(zeros("blocks." + std::to_string(i) + ".norm1.weight", {c.layout.hidden}));
+    for (int64_t i = 1; i < c.layout.blocks; ++i)
+      t.push_back(zeros("blocks." + std::to_string(i) + ".norm1.weight", {c.layout.hidden}));
     const auto got = inferred(t);
     ASSERT_TRUE(got) << c.name << ": " << got.error().message;
     EXPECT_EQ(got->architecture, c.name);
@@ -145,7 +148,8 @@ TEST(Guess, WidthsWhoseHeadsAreNot64) {
 TEST(Guess, ShapesThatDoNotTellAsk) {
   const auto asks = [](const std::vector<TestTensor>& t, const char* what) {
     SCOPED_TRACE(what);
-    expect_error(inferred(t), ErrorCode::kInvalidArgument, {"m.safetensors", "no config.json", "attention heads", "--config FILE", "--architecture NAME"});
+    expect_error(inferred(t), ErrorCode::kInvalidArgument,
+                 {"m.safetensors", "no config.json", "attention heads", "--config FILE", "--architecture NAME"});
   };
   Layout l;
   l.blocks = 2;
@@ -180,18 +184,22 @@ TEST(Guess, TensorsOfAnotherNetworkAreNamed) {
     const auto model = LoadedModel::open(dir / "model.safetensors");
     expect_error(model, ErrorCode::kUnsupported, {"no config.json", named, "--config FILE", "--architecture NAME"});
     // With a configuration too: what lies within the network must be read.
-    dir.write("config.json", R"({"architecture":"vit_tiny_patch16_224","num_classes":5,"model_args":{"patch_size":4,"img_size":8}})");
+    dir.write("config.json",
+              R"({"architecture":"vit_tiny_patch16_224","num_classes":5,"model_args":{"patch_size":4,"img_size":8}})");
     expect_error(LoadedModel::open(dir.path()), ErrorCode::kCorrupt, {named, "do not belong together", "config.json"});
   };
-  refused({zeros("blocks.0.attn.q_bias", {192}), zeros("blocks.0.attn.v_bias", {192})}, "'blocks.0.attn.q_bias'");          // EVA, BEiT
-  refused({zeros("blocks.0.attn.q_norm.weight", {64})}, "'blocks.0.attn.q_norm.weight'");                                    // qk_norm
-  refused({zeros("blocks.3.attn.rel_pos.relative_position_bias_table", {9, 3})}, "'blocks.3.attn.rel_pos");                  // vit_relpos
-  refused({zeros("blocks.0.attn.proj_l.weight", {3, 3}), zeros("blocks.0.attn.proj_w.weight", {3, 3})}, "attn.proj_l");      // CaiT
-  refused({zeros("blocks.11.mlp.norm.weight", {768})}, "'blocks.11.mlp.norm.weight'");                                       // EVA-02
-  refused({zeros("rope.periods", {16})}, "'rope.periods'");                                                                  // DINOv3
-  refused({zeros("rel_pos_bias.relative_position_bias_table", {9, 3})}, "'rel_pos_bias");                                    // shared
-  refused({zeros("attn_pool.latent", {1, 1, 192})}, "'attn_pool.latent'");                                                   // SigLIP
-  refused({zeros("blocks.13.norm1.weight", {192})}, "'blocks.13.norm1.weight'");                                             // a gap
+  refused({zeros("blocks.0.attn.q_bias", {192}), zeros("blocks.0.attn.v_bias", {192})},
+          "'blocks.0.attn.q_bias'");                                                       // EVA, BEiT
+  refused({zeros("blocks.0.attn.q_norm.weight", {64})}, "'blocks.0.attn.q_norm.weight'");  // qk_norm
+  refused({zeros("blocks.3.attn.rel_pos.relative_position_bias_table", {9, 3})},
+          "'blocks.3.attn.rel_pos");  // vit_relpos
+  refused({zeros("blocks.0.attn.proj_l.weight", {3, 3}), zeros("blocks.0.attn.proj_w.weight", {3, 3})},
+          "attn.proj_l");                                                                  // CaiT
+  refused({zeros("blocks.11.mlp.norm.weight", {768})}, "'blocks.11.mlp.norm.weight'");     // EVA-02
+  refused({zeros("rope.periods", {16})}, "'rope.periods'");                                // DINOv3
+  refused({zeros("rel_pos_bias.relative_position_bias_table", {9, 3})}, "'rel_pos_bias");  // shared
+  refused({zeros("attn_pool.latent", {1, 1, 192})}, "'attn_pool.latent'");                 // SigLIP
+  refused({zeros("blocks.13.norm1.weight", {192})}, "'blocks.13.norm1.weight'");           // a gap
 }
 
 TEST(Guess, WhatNobodyReadsIsAnErrorWithoutAConfigurationAndANoteWithOne) {
@@ -204,8 +212,10 @@ TEST(Guess, WhatNobodyReadsIsAnErrorWithoutAConfigurationAndANoteWithOne) {
   ASSERT_TRUE(model) << model.error().message;
   t.push_back(zeros("projector.0.weight", {8, 8}));
   dir.write("model.safetensors", test::safetensors(t));
-  expect_error(LoadedModel::open(dir.path()), ErrorCode::kUnsupported, {"vit_tiny_patch4_8", "1 tensor ", "'projector.0.weight'", "--config FILE"});
-  dir.write("config.json", R"({"architecture":"vit_tiny_patch16_224","num_classes":5,"model_args":{"patch_size":4,"img_size":8}})");
+  expect_error(LoadedModel::open(dir.path()), ErrorCode::kUnsupported,
+               {"vit_tiny_patch4_8", "1 tensor ", "'projector.0.weight'", "--config FILE"});
+  dir.write("config.json",
+            R"({"architecture":"vit_tiny_patch16_224","num_classes":5,"model_args":{"patch_size":4,"img_size":8}})");
   model = LoadedModel::open(dir.path());
   ASSERT_TRUE(model) << model.error().message;
   ASSERT_EQ(model->warnings().size(), 1u);
@@ -217,7 +227,8 @@ TEST(Guess, AConfigurationOrANameMayBeGiven) {
   TempDir dir;
   dir.write("w.safetensors", test::safetensors(timm(l)));
   const std::string file = dir / "w.safetensors";
-  const std::string text = R"({"architecture":"vit_tiny_patch16_224","num_classes":5,"model_args":{"patch_size":4,"img_size":8,"embed_dim":144,
+  const std::string text =
+      R"({"architecture":"vit_tiny_patch16_224","num_classes":5,"model_args":{"patch_size":4,"img_size":8,"embed_dim":144,
                               "depth":2,"num_heads":3}})";
   dir.folder("other");
   const std::string config = dir.write("other/config.json", text);
@@ -228,8 +239,10 @@ TEST(Guess, AConfigurationOrANameMayBeGiven) {
     EXPECT_EQ(model->input_h(), 8);
   }
   expect_error(LoadedModel::open(file, {dir / "gone.json", ""}), ErrorCode::kNotFound, {"gone.json"});
-  expect_error(LoadedModel::open(file, {config, "vit_tiny_patch16_224"}), ErrorCode::kInvalidArgument, {"both", "vit_tiny_patch16_224"});
-  expect_error(LoadedModel::open(file, {"", "vit_tiny_patch16_224"}), ErrorCode::kCorrupt, {"'patch_embed.proj.weight'", "--architecture vit_tiny_patch16_224"});
+  expect_error(LoadedModel::open(file, {config, "vit_tiny_patch16_224"}), ErrorCode::kInvalidArgument,
+               {"both", "vit_tiny_patch16_224"});
+  expect_error(LoadedModel::open(file, {"", "vit_tiny_patch16_224"}), ErrorCode::kCorrupt,
+               {"'patch_embed.proj.weight'", "--architecture vit_tiny_patch16_224"});
   expect_error(LoadedModel::open(file, {"", "resnet50"}), ErrorCode::kUnsupported, {"resnet50"});
 
   // The name counts, whatever the folder's own configuration says.
@@ -246,7 +259,8 @@ TEST(Guess, AConfigurationOrANameMayBeGiven) {
 }
 
 TEST(ShapesOnly, TellAHuggingFaceModel) {
-  expect_error(inferred(test::tiny_vit()), ErrorCode::kInvalidArgument, {"m.safetensors", "attention heads", "width 8", "config.json"});
+  expect_error(inferred(test::tiny_vit()), ErrorCode::kInvalidArgument,
+               {"m.safetensors", "attention heads", "width 8", "config.json"});
 
   const std::string b = "encoder.layer.0.";
   std::vector<TestTensor> t = {zeros("embeddings.patch_embeddings.projection.weight", {1536, 1, 2, 3}),
@@ -257,7 +271,8 @@ TEST(ShapesOnly, TellAHuggingFaceModel) {
                                zeros(b + "attention.attention.query.bias", {1536}),
                                zeros(b + "mlp.weights_out.weight", {1536, 4096}),
                                zeros("classifier.weight", {5, 3072})};
-  for (int i = 0; i < 40; ++i) t.push_back(zeros("encoder.layer." + std::to_string(i) + ".attention.attention.query.weight", {1, 1}));
+  for (int i = 0; i < 40; ++i)
+    t.push_back(zeros("encoder.layer." + std::to_string(i) + ".attention.attention.query.weight", {1, 1}));
   const auto c = inferred(t);
   ASSERT_TRUE(c) << c.error().message;
   EXPECT_EQ(c->model_type, "dinov2_with_registers");
@@ -273,7 +288,8 @@ TEST(ShapesOnly, TellAHuggingFaceModel) {
 
   t[2] = zeros("embeddings.position_embeddings", {1, 27, 1536});
   expect_error(inferred(t), ErrorCode::kInvalidArgument, {"position_embeddings", "27 rows"});
-  expect_error(inferred({noise("conv1.weight", {2, 2})}), ErrorCode::kUnsupported, {"no tensor named like", "patch_embed.proj.weight"});
+  expect_error(inferred({noise("conv1.weight", {2, 2})}), ErrorCode::kUnsupported,
+               {"no tensor named like", "patch_embed.proj.weight"});
 }
 
 // tests/golden/timm/vit-names.json: what the entry points of timm 1.0.29 (vision_transformer.py, deit.py) pass to their
@@ -285,7 +301,8 @@ TEST(TimmConfig, EveryPublishedNameIsReadAsTimmReadsItOrRefused) {
   for (const auto& [name, want] : names.items()) {
     SCOPED_TRACE(name);
     const std::string text = nlohmann::json{{"architecture", name}}.dump();
-    const auto got = is_vit_config(text) ? parse_vit_config(text, "config.json", nullptr) : Result<VitConfig>(fail(ErrorCode::kUnsupported, "no ViT"));
+    const auto got = is_vit_config(text) ? parse_vit_config(text, "config.json", nullptr)
+                                         : Result<VitConfig>(fail(ErrorCode::kUnsupported, "no ViT"));
     if (want.is_null()) {
       ASSERT_FALSE(got);
       EXPECT_EQ(int(got.error().code), int(ErrorCode::kUnsupported)) << got.error().message;
@@ -303,14 +320,22 @@ TEST(TimmConfig, EveryPublishedNameIsReadAsTimmReadsItOrRefused) {
     EXPECT_EQ(c.distilled, want.value("distilled", false));
     EXPECT_EQ(c.position_prefix, want.value("embed_prefix", true) ? c.prefix_tokens() : 0);
     EXPECT_EQ(c.layerscale, want.contains("layerscale"));
-    if (want.contains("layerscale")) { EXPECT_EQ(c.layerscale_value, double(want["layerscale"])); }
+    if (want.contains("layerscale")) {
+      EXPECT_EQ(c.layerscale_value, double(want["layerscale"]));
+    }
     EXPECT_EQ(c.qkv_bias, want.value("qkv_bias", true));
     EXPECT_EQ(c.pre_norm, want.value("pre_norm", false));
     EXPECT_EQ(c.swiglu, want.value("swiglu", false));
     EXPECT_EQ(c.pool == Pool::kMean, want.value("avg", false));
     const std::string norm = want.value("norm", "norm"), act = want.value("act", "gelu");
-    EXPECT_EQ(int(c.final_norm), int(norm == "none" ? FinalNorm::kNone : norm == "norm" ? FinalNorm::kBeforePool : FinalNorm::kAfterPool));
-    if (act != "swiglu") { EXPECT_EQ(int(c.act), int(act == "gelu" ? Activation::kGeluErf : act == "gelu_tanh" ? Activation::kGeluTanh : Activation::kQuickGelu)); }
+    EXPECT_EQ(int(c.final_norm), int(norm == "none"   ? FinalNorm::kNone
+                                     : norm == "norm" ? FinalNorm::kBeforePool
+                                                      : FinalNorm::kAfterPool));
+    if (act != "swiglu") {
+      EXPECT_EQ(int(c.act), int(act == "gelu"        ? Activation::kGeluErf
+                                : act == "gelu_tanh" ? Activation::kGeluTanh
+                                                     : Activation::kQuickGelu));
+    }
     EXPECT_EQ(c.eps, want.value("eps", 1e-6));
   }
 }

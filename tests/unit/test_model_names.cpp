@@ -1,5 +1,5 @@
-// Tensor names as trainers and libraries write them: every family gives the same bits under every wrapper and spelling, two
-// networks in a file are asked about, and names that collide are refused.
+// Tensor names as trainers and libraries write them: every family gives the same bits under every wrapper and spelling,
+// two networks in a file are asked about, and names that collide are refused.
 #include "model/names.h"
 
 #include <vireo/vireo.h>
@@ -20,7 +20,8 @@ using test::TempDir;
 using test::TestTensor;
 
 std::string replace_all(std::string text, const std::string& from, const std::string& to) {
-  for (size_t at = 0; (at = text.find(from, at)) != std::string::npos; at += to.size()) text.replace(at, from.size(), to);
+  for (size_t at = 0; (at = text.find(from, at)) != std::string::npos; at += to.size())
+    text.replace(at, from.size(), to);
   return text;
 }
 bool starts(const std::string& text, const std::string& start) { return text.rfind(start, 0) == 0; }
@@ -39,14 +40,16 @@ void expect_same(const std::string& name, const std::string& what, const Rename&
   // Nothing is noticed in the copy that is not noticed in the original.
   const auto before = Model::open(golden_case(name)), after = Model::open(dir.path());
   ASSERT_TRUE(before.ok() && after.ok());
-  EXPECT_EQ(before->warnings().size(), after->warnings().size()) << (after->warnings().empty() ? "" : after->warnings()[0]);
+  EXPECT_EQ(before->warnings().size(), after->warnings().size())
+      << (after->warnings().empty() ? "" : after->warnings()[0]);
 }
 
 class EveryCase : public ::testing::TestWithParam<std::string> {};
 
 TEST_P(EveryCase, AnswersUnderEveryWrapper) {
-  for (const char* prefix : {"module.", "_orig_mod.", "model.", "net.", "timm_model.", "module._orig_mod.", "_orig_mod.module.", "model.net.timm_model.module.",
-                             "state_dict.", "student.", "encoder.model.", "0.", "my_network."}) {
+  for (const char* prefix :
+       {"module.", "_orig_mod.", "model.", "net.", "timm_model.", "module._orig_mod.", "_orig_mod.module.",
+        "model.net.timm_model.module.", "state_dict.", "student.", "encoder.model.", "0.", "my_network."}) {
     expect_same(GetParam(), prefix, prefixed(prefix));
   }
 }
@@ -66,7 +69,8 @@ TEST_P(EveryCase, CanonicalNamesAreTheirOwn) {
   const auto once = canonical_names(names, "", "file");
   ASSERT_TRUE(once.ok()) << once.error().message;
   EXPECT_EQ(once->file_name.size(), names.size());
-  for (const auto& [canonical, own] : once->file_name) EXPECT_EQ(canonical, own);  // the golden files are in canonical names
+  for (const auto& [canonical, own] : once->file_name)
+    EXPECT_EQ(canonical, own);  // the golden files are in canonical names
   std::vector<std::string> wrapped;
   for (const std::string& name : names) wrapped.push_back("module.net." + name);
   const auto twice = canonical_names(wrapped, "", "file");
@@ -75,9 +79,8 @@ TEST_P(EveryCase, CanonicalNamesAreTheirOwn) {
   for (const auto& [canonical, own] : twice->file_name) EXPECT_EQ("module.net." + canonical, own);
 }
 
-INSTANTIATE_TEST_SUITE_P(Golden, EveryCase, ::testing::ValuesIn(test::golden_cases()), [](const auto& info) {
-  return replace_all(replace_all(info.param, "-", "_"), ".", "_");
-});
+INSTANTIATE_TEST_SUITE_P(Golden, EveryCase, ::testing::ValuesIn(test::golden_cases()),
+                         [](const auto& info) { return replace_all(replace_all(info.param, "-", "_"), ".", "_"); });
 
 // ---- spellings
 
@@ -85,7 +88,8 @@ INSTANTIATE_TEST_SUITE_P(Golden, EveryCase, ::testing::ValuesIn(test::golden_cas
 std::string v5_name(const std::string& name, bool dino, bool swin) {
   std::string text = name;
   if (swin) {
-    text = replace_all(text, "attention.self.relative_position_bias_table", "attention.relative_position_bias.relative_position_bias_table");
+    text = replace_all(text, "attention.self.relative_position_bias_table",
+                       "attention.relative_position_bias.relative_position_bias_table");
     text = replace_all(text, "attention.self.query", "attention.q_proj");
     text = replace_all(text, "attention.self.key", "attention.k_proj");
     text = replace_all(text, "attention.self.value", "attention.v_proj");
@@ -111,7 +115,8 @@ TEST(Spellings, TransformersV5) {
     if (!swin && !contains(name, "mobilevit")) {
       const Rename layers = [&](const std::string& n) { return replace_all(v5(n), "encoder.layer.", "layers."); };
       expect_same(name, "layers", layers);
-      expect_same(name, "encoder.layers", [&](const std::string& n) { return replace_all(v5(n), "encoder.layer.", "encoder.layers."); });
+      expect_same(name, "encoder.layers",
+                  [&](const std::string& n) { return replace_all(v5(n), "encoder.layer.", "encoder.layers."); });
       expect_same(name, "wrapped", [&](const std::string& n) { return "module." + layers(n); });
     }
     ++cases;
@@ -125,7 +130,8 @@ TEST(Spellings, BackbonesOfTransformersV5) {
     const std::string word = name.substr(11);
     expect_same(name, "backbone." + word, [&](const std::string& n) {
       const std::string text = v5_name(n, word == "dinov2", word == "swin");
-      return starts(text, "backbone.em") || starts(text, "backbone.encoder.") ? "backbone." + word + text.substr(8) : text;
+      return starts(text, "backbone.em") || starts(text, "backbone.encoder.") ? "backbone." + word + text.substr(8)
+                                                                              : text;
     });
   }
 }
@@ -134,7 +140,8 @@ TEST(Spellings, MixedInOneFileAreRefused) {
   std::vector<std::string> names = test::tensor_names(golden_case("hf-vit"));
   names.push_back("vit.layers.0.attention.q_proj.weight");
   expect_error(canonical_names(names, "", "a.safetensors"), ErrorCode::kCorrupt,
-               {"a.safetensors", "'vit.layers.0.attention.q_proj.weight'", "'vit.encoder.layer.0.attention.attention.query.weight'", "two spellings"});
+               {"a.safetensors", "'vit.layers.0.attention.q_proj.weight'",
+                "'vit.encoder.layer.0.attention.attention.query.weight'", "two spellings"});
 }
 
 TEST(Spellings, Dinov2TrainsInChunks) {
@@ -150,7 +157,8 @@ TEST(Spellings, Dinov2TrainsInChunks) {
   }
 }
 
-/// A golden DINOv2 under the names of facebookresearch/dinov2: queries, keys and values in one tensor, blocks in chunks of four.
+/// A golden DINOv2 under the names of facebookresearch/dinov2: queries, keys and values in one tensor, blocks in chunks
+/// of four.
 void write_authors(const std::string& name, const TempDir& dir, const Rename& finish) {
   copy_renamed(golden_case(name), dir, [](const std::string& n) { return n; });
   const std::string bytes = test::file_bytes(dir / "model.safetensors");
@@ -159,11 +167,18 @@ void write_authors(const std::string& name, const TempDir& dir, const Rename& fi
   std::map<std::string, TestTensor> all;
   for (const TensorView& v : *views) {
     std::string text = v.name;
-    const std::pair<const char*, const char*> table[] = {
-        {"embeddings.patch_embeddings.projection", "patch_embed.proj"}, {"embeddings.position_embeddings", "pos_embed"}, {"embeddings.", ""},
-        {"attention.attention.query", "attn.qkv#0"}, {"attention.attention.key", "attn.qkv#1"}, {"attention.attention.value", "attn.qkv#2"},
-        {"attention.output.dense", "attn.proj"}, {"layer_scale1.lambda1", "ls1.gamma"}, {"layer_scale2.lambda1", "ls2.gamma"},
-        {"mlp.weights_in", "mlp.w12"}, {"mlp.weights_out", "mlp.w3"}, {"layernorm", "norm"}};
+    const std::pair<const char*, const char*> table[] = {{"embeddings.patch_embeddings.projection", "patch_embed.proj"},
+                                                         {"embeddings.position_embeddings", "pos_embed"},
+                                                         {"embeddings.", ""},
+                                                         {"attention.attention.query", "attn.qkv#0"},
+                                                         {"attention.attention.key", "attn.qkv#1"},
+                                                         {"attention.attention.value", "attn.qkv#2"},
+                                                         {"attention.output.dense", "attn.proj"},
+                                                         {"layer_scale1.lambda1", "ls1.gamma"},
+                                                         {"layer_scale2.lambda1", "ls2.gamma"},
+                                                         {"mlp.weights_in", "mlp.w12"},
+                                                         {"mlp.weights_out", "mlp.w3"},
+                                                         {"layernorm", "norm"}};
     for (const auto& [from, to] : table) text = replace_all(text, from, to);
     if (const size_t at = text.find("encoder.layer."); at != std::string::npos) {
       const int block = std::stoi(text.substr(at + 14));
@@ -189,9 +204,14 @@ TEST(Spellings, Dinov2AsItsAuthorsWriteIt) {
   const std::string name = "hf-dinov2-interpolated";
   const std::vector<float> plain = cpu_answer(golden_case(name));
   const Rename bare = [](const std::string& n) { return starts(n, "dinov2.") ? n.substr(7) : n; };
-  for (const Rename& finish : {Rename([&](const std::string& n) { return replace_all(bare(n), "classifier.", "head."); }),
-                               Rename([&](const std::string& n) { return starts(n, "classifier.") ? replace_all(n, "classifier.", "linear_head.") : "backbone." + bare(n); }),
-                               Rename([&](const std::string& n) { return "teacher.backbone." + replace_all(bare(n), "classifier.", "head."); })}) {
+  for (const Rename& finish :
+       {Rename([&](const std::string& n) { return replace_all(bare(n), "classifier.", "head."); }),
+        Rename([&](const std::string& n) {
+          return starts(n, "classifier.") ? replace_all(n, "classifier.", "linear_head.") : "backbone." + bare(n);
+        }),
+        Rename([&](const std::string& n) {
+          return "teacher.backbone." + replace_all(bare(n), "classifier.", "head.");
+        })}) {
     TempDir dir;
     write_authors(name, dir, finish);
     EXPECT_TRUE(same_bits(cpu_answer(dir.path()), plain));
@@ -205,14 +225,17 @@ TEST(Spellings, Dinov2AsItsAuthorsWriteIt) {
 }
 
 TEST(Spellings, HeadBesideAWrappedTrunk) {
-  expect_same("timm-vit", "Lightning", [](const std::string& n) { return starts(n, "head.") ? n : "model.backbone." + n; });
-  expect_same("hf-vit", "classifier outside", [](const std::string& n) { return starts(n, "vit.") ? "module." + n : n; });
+  expect_same("timm-vit", "Lightning",
+              [](const std::string& n) { return starts(n, "head.") ? n : "model.backbone." + n; });
+  expect_same("hf-vit", "classifier outside",
+              [](const std::string& n) { return starts(n, "vit.") ? "module." + n : n; });
 }
 
 // ---- several networks
 
 /// A file of copies of a network: each prefix with a factor for its weights.
-std::string copies(const std::vector<TestTensor>& network, const std::vector<std::pair<std::string, float>>& prefixes, const std::vector<TestTensor>& more = {}) {
+std::string copies(const std::vector<TestTensor>& network, const std::vector<std::pair<std::string, float>>& prefixes,
+                   const std::vector<TestTensor>& more = {}) {
   std::vector<TestTensor> all = more;
   for (const auto& [prefix, factor] : prefixes) {
     for (TestTensor t : network) {
@@ -274,7 +297,8 @@ TEST_F(Several, AskAndObey) {
     for (const auto& [prefix, factor] : prefixes) {
       SCOPED_TRACE(prefix);
       const std::string shown = replace_all(prefix, "_orig_mod.", "");
-      EXPECT_TRUE(contains(silent.error().message, prefix.empty() ? "'.'" : "'" + shown + "'")) << silent.error().message;
+      EXPECT_TRUE(contains(silent.error().message, prefix.empty() ? "'.'" : "'" + shown + "'"))
+          << silent.error().message;
       if (factor != 0.25f) {
         EXPECT_TRUE(same_bits(answer(file, shown.empty() ? "." : shown), factor == 1.f ? whole : half));
       }
@@ -284,7 +308,8 @@ TEST_F(Several, AskAndObey) {
   }
   // Without the last dot, and by the beginning that no other has.
   const std::string dino = copies(test::tiny_vit(), files[1]);
-  for (const char* weights : {"teacher.backbone.", "teacher.backbone", "teacher.", "teacher"}) EXPECT_TRUE(same_bits(answer(dino, weights), whole)) << weights;
+  for (const char* weights : {"teacher.backbone.", "teacher.backbone", "teacher.", "teacher"})
+    EXPECT_TRUE(same_bits(answer(dino, weights), whole)) << weights;
   const std::string same = copies(test::tiny_vit(), {{"ema.a.", 1.f}, {"ema.b.", 0.5f}});
   expect_error(open(same, "ema"), ErrorCode::kInvalidArgument, {"'ema'", "'ema.a.'", "'ema.b.'"});
   EXPECT_TRUE(same_bits(answer(same, "ema.b"), half));
@@ -308,15 +333,21 @@ TEST_F(Several, ThroughC) {
 TEST_F(Several, OneCompleteNetworkIsRead) {
   const std::vector<float> whole = expected(1.f);
   // An optimizer's moments have all names and are no network; a few tensors of a copy are none either.
-  const std::string moments = copies(test::tiny_vit(), {{"model.", 1.f}, {"optimizer.exp_avg.", 0.5f}, {"optimizer.exp_avg_sq.", 0.25f}});
+  const std::string moments =
+      copies(test::tiny_vit(), {{"model.", 1.f}, {"optimizer.exp_avg.", 0.5f}, {"optimizer.exp_avg_sq.", 0.25f}});
   EXPECT_TRUE(same_bits(answer(moments), whole));
   const auto model = open(moments);
   ASSERT_TRUE(model.ok());
   ASSERT_EQ(model->warnings().size(), 1u);
   EXPECT_TRUE(contains(model->warnings()[0], "optimizer.exp_avg.")) << model->warnings()[0];
-  EXPECT_TRUE(same_bits(answer(copies(test::tiny_vit(), {{"model.", 1.f}}, {test::noise("ema.vit.embeddings.patch_embeddings.projection.weight", {8, 3, 4, 4})})), whole));
+  EXPECT_TRUE(
+      same_bits(answer(copies(test::tiny_vit(), {{"model.", 1.f}},
+                              {test::noise("ema.vit.embeddings.patch_embeddings.projection.weight", {8, 3, 4, 4})})),
+                whole));
   // Counters and other things beside the network.
-  const std::string counters = copies(test::tiny_vit(), {{"module.", 1.f}}, {{"n_averaged", "I64", {}, std::string(8, '\1')}, {"ema.decay", "F32", {}, std::string(4, '\0')}});
+  const std::string counters =
+      copies(test::tiny_vit(), {{"module.", 1.f}},
+             {{"n_averaged", "I64", {}, std::string(8, '\1')}, {"ema.decay", "F32", {}, std::string(4, '\0')}});
   EXPECT_TRUE(same_bits(answer(counters), whole));
   // One network may be named too.
   EXPECT_TRUE(same_bits(answer(counters, "module"), whole));
@@ -340,7 +371,8 @@ TEST_F(Several, DifferentDepthsAreTwoNetworks) {
 
 TEST_F(Several, NamesThatCollide) {
   // A wrapped network and another classifier outside: which one is meant?
-  const std::string file = copies(test::tiny_vit(), {{"module.", 1.f}}, {test::noise("classifier.weight", {3, 8}), test::noise("classifier.bias", {3})});
+  const std::string file = copies(test::tiny_vit(), {{"module.", 1.f}},
+                                  {test::noise("classifier.weight", {3, 8}), test::noise("classifier.bias", {3})});
   expect_error(open(file), ErrorCode::kCorrupt, {"'module.classifier.bias'", "'classifier.bias'", "--weights module."});
   EXPECT_TRUE(same_bits(answer(file, "module."), expected(1.f)));
 }
@@ -351,15 +383,20 @@ TEST_F(Several, MessagesShowTheFilesOwnNames) {
     tensor.name = "module." + replace_all(v5_name(tensor.name, false, false), "encoder.layer.", "layers.");
     if (contains(tensor.name, "q_proj.weight")) tensor = test::noise(tensor.name, {8, 9});
   }
-  expect_error(open(test::safetensors(t)), ErrorCode::kCorrupt, {"'module.vit.layers.0.attention.q_proj.weight'", "[8, 9]"});
+  expect_error(open(test::safetensors(t)), ErrorCode::kCorrupt,
+               {"'module.vit.layers.0.attention.q_proj.weight'", "[8, 9]"});
   for (TestTensor& tensor : t) {
-    if (contains(tensor.name, "q_proj.weight")) tensor = test::f32(tensor.name, {8, 8}, std::vector<float>(64, std::numeric_limits<float>::infinity()));
+    if (contains(tensor.name, "q_proj.weight"))
+      tensor = test::f32(tensor.name, {8, 8}, std::vector<float>(64, std::numeric_limits<float>::infinity()));
   }
-  expect_error(open(test::safetensors(t)), ErrorCode::kCorrupt, {"'module.vit.layers.0.attention.q_proj.weight'", "an infinite value"});
+  expect_error(open(test::safetensors(t)), ErrorCode::kCorrupt,
+               {"'module.vit.layers.0.attention.q_proj.weight'", "an infinite value"});
   t = test::tiny_vit();
   for (TestTensor& tensor : t) tensor.name = "module." + tensor.name;
   std::vector<TestTensor> few = t;
-  few.erase(std::remove_if(few.begin(), few.end(), [](const TestTensor& x) { return contains(x.name, "query.weight"); }), few.end());
+  few.erase(
+      std::remove_if(few.begin(), few.end(), [](const TestTensor& x) { return contains(x.name, "query.weight"); }),
+      few.end());
   expect_error(open(test::safetensors(few)), ErrorCode::kNotFound, {"query.weight' is missing", "'module.'"});
   t.push_back(test::noise("module.spare.weight", {3}));
   const auto model = open(test::safetensors(t));
@@ -382,7 +419,9 @@ TEST(Networks, ManyNamesTakeLittleTime) {
 TEST(Networks, AConvolutionalStemIsAPart) {
   // timm's hybrids: a trunk in the patch embedding, which has an anchor of its own.
   std::vector<std::string> names = test::tensor_names(golden_case("timm-vit"));
-  for (const char* name : {"patch_embed.backbone.stem.conv.weight", "patch_embed.backbone.stem.norm.weight", "patch_embed.backbone.stages.0.conv.weight"}) names.push_back(name);
+  for (const char* name : {"patch_embed.backbone.stem.conv.weight", "patch_embed.backbone.stem.norm.weight",
+                           "patch_embed.backbone.stages.0.conv.weight"})
+    names.push_back(name);
   const auto result = canonical_names(names, "", "file");
   ASSERT_TRUE(result.ok()) << result.error().message;
   EXPECT_TRUE(result->prefix.empty());

@@ -55,7 +55,10 @@ inline std::string renamed_tensors(const std::string& bytes, const Rename& renam
 inline void copy_renamed(const std::string& from, const TempDir& to, const Rename& rename) {
   for (const std::string& name : names_in(from)) {
     const std::string bytes = file_bytes(from + "/" + name);
-    const auto ends = [&](const char* end) { return name.size() > std::strlen(end) && name.compare(name.size() - std::strlen(end), std::string::npos, end) == 0; };
+    const auto ends = [&](const char* end) {
+      return name.size() > std::strlen(end) &&
+             name.compare(name.size() - std::strlen(end), std::string::npos, end) == 0;
+    };
     if (ends(".safetensors")) {
       to.write(name, renamed_tensors(bytes, rename));
     } else if (ends(".index.json")) {
@@ -75,7 +78,8 @@ inline std::vector<std::string> tensor_names(const std::string& folder) {
   std::vector<std::string> names;
   for (const std::string& file : names_in(folder)) {
     if (file.find(".safetensors") == std::string::npos || file.find(".json") != std::string::npos) continue;
-    renamed_tensors(file_bytes(folder + "/" + file), [&](const std::string& name) { return names.push_back(name), name; });
+    renamed_tensors(file_bytes(folder + "/" + file),
+                    [&](const std::string& name) { return names.push_back(name), name; });
   }
   return names;
 }
@@ -90,7 +94,8 @@ inline std::vector<float> cpu_answer(const std::string& path, const ModelOptions
   Result<Session> session = Session::create(*model, Device::cpu(1), options);
   EXPECT_TRUE(session.ok()) << session.error().message;
   if (!session) return {};
-  std::vector<float> pixels(size_t(model->channels()) * size_t(session->input_height()) * size_t(session->input_width()));
+  std::vector<float> pixels(size_t(model->channels()) * size_t(session->input_height()) *
+                            size_t(session->input_width()));
   uint32_t state = 1;
   for (float& p : pixels) state = state * 1664525u + 1013904223u, p = float(int32_t(state) >> 8) / float(1 << 23);
   const Result<Output> out = session->run(pixels.data(), pixels.size());

@@ -22,14 +22,17 @@ Result<std::vector<TensorView>> parse(const std::string& file) {
 void refused(const std::string& file, std::initializer_list<const char*> parts) {
   expect_error(parse(file), ErrorCode::kCorrupt, parts);
 }
-std::string entry(const std::string& name, const std::string& dtype, const std::string& shape, const std::string& offsets) {
+std::string entry(const std::string& name, const std::string& dtype, const std::string& shape,
+                  const std::string& offsets) {
   return "\"" + name + "\":{\"dtype\":\"" + dtype + "\",\"shape\":" + shape + ",\"data_offsets\":" + offsets + "}";
 }
 
 TEST(Safetensors, ListsTensorsInTheOrderOfTheirData) {
-  const std::string file = raw_safetensors(
-      "{" + entry("b", "F32", "[2,1]", "[4,12]") + "," + entry("a", "F16", "[2]", "[0,4]") + ",\"__metadata__\":{\"x\":\"y\"},"
-      + entry("empty", "F32", "[0,7]", "[12,12]") + "," + entry("scalar", "U8", "[]", "[12,13]") + "}   ", std::string(13, 'x'));
+  const std::string file =
+      raw_safetensors("{" + entry("b", "F32", "[2,1]", "[4,12]") + "," + entry("a", "F16", "[2]", "[0,4]") +
+                          ",\"__metadata__\":{\"x\":\"y\"}," + entry("empty", "F32", "[0,7]", "[12,12]") + "," +
+                          entry("scalar", "U8", "[]", "[12,13]") + "}   ",
+                      std::string(13, 'x'));
   const auto views = parse(file);
   ASSERT_TRUE(views) << views.error().message;
   ASSERT_EQ(views->size(), 4u);
@@ -59,12 +62,15 @@ TEST(Safetensors, RefusesBrokenHeaders) {
   refused(raw_safetensors("{\"a\":{\"dtype\":\"F32\",\"shape\":[]}}", ""), {"'a'", "data_offsets"});
   refused(raw_safetensors("{" + entry("a", "F32", "[1]", "[0]") + "}", "xxxx"), {"'a'", "data_offsets"});
   refused(raw_safetensors("{" + entry("a", "F32", "[1]", "[0,4,8]") + "}", "xxxx"), {"'a'", "more than two"});
-  refused(raw_safetensors("{\"a\":{\"dtype\":7,\"shape\":[1],\"data_offsets\":[0,4]}}", "xxxx"), {"'a'", "dtype", "string"});
+  refused(raw_safetensors("{\"a\":{\"dtype\":7,\"shape\":[1],\"data_offsets\":[0,4]}}", "xxxx"),
+          {"'a'", "dtype", "string"});
   refused(raw_safetensors("{" + entry("a", "F32", "[1.5]", "[0,4]") + "}", "xxxx"), {"'a'", "fractional", "shape"});
   refused(raw_safetensors("{" + entry("a", "F32", "[-1]", "[0,4]") + "}", "xxxx"), {"'a'", "negative", "shape"});
-  refused(raw_safetensors("{" + entry("a", "F32", "[1]", "[0,\"4\"]") + "}", "xxxx"), {"'a'", "string", "data_offsets"});
-  refused(raw_safetensors("{" + entry("a", "F32", "[1]", "[0,4]") + "," + entry("a", "F32", "[1]", "[0,4]") + "}", "xxxx"),
-          {"'a'", "twice"});
+  refused(raw_safetensors("{" + entry("a", "F32", "[1]", "[0,\"4\"]") + "}", "xxxx"),
+          {"'a'", "string", "data_offsets"});
+  refused(
+      raw_safetensors("{" + entry("a", "F32", "[1]", "[0,4]") + "," + entry("a", "F32", "[1]", "[0,4]") + "}", "xxxx"),
+      {"'a'", "twice"});
   refused(raw_safetensors("{\"a\":{\"dtype\":\"F32\",\"dtype\":\"F16\",\"shape\":[1],\"data_offsets\":[0,4]}}", "xxxx"),
           {"'a'", "'dtype' twice"});
 }
@@ -72,14 +78,18 @@ TEST(Safetensors, RefusesBrokenHeaders) {
 TEST(Safetensors, RefusesRangesThatDoNotFit) {
   refused(raw_safetensors("{" + entry("a", "F32", "[2]", "[0,8]") + "}", "xxxx"), {"'a'", "[0, 8]", "4 bytes"});
   refused(raw_safetensors("{" + entry("a", "F32", "[2]", "[4,0]") + "}", "xxxx"), {"'a'", "end before they begin"});
-  refused(raw_safetensors("{" + entry("a", "F32", "[3]", "[0,8]") + "}", "xxxxxxxx"), {"'a'", "needs 12 bytes", "hold 8"});
-  refused(raw_safetensors("{" + entry("a", "F32", "[1099511627776,1099511627776]", "[0,0]") + "}", ""), {"'a'", "impossible shape"});
+  refused(raw_safetensors("{" + entry("a", "F32", "[3]", "[0,8]") + "}", "xxxxxxxx"),
+          {"'a'", "needs 12 bytes", "hold 8"});
+  refused(raw_safetensors("{" + entry("a", "F32", "[1099511627776,1099511627776]", "[0,0]") + "}", ""),
+          {"'a'", "impossible shape"});
   refused(raw_safetensors("{" + entry("a", "F32", "[18446744073709551615]", "[0,4]") + "}", "xxxx"), {"'a'", "2^40"});
   refused(raw_safetensors("{" + entry("a", "F32", "[0,18446744073709551615]", "[0,0]") + "}", ""), {"'a'", "2^40"});
   refused(raw_safetensors("{" + entry("a", "F32", "[2]", "[0,8]") + "," + entry("b", "F32", "[2]", "[4,12]") + "}",
-                          std::string(12, 'x')), {"'b'", "begins at 4", "expected 8", "overlaps", "'a'"});
+                          std::string(12, 'x')),
+          {"'b'", "begins at 4", "expected 8", "overlaps", "'a'"});
   refused(raw_safetensors("{" + entry("a", "F32", "[1]", "[0,4]") + "," + entry("b", "F32", "[1]", "[8,12]") + "}",
-                          std::string(12, 'x')), {"'b'", "hole after", "'a'"});
+                          std::string(12, 'x')),
+          {"'b'", "hole after", "'a'"});
   refused(raw_safetensors("{" + entry("a", "F32", "[1]", "[0,4]") + "}", std::string(9, 'x')), {"5 bytes follow"});
   expect_error(parse(raw_safetensors("{" + entry("a", "F99", "[1]", "[0,4]") + "}", "xxxx")), ErrorCode::kUnsupported,
                {"'a'", "unknown dtype 'F99'"});
@@ -102,9 +112,10 @@ TEST(TensorConstant, ReadsRowsOfEveryWeightTypeAtAnyAlignment) {
       if (dtype == "BF16") word >>= 16;
       bytes.append(reinterpret_cast<const char*>(&word), dtype == "F32" ? 4 : 2);
     }
-    const std::string file = raw_safetensors("{" + entry("pad", "U8", "[1]", "[0,1]") + "," +
-                                             entry("w", dtype, "[3,2]", "[1," + std::to_string(1 + bytes.size()) + "]") + "}",
-                                             "p" + bytes);
+    const std::string file =
+        raw_safetensors("{" + entry("pad", "U8", "[1]", "[0,1]") + "," +
+                            entry("w", dtype, "[3,2]", "[1," + std::to_string(1 + bytes.size()) + "]") + "}",
+                        "p" + bytes);
     const auto weights = Checkpoint::from_memory(reinterpret_cast<const uint8_t*>(file.data()), file.size(), "t");
     ASSERT_TRUE(weights) << weights.error().message;
     const auto whole = (*weights)->constant("w", {3, 2}, "test", 0, 3, 2);
@@ -125,15 +136,19 @@ TEST(Checkpoint, NamesMissingMisshapenAndDamagedTensors) {
   std::vector<float> late(5000, 1.f);
   late[4321] = -inf;
   const std::string file = test::safetensors({test::f32("ok", {2, 3}, {1, 2, 3, 4, 5, 6}),
-                                              test::f32("nan", {2, 3}, {1, 2, 3, 4, nan, 6}), test::f32("inf", {5000}, late),
+                                              test::f32("nan", {2, 3}, {1, 2, 3, 4, nan, 6}),
+                                              test::f32("inf", {5000}, late),
                                               {"int", "I64", {1}, std::string(8, 'x')}});
   const auto w = *Checkpoint::from_memory(reinterpret_cast<const uint8_t*>(file.data()), file.size(), "t.safetensors");
-  expect_error(w->constant("gone", {2, 3}, "key", 0, 2, 3), ErrorCode::kNotFound, {"'gone'", "missing", "[2, 3]", "t.safetensors"});
+  expect_error(w->constant("gone", {2, 3}, "key", 0, 2, 3), ErrorCode::kNotFound,
+               {"'gone'", "missing", "[2, 3]", "t.safetensors"});
   expect_error(w->constant("ok", {3, 2}, "from 'config.json'", 0, 3, 2), ErrorCode::kCorrupt,
                {"'ok'", "has shape [2, 3]", "expected [3, 2]", "from 'config.json'"});
-  expect_error(w->constant("int", {1}, "key", 0, 1, 1), ErrorCode::kUnsupported, {"'int'", "I64", "F32, F16, BF16 or F64"});
+  expect_error(w->constant("int", {1}, "key", 0, 1, 1), ErrorCode::kUnsupported,
+               {"'int'", "I64", "F32, F16, BF16 or F64"});
   expect_error(w->constant("nan", {2, 3}, "key", 0, 2, 3), ErrorCode::kCorrupt, {"'nan'", "NaN at [1, 1]"});
-  expect_error(w->constant("inf", {5000}, "key", 0, 1, 5000), ErrorCode::kCorrupt, {"'inf'", "infinite value at [4321]"});
+  expect_error(w->constant("inf", {5000}, "key", 0, 1, 5000), ErrorCode::kCorrupt,
+               {"'inf'", "infinite value at [4321]"});
   EXPECT_TRUE(w->constant("ok", {2, 3}, "key", 0, 2, 3).ok());
 }
 
@@ -144,7 +159,8 @@ TEST(Checkpoint, OpensFoldersFilesAndShards) {
   dir.write("two.safetensors", test::safetensors({b}));
   expect_error(Checkpoint::open(dir.path()), ErrorCode::kNotFound, {"2 .safetensors files"});
   EXPECT_TRUE((*Checkpoint::open(dir / "one.safetensors"))->has("a"));
-  dir.write("model.safetensors.index.json", R"({"metadata":{},"weight_map":{"a":"one.safetensors","b":"two.safetensors"}})");
+  dir.write("model.safetensors.index.json",
+            R"({"metadata":{},"weight_map":{"a":"one.safetensors","b":"two.safetensors"}})");
   const auto both = Checkpoint::open(dir.path());
   ASSERT_TRUE(both) << both.error().message;
   EXPECT_TRUE((*both)->has("a") && (*both)->has("b"));
@@ -166,11 +182,14 @@ TEST(Checkpoint, RefusesBadIndexes) {
   expect_error(with("[]"), ErrorCode::kCorrupt, {"index.json", "expected a JSON object"});
   expect_error(with("{}"), ErrorCode::kCorrupt, {"weight_map"});
   expect_error(with(R"({"weight_map":{"a":3}})"), ErrorCode::kCorrupt, {"'a'", "expected a file name"});
-  for (const char* path : {"/etc/passwd", "../one.safetensors", "..", "sub/one.safetensors", "sub\\\\one.safetensors", "", "."}) {
-    expect_error(with(std::string(R"({"weight_map":{"a":")") + path + "\"}}"), ErrorCode::kCorrupt, {"same folder", "'a'"});
+  for (const char* path :
+       {"/etc/passwd", "../one.safetensors", "..", "sub/one.safetensors", "sub\\\\one.safetensors", "", "."}) {
+    expect_error(with(std::string(R"({"weight_map":{"a":")") + path + "\"}}"), ErrorCode::kCorrupt,
+                 {"same folder", "'a'"});
   }
   expect_error(with(R"({"weight_map":{"a":"one\u0000.safetensors"}})"), ErrorCode::kCorrupt, {"same folder"});
-  expect_error(with(R"({"weight_map":{"a":"gone.safetensors"}})"), ErrorCode::kNotFound, {"gone.safetensors", "missing"});
+  expect_error(with(R"({"weight_map":{"a":"gone.safetensors"}})"), ErrorCode::kNotFound,
+               {"gone.safetensors", "missing"});
   expect_error(with(R"({"weight_map":{"b":"one.safetensors"}})"), ErrorCode::kCorrupt, {"'b'", "does not hold it"});
   expect_error(with(R"({"weight_map":{"a":"one.safetensors","b":"two.safetensors"}})"), ErrorCode::kCorrupt,
                {"'a' is in both"});
@@ -179,7 +198,8 @@ TEST(Checkpoint, RefusesBadIndexes) {
 TEST(Checkpoint, SaysWhatIsWrongWithAPath) {
   TempDir dir;
   expect_error(Checkpoint::open(dir / "gone"), ErrorCode::kNotFound, {"gone", "does not exist"});
-  expect_error(Checkpoint::open(dir.path()), ErrorCode::kNotFound, {"model.safetensors", "expected a Hugging Face or timm"});
+  expect_error(Checkpoint::open(dir.path()), ErrorCode::kNotFound,
+               {"model.safetensors", "expected a Hugging Face or timm"});
   dir.write("pytorch_model.bin", "x");
   expect_error(Checkpoint::open(dir.path()), ErrorCode::kNotFound, {"convert them to safetensors"});
   dir.write("model.safetensors", "");

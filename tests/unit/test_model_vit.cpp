@@ -1,4 +1,5 @@
-// From a folder to a graph: shapes, names, the order of norm and pooling, position tables, and what is said of bad weights.
+// From a folder to a graph: shapes, names, the order of norm and pooling, position tables, and what is said of bad
+// weights.
 #include "model/model.h"
 
 #include <algorithm>
@@ -77,9 +78,10 @@ TEST(VitGraph, IsThePlainBlock) {
   EXPECT_EQ(model->label(9), "LABEL_9");
   const auto g = model->build(Head::kLogits, 2);
   ASSERT_TRUE(g) << g.error().message;
-  EXPECT_EQ(node_names(*g), (std::vector<std::string>{
-      "patch_embed", "tokens", "blocks.0.norm1", "blocks.0.attn.qkv", "blocks.0.attn", "blocks.0.attn.proj", "blocks.0.attn.add",
-      "blocks.0.norm2", "blocks.0.mlp.fc1", "blocks.0.mlp.act", "blocks.0.mlp.fc2", "blocks.0.mlp.add", "pool", "norm", "head"}));
+  EXPECT_EQ(node_names(*g), (std::vector<std::string>{"patch_embed", "tokens", "blocks.0.norm1", "blocks.0.attn.qkv",
+                                                      "blocks.0.attn", "blocks.0.attn.proj", "blocks.0.attn.add",
+                                                      "blocks.0.norm2", "blocks.0.mlp.fc1", "blocks.0.mlp.act",
+                                                      "blocks.0.mlp.fc2", "blocks.0.mlp.add", "pool", "norm", "head"}));
   const TensorDesc& in = g->value(g->inputs[0]).desc;
   EXPECT_EQ(in.shape, (Shape{{2, 8, 8, 3}}));
   EXPECT_EQ(in.layout, Layout::kPlanar);
@@ -164,7 +166,8 @@ TEST(VitWeights, ProblemsAreNamed) {
   expect_error(open(dir, t, config), ErrorCode::kNotFound, {fc1.c_str(), "is missing", "[16, 8]", "config.json"});
   t = good;
   named(t, fc1) = test::noise(fc1, {16, 9});
-  expect_error(open(dir, t, config), ErrorCode::kCorrupt, {fc1.c_str(), "has shape [16, 9]", "expected [16, 8]", "config.json"});
+  expect_error(open(dir, t, config), ErrorCode::kCorrupt,
+               {fc1.c_str(), "has shape [16, 9]", "expected [16, 8]", "config.json"});
   t = good;
   named(t, fc1).dtype = "I32";
   expect_error(open(dir, t, config), ErrorCode::kUnsupported, {fc1.c_str(), "I32", "F32, F16, BF16 or F64"});
@@ -178,7 +181,8 @@ TEST(VitWeights, ProblemsAreNamed) {
   const auto unused = open(dir, t, config);
   ASSERT_TRUE(unused) << unused.error().message;
   ASSERT_EQ(unused->warnings().size(), 1u);
-  EXPECT_NE(unused->warnings()[0].find("2 tensors that the model does not use: 'criterion.weight', 'extra'"), std::string::npos)
+  EXPECT_NE(unused->warnings()[0].find("2 tensors that the model does not use: 'criterion.weight', 'extra'"),
+            std::string::npos)
       << unused->warnings()[0];
   t = good;
   named(t, "classifier.weight") = test::noise("classifier.weight", {4, 8});
@@ -188,7 +192,8 @@ TEST(VitWeights, ProblemsAreNamed) {
 TEST(VitWeights, OtherFilesOfTheFolder) {
   TempDir dir;
   const std::vector<TestTensor> t = test::tiny_vit();
-  expect_error(open(dir, t, R"({"model_type":"bert"})"), ErrorCode::kUnsupported, {"config.json", "\"bert\"", "expected one of"});
+  expect_error(open(dir, t, R"({"model_type":"bert"})"), ErrorCode::kUnsupported,
+               {"config.json", "\"bert\"", "expected one of"});
   expect_error(open(dir, t, "{\"model_type\":"), ErrorCode::kCorrupt, {"config.json", "JSON"});
   expect_error(open(dir, t, test::tiny_vit_config(), "{"), ErrorCode::kCorrupt, {"preprocessor_config.json", "JSON"});
   ::unlink((dir / "preprocessor_config.json").c_str());
@@ -227,19 +232,24 @@ TEST(VitGraph, EveryFamilyBuildsFromAConfigurationAlone) {
     std::vector<const char*> nodes;  // some that must be there
     std::vector<const char*> absent;
   };
-  const char* dino = R"({"model_type":"dinov2_with_registers","architectures":["Dinov2WithRegistersForImageClassification"],
+  const char* dino =
+      R"({"model_type":"dinov2_with_registers","architectures":["Dinov2WithRegistersForImageClassification"],
       "hidden_size":24,"num_attention_heads":2,"num_hidden_layers":2,"image_size":56,"patch_size":14,"use_swiglu_ffn":true})";
-  const char* teacher = R"({"model_type":"deit","architectures":["DeiTForImageClassificationWithTeacher"],"hidden_size":24,
+  const char* teacher =
+      R"({"model_type":"deit","architectures":["DeiTForImageClassificationWithTeacher"],"hidden_size":24,
       "num_attention_heads":2,"num_hidden_layers":1,"intermediate_size":30,"image_size":32})";
-  const char* average = R"({"architecture":"vit_tiny_patch16_224","num_classes":5,"model_args":{"depth":1,"global_pool":"avg","img_size":32}})";
-  const char* gap = R"({"architecture":"vit_medium_patch16_gap_256","num_classes":5,"model_args":{"depth":1,"img_size":32}})";
-  const char* clip = R"({"architecture":"vit_base_patch32_clip_quickgelu_224","num_classes":0,"model_args":{"depth":1,"img_size":64}})";
-  for (const Case& c : std::vector<Case>{
-           {dino, {"blocks.1.attn.ls", "blocks.1.mlp.ls", "pool.cls", "pool.mean", "pool", "head"}, {}},
-           {teacher, {"norm.cls", "norm.dist", "head.cls", "head.dist", "head"}, {}},
-           {average, {"pool", "norm", "head"}, {"blocks.0.attn.ls"}},
-           {gap, {"blocks.0.attn.ls", "norm", "pool", "head"}, {}},
-           {clip, {"norm_pre", "pool", "norm"}, {"head"}}}) {
+  const char* average =
+      R"({"architecture":"vit_tiny_patch16_224","num_classes":5,"model_args":{"depth":1,"global_pool":"avg","img_size":32}})";
+  const char* gap =
+      R"({"architecture":"vit_medium_patch16_gap_256","num_classes":5,"model_args":{"depth":1,"img_size":32}})";
+  const char* clip =
+      R"({"architecture":"vit_base_patch32_clip_quickgelu_224","num_classes":0,"model_args":{"depth":1,"img_size":64}})";
+  for (const Case& c :
+       std::vector<Case>{{dino, {"blocks.1.attn.ls", "blocks.1.mlp.ls", "pool.cls", "pool.mean", "pool", "head"}, {}},
+                         {teacher, {"norm.cls", "norm.dist", "head.cls", "head.dist", "head"}, {}},
+                         {average, {"pool", "norm", "head"}, {"blocks.0.attn.ls"}},
+                         {gap, {"blocks.0.attn.ls", "norm", "pool", "head"}, {}},
+                         {clip, {"norm_pre", "pool", "norm"}, {"head"}}}) {
     SCOPED_TRACE(c.config);
     dir.write("config.json", c.config);
     const auto model = LoadedModel::open_config(dir.path(), 1);

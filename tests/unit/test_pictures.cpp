@@ -53,9 +53,13 @@ TEST(Pictures, ExifCanBeIgnored) {
   ReadOptions stored;
   stored.exif = false;
   for (const auto& [files, upright] : std::vector<std::pair<std::vector<std::string>, std::string>>{
-           {{"exif-2.jpg", "exif-3.jpg", "exif-4.jpg", "exif-5.jpg", "exif-6.jpg", "exif-7.jpg", "exif-8.jpg", "exif-6-big.jpg"}, "exif-1.jpg"},
-           {{"exif-3.png", "exif-6.png", "exif-7.png", "exif-behind.png", "exif-profile.png", "xmp.png"}, "exif-1-xmp-5.png"},
-           {{"orientation-2.tif", "orientation-5.tif", "orientation-6.tif", "orientation-8.tif"}, "orientation-1.tif"}}) {
+           {{"exif-2.jpg", "exif-3.jpg", "exif-4.jpg", "exif-5.jpg", "exif-6.jpg", "exif-7.jpg", "exif-8.jpg",
+             "exif-6-big.jpg"},
+            "exif-1.jpg"},
+           {{"exif-3.png", "exif-6.png", "exif-7.png", "exif-behind.png", "exif-profile.png", "xmp.png"},
+            "exif-1-xmp-5.png"},
+           {{"orientation-2.tif", "orientation-5.tif", "orientation-6.tif", "orientation-8.tif"},
+            "orientation-1.tif"}}) {
     const auto want = load_image(kImages + upright);
     if (left_out(want)) continue;
     ASSERT_TRUE(want) << want.error().message;
@@ -82,7 +86,8 @@ TEST(Pictures, OrientationsOutOfRangeAreOne) {
 TEST(Pictures, LabelsAreTurnedToo) {
   const std::string png = slurp(kImages + "grey8.png");
   // eXIf with orientation 6 behind the header.
-  const std::string exif = std::string("MM\0*\0\0\0\x08\0\x01\x01\x12\0\x03\0\0\0\x01\0\x06\0\0\0\0\0\0", 26), chunk = "eXIf" + exif;
+  const std::string exif = std::string("MM\0*\0\0\0\x08\0\x01\x01\x12\0\x03\0\0\0\x01\0\x06\0\0\0\0\0\0", 26),
+                    chunk = "eXIf" + exif;
   const uint32_t crc = uint32_t(crc32(0, reinterpret_cast<const Bytef*>(chunk.data()), uInt(chunk.size())));
   const std::string turned = png.substr(0, 33) + be32(uint32_t(exif.size())) + chunk + be32(crc) + png.substr(33);
   const auto levels = [](const std::string& bytes, const ReadOptions& options) {
@@ -95,18 +100,20 @@ TEST(Pictures, LabelsAreTurnedToo) {
   ASSERT_EQ(got->height, plain->width);
   for (int y = 0; y < got->height; ++y)
     for (int x = 0; x < got->width; ++x)
-      ASSERT_EQ(got->level[size_t(y * got->width + x)], plain->level[size_t((plain->height - 1 - x) * plain->width + y)]);
+      ASSERT_EQ(got->level[size_t(y * got->width + x)],
+                plain->level[size_t((plain->height - 1 - x) * plain->width + y)]);
 }
 
 // ------------------------------------------------------------------------------------------------------------ notes
 
 TEST(Pictures, ClippedGreyIsNoted) {
-  for (const auto& [file, note] : std::vector<std::pair<std::string, std::string>>{{"grey16.png", "16-bit grey: 99.5 % of pixels clipped"},
-                                                                                  {"grey16.pgm", "16-bit grey: 100.0 % of pixels clipped"},
-                                                                                  {"grey16-le.tif", "16-bit grey: 83.8 % of pixels clipped"},
-                                                                                  {"grey16-small.png", ""},
-                                                                                  {"grey8.png", ""},
-                                                                                  {"rgb16.png", ""}}) {
+  for (const auto& [file, note] :
+       std::vector<std::pair<std::string, std::string>>{{"grey16.png", "16-bit grey: 99.5 % of pixels clipped"},
+                                                        {"grey16.pgm", "16-bit grey: 100.0 % of pixels clipped"},
+                                                        {"grey16-le.tif", "16-bit grey: 83.8 % of pixels clipped"},
+                                                        {"grey16-small.png", ""},
+                                                        {"grey8.png", ""},
+                                                        {"rgb16.png", ""}}) {
     const auto got = load_image(kImages + file);
     if (left_out(got)) continue;
     ASSERT_TRUE(got) << got.error().message;
@@ -125,16 +132,20 @@ long peak_mib() {
 
 std::string png_chunk(const std::string& kind, const std::string& data) {
   const std::string body = kind + data;
-  return be32(uint32_t(data.size())) + body + be32(uint32_t(crc32(0, reinterpret_cast<const Bytef*>(body.data()), uInt(body.size()))));
+  return be32(uint32_t(data.size())) + body +
+         be32(uint32_t(crc32(0, reinterpret_cast<const Bytef*>(body.data()), uInt(body.size()))));
 }
 
 std::string png_of(uint32_t width, uint32_t height, size_t zeros, int interlaced = 0) {
   const std::string raw(zeros, '\0');
   std::string packed(compressBound(uLong(zeros)), '\0');
   uLongf size = packed.size();
-  EXPECT_EQ(compress(reinterpret_cast<Bytef*>(&packed[0]), &size, reinterpret_cast<const Bytef*>(raw.data()), uLong(raw.size())), Z_OK);
+  EXPECT_EQ(compress(reinterpret_cast<Bytef*>(&packed[0]), &size, reinterpret_cast<const Bytef*>(raw.data()),
+                     uLong(raw.size())),
+            Z_OK);
   packed.resize(size);
-  return std::string("\x89PNG\r\n\x1a\n") + png_chunk("IHDR", be32(width) + be32(height) + std::string("\x08\x02\0\0", 4) + char(interlaced)) +
+  return std::string("\x89PNG\r\n\x1a\n") +
+         png_chunk("IHDR", be32(width) + be32(height) + std::string("\x08\x02\0\0", 4) + char(interlaced)) +
          png_chunk("IDAT", packed) + png_chunk("IEND", "");
 }
 
@@ -157,10 +168,13 @@ TEST(Pictures, PngInflatesNoMoreThanItsHeaderSays) {
 
 /// A progressive grey JPEG with empty scans, each of which passes over all of it.
 std::string jpeg_of(uint32_t side, int scans) {
-  const auto segment = [](int marker, const std::string& body) { return std::string{'\xff', char(marker)} + be16(uint32_t(body.size() + 2)) + body; };
+  const auto segment = [](int marker, const std::string& body) {
+    return std::string{'\xff', char(marker)} + be16(uint32_t(body.size() + 2)) + body;
+  };
   std::string out = "\xff\xd8" + segment(0xdb, std::string(1, '\0') + std::string(64, '\1')) +
                     segment(0xc2, std::string("\x08", 1) + be16(side) + be16(side) + std::string("\x01\x01\x11\0", 4));
-  for (const char* table : {"\x10\xe0", "\0\0"}) out += segment(0xc4, table[0] + std::string("\x01", 1) + std::string(15, '\0') + table[1]);
+  for (const char* table : {"\x10\xe0", "\0\0"})
+    out += segment(0xc4, table[0] + std::string("\x01", 1) + std::string(15, '\0') + table[1]);
   const uint32_t blocks = (side + 7) / 8 * ((side + 7) / 8);
   std::string bits;
   for (uint32_t done = 0; done < blocks; done += 32767) bits += "0" + std::string(14, '1');
@@ -184,16 +198,29 @@ TEST(Pictures, JpegHasAtMost64Scans) {
 
 /// A file of each format whose header promises 20000 x 20000 pixels.
 std::vector<std::string> promises() {
-  const std::string bmp = "BM" + le32(100) + le32(0) + le32(54) + le32(40) + le32(20000) + le32(20000) + le16(1) + le16(24) + std::string(24, '\0');
-  const std::string gif = "GIF89a" + le16(20000) + le16(20000) + std::string("\0\0\0", 3) + "," + le16(0) + le16(0) + le16(9) + le16(9) + std::string("\0\x02\x01\0\0;", 6);
-  const std::string beyond = "GIF89a" + le16(9) + le16(9) + std::string("\0\0\0", 3) + "," + le16(19000) + le16(19000) + le16(1000) + le16(1000) + std::string("\0\x02\x01\0\0;", 6);
-  const std::string tga = std::string("\0\0\x0a\0\0\0\0\0\0\0\0\0", 12) + le16(20000) + le16(20000) + std::string("\x18\0", 2) + "data";
-  const std::string webp_body = std::string("WEBPVP8X") + le32(10) + std::string(4, '\0') + std::string("\x1f\x4e\0\x1f\x4e\0", 6) + "VP8L" + le32(26) +
+  const std::string bmp = "BM" + le32(100) + le32(0) + le32(54) + le32(40) + le32(20000) + le32(20000) + le16(1) +
+                          le16(24) + std::string(24, '\0');
+  const std::string gif = "GIF89a" + le16(20000) + le16(20000) + std::string("\0\0\0", 3) + "," + le16(0) + le16(0) +
+                          le16(9) + le16(9) + std::string("\0\x02\x01\0\0;", 6);
+  const std::string beyond = "GIF89a" + le16(9) + le16(9) + std::string("\0\0\0", 3) + "," + le16(19000) + le16(19000) +
+                             le16(1000) + le16(1000) + std::string("\0\x02\x01\0\0;", 6);
+  const std::string tga =
+      std::string("\0\0\x0a\0\0\0\0\0\0\0\0\0", 12) + le16(20000) + le16(20000) + std::string("\x18\0", 2) + "data";
+  const std::string webp_body = std::string("WEBPVP8X") + le32(10) + std::string(4, '\0') +
+                                std::string("\x1f\x4e\0\x1f\x4e\0", 6) + "VP8L" + le32(26) +
                                 std::string("\x2f\x1f\xce\x87\x13", 5) + std::string(21, '\0');
   const auto tag = [](uint32_t id, uint32_t v) { return le16(id) + le16(4) + le32(1) + le32(v); };
-  const std::string tiff = std::string("II*\0", 4) + le32(8) + le16(6) + tag(256, 20000) + tag(257, 20000) + tag(262, 1) + tag(273, 8) + tag(278, 20000) +
-                           tag(279, 8) + le32(0);
-  return {bmp, gif, beyond, tga, "RIFF" + le32(uint32_t(webp_body.size())) + webp_body, tiff, "P5 20000 20000 255\n", "P1\n20000 20000\n1", "P6 20000 20000 65535\n"};
+  const std::string tiff = std::string("II*\0", 4) + le32(8) + le16(6) + tag(256, 20000) + tag(257, 20000) +
+                           tag(262, 1) + tag(273, 8) + tag(278, 20000) + tag(279, 8) + le32(0);
+  return {bmp,
+          gif,
+          beyond,
+          tga,
+          "RIFF" + le32(uint32_t(webp_body.size())) + webp_body,
+          tiff,
+          "P5 20000 20000 255\n",
+          "P1\n20000 20000\n1",
+          "P6 20000 20000 65535\n"};
 }
 
 TEST(Pictures, LargePromisesAreRefusedBeforeAllocating) {
@@ -203,7 +230,8 @@ TEST(Pictures, LargePromisesAreRefusedBeforeAllocating) {
     ASSERT_FALSE(got) << file.substr(0, 6);
     if (left_out(got)) continue;
     EXPECT_EQ(got.error().code, ErrorCode::kUnsupported) << got.error().message;
-    EXPECT_NE(got.error().message.find("20000 x 20000 pixels, more than the limit of 178956970"), std::string::npos) << got.error().message;
+    EXPECT_NE(got.error().message.find("20000 x 20000 pixels, more than the limit of 178956970"), std::string::npos)
+        << got.error().message;
   }
   EXPECT_LE(peak_mib() - before, 20);
 }
@@ -213,8 +241,9 @@ TEST(Pictures, LargePromisesAreRefusedBeforeAllocating) {
 // A header of 13000 x 13000 pixels with 20 bytes behind it: no compression makes the picture of them.
 TEST(Pictures, TiffsThatCannotHoldTheirPixelsCostNothing) {
   const auto tiff = [](uint32_t side, uint32_t compression) {
-    const std::vector<std::array<uint32_t, 4>> tags{{256, 4, 1, side},  {257, 4, 1, side},        {258, 3, 1, 8}, {259, 3, 1, compression}, {262, 3, 1, 1},
-                                                    {273, 4, 1, 8},     {277, 3, 1, 1},           {278, 4, 1, side}, {279, 4, 1, 20}};
+    const std::vector<std::array<uint32_t, 4>> tags{{256, 4, 1, side},        {257, 4, 1, side}, {258, 3, 1, 8},
+                                                    {259, 3, 1, compression}, {262, 3, 1, 1},    {273, 4, 1, 8},
+                                                    {277, 3, 1, 1},           {278, 4, 1, side}, {279, 4, 1, 20}};
     std::string bytes = "II*" + std::string(1, '\0') + le32(28) + std::string(20, '\x55') + le16(uint32_t(tags.size()));
     for (const auto& t : tags) bytes += le16(t[0]) + le16(t[1]) + le32(t[2]) + le32(t[3]);
     return bytes + le32(0);
@@ -224,7 +253,8 @@ TEST(Pictures, TiffsThatCannotHoldTheirPixelsCostNothing) {
     const Result<Rgb8> got = decode(tiff(13000, compression));
     if (left_out(got)) GTEST_SKIP() << got.error().message;
     ASSERT_FALSE(got) << compression;
-    EXPECT_NE(got.error().message.find("truncated (TIFF)"), std::string::npos) << compression << ": " << got.error().message;
+    EXPECT_NE(got.error().message.find("truncated (TIFF)"), std::string::npos)
+        << compression << ": " << got.error().message;
     EXPECT_LE(peak_mib() - before, 20) << compression;
   }
   EXPECT_TRUE(decode(tiff(4, 1)));  // 16 of the 20 bytes
@@ -256,7 +286,8 @@ TEST(Pictures, DamagedGoldensAreErrorsOrPictures) {
     for (size_t n = 0; n < bytes.size(); n += 1 + bytes.size() / 40) check(bytes.substr(0, n));
     for (int round = 0; round < 40; ++round) {
       std::string damaged = bytes;
-      for (int k = 0; k <= round % 3; ++k) damaged[random(round % 2 == 0 ? damaged.size() : std::min<size_t>(damaged.size(), 80))] = char(random(256));
+      for (int k = 0; k <= round % 3; ++k)
+        damaged[random(round % 2 == 0 ? damaged.size() : std::min<size_t>(damaged.size(), 80))] = char(random(256));
       check(damaged);
     }
   }
@@ -289,8 +320,7 @@ TEST(Pictures, ForeignFilesAreNamed) {
     expect_error(decode(bytes), ErrorCode::kUnsupported, {"picture 'picture' is a"});
     for (const std::string& word : words) expect_error(decode(bytes), ErrorCode::kUnsupported, {word.c_str()});
   }
-  for (const char* text : {"hello", "", "P9 3 3 255", "Pictures are here", "BLOB"})
-    EXPECT_FALSE(decode(text)) << text;
+  for (const char* text : {"hello", "", "P9 3 3 255", "Pictures are here", "BLOB"}) EXPECT_FALSE(decode(text)) << text;
 }
 
 TEST(Pictures, LayoutsThatNobodyReadsAreRefused) {
@@ -302,8 +332,8 @@ TEST(Pictures, LayoutsThatNobodyReadsAreRefused) {
   jpeg_in_bmp[30] = 4;
   expect_error(decode(jpeg_in_bmp), ErrorCode::kUnsupported, {"compression 4"});
   const auto tag = [](uint32_t id, uint32_t v) { return le16(id) + le16(3) + le32(1) + le16(v) + le16(0); };
-  const std::string tiff = std::string("II*\0", 4) + le32(8) + le16(7) + tag(256, 2) + tag(257, 2) + tag(258, 64) + tag(262, 1) + tag(273, 8) + tag(279, 64) +
-                           tag(339, 3) + le32(0);
+  const std::string tiff = std::string("II*\0", 4) + le32(8) + le16(7) + tag(256, 2) + tag(257, 2) + tag(258, 64) +
+                           tag(262, 1) + tag(273, 8) + tag(279, 64) + tag(339, 3) + le32(0);
   const auto got = decode(tiff);
   if (!left_out(got)) expect_error(got, ErrorCode::kUnsupported, {"TIFF", "64 bits"});
 }

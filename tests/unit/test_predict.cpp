@@ -27,7 +27,9 @@ std::string read_file(const std::string& path) {
   s << f.rdbuf();
   return s.str();
 }
-std::string caps_text(const std::string& name) { return read_file(std::string(VIREO_SOURCE_DIR) + "/tests/caps/" + name + ".txt"); }
+std::string caps_text(const std::string& name) {
+  return read_file(std::string(VIREO_SOURCE_DIR) + "/tests/caps/" + name + ".txt");
+}
 std::string config(const std::string& name) { return std::string(VIREO_TEST_DATA) + "/configs/" + name + ".json"; }
 
 LoadedModel load(const std::string& name) {
@@ -36,7 +38,9 @@ LoadedModel load(const std::string& name) {
   return std::move(*model);
 }
 Planned plan_of(const LoadedModel& model, const std::string& caps, Precision precision) {
-  const Head head = model.task() == Task::kSegmentation ? Head::kClassMap : model.classes() ? Head::kLogits : Head::kFeatures;
+  const Head head = model.task() == Task::kSegmentation ? Head::kClassMap
+                    : model.classes()                   ? Head::kLogits
+                                                        : Head::kFeatures;
   Result<Graph> graph = model.build(head, 1, model.input_h(), model.input_w());
   EXPECT_TRUE(graph.ok()) << graph.error().message;
   PlanOptions options;
@@ -45,7 +49,9 @@ Planned plan_of(const LoadedModel& model, const std::string& caps, Precision pre
   EXPECT_TRUE(planned.ok()) << planned.error().message;
   return std::move(*planned);
 }
-Planned plan_of(const std::string& name, const std::string& caps, Precision precision) { return plan_of(load(name), caps, precision); }
+Planned plan_of(const std::string& name, const std::string& caps, Precision precision) {
+  return plan_of(load(name), caps, precision);
+}
 
 Mix count_tile(uint32_t m, uint32_t n, uint32_t k, std::array<uint32_t, 3> groups, bool ln = false) {
   // LX 64, tiles of 64 x 64 x 16, 8 x 8 per invocation; ceil4(K) % BK decides whether the loop checks its bounds.
@@ -71,21 +77,27 @@ TEST(ShaderCount, LinearTileIsWhatItsTilesSay) {
 }
 
 TEST(ShaderCount, SkippedTripsCountAsIfTheyHadRun) {
-  // A loop of n trips costs the same from trip to trip, whatever is skipped: 20 more trips of 16 are 4 more of them five times.
+  // A loop of n trips costs the same from trip to trip, whatever is skipped: 20 more trips of 16 are 4 more of them
+  // five times.
   for (bool ln : {false, true}) {
-    const Mix a = count_tile(64, 64, 64, {1, 1, 1}, ln), b = count_tile(64, 64, 128, {1, 1, 1}, ln), c = count_tile(64, 64, 448, {1, 1, 1}, ln);
-    for (Count k : {Count::kFma, Count::kSharedLoad, Count::kSharedStore, Count::kGlobalLoad, Count::kBarrier, Count::kBranch})
+    const Mix a = count_tile(64, 64, 64, {1, 1, 1}, ln), b = count_tile(64, 64, 128, {1, 1, 1}, ln),
+              c = count_tile(64, 64, 448, {1, 1, 1}, ln);
+    for (Count k :
+         {Count::kFma, Count::kSharedLoad, Count::kSharedStore, Count::kGlobalLoad, Count::kBarrier, Count::kBranch})
       EXPECT_NEAR(c[k] - a[k], 6 * (b[k] - a[k]), ln ? 0.05 * (c[k] - a[k]) : 1e-9) << to_string(k) << " ln " << ln;
   }
 }
 
 TEST(ShaderCount, PaddedConvolutionsLoadWhatUnpaddedOnesDo) {
-  // 64 x 64 pixels of 64 channels, 3 x 3, 64 outputs: with padding the taps' addresses come out of shared memory, but they are loads all the same.
+  // 64 x 64 pixels of 64 channels, 3 x 3, 64 outputs: with padding the taps' addresses come out of shared memory, but
+  // they are loads all the same.
   const auto count = [](uint32_t pad) {
     const uint32_t out = 62 + 2 * pad;
-    const std::vector<uint32_t> spec{64, 0, 0, 0, 0, 0, 1, 0, 0, 0, 64, 64, 16, 8, 8, 1, 0, 64, 64, 16, out, out, 3, 3, 1, 1, pad, pad, 1, 1, 16};
+    const std::vector<uint32_t> spec{64, 0,  0,  0,  0,   0,   1, 0, 0, 0, 64,  64,  16, 8, 8, 1,
+                                     0,  64, 64, 16, out, out, 3, 3, 1, 1, pad, pad, 1,  1, 16};
     const std::vector<uint32_t> push{out * out, 64, 576, 16, 16, 16, 0, 0, 0};
-    const Result<Mix> mix = shader::count({shader::find("conv2d.tile"), &spec, &push, {(out * out + 63) / 64, 1, 1}}, 32);
+    const Result<Mix> mix =
+        shader::count({shader::find("conv2d.tile"), &spec, &push, {(out * out + 63) / 64, 1, 1}}, 32);
     EXPECT_TRUE(mix.ok()) << (mix ? "" : mix.error().message);
     Mix per_workgroup;
     if (mix) per_workgroup.add(*mix, 1.0 / ((out * out + 63) / 64));
@@ -98,7 +110,8 @@ TEST(ShaderCount, PaddedConvolutionsLoadWhatUnpaddedOnesDo) {
 }
 
 TEST(ShaderCount, EdgesAreCountedAtTheEdge) {
-  // 100 rows and 70 columns in 2 x 2 tiles: the last column tile stores a tenth of its groups, the last rows' subgroups fewer.
+  // 100 rows and 70 columns in 2 x 2 tiles: the last column tile stores a tenth of its groups, the last rows' subgroups
+  // fewer.
   const Mix whole = count_tile(128, 128, 64, {2, 2, 1}), part = count_tile(100, 70, 64, {2, 2, 1});
   EXPECT_EQ(part[Count::kFma], whole[Count::kFma]) << "products beyond the edge are computed";
   EXPECT_LT(part[Count::kGlobalStore], whole[Count::kGlobalStore]);
@@ -120,8 +133,8 @@ TEST(ShaderCount, EveryPlanOfEveryFamilyCanBeCounted) {
         for (const DispatchWork& w : *work) {
           const double width = planned.plan.caps.subgroup_size;
           const double own = 2 * width * (w.mix[Count::kFma] + 2 * w.mix[Count::kHalf]);
-          // Whoever knows what his kernel issues says so; the count has it all, and what LayerNorm, GELU and scales add. It leaves out what
-          // whole subgroups skip, as the operator does.
+          // Whoever knows what his kernel issues says so; the count has it all, and what LayerNorm, GELU and scales
+          // add. It leaves out what whole subgroups skip, as the operator does.
           const PlanDispatch& d = planned.plan.steps[size_t(w.step)].dispatches[size_t(w.part)];
           if (d.shader == "linear.tile" && d.work.issued_flops > d.work.flops && d.spec[9] == 0) {
             EXPECT_NEAR(own / d.work.issued_flops, 1, 0.12) << name << " " << planned.plan.steps[size_t(w.step)].name;
@@ -141,7 +154,8 @@ TEST(ShaderCount, StaticMixOfEveryModule) {
     ASSERT_TRUE(mix.ok()) << m.name << ": " << mix.error().message;
     // Beside a plain walk over the words.
     double barriers = 0, fetches = 0;
-    for (size_t at = 5; at < m.word_count; at += m.words[at] >> 16) barriers += (m.words[at] & 0xffff) == 224, fetches += (m.words[at] & 0xffff) == 95;
+    for (size_t at = 5; at < m.word_count; at += m.words[at] >> 16)
+      barriers += (m.words[at] & 0xffff) == 224, fetches += (m.words[at] & 0xffff) == 95;
     EXPECT_EQ((*mix)[Count::kBarrier], barriers) << m.name;
     EXPECT_EQ((*mix)[Count::kTexel], fetches) << m.name;
     EXPECT_GT((*mix)[Count::kGlobalStore], 0) << m.name << " writes nothing";
@@ -175,7 +189,8 @@ TEST(ShaderCount, DamagedModulesAreRefused) {
     moved[i] = words[5 + (i * 7919) % (words.size() - 5)];
     refused(moved, nullptr);
   }
-  for (size_t n = 5; n < words.size(); n += 67) refused(std::vector<uint32_t>(words.begin(), words.begin() + ptrdiff_t(n)), nullptr);
+  for (size_t n = 5; n < words.size(); n += 67)
+    refused(std::vector<uint32_t>(words.begin(), words.begin() + ptrdiff_t(n)), nullptr);
   const std::vector<uint32_t> none{0}, huge{0x7fffffff};
   for (const auto* size : {&none, &huge}) {
     const Result<Mix> r = shader::count({shader::find("swiglu"), size, &push, {1, 1, 1}}, 32);
@@ -207,16 +222,27 @@ TEST(Machine, TextsRoundTripAndBadOnesAreNamed) {
   EXPECT_NE(error("name: x\nkind: fitted\ncost a: 1\n").find("a part of it is missing"), std::string::npos);
   EXPECT_NE(error("name: x\nkind: cores\nefficiency: 0.5\n").find("efficiency_low"), std::string::npos);
   EXPECT_NE(error("name: orin\nkind: cores\n").find("it does not say cores, clock_mhz, issue"), std::string::npos);
-  std::string nano = machine_from_text(built_in_machines()[0].text, "nano") ? to_text(*machine_from_text(built_in_machines()[0].text, "nano")) : "";
-  nano.erase(nano.find("bandwidth_gbs:"), nano.find('\n', nano.find("bandwidth_gbs:")) + 1 - nano.find("bandwidth_gbs:"));
+  std::string nano = machine_from_text(built_in_machines()[0].text, "nano")
+                         ? to_text(*machine_from_text(built_in_machines()[0].text, "nano"))
+                         : "";
+  nano.erase(nano.find("bandwidth_gbs:"),
+             nano.find('\n', nano.find("bandwidth_gbs:")) + 1 - nano.find("bandwidth_gbs:"));
   EXPECT_NE(error(nano).find("it does not say bandwidth_gbs,"), std::string::npos) << error(nano);
   EXPECT_NE(error("name x").find("key: value"), std::string::npos);
   EXPECT_NE(error("name: x\nkind: cores\ncores: 2\ncores: 3\n").find("given before"), std::string::npos);
   EXPECT_NE(error("name: x\nkind: cores\nclock_mhz: 921,6\n").find("expected a number"), std::string::npos);
   EXPECT_NE(error("name: x\nkind: cores\nclock_mhz: nan\n").find("expected a number"), std::string::npos);
   EXPECT_NE(error("name: x\nkind: cores\nprobe_us: -1\n").find("expected a number"), std::string::npos);
-  EXPECT_EQ(machine_from_text("name: x\nkind: fitted\nentries: 1\ncost a: 1.5e-2\ndispatch_us: 0\ninference_us: 0\nprobe_us: 12.5\n", "m.txt")->probe_us, 12.5);
-  EXPECT_EQ(machine_from_text("name: x\ndevice: a: b\nkind: fitted\ndispatch_us: 0\ninference_us: 0\nentries: 1\ncost odd: name: 2\n", "m.txt")->device, "a: b");
+  EXPECT_EQ(machine_from_text(
+                "name: x\nkind: fitted\nentries: 1\ncost a: 1.5e-2\ndispatch_us: 0\ninference_us: 0\nprobe_us: 12.5\n",
+                "m.txt")
+                ->probe_us,
+            12.5);
+  EXPECT_EQ(machine_from_text(
+                "name: x\ndevice: a: b\nkind: fitted\ndispatch_us: 0\ninference_us: 0\nentries: 1\ncost odd: name: 2\n",
+                "m.txt")
+                ->device,
+            "a: b");
 }
 
 TEST(Predict, NanoTimesAddUpAndStandAboveTheirBounds) {
@@ -246,7 +272,8 @@ TEST(Predict, NanoTimesAddUpAndStandAboveTheirBounds) {
     for (double factor : {0.3, 3.0}) {
       Machine scaled = m;
       scaled.efficiency_high = 0.9;
-      for (const char* shader : {"linear.tile", "linear.half", "attention.tile"}) scaled.scales.push_back({shader, factor});
+      for (const char* shader : {"linear.tile", "linear.half", "attention.tile"})
+        scaled.scales.push_back({shader, factor});
       const Result<PlanPrediction> other = predict(planned.plan, *work, scaled);
       ASSERT_TRUE(other.ok()) << other.error().message;
       for (const DispatchPrediction& d : other->dispatches) {
@@ -289,7 +316,8 @@ TEST(Predict, AFitFindsTheCostsThatMadeTheTimes) {
     s.model = name;
     s.work = *plan_work(planned.plan);
     for (const DispatchWork& w : s.work) {
-      s.us.push_back(3 + w.mix[Count::kFma] * 2e-3 + w.mix[Count::kTexel] * 5e-3 + w.mix[Count::kSpecial] * 1e-2 + (w.read_bytes + w.write_bytes) * 1e-4);
+      s.us.push_back(3 + w.mix[Count::kFma] * 2e-3 + w.mix[Count::kTexel] * 5e-3 + w.mix[Count::kSpecial] * 1e-2 +
+                     (w.read_bytes + w.write_bytes) * 1e-4);
       s.wall_us += s.us.back();
     }
     samples.push_back(std::move(s));
@@ -324,7 +352,8 @@ TEST(Predict, AFewMeasurementsBringADescriptionToTheDevice) {
     s.model = name;
     s.work = *plan_work(planned.plan);
     for (const DispatchWork& w : s.work) {
-      s.us.push_back((dispatch_us(w, base) - base.dispatch_us) * (w.group.rfind("attention", 0) == 0 ? 3.2 : 1.6) + base.dispatch_us);
+      s.us.push_back((dispatch_us(w, base) - base.dispatch_us) * (w.group.rfind("attention", 0) == 0 ? 3.2 : 1.6) +
+                     base.dispatch_us);
       s.wall_us += s.us.back();
     }
     s.wall_us += 900;
@@ -338,7 +367,8 @@ TEST(Predict, AFewMeasurementsBringADescriptionToTheDevice) {
   const Result<PlanPrediction> p = predict(planned.plan, samples[1].work, read);
   ASSERT_TRUE(p.ok()) << p.error().message;
   EXPECT_NEAR(p->total.us / samples[1].wall_us, 1, 0.05) << "a model that was not measured";
-  EXPECT_GT(std::abs(predict(planned.plan, samples[1].work, base)->total.us / samples[1].wall_us - 1), 0.3) << "the description alone is off";
+  EXPECT_GT(std::abs(predict(planned.plan, samples[1].work, base)->total.us / samples[1].wall_us - 1), 0.3)
+      << "the description alone is off";
   EXPECT_EQ(adapt(base, {}).error().code, ErrorCode::kInvalidArgument);
 }
 
@@ -397,17 +427,28 @@ TEST(Predict, PublicCallSaysWhatIsWrongWithCaps) {
   };
   EXPECT_NE(error(without(good, "subgroup_size", "")).find("'subgroup_size' is missing"), std::string::npos);
   EXPECT_NE(error(without(good, "subgroup_size", "subgroup_size: 33")).find("subgroup_size is 33"), std::string::npos);
-  EXPECT_NE(error(without(good, "max_workgroup_size_x", "")).find("'max_workgroup_size_x' is missing"), std::string::npos);
-  EXPECT_NE(error(without(good, "storage_alignment", "storage_alignment: 3")).find("storage_alignment is 3, expected a power of two"), std::string::npos);
-  EXPECT_NE(error(without(good, "storage_alignment", "storage_alignment: 2147483648")).find("expected a power of two up to 65536"), std::string::npos);
-  EXPECT_NE(error(without(good, "texel_alignment", "texel_alignment: 1000")).find("texel_alignment is 1000"), std::string::npos);
-  EXPECT_NE(error(without(good, "max_shared_bytes", "max_shared_bytes: 999999999")).find("max_shared_bytes"), std::string::npos);
-  EXPECT_NE(error(without(good, "name", "name: Unheard-of GPU")).find("no device description is for"), std::string::npos);
+  EXPECT_NE(error(without(good, "max_workgroup_size_x", "")).find("'max_workgroup_size_x' is missing"),
+            std::string::npos);
+  EXPECT_NE(error(without(good, "storage_alignment", "storage_alignment: 3"))
+                .find("storage_alignment is 3, expected a power of two"),
+            std::string::npos);
+  EXPECT_NE(error(without(good, "storage_alignment", "storage_alignment: 2147483648"))
+                .find("expected a power of two up to 65536"),
+            std::string::npos);
+  EXPECT_NE(error(without(good, "texel_alignment", "texel_alignment: 1000")).find("texel_alignment is 1000"),
+            std::string::npos);
+  EXPECT_NE(error(without(good, "max_shared_bytes", "max_shared_bytes: 999999999")).find("max_shared_bytes"),
+            std::string::npos);
+  EXPECT_NE(error(without(good, "name", "name: Unheard-of GPU")).find("no device description is for"),
+            std::string::npos);
   EXPECT_NE(error(good, "no-such-machine").find("jetson-nano-5w"), std::string::npos);
   EXPECT_NE(error(good, "name: x\nkind: cores\nclock_mhz: -1\n").find("line 3"), std::string::npos);
   const std::string cpu = "name: some CPU\nkind: cpu\nsimd: avx2\nthreads: 4\n";
   EXPECT_NE(error(cpu, "jetson-nano").find("describes a GPU"), std::string::npos);
-  EXPECT_NE(error(cpu, "name: x\nkind: fitted\nthreads: 2\ndispatch_us: 0\ninference_us: 0\nentries: 1\ncost steps: 1\n").find("fitted with 2 threads"), std::string::npos);
+  EXPECT_NE(
+      error(cpu, "name: x\nkind: fitted\nthreads: 2\ndispatch_us: 0\ninference_us: 0\nentries: 1\ncost steps: 1\n")
+          .find("fitted with 2 threads"),
+      std::string::npos);
 }
 
 }  // namespace

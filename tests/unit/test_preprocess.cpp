@@ -83,12 +83,21 @@ TEST(Preprocess, CropsWhereTheOriginalsCrop) {
     int64_t offset;  // of the source pixel at output 0; negative: so many padded
   };
   // Transformers: (size - crop) // 2; torchvision: int(round((size - crop) / 2.0)), padding (crop - size) // 2.
-  for (const Case& c : std::vector<Case>{
-           {11, 8, Rounding::kFloor, 1}, {13, 8, Rounding::kFloor, 2}, {10, 8, Rounding::kFloor, 1},
-           {11, 8, Rounding::kHalfEven, 2}, {13, 8, Rounding::kHalfEven, 2}, {9, 8, Rounding::kHalfEven, 0},
-           {15, 8, Rounding::kHalfEven, 4}, {10, 8, Rounding::kHalfEven, 1}, {8, 8, Rounding::kHalfEven, 0},
-           {5, 8, Rounding::kFloor, -2}, {7, 8, Rounding::kFloor, -1}, {6, 8, Rounding::kFloor, -1},
-           {5, 8, Rounding::kHalfEven, -1}, {7, 8, Rounding::kHalfEven, 0}, {6, 8, Rounding::kHalfEven, -1}}) {
+  for (const Case& c : std::vector<Case>{{11, 8, Rounding::kFloor, 1},
+                                         {13, 8, Rounding::kFloor, 2},
+                                         {10, 8, Rounding::kFloor, 1},
+                                         {11, 8, Rounding::kHalfEven, 2},
+                                         {13, 8, Rounding::kHalfEven, 2},
+                                         {9, 8, Rounding::kHalfEven, 0},
+                                         {15, 8, Rounding::kHalfEven, 4},
+                                         {10, 8, Rounding::kHalfEven, 1},
+                                         {8, 8, Rounding::kHalfEven, 0},
+                                         {5, 8, Rounding::kFloor, -2},
+                                         {7, 8, Rounding::kFloor, -1},
+                                         {6, 8, Rounding::kFloor, -1},
+                                         {5, 8, Rounding::kHalfEven, -1},
+                                         {7, 8, Rounding::kHalfEven, 0},
+                                         {6, 8, Rounding::kHalfEven, -1}}) {
     SCOPED_TRACE(testing::Message() << c.size << " to " << c.crop << " rounding " << int(c.rounding));
     Preprocessor p(crop_only(c.crop, c.crop, c.rounding));
     const auto rgb = coordinates(c.size, c.size);
@@ -127,7 +136,8 @@ TEST(Preprocess, ArithmeticIsNumpysOrTorchs) {
   }
 }
 
-PreprocessConfig parsed(const std::string& text, Processor fallback = Processor::kVit, int64_t h = 96, int64_t w = 112) {
+PreprocessConfig parsed(const std::string& text, Processor fallback = Processor::kVit, int64_t h = 96,
+                        int64_t w = 112) {
   auto c = parse_preprocessor_config(text, "preprocessor_config.json", fallback, h, w, 3);
   EXPECT_TRUE(c) << c.error().message;
   return c ? *c : PreprocessConfig{};
@@ -136,7 +146,8 @@ PreprocessConfig parsed(const std::string& text, Processor fallback = Processor:
 TEST(PreprocessConfig, ReadsEveryDialect) {
   using Resize = PreprocessConfig::Resize;
   // google/vit-base-patch16-224: a number squashes, bilinear, mean and std 0.5.
-  PreprocessConfig c = parsed(R"({"do_normalize":true,"do_resize":true,"image_mean":[0.5,0.5,0.5],"image_std":[0.5,0.5,0.5],"size":224})");
+  PreprocessConfig c = parsed(
+      R"({"do_normalize":true,"do_resize":true,"image_mean":[0.5,0.5,0.5],"image_std":[0.5,0.5,0.5],"size":224})");
   EXPECT_EQ(c.resize, Resize::kExact);
   EXPECT_EQ(c.resize_w, 224);
   EXPECT_EQ(c.filter, Filter::kBilinear);
@@ -145,14 +156,16 @@ TEST(PreprocessConfig, ReadsEveryDialect) {
   EXPECT_EQ(c.input_h, 224);
   EXPECT_EQ(c.rescale_factor, 1 / 255.0);
 
-  c = parsed(R"({"image_processor_type":"ViTImageProcessorFast","size":{"height":56,"width":72},"resample":3,"do_rescale":false})");
+  c = parsed(
+      R"({"image_processor_type":"ViTImageProcessorFast","size":{"height":56,"width":72},"resample":3,"do_rescale":false})");
   EXPECT_EQ(c.input_h, 56);
   EXPECT_EQ(c.input_w, 72);
   EXPECT_EQ(c.filter, Filter::kBicubic);
   EXPECT_FALSE(c.rescale);
 
   // facebook/dinov2-small
-  c = parsed(R"({"image_processor_type":"BitImageProcessor","size":{"shortest_edge":256},"crop_size":{"height":224,"width":224},
+  c = parsed(
+      R"({"image_processor_type":"BitImageProcessor","size":{"shortest_edge":256},"crop_size":{"height":224,"width":224},
                  "do_center_crop":true,"resample":3,"image_mean":[0.485,0.456,0.406],"image_std":[0.229,0.224,0.225]})");
   EXPECT_EQ(c.resize, Resize::kShortestEdge);
   EXPECT_EQ(c.shortest, 256);
@@ -181,7 +194,8 @@ TEST(PreprocessConfig, ReadsEveryDialect) {
   EXPECT_EQ(c.resize, Resize::kNone);
   EXPECT_EQ(c.input_h, 96);
   EXPECT_EQ(c.input_w, 112);
-  c = parsed(R"({"size":[40,50],"do_center_crop":true,"crop_size":[30,20],"resample":"lanczos","image_mean":0.25,"image_std":[0.5]})");
+  c = parsed(
+      R"({"size":[40,50],"do_center_crop":true,"crop_size":[30,20],"resample":"lanczos","image_mean":0.25,"image_std":[0.5]})");
   EXPECT_EQ(c.resize_h, 40);
   EXPECT_EQ(c.resize_w, 50);
   EXPECT_EQ(c.input_w, 20);
@@ -193,9 +207,11 @@ TEST(PreprocessConfig, ReadsEveryDialect) {
 
   EXPECT_TRUE(parsed(R"({"image_processor_type":"ViTImageProcessor"})").warnings.empty());
   ASSERT_EQ(parsed(R"({"image_processor_type":"NewImageProcessor"})").warnings.size(), 1u);
-  EXPECT_TRUE(parsed(R"({"image_processor_type":"SegformerImageProcessor","do_reduce_labels":false})").warnings.empty());
+  EXPECT_TRUE(
+      parsed(R"({"image_processor_type":"SegformerImageProcessor","do_reduce_labels":false})").warnings.empty());
   for (const char* key : {"do_reduce_labels", "reduce_labels"}) {
-    const PreprocessConfig c = parsed(std::string(R"({"image_processor_type":"SegformerImageProcessor",")") + key + "\":true}");
+    const PreprocessConfig c =
+        parsed(std::string(R"({"image_processor_type":"SegformerImageProcessor",")") + key + "\":true}");
     ASSERT_EQ(c.warnings.size(), 1u) << key;
     EXPECT_NE(c.warnings[0].find("shift them by one first"), std::string::npos) << c.warnings[0];
   }
@@ -228,7 +244,8 @@ TEST(PreprocessConfig, ReadsTimm) {
     EXPECT_TRUE(c) << c.error().message;
     return *c;
   };
-  PreprocessConfig c = timm(R"({"pretrained_cfg":{"crop_pct":0.9,"interpolation":"bicubic","mean":[0.1,0.2,0.3]}})", 224, 224);
+  PreprocessConfig c =
+      timm(R"({"pretrained_cfg":{"crop_pct":0.9,"interpolation":"bicubic","mean":[0.1,0.2,0.3]}})", 224, 224);
   EXPECT_EQ(c.resize, Resize::kShortestEdge);
   EXPECT_EQ(c.shortest, 248);  // floor(224 / 0.9)
   EXPECT_EQ(c.filter, Filter::kBicubic);
@@ -236,15 +253,18 @@ TEST(PreprocessConfig, ReadsTimm) {
   EXPECT_EQ(c.arithmetic, PreprocessConfig::Arithmetic::kTorch);
   EXPECT_EQ(c.mean[2], 0.3);
   EXPECT_EQ(c.std[2], 0.5);
-  EXPECT_EQ(timm(R"({"crop_pct":1.0,"interpolation":"bilinear"})", 96, 96).filter, Filter::kBilinear);  // an old, flat file
+  EXPECT_EQ(timm(R"({"crop_pct":1.0,"interpolation":"bilinear"})", 96, 96).filter,
+            Filter::kBilinear);  // an old, flat file
   c = timm(R"({"pretrained_cfg":{"crop_pct":0.5}})", 64, 96);
   EXPECT_EQ(c.resize, Resize::kCover);
   EXPECT_EQ(c.resize_h, 128);
   EXPECT_EQ(c.filter, Filter::kBilinear);
   EXPECT_EQ(timm(R"({"pretrained_cfg":{"crop_pct":0.5,"crop_mode":"squash"}})", 64, 96).resize, Resize::kExact);
-  expect_error(parse_timm_preprocess(R"({"crop_mode":"border"})", "config.json", c, 8, 8), ErrorCode::kUnsupported, {"border"});
+  expect_error(parse_timm_preprocess(R"({"crop_mode":"border"})", "config.json", c, 8, 8), ErrorCode::kUnsupported,
+               {"border"});
   expect_error(parse_timm_preprocess(R"({"crop_pct":0})", "config.json", c, 8, 8), ErrorCode::kCorrupt, {"'crop_pct'"});
-  expect_error(parse_timm_preprocess(R"({"interpolation":"magic"})", "config.json", c, 8, 8), ErrorCode::kUnsupported, {"magic"});
+  expect_error(parse_timm_preprocess(R"({"interpolation":"magic"})", "config.json", c, 8, 8), ErrorCode::kUnsupported,
+               {"magic"});
 }
 
 TEST(Preprocess, TinyAndExtremePictures) {

@@ -1,5 +1,5 @@
-// Pictures prepared as Transformers' torchvision backend prepares them, and padding keys that a single picture does not feel.
-// Goldens: tests/golden/resize-torch (torchvision).
+// Pictures prepared as Transformers' torchvision backend prepares them, and padding keys that a single picture does not
+// feel. Goldens: tests/golden/resize-torch (torchvision).
 #include <cmath>
 #include <fstream>
 #include <sstream>
@@ -77,15 +77,19 @@ void expect_pixels(const std::string& text, const std::string& picture, const st
 }
 
 TEST(PreprocessTorch, EqualsTransformersTorchvisionBackend) {
-  const std::string rest = R"(,"size":{"shortest_edge":28},"crop_size":{"height":24,"width":24},"do_center_crop":true,"resample":3})";
+  const std::string rest =
+      R"(,"size":{"shortest_edge":28},"crop_size":{"height":24,"width":24},"do_center_crop":true,"resample":3})";
   expect_pixels(R"({"image_processor_type":"CLIPImageProcessorFast")" + rest, "photo.png", "pixels.npy");
   expect_pixels(R"({"image_processor_type":"CLIPImageProcessor","use_fast":true)" + rest, "photo.png", "pixels.npy");
-  expect_pixels(R"({"image_processor_type":"CLIPImageProcessorFast","size":{"shortest_edge":17},"crop_size":24,"resample":1})", "strip.png",
-                "pad.npy");  // Lanczos becomes bicubic, and the border is above
+  expect_pixels(
+      R"({"image_processor_type":"CLIPImageProcessorFast","size":{"shortest_edge":17},"crop_size":24,"resample":1})",
+      "strip.png",
+      "pad.npy");  // Lanczos becomes bicubic, and the border is above
 }
 
 TEST(PreprocessTorch, ExtremePictures) {
-  const auto config = parsed(R"({"image_processor_type":"ViTImageProcessorFast","size":32,"resample":3,"do_normalize":false,"do_rescale":false})");
+  const auto config = parsed(
+      R"({"image_processor_type":"ViTImageProcessorFast","size":32,"resample":3,"do_normalize":false,"do_rescale":false})");
   ASSERT_TRUE(config) << config.error().message;
   Preprocessor p(*config);
   std::vector<float> out(size_t(p.output_size()));
@@ -105,27 +109,31 @@ TEST(PreprocessTorch, WhoseArithmeticGoesByTheName) {
   EXPECT_TRUE(floats(R"({"image_processor_type":"ViTImageProcessorFast"})"));
   EXPECT_TRUE(floats(R"({"image_processor_type":"MobileViTImageProcessorFast"})"));
   EXPECT_TRUE(floats(R"({"image_processor_type":"BitImageProcessor","use_fast":true})"));
-  for (const char* name : {"ViTImageProcessor", "ViTFeatureExtractor", "ViTImageProcessorPil", "BitImageProcessor", "DPTImageProcessor"}) {
+  for (const char* name :
+       {"ViTImageProcessor", "ViTFeatureExtractor", "ViTImageProcessorPil", "BitImageProcessor", "DPTImageProcessor"}) {
     EXPECT_FALSE(floats(std::string(R"({"image_processor_type":")") + name + "\"}")) << name;
   }
   EXPECT_FALSE(floats(R"({"image_processor_type":"ViTImageProcessorFast","use_fast":false})"));
   EXPECT_FALSE(floats("{}"));
   for (const char* filter : {"4", "5"}) {
-    expect_error(parsed(std::string(R"({"image_processor_type":"ViTImageProcessorFast","resample":)") + filter + "}"), ErrorCode::kUnsupported,
-                 {"resample", filter, "ViTImageProcessorFast"});
+    expect_error(parsed(std::string(R"({"image_processor_type":"ViTImageProcessorFast","resample":)") + filter + "}"),
+                 ErrorCode::kUnsupported, {"resample", filter, "ViTImageProcessorFast"});
   }
   // Nearest is Pillow's in both.
-  EXPECT_EQ(int(parsed(R"({"image_processor_type":"ViTImageProcessorFast","resample":0})")->filter), int(Filter::kNearest));
+  EXPECT_EQ(int(parsed(R"({"image_processor_type":"ViTImageProcessorFast","resample":0})")->filter),
+            int(Filter::kNearest));
 }
 
 TEST(PreprocessPadding, OfASinglePictureIsNothing) {
-  for (const char* text : {R"({"image_processor_type":"YolosImageProcessor","do_pad":true,"size":{"height":64,"width":96}})",
-                           R"({"image_processor_type":"DetrImageProcessorFast","do_pad":true,"size":{"height":64,"width":96}})",
-                           R"({"image_processor_type":"DetrFeatureExtractor","do_pad":true,"size":{"height":64,"width":96},"pad_size":null})",
-                           R"({"do_pad":true,"size":{"height":64,"width":96},"pad_size":{"height":64,"width":96}})",
-                           R"({"image_processor_type":"ViTImageProcessorFast","do_pad":true,"size":{"height":64,"width":96},"size_divisor":32})",
-                           R"({"do_pad":false,"size":{"height":64,"width":96},"pad_size":{"height":999,"width":999}})",
-                           R"({"image_processor_type":"DPTImageProcessor","size":{"height":64,"width":96},"keep_aspect_ratio":false,
+  for (
+      const char* text :
+      {R"({"image_processor_type":"YolosImageProcessor","do_pad":true,"size":{"height":64,"width":96}})",
+       R"({"image_processor_type":"DetrImageProcessorFast","do_pad":true,"size":{"height":64,"width":96}})",
+       R"({"image_processor_type":"DetrFeatureExtractor","do_pad":true,"size":{"height":64,"width":96},"pad_size":null})",
+       R"({"do_pad":true,"size":{"height":64,"width":96},"pad_size":{"height":64,"width":96}})",
+       R"({"image_processor_type":"ViTImageProcessorFast","do_pad":true,"size":{"height":64,"width":96},"size_divisor":32})",
+       R"({"do_pad":false,"size":{"height":64,"width":96},"pad_size":{"height":999,"width":999}})",
+       R"({"image_processor_type":"DPTImageProcessor","size":{"height":64,"width":96},"keep_aspect_ratio":false,
                                "ensure_multiple_of":32,"size_divisor":null,"do_pad":false})"}) {
     const auto c = parsed(text);
     ASSERT_TRUE(c) << text << ": " << c.error().message;
@@ -140,13 +148,16 @@ TEST(PreprocessPadding, ThatChangesThePictureIsRefused) {
     SCOPED_TRACE(keys);
     expect_error(parsed("{\"size\":{\"height\":64,\"width\":96}," + keys + "}"), ErrorCode::kUnsupported, parts);
   };
-  refused(R"("image_processor_type":"DPTImageProcessor","keep_aspect_ratio":true,"ensure_multiple_of":14)", {"'keep_aspect_ratio'", "true"});
+  refused(R"("image_processor_type":"DPTImageProcessor","keep_aspect_ratio":true,"ensure_multiple_of":14)",
+          {"'keep_aspect_ratio'", "true"});
   refused(R"("image_processor_type":"DPTImageProcessor","ensure_multiple_of":14)", {"'ensure_multiple_of'", "14"});
-  refused(R"("image_processor_type":"DPTImageProcessorFast","do_pad":true,"size_divisor":14)", {"'size_divisor'", "14"});
+  refused(R"("image_processor_type":"DPTImageProcessorFast","do_pad":true,"size_divisor":14)",
+          {"'size_divisor'", "14"});
   refused(R"("keep_aspect_ratio":true)", {"'keep_aspect_ratio'"});
   refused(R"("do_pad":true,"pad_size":{"height":64,"width":128})", {"'pad_size'"});
   refused(R"("do_pad":true,"pad_size":8)", {"'pad_size'", "8"});
-  refused(R"("image_processor_type":"ZoeDepthImageProcessor","do_pad":true)", {"'do_pad'", "not known"});  // a border of mirrored pixels
+  refused(R"("image_processor_type":"ZoeDepthImageProcessor","do_pad":true)",
+          {"'do_pad'", "not known"});  // a border of mirrored pixels
   refused(R"("image_processor_type":"Swin2SRImageProcessor","do_pad":true,"pad_size":8)", {"'do_pad'"});
   refused(R"("size_divisibility":50)", {"'size_divisibility'", "50"});
   expect_error(parsed(R"({"do_pad":1})"), ErrorCode::kCorrupt, {"'do_pad'"});

@@ -62,7 +62,9 @@ TEST(ProfileErrors, AQueueWithoutTimestamps) {
   impl->caps = device->impl()->caps;
   impl->index = device->impl()->index;
   impl->instance = device->impl()->instance;
-  impl->gpu_options.fault = [](const char* call) { return std::strcmp(call, "timestamps") ? VK_SUCCESS : VK_ERROR_FEATURE_NOT_PRESENT; };
+  impl->gpu_options.fault = [](const char* call) {
+    return std::strcmp(call, "timestamps") ? VK_SUCCESS : VK_ERROR_FEATURE_NOT_PRESENT;
+  };
   const Result<Model> m = Model::open(kCase);
   ASSERT_TRUE(m.ok());
   Result<Session> s = Session::create(*m, Device(std::move(impl)));

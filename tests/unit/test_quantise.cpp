@@ -49,7 +49,8 @@ TEST(Quantise, CentringShrinksTheStepsAndKeepsTheProduct) {
   std::vector<float> x = noise(192, 3);
   double mean = 0, a = 0, b = 0;
   for (float v : x) mean += double(v) / 192;
-  for (size_t i = 0; i < row.size(); ++i) a += double(row[i]) * (double(x[i]) - mean), b += double(centred[i]) * (double(x[i]) - mean);
+  for (size_t i = 0; i < row.size(); ++i)
+    a += double(row[i]) * (double(x[i]) - mean), b += double(centred[i]) * (double(x[i]) - mean);
   EXPECT_NEAR(a, b, 1e-6);
 }
 

@@ -1,5 +1,5 @@
-// Answers that are no numbers: every head, precision and device; batches, two in flight, falling back, debugging views, the C ABI.
-// The massive activation (one channel of the residual stream is 7e4) and its golden logits are of PyTorch.
+// Answers that are no numbers: every head, precision and device; batches, two in flight, falling back, debugging views,
+// the C ABI. The massive activation (one channel of the residual stream is 7e4) and its golden logits are of PyTorch.
 #include <gtest/gtest.h>
 
 #include <atomic>
@@ -7,16 +7,16 @@
 #include <cmath>
 
 #include "base/finite.h"
-#include "npy.h"
 #include "image.h"
+#include "npy.h"
 #include "runtime/session_impl.h"
 #include "support/compare.h"
 #include "support/patch.h"
 #include "test_model_files.h"
 
+#include <vireo/vireo.h>
 #include <vireo/capture.hpp>
 #include <vireo/profile.hpp>
-#include <vireo/vireo.h>
 #include <vireo/vireo.hpp>
 
 namespace vireo {
@@ -30,7 +30,8 @@ using test::TempDir;
 const std::string kCases = std::string(VIREO_TEST_DATA) + "/cases/";
 const std::vector<Patch> kMassive{{"vit.encoder.layer.1.output.dense.bias", 7, 70000.f}};
 const std::vector<Patch> kMassiveMap{{"backbone.encoder.layer.1.output.dense.bias", 7, 70000.f}};
-const std::vector<Patch> kBeyondFp32{{"vit.encoder.layer.0.output.dense.bias", 7, 3e38f}, {"vit.encoder.layer.1.output.dense.bias", 7, 3e38f}};
+const std::vector<Patch> kBeyondFp32{{"vit.encoder.layer.0.output.dense.bias", 7, 3e38f},
+                                     {"vit.encoder.layer.1.output.dense.bias", 7, 3e38f}};
 
 Model open_at(const std::string& path) {
   Result<Model> m = Model::open(path);
@@ -49,7 +50,9 @@ std::vector<float> ramp(const Session& s, const Model& m, float phase = 0) {
   return x;
 }
 
-std::vector<float> values(const Output& o) { return {o.data, o.data + size_t(o.batch) * size_t(o.rows) * size_t(o.cols)}; }
+std::vector<float> values(const Output& o) {
+  return {o.data, o.data + size_t(o.batch) * size_t(o.rows) * size_t(o.cols)};
+}
 
 std::vector<float> cpu_answer(const Model& m, SessionOptions o, const std::vector<float>& x) {
   o.precision = Precision::kFp32;
@@ -71,8 +74,8 @@ double distance(const std::vector<float>& a, const std::vector<float>& b) {
 
 bool says(const char* reason, const std::string& part) { return std::string(reason).find(part) != std::string::npos; }
 
-#define NEED_VULKAN(device)                                     \
-  Result<Device> device = Device::vulkan(0);                    \
+#define NEED_VULKAN(device)                  \
+  Result<Device> device = Device::vulkan(0); \
   if (!device) GTEST_SKIP() << device.error().message
 
 TEST(AllFinite, EveryPlaceAndEveryKind) {
@@ -119,7 +122,8 @@ TEST(Recompute, TheGoldenLogitsOfAMassiveActivation) {
         EXPECT_LE(distance(values(*out), expected), allowed) << device.name() << " " << to_string(p);
         EXPECT_EQ(out->precision, again ? Precision::kFp32 : p);
         EXPECT_STREQ(out->device.kind, device.kind());
-        EXPECT_EQ(says(out->device.reason, "fp16 overflowed (values past 65504); recomputed in fp32"), again) << out->device.reason;
+        EXPECT_EQ(says(out->device.reason, "fp16 overflowed (values past 65504); recomputed in fp32"), again)
+            << out->device.reason;
         EXPECT_STREQ(s->device().reason, out->device.reason);
       }
     }
@@ -218,7 +222,8 @@ TEST(Recompute, TwoInFlightAndStayingWithFp32) {
     EXPECT_TRUE(says(out->device.reason, "; recomputed in fp32"));
   }
   ASSERT_EQ(s->warnings().size(), 1u);
-  EXPECT_NE(s->warnings()[0].find("3 answers in a row of fp16 were no finite numbers: fp32 is used from now on"), std::string::npos);
+  EXPECT_NE(s->warnings()[0].find("3 answers in a row of fp16 were no finite numbers: fp32 is used from now on"),
+            std::string::npos);
   // From here on fp32 does all, two in flight as well, also what fp16 could do.
   for (int order = 0; order < 2; ++order) {
     Result<Ticket> a = s->submit(fine.data(), fine.size()), b = s->submit(large.data(), large.size());
@@ -252,7 +257,8 @@ TEST(Recompute, TurnedOffItIsAnErrorAlsoWithFallback) {
     Result<Output> out = s->run(x.data(), x.size());
     ASSERT_FALSE(out.ok());
     EXPECT_EQ(out.error().code, ErrorCode::kInvalidArgument);
-    EXPECT_NE(out.error().message.find("values of the answer are no finite numbers"), std::string::npos) << out.error().message;
+    EXPECT_NE(out.error().message.find("values of the answer are no finite numbers"), std::string::npos)
+        << out.error().message;
     EXPECT_NE(out.error().message.find("fp16 ends at 65504; use fp32"), std::string::npos) << out.error().message;
   }
   EXPECT_STREQ(s->device().kind, "vulkan") << "the device did not fail";
@@ -278,7 +284,11 @@ TEST(Recompute, InputThatIsNoNumberIsNamed) {
           Result<Output> out = s->run(x.data(), x.size());
           ASSERT_FALSE(out.ok()) << name << " " << device.name() << " " << to_string(p) << " " << bad;
           EXPECT_EQ(out.error().code, ErrorCode::kInvalidArgument);
-          EXPECT_NE(out.error().message.find("image 1, channel 2, row 3, column 5 is " + std::string(std::isnan(bad) ? "nan" : bad > 0 ? "inf" : "-inf")), std::string::npos)
+          EXPECT_NE(
+              out.error().message.find("image 1, channel 2, row 3, column 5 is " + std::string(std::isnan(bad) ? "nan"
+                                                                                               : bad > 0       ? "inf"
+                                                                                                         : "-inf")),
+              std::string::npos)
               << out.error().message;
         }
         const std::vector<float> x = ramp(*s, m);
@@ -340,7 +350,9 @@ Device failing_while(const Device& real, std::shared_ptr<std::atomic<bool>> now,
   impl->index = real.impl()->index;
   impl->threads = real.impl()->threads;
   impl->instance = real.impl()->instance;
-  impl->gpu_options.fault = [now, call = std::string(call), result](const char* name) { return *now && call == name ? result : VK_SUCCESS; };
+  impl->gpu_options.fault = [now, call = std::string(call), result](const char* name) {
+    return *now && call == name ? result : VK_SUCCESS;
+  };
   return Device(std::move(impl));
 }
 
@@ -360,7 +372,9 @@ TEST(Recompute, WithoutMemoryForFp32TheCpuTakesOver) {
     Result<Output> out = s->run(x.data(), x.size());
     if (!fallback) {
       ASSERT_FALSE(out.ok());
-      EXPECT_NE(out.error().message.find("fp16 gave values that are no finite numbers; computing again in fp32: "), std::string::npos) << out.error().message;
+      EXPECT_NE(out.error().message.find("fp16 gave values that are no finite numbers; computing again in fp32: "),
+                std::string::npos)
+          << out.error().message;
       *now = false;
       EXPECT_TRUE(s->run(x.data(), x.size()).ok()) << "with memory it works";
       continue;
@@ -509,7 +523,8 @@ TEST(Recompute, CAbi) {
   }
 }
 
-// ---- scores -------------------------------------------------------------------------------------------------------------
+// ---- scores
+// -------------------------------------------------------------------------------------------------------------
 
 TEST(ScoreKind, FollowsProblemTypeAndTheNumberOfLabels) {
   TempDir dir;
@@ -521,7 +536,8 @@ TEST(ScoreKind, FollowsProblemTypeAndTheNumberOfLabels) {
   EXPECT_EQ(of({{"problem_type", nullptr}}).scores(), Scores::kSoftmax);
   EXPECT_EQ(of({{"problem_type", "single_label_classification"}}).scores(), Scores::kSoftmax);
   EXPECT_EQ(of({{"problem_type", "multi_label_classification"}}).scores(), Scores::kSigmoid);
-  EXPECT_EQ(of({{"problem_type", "regression"}}).scores(), Scores::kSoftmax) << "as the pipeline of Transformers has it";
+  EXPECT_EQ(of({{"problem_type", "regression"}}).scores(), Scores::kSoftmax)
+      << "as the pipeline of Transformers has it";
   const Model odd = of({{"problem_type", "multilabel"}});
   EXPECT_EQ(odd.scores(), Scores::kSoftmax);
   ASSERT_FALSE(odd.warnings().empty());
@@ -580,7 +596,8 @@ TEST(ScoreKind, GoldenSigmoidScoresInBothApis) {
       EXPECT_GE(all[k ? k - 1 : 0].value, all[k].value);
     }
     vireo_output co;
-    ASSERT_EQ(vireo_run_rgb(c, picture->rgb.data(), picture->width, picture->height, 0, &co, &error), VIREO_OK) << error.message;
+    ASSERT_EQ(vireo_run_rgb(c, picture->rgb.data(), picture->width, picture->height, 0, &co, &error), VIREO_OK)
+        << error.message;
     EXPECT_EQ(co.scores, VIREO_SIGMOID);
     vireo_score top[10];
     ASSERT_EQ(vireo_top_k(&co, 0, 10, top), 10);

@@ -1,4 +1,5 @@
-// Class maps at a size that is asked for, where fp16 overflows and fp32 computes them again; and what profiles leave of such runs.
+// Class maps at a size that is asked for, where fp16 overflows and fp32 computes them again; and what profiles leave of
+// such runs.
 #include <gtest/gtest.h>
 
 #include <cmath>
@@ -22,7 +23,9 @@ class RecomputeMaps : public ::testing::Test {
  protected:
   /// A massive activation in every inference, or none.
   Model open_model(bool massive) {
-    if (massive) test::patch_model(kCases + "hf-upernet-vit", dir_.path(), {{"backbone.encoder.layer.1.output.dense.bias", 7, 70000.f}});
+    if (massive)
+      test::patch_model(kCases + "hf-upernet-vit", dir_.path(),
+                        {{"backbone.encoder.layer.1.output.dense.bias", 7, 70000.f}});
     Result<Model> m = Model::open(massive ? dir_.path() : kCases + "hf-upernet-vit");
     EXPECT_TRUE(m.ok()) << m.error().message;
     return *m;
@@ -40,7 +43,8 @@ class RecomputeMaps : public ::testing::Test {
     return x;
   }
   /// The answer, and value() of it, are the CPU's map of that size.
-  void expect_map(Session& s, const Output& out, const Model& m, const std::vector<float>& x, MapSize size, const std::string& where) {
+  void expect_map(Session& s, const Output& out, const Model& m, const std::vector<float>& x, MapSize size,
+                  const std::string& where) {
     Result<Session> cpu = session(m, Device::cpu(2), Precision::kFp32);
     ASSERT_TRUE(cpu.ok());
     Result<Output> right = cpu->run(x.data(), x.size(), size);
@@ -57,8 +61,12 @@ class RecomputeMaps : public ::testing::Test {
     EXPECT_EQ(std::vector<int64_t>(shape, shape + 4), (std::vector<int64_t>{1, out.height, out.width, 1})) << where;
     EXPECT_EQ(*value, std::vector<float>(out.data, out.data + out.rows)) << where;
   }
-  static bool recomputed(const Output& o) { return std::string(o.device.reason).find("recomputed in fp32") != std::string::npos; }
-  static bool settled(const Output& o) { return std::string(o.device.reason).find("fp32 is used from then on") != std::string::npos; }
+  static bool recomputed(const Output& o) {
+    return std::string(o.device.reason).find("recomputed in fp32") != std::string::npos;
+  }
+  static bool settled(const Output& o) {
+    return std::string(o.device.reason).find("fp32 is used from then on") != std::string::npos;
+  }
 
   TempDir dir_;
 };
@@ -70,7 +78,9 @@ class RecomputeMaps : public ::testing::Test {
 TEST_F(RecomputeMaps, AreOfTheirSizesBeforeAndAfterSettling) {
   NEED_VULKAN(device);
   const Model m = open_model(true);
-  const std::vector<std::vector<MapSize>> orders{{kSmall, kPlain, kLarge, kSmall, kPlain, kTiny, kPlain}, {kPlain, kSmall, kPlain, kPlain, kLarge}, {kLarge, kTiny, kPlain}};
+  const std::vector<std::vector<MapSize>> orders{{kSmall, kPlain, kLarge, kSmall, kPlain, kTiny, kPlain},
+                                                 {kPlain, kSmall, kPlain, kPlain, kLarge},
+                                                 {kLarge, kTiny, kPlain}};
   for (size_t k = 0; k < orders.size(); ++k) {
     Result<Session> s = session(m, *device);
     ASSERT_TRUE(s.ok()) << s.error().message;
@@ -92,7 +102,8 @@ TEST_F(RecomputeMaps, TwoInFlightKeepTheirSizes) {
   ASSERT_TRUE(s.ok()) << s.error().message;
   const std::vector<float> x = picture(*s), y = picture(*s, 1);
   for (int i = 0; i < 4; ++i) {  // the last ones by fp32 alone
-    Result<Ticket> a = s->submit(x.data(), x.size(), i % 2 ? kPlain : kLarge), b = s->submit(y.data(), y.size(), i % 2 ? kSmall : kPlain);
+    Result<Ticket> a = s->submit(x.data(), x.size(), i % 2 ? kPlain : kLarge),
+                   b = s->submit(y.data(), y.size(), i % 2 ? kSmall : kPlain);
     ASSERT_TRUE(a && b);
     Result<Output> first = s->wait(*a), second = s->wait(*b);
     ASSERT_TRUE(first && second);
@@ -133,7 +144,8 @@ TEST_F(RecomputeMaps, AProfileLeavesNoTraceOfASizedRun) {
         const bool overflows = massive && p == Precision::kFp16 && std::string(device.kind()) == "vulkan";
         for (const int before : {1, 4}) {
           if (before > 1 && !overflows) continue;
-          const std::string where = std::string(device.kind()) + (massive ? " massive " : " ") + to_string(p) + ", " + std::to_string(before) + " before";
+          const std::string where = std::string(device.kind()) + (massive ? " massive " : " ") + to_string(p) + ", " +
+                                    std::to_string(before) + " before";
           Result<Session> s = session(m, device, p);
           ASSERT_TRUE(s.ok()) << s.error().message;
           const std::vector<float> x = picture(*s);
@@ -143,11 +155,14 @@ TEST_F(RecomputeMaps, AProfileLeavesNoTraceOfASizedRun) {
             o.runs = 1, o.warmup = 1, o.roofs = o.compiler = o.phases = false;
             Result<Profile> profile = s->profile(x.data(), x.size(), o);
             ASSERT_TRUE(profile.ok()) << profile.error().message;
-            EXPECT_EQ(s->impl().slots[0].result.size(), size_t(s->input_height()) * size_t(s->input_width())) << where << ": what the profile writes";
+            EXPECT_EQ(s->impl().slots[0].result.size(), size_t(s->input_height()) * size_t(s->input_width()))
+                << where << ": what the profile writes";
             int64_t shape[4];
             Result<std::vector<float>> value = s->value("class_map", shape);
             ASSERT_TRUE(value.ok()) << value.error().message;
-            EXPECT_EQ(std::vector<int64_t>(shape, shape + 4), (std::vector<int64_t>{1, s->input_height(), s->input_width(), 1})) << where;
+            EXPECT_EQ(std::vector<int64_t>(shape, shape + 4),
+                      (std::vector<int64_t>{1, s->input_height(), s->input_width(), 1}))
+                << where;
             EXPECT_EQ(value->size(), size_t(s->input_height()) * size_t(s->input_width())) << where;
             for (const MapSize next : {kPlain, size, kPlain}) {
               Result<Output> out = s->run(x.data(), x.size(), next);

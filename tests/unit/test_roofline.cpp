@@ -42,8 +42,11 @@ TEST(Roofline, MeasuredOnEveryDevice) {
     EXPECT_EQ(r->half_fma_gflops > 0, (*gpu)->caps().shader_float16);
     EXPECT_GT(r->submit_us, 0);
     EXPECT_GE(r->dispatch_us, 0);
-    std::printf("[   INFO   ] %s: fma %.1f GFLOP/s, fp16 %.1f, copy %.2f GB/s, shared %.1f GB/s, dispatch %.1f us, submit %.1f us\n",
-                (*gpu)->caps().name.c_str(), r->fma_gflops, r->half_fma_gflops, r->copy_gbs, r->shared_gbs, r->dispatch_us, r->submit_us);
+    std::printf(
+        "[   INFO   ] %s: fma %.1f GFLOP/s, fp16 %.1f, copy %.2f GB/s, shared %.1f GB/s, dispatch %.1f us, submit %.1f "
+        "us\n",
+        (*gpu)->caps().name.c_str(), r->fma_gflops, r->half_fma_gflops, r->copy_gbs, r->shared_gbs, r->dispatch_us,
+        r->submit_us);
     ++measured;
   }
   if (!measured) GTEST_SKIP() << "no Vulkan device";

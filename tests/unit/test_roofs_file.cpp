@@ -48,10 +48,12 @@ TEST(RoofsFile, StaleAndDamagedOnesAreNamed) {
   EXPECT_NE(why(replaced(text, "vireo-roofs 1", "vireo-roofs 2")).find("first line"), std::string::npos);
   EXPECT_NE(why(replaced(text, "copy_gbs", "copy_gb")).find("'copy_gb' is no word"), std::string::npos);
   EXPECT_NE(why(replaced(text, "copy_gbs 14.5", "copy_gbs 14.5x")).find("copy_gbs is '14.5x'"), std::string::npos);
-  for (const char* bad : {"copy_gbs -1", "copy_gbs nan", "copy_gbs 1e10", "copy_gbs "}) EXPECT_NE(why(replaced(text, "copy_gbs 14.5", bad)).find("expected a number"), std::string::npos) << bad;
+  for (const char* bad : {"copy_gbs -1", "copy_gbs nan", "copy_gbs 1e10", "copy_gbs "})
+    EXPECT_NE(why(replaced(text, "copy_gbs 14.5", bad)).find("expected a number"), std::string::npos) << bad;
   EXPECT_NE(why(replaced(text, "copy_gbs 14.5", "copy_gbs 0")).find("a rate is 0"), std::string::npos);
   EXPECT_NE(why(text + "copy_gbs 1\n").find("'copy_gbs' is there twice"), std::string::npos);
-  for (size_t n = text.find('\n'); n + 1 < text.size(); n = text.find('\n', n + 1)) EXPECT_NE(why(text.substr(0, n + 1)), "accepted") << n;
+  for (size_t n = text.find('\n'); n + 1 < text.size(); n = text.find('\n', n + 1))
+    EXPECT_NE(why(text.substr(0, n + 1)), "accepted") << n;
 }
 
 TEST(RoofsFile, NamesTellDevicesApart) {
@@ -91,7 +93,8 @@ struct Bench {
   Bench() { caps.kind = DeviceKind::kCpu, caps.name = "a cpu", caps.simd = "avx2", caps.threads = 2; }
   DeviceRoofs ask(bool anew, const std::string& folder) {
     notes.clear();
-    const Result<DeviceRoofs> r = kept_roofs(caps, folder, anew, [this]() -> Result<DeviceRoofs> { return ++measured, next; }, &notes);
+    const Result<DeviceRoofs> r = kept_roofs(
+        caps, folder, anew, [this]() -> Result<DeviceRoofs> { return ++measured, next; }, &notes);
     EXPECT_TRUE(r.ok());
     return *r;
   }

@@ -24,8 +24,8 @@ void note() {
 }  // namespace
 
 #ifndef __SANITIZE_ADDRESS__  // it brings its own, for the libraries as well
-// Counts the C++ allocations of the calling thread; a driver's own malloc is not ours to count. Not inlined: GCC would see
-// malloc and free without the operators around them and warn that they do not match.
+// Counts the C++ allocations of the calling thread; a driver's own malloc is not ours to count. Not inlined: GCC would
+// see malloc and free without the operators around them and warn that they do not match.
 __attribute__((noinline)) void* operator new(size_t n) {
   note();
   if (failing_allocation > 0 && --failing_allocation == 0) failing_allocation = -1;
@@ -54,15 +54,17 @@ std::vector<float> ramp(const Session& s, const Model& m, float phase = 0) {
   return x;
 }
 
-std::vector<float> values(const Output& o) { return {o.data, o.data + size_t(o.batch) * size_t(o.rows) * size_t(o.cols)}; }
+std::vector<float> values(const Output& o) {
+  return {o.data, o.data + size_t(o.batch) * size_t(o.rows) * size_t(o.cols)};
+}
 
 bool have_vulkan(Result<Device>* device) {
   *device = Device::vulkan(0);
   return device->ok();
 }
 
-#define NEED_VULKAN(device)                                     \
-  Result<Device> device = Device::cpu();                        \
+#define NEED_VULKAN(device)              \
+  Result<Device> device = Device::cpu(); \
   if (!have_vulkan(&device)) GTEST_SKIP() << device.error().message
 
 using test::largest_difference;
@@ -255,11 +257,13 @@ TEST(SessionValues, EveryIntermediateCanBeRead) {
   ASSERT_TRUE(plain.ok() && plain->run(x.data(), x.size()).ok());
   const Result<std::vector<float>> reused = plain->value(names[3], shape);
   ASSERT_FALSE(reused.ok());
-  EXPECT_NE(reused.error().message.find("create the session with keep_all"), std::string::npos) << reused.error().message;
+  EXPECT_NE(reused.error().message.find("create the session with keep_all"), std::string::npos)
+      << reused.error().message;
   EXPECT_NE(s->value("nothing", shape).error().message.find("there is no value 'nothing'"), std::string::npos);
 }
 
-// ---- falling back: the answer is right, and the result says where it ran and why ---------------------------------------
+// ---- falling back: the answer is right, and the result says where it ran and why
+// ---------------------------------------
 
 Device with_fault(const Device& real, std::function<VkResult(const char*)> fault) {
   auto impl = std::make_shared<Device::Impl>();
@@ -282,7 +286,9 @@ Device failing(const Device& real, const char* call, VkResult result, int from) 
 
 /// The same, but only while `now` is true.
 Device failing(const Device& real, const char* call, VkResult result, std::shared_ptr<std::atomic<bool>> now) {
-  return with_fault(real, [now, call = std::string(call), result](const char* name) { return call == name && *now ? result : VK_SUCCESS; });
+  return with_fault(real, [now, call = std::string(call), result](const char* name) {
+    return call == name && *now ? result : VK_SUCCESS;
+  });
 }
 
 struct Failure {
@@ -328,7 +334,9 @@ INSTANTIATE_TEST_SUITE_P(All, Fallback,
                                            Failure{"allocate", VK_ERROR_OUT_OF_DEVICE_MEMORY, 2, "memory"},
                                            Failure{"pipeline", VK_ERROR_OUT_OF_HOST_MEMORY, 1, "compiling shader"},
                                            Failure{"submit", VK_ERROR_DEVICE_LOST, 3, "DEVICE_LOST"},
-                                           Failure{"submit", VK_ERROR_UNKNOWN, 3, "VK_ERROR_UNKNOWN"}, Failure{"wait", VK_TIMEOUT, 3, "no answer for 600 seconds"}, Failure{"wait", VK_ERROR_DEVICE_LOST, 3, "lost"}),
+                                           Failure{"submit", VK_ERROR_UNKNOWN, 3, "VK_ERROR_UNKNOWN"},
+                                           Failure{"wait", VK_TIMEOUT, 3, "no answer for 600 seconds"},
+                                           Failure{"wait", VK_ERROR_DEVICE_LOST, 3, "lost"}),
                          [](const auto& info) { return fmt::format("{}_{}", info.param.call, info.index); });
 
 TEST(SessionRun, PicturesTwoInFlight) {
@@ -402,7 +410,8 @@ TEST(FallbackInFlight, WithoutACpuPlanEveryLaterCallSaysWhy) {
     const Result<Output> out = s->wait(*a);
     ASSERT_FALSE(out.ok());
     EXPECT_NE(out.error().message.find("lost"), std::string::npos) << out.error().message;
-    EXPECT_NE(out.error().message.find("going on with the CPU failed too: session: batch is 0"), std::string::npos) << out.error().message;
+    EXPECT_NE(out.error().message.find("going on with the CPU failed too: session: batch is 0"), std::string::npos)
+        << out.error().message;
   }
   const Result<Output> again = s->run(x.data(), x.size());
   ASSERT_FALSE(again.ok());
@@ -425,7 +434,8 @@ TEST(FallbackInFlight, ADefectOfOursIsNotHiddenByTheCpu) {
   VkBufferCreateInfo wrong{};  // no size, no usage
   wrong.sType = VK_STRUCTURE_TYPE_BUFFER_CREATE_INFO;
   VkBuffer buffer = VK_NULL_HANDLE;
-  if ((*gpu)->fn().vkCreateBuffer((*gpu)->handle(), &wrong, nullptr, &buffer) == VK_SUCCESS) (*gpu)->fn().vkDestroyBuffer((*gpu)->handle(), buffer, nullptr);
+  if ((*gpu)->fn().vkCreateBuffer((*gpu)->handle(), &wrong, nullptr, &buffer) == VK_SUCCESS)
+    (*gpu)->fn().vkDestroyBuffer((*gpu)->handle(), buffer, nullptr);
   if (checked->impl()->instance->message_count() == 0) GTEST_SKIP() << "the validation layer is not installed";
   const Result<Output> out = s->run(x.data(), x.size());
   ASSERT_FALSE(out.ok());
@@ -498,7 +508,8 @@ TEST(Halves, WithoutThemWhenTheyFailedTheirCheck) {
     ASSERT_TRUE(s.ok()) << s.error().message;
     EXPECT_EQ(s->describe_plan().find("linear.half") != std::string::npos, hold);
     bool said = false;
-    for (const std::string& w : s->warnings()) said |= w.find("packed fp16 products failed their accuracy check") != std::string::npos;
+    for (const std::string& w : s->warnings())
+      said |= w.find("packed fp16 products failed their accuracy check") != std::string::npos;
     EXPECT_EQ(said, !hold);
   }
 }

@@ -9,9 +9,9 @@
 
 #include "runtime/session_impl.h"
 
+#include <vireo/vireo.h>
 #include <vireo/capture.hpp>
 #include <vireo/profile.hpp>
-#include <vireo/vireo.h>
 #include <vireo/vireo.hpp>
 
 namespace vireo {
@@ -36,7 +36,9 @@ class SharedSession : public ::testing::TestWithParam<const char*> {
     for (size_t i = 0; i < x.size(); ++i) x[i] = std::sin(0.01f * float(i) + phase);
     return x;
   }
-  static std::vector<float> values(const Output& o) { return {o.data, o.data + size_t(o.batch) * size_t(o.rows) * size_t(o.cols)}; }
+  static std::vector<float> values(const Output& o) {
+    return {o.data, o.data + size_t(o.batch) * size_t(o.rows) * size_t(o.cols)};
+  }
 
   std::vector<Device> device_;
   std::vector<Model> model_;
@@ -104,7 +106,8 @@ TEST_P(SharedSession, EveryCallIsRefusedWhileAnotherRuns) {
   Result<Session> fresh = open();
   ASSERT_TRUE(fresh.ok());
   for (const auto* input : {&x, &other}) {
-    const Result<Output> out = s->run(input->data(), input->size()), expected = fresh->run(input->data(), input->size());
+    const Result<Output> out = s->run(input->data(), input->size()),
+                         expected = fresh->run(input->data(), input->size());
     ASSERT_TRUE(out.ok() && expected.ok());
     EXPECT_EQ(values(*out), values(*expected)) << "the refused calls changed nothing";
     if (input == &x) {
@@ -119,7 +122,8 @@ TEST_P(SharedSession, NeverAWrongAnswer) {
   std::atomic<int> right{0}, wrong{0}, done{0}, refused{0}, strange{0};
   Session* session = nullptr;
   SessionOptions o;
-  // Looked at here, where the call is still this thread's: an Output is the session's, and another thread's next run may write it.
+  // Looked at here, where the call is still this thread's: an Output is the session's, and another thread's next run
+  // may write it.
   o.on_inference = [&](const Inference&) {
     if (!expected_here) return;
     const Session::Impl& impl = session->impl();
@@ -196,7 +200,8 @@ TEST_P(SharedSession, FromInsideOnInference) {
   expect_refused(errors[0], "run()");
 }
 
-INSTANTIATE_TEST_SUITE_P(On, SharedSession, ::testing::Values("cpu", "vulkan"), [](const auto& info) { return std::string(info.param); });
+INSTANTIATE_TEST_SUITE_P(On, SharedSession, ::testing::Values("cpu", "vulkan"),
+                         [](const auto& info) { return std::string(info.param); });
 
 TEST(SharedSessionInC, ASecondRunIsRefused) {
   struct Context {
@@ -215,7 +220,8 @@ TEST(SharedSessionInC, ASecondRunIsRefused) {
   vireo_session* s = nullptr;
   vireo_error error;
   ASSERT_EQ(vireo_open(kCase.c_str(), &options, &s, &error), VIREO_OK) << error.message;
-  const std::vector<float> x(size_t(vireo_input_channels(s)) * size_t(vireo_input_height(s)) * size_t(vireo_input_width(s)), 0.5f);
+  const std::vector<float> x(
+      size_t(vireo_input_channels(s)) * size_t(vireo_input_height(s)) * size_t(vireo_input_width(s)), 0.5f);
   vireo_output out;
   vireo_status status = VIREO_INTERNAL;
   std::thread first([&] {

@@ -56,9 +56,9 @@ TEST(ShaderModules, TableIsSortedFoundByNameAndSmall) {
   EXPECT_NE(shader::hash(*shader::find("linear.tile")), shader::hash(*shader::find("linear.texel")));
 }
 
-// What every shader promises: one descriptor set, inputs only read, the last binding the output and only written, at most 128 bytes of push
-// constants, local size x from constant 0, no capability beyond Vulkan 1.1 core but the subgroup operations of SHUFFLE=1, fp16 and the clock
-// of PHASES=1, whose ticks are one more output, behind the last.
+// What every shader promises: one descriptor set, inputs only read, the last binding the output and only written, at
+// most 128 bytes of push constants, local size x from constant 0, no capability beyond Vulkan 1.1 core but the subgroup
+// operations of SHUFFLE=1, fp16 and the clock of PHASES=1, whose ticks are one more output, behind the last.
 TEST(ShaderModules, ConventionsHold) {
   for (const shader::Module& m : shader::all()) {
     SCOPED_TRACE(m.name);
@@ -80,7 +80,8 @@ TEST(ShaderModules, ConventionsHold) {
     const bool shuffle = std::string(m.name).find("SHUFFLE=1") != std::string::npos;
     EXPECT_EQ(r.needs(shader::kSubgroupShuffle), shuffle);
     constexpr uint32_t kFloat16 = 9;
-    EXPECT_EQ(r.needs(kFloat16), std::string(m.name).rfind("linear.half", 0) == 0 || std::string(m.name) == "probe.fma.HALF=1");
+    EXPECT_EQ(r.needs(kFloat16),
+              std::string(m.name).rfind("linear.half", 0) == 0 || std::string(m.name) == "probe.fma.HALF=1");
     constexpr uint32_t kShaderClock = 5055;
     EXPECT_EQ(r.needs(kShaderClock), phases);
     for (uint32_t c : r.capabilities)
@@ -172,7 +173,8 @@ TEST(ShaderReflect, SharedBytesFollowTheConstants) {
   EXPECT_EQ(shared("layer_norm", {64}), 256u);
 }
 
-// No read beyond the words (each copy is an exact-size allocation, so AddressSanitizer sees one), no endless loop, an Error or an answer.
+// No read beyond the words (each copy is an exact-size allocation, so AddressSanitizer sees one), no endless loop, an
+// Error or an answer.
 TEST(ShaderReflect, TruncatedWords) {
   const shader::Module* m = shader::find("attention.tile");
   ASSERT_NE(m, nullptr);
@@ -200,7 +202,8 @@ TEST(ShaderReflect, GarbageWords) {
       const int changes = 1 + round % 4;
       for (int i = 0; i < changes; ++i) {
         const size_t at = random() % std::min<size_t>(words.size(), 1500);
-        const uint32_t kinds[] = {uint32_t(random()), uint32_t(random() % 64), words[random() % words.size()], words[at] ^ (1u << random() % 32)};
+        const uint32_t kinds[] = {uint32_t(random()), uint32_t(random() % 64), words[random() % words.size()],
+                                  words[at] ^ (1u << random() % 32)};
         words[at] = kinds[random() % 4];
       }
       const shader::Module broken{"broken", words.data(), words.size()};

@@ -92,9 +92,9 @@ void check_gemm(const std::string& what, const GemmArgs& g, const std::function<
 }
 
 TEST_P(Simd, Gemm) {
-  const GemmCase cases[] = {{1, 1, 1},       {1, 5, 1},      {3, 33, 7},      {5, 31, 64},    {13, 97, 101},
-                            {14, 32, 16},    {15, 36, 127},  {29, 1000, 48},  {1, 1000, 768}, {2, 40, 1541},
-                            {43, 65, 769},   {197, 192, 192}, {197, 96, 3072}, {211, 34, 131}, {67, 30, 1024}};
+  const GemmCase cases[] = {{1, 1, 1},     {1, 5, 1},       {3, 33, 7},      {5, 31, 64},    {13, 97, 101},
+                            {14, 32, 16},  {15, 36, 127},   {29, 1000, 48},  {1, 1000, 768}, {2, 40, 1541},
+                            {43, 65, 769}, {197, 192, 192}, {197, 96, 3072}, {211, 34, 131}, {67, 30, 1024}};
   uint64_t seed = 1;
   for (const GemmCase& c : cases) {
     if (slow() && c.m * c.n * c.k > 4000000) continue;
@@ -120,8 +120,9 @@ TEST_P(Simd, Gemm) {
         g.out = out.p(), g.ldo = out.ld;
         run(k().gemm, g);
         out.check_frame(what);
-        check_gemm(what, g, [&](int64_t i, int64_t x) { return double(a(i, x)); }, stored_weight(w, t), residual, out,
-                   c.m > 40 ? 7 : 1);
+        check_gemm(
+            what, g, [&](int64_t i, int64_t x) { return double(a(i, x)); }, stored_weight(w, t), residual, out,
+            c.m > 40 ? 7 : 1);
         if (HasFailure()) return;
       }
     }
@@ -257,8 +258,9 @@ TEST_P(Simd, ConvAndIm2col) {
       out.check_frame(what);
       GemmArgs as = a.gemm;
       as.m = g.rows(), as.k = g.k();
-      check_gemm(what, as, [&](int64_t r, int64_t i) { return patch(g, r, i); }, stored_weight(w, t), none, out,
-                 g.rows() > 40 ? 7 : 1);
+      check_gemm(
+          what, as, [&](int64_t r, int64_t i) { return patch(g, r, i); }, stored_weight(w, t), none, out,
+          g.rows() > 40 ? 7 : 1);
     }
   }
 }
@@ -384,10 +386,10 @@ void check_attention(const Kernels& kernels, const AttentionCase& c, int64_t row
 
 TEST_P(Simd, Attention) {
   const AttentionCase cases[] = {
-      {1, 1, 1, 1, 1, 1, false},       {1, 1, 1, 2, 64, 1, true},      {2, 5, 5, 3, 7, 2, false},
-      {1, 49, 49, 4, 32, 3, true},     {3, 17, 17, 2, 36, 1, true},    {1, 197, 197, 3, 64, 3, false},
-      {1, 33, 300, 2, 128, 2, false},  {1, 7, 513, 1, 80, 4, true},    {1, 257, 257, 1, 64, 1, false},
-      {1, 64, 256, 2, 16, 1, false},   {1, 577, 577, 1, 64, 2, false}};
+      {1, 1, 1, 1, 1, 1, false},      {1, 1, 1, 2, 64, 1, true},     {2, 5, 5, 3, 7, 2, false},
+      {1, 49, 49, 4, 32, 3, true},    {3, 17, 17, 2, 36, 1, true},   {1, 197, 197, 3, 64, 3, false},
+      {1, 33, 300, 2, 128, 2, false}, {1, 7, 513, 1, 80, 4, true},   {1, 257, 257, 1, 64, 1, false},
+      {1, 64, 256, 2, 16, 1, false},  {1, 577, 577, 1, 64, 2, false}};
   for (const AttentionCase& c : cases) {
     if (slow() && c.tokens > 300) continue;
     check_attention(k(), c, c.tokens > 60 ? 5 : 1);

@@ -91,8 +91,9 @@ void run(const Kernel<Args>& k, const Args& a) {
 }
 
 void expect_near(const std::string& what, float got, double want, double bound, int64_t r, int64_t c, int* failures) {
-  const bool ok = std::isnan(want) ? std::isnan(got) : std::isinf(want) ? double(got) == want
-                                                                        : std::fabs(double(got) - want) <= bound;
+  const bool ok = std::isnan(want)   ? std::isnan(got)
+                  : std::isinf(want) ? double(got) == want
+                                     : std::fabs(double(got) - want) <= bound;
   if (!ok && ++*failures <= 3) {
     ADD_FAILURE() << what << " (" << r << ", " << c << "): " << got << ", want " << want << " within " << bound;
   }

@@ -69,7 +69,8 @@ TEST_P(SimdRows, ElementWise) {
       UnaryArgs a;
       a.x = x.p(), a.ldx = x.ld, a.rows = rows, a.cols = cols, a.act = act, a.out = out.p(), a.ldo = out.ld;
       run(k().unary, a);
-      check("unary", out, [&](int64_t r, int64_t c) { return ref_act(act, double(x(r, c))); }, 1e-6);
+      check(
+          "unary", out, [&](int64_t r, int64_t c) { return ref_act(act, double(x(r, c))); }, 1e-6);
     }
     for (int64_t b_rows : {int64_t(1), rows, (rows + 1) / 2}) {
       Rows out = Rows::output(rows, cols);
@@ -77,7 +78,8 @@ TEST_P(SimdRows, ElementWise) {
       a.a = x.p(), a.lda = x.ld, a.b = y.p(), a.ldb = y.ld, a.b_rows = b_rows, a.rows = rows, a.cols = cols;
       a.out = out.p(), a.ldo = out.ld;
       run(k().add, a);
-      check("add", out, [&](int64_t r, int64_t c) { return double(x(r, c)) + double(y(r % b_rows, c)); }, 6 * kEps);
+      check(
+          "add", out, [&](int64_t r, int64_t c) { return double(x(r, c)) + double(y(r % b_rows, c)); }, 6 * kEps);
     }
     {
       Rows out = Rows::output(rows, cols, 12);
@@ -85,7 +87,8 @@ TEST_P(SimdRows, ElementWise) {
       a.x = x.p(), a.ldx = x.ld, a.rows = rows, a.cols = cols, a.scale = scale.p(), a.shift = shift.p();
       a.out = out.p(), a.ldo = out.ld;
       run(k().affine, a);
-      check("affine", out, [&](int64_t r, int64_t c) { return double(x(r, c)) * scale[c] + shift[c]; }, 10 * kEps);
+      check(
+          "affine", out, [&](int64_t r, int64_t c) { return double(x(r, c)) * scale[c] + shift[c]; }, 10 * kEps);
     }
     if (cols % 2 == 0) {
       const int64_t hidden = cols / 2;
@@ -93,20 +96,23 @@ TEST_P(SimdRows, ElementWise) {
       SwigluArgs a;
       a.x = x.p(), a.ldx = x.ld, a.rows = rows, a.hidden = hidden, a.out = out.p(), a.ldo = out.ld;
       run(k().swiglu, a);
-      check("swiglu", out, [&](int64_t r, int64_t c) {
-        return ref_act(Act::kSilu, double(x(r, c))) * double(x(r, hidden + c));
-      }, 3e-6);
+      check(
+          "swiglu", out,
+          [&](int64_t r, int64_t c) { return ref_act(Act::kSilu, double(x(r, c))) * double(x(r, hidden + c)); }, 3e-6);
     }
     {
       Rows out = Rows::output(rows, cols);
       SoftmaxArgs a;
       a.x = x.p(), a.ldx = x.ld, a.rows = rows, a.cols = cols, a.out = out.p(), a.ldo = out.ld;
       run(k().softmax, a);
-      check("softmax", out, [&](int64_t r, int64_t c) {
-        double sum = 0.0;
-        for (int64_t j = 0; j < cols; ++j) sum += std::exp(double(x(r, j)));
-        return std::exp(double(x(r, c))) / sum;
-      }, 1e-6);
+      check(
+          "softmax", out,
+          [&](int64_t r, int64_t c) {
+            double sum = 0.0;
+            for (int64_t j = 0; j < cols; ++j) sum += std::exp(double(x(r, j)));
+            return std::exp(double(x(r, c))) / sum;
+          },
+          1e-6);
     }
     {
       const int64_t first = rows / 3, count = rows - first, groups = 1;
@@ -207,8 +213,15 @@ TEST_P(SimdRows, ActivationsAreAccurate) {
   for (int e = -126; e <= 127; ++e) {
     for (float m : {1.0f, 1.3f, 1.7f}) v.push_back(std::ldexp(m, e)), v.push_back(-std::ldexp(m, e));
   }
-  const float special[] = {0.0f, -0.0f, kInf, -kInf, kNan, -kNan, std::numeric_limits<float>::max(),
-                           std::numeric_limits<float>::lowest(), std::numeric_limits<float>::denorm_min()};
+  const float special[] = {0.0f,
+                           -0.0f,
+                           kInf,
+                           -kInf,
+                           kNan,
+                           -kNan,
+                           std::numeric_limits<float>::max(),
+                           std::numeric_limits<float>::lowest(),
+                           std::numeric_limits<float>::denorm_min()};
   v.insert(v.end(), std::begin(special), std::end(special));
   const int64_t n = int64_t(v.size());
   Rows x(1, n, kNan), out = Rows::output(1, n);

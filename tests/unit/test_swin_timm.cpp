@@ -1,5 +1,5 @@
-// timm's Swin: names against the numbers that timm gives them, both ways of naming tensors, and pictures of other sizes. And
-// tensors within a network that its configuration does not have.
+// timm's Swin: names against the numbers that timm gives them, both ways of naming tensors, and pictures of other
+// sizes. And tensors within a network that its configuration does not have.
 #include "model/json.h"
 #include "model/model.h"
 #include "model/swin.h"
@@ -64,17 +64,22 @@ TEST(SwinTimm, NamesStandForNumbers) {
     EXPECT_EQ(got->depths, c.depths);
     EXPECT_EQ(got->heads, (List{c.heads, 2 * c.heads, 4 * c.heads, 8 * c.heads}));
     EXPECT_EQ(got->image_h, c.side);
-    if (c.windows.empty()) { EXPECT_EQ(got->window, c.window); }
+    if (c.windows.empty()) {
+      EXPECT_EQ(got->window, c.window);
+    }
     EXPECT_EQ(got->windows, c.windows);
     EXPECT_EQ(got->pretrained, c.pretrained);
     EXPECT_EQ(got->patch_h, 4);
     EXPECT_EQ(got->eps, 1e-5);
     EXPECT_EQ(got->classes, 1000);
   }
-  const auto refused = [](const char* text, std::initializer_list<const char*> parts) { expect_error(parsed(text), ErrorCode::kUnsupported, parts); };
+  const auto refused = [](const char* text, std::initializer_list<const char*> parts) {
+    expect_error(parsed(text), ErrorCode::kUnsupported, parts);
+  };
   refused(R"({"architecture":"swinv2_cr_tiny_224"})", {"swinv2_cr_tiny_224", "another network"});
-  for (const char* name : {"swin_huge_patch4_window7_224", "swin_tiny_patch4_224", "swin_tiny_patch4_window7", "swinv2_tiny_patch4_window8_256",
-                           "swin_tiny_patch4_window7_224_extra", "swin_s3_large_224"}) {
+  for (const char* name :
+       {"swin_huge_patch4_window7_224", "swin_tiny_patch4_224", "swin_tiny_patch4_window7",
+        "swinv2_tiny_patch4_window8_256", "swin_tiny_patch4_window7_224_extra", "swin_s3_large_224"}) {
     refused(("{\"architecture\":\"" + std::string(name) + "\"}").c_str(), {name, "expected a name like"});
   }
 }
@@ -87,15 +92,18 @@ TEST(SwinTimm, ArgumentsOverrideAndUnknownOnesAreRefused) {
   ASSERT_TRUE(c) << c.error().message;
   EXPECT_EQ(c->pretrained, (List{12, 12, 12, 6}));
   EXPECT_EQ(c->image_w, 128);
-  c = args(R"({"window_size":[8,8],"depths":[1,2],"num_heads":[4,8],"pretrained_window_sizes":[5,6],"act_layer":"gelu_tanh"})");
+  c = args(
+      R"({"window_size":[8,8],"depths":[1,2],"num_heads":[4,8],"pretrained_window_sizes":[5,6],"act_layer":"gelu_tanh"})");
   ASSERT_TRUE(c) << c.error().message;
   EXPECT_EQ(c->window, 8);
   EXPECT_TRUE(c->windows.empty());
   EXPECT_EQ(c->pretrained, (List{5, 6}));
-  for (const char* text : {R"({"always_partition":true})", R"({"head_dim":32})", R"({"norm_layer":"rmsnorm"})", R"({"window_ratio":8})"}) {
+  for (const char* text :
+       {R"({"always_partition":true})", R"({"head_dim":32})", R"({"norm_layer":"rmsnorm"})", R"({"window_ratio":8})"}) {
     expect_error(args(text), ErrorCode::kUnsupported, {"model_args", "Swin"});
   }
-  expect_error(args(R"({"act_layer":"relu"})", "swin_tiny_patch4_window7_224"), ErrorCode::kUnsupported, {"'act_layer'"});
+  expect_error(args(R"({"act_layer":"relu"})", "swin_tiny_patch4_window7_224"), ErrorCode::kUnsupported,
+               {"'act_layer'"});
   expect_error(args(R"({"global_pool":""})"), ErrorCode::kUnsupported, {"global_pool"});
   expect_error(args(R"({"depths":"2"})"), ErrorCode::kCorrupt, {"'depths'"});
   expect_error(args(R"({"window_size":[8,7]})"), ErrorCode::kCorrupt, {"'window_size'", "square"});
@@ -115,15 +123,19 @@ TEST(WithinTheNetwork, UnreadTensorsAreAnErrorInEveryFamily) {
     const char* name;
     const char* tensor;
   };
-  for (const Case& c : {Case{"timm-swin", "layers.0.blocks.0.attn.logit_scale"}, {"hf-swin", "swin.encoder.layers.1.blocks.2.layernorm_before.weight"},
-                        {"tv-swin", "features.5.7.norm1.weight"}, {"hf-mobilevit", "mobilevit.encoder.layer.4.transformer.layer.9.layernorm_before.weight"},
-                        {"timm-vit", "blocks.0.attn.q_norm.weight"}, {"hf-vit", "vit.encoder.layer.9.layernorm_before.weight"}}) {
+  for (const Case& c : {Case{"timm-swin", "layers.0.blocks.0.attn.logit_scale"},
+                        {"hf-swin", "swin.encoder.layers.1.blocks.2.layernorm_before.weight"},
+                        {"tv-swin", "features.5.7.norm1.weight"},
+                        {"hf-mobilevit", "mobilevit.encoder.layer.4.transformer.layer.9.layernorm_before.weight"},
+                        {"timm-vit", "blocks.0.attn.q_norm.weight"},
+                        {"hf-vit", "vit.encoder.layer.9.layernorm_before.weight"}}) {
     SCOPED_TRACE(c.tensor);
     const std::string bytes = slurp(kCases + c.name + "/model.safetensors");
     const auto views = parse_safetensors(reinterpret_cast<const uint8_t*>(bytes.data()), bytes.size(), c.name);
     ASSERT_TRUE(views) << views.error().message;
     std::vector<test::TestTensor> tensors;
-    for (const TensorView& v : *views) tensors.push_back({v.name, v.dtype, v.shape, std::string(reinterpret_cast<const char*>(v.data), v.bytes)});
+    for (const TensorView& v : *views)
+      tensors.push_back({v.name, v.dtype, v.shape, std::string(reinterpret_cast<const char*>(v.data), v.bytes)});
     tensors.push_back(test::noise("teacher_head.weight", {2}));
     TempDir dir;
     for (const char* file : {"config.json", "preprocessor_config.json"}) {
@@ -145,16 +157,20 @@ TEST(SwinTimm, SizesThatItsTablesDoNotFitAreRefused) {
   const auto model = LoadedModel::open(kCases + "timm-swin");
   ASSERT_TRUE(model) << model.error().message;
   EXPECT_TRUE(model->build(Head::kLogits, 1, 64, 128).ok());  // the same windows on more of them
-  expect_error(model->build(Head::kLogits, 1, 32, 64), ErrorCode::kInvalidArgument, {"32 x 64", "not square", "64 x 64"});
-  expect_error(model->build(Head::kLogits, 1, 32, 32), ErrorCode::kInvalidArgument, {"32 x 32", "window of 2", "is of 4"});
-  expect_error(model->build(Head::kLogits, 1, 72, 72), ErrorCode::kInvalidArgument, {"72 x 72", "18 x 18", "shifted window of 4"});
+  expect_error(model->build(Head::kLogits, 1, 32, 64), ErrorCode::kInvalidArgument,
+               {"32 x 64", "not square", "64 x 64"});
+  expect_error(model->build(Head::kLogits, 1, 32, 32), ErrorCode::kInvalidArgument,
+               {"32 x 32", "window of 2", "is of 4"});
+  expect_error(model->build(Head::kLogits, 1, 72, 72), ErrorCode::kInvalidArgument,
+               {"72 x 72", "18 x 18", "shifted window of 4"});
   const auto v2 = LoadedModel::open(kCases + "timm-swinv2");
   ASSERT_TRUE(v2) << v2.error().message;
   EXPECT_TRUE(v2->build(Head::kLogits, 1, 32, 32).ok());  // V2 computes its tables
 }
 
 /// What infer_swin_config() looks at of a Swin of those numbers, without any data.
-std::shared_ptr<Checkpoint> shapes_of(bool timm, bool v2, int64_t embed, int64_t third, int64_t heads, int64_t window, int64_t mlp = 4) {
+std::shared_ptr<Checkpoint> shapes_of(bool timm, bool v2, int64_t embed, int64_t third, int64_t heads, int64_t window,
+                                      int64_t mlp = 4) {
   std::vector<TensorView> views;
   const auto add = [&](const std::string& name, std::vector<int64_t> shape) {
     TensorView v;
@@ -166,7 +182,8 @@ std::shared_ptr<Checkpoint> shapes_of(bool timm, bool v2, int64_t embed, int64_t
   const int64_t depths[] = {2, 2, third, 2};
   for (int64_t s = 0; s < 4; ++s)
     for (int64_t b = 0; b < depths[s]; ++b) {
-      const std::string at = timm ? fmt::format("layers.{}.blocks.{}.", s, b) : fmt::format("features.{}.{}.", 2 * s + 1, b);
+      const std::string at =
+          timm ? fmt::format("layers.{}.blocks.{}.", s, b) : fmt::format("features.{}.{}.", 2 * s + 1, b);
       add(at + "norm1.weight", {embed << s});
       add(at + (timm ? "mlp.fc1.weight" : "mlp.0.weight"), {mlp * (embed << s), embed << s});
       add(at + "attn.qkv.weight", {3 * (embed << s), embed << s});
@@ -190,7 +207,8 @@ TEST(SwinTimm, AStateDictTellsAPublishedNetwork) {
     int64_t embed, third, heads, window, image;
   };
   for (const bool timm : {true, false})
-    for (const Row& r : {Row{false, 96, 6, 3, 7, 224}, Row{false, 128, 18, 4, 12, 384}, Row{true, 96, 18, 3, 16, 256}, Row{true, 192, 18, 6, 12, 192}}) {
+    for (const Row& r : {Row{false, 96, 6, 3, 7, 224}, Row{false, 128, 18, 4, 12, 384}, Row{true, 96, 18, 3, 16, 256},
+                         Row{true, 192, 18, 6, 12, 192}}) {
       const auto c = infer_swin_config(*shapes_of(timm, r.v2, r.embed, r.third, r.heads, r.window));
       ASSERT_TRUE(c) << timm << " " << r.v2 << " " << r.embed << " " << r.window << ": " << c.error().message;
       EXPECT_EQ(c->image_h, r.image);
@@ -198,20 +216,25 @@ TEST(SwinTimm, AStateDictTellsAPublishedNetwork) {
       EXPECT_NE(c->assumed.find(r.v2 ? "taken for swinv2_" : "taken for swin_"), std::string::npos) << c->assumed;
     }
   // Other widths, depths, heads, windows and MLPs, and windows that two networks share.
-  for (const auto& w : {shapes_of(true, false, 64, 6, 3, 7), shapes_of(true, false, 96, 8, 3, 7), shapes_of(true, false, 96, 6, 4, 7), shapes_of(true, false, 96, 6, 3, 8),
-                        shapes_of(true, false, 96, 6, 3, 7, 3), shapes_of(true, true, 128, 18, 4, 16), shapes_of(true, true, 192, 18, 6, 24)})
-    expect_error(infer_swin_config(*w), ErrorCode::kInvalidArgument, {"swin.safetensors", "no published Swin", "--config FILE"});
+  for (const auto& w :
+       {shapes_of(true, false, 64, 6, 3, 7), shapes_of(true, false, 96, 8, 3, 7), shapes_of(true, false, 96, 6, 4, 7),
+        shapes_of(true, false, 96, 6, 3, 8), shapes_of(true, false, 96, 6, 3, 7, 3),
+        shapes_of(true, true, 128, 18, 4, 16), shapes_of(true, true, 192, 18, 6, 24)})
+    expect_error(infer_swin_config(*w), ErrorCode::kInvalidArgument,
+                 {"swin.safetensors", "no published Swin", "--config FILE"});
 }
 
 TEST(SwinTimm, AStateDictOfNoPublishedSizeAsks) {
   for (const char* name : {"timm-swin", "timm-swin-authors"}) {
     TempDir dir;
     dir.write("w.safetensors", slurp(kCases + name + "/model.safetensors"));
-    expect_error(LoadedModel::open(dir / "w.safetensors"), ErrorCode::kInvalidArgument, {"no published Swin", "--config FILE"});
+    expect_error(LoadedModel::open(dir / "w.safetensors"), ErrorCode::kInvalidArgument,
+                 {"no published Swin", "--config FILE"});
   }
   TempDir dir;
   dir.write("w.safetensors", slurp(kCases + "timm-swinv2/model.safetensors"));
-  expect_error(LoadedModel::open(dir / "w.safetensors"), ErrorCode::kInvalidArgument, {"relative_position_index", "the window", "--config FILE"});
+  expect_error(LoadedModel::open(dir / "w.safetensors"), ErrorCode::kInvalidArgument,
+               {"relative_position_index", "the window", "--config FILE"});
 }
 
 }  // namespace

@@ -7,8 +7,9 @@ namespace vireo {
 namespace {
 
 const TuningId kId{"some gpu, rev 2", 0x10de, 0x92ba, 0x801, 0xabcdef};
-const TunedSteps kSteps{{"linear fp32 ln=1 f32[1, 1, 197, 192]", {"texel=1 shuffle=0 linear_texel=32,8,1,1,1,1", 1.5, 2.25}},
-                        {"attention fp32 heads=3", {"texel=0 attention_tile=64,8,4,4,16,16", 0.5, 0.75}}};
+const TunedSteps kSteps{
+    {"linear fp32 ln=1 f32[1, 1, 197, 192]", {"texel=1 shuffle=0 linear_texel=32,8,1,1,1,1", 1.5, 2.25}},
+    {"attention fp32 heads=3", {"texel=0 attention_tile=64,8,4,4,16,16", 0.5, 0.75}}};
 
 std::string why(const std::string& text, const TuningId& id = kId) {
   const Result<TunedSteps> r = parse_tuning(text, id);
@@ -48,17 +49,35 @@ TEST(TuningFile, StaleAndDamagedOnesAreNamed) {
   EXPECT_NE(why("").find("does not say for which device"), std::string::npos);
   EXPECT_NE(why("GIF89a\n").find("first line"), std::string::npos);
   EXPECT_NE(why(replaced(text, "vireo-tuning 1", "vireo-tuning 2")).find("first line"), std::string::npos);
-  EXPECT_NE(why(replaced(text, "  use texel=0", "  ues texel=0")).find("line 6: 'ues' is no word"), std::string::npos) << why(replaced(text, "  use texel=0", "  ues texel=0"));
+  EXPECT_NE(why(replaced(text, "  use texel=0", "  ues texel=0")).find("line 6: 'ues' is no word"), std::string::npos)
+      << why(replaced(text, "  use texel=0", "  ues texel=0"));
   EXPECT_NE(why(text.substr(0, text.rfind("  use"))).find("truncated"), std::string::npos);
   EXPECT_NE(why(replaced(text, "default 0.75", "defalt 0.75")).find("expected 'ms A default B'"), std::string::npos);
   EXPECT_NE(why(text + "step attention fp32 heads=3\n").find("there twice"), std::string::npos);
 }
 
 TEST(TuningFile, ConstantsThatBreakAShadersRulesAreRefused) {
-  for (const char* use : {"linear_tile=64,128,16,8,0", "linear_tile=64,128,16,6,8", "linear_tile=60,128,16,8,8", "linear_tile=64,128,6,8,8", "linear_tile=16,16,64,8,8",
-                          "linear_texel=32,17,1,1,1,1", "linear_texel=32,8,5,1,1,1", "linear_texel=32,8,1,3,1,1", "linear_texel=32,8,1,8,9,1", "linear_texel=32,8,1,8,1,65", "attention_texel=8,5,4", "attention_texel=8,2,17",
-                          "attention_tile=60,8,4,4,16,16", "attention_tile=64,8,4,4,12,16", "attention_tile=64,8,4,4,16,15", "conv=8,4,17", "linear_tile=1,2,3",
-                          "linear_tile=64,128,16,8,-8", "linear_tile=64,128,16,8,99999999999", "speed=11", "texel"}) {
+  for (const char* use : {"linear_tile=64,128,16,8,0",
+                          "linear_tile=64,128,16,6,8",
+                          "linear_tile=60,128,16,8,8",
+                          "linear_tile=64,128,6,8,8",
+                          "linear_tile=16,16,64,8,8",
+                          "linear_texel=32,17,1,1,1,1",
+                          "linear_texel=32,8,5,1,1,1",
+                          "linear_texel=32,8,1,3,1,1",
+                          "linear_texel=32,8,1,8,9,1",
+                          "linear_texel=32,8,1,8,1,65",
+                          "attention_texel=8,5,4",
+                          "attention_texel=8,2,17",
+                          "attention_tile=60,8,4,4,16,16",
+                          "attention_tile=64,8,4,4,12,16",
+                          "attention_tile=64,8,4,4,16,15",
+                          "conv=8,4,17",
+                          "linear_tile=1,2,3",
+                          "linear_tile=64,128,16,8,-8",
+                          "linear_tile=64,128,16,8,99999999999",
+                          "speed=11",
+                          "texel"}) {
     Tuning t;
     EXPECT_FALSE(apply_tuning(use, &t).ok()) << use;
   }

@@ -1,5 +1,5 @@
-// include/vireo/vulkan.hpp from the outside: a whole model on an application's VkDevice, reading the application's VkBuffer
-// and leaving the scores in another.
+// include/vireo/vulkan.hpp from the outside: a whole model on an application's VkDevice, reading the application's
+// VkBuffer and leaving the scores in another.
 #include <cmath>
 #include <cstring>
 
@@ -28,7 +28,8 @@ TEST_F(VkAdoption, ModelOnApplicationBuffers) {
   ASSERT_TRUE(plain.ok());
   for (const uint32_t index : usable_) {
     const auto owner = open(index);
-    const Result<Device> device = adopt_vulkan(instance_->handle(), owner->physical().handle, owner->handle(), queue_of(*owner), owner->queue_family(), nullptr);
+    const Result<Device> device = adopt_vulkan(instance_->handle(), owner->physical().handle, owner->handle(),
+                                               queue_of(*owner), owner->queue_family(), nullptr);
     ASSERT_TRUE(device.ok()) << device.error().message;
     SessionOptions options;
     options.cache_dir = "-";
@@ -49,7 +50,8 @@ TEST_F(VkAdoption, ModelOnApplicationBuffers) {
     const float pixel = 0;
     const Result<CaptureReport> captured = capture(*session, &pixel, 1, ::testing::TempDir() + "/none");
     ASSERT_FALSE(captured.ok());
-    EXPECT_NE(captured.error().message.find("on the application's own buffers"), std::string::npos) << captured.error().message;
+    EXPECT_NE(captured.error().message.find("on the application's own buffers"), std::string::npos)
+        << captured.error().message;
     for (float phase : {0.f, 1.f}) {
       std::vector<float> x(size_t(layout->input_bytes / 4));
       for (size_t i = 0; i < x.size(); ++i) x[i] = std::sin(0.01f * float(i) + phase);

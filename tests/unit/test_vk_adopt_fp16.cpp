@@ -1,4 +1,5 @@
-// fp16 beyond its range on an application's buffers: recomputed from the application's input; an output of the application's is not looked at.
+// fp16 beyond its range on an application's buffers: recomputed from the application's input; an output of the
+// application's is not looked at.
 #include <cmath>
 #include <cstring>
 
@@ -17,7 +18,8 @@ class VkAdoptionFp16 : public VkTest {};
 
 TEST_F(VkAdoptionFp16, TheInputIsReadAgainAndTheOutputIsNot) {
   test::TempDir dir;
-  test::patch_model(std::string(VIREO_TEST_DATA) + "/cases/hf-vit", dir.path(), {{"vit.encoder.layer.1.output.dense.bias", 7, 70000.f}});
+  test::patch_model(std::string(VIREO_TEST_DATA) + "/cases/hf-vit", dir.path(),
+                    {{"vit.encoder.layer.1.output.dense.bias", 7, 70000.f}});
   const Result<Model> model = Model::open(dir.path());
   ASSERT_TRUE(model.ok()) << model.error().message;
   Result<Session> plain = Session::create(*model, Device::cpu());
@@ -26,7 +28,8 @@ TEST_F(VkAdoptionFp16, TheInputIsReadAgainAndTheOutputIsNot) {
     const auto owner = open(index);
     VkQueue queue = VK_NULL_HANDLE;
     owner->fn().vkGetDeviceQueue(owner->handle(), owner->queue_family(), 0, &queue);
-    const Result<Device> device = adopt_vulkan(instance_->handle(), owner->physical().handle, owner->handle(), queue, owner->queue_family(), nullptr);
+    const Result<Device> device = adopt_vulkan(instance_->handle(), owner->physical().handle, owner->handle(), queue,
+                                               owner->queue_family(), nullptr);
     ASSERT_TRUE(device.ok()) << device.error().message;
     SessionOptions options;
     options.cache_dir = "-";
@@ -57,7 +60,9 @@ TEST_F(VkAdoptionFp16, TheInputIsReadAgainAndTheOutputIsNot) {
     std::memcpy(in->mapped() + 256, x.data(), x.size() * 4);
     Result<Output> none = session->run(nullptr, 0);
     ASSERT_FALSE(none.ok());
-    EXPECT_NE(none.error().message.find("the input lies in the application's buffer, which was not looked at"), std::string::npos) << none.error().message;
+    EXPECT_NE(none.error().message.find("the input lies in the application's buffer, which was not looked at"),
+              std::string::npos)
+        << none.error().message;
 
     buffers.output = out->handle();
     Result<Session> blind = create_session(*model, *device, options, buffers);

@@ -167,8 +167,7 @@ VkResult VKAPI_CALL fake_enumerate(VkInstance, uint32_t* n, VkPhysicalDevice* ou
   if (fake.enumerate != VK_SUCCESS) return fake.enumerate;
   if (out)
     for (uint32_t i = 0; i < *n; ++i) out[i] = reinterpret_cast<VkPhysicalDevice>(uintptr_t(i) + 1);
-  else
-    *n = uint32_t(fake.devices.size());
+  else *n = uint32_t(fake.devices.size());
   return VK_SUCCESS;
 }
 void VKAPI_CALL fake_properties(VkPhysicalDevice d, VkPhysicalDeviceProperties* p) {

@@ -12,7 +12,8 @@
 namespace vireo::vk::fault {
 namespace {
 
-constexpr VkResult kHost = VK_ERROR_OUT_OF_HOST_MEMORY, kDevice = VK_ERROR_OUT_OF_DEVICE_MEMORY, kLost = VK_ERROR_DEVICE_LOST, kInit = VK_ERROR_INITIALIZATION_FAILED;
+constexpr VkResult kHost = VK_ERROR_OUT_OF_HOST_MEMORY, kDevice = VK_ERROR_OUT_OF_DEVICE_MEMORY,
+                   kLost = VK_ERROR_DEVICE_LOST, kInit = VK_ERROR_INITIALIZATION_FAILED;
 
 // What an answer means for the books.
 enum class Kind { kPlain, kCreates, kSubmits, kWaits, kAsks, kIdles };
@@ -57,21 +58,27 @@ enum class Kind { kPlain, kCreates, kSubmits, kWaits, kAsks, kIdles };
   X(vkQueueSubmit, kSubmits, kHost, kDevice, kLost)                 \
   X(vkQueueWaitIdle, kIdles, kHost, kDevice, kLost)                 \
   X(vkDeviceWaitIdle, kIdles, kHost, kDevice, kLost)
-#define FAULT_DESTROYERS(X)                                                                                                      \
-  X(vkDestroyInstance) X(vkDestroyDebugUtilsMessengerEXT) X(vkDestroyDevice) X(vkDestroyBuffer) X(vkDestroyBufferView)           \
-  X(vkFreeMemory) X(vkDestroyShaderModule) X(vkDestroyDescriptorSetLayout) X(vkDestroyPipelineLayout) X(vkDestroyPipelineCache)  \
-  X(vkDestroyPipeline) X(vkDestroyDescriptorPool) X(vkDestroyCommandPool) X(vkDestroyQueryPool) X(vkDestroyFence) X(vkFreeCommandBuffers)
+// clang-format does not settle on one form of these.
+// clang-format off
+#define FAULT_DESTROYERS(X)                                                                          \
+  X(vkDestroyInstance) X(vkDestroyDebugUtilsMessengerEXT) X(vkDestroyDevice) X(vkDestroyBuffer)      \
+  X(vkDestroyBufferView) X(vkFreeMemory) X(vkDestroyShaderModule) X(vkDestroyDescriptorSetLayout)    \
+  X(vkDestroyPipelineLayout) X(vkDestroyPipelineCache) X(vkDestroyPipeline) X(vkDestroyDescriptorPool) \
+  X(vkDestroyCommandPool) X(vkDestroyQueryPool) X(vkDestroyFence) X(vkFreeCommandBuffers)
 
 // What is noted about commands, so that it is known what a submission reaches.
-#define FAULT_FOLLOWED(X)                                                                                               \
-  X(vkUpdateDescriptorSets) X(vkCmdBindDescriptorSets) X(vkCmdBindPipeline) X(vkCmdCopyBuffer) X(vkCmdFillBuffer) X(vkCmdResetQueryPool)
+#define FAULT_FOLLOWED(X)                                                                            \
+  X(vkUpdateDescriptorSets) X(vkCmdBindDescriptorSets) X(vkCmdBindPipeline) X(vkCmdCopyBuffer)       \
+  X(vkCmdFillBuffer) X(vkCmdResetQueryPool)
+// clang-format on
 
 using Object = std::pair<std::string, uint64_t>;  // type, handle
 
 struct Submission {
   uint64_t fence = 0;
   bool over = false;
-  std::set<Object> uses;  // command buffers, their pools, and what they reach: pipelines, queries, what is copied, descriptor sets and what is behind them
+  std::set<Object> uses;  // command buffers, their pools, and what they reach: pipelines, queries, what is copied,
+                          // descriptor sets and what is behind them
 };
 
 struct State {
@@ -82,7 +89,8 @@ struct State {
   std::vector<std::string> calls, problems;
   std::multiset<std::pair<std::string, uint64_t>> live;
   std::vector<Submission> submissions;
-  std::map<Object, std::set<Object>> reaches;  // command buffers and descriptor sets; buffers their memory, views their buffer
+  std::map<Object, std::set<Object>>
+      reaches;  // command buffers and descriptor sets; buffers their memory, views their buffer
   int injected = 0;
   bool begun = false;  // the injection was reached
 } state;
@@ -125,11 +133,13 @@ void over(uint64_t fence) {
 }
 
 bool running(uint64_t fence) {  // null: any
-  return std::any_of(state.submissions.begin(), state.submissions.end(), [&](const Submission& s) { return !s.over && (!fence || s.fence == fence); });
+  return std::any_of(state.submissions.begin(), state.submissions.end(),
+                     [&](const Submission& s) { return !s.over && (!fence || s.fence == fence); });
 }
 
 bool running(const Object& used) {
-  return std::any_of(state.submissions.begin(), state.submissions.end(), [&](const Submission& s) { return !s.over && s.uses.count(used); });
+  return std::any_of(state.submissions.begin(), state.submissions.end(),
+                     [&](const Submission& s) { return !s.over && s.uses.count(used); });
 }
 
 void reach(const Object& from, std::set<Object>* all) {
@@ -143,9 +153,9 @@ template <typename Call>
 struct Real {
   static inline PFN_vkVoidFunction pointer = nullptr;
 };
-#define TAG(name, ...)                        \
-  struct Call_##name {                        \
-    using Pfn = PFN_##name;                   \
+#define TAG(name, ...)                          \
+  struct Call_##name {                          \
+    using Pfn = PFN_##name;                     \
     static constexpr const char* kName = #name; \
   };
 FAULT_CALLS(TAG)
@@ -176,7 +186,8 @@ void note(const char* name, VkResult r, bool made, A... a) {
     if (proof) {  // lost: it may have begun
       Submission s{bits_of(std::get<3>(args)), false, {}};
       const VkSubmitInfo& info = *std::get<2>(args);
-      for (uint32_t i = 0; i < info.commandBufferCount; ++i) reach({"CommandBuffer", bits_of(info.pCommandBuffers[i])}, &s.uses);
+      for (uint32_t i = 0; i < info.commandBufferCount; ++i)
+        reach({"CommandBuffer", bits_of(info.pCommandBuffers[i])}, &s.uses);
       state.submissions.push_back(std::move(s));
     }
   if constexpr (kKind == Kind::kWaits)
@@ -190,43 +201,60 @@ void note(const char* name, VkResult r, bool made, A... a) {
 // Which object reaches which; called with the mutex held.
 template <typename Call, typename... A>
 void follow(Call, A...) {}
-void follow(Call_vkBindBufferMemory, VkDevice, VkBuffer b, VkDeviceMemory m, VkDeviceSize) { state.reaches[{"Buffer", bits_of(b)}] = {{"Memory", bits_of(m)}}; }
-void follow(Call_vkCreateBufferView, VkDevice, const VkBufferViewCreateInfo* i, const VkAllocationCallbacks*, VkBufferView* v) {
+void follow(Call_vkBindBufferMemory, VkDevice, VkBuffer b, VkDeviceMemory m, VkDeviceSize) {
+  state.reaches[{"Buffer", bits_of(b)}] = {{"Memory", bits_of(m)}};
+}
+void follow(Call_vkCreateBufferView, VkDevice, const VkBufferViewCreateInfo* i, const VkAllocationCallbacks*,
+            VkBufferView* v) {
   state.reaches[{"BufferView", bits_of(*v)}] = {{"Buffer", bits_of(i->buffer)}};
 }
 void follow(Call_vkAllocateDescriptorSets, VkDevice, const VkDescriptorSetAllocateInfo* i, VkDescriptorSet* sets) {
-  for (uint32_t k = 0; k < i->descriptorSetCount; ++k) state.reaches[{"DescriptorSet", bits_of(sets[k])}] = {{"DescriptorPool", bits_of(i->descriptorPool)}};
+  for (uint32_t k = 0; k < i->descriptorSetCount; ++k)
+    state.reaches[{"DescriptorSet", bits_of(sets[k])}] = {{"DescriptorPool", bits_of(i->descriptorPool)}};
 }
-void follow(Call_vkUpdateDescriptorSets, VkDevice, uint32_t n, const VkWriteDescriptorSet* w, uint32_t, const VkCopyDescriptorSet*) {
+void follow(Call_vkUpdateDescriptorSets, VkDevice, uint32_t n, const VkWriteDescriptorSet* w, uint32_t,
+            const VkCopyDescriptorSet*) {
   for (uint32_t k = 0; k < n; ++k) {
     const Object set{"DescriptorSet", bits_of(w[k].dstSet)};
     if (running(set)) state.problems.push_back("vkUpdateDescriptorSets of a set that a submission uses");
     for (uint32_t d = 0; d < w[k].descriptorCount; ++d)
-      state.reaches[set].insert(w[k].pTexelBufferView ? Object{"BufferView", bits_of(w[k].pTexelBufferView[d])} : Object{"Buffer", bits_of(w[k].pBufferInfo[d].buffer)});
+      state.reaches[set].insert(w[k].pTexelBufferView ? Object{"BufferView", bits_of(w[k].pTexelBufferView[d])}
+                                                      : Object{"Buffer", bits_of(w[k].pBufferInfo[d].buffer)});
   }
 }
 void follow(Call_vkBeginCommandBuffer, VkCommandBuffer c, const VkCommandBufferBeginInfo*) {
   const Object commands{"CommandBuffer", bits_of(c)};
   if (running(commands)) state.problems.push_back("vkBeginCommandBuffer of commands that a submission uses");
   std::set<Object>& reached = state.reaches[commands];
-  for (auto at = reached.begin(); at != reached.end();) at = at->first == "CommandPool" ? std::next(at) : reached.erase(at);
+  for (auto at = reached.begin(); at != reached.end();)
+    at = at->first == "CommandPool" ? std::next(at) : reached.erase(at);
 }
 void follow(Call_vkAllocateCommandBuffers, VkDevice, const VkCommandBufferAllocateInfo* i, VkCommandBuffer* c) {
-  for (uint32_t k = 0; k < i->commandBufferCount; ++k) state.reaches[{"CommandBuffer", bits_of(c[k])}] = {{"CommandPool", bits_of(i->commandPool)}};
+  for (uint32_t k = 0; k < i->commandBufferCount; ++k)
+    state.reaches[{"CommandBuffer", bits_of(c[k])}] = {{"CommandPool", bits_of(i->commandPool)}};
 }
 void follow(Call_vkFreeCommandBuffers, VkDevice, VkCommandPool, uint32_t n, const VkCommandBuffer* c) {
   for (uint32_t k = 0; k < n; ++k)
-    if (running(Object{"CommandBuffer", bits_of(c[k])})) state.problems.push_back("vkFreeCommandBuffers of commands that a submission uses");
+    if (running(Object{"CommandBuffer", bits_of(c[k])}))
+      state.problems.push_back("vkFreeCommandBuffers of commands that a submission uses");
 }
-void follow(Call_vkCmdBindPipeline, VkCommandBuffer c, VkPipelineBindPoint, VkPipeline p) { state.reaches[{"CommandBuffer", bits_of(c)}].insert({"Pipeline", bits_of(p)}); }
-void follow(Call_vkCmdResetQueryPool, VkCommandBuffer c, VkQueryPool q, uint32_t, uint32_t) { state.reaches[{"CommandBuffer", bits_of(c)}].insert({"QueryPool", bits_of(q)}); }
-void follow(Call_vkCmdBindDescriptorSets, VkCommandBuffer c, VkPipelineBindPoint, VkPipelineLayout, uint32_t, uint32_t n, const VkDescriptorSet* sets, uint32_t, const uint32_t*) {
-  for (uint32_t k = 0; k < n; ++k) state.reaches[{"CommandBuffer", bits_of(c)}].insert({"DescriptorSet", bits_of(sets[k])});
+void follow(Call_vkCmdBindPipeline, VkCommandBuffer c, VkPipelineBindPoint, VkPipeline p) {
+  state.reaches[{"CommandBuffer", bits_of(c)}].insert({"Pipeline", bits_of(p)});
+}
+void follow(Call_vkCmdResetQueryPool, VkCommandBuffer c, VkQueryPool q, uint32_t, uint32_t) {
+  state.reaches[{"CommandBuffer", bits_of(c)}].insert({"QueryPool", bits_of(q)});
+}
+void follow(Call_vkCmdBindDescriptorSets, VkCommandBuffer c, VkPipelineBindPoint, VkPipelineLayout, uint32_t,
+            uint32_t n, const VkDescriptorSet* sets, uint32_t, const uint32_t*) {
+  for (uint32_t k = 0; k < n; ++k)
+    state.reaches[{"CommandBuffer", bits_of(c)}].insert({"DescriptorSet", bits_of(sets[k])});
 }
 void follow(Call_vkCmdCopyBuffer, VkCommandBuffer c, VkBuffer from, VkBuffer to, uint32_t, const VkBufferCopy*) {
   state.reaches[{"CommandBuffer", bits_of(c)}].insert({{"Buffer", bits_of(from)}, {"Buffer", bits_of(to)}});
 }
-void follow(Call_vkCmdFillBuffer, VkCommandBuffer c, VkBuffer b, VkDeviceSize, VkDeviceSize, uint32_t) { state.reaches[{"CommandBuffer", bits_of(c)}].insert({"Buffer", bits_of(b)}); }
+void follow(Call_vkCmdFillBuffer, VkCommandBuffer c, VkBuffer b, VkDeviceSize, VkDeviceSize, uint32_t) {
+  state.reaches[{"CommandBuffer", bits_of(c)}].insert({"Buffer", bits_of(b)});
+}
 void follow(Call_vkResetFences, VkDevice, uint32_t n, const VkFence* f) {
   for (uint32_t k = 0; k < n; ++k)
     if (running(bits_of(f[k]))) state.problems.push_back("vkResetFences of a fence that a submission uses");
@@ -270,14 +298,16 @@ struct Destroyer<Call, void(VKAPI_PTR*)(A...)> {
     {
       const std::lock_guard<std::mutex> lock(state.mutex);
       const auto args = std::make_tuple(a...);
-      const uint64_t handle = bits_of(std::get<sizeof...(A) == 2 ? 0 : 1>(args));
+      const uint64_t handle = bits_of(std::get < sizeof...(A) == 2 ? 0 : 1 > (args));
       const std::string type = object_of(Call::kName);
       follow(Call{}, a...);
       const bool all = type == "Device" || type == "Instance";
-      if (type == "Fence" ? running(handle) : all ? running(uint64_t(0)) : running(Object{type, handle})) state.problems.push_back(std::string(Call::kName) + " under a submission that nothing has proven to be over");
+      if (type == "Fence" ? running(handle) : all ? running(uint64_t(0)) : running(Object{type, handle}))
+        state.problems.push_back(std::string(Call::kName) + " under a submission that nothing has proven to be over");
       if (type != "CommandBuffers" && handle) {
         const auto at = state.live.find({type, handle});
-        if (at == state.live.end()) state.problems.push_back(std::string(Call::kName) + " of what was never made, or twice");
+        if (at == state.live.end())
+          state.problems.push_back(std::string(Call::kName) + " of what was never made, or twice");
         else state.live.erase(at);
       }
     }
@@ -294,9 +324,13 @@ struct Entry {
   PFN_vkVoidFunction ours;
   PFN_vkVoidFunction* theirs;
 };
-#define ENTRY(name, kind, ...) {#name, reinterpret_cast<PFN_vkVoidFunction>(&Faulty<Call_##name, Kind::kind, PFN_##name>::call), &Real<Call_##name>::pointer},
-#define FOLLOWED(name) {#name, reinterpret_cast<PFN_vkVoidFunction>(&Followed<Call_##name, PFN_##name>::call), &Real<Call_##name>::pointer},
-#define DESTROYER(name) {#name, reinterpret_cast<PFN_vkVoidFunction>(&Destroyer<Call_##name, PFN_##name>::call), &Real<Call_##name>::pointer},
+#define ENTRY(name, kind, ...)                                                                      \
+  {#name, reinterpret_cast<PFN_vkVoidFunction>(&Faulty<Call_##name, Kind::kind, PFN_##name>::call), \
+   &Real<Call_##name>::pointer},
+#define FOLLOWED(name) \
+  {#name, reinterpret_cast<PFN_vkVoidFunction>(&Followed<Call_##name, PFN_##name>::call), &Real<Call_##name>::pointer},
+#define DESTROYER(name) \
+  {#name, reinterpret_cast<PFN_vkVoidFunction>(&Destroyer<Call_##name, PFN_##name>::call), &Real<Call_##name>::pointer},
 const Entry kEntries[] = {FAULT_CALLS(ENTRY) FAULT_DESTROYERS(DESTROYER) FAULT_FOLLOWED(FOLLOWED)};
 
 PFN_vkVoidFunction mine(const char* name, PFN_vkVoidFunction theirs) {
@@ -312,7 +346,9 @@ PFN_vkVoidFunction mine(const char* name, PFN_vkVoidFunction theirs) {
     }
   return theirs;
 }
-VKAPI_ATTR PFN_vkVoidFunction VKAPI_CALL device_proc(VkDevice d, const char* name) { return mine(name, real_device_proc(d, name)); }
+VKAPI_ATTR PFN_vkVoidFunction VKAPI_CALL device_proc(VkDevice d, const char* name) {
+  return mine(name, real_device_proc(d, name));
+}
 
 }  // namespace
 
@@ -357,7 +393,9 @@ std::vector<std::string> live() {
   return all;
 }
 
-VKAPI_ATTR PFN_vkVoidFunction VKAPI_CALL loader(VkInstance instance, const char* name) { return mine(name, hook::loader(instance, name)); }
+VKAPI_ATTR PFN_vkVoidFunction VKAPI_CALL loader(VkInstance instance, const char* name) {
+  return mine(name, hook::loader(instance, name));
+}
 
 }  // namespace vireo::vk::fault
 #endif  // VIREO_VULKAN

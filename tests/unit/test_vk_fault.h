@@ -1,6 +1,7 @@
-// A Vulkan loader that answers for the driver: the n-th call of an entry point fails, once or from then on, with a result that the
-// specification allows it. It keeps books besides: what was made and not destroyed, which submissions nothing has proven to be over, and
-// what was destroyed, freed, recorded or written anew under one of those that may use it.
+// A Vulkan loader that answers for the driver: the n-th call of an entry point fails, once or from then on, with a
+// result that the specification allows it. It keeps books besides: what was made and not destroyed, which submissions
+// nothing has proven to be over, and what was destroyed, freed, recorded or written anew under one of those that may
+// use it.
 #pragma once
 
 #include <map>
@@ -13,7 +14,7 @@ namespace vireo::vk::fault {
 
 enum class Mode : uint8_t {
   kOnce,
-  kFromThenOn,   // the entry point, from this call on
+  kFromThenOn,     // the entry point, from this call on
   kAllFromThenOn,  // from this call on every entry point that may answer so
 };
 
@@ -24,7 +25,8 @@ struct Injection {
   Mode mode = Mode::kOnce;
 };
 
-/// Entry points that return a VkResult, and those of the five results that the specification allows each (vk.xml of Vulkan 1.3).
+/// Entry points that return a VkResult, and those of the five results that the specification allows each (vk.xml of
+/// Vulkan 1.3).
 const std::map<std::string, std::vector<VkResult>>& allowed();
 
 /// Forgets everything, waiting for devices that were left behind.
@@ -34,8 +36,8 @@ void ail(const std::string& call, VkResult result);
 
 /// Calls of entry points that return a VkResult since reset(), in order.
 std::vector<std::string> calls();
-int injected();               // calls that failed by the injection
-bool unproven();              // a submission that no answer has proven to be over
+int injected();                       // calls that failed by the injection
+bool unproven();                      // a submission that no answer has proven to be over
 std::vector<std::string> problems();  // "vkFreeMemory under a submission that may still run"
 std::vector<std::string> live();      // "Buffer", ...: made and not destroyed
 

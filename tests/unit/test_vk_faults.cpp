@@ -1,8 +1,10 @@
-// Every call of Vulkan that Vireo makes, failing in every way that the specification allows, once and from then on, while a session is
-// opened, runs, is profiled and is closed. Each case must end in the right answer (with the reason, where the CPU has taken over) or in
-// one error; nothing may be destroyed under work that may go on, and nothing left behind but what no answer proves to be over.
+// Every call of Vulkan that Vireo makes, failing in every way that the specification allows, once and from then on,
+// while a session is opened, runs, is profiled and is closed. Each case must end in the right answer (with the reason,
+// where the CPU has taken over) or in one error; nothing may be destroyed under work that may go on, and nothing left
+// behind but what no answer proves to be over.
 //
-// The cases run in processes of their own, so that a crash or a hang is the failure of one case. In full, on the shipped model:
+// The cases run in processes of their own, so that a crash or a hang is the failure of one case. In full, on the
+// shipped model:
 //   VIREO_FAULT_STRIDE=1 VIREO_FAULT_JOBS=8 build/bin/unit_tests --gtest_filter='VkFaults.*'
 // (VIREO_FAULT_MODEL: another one). A failure says how its case is run alone, in this process.
 #if VIREO_VULKAN
@@ -47,18 +49,20 @@ std::string env_or(const char* name, const std::string& otherwise) {
 
 std::string model_path() { return env_or("VIREO_FAULT_MODEL", std::string(VIREO_SOURCE_DIR) + "/models/fashion-vit"); }
 
-// ---- one case ----------------------------------------------------------------------------------------------------------
+// ---- one case
+// ----------------------------------------------------------------------------------------------------------
 
 struct Case {
   std::string scenario;
   fault::Injection injection;
 };
 
-const std::vector<std::pair<VkResult, const char*>> kResults = {{VK_ERROR_OUT_OF_HOST_MEMORY, "OUT_OF_HOST_MEMORY"},
-                                                                {VK_ERROR_OUT_OF_DEVICE_MEMORY, "OUT_OF_DEVICE_MEMORY"},
-                                                                {VK_ERROR_DEVICE_LOST, "DEVICE_LOST"},
-                                                                {VK_TIMEOUT, "TIMEOUT"},
-                                                                {VK_ERROR_INITIALIZATION_FAILED, "INITIALIZATION_FAILED"}};
+const std::vector<std::pair<VkResult, const char*>> kResults = {
+    {VK_ERROR_OUT_OF_HOST_MEMORY, "OUT_OF_HOST_MEMORY"},
+    {VK_ERROR_OUT_OF_DEVICE_MEMORY, "OUT_OF_DEVICE_MEMORY"},
+    {VK_ERROR_DEVICE_LOST, "DEVICE_LOST"},
+    {VK_TIMEOUT, "TIMEOUT"},
+    {VK_ERROR_INITIALIZATION_FAILED, "INITIALIZATION_FAILED"}};
 const char* const kModes[] = {"once", "from-then-on", "all-from-then-on"};
 
 std::string to_text(const Case& c) {
@@ -66,7 +70,8 @@ std::string to_text(const Case& c) {
   std::string result;
   for (const auto& [r, name] : kResults)
     if (r == c.injection.result) result = name;
-  return fmt::format("{}:{}#{}:{}:{}", c.scenario, c.injection.call, c.injection.at, result, kModes[int(c.injection.mode)]);
+  return fmt::format("{}:{}#{}:{}:{}", c.scenario, c.injection.call, c.injection.at, result,
+                     kModes[int(c.injection.mode)]);
 }
 
 Case from_text(const std::string& text) {
@@ -122,7 +127,8 @@ struct Subject {
     const std::vector<float>& right = expected.at({k, size.height});
     const std::vector<float> got(o.data, o.data + size_t(o.rows) * size_t(o.cols));
     if (options.head == Head::kClassMap) {
-      if (size.height && (o.height != size.height || o.width != size.width)) return fmt::format("a map of {}x{}", o.height, o.width);
+      if (size.height && (o.height != size.height || o.width != size.width))
+        return fmt::format("a map of {}x{}", o.height, o.width);
       size_t other = got.size() == right.size() ? 0 : got.size();
       for (size_t i = 0; i < got.size() && i < right.size(); ++i) other += got[i] != right[i];
       return other <= right.size() / 500 ? "" : fmt::format("a wrong map, {} of {} pixels", other, right.size());
@@ -168,7 +174,8 @@ class Bench {
   void failed(const char* call, const Error& e, bool allowed) {
     ++errors_;
     if (!allowed) wrong(fmt::format("{} failed: {}", call, e.message));
-    if (e.message.empty() || e.code == ErrorCode::kInternal || e.code == ErrorCode::kInvalidArgument) wrong(fmt::format("{}: a strange error: {}", call, e.message));
+    if (e.message.empty() || e.code == ErrorCode::kInternal || e.code == ErrorCode::kInvalidArgument)
+      wrong(fmt::format("{}: a strange error: {}", call, e.message));
   }
   void check(const Output& o, int k, MapSize size) {
     ++answers_;
@@ -298,7 +305,10 @@ std::string Bench::run(const Case& c) {
   setenv("VIREO_LABELS", s.labels ? "auto" : "0", 1);
   VulkanHooks hooks;
   hooks.loader = fault::loader;
-  if (s.uploads) hooks.gpu_options.fault = [](const char* call) { return std::string(call) == "map" ? VK_ERROR_MEMORY_MAP_FAILED : VK_SUCCESS; };
+  if (s.uploads)
+    hooks.gpu_options.fault = [](const char* call) {
+      return std::string(call) == "map" ? VK_ERROR_MEMORY_MAP_FAILED : VK_SUCCESS;
+    };
   Abandoned abandoned;
   std::atomic<uint64_t> lines{0};
   Result<Device> device = vulkan_device(0, 2, hooks);
@@ -326,7 +336,8 @@ std::string Bench::run(const Case& c) {
     kept.on_log(nullptr);
   }
   for (const std::string& p : fault::problems()) wrong(p);
-  if (abandoned.times != lines) wrong(fmt::format("{} submissions abandoned, {} lines about it", abandoned.times, lines.load()));
+  if (abandoned.times != lines)
+    wrong(fmt::format("{} submissions abandoned, {} lines about it", abandoned.times, lines.load()));
   if (abandoned.times && !fault::unproven()) wrong("abandoned, though everything was proven to be over");
   if (abandoned.times && !abandoned.bytes) wrong("abandoned without counting the memory");
   if (!abandoned.times)
@@ -337,9 +348,11 @@ std::string Bench::run(const Case& c) {
   return wrong_;
 }
 
-// ---- a process of cases --------------------------------------------------------------------------------------------------
+// ---- a process of cases
+// --------------------------------------------------------------------------------------------------
 
-/// Runs the cases of the file VIREO_FAULT_CHILD, or VIREO_FAULT_CASE alone. A case without an injection lists the calls it made.
+/// Runs the cases of the file VIREO_FAULT_CHILD, or VIREO_FAULT_CASE alone. A case without an injection lists the calls
+/// it made.
 TEST(VkFaults, DISABLED_Child) {
   std::vector<std::string> cases;
   if (const std::string one = env_or("VIREO_FAULT_CASE", ""); !one.empty()) cases.push_back(one);
@@ -355,7 +368,8 @@ TEST(VkFaults, DISABLED_Child) {
     const auto start = std::chrono::steady_clock::now();
     const std::string wrong = bench.run(c);
     std::printf("@took %.3f\n", std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count());
-    std::printf("@abandoned %d\n@fell back %d\n@opened %d\n", int(bench.abandoned()), int(bench.fell_back()), int(bench.opened()));
+    std::printf("@abandoned %d\n@fell back %d\n@opened %d\n", int(bench.abandoned()), int(bench.fell_back()),
+                int(bench.opened()));
     if (c.injection.call.empty())
       for (const std::string& call : fault::calls()) std::printf("@call %s\n", call.c_str());
     std::printf(wrong.empty() ? "@right\n" : "@wrong %s\n", wrong.c_str());
@@ -365,10 +379,11 @@ TEST(VkFaults, DISABLED_Child) {
   fault::reset({});
 }
 
-// ---- all of them -------------------------------------------------------------------------------------------------------
+// ---- all of them
+// -------------------------------------------------------------------------------------------------------
 
 struct Outcome {
-  std::string text;               // "right", or what is wrong
+  std::string text;  // "right", or what is wrong
   std::vector<std::string> calls;
   double seconds = 0;
   int abandoned = 0, fell_back = 0, opened = 0;
@@ -376,7 +391,8 @@ struct Outcome {
 
 constexpr int kHang_s = 300;  // without a word: far beyond what Flight waits for
 
-/// What is abandoned stays to the end of its process, threads of the driver's included: in one child, hundreds of cases are gigabytes.
+/// What is abandoned stays to the end of its process, threads of the driver's included: in one child, hundreds of cases
+/// are gigabytes.
 constexpr size_t kInAChild = 128;
 
 /// Runs the cases in children, one after the other, and the rest in another one when one ends early.
@@ -393,7 +409,9 @@ std::map<std::string, Outcome> run_cases(std::vector<std::string> cases, const s
     if (child == 0) {  // only what may be called between fork and exec of a program with threads
       dup2(out[1], 1);
       close(out[0]), close(out[1]);
-      char* const args[] = {const_cast<char*>("unit_tests"), const_cast<char*>("--gtest_filter=VkFaults.DISABLED_Child"), const_cast<char*>("--gtest_also_run_disabled_tests"), nullptr};
+      char* const args[] = {const_cast<char*>("unit_tests"),
+                            const_cast<char*>("--gtest_filter=VkFaults.DISABLED_Child"),
+                            const_cast<char*>("--gtest_also_run_disabled_tests"), nullptr};
       std::string a = "VIREO_FAULT_CHILD=" + list, b = "VIREO_FAULT_CACHE=" + cache;
       std::vector<char*> environment{a.data(), b.data()};
       for (char** e = environ; *e; ++e)
@@ -432,11 +450,16 @@ std::map<std::string, Outcome> run_cases(std::vector<std::string> cases, const s
       if (line == "@right") outcomes[current].text = "right";
       if (line.rfind("@wrong ", 0) == 0) outcomes[current].text = line.substr(7);
     }
-    cases.erase(std::remove_if(cases.begin(), cases.end(), [&](const std::string& c) { return outcomes.count(c) != 0; }), cases.end());
-    const std::string end = hung ? "it hangs" : WIFSIGNALED(status) ? fmt::format("it crashes: {}", strsignal(WTERMSIG(status))) : fmt::format("the process ended with {}", WEXITSTATUS(status));
+    cases.erase(
+        std::remove_if(cases.begin(), cases.end(), [&](const std::string& c) { return outcomes.count(c) != 0; }),
+        cases.end());
+    const std::string end = hung                  ? "it hangs"
+                            : WIFSIGNALED(status) ? fmt::format("it crashes: {}", strsignal(WTERMSIG(status)))
+                                                  : fmt::format("the process ended with {}", WEXITSTATUS(status));
     if (std::string& last = outcomes[current].text; current.empty()) outcomes.erase(current);
     else if (last.empty()) last = end;
-    else if (const size_t ran = before - cases.size(); ran < meant || WIFSIGNALED(status)) last = fmt::format("after it, {} cases early: {} ({})", meant - ran, end, last);
+    else if (const size_t ran = before - cases.size(); ran < meant || WIFSIGNALED(status))
+      last = fmt::format("after it, {} cases early: {} ({})", meant - ran, end, last);
     if (cases.size() == before) {
       for (const std::string& c : cases) outcomes[c].text = fmt::format("its process did not start: {}", text);
       return outcomes;
@@ -464,14 +487,19 @@ std::map<std::string, Outcome> run_cases(const std::vector<std::string>& cases) 
 }
 
 std::string alone(const std::string& text) {
-  return fmt::format("VIREO_FAULT_MODEL='{}' VIREO_FAULT_CASE='{}' unit_tests --gtest_filter='VkFaults.DISABLED_Child' --gtest_also_run_disabled_tests", model_path(), text);
+  return fmt::format(
+      "VIREO_FAULT_MODEL='{}' VIREO_FAULT_CASE='{}' unit_tests --gtest_filter='VkFaults.DISABLED_Child' "
+      "--gtest_also_run_disabled_tests",
+      model_path(), text);
 }
 
-/// Of all positions x results x modes every stride-th, and of each entry point, result and mode the first in some scenario; of what is
-/// called while work is under way the first in every scenario. Of scenarios that make more once the session is open, what is called from then
-/// on: the first of each entry point and every position that maps come to, results and modes in turns, and every result while work is under way.
+/// Of all positions x results x modes every stride-th, and of each entry point, result and mode the first in some
+/// scenario; of what is called while work is under way the first in every scenario. Of scenarios that make more once
+/// the session is open, what is called from then on: the first of each entry point and every position that maps come
+/// to, results and modes in turns, and every result while work is under way.
 std::vector<std::string> choose(const std::map<std::string, Outcome>& clean, size_t stride, size_t* all) {
-  static const std::set<std::string> kUnderWay = {"vkQueueSubmit", "vkWaitForFences", "vkGetFenceStatus", "vkQueueWaitIdle", "vkDeviceWaitIdle", "vkResetFences"};
+  static const std::set<std::string> kUnderWay = {"vkQueueSubmit",   "vkWaitForFences",  "vkGetFenceStatus",
+                                                  "vkQueueWaitIdle", "vkDeviceWaitIdle", "vkResetFences"};
   static const std::set<std::string> kMakesMore = {"maps", "maps-strict", "overflow", "overflow-strict"};
   std::vector<std::string> chosen;
   std::set<std::string> seen;
@@ -479,7 +507,8 @@ std::vector<std::string> choose(const std::map<std::string, Outcome>& clean, siz
   size_t turn = 0;
   for (const auto& [scenario, outcome] : clean) {
     std::map<std::string, int> count;
-    const bool blind = scenario == "sick-fences" || scenario == "sick-queue";  // where "not yet" for ever is waited for in full
+    const bool blind =
+        scenario == "sick-fences" || scenario == "sick-queue";  // where "not yet" for ever is waited for in full
     const bool more = kMakesMore.count(scenario) != 0;
     for (size_t i = 0; i < outcome.calls.size(); ++i) {
       const std::string& call = outcome.calls[i];
@@ -487,12 +516,19 @@ std::vector<std::string> choose(const std::map<std::string, Outcome>& clean, siz
       const bool under_way = kUnderWay.count(call) != 0, opening = int(i) < outcome.opened;
       const std::vector<VkResult>& results = fault::allowed().at(call);
       size_t wanted = SIZE_MAX, option = 0;  // of results x modes
-      if (more && !opening && !under_way && seen.insert(fmt::format("{} {} {}", scenario, call, scenario == "maps" ? at : 0)).second) wanted = turn++ % (3 * results.size());
+      if (more && !opening && !under_way &&
+          seen.insert(fmt::format("{} {} {}", scenario, call, scenario == "maps" ? at : 0)).second)
+        wanted = turn++ % (3 * results.size());
       for (const VkResult r : results) {
-        const int one = more && under_way && !opening && seen.insert(fmt::format("{} {} {}", scenario, call, int(r))).second ? int(turn++ % 3) : -1;
+        const int one =
+            more && under_way && !opening && seen.insert(fmt::format("{} {} {}", scenario, call, int(r))).second
+                ? int(turn++ % 3)
+                : -1;
         for (int mode = 0; mode < (r == VK_TIMEOUT && blind && stride > 1 ? 1 : 3); ++mode, ++option) {
-          const std::string kind = fmt::format("{} {} {}{}", call, int(r), mode, under_way && !more ? " " + scenario : "");
-          if (number++ % stride == 0 || (!more && !seen.count(kind)) || option == wanted || mode == one) chosen.push_back(to_text({scenario, {call, at, r, fault::Mode(mode)}}));
+          const std::string kind =
+              fmt::format("{} {} {}{}", call, int(r), mode, under_way && !more ? " " + scenario : "");
+          if (number++ % stride == 0 || (!more && !seen.count(kind)) || option == wanted || mode == one)
+            chosen.push_back(to_text({scenario, {call, at, r, fault::Mode(mode)}}));
           if (!more) seen.insert(kind);
         }
       }
@@ -505,7 +541,8 @@ std::vector<std::string> choose(const std::map<std::string, Outcome>& clean, siz
 TEST(VkFaults, EveryCallEveryAnswer) {
   {
     const auto instance = vk::Instance::open();
-    if (!instance || (*instance)->devices().empty() || !(*instance)->devices()[0].unusable.empty()) GTEST_SKIP() << "no Vulkan device to test on";
+    if (!instance || (*instance)->devices().empty() || !(*instance)->devices()[0].unusable.empty())
+      GTEST_SKIP() << "no Vulkan device to test on";
   }
   vk::InstanceOptions validated;
   validated.validation = true;
@@ -522,7 +559,8 @@ TEST(VkFaults, EveryCallEveryAnswer) {
   std::set<std::string> met;
   for (const auto& [n, outcome] : clean) met.insert(outcome.calls.begin(), outcome.calls.end());
   if (!layer) met.insert({"vkCreateDebugUtilsMessengerEXT", "vkEnumerateInstanceLayerProperties"});
-  for (const auto& [call, results] : fault::allowed()) EXPECT_TRUE(met.count(call)) << call << " is in the table, and no scenario makes it";
+  for (const auto& [call, results] : fault::allowed())
+    EXPECT_TRUE(met.count(call)) << call << " is in the table, and no scenario makes it";
 
   size_t all = 0;
   const size_t stride = size_t(std::max(1, std::atoi(env_or("VIREO_FAULT_STRIDE", "401").c_str())));
@@ -537,9 +575,11 @@ TEST(VkFaults, EveryCallEveryAnswer) {
     const std::string text = at == outcomes.end() ? "was not run" : at->second.text;
     if (text != "right" && ++wrong <= 40) ADD_FAILURE() << c << ": " << text << "\n  alone: " << alone(c);
   }
-  std::printf("%zu of %zu cases in %.0f s, %d wrong\n", cases.size(), all, std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count(), wrong);
+  std::printf("%zu of %zu cases in %.0f s, %d wrong\n", cases.size(), all,
+              std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count(), wrong);
   std::sort(slowest.begin(), slowest.end());
-  for (size_t i = 0; i < std::min<size_t>(5, slowest.size()); ++i) std::printf("  %.1f s: %s\n", -slowest[i].first, slowest[i].second.c_str());
+  for (size_t i = 0; i < std::min<size_t>(5, slowest.size()); ++i)
+    std::printf("  %.1f s: %s\n", -slowest[i].first, slowest[i].second.c_str());
   EXPECT_EQ(wrong, 0);
 }
 
@@ -548,29 +588,31 @@ struct Expected {
   int abandoned, fell_back;
 };
 
-/// Two inferences in flight and a wait that fails: proof is looked for wherever there may be one, and only where every answer fails is
-/// the memory left.
+/// Two inferences in flight and a wait that fails: proof is looked for wherever there may be one, and only where every
+/// answer fails is the memory left.
 TEST(VkFaults, OnlyWhatNoCallCanProveIsAbandoned) {
   {
     const auto instance = vk::Instance::open();
-    if (!instance || (*instance)->devices().empty() || !(*instance)->devices()[0].unusable.empty()) GTEST_SKIP() << "no Vulkan device to test on";
+    if (!instance || (*instance)->devices().empty() || !(*instance)->devices()[0].unusable.empty())
+      GTEST_SKIP() << "no Vulkan device to test on";
   }
   const std::vector<Expected> all = {
       {"two:vkWaitForFences#1:OUT_OF_HOST_MEMORY:once", 0, 1},
-      {"two:vkWaitForFences#1:OUT_OF_DEVICE_MEMORY:from-then-on", 0, 1},   // vkGetFenceStatus says when
+      {"two:vkWaitForFences#1:OUT_OF_DEVICE_MEMORY:from-then-on", 0, 1},  // vkGetFenceStatus says when
       {"two:vkWaitForFences#1:DEVICE_LOST:from-then-on", 0, 1},
       {"two:vkWaitForFences#1:TIMEOUT:from-then-on", 0, 1},
-      {"sick-fences:vkResetFences#1:OUT_OF_DEVICE_MEMORY:once", 0, 1},     // nothing was submitted
+      {"sick-fences:vkResetFences#1:OUT_OF_DEVICE_MEMORY:once", 0, 1},           // nothing was submitted
       {"sick-fences:vkGetFenceStatus#1:OUT_OF_HOST_MEMORY:from-then-on", 0, 1},  // vkQueueWaitIdle
       {"sick-queue:vkQueueWaitIdle#1:OUT_OF_HOST_MEMORY:from-then-on", 0, 0},    // vkDeviceWaitIdle
-      {"two:vkQueueSubmit#1:DEVICE_LOST:once", 0, 1},                      // the queue says that what may have begun is over
+      {"two:vkQueueSubmit#1:DEVICE_LOST:once", 0, 1},  // the queue says that what may have begun is over
       {"two:vkWaitForFences#1:OUT_OF_HOST_MEMORY:all-from-then-on", 2, 1},
       {"strict:vkWaitForFences#1:OUT_OF_DEVICE_MEMORY:all-from-then-on", 2, 0},
       {"sick-queue:vkDeviceWaitIdle#1:OUT_OF_HOST_MEMORY:from-then-on", 2, 0},
       {"uploads:vkWaitForFences#1:OUT_OF_HOST_MEMORY:all-from-then-on", 1, 1},  // the copies, while opening
       {"profile:vkWaitForFences#3:OUT_OF_HOST_MEMORY:all-from-then-on", 1, 1},  // timestamps
-      {"maps:vkWaitForFences#2:OUT_OF_HOST_MEMORY:all-from-then-on", 2, 1},      // one of them of a map that has grown
-      {"overflow:vkWaitForFences#2:OUT_OF_HOST_MEMORY:all-from-then-on", 1, 1},  // of fp32's session; the other one's work is over
+      {"maps:vkWaitForFences#2:OUT_OF_HOST_MEMORY:all-from-then-on", 2, 1},     // one of them of a map that has grown
+      {"overflow:vkWaitForFences#2:OUT_OF_HOST_MEMORY:all-from-then-on", 1,
+       1},  // of fp32's session; the other one's work is over
       {"overflow-strict:vkWaitForFences#2:OUT_OF_HOST_MEMORY:all-from-then-on", 1, 0},
   };
   std::vector<std::string> cases;
@@ -587,12 +629,19 @@ TEST(VkFaults, OnlyWhatNoCallCanProveIsAbandoned) {
 
 /// The table above cannot fall behind the engine.
 TEST(VkFaults, EveryCallOfTheEngineIsKnown) {
-  static const std::set<std::string> kNoResult = {
-      "vkGetPhysicalDeviceQueueFamilyProperties", "vkGetPhysicalDeviceProperties", "vkGetPhysicalDeviceProperties2", "vkGetPhysicalDeviceMemoryProperties",
-      "vkGetPhysicalDeviceFeatures2", "vkGetBufferMemoryRequirements", "vkGetDeviceQueue", "vkUpdateDescriptorSets", "vkGetInstanceProcAddr", "vkGetDeviceProcAddr"};
+  static const std::set<std::string> kNoResult = {"vkGetPhysicalDeviceQueueFamilyProperties",
+                                                  "vkGetPhysicalDeviceProperties",
+                                                  "vkGetPhysicalDeviceProperties2",
+                                                  "vkGetPhysicalDeviceMemoryProperties",
+                                                  "vkGetPhysicalDeviceFeatures2",
+                                                  "vkGetBufferMemoryRequirements",
+                                                  "vkGetDeviceQueue",
+                                                  "vkUpdateDescriptorSets",
+                                                  "vkGetInstanceProcAddr",
+                                                  "vkGetDeviceProcAddr"};
   std::set<std::string> called;
-  for (const char* name :
-       {"describe", "executable", "flight", "gpu", "instance", "loader", "map", "memory", "phases", "pipeline_cache", "pipelines", "record", "statistics", "timing", "weights"}) {
+  for (const char* name : {"describe", "executable", "flight", "gpu", "instance", "loader", "map", "memory", "phases",
+                           "pipeline_cache", "pipelines", "record", "statistics", "timing", "weights"}) {
     std::ifstream file(fmt::format("{}/engine/vk/{}.cpp", VIREO_SOURCE_DIR, name));
     ASSERT_TRUE(file.good()) << name;
     std::stringstream text;
@@ -603,7 +652,8 @@ TEST(VkFaults, EveryCallOfTheEngineIsKnown) {
   }
   EXPECT_GT(called.size(), 40u);
   for (const std::string& c : called) {
-    const bool nothing = !c.rfind("vkCmd", 0) || !c.rfind("vkDestroy", 0) || !c.rfind("vkFree", 0) || kNoResult.count(c);
+    const bool nothing =
+        !c.rfind("vkCmd", 0) || !c.rfind("vkDestroy", 0) || !c.rfind("vkFree", 0) || kNoResult.count(c);
     EXPECT_TRUE(nothing || fault::allowed().count(c)) << c;
   }
 }

@@ -52,8 +52,10 @@ VKAPI_ATTR VkResult VKAPI_CALL vkEndCommandBuffer(VkCommandBuffer c) {
   note("end");
   return REAL(vkEndCommandBuffer)(c);
 }
-VKAPI_ATTR void VKAPI_CALL vkCmdPipelineBarrier(VkCommandBuffer c, VkPipelineStageFlags from, VkPipelineStageFlags to, VkDependencyFlags f, uint32_t n,
-                                                const VkMemoryBarrier* b, uint32_t nb, const VkBufferMemoryBarrier* bb, uint32_t ni, const VkImageMemoryBarrier* ib) {
+VKAPI_ATTR void VKAPI_CALL vkCmdPipelineBarrier(VkCommandBuffer c, VkPipelineStageFlags from, VkPipelineStageFlags to,
+                                                VkDependencyFlags f, uint32_t n, const VkMemoryBarrier* b, uint32_t nb,
+                                                const VkBufferMemoryBarrier* bb, uint32_t ni,
+                                                const VkImageMemoryBarrier* ib) {
   note(fmt::format("barrier {:#x} {:#x} {:#x} {:#x}", from, n ? b->srcAccessMask : 0u, to, n ? b->dstAccessMask : 0u));
   REAL(vkCmdPipelineBarrier)(c, from, to, f, n, b, nb, bb, ni, ib);
 }
@@ -61,12 +63,14 @@ VKAPI_ATTR void VKAPI_CALL vkCmdBindPipeline(VkCommandBuffer c, VkPipelineBindPo
   note("pipeline");
   REAL(vkCmdBindPipeline)(c, p, h);
 }
-VKAPI_ATTR void VKAPI_CALL vkCmdBindDescriptorSets(VkCommandBuffer c, VkPipelineBindPoint p, VkPipelineLayout l, uint32_t first, uint32_t n,
-                                                   const VkDescriptorSet* s, uint32_t nd, const uint32_t* d) {
+VKAPI_ATTR void VKAPI_CALL vkCmdBindDescriptorSets(VkCommandBuffer c, VkPipelineBindPoint p, VkPipelineLayout l,
+                                                   uint32_t first, uint32_t n, const VkDescriptorSet* s, uint32_t nd,
+                                                   const uint32_t* d) {
   note("sets");
   REAL(vkCmdBindDescriptorSets)(c, p, l, first, n, s, nd, d);
 }
-VKAPI_ATTR void VKAPI_CALL vkCmdPushConstants(VkCommandBuffer c, VkPipelineLayout l, VkShaderStageFlags s, uint32_t offset, uint32_t bytes, const void* data) {
+VKAPI_ATTR void VKAPI_CALL vkCmdPushConstants(VkCommandBuffer c, VkPipelineLayout l, VkShaderStageFlags s,
+                                              uint32_t offset, uint32_t bytes, const void* data) {
   const auto* words = static_cast<const uint32_t*>(data);
   note(fmt::format("push {}", fmt::join(words, words + bytes / 4, " ")));
   REAL(vkCmdPushConstants)(c, l, s, offset, bytes, data);
@@ -75,7 +79,8 @@ VKAPI_ATTR void VKAPI_CALL vkCmdDispatch(VkCommandBuffer c, uint32_t x, uint32_t
   note(fmt::format("dispatch {} {} {}", x, y, z));
   REAL(vkCmdDispatch)(c, x, y, z);
 }
-VKAPI_ATTR void VKAPI_CALL vkCmdWriteTimestamp(VkCommandBuffer c, VkPipelineStageFlagBits s, VkQueryPool p, uint32_t q) {
+VKAPI_ATTR void VKAPI_CALL vkCmdWriteTimestamp(VkCommandBuffer c, VkPipelineStageFlagBits s, VkQueryPool p,
+                                               uint32_t q) {
   note("timestamp");
   REAL(vkCmdWriteTimestamp)(c, s, p, q);
 }
@@ -109,7 +114,8 @@ VKAPI_ATTR void VKAPI_CALL vkCmdEndDebugUtilsLabelEXT(VkCommandBuffer c) {
   ++state.log.labels_ended;
   REAL(vkCmdEndDebugUtilsLabelEXT)(c);
 }
-VKAPI_ATTR VkResult VKAPI_CALL vkGetPhysicalDeviceToolPropertiesEXT(VkPhysicalDevice, uint32_t* n, VkPhysicalDeviceToolPropertiesEXT* tools) {
+VKAPI_ATTR VkResult VKAPI_CALL vkGetPhysicalDeviceToolPropertiesEXT(VkPhysicalDevice, uint32_t* n,
+                                                                    VkPhysicalDeviceToolPropertiesEXT* tools) {
   if (tools && *n) {
     std::snprintf(tools->name, sizeof tools->name, "made-up capture tool");
     tools->purposes = VK_TOOL_PURPOSE_TRACING_BIT_EXT | VK_TOOL_PURPOSE_DEBUG_MARKERS_BIT_EXT;
@@ -120,7 +126,8 @@ VKAPI_ATTR VkResult VKAPI_CALL vkGetPhysicalDeviceToolPropertiesEXT(VkPhysicalDe
 
 // ---- a driver that offers more, or less
 
-VKAPI_ATTR VkResult VKAPI_CALL vkEnumerateDeviceExtensionProperties(VkPhysicalDevice d, const char* layer, uint32_t* n, VkExtensionProperties* out) {
+VKAPI_ATTR VkResult VKAPI_CALL vkEnumerateDeviceExtensionProperties(VkPhysicalDevice d, const char* layer, uint32_t* n,
+                                                                    VkExtensionProperties* out) {
   const auto f = REAL(vkEnumerateDeviceExtensionProperties);
   uint32_t have = 0;
   f(d, layer, &have, nullptr);
@@ -132,11 +139,15 @@ VKAPI_ATTR VkResult VKAPI_CALL vkEnumerateDeviceExtensionProperties(VkPhysicalDe
     std::snprintf(e.extensionName, sizeof e.extensionName, "%s", name);
     list.push_back(e);
   };
-  list.erase(std::remove_if(list.begin(), list.end(), [&](const auto& e) { return is(e, VK_EXT_TOOLING_INFO_EXTENSION_NAME); }), list.end());
+  list.erase(std::remove_if(list.begin(), list.end(),
+                            [&](const auto& e) { return is(e, VK_EXT_TOOLING_INFO_EXTENSION_NAME); }),
+             list.end());
   if (state.pretence.watched) add(VK_EXT_TOOLING_INFO_EXTENSION_NAME);
   if (state.pretence.statistics) add(VK_KHR_PIPELINE_EXECUTABLE_PROPERTIES_EXTENSION_NAME);
   if (state.pretence.no_shader_clock)
-    list.erase(std::remove_if(list.begin(), list.end(), [&](const auto& e) { return is(e, VK_KHR_SHADER_CLOCK_EXTENSION_NAME); }), list.end());
+    list.erase(std::remove_if(list.begin(), list.end(),
+                              [&](const auto& e) { return is(e, VK_KHR_SHADER_CLOCK_EXTENSION_NAME); }),
+               list.end());
   if (out) std::copy_n(list.begin(), std::min<size_t>(*n, list.size()), out);
   *n = uint32_t(list.size());
   return VK_SUCCESS;
@@ -145,24 +156,29 @@ VKAPI_ATTR void VKAPI_CALL vkGetPhysicalDeviceFeatures2(VkPhysicalDevice d, VkPh
   REAL(vkGetPhysicalDeviceFeatures2)(d, f);
   for (auto* s = static_cast<VkBaseOutStructure*>(f->pNext); s; s = s->pNext)
     if (s->sType == VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_PIPELINE_EXECUTABLE_PROPERTIES_FEATURES_KHR)
-      reinterpret_cast<VkPhysicalDevicePipelineExecutablePropertiesFeaturesKHR*>(s)->pipelineExecutableInfo = state.pretence.statistics;
+      reinterpret_cast<VkPhysicalDevicePipelineExecutablePropertiesFeaturesKHR*>(s)->pipelineExecutableInfo =
+          state.pretence.statistics;
 }
-VKAPI_ATTR VkResult VKAPI_CALL vkCreateDevice(VkPhysicalDevice d, const VkDeviceCreateInfo* i, const VkAllocationCallbacks* a, VkDevice* out) {
+VKAPI_ATTR VkResult VKAPI_CALL vkCreateDevice(VkPhysicalDevice d, const VkDeviceCreateInfo* i,
+                                              const VkAllocationCallbacks* a, VkDevice* out) {
   state.log.device_extensions.assign(i->ppEnabledExtensionNames, i->ppEnabledExtensionNames + i->enabledExtensionCount);
   // The real driver has not heard of what is pretended.
   VkDeviceCreateInfo info = *i;
   std::vector<const char*> known;
   for (uint32_t e = 0; e < i->enabledExtensionCount; ++e)
-    if (std::strcmp(i->ppEnabledExtensionNames[e], VK_KHR_PIPELINE_EXECUTABLE_PROPERTIES_EXTENSION_NAME) != 0) known.push_back(i->ppEnabledExtensionNames[e]);
+    if (std::strcmp(i->ppEnabledExtensionNames[e], VK_KHR_PIPELINE_EXECUTABLE_PROPERTIES_EXTENSION_NAME) != 0)
+      known.push_back(i->ppEnabledExtensionNames[e]);
   info.enabledExtensionCount = uint32_t(known.size());
   info.ppEnabledExtensionNames = known.data();
   auto* before = reinterpret_cast<VkBaseOutStructure*>(&info);
   while (before->pNext)
-    if (before->pNext->sType == VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_PIPELINE_EXECUTABLE_PROPERTIES_FEATURES_KHR) before->pNext = before->pNext->pNext;
+    if (before->pNext->sType == VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_PIPELINE_EXECUTABLE_PROPERTIES_FEATURES_KHR)
+      before->pNext = before->pNext->pNext;
     else before = before->pNext;
   return REAL(vkCreateDevice)(d, &info, a, out);
 }
-VKAPI_ATTR VkResult VKAPI_CALL vkCreateComputePipelines(VkDevice d, VkPipelineCache cache, uint32_t n, const VkComputePipelineCreateInfo* i,
+VKAPI_ATTR VkResult VKAPI_CALL vkCreateComputePipelines(VkDevice d, VkPipelineCache cache, uint32_t n,
+                                                        const VkComputePipelineCreateInfo* i,
                                                         const VkAllocationCallbacks* a, VkPipeline* out) {
   VkComputePipelineCreateInfo info = *i;  // Vireo makes them one by one
   {
@@ -173,7 +189,8 @@ VKAPI_ATTR VkResult VKAPI_CALL vkCreateComputePipelines(VkDevice d, VkPipelineCa
   info.flags &= ~VkPipelineCreateFlags(VK_PIPELINE_CREATE_CAPTURE_STATISTICS_BIT_KHR);
   return REAL(vkCreateComputePipelines)(d, cache, n, &info, a, out);
 }
-VKAPI_ATTR VkResult VKAPI_CALL vkGetPipelineExecutablePropertiesKHR(VkDevice, const VkPipelineInfoKHR*, uint32_t* n, VkPipelineExecutablePropertiesKHR* p) {
+VKAPI_ATTR VkResult VKAPI_CALL vkGetPipelineExecutablePropertiesKHR(VkDevice, const VkPipelineInfoKHR*, uint32_t* n,
+                                                                    VkPipelineExecutablePropertiesKHR* p) {
   const Pretence& t = state.pretence;
   const uint32_t all = uint32_t(t.executables);
   for (uint32_t i = 0; p && i < std::min(*n, all); ++i) {
@@ -183,7 +200,8 @@ VKAPI_ATTR VkResult VKAPI_CALL vkGetPipelineExecutablePropertiesKHR(VkDevice, co
   *n = all;
   return t.answer;
 }
-VKAPI_ATTR VkResult VKAPI_CALL vkGetPipelineExecutableStatisticsKHR(VkDevice, const VkPipelineExecutableInfoKHR*, uint32_t* n, VkPipelineExecutableStatisticKHR* s) {
+VKAPI_ATTR VkResult VKAPI_CALL vkGetPipelineExecutableStatisticsKHR(VkDevice, const VkPipelineExecutableInfoKHR*,
+                                                                    uint32_t* n, VkPipelineExecutableStatisticKHR* s) {
   const Pretence& t = state.pretence;
   for (uint32_t i = 0; s && i < std::min<size_t>(*n, t.list.size()); ++i) {
     std::snprintf(s[i].name, sizeof s[i].name, "%s", t.list[i].name);
@@ -196,27 +214,47 @@ VKAPI_ATTR VkResult VKAPI_CALL vkGetPipelineExecutableStatisticsKHR(VkDevice, co
 
 // ---- ways in
 
-VKAPI_ATTR VkResult VKAPI_CALL vkCreateInstance(const VkInstanceCreateInfo* i, const VkAllocationCallbacks* a, VkInstance* out) {
-  state.log.instance_extensions.assign(i->ppEnabledExtensionNames, i->ppEnabledExtensionNames + i->enabledExtensionCount);
+VKAPI_ATTR VkResult VKAPI_CALL vkCreateInstance(const VkInstanceCreateInfo* i, const VkAllocationCallbacks* a,
+                                                VkInstance* out) {
+  state.log.instance_extensions.assign(i->ppEnabledExtensionNames,
+                                       i->ppEnabledExtensionNames + i->enabledExtensionCount);
   return REAL(vkCreateInstance)(i, a, out);
 }
 
 PFN_vkVoidFunction mine(const char* name, PFN_vkVoidFunction theirs);
-VKAPI_ATTR PFN_vkVoidFunction VKAPI_CALL vkGetDeviceProcAddr(VkDevice d, const char* name) { return mine(name, REAL(vkGetDeviceProcAddr)(d, name)); }
+VKAPI_ATTR PFN_vkVoidFunction VKAPI_CALL vkGetDeviceProcAddr(VkDevice d, const char* name) {
+  return mine(name, REAL(vkGetDeviceProcAddr)(d, name));
+}
 
 struct Entry {
   const char* name;
   PFN_vkVoidFunction ours;
   bool made_up;  // works without the driver's
 };
-#define ENTRY(name, made_up) {#name, reinterpret_cast<PFN_vkVoidFunction>(name), made_up}
+#define ENTRY(name, made_up) \
+  { #name, reinterpret_cast < PFN_vkVoidFunction>(name), made_up }
 const Entry kEntries[] = {
-    ENTRY(vkBeginCommandBuffer, false), ENTRY(vkEndCommandBuffer, false), ENTRY(vkCmdPipelineBarrier, false), ENTRY(vkCmdBindPipeline, false),
-    ENTRY(vkCmdBindDescriptorSets, false), ENTRY(vkCmdPushConstants, false), ENTRY(vkCmdDispatch, false), ENTRY(vkCmdWriteTimestamp, false),
-    ENTRY(vkCmdResetQueryPool, false), ENTRY(vkQueueSubmit, false), ENTRY(vkSetDebugUtilsObjectNameEXT, false), ENTRY(vkCmdBeginDebugUtilsLabelEXT, false),
-    ENTRY(vkCmdEndDebugUtilsLabelEXT, false), ENTRY(vkGetPhysicalDeviceToolPropertiesEXT, true), ENTRY(vkEnumerateDeviceExtensionProperties, false),
-    ENTRY(vkGetPhysicalDeviceFeatures2, false), ENTRY(vkCreateDevice, false), ENTRY(vkCreateComputePipelines, false),
-    ENTRY(vkGetPipelineExecutablePropertiesKHR, true), ENTRY(vkGetPipelineExecutableStatisticsKHR, true), ENTRY(vkCreateInstance, false),
+    ENTRY(vkBeginCommandBuffer, false),
+    ENTRY(vkEndCommandBuffer, false),
+    ENTRY(vkCmdPipelineBarrier, false),
+    ENTRY(vkCmdBindPipeline, false),
+    ENTRY(vkCmdBindDescriptorSets, false),
+    ENTRY(vkCmdPushConstants, false),
+    ENTRY(vkCmdDispatch, false),
+    ENTRY(vkCmdWriteTimestamp, false),
+    ENTRY(vkCmdResetQueryPool, false),
+    ENTRY(vkQueueSubmit, false),
+    ENTRY(vkSetDebugUtilsObjectNameEXT, false),
+    ENTRY(vkCmdBeginDebugUtilsLabelEXT, false),
+    ENTRY(vkCmdEndDebugUtilsLabelEXT, false),
+    ENTRY(vkGetPhysicalDeviceToolPropertiesEXT, true),
+    ENTRY(vkEnumerateDeviceExtensionProperties, false),
+    ENTRY(vkGetPhysicalDeviceFeatures2, false),
+    ENTRY(vkCreateDevice, false),
+    ENTRY(vkCreateComputePipelines, false),
+    ENTRY(vkGetPipelineExecutablePropertiesKHR, true),
+    ENTRY(vkGetPipelineExecutableStatisticsKHR, true),
+    ENTRY(vkCreateInstance, false),
     ENTRY(vkGetDeviceProcAddr, false),
 };
 

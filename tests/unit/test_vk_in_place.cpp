@@ -17,7 +17,8 @@ class VkInPlace : public VkTest {
     for (const Step& s : plan.steps) n += s.op == OpKind::kConcat;
     return n;
   }
-  /// The answer of a plan, twice in a row from one executable: the second inference finds the first one's bytes in the arena.
+  /// The answer of a plan, twice in a row from one executable: the second inference finds the first one's bytes in the
+  /// arena.
   static std::vector<uint8_t> run(const std::shared_ptr<Gpu>& gpu, const Planned& planned) {
     ThreadPool pool(2);
     auto e = Executable::create(gpu, planned.plan, planned.graph, pool, {});
@@ -26,7 +27,8 @@ class VkInPlace : public VkTest {
     std::vector<uint8_t> answer;
     for (int slot = 0; slot < 2; ++slot) {
       float* x = (*e)->input(slot);
-      for (size_t i = 0; i < planned.plan.input_bytes / sizeof(float); ++i) x[i] = std::sin(0.37f * float(i % 1009)) + 0.1f * float(slot);
+      for (size_t i = 0; i < planned.plan.input_bytes / sizeof(float); ++i)
+        x[i] = std::sin(0.37f * float(i % 1009)) + 0.1f * float(slot);
       EXPECT_TRUE((*e)->submit(slot));
       const auto waited = (*e)->wait(slot);
       EXPECT_TRUE(waited) << waited.error().message;
@@ -49,8 +51,9 @@ TEST_F(VkInPlace, SameBitsAsCopies) {
     const auto gpu = open(device);
     ASSERT_TRUE(gpu);
     if (gpu->caps().name.find("SwiftShader") != std::string::npos) continue;  // slow
-    for (const Row& r : {Row{DeviceClass::kSoftware, Precision::kFp32, 1}, Row{DeviceClass::kSoftware, Precision::kFp16, 2},
-                         Row{DeviceClass::kMaxwell, Precision::kFp32, 2}, Row{DeviceClass::kMaxwell, Precision::kFp16, 1}}) {
+    for (const Row& r :
+         {Row{DeviceClass::kSoftware, Precision::kFp32, 1}, Row{DeviceClass::kSoftware, Precision::kFp16, 2},
+          Row{DeviceClass::kMaxwell, Precision::kFp32, 2}, Row{DeviceClass::kMaxwell, Precision::kFp16, 1}}) {
       DeviceCaps caps = gpu->caps();
       caps.device_class = r.kernels;
       PlanOptions options;

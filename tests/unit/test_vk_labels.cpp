@@ -1,12 +1,13 @@
-// Names for capture tools: which arrive, when, and that nothing is called where nobody asks. Seen by a loader in between.
+// Names for capture tools: which arrive, when, and that nothing is called where nobody asks. Seen by a loader in
+// between.
 #if VIREO_VULKAN
 #include <gtest/gtest.h>
 
 #include <algorithm>
 #include <cstdlib>
 
-#include "test_vk_hook.h"
 #include "runtime/device_impl.h"
+#include "test_vk_hook.h"
 #include "test_vk_plans.h"
 #include "vk/executable.h"
 
@@ -49,8 +50,9 @@ class VkLabels : public ::testing::Test {
 TEST_F(VkLabels, EveryObjectAndDispatchHasTheGraphsName) {
   run(Labels::kOn);
   const hook::Log& log = hook::log();
-  for (const char* name : {"buffer tiny: weights", "buffer tiny: activations", "buffer tiny: inputs and outputs", "module elementwise",
-                           "pipeline elementwise (32 0 0 0 0 4 1 0 0 0 0)", "pipeline elementwise (32 0 0 0 0 0 0 0 1 0 0)", "set tiny: block.a", "set tiny: block.out",
+  for (const char* name : {"buffer tiny: weights", "buffer tiny: activations", "buffer tiny: inputs and outputs",
+                           "module elementwise", "pipeline elementwise (32 0 0 0 0 4 1 0 0 0 0)",
+                           "pipeline elementwise (32 0 0 0 0 0 0 0 1 0 0)", "set tiny: block.a", "set tiny: block.out",
                            "commands tiny: steps 0 to 1, slot 0", "commands tiny: steps 0 to 1, slot 1", "queue vireo"})
     EXPECT_TRUE(log.named(name)) << name << " is missing";
   EXPECT_EQ(log.labels, (std::vector<std::string>{"block.a", "block.out", "block.a", "block.out"})) << "both slots";

@@ -49,7 +49,8 @@ inline Step elementwise_step(const Plan& p, const char* name, int32_t x, const B
   PlanDispatch d;
   d.shader = "elementwise";
   d.spec = {32, 0, 0, 0, 0, act, bias ? 1u : 0u, 0, y >= 0 ? 1u : 0u, 0, 0};
-  d.push = {uint32_t(kRows), uint32_t(kStride / 4), uint32_t(kRows), uint32_t(kStride / 4), uint32_t(kStride / 4), uint32_t(kStride / 4)};
+  d.push = {uint32_t(kRows),       uint32_t(kStride / 4), uint32_t(kRows),
+            uint32_t(kStride / 4), uint32_t(kStride / 4), uint32_t(kStride / 4)};
   d.groups = {1, 1, 1};
   d.bindings = {bound(p, x), bias ? *bias : Binding{}, Binding{}, y >= 0 ? bound(p, y) : Binding{},
                 bound(p, out, true)};

@@ -1,5 +1,5 @@
-// What a profile asks of a Vulkan device: compiler statistics behind a made-up driver, phases inside dispatches on the real one, and
-// that a session's own commands and pipelines are the same with and without.
+// What a profile asks of a Vulkan device: compiler statistics behind a made-up driver, phases inside dispatches on the
+// real one, and that a session's own commands and pipelines are the same with and without.
 #if VIREO_VULKAN
 #include <gtest/gtest.h>
 
@@ -99,7 +99,8 @@ TEST_F(VkProfile, CompilerStatisticsOfEveryPipeline) {
   Result<Session> s = session();
   ASSERT_TRUE(s.ok()) << s.error().message;
   const auto& enabled = hook::log().device_extensions;
-  EXPECT_EQ(std::count(enabled.begin(), enabled.end(), VK_KHR_PIPELINE_EXECUTABLE_PROPERTIES_EXTENSION_NAME), 0) << "a session does without";
+  EXPECT_EQ(std::count(enabled.begin(), enabled.end(), VK_KHR_PIPELINE_EXECUTABLE_PROPERTIES_EXTENSION_NAME), 0)
+      << "a session does without";
   const size_t own = hook::log().pipelines.size();
   for (VkPipelineCreateFlags f : hook::log().pipelines) EXPECT_EQ(f, 0u);
   const Profile p = profiled(*s, true, false);
@@ -116,7 +117,8 @@ TEST_F(VkProfile, CompilerStatisticsOfEveryPipeline) {
     EXPECT_EQ(d.compiler.values[4].value, 1);
   }
   EXPECT_EQ(hook::log().pipelines.size(), 2 * own) << "each distinct pipeline once more";
-  for (size_t i = own; i < hook::log().pipelines.size(); ++i) EXPECT_EQ(hook::log().pipelines[i], uint32_t(VK_PIPELINE_CREATE_CAPTURE_STATISTICS_BIT_KHR));
+  for (size_t i = own; i < hook::log().pipelines.size(); ++i)
+    EXPECT_EQ(hook::log().pipelines[i], uint32_t(VK_PIPELINE_CREATE_CAPTURE_STATISTICS_BIT_KHR));
   EXPECT_EQ(std::count(enabled.begin(), enabled.end(), VK_KHR_PIPELINE_EXECUTABLE_PROPERTIES_EXTENSION_NAME), 1);
 
   const nlohmann::json j = nlohmann::json::parse(profile_json(p));
@@ -169,7 +171,8 @@ TEST_F(VkProfile, WithoutStatisticsTheRestGoesOn) {
   EXPECT_EQ(run(*s), before);
 }
 
-// A driver that is here and offers the extension answers in numbers that make sense; on most test machines there is none.
+// A driver that is here and offers the extension answers in numbers that make sense; on most test machines there is
+// none.
 TEST_F(VkProfile, RealStatistics) {
   const auto instance = vk::Instance::open();
   ThreadPool pool(2);
@@ -184,7 +187,8 @@ TEST_F(VkProfile, RealStatistics) {
     ASSERT_TRUE(planned.ok()) << planned.error().message;
     std::vector<vk::PipelineRequest> requests;
     for (const Step& step : planned->plan.steps)
-      for (const PlanDispatch& dispatch : step.dispatches) requests.push_back({&dispatch.shader, &dispatch.spec, step.name.c_str()});
+      for (const PlanDispatch& dispatch : step.dispatches)
+        requests.push_back({&dispatch.shader, &dispatch.spec, step.name.c_str()});
     requests.push_back(requests[0]);
     const auto s = vk::pipeline_statistics(*instance, d.index, requests, pool);
     ASSERT_TRUE(s.ok()) << s.error().message;
@@ -196,8 +200,9 @@ TEST_F(VkProfile, RealStatistics) {
       for (const auto& [name, value] : (*s)[i].values) c.values.push_back({name, value});
       read_compiler_fields(c);
       EXPECT_GT(c.instructions + c.code_bytes, 0) << *requests[i].shader;
-      std::printf("[   INFO   ] %s, %s (%s): subgroups of %u, %.0f registers, %.0f spills, %.0f instructions\n", d.caps.name.c_str(), requests[i].step,
-                  requests[i].shader->c_str(), (*s)[i].subgroup_size, c.registers, c.spills, c.instructions);
+      std::printf("[   INFO   ] %s, %s (%s): subgroups of %u, %.0f registers, %.0f spills, %.0f instructions\n",
+                  d.caps.name.c_str(), requests[i].step, requests[i].shader->c_str(), (*s)[i].subgroup_size,
+                  c.registers, c.spills, c.instructions);
     }
   }
   if (!found) GTEST_SKIP() << "never: no driver here offers VK_KHR_pipeline_executable_properties";
@@ -210,19 +215,31 @@ TEST(CompilerFields, NamesOfEveryVendor) {
     read_compiler_fields(s);
     return s;
   };
-  const CompilerStatistics nvk = read({{"Instruction count", 884}, {"Number of GPRs", 96}, {"Code size", 9504}, {"Spills to memory", 2}, {"SLM size", 16}, {"Max warps/SM", 20}});
+  const CompilerStatistics nvk = read({{"Instruction count", 884},
+                                       {"Number of GPRs", 96},
+                                       {"Code size", 9504},
+                                       {"Spills to memory", 2},
+                                       {"SLM size", 16},
+                                       {"Max warps/SM", 20}});
   EXPECT_EQ(nvk.registers, 96);
   EXPECT_EQ(nvk.spills, 2);
   EXPECT_EQ(nvk.instructions, 884);
   EXPECT_EQ(nvk.code_bytes, 9504);
   EXPECT_EQ(nvk.local_bytes, 16);
   EXPECT_EQ(nvk.subgroups_per_core, 20);
-  const CompilerStatistics radv = read({{"SGPRs", 40}, {"VGPRs", 84}, {"Spilled SGPRs", 1}, {"Spilled VGPRs", 4}, {"Scratch size", 64}, {"Instructions", 1234}, {"Subgroups per SIMD", 5}});
+  const CompilerStatistics radv = read({{"SGPRs", 40},
+                                        {"VGPRs", 84},
+                                        {"Spilled SGPRs", 1},
+                                        {"Spilled VGPRs", 4},
+                                        {"Scratch size", 64},
+                                        {"Instructions", 1234},
+                                        {"Subgroups per SIMD", 5}});
   EXPECT_EQ(radv.registers, 84);
   EXPECT_EQ(radv.spills, 5) << "both kinds";
   EXPECT_EQ(radv.local_bytes, 64);
   EXPECT_EQ(radv.subgroups_per_core, 5);
-  const CompilerStatistics anv = read({{"Instruction Count", 500}, {"Spill Count", 0}, {"Scratch Memory Size", 0}, {"Max live registers", 60}});
+  const CompilerStatistics anv =
+      read({{"Instruction Count", 500}, {"Spill Count", 0}, {"Scratch Memory Size", 0}, {"Max live registers", 60}});
   EXPECT_EQ(anv.registers, 60);
   EXPECT_EQ(anv.spills, 0);
   const CompilerStatistics nvidia = read({{"Register Count", 128}, {"Binary Size", 4096}, {"Stack Size", 0}});
@@ -255,7 +272,8 @@ TEST_F(VkProfile, PhasesInsideTheHotShaders) {
   EXPECT_GT(hot, 4);
   EXPECT_EQ(run(*s), before);
   const nlohmann::json j = nlohmann::json::parse(profile_json(p));
-  for (size_t i = 0; i < p.dispatches.size(); ++i) EXPECT_EQ(j["dispatches"][i]["phases"].is_null(), p.dispatches[i].phases.workgroups == 0);
+  for (size_t i = 0; i < p.dispatches.size(); ++i)
+    EXPECT_EQ(j["dispatches"][i]["phases"].is_null(), p.dispatches[i].phases.workgroups == 0);
 }
 
 TEST_F(VkProfile, WithoutAShaderClockTheRestGoesOn) {
@@ -269,7 +287,8 @@ TEST_F(VkProfile, WithoutAShaderClockTheRestGoesOn) {
   EXPECT_GT(p.serialised_us, 0);
   const Result<Session> on_cpu = Session::create(model_[0], Device::cpu(1));
   ASSERT_TRUE(on_cpu.ok());
-  EXPECT_NE(profiled(const_cast<Session&>(*on_cpu), true, true).no_phases.find("the CPU's steps have no phases"), std::string::npos);
+  EXPECT_NE(profiled(const_cast<Session&>(*on_cpu), true, true).no_phases.find("the CPU's steps have no phases"),
+            std::string::npos);
 }
 
 // Profiling that is off costs nothing: a session's commands hold no trace of it, and a profile taken leaves none.
@@ -289,21 +308,24 @@ TEST_F(VkProfile, LeavesTheSessionsCommandsAlone) {
   ASSERT_EQ(own.size(), 2u);
 
   profiled(*first, true, true);
-  EXPECT_GT(std::count(hook::log().commands.begin(), hook::log().commands.end(), "timestamp"), 0) << "the hook sees a profile";
+  EXPECT_GT(std::count(hook::log().commands.begin(), hook::log().commands.end(), "timestamp"), 0)
+      << "the hook sees a profile";
   hook::log().commands.clear();
   hook::log().submitted.clear();
   EXPECT_EQ(run(*first), before);
   run(*first);
   EXPECT_TRUE(hook::log().commands.empty());
   ASSERT_EQ(hook::log().submitted.size(), 2u);
-  for (VkCommandBuffer c : hook::log().submitted) EXPECT_NE(std::find(own.begin(), own.end(), c), own.end()) << "another command buffer than before";
+  for (VkCommandBuffer c : hook::log().submitted)
+    EXPECT_NE(std::find(own.begin(), own.end(), c), own.end()) << "another command buffer than before";
 
   const Result<Session> later = session();  // made after a profile was taken
   ASSERT_TRUE(later.ok());
   EXPECT_EQ(hook::log().commands, recorded);
 }
 
-// Where timestamps are dear, only some neighbours have them in one run; the plan is covered, and a run's begin and end are known.
+// Where timestamps are dear, only some neighbours have them in one run; the plan is covered, and a run's begin and end
+// are known.
 TEST_F(VkProfile, TimesAFewDispatchesAtOnce) {
   Result<Session> s = session();
   ASSERT_TRUE(s.ok());
@@ -335,7 +357,8 @@ TEST_F(VkProfile, TimesAFewDispatchesAtOnce) {
     EXPECT_GT(p->scheduled_us, 0);
     EXPECT_NEAR(sum, p->serialised_us, 1e-6 * sum);
     EXPECT_GE(p->noise_us, 0);
-    // Alone, all of them: two runs. As scheduled: two for each dispatch of a block, one before the block, and one at the begin and at the end of the run.
+    // Alone, all of them: two runs. As scheduled: two for each dispatch of a block, one before the block, and one at
+    // the begin and at the end of the run.
     const size_t stamps = size_t(std::count(hook::log().commands.begin(), hook::log().commands.end(), "timestamp"));
     if (at_once == 1000) EXPECT_EQ(stamps, 2 * 2 * (2 * all));
     else EXPECT_LE(stamps, 2 * 2 * all + 2 * 2 * all + 2 * 3 * all);
@@ -345,13 +368,15 @@ TEST_F(VkProfile, TimesAFewDispatchesAtOnce) {
   const Result<Profile> refused = s->profile(x.data(), x.size(), o);
   ASSERT_FALSE(refused.ok());
   EXPECT_EQ(refused.error().code, ErrorCode::kInvalidArgument);
-  EXPECT_NE(refused.error().message.find("got -1 dispatches to time at once, expected 1 or more"), std::string::npos) << refused.error().message;
+  EXPECT_NE(refused.error().message.find("got -1 dispatches to time at once, expected 1 or more"), std::string::npos)
+      << refused.error().message;
 }
 
 // Every variant computes what its shader computes, bit for bit, and notes each workgroup; under the validation layer.
 class VkPhases : public vk::VkTest {
  protected:
-  /// Convolutions of a picture and of rows, products, attention within groups and over all tokens: small, as lavapipe compiles for long.
+  /// Convolutions of a picture and of rows, products, attention within groups and over all tokens: small, as lavapipe
+  /// compiles for long.
   static Graph graph(bool attention) {
     GraphBuilder b("phases");
     int seed = 0;
@@ -363,10 +388,15 @@ class VkPhases : public vk::VkTest {
     TensorDesc picture{DType::kF32, Shape{{1, 16, 16, 3}}};
     picture.layout = Layout::kPlanar;
     ValueId x = b.input("picture", picture);
-    x = b.add(OpKind::kConv2d, "patches", {x, matrix(16, 3 * 4), kNoValue, kNoValue, kNoValue}, {{"kernel_h", 2}, {"kernel_w", 2}, {"stride_h", 2}, {"stride_w", 2}});
-    if (attention) x = b.add(OpKind::kConv2d, "conv", {x, matrix(16, 16 * 9), kNoValue, kNoValue, kNoValue}, {{"kernel_h", 3}, {"kernel_w", 3}, {"pad_h", 1}, {"pad_w", 1}});
+    x = b.add(OpKind::kConv2d, "patches", {x, matrix(16, 3 * 4), kNoValue, kNoValue, kNoValue},
+              {{"kernel_h", 2}, {"kernel_w", 2}, {"stride_h", 2}, {"stride_w", 2}});
+    if (attention)
+      x = b.add(OpKind::kConv2d, "conv", {x, matrix(16, 16 * 9), kNoValue, kNoValue, kNoValue},
+                {{"kernel_h", 3}, {"kernel_w", 3}, {"pad_h", 1}, {"pad_w", 1}});
     x = b.add(OpKind::kLinear, "window.qkv", {x, matrix(48, 16), kNoValue, kNoValue, kNoValue});
-    if (attention) x = b.add(OpKind::kAttention, "window.attention", {x, kNoValue, kNoValue}, {{"heads", 2}, {"group_h", 4}, {"group_w", 4}});
+    if (attention)
+      x = b.add(OpKind::kAttention, "window.attention", {x, kNoValue, kNoValue},
+                {{"heads", 2}, {"group_h", 4}, {"group_w", 4}});
     x = b.add(OpKind::kLinear, "qkv", {x, matrix(48, attention ? 16 : 48), kNoValue, kNoValue, kNoValue}, {{"ln", 1}});
     if (attention) x = b.add(OpKind::kAttention, "attention", {x, kNoValue, kNoValue}, {{"heads", 2}});
     b.output(x);
@@ -376,7 +406,8 @@ class VkPhases : public vk::VkTest {
   }
 
   /// Runs the graph with a tuning's kernels, plain and with phases; adds the shaders that were measured to `seen`.
-  static void compare(const std::shared_ptr<vk::Gpu>& gpu, const Tuning& tuning, Precision precision, std::set<std::string>* seen) {
+  static void compare(const std::shared_ptr<vk::Gpu>& gpu, const Tuning& tuning, Precision precision,
+                      std::set<std::string>* seen) {
     PlanOptions options;
     options.precision = precision;
     options.tuning = tuning;
@@ -435,13 +466,15 @@ TEST_F(VkPhases, EveryVariantComputesTheSame) {
     compare(gpu, tuning, Precision::kFp16, &seen);
   }
   if (seen.empty()) GTEST_SKIP() << "no device here has a shader clock";
-  for (const char* shader : {"linear.tile", "linear.texel", "linear.texel.SHUFFLE=1", "attention.tile", "attention.tile.PARTITION=1", "attention.texel",
-                             "attention.texel.PARTITION=1", "conv2d", "conv2d.TEXEL=1", "conv2d.tile"})
+  for (const char* shader :
+       {"linear.tile", "linear.texel", "linear.texel.SHUFFLE=1", "attention.tile", "attention.tile.PARTITION=1",
+        "attention.texel", "attention.texel.PARTITION=1", "conv2d", "conv2d.TEXEL=1", "conv2d.tile"})
     EXPECT_EQ(seen.count(shader), 1u) << shader << " was not tried";
   EXPECT_EQ(seen.count("linear.half"), size_t(halves));
 }
 
-// Each failure that a device can answer with says what failed, leaves the session's own commands working and no object behind.
+// Each failure that a device can answer with says what failed, leaves the session's own commands working and no object
+// behind.
 TEST_F(VkPhases, Failures) {
   std::string failing;
   VkResult answer = VK_SUCCESS;

@@ -67,7 +67,8 @@ class WriteFile : public ::testing::Test {
   static std::string write(const std::string& path, const std::string& bytes, unsigned options = NewFile::kPlain) {
     NewFile file;
     std::string why = file.open(path, options);
-    for (size_t i = 0; i < bytes.size() && why.empty(); i += 3) why = file.write(bytes.data() + i, std::min<size_t>(3, bytes.size() - i));
+    for (size_t i = 0; i < bytes.size() && why.empty(); i += 3)
+      why = file.write(bytes.data() + i, std::min<size_t>(3, bytes.size() - i));
     return why.empty() ? file.commit() : why;
   }
   /// Makes a file look as if it had last been written so long ago.
@@ -215,8 +216,10 @@ TEST_F(WriteFile, WhatIsNoFileIsRefused) {
   mkdir(at("folder").c_str(), 0755);
   mkfifo(at("pipe").c_str(), 0644);
   ASSERT_EQ(symlink("/dev/null", at("device").c_str()), 0);
-  for (const std::string& path : {at("folder"), at("folder/"), at("pipe"), at("device"), at("no/such/folder"), at("new/"), std::string(), std::string("/dev/null"),
-                                 std::string("/dev/stdout"), std::string("/dev/fd/1"), std::string("/proc/self/fd/1"), std::string("/dev/./stdout")})
+  for (const std::string& path :
+       {at("folder"), at("folder/"), at("pipe"), at("device"), at("no/such/folder"), at("new/"), std::string(),
+        std::string("/dev/null"), std::string("/dev/stdout"), std::string("/dev/fd/1"), std::string("/proc/self/fd/1"),
+        std::string("/dev/./stdout")})
     EXPECT_NE(write(path, "x"), "") << path;
   EXPECT_EQ(names(folder_.path()), (std::vector<std::string>{"device", "folder", "pipe"}));
   EXPECT_TRUE(is_link(at("device")));
@@ -270,13 +273,16 @@ TEST_F(WriteFile, WhatMayNotBeAnOrphanStays) {
   age(at(young), 23 * 3600);
   std::vector<std::string> kept{"a", young};
   // Foreign patterns, all of them old.
-  for (const char* name : {"vireo-0123456789abcdef.tmp", ".vireo-0123456789abcde.tmp", ".vireo-0123456789abcdef0.tmp", ".vireo-0123456789ABCDEF.tmp", ".vireo-0123456789abcdef.tmpx",
-                           ".vireo-0123456789abcdeg.tmp", ".vireo-0123456789abcdef", ".vireo-.tmp", "a.123.tmp", "a.Xb12fg", ".vireo-0123456789abcdef.bak"}) {
+  for (const char* name :
+       {"vireo-0123456789abcdef.tmp", ".vireo-0123456789abcde.tmp", ".vireo-0123456789abcdef0.tmp",
+        ".vireo-0123456789ABCDEF.tmp", ".vireo-0123456789abcdef.tmpx", ".vireo-0123456789abcdeg.tmp",
+        ".vireo-0123456789abcdef", ".vireo-.tmp", "a.123.tmp", "a.Xb12fg", ".vireo-0123456789abcdef.bak"}) {
     put(name, "other");
     age(at(name), 100 * 86400);
     kept.push_back(name);
   }
-  const std::string link = ".vireo-1111111111111111.tmp", folder = ".vireo-2222222222222222.tmp", pipe = ".vireo-3333333333333333.tmp", foreign = ".vireo-4444444444444444.tmp";
+  const std::string link = ".vireo-1111111111111111.tmp", folder = ".vireo-2222222222222222.tmp",
+                    pipe = ".vireo-3333333333333333.tmp", foreign = ".vireo-4444444444444444.tmp";
   ASSERT_EQ(symlink(at("a").c_str(), at(link).c_str()), 0);
   mkdir(at(folder).c_str(), 0755);
   mkfifo(at(pipe).c_str(), 0644);
@@ -304,7 +310,8 @@ TEST_F(WriteFile, OrphansStayWhereTheCallerHasSearched) {
 
 TEST_F(WriteFile, AProcessThatIsKilledLeavesNothingOfANewFile) {
   const int nameless = open(folder_.path().c_str(), O_TMPFILE | O_WRONLY | O_CLOEXEC, 0600);
-  if (nameless < 0) GTEST_SKIP() << "where the file system has no O_TMPFILE: the file needs a name, and a later writer removes it";
+  if (nameless < 0)
+    GTEST_SKIP() << "where the file system has no O_TMPFILE: the file needs a name, and a later writer removes it";
   close(nameless);
   const pid_t child = fork();
   if (child == 0) {

@@ -22,7 +22,8 @@ Result<Header> read_header(const File& f) {
   const uint8_t* d = f.data + 14;
   const uint32_t size = le32(d);
   if (size != 12 && size != 40 && size != 52 && size != 56 && size != 64 && size != 108 && size != 124)
-    return refused(f, "is a BMP with a header of " + std::to_string(size) + " bytes; expected 12, 40, 52, 56, 64, 108 or 124");
+    return refused(
+        f, "is a BMP with a header of " + std::to_string(size) + " bytes; expected 12, 40, 52, 56, 64, 108 or 124");
   if (!f.has(14, size)) return corrupt(f, "the file is truncated (BMP)");
   Header h;
   h.palette_at = 14 + size;
@@ -42,18 +43,21 @@ Result<Header> read_header(const File& f) {
       if (size == 40) h.palette_at += 4 * count;
       h.compression = kBitfields;
     }
-    if (size == 64 && h.compression > kRle4) return refused(f, "is an OS/2 BMP with compression " + std::to_string(h.compression) + ", which is not read; convert it to PNG");
+    if (size == 64 && h.compression > kRle4)
+      return refused(f, "is an OS/2 BMP with compression " + std::to_string(h.compression) +
+                            ", which is not read; convert it to PNG");
   }
   if (Result<void> ok = check_size(f, h.width, h.height); !ok) return std::move(ok.error());
   if (h.bits != 1 && h.bits != 4 && h.bits != 8 && h.bits != 16 && h.bits != 24 && h.bits != 32)
     return refused(f, "is a BMP of " + std::to_string(h.bits) + " bits per pixel; expected 1, 4, 8, 16, 24 or 32");
-  const bool fits = h.compression == kRaw || (h.compression == kRle8 && h.bits == 8) || (h.compression == kRle4 && h.bits == 4) ||
-                    (h.compression == kBitfields && h.bits >= 16);
+  const bool fits = h.compression == kRaw || (h.compression == kRle8 && h.bits == 8) ||
+                    (h.compression == kRle4 && h.bits == 4) || (h.compression == kBitfields && h.bits >= 16);
   if (!fits)
-    return refused(f, "is a BMP of " + std::to_string(h.bits) + " bits with compression " + std::to_string(h.compression) +
-                          ", which is not read; convert it to PNG");
+    return refused(f, "is a BMP of " + std::to_string(h.bits) + " bits with compression " +
+                          std::to_string(h.compression) + ", which is not read; convert it to PNG");
   if (h.colours == 0 && h.bits <= 8) h.colours = 1u << h.bits;
-  if (h.bits <= 8 && h.colours > 256) return corrupt(f, "its palette has " + std::to_string(h.colours) + " colours (BMP)");
+  if (h.bits <= 8 && h.colours > 256)
+    return corrupt(f, "its palette has " + std::to_string(h.colours) + " colours (BMP)");
   // Some writers forget the palette in the place of the pixels.
   const size_t after = h.palette_at + (h.bits <= 8 ? h.palette_step * h.colours : 0);
   if (h.pixels_at == 0 || (h.bits <= 8 && h.pixels_at == 14 + size)) h.pixels_at = after;
@@ -76,7 +80,9 @@ struct Layout {
 };
 
 Result<Layout> read_layout(const File& f, const Header& h) {
-  const auto masks = [&](uint32_t r, uint32_t g, uint32_t b) { return h.masks[0] == r && h.masks[1] == g && h.masks[2] == b; };
+  const auto masks = [&](uint32_t r, uint32_t g, uint32_t b) {
+    return h.masks[0] == r && h.masks[1] == g && h.masks[2] == b;
+  };
   if (h.compression == kRaw) return Layout{{2, 1, 0}, 5};
   if (h.bits == 16 && masks(0xf800, 0x7e0, 0x1f)) return Layout{{0, 0, 0}, 6};
   if (h.bits == 16 && masks(0x7c00, 0x3e0, 0x1f)) return Layout{{0, 0, 0}, 5};
@@ -134,7 +140,8 @@ Result<Stored> read_bmp(const File& f) {
   const size_t row = size_t((uint64_t(h.width) * h.bits + 31) / 32 * 4), w = size_t(h.width);
   if (!packed && !f.has(h.pixels_at, 1 + row * size_t(h.height - 1))) return corrupt(f, "the file is truncated (BMP)");
   // The padding of the last row may be missing.
-  if (!packed && !f.has(h.pixels_at + row * size_t(h.height - 1), (w * h.bits + 7) / 8)) return corrupt(f, "the file is truncated (BMP)");
+  if (!packed && !f.has(h.pixels_at + row * size_t(h.height - 1), (w * h.bits + 7) / 8))
+    return corrupt(f, "the file is truncated (BMP)");
   std::vector<uint8_t> indices;
   if (packed) {
     indices.resize(w * size_t(h.height));

@@ -22,7 +22,10 @@ int exif_orientation(const uint8_t* data, size_t size) {
     if (at > size || size - at < 12) break;  // a table that is cut off: what was there counts
     if (u16(at) != 0x0112) continue;
     const uint32_t type = u16(at + 2), count = u32(at + 4);
-    const size_t bytes = type == 6 ? 1 : type == 3 || type == 8 ? 2 : type == 4 || type == 9 ? 4 : 0;  // whole numbers only
+    const size_t bytes = type == 6                ? 1
+                         : type == 3 || type == 8 ? 2
+                         : type == 4 || type == 9 ? 4
+                                                  : 0;  // whole numbers only
     if (bytes == 0 || count == 0) continue;
     size_t value = at + 8;
     if (count > 4 / bytes) value = u32(at + 8);

@@ -65,9 +65,12 @@ std::string describe_text(const File& f) {
   const size_t first = text.find_first_not_of(" \t\r\n");
   if (first == std::string::npos) return {};
   const auto begins = [&](const char* s) { return text.compare(first, std::strlen(s), s) == 0; };
-  if (begins("<svg") || (begins("<?xml") && text.find("<svg") != std::string::npos)) return "is an SVG drawing" + kConvert;
-  if (begins("<!doctype html") || begins("<html")) return "is a web page (HTML), not a picture; download the picture itself";
-  if (begins("version https://git-lfs")) return "is a pointer of Git LFS, not the picture; run `git lfs pull` in its repository";
+  if (begins("<svg") || (begins("<?xml") && text.find("<svg") != std::string::npos))
+    return "is an SVG drawing" + kConvert;
+  if (begins("<!doctype html") || begins("<html"))
+    return "is a web page (HTML), not a picture; download the picture itself";
+  if (begins("version https://git-lfs"))
+    return "is a pointer of Git LFS, not the picture; run `git lfs pull` in its repository";
   return {};
 }
 

@@ -47,7 +47,8 @@ std::string printable(std::string text) {
 }  // namespace
 
 Error corrupt(const File& file, const std::string& what) {
-  return {ErrorCode::kCorrupt, "picture '" + file.name + "' cannot be decoded: " + printable(what) + "; use another copy of the file"};
+  return {ErrorCode::kCorrupt,
+          "picture '" + file.name + "' cannot be decoded: " + printable(what) + "; use another copy of the file"};
 }
 
 Error refused(const File& file, const std::string& what) {
@@ -58,7 +59,8 @@ Result<void> check_size(const File& file, int64_t width, int64_t height) {
   const std::string size = std::to_string(width) + " x " + std::to_string(height);
   if (width < 1 || height < 1) return corrupt(file, "its size is " + size);
   if (width > file.max_pixels / height)
-    return refused(file, "has " + size + " pixels, more than the limit of " + std::to_string(file.max_pixels) + " pixels; shrink it first");
+    return refused(file, "has " + size + " pixels, more than the limit of " + std::to_string(file.max_pixels) +
+                             " pixels; shrink it first");
   return {};
 }
 

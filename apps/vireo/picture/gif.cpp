@@ -53,7 +53,8 @@ std::string unpack(Codes codes, int bits, size_t count, uint8_t* out) {
       continue;
     }
     if (code == end) return "its data ends before its pixels (GIF)";
-    if (code > next || (code == next && previous < 0) || (previous < 0 && code > end)) return "its data is damaged (GIF)";
+    if (code > next || (code == next && previous < 0) || (previous < 0 && code > end))
+      return "its data is damaged (GIF)";
     // The code that is only now being defined is the previous one and its first index again.
     size_t length = 0;
     int at = code;
@@ -88,7 +89,8 @@ size_t palette_bytes(uint8_t flags) { return flags & 0x80 ? size_t(3) << ((flags
 
 void read_palette(const File& f, size_t at, size_t bytes, Palette* palette) {
   *palette = Palette();
-  for (size_t i = 0; i < bytes / 3; ++i) palette->set(int(i), f.data[at + 3 * i], f.data[at + 3 * i + 1], f.data[at + 3 * i + 2]);
+  for (size_t i = 0; i < bytes / 3; ++i)
+    palette->set(int(i), f.data[at + 3 * i], f.data[at + 3 * i + 1], f.data[at + 3 * i + 2]);
 }
 
 }  // namespace
@@ -113,13 +115,15 @@ Result<Stored> read_gif(const File& f) {
       continue;
     }
     // Graphic control: flags, duration, the transparent index. A pixel of it keeps its colour: alpha is dropped.
-    if (f.data[at + 1] == 0xf9 && f.has(at + 2, 5) && f.data[at + 2] >= 4 && f.data[at + 3] & 1) background = f.data[at + 6];
+    if (f.data[at + 1] == 0xf9 && f.has(at + 2, 5) && f.data[at + 2] >= 4 && f.data[at + 3] & 1)
+      background = f.data[at + 6];
     at += 2;
     while (f.has(at, 1) && f.data[at] != 0) at += size_t(f.data[at]) + 1;
     ++at;
   }
   if (!f.has(at, 11)) return truncated();
-  const int64_t left = le16(f.data + at + 1), top = le16(f.data + at + 3), w = le16(f.data + at + 5), h = le16(f.data + at + 7);
+  const int64_t left = le16(f.data + at + 1), top = le16(f.data + at + 3), w = le16(f.data + at + 5),
+                h = le16(f.data + at + 7);
   const uint8_t flags = f.data[at + 9];
   at += 10;
   const size_t local = palette_bytes(flags);

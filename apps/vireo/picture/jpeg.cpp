@@ -110,7 +110,8 @@ void decode(const File& file, State* s) {
   s->status = check_size(file, info.image_width, info.image_height);
   const bool cmyk = info.num_components == 4;
   if (s->status && info.num_components != 1 && info.num_components != 3 && !cmyk) {
-    s->status = refused(file, "is a JPEG with " + std::to_string(info.num_components) + " components; expected 1, 3 or 4");
+    s->status =
+        refused(file, "is a JPEG with " + std::to_string(info.num_components) + " components; expected 1, 3 or 4");
   }
   if (s->status) {
     info.out_color_space = cmyk ? JCS_CMYK : info.num_components == 1 ? JCS_GRAYSCALE : JCS_RGB;
@@ -139,7 +140,8 @@ void decode(const File& file, State* s) {
 Result<Stored> read_jpeg(const File& file) {
   const Markers markers = walk(file);
   if (markers.scans > kMaxScans)
-    return refused(file, "is a JPEG of " + std::to_string(markers.scans) + " scans, more than the limit of " + std::to_string(kMaxScans) + "; save it again");
+    return refused(file, "is a JPEG of " + std::to_string(markers.scans) + " scans, more than the limit of " +
+                             std::to_string(kMaxScans) + "; save it again");
   auto state = std::make_unique<State>();
   decode(file, state.get());
   if (!state->status) return std::move(state->status.error());

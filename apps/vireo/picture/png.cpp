@@ -60,7 +60,10 @@ int raw_profile_orientation(const std::string& text) {
   int high = -1;
   for (; at < text.size(); ++at) {
     const char c = text[at];
-    const int digit = c >= '0' && c <= '9' ? c - '0' : c >= 'a' && c <= 'f' ? c - 'a' + 10 : c >= 'A' && c <= 'F' ? c - 'A' + 10 : -1;
+    const int digit = c >= '0' && c <= '9'   ? c - '0'
+                      : c >= 'a' && c <= 'f' ? c - 'a' + 10
+                      : c >= 'A' && c <= 'F' ? c - 'A' + 10
+                                             : -1;
     if (digit < 0) continue;
     if (high >= 0) bytes.push_back(uint8_t(high << 4 | digit));
     high = high >= 0 ? -1 : digit;
@@ -82,7 +85,8 @@ struct Orientation {
     const uint8_t* value = end + 1;
     size_t left = size - key.size() - 1;
     if (key == "Raw profile type exif" && is("tEXt")) raw = raw_profile_orientation(std::string(value, value + left));
-    if (key == "Raw profile type exif" && is("zTXt") && left > 1) raw = raw_profile_orientation(inflate_text(value + 1, left - 1));
+    if (key == "Raw profile type exif" && is("zTXt") && left > 1)
+      raw = raw_profile_orientation(inflate_text(value + 1, left - 1));
     if (key != "XML:com.adobe.xmp" || !is("iTXt") || left < 2) return;
     const bool packed = value[0] != 0;
     value += 2, left -= 2;
@@ -100,7 +104,8 @@ struct Orientation {
 Result<Chunks> walk(const File& file) {
   const uint8_t* data = file.data;
   if (file.size < 33) return corrupt(file, "the file is truncated (PNG)");
-  if (std::memcmp(data + 12, "IHDR", 4) != 0 || be32(data + 8) != 13) return corrupt(file, "its first chunk is no header (PNG)");
+  if (std::memcmp(data + 12, "IHDR", 4) != 0 || be32(data + 8) != 13)
+    return corrupt(file, "its first chunk is no header (PNG)");
   Chunks c;
   c.width = be32(data + 16), c.height = be32(data + 20), c.depth = data[24], c.colour = data[25];
   // The size first: a bomb is refused before its chunks are read.
@@ -121,7 +126,8 @@ Result<Chunks> walk(const File& file) {
     const bool needed = !over && ((chunk[4] & 0x20) == 0 || std::memcmp(chunk + 4, "tRNS", 4) == 0);
     const bool good = whole && sound(chunk, length);
     if (needed && whole && !good)
-      return corrupt(file, "the checksum of its chunk " + std::string(reinterpret_cast<const char*>(chunk) + 4, 4) + " is wrong (PNG)");
+      return corrupt(file, "the checksum of its chunk " + std::string(reinterpret_cast<const char*>(chunk) + 4, 4) +
+                               " is wrong (PNG)");
     if (idat && !over) {
       c.data.push_back({chunk + 8, there});
       c.data_size += there;
@@ -219,7 +225,8 @@ void decode(const File& file, State* s) {
   s->png = png_create_read_struct(PNG_LIBPNG_VER_STRING, s, on_error, on_warning);
   s->info = s->png != nullptr ? png_create_info_struct(s->png) : nullptr;
   if (s->info == nullptr) {
-    s->status = refused(file, "cannot be decoded: libpng is of another version than the one built with, or memory is short");
+    s->status =
+        refused(file, "cannot be decoded: libpng is of another version than the one built with, or memory is short");
     png_destroy_read_struct(&s->png, nullptr, nullptr);
     return;
   }
@@ -241,7 +248,8 @@ Result<void> decode(const File& file, const Chunks& chunks, TakeRow take, void* 
   if (state->interlaced) state->samples.resize(state->row_bytes * size_t(chunks.height));
   decode(file, state.get());
   if (!state->status) return std::move(state->status);
-  for (int64_t y = 0; state->interlaced && y < chunks.height; ++y) take(to, chunks, y, state->samples.data() + state->row_bytes * size_t(y));
+  for (int64_t y = 0; state->interlaced && y < chunks.height; ++y)
+    take(to, chunks, y, state->samples.data() + state->row_bytes * size_t(y));
   return {};
 }
 
@@ -311,9 +319,11 @@ namespace cli {
 
 using vireo::Result;
 
-Result<Levels> decode_png_levels(const uint8_t* data, size_t size, const std::string& name, const ReadOptions& options) {
+Result<Levels> decode_png_levels(const uint8_t* data, size_t size, const std::string& name,
+                                 const ReadOptions& options) {
   const picture::File file{data, size, name, options.max_pixels};
-  if (size == 0) return vireo::Error{vireo::ErrorCode::kCorrupt, "picture '" + name + "' is empty (0 bytes); copy it again"};
+  if (size == 0)
+    return vireo::Error{vireo::ErrorCode::kCorrupt, "picture '" + name + "' is empty (0 bytes); copy it again"};
   if (!file.starts("\x89PNG\r\n\x1a\n", 8)) return picture::refused(file, "is no PNG");
   const Result<picture::Chunks> chunks = picture::walk(file);
   if (!chunks) return chunks.error();

@@ -53,9 +53,11 @@ Result<Stored> read_pnm(const File& f) {
   const std::string end = " (PNM)";
   Reader in(f);
   const int64_t width = in.number(), height = in.number(), highest = bits ? 1 : in.number();
-  if (width < 0 || height < 0 || highest < 0) return corrupt(f, (in.over() ? "the file is truncated" : "its header is damaged") + end);
+  if (width < 0 || height < 0 || highest < 0)
+    return corrupt(f, (in.over() ? "the file is truncated" : "its header is damaged") + end);
   if (Result<void> ok = check_size(f, width, height); !ok) return std::move(ok.error());
-  if (highest < 1 || highest > 65535) return corrupt(f, "its highest level is " + std::to_string(highest) + ", expected 1 to 65535" + end);
+  if (highest < 1 || highest > 65535)
+    return corrupt(f, "its highest level is " + std::to_string(highest) + ", expected 1 to 65535" + end);
   if (!in.over() && in.peek() == '#') in.skip();  // a comment behind the last number
   else if (!in.over() && space(in.peek())) (void)in.take();
   else if (!in.over()) return corrupt(f, "its header is damaged" + end);
@@ -81,12 +83,16 @@ Result<Stored> read_pnm(const File& f) {
     } else if (kind == 1) {  // digits need no blanks between them
       in.skip();
       level = in.over() ? -1 : in.take() - '0';
-      if (level != 0 && level != 1) return corrupt(f, (in.over() ? "the file is truncated" : "one of its pixels is neither 0 nor 1") + end);
+      if (level != 0 && level != 1)
+        return corrupt(f, (in.over() ? "the file is truncated" : "one of its pixels is neither 0 nor 1") + end);
     } else if (text) {
       level = in.number();
       if (level < 0) return corrupt(f, (in.over() ? "the file is truncated" : "one of its levels is no number") + end);
-      if (!in.over() && !space(in.peek()) && in.peek() != '#') return corrupt(f, "one of its levels is no number" + end);
-      if (level > highest) return corrupt(f, "its level " + std::to_string(level) + " is above the highest, " + std::to_string(highest) + end);
+      if (!in.over() && !space(in.peek()) && in.peek() != '#')
+        return corrupt(f, "one of its levels is no number" + end);
+      if (level > highest)
+        return corrupt(
+            f, "its level " + std::to_string(level) + " is above the highest, " + std::to_string(highest) + end);
     } else {
       level = highest > 255 ? be16(data + 2 * i) : data[i];
     }

@@ -29,7 +29,9 @@ bool read_header(const File& f, Header* h) {
   h->palette_first = le16(d + 3), h->palette_count = le16(d + 5), h->palette_bits = d[7];
   h->palette_at = 18 + size_t(d[0]);
   h->pixels_at = h->palette_at;
-  if (d[1] > 1 || (type & ~11) != 0 || h->kind < 1 || h->kind > 3 || h->width == 0 || h->height == 0 || (d[17] & 0xc0) != 0) return false;
+  if (d[1] > 1 || (type & ~11) != 0 || h->kind < 1 || h->kind > 3 || h->width == 0 || h->height == 0 ||
+      (d[17] & 0xc0) != 0)
+    return false;
   if (d[1] == 1) {
     if (h->palette_bits != 15 && h->palette_bits != 16 && h->palette_bits != 24 && h->palette_bits != 32) return false;
     h->pixels_at += h->palette_count * ((h->palette_bits + 7) / 8);

@@ -41,7 +41,9 @@ int on_close(thandle_t) { return 0; }
 toff_t on_size(thandle_t handle) { return static_cast<Memory*>(handle)->file.size; }
 
 thread_local char last_error[200];
-void on_error(thandle_t, const char*, const char* format, va_list args) { std::vsnprintf(last_error, sizeof last_error, format, args); }
+void on_error(thandle_t, const char*, const char* format, va_list args) {
+  std::vsnprintf(last_error, sizeof last_error, format, args);
+}
 
 struct Close {
   void operator()(TIFF* t) const { TIFFClose(t); }
@@ -64,13 +66,15 @@ Tiff open(Memory* memory) {
 
 struct Layout {
   uint32_t width = 0, height = 0;
-  uint16_t bits = 1, samples = 1, light = 0, planar = PLANARCONFIG_CONTIG, kind = SAMPLEFORMAT_UINT, compression = COMPRESSION_NONE,
-           orientation = 1, extra = 0;
+  uint16_t bits = 1, samples = 1, light = 0, planar = PLANARCONFIG_CONTIG, kind = SAMPLEFORMAT_UINT,
+           compression = COMPRESSION_NONE, orientation = 1, extra = 0;
   bool premultiplied = false;
 
   bool grey() const { return light == PHOTOMETRIC_MINISWHITE || light == PHOTOMETRIC_MINISBLACK; }
   /// Samples that make the colour; what follows them is alpha or nothing known.
-  int colours() const { return light == PHOTOMETRIC_RGB || light == PHOTOMETRIC_YCBCR ? 3 : light == PHOTOMETRIC_SEPARATED ? 4 : 1; }
+  int colours() const {
+    return light == PHOTOMETRIC_RGB || light == PHOTOMETRIC_YCBCR ? 3 : light == PHOTOMETRIC_SEPARATED ? 4 : 1;
+  }
 };
 
 Layout read_layout(TIFF* t) {
@@ -93,7 +97,8 @@ Layout read_layout(TIFF* t) {
 
 /// The layouts of Pillow's table; anything else would be a guess.
 bool is_read(const Layout& l) {
-  const bool sound = l.samples >= l.colours() && l.samples <= 6 && (l.samples == l.colours() || l.colours() > 1 || l.samples == 2);
+  const bool sound =
+      l.samples >= l.colours() && l.samples <= 6 && (l.samples == l.colours() || l.colours() > 1 || l.samples == 2);
   const bool bytes = l.bits == 8 && l.kind == SAMPLEFORMAT_UINT, few = l.bits == 1 || l.bits == 2 || l.bits == 4;
   if (!sound) return false;
   if (l.grey() && l.samples == 1) {
@@ -103,15 +108,18 @@ bool is_read(const Layout& l) {
   }
   if (l.grey()) return bytes && l.light == PHOTOMETRIC_MINISBLACK;
   if (l.light == PHOTOMETRIC_PALETTE) return bytes || (few && l.samples == 1 && l.kind == SAMPLEFORMAT_UINT);
-  if (l.light == PHOTOMETRIC_RGB || l.light == PHOTOMETRIC_SEPARATED) return bytes || (l.bits == 16 && l.kind == SAMPLEFORMAT_UINT && l.samples <= 4);
+  if (l.light == PHOTOMETRIC_RGB || l.light == PHOTOMETRIC_SEPARATED)
+    return bytes || (l.bits == 16 && l.kind == SAMPLEFORMAT_UINT && l.samples <= 4);
   return l.light == PHOTOMETRIC_YCBCR && bytes && l.samples == 3;
 }
 
 std::string describe(const Layout& l) {
-  const char* const lights[] = {"grey, 0 is white", "grey", "RGB", "palette", "mask", "CMYK", "YCbCr", "colour 7", "L*a*b*"};
+  const char* const lights[] = {"grey, 0 is white", "grey",  "RGB", "palette", "mask", "CMYK", "YCbCr",
+                                "colour 7",         "L*a*b*"};
   const char* const kinds[] = {"", "unsigned", "signed", "float", "untyped"};
   return "is a TIFF of " + std::to_string(l.samples) + " " + (l.kind < 5 ? kinds[l.kind] : "complex") + " samples of " +
-         std::to_string(l.bits) + " bits (" + (l.light < 9 ? lights[l.light] : "colour " + std::to_string(l.light)) + ")";
+         std::to_string(l.bits) + " bits (" + (l.light < 9 ? lights[l.light] : "colour " + std::to_string(l.light)) +
+         ")";
 }
 
 // -------------------------------------------------------------------------------------------------------- the pixels
@@ -191,8 +199,8 @@ Result<void> damaged(const File& f) {
   return corrupt(f, (last_error[0] != '\0' ? std::string(last_error) : "its data is damaged or truncated") + " (TIFF)");
 }
 
-/// Whether a file of that size can hold the picture, by the most bytes that its compression makes of one: a header costs no more
-/// than what may follow it.
+/// Whether a file of that size can hold the picture, by the most bytes that its compression makes of one: a header
+/// costs no more than what may follow it.
 bool can_hold(const File& f, const Layout& l) {
   double most = 0;  // unknown: everything is possible
   switch (l.compression) {
@@ -220,10 +228,12 @@ Result<void> read_blocks(const File& f, TIFF* t, const Layout& l, Rgb8* image) {
     block_h = std::min(l.height, rows);
   }
   if (Result<void> ok = check_size(f, block_w, block_h); !ok) return ok;
-  const tmsize_t bytes = tiled ? TIFFTileSize(t) : TIFFStripSize(t), row = tiled ? TIFFTileRowSize(t) : TIFFScanlineSize(t);
+  const tmsize_t bytes = tiled ? TIFFTileSize(t) : TIFFStripSize(t),
+                 row = tiled ? TIFFTileRowSize(t) : TIFFScanlineSize(t);
   const size_t planes = l.planar == PLANARCONFIG_SEPARATE ? l.samples : 1;
   const uint64_t least_row = (uint64_t(block_w) * l.bits * (planes > 1 ? 1 : l.samples) + 7) / 8;
-  if (bytes <= 0 || row <= 0 || uint64_t(row) < least_row || uint64_t(bytes) < uint64_t(row) * block_h) return damaged(f);
+  if (bytes <= 0 || row <= 0 || uint64_t(row) < least_row || uint64_t(bytes) < uint64_t(row) * block_h)
+    return damaged(f);
   // A file without compression cannot be smaller than what is in it.
   if (l.compression == COMPRESSION_NONE && uint64_t(row) > f.size) return corrupt(f, "the file is truncated (TIFF)");
   std::vector<std::vector<uint8_t>> buffers(planes);
@@ -232,13 +242,15 @@ Result<void> read_blocks(const File& f, TIFF* t, const Layout& l, Rgb8* image) {
   Colours colours(t, l);
   for (uint64_t y = 0; y < l.height; y += block_h) {
     for (uint64_t x = 0; x < l.width; x += block_w) {
-      const uint64_t count_y = std::min<uint64_t>(block_h, l.height - y), count_x = std::min<uint64_t>(block_w, l.width - x);
+      const uint64_t count_y = std::min<uint64_t>(block_h, l.height - y),
+                     count_x = std::min<uint64_t>(block_w, l.width - x);
       const tmsize_t wanted = tiled ? bytes : row * tmsize_t(count_y);
       for (size_t p = 0; p < planes; ++p) {
         const uint32_t x32 = uint32_t(x), y32 = uint32_t(y);
         const uint16_t plane = uint16_t(p);
-        const tmsize_t got = tiled ? TIFFReadEncodedTile(t, TIFFComputeTile(t, x32, y32, 0, plane), buffers[p].data(), wanted)
-                                   : TIFFReadEncodedStrip(t, TIFFComputeStrip(t, y32, plane), buffers[p].data(), wanted);
+        const tmsize_t got =
+            tiled ? TIFFReadEncodedTile(t, TIFFComputeTile(t, x32, y32, 0, plane), buffers[p].data(), wanted)
+                  : TIFFReadEncodedStrip(t, TIFFComputeStrip(t, y32, plane), buffers[p].data(), wanted);
         if (got < wanted) return damaged(f);
       }
       for (uint64_t i = 0; i < count_y; ++i) {
@@ -274,7 +286,8 @@ Result<Stored> read_tiff(const File& f) {
   if (Result<void> ok = check_size(f, l.width, l.height); !ok) return std::move(ok.error());
   if (!is_read(l)) return refused(f, describe(l) + ", which is not read; convert it to PNG");
   if (!TIFFIsCODECConfigured(l.compression))
-    return refused(f, "is a TIFF with compression " + std::to_string(l.compression) + ", which this libtiff does not know; convert it to PNG");
+    return refused(f, "is a TIFF with compression " + std::to_string(l.compression) +
+                          ", which this libtiff does not know; convert it to PNG");
   Stored s;
   s.orientation = l.orientation;
   s.image.width = int(l.width);
@@ -284,7 +297,8 @@ Result<Stored> read_tiff(const File& f) {
   const bool jpeg = l.compression == COMPRESSION_JPEG && l.planar == PLANARCONFIG_CONTIG;
   if (l.light == PHOTOMETRIC_YCBCR && jpeg) TIFFSetField(t, TIFFTAG_JPEGCOLORMODE, JPEGCOLORMODE_RGB);
   const bool converts = l.light == PHOTOMETRIC_YCBCR && !jpeg;
-  if (Result<void> ok = converts ? read_ycbcr(f, t, l, &s.image) : read_blocks(f, t, l, &s.image); !ok) return std::move(ok.error());
+  if (Result<void> ok = converts ? read_ycbcr(f, t, l, &s.image) : read_blocks(f, t, l, &s.image); !ok)
+    return std::move(ok.error());
   return s;
 }
 
@@ -295,7 +309,9 @@ Result<Stored> read_tiff(const File& f) {
 namespace cli::picture {
 
 vireo::Result<Stored> read_tiff(const File& f) {
-  return refused(f, "is a TIFF file, and this build reads none: install libtiff (Debian: libtiff-dev) and build again with -DVIREO_TIFF=ON, or convert it to PNG");
+  return refused(f,
+                 "is a TIFF file, and this build reads none: install libtiff (Debian: libtiff-dev) and build again "
+                 "with -DVIREO_TIFF=ON, or convert it to PNG");
 }
 
 }  // namespace cli::picture
