@@ -203,14 +203,17 @@ class Runs {
   /// `--json` is added.
   void run(const Words& words) {
     const Answer answer = run_cli(words + Words{"--json"});
-    const json value = answer.json();
     ASSERT_LE(answer.code, 1) << answer.text();
-    ASSERT_FALSE(value.is_discarded()) << "no JSON: " << answer.text();
+    std::string command = "vireo";
+    for (const std::string& word : words) command += " " + word;
+    check(answer.json(), command + "\n" + answer.text());
+  }
+  /// JSON that a verb wrote to a file.
+  void check(const json& value, const std::string& what) {
+    ASSERT_FALSE(value.is_discarded()) << "no JSON: " << what;
     std::set<std::string> wrong;
     compare(value, *block_, "", &wrong);
-    std::string command;
-    for (const std::string& word : words) command += " " + word;
-    EXPECT_TRUE(wrong.empty()) << "vireo" << command << "\n" << lines(wrong);
+    EXPECT_TRUE(wrong.empty()) << what << "\n" << lines(wrong);
   }
   void on_cpu(const Words& words) { run(words + Words{"--device", "cpu"}); }
   void on_vulkan(const Words& words) {
@@ -274,6 +277,19 @@ void run_embed(Runs& runs, const Scratch& scratch) {
 void run_plan(Runs& runs, const Scratch&) {
   runs.on_cpu({"plan", "--model", kShipped});
   runs.run({"plan", "--model", kShipped, "--caps", kNano, "--cpu-ops", "attention"});
+}
+
+void run_shaders(Runs& runs, const Scratch& scratch) {
+  const std::string folder = scratch.path("shaders");
+  const Answer answer = run_cli({"plan", "--model", kShipped, "--caps", kNano, "--dump-shaders", folder});
+  ASSERT_EQ(answer.code, 0) << answer.text();
+  int files = 0;
+  for (const std::string& name : Scratch::names_in(folder)) {
+    if (name.size() < 5 || name.compare(name.size() - 5, 5, ".json") != 0) continue;
+    runs.check(json::parse(read_file(folder + "/" + name), nullptr, false), name);
+    ++files;
+  }
+  EXPECT_GE(files, 5);
 }
 
 void run_bench(Runs& runs, const Scratch& scratch) {
@@ -374,6 +390,7 @@ const Case kRuns[] = {{"devices", run_devices},
                       {"segment", run_segment},
                       {"embed", run_embed},
                       {"plan", run_plan},
+                      {"plan --dump-shaders", run_shaders},
                       {"bench", run_bench},
                       {"diff", run_diff},
                       {"tune", run_tune},
