@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# The README's table of figures: `vireo bench` with random weights at 224x224, batch 1, two threads, on the CPU and on the
+# The first table of bench/README.md: `vireo bench` with random weights at 224x224, batch 1, two threads, on the CPU and on the
 # first Vulkan device, one Markdown row each. Usage: bash bench/figures.sh [path to vireo]; keep the machine quiet meanwhile.
 set -euo pipefail
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)

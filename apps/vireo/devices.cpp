@@ -16,7 +16,9 @@ struct Args {
 void print_caps(const Args& args) {
   const std::string& which = args.caps_of;
   const std::string name = which.empty() ? "auto" : which == "cpu" ? "cpu" : "vulkan:" + which;
-  std::fputs(open_device(name, args.common.threads).caps_text().c_str(), stdout);
+  const std::string caps = open_device(name, args.common.threads).caps_text();
+  if (args.common.json) return print_json(Json{{"caps", caps}});
+  std::fputs(caps.c_str(), stdout);
 }
 
 void run(const Args& args) {

@@ -115,6 +115,12 @@ void fit(const Args& args) {
   const std::string text = need(vireo::fit_machine(models, device, options));
   if (!args.common.json) std::fprintf(stderr, "\r%-76s\r", "");
   write_file(args.fit, text.data(), text.size());
+  const size_t scale = text.find("scale inference: ");
+  const double rest = scale == std::string::npos ? 1 : std::atof(text.c_str() + scale + 17);
+  if (args.common.json)
+    return print_json(Json{{"file", args.fit},
+                           {"device", {{"kind", device.kind()}, {"name", device.name()}, {"reason", device.reason()}}},
+                           {"inference_to_steps", rest}});
   std::printf("%s: %s\nwritten to %s\n", device.kind(), device.name().c_str(), args.fit.c_str());
   const bool cpu = std::string(device.kind()) == "cpu";
   std::printf(
@@ -122,16 +128,16 @@ void fit(const Args& args) {
       cpu ? "cpu" : std::to_string(device.index()).c_str(),
       cpu && args.common.threads ? (" --threads " + std::to_string(args.common.threads)).c_str() : "",
       args.fit.c_str());
-  if (const size_t at = text.find("scale inference: "); at != std::string::npos)
-    if (const double rest = std::atof(text.c_str() + at + 17); rest > 1.1)
-      std::printf(
-          "note: inferences took %.0f %% more than the sum of their steps; was the machine busy? Fit again when it is "
-          "quiet\n",
-          100 * (rest - 1));
+  if (rest > 1.1)
+    std::printf(
+        "note: inferences took %.0f %% more than the sum of their steps; was the machine busy? Fit again when it is "
+        "quiet\n",
+        100 * (rest - 1));
 }
 
 void run(Args& args) {
   if (args.list) {
+    if (args.common.json) return print_json(Json{{"machines", vireo::machine_names()}});
     for (const std::string& name : vireo::machine_names()) std::printf("%s\n", name.c_str());
     return;
   }

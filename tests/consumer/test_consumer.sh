@@ -51,6 +51,16 @@ if command -v pkg-config >/dev/null; then
   check pkg_config_c bash -c '"$1" -std=c99 -pedantic -Wall -Wextra -Werror -c "$2" -o "$3.o" "${@:5}" && "$4" "$3.o" -o "$3" "${@:5}"' \
     _ "$cc" "$work/examples/classify.c" "$work/pc_c" "$cxx" "${flags[@]}"
   check pkg_config_c_runs env LD_LIBRARY_PATH="$libdir" "$work/pc_c" "$model" "$picture"
+
+  # The commands that include/vireo/README.md prints, as they stand, from a folder that looks like this tree.
+  mkdir -p "$work/readme/home"
+  ln -s "$VIREO_SOURCE/apps" "$work/readme/apps"
+  ln -s "$VIREO_BUILD" "$work/readme/build"
+  sed -n '/^```sh$/,/^```$/{/^```/d;p}' "$VIREO_SOURCE/include/vireo/README.md" >"$work/readme/commands"
+  check readme_has_commands grep -q 'cmake --install build --prefix' "$work/readme/commands"
+  check readme_commands bash -c "cd '$work/readme' && HOME='$work/readme/home' bash -eu commands"
+  check readme_pkg_config_runs env LD_LIBRARY_PATH="$work/readme/home/vireo/lib" "$work/readme/classify" "$model" "$picture"
+  check readme_cmake_runs "$work/readme/build-examples/example_classify_cpp" "$model" "$picture"
 else
   skip pkg_config "never: pkg-config is not installed"
 fi

@@ -1,0 +1,502 @@
+// The lists of fields in apps/README.md against what the tool prints with --json: every field that is printed is listed
+// with its type, and every field that is listed is printed. The document is the only place where fields are named;
+// here stands how each verb is run so that its optional fields show too.
+#include <gtest/gtest.h>
+
+#include <map>
+#include <memory>
+#include <set>
+#include <sstream>
+#include <vireo/profile.hpp>
+
+#include "classmap.h"
+#include "cli/run_cli.h"
+#include "support/patch.h"
+
+namespace {
+
+using cli_test::Answer;
+using cli_test::read_file;
+using cli_test::run_cli;
+using cli_test::Scratch;
+using nlohmann::json;
+using Words = std::vector<std::string>;
+
+Words operator+(Words a, const Words& b) {
+  a.insert(a.end(), b.begin(), b.end());
+  return a;
+}
+
+// ------------------------------------------------------------------------------------------------------ the document
+
+/// A field of the document, with those inside it.
+struct Field {
+  std::string type;  // empty: what its children make of it
+  bool optional = false, null = false, rare = false;
+  bool seen = false, filled = false;  // filled: seen as something else than null
+  std::map<std::string, std::unique_ptr<Field>> fields;
+  std::unique_ptr<Field> element;
+};
+
+/// "{a,b}.c" to "a.c" and "b.c".
+Words expand(const std::string& path) {
+  const size_t open = path.find('{'), close = path.find('}', open);
+  if (open == std::string::npos || close == std::string::npos) return {path};
+  Words all;
+  std::istringstream names(path.substr(open + 1, close - open - 1));
+  for (std::string name; std::getline(names, name, ',');) {
+    const Words rest = expand(path.substr(0, open) + name + path.substr(close + 1));
+    all.insert(all.end(), rest.begin(), rest.end());
+  }
+  return all;
+}
+
+/// The field of that path, made with its parents where it is not there yet.
+Field& field_at(Field& root, const std::string& path) {
+  Field* at = &root;
+  std::istringstream parts(path);
+  for (std::string part; std::getline(parts, part, '.');) {
+    const size_t end = part.find_first_of("?[");
+    std::unique_ptr<Field>& next = at->fields[part.substr(0, end)];
+    if (!next) next = std::make_unique<Field>();
+    at = next.get();
+    if (end == std::string::npos) continue;
+    at->optional |= part[end] == '?';
+    if (part.find("[]") == std::string::npos) continue;
+    if (!at->element) at->element = std::make_unique<Field>();
+    at = at->element.get();
+  }
+  return *at;
+}
+
+/// One line of a block: a path, a type and a meaning. Empty, or what is wrong with it.
+std::string read_line(const std::string& line, Field& root) {
+  static const std::set<std::string> kTypes{"string", "number", "integer", "boolean", "object", "strings", "integers"};
+  std::istringstream words(line);
+  std::string path, type, word;
+  if (!(words >> path)) return {};
+  if (!(words >> type) || kTypes.count(type) == 0) return "no type in '" + line + "'";
+  bool null = false, rare = false;
+  if (words >> word && word == "or") {
+    words >> word;
+    null = word == "null";
+    words >> word;
+  }
+  rare = words && word == "rare";
+  for (const std::string& one : expand(path)) {
+    Field& field = field_at(root, one);
+    if (!field.type.empty()) return "'" + one + "' stands there twice";
+    field.type = type, field.null = null, field.rare = rare;
+    if (rare) field.optional = true;
+  }
+  return {};
+}
+
+/// The blocks "```fields NAME" of the document.
+std::map<std::string, std::unique_ptr<Field>> read_document() {
+  std::map<std::string, std::unique_ptr<Field>> blocks;
+  std::istringstream text(read_file(std::string(VIREO_SOURCE_DIR) + "/apps/README.md"));
+  Field* block = nullptr;
+  const std::string begin = "```fields ";
+  for (std::string line; std::getline(text, line);) {
+    if (line.rfind(begin, 0) == 0) {
+      std::unique_ptr<Field>& made = blocks[line.substr(begin.size())];
+      EXPECT_EQ(made, nullptr) << "two blocks: " << line;
+      made = std::make_unique<Field>();
+      block = made.get();
+    } else if (line.rfind("```", 0) == 0) {
+      block = nullptr;
+    } else if (block != nullptr) {
+      EXPECT_EQ(read_line(line, *block), "");
+    }
+  }
+  return blocks;
+}
+
+// --------------------------------------------------------------------------------------------------------- comparing
+
+bool is_list_of(const json& value, bool (json::*is)() const noexcept) {
+  if (!value.is_array()) return false;
+  for (const json& v : value)
+    if (!(v.*is)()) return false;
+  return true;
+}
+
+bool is_type(const json& value, const std::string& type) {
+  if (type == "string") return value.is_string();
+  if (type == "number") return value.is_number();
+  if (type == "integer") return value.is_number_integer();
+  if (type == "boolean") return value.is_boolean();
+  if (type == "object") return value.is_object();
+  if (type == "strings") return is_list_of(value, &json::is_string);
+  return type == "integers" && is_list_of(value, &json::is_number_integer);
+}
+
+void compare(const json& value, Field& field, const std::string& path, std::set<std::string>* wrong) {
+  field.seen = true;
+  if (value.is_null() && field.null) return;
+  field.filled = true;
+  if (!field.type.empty() && !is_type(value, field.type))
+    wrong->insert(path + " is no " + field.type + ": " + value.dump().substr(0, 60));
+  if (field.element) {
+    if (!value.is_array()) wrong->insert(path + " is no list");
+    else
+      for (const json& v : value) compare(v, *field.element, path + "[]", wrong);
+    return;
+  }
+  if (field.fields.empty()) return;
+  if (!value.is_object()) {
+    wrong->insert(path + " is no object");
+    return;
+  }
+  const auto any = field.fields.find("*");
+  for (const auto& [key, v] : value.items()) {
+    const auto known = field.fields.find(key);
+    const std::string name = path.empty() ? key : path + "." + key;
+    if (known != field.fields.end()) compare(v, *known->second, name, wrong);
+    else if (any != field.fields.end()) compare(v, *any->second, path + ".*", wrong);
+    else wrong->insert(name + " is printed, and the document does not list it");
+  }
+  for (const auto& [key, child] : field.fields)
+    if (key != "*" && !child->optional && !value.contains(key))
+      wrong->insert((path.empty() ? key : path + "." + key) + " is listed without '?' and left out");
+}
+
+/// Fields that no run printed; of what was only ever null nothing can be said.
+void find_unseen(const Field& field, const std::string& path, std::set<std::string>* wrong) {
+  for (const auto& [key, child] : field.fields) {
+    const std::string name = path.empty() ? key : path + "." + key;
+    if (child->rare) continue;
+    if (!child->seen) wrong->insert(name + " is listed, and no run prints it");
+    else if (!child->filled) continue;
+    else if (!child->element) find_unseen(*child, name, wrong);
+    else if (!child->element->seen) wrong->insert(name + "[] is listed, and no run prints one");
+    else find_unseen(*child->element, name + "[]", wrong);
+  }
+}
+
+std::string lines(const std::set<std::string>& wrong) {
+  std::string text;
+  for (const std::string& line : wrong) text += "  " + line + "\n";
+  return text;
+}
+
+// --------------------------------------------------------------------------------------------------------- how to run
+
+const std::string kShipped = std::string(VIREO_SOURCE_DIR) + "/models/fashion-vit";
+const std::string kPicture = kShipped + "/samples/03_dress.png";
+const std::string kCases = std::string(VIREO_TEST_DATA) + "/cases/";
+const std::string kGrey16 = std::string(VIREO_TEST_DATA) + "/images/grey16.png";
+const std::string kVit = kCases + "hf-vit", kUperNet = kCases + "hf-upernet-vit";
+const std::string kNano = std::string(VIREO_SOURCE_DIR) + "/tests/caps/jetson-nano.txt";
+
+bool has_vulkan() {
+  static const bool has = run_cli({"devices", "--json"}).json()["devices"][0]["kind"] == "vulkan";
+  return has;
+}
+
+/// Runs of a verb; those on Vulkan are left out where there is none, and then no field is asked for.
+class Runs {
+ public:
+  explicit Runs(Field* block) : block_(block) {}
+
+  /// `--json` is added.
+  void run(const Words& words) {
+    const Answer answer = run_cli(words + Words{"--json"});
+    ASSERT_LE(answer.code, 1) << answer.text();
+    std::string command = "vireo";
+    for (const std::string& word : words) command += " " + word;
+    check(answer.json(), command + "\n" + answer.text());
+  }
+  /// JSON that a verb wrote to a file.
+  void check(const json& value, const std::string& what) {
+    ASSERT_FALSE(value.is_discarded()) << "no JSON: " << what;
+    std::set<std::string> wrong;
+    compare(value, *block_, "", &wrong);
+    EXPECT_TRUE(wrong.empty()) << what << "\n" << lines(wrong);
+  }
+  void on_cpu(const Words& words) { run(words + Words{"--device", "cpu"}); }
+  void on_vulkan(const Words& words) {
+    if (has_vulkan()) run(words + Words{"--device", "vulkan"});
+    else left_out_ = true;
+  }
+  void needs_vulkan() { left_out_ |= !has_vulkan(); }
+  void finish() const {
+    std::set<std::string> wrong;
+    find_unseen(*block_, "", &wrong);
+    if (left_out_) GTEST_SKIP() << "no Vulkan device: what was run here agrees";
+    EXPECT_TRUE(wrong.empty()) << lines(wrong);
+  }
+
+ private:
+  Field* block_;
+  bool left_out_ = false;
+};
+
+/// A copy that overflows in fp16 (an answer with a reason) and has nothing that says how pictures are prepared (a
+/// warning).
+std::string odd_model(const Scratch& scratch, const std::string& from, const std::string& tensor) {
+  const std::string folder = scratch.make_folder("odd");
+  vireo::test::patch_model(from, folder, {{tensor, 7, 70000.f}});
+  remove((folder + "/preprocessor_config.json").c_str());
+  return folder;
+}
+std::string odd_vit(const Scratch& scratch) {
+  return odd_model(scratch, kVit, "vit.encoder.layer.1.output.dense.bias");
+}
+std::string odd_upernet(const Scratch& scratch) {
+  return odd_model(scratch, kUperNet, "backbone.encoder.layer.1.output.dense.bias");
+}
+
+const Words kHalf{"--precision", "fp16"};
+
+void run_devices(Runs& runs, const Scratch&) {
+  runs.needs_vulkan();
+  runs.run({"devices"});
+}
+void run_caps(Runs& runs, const Scratch&) { runs.run({"devices", "--caps", "cpu"}); }
+
+void run_classify(Runs& runs, const Scratch& scratch) {
+  runs.on_cpu({"classify", "--model", kShipped, kPicture, kGrey16, scratch.path("gone.png")});
+  runs.on_vulkan(Words{"classify", "--model", odd_vit(scratch), kVit + "/0.png"} + kHalf);
+}
+
+void run_segment(Runs& runs, const Scratch& scratch) {
+  runs.on_cpu({"segment", "--model", kUperNet, "--out-dir", scratch.path(), "--overlay", kUperNet + "/0.png", kGrey16,
+               scratch.path("gone.png")});
+  runs.on_vulkan(Words{"segment", "--model", odd_upernet(scratch), "--out-dir", scratch.path(), kUperNet + "/0.png"} +
+                 kHalf);
+}
+
+void run_embed(Runs& runs, const Scratch& scratch) {
+  const Words embed{"embed", "--out", scratch.path("e.npy"), "--model"};
+  runs.on_cpu(embed + Words{kShipped, kPicture, kGrey16, scratch.path("gone.png")});
+  runs.on_vulkan(embed + Words{odd_vit(scratch), kVit + "/0.png"} + kHalf);
+}
+
+void run_plan(Runs& runs, const Scratch&) {
+  runs.on_cpu({"plan", "--model", kShipped});
+  runs.run({"plan", "--model", kShipped, "--caps", kNano, "--cpu-ops", "attention"});
+}
+
+void run_shaders(Runs& runs, const Scratch& scratch) {
+  const std::string folder = scratch.path("shaders");
+  const Answer answer = run_cli({"plan", "--model", kShipped, "--caps", kNano, "--dump-shaders", folder});
+  ASSERT_EQ(answer.code, 0) << answer.text();
+  int files = 0;
+  for (const std::string& name : Scratch::names_in(folder)) {
+    if (name.size() < 5 || name.compare(name.size() - 5, 5, ".json") != 0) continue;
+    runs.check(json::parse(read_file(folder + "/" + name), nullptr, false), name);
+    ++files;
+  }
+  EXPECT_GE(files, 5);
+}
+
+void run_bench(Runs& runs, const Scratch& scratch) {
+  const std::string odd = odd_vit(scratch);
+  runs.on_cpu({"bench", "--model", odd, "--iters", "2", "--warmup", "1", "--beside", kVit + "/config.json"});
+  runs.on_cpu({"bench", "--model", kShipped, "--iters", "2", "--warmup", "1"});
+}
+
+void run_diff(Runs& runs, const Scratch&) {
+  runs.run({"diff", "--model", kShipped, "--a", "cpu", "--b", "cpu", kPicture});
+  runs.on_vulkan({"diff", "--model", kShipped, "--all", "--tolerance", "0", kPicture});
+}
+
+void run_tune(Runs& runs, const Scratch& scratch) {
+  runs.on_vulkan({"tune", "--model", kShipped, "--budget", "0.1", "--out", scratch.path("tuning.txt")});
+}
+
+void run_profile(Runs& runs, const Scratch&) {
+  const Words profile{"profile", "--model", kShipped, "--runs", "1", "--warmup", "0"};
+  runs.on_cpu(profile + Words{"--no-roofs"});
+  runs.on_vulkan(profile + Words{"--phases"});
+}
+
+void run_predict(Runs& runs, const Scratch&) {
+  runs.run({"predict", "--model", kShipped, "--caps", kNano});
+  runs.run({"predict", "--model", kShipped, "--caps", std::string(VIREO_SOURCE_DIR) + "/tests/caps/lavapipe.txt"});
+}
+void run_sweep(Runs& runs, const Scratch&) {
+  // A Swin cannot have a map smaller than its window.
+  runs.run({"predict", "--sweep", "--caps", kNano, "--models", kCases + "hf-swin/config.json," + kShipped,
+            "--precisions", "fp32", "--sizes", "32,90"});
+}
+void run_list(Runs& runs, const Scratch&) { runs.run({"predict", "--list"}); }
+void run_fit(Runs& runs, const Scratch& scratch) {
+  const std::string config = kVit + "/config.json";
+  runs.on_cpu({"predict", "--fit", scratch.path("fit.txt"), "--fit-on", config + "," + config, "--fit-precisions",
+               "fp32", "--rounds", "1"});
+}
+
+void run_capture(Runs& runs, const Scratch& scratch) {
+  runs.on_cpu({"capture", "--model", kShipped, "--out", scratch.path("a"), kPicture});
+  runs.on_cpu({"capture", "--model", odd_vit(scratch), "--out", scratch.path("b")});
+}
+
+/// Two captures: with a model's weights, and of random ones.
+Words captures(const Scratch& scratch) {
+  const Words files{scratch.path("own.vireo"), scratch.path("random.vireo")};
+  EXPECT_EQ(run_cli({"capture", "--model", kShipped, "--device", "cpu", "--out", files[0], kPicture}).code, 0);
+  EXPECT_EQ(run_cli({"capture", "--model", kShipped, "--device", "cpu", "--out", files[1], "--no-weights"}).code, 0);
+  return files;
+}
+void run_replay(Runs& runs, const Scratch& scratch) {
+  for (const std::string& file : captures(scratch)) runs.on_cpu({"replay", file});
+  runs.on_vulkan({"replay", scratch.path("own.vireo"), "--all", "--tolerance", "0"});
+}
+void run_replay_print(Runs& runs, const Scratch& scratch) {
+  for (const std::string& file : captures(scratch)) runs.run({"replay", "--print", file});
+}
+
+void run_eval(Runs& runs, const Scratch& scratch) {
+  const std::string npy = scratch.path("l.npy"), odd = odd_vit(scratch);
+  const std::string data = scratch.make_folder("data");
+  scratch.write("data/labels.csv", "file,label\na.png,LABEL_0\nb.png,LABEL_1\n");
+  for (const char* name : {"data/a.png", "data/b.png"}) scratch.write(name, read_file(kVit + "/0.png"));
+  const Words eval{"eval", "--data", data, "--model"};
+  runs.on_cpu(eval + Words{kVit, "--logits", npy});
+  runs.on_cpu(eval + Words{kVit, "--compare-logits", npy});
+  scratch.write("data/b.png", "no picture");
+  runs.on_cpu(eval + Words{odd});
+  runs.on_vulkan(eval + Words{odd} + kHalf);
+}
+
+void run_eval_segmentation(Runs& runs, const Scratch& scratch) {
+  const std::string data = scratch.make_folder("data");
+  scratch.make_folder("data/images");
+  scratch.make_folder("data/labels");
+  cli::ClassMap map{64, 48, std::vector<uint8_t>(64 * 48, 1)};
+  for (const char* name : {"a", "b"}) {
+    scratch.write(std::string("data/images/") + name + ".png", read_file(kUperNet + "/0.png"));
+    const std::vector<uint8_t> png = cli::encode_class_png(map);
+    scratch.write(std::string("data/labels/") + name + ".png", std::string(png.begin(), png.end()));
+    map.index.assign(map.index.size(), 99);  // no class: an error
+  }
+  const Words eval{"eval", "--segmentation", data, "--model"};
+  runs.on_cpu(eval + Words{kUperNet});
+  runs.on_vulkan(eval + Words{odd_upernet(scratch)} + kHalf);
+}
+
+void run_env(Runs& runs, const Scratch&) { runs.run({"env"}); }
+
+struct Case {
+  const char* block;
+  void (*run)(Runs&, const Scratch&);
+};
+const Case kRuns[] = {{"devices", run_devices},
+                      {"devices --caps", run_caps},
+                      {"classify", run_classify},
+                      {"segment", run_segment},
+                      {"embed", run_embed},
+                      {"plan", run_plan},
+                      {"plan --dump-shaders", run_shaders},
+                      {"bench", run_bench},
+                      {"diff", run_diff},
+                      {"tune", run_tune},
+                      {"profile", run_profile},
+                      {"predict", run_predict},
+                      {"predict --sweep", run_sweep},
+                      {"predict --list", run_list},
+                      {"predict --fit", run_fit},
+                      {"capture", run_capture},
+                      {"replay", run_replay},
+                      {"replay --print", run_replay_print},
+                      {"eval", run_eval},
+                      {"eval --segmentation", run_eval_segmentation},
+                      {"env", run_env}};
+
+void PrintTo(const Case& c, std::ostream* out) { *out << c.block; }
+
+class Schemas : public testing::TestWithParam<Case> {};
+
+TEST_P(Schemas, AreWhatTheToolPrints) {
+  auto blocks = read_document();
+  const auto block = blocks.find(GetParam().block);
+  ASSERT_NE(block, blocks.end()) << "apps/README.md has no block '```fields " << GetParam().block << "'";
+  const Scratch scratch;
+  Runs runs(block->second.get());
+  GetParam().run(runs, scratch);
+  runs.finish();
+}
+
+INSTANTIATE_TEST_SUITE_P(EveryVerb, Schemas, testing::ValuesIn(kRuns), [](const auto& info) {
+  std::string name;
+  for (const char c : std::string(info.param.block))
+    if (std::isalnum(static_cast<unsigned char>(c)) != 0) name += c;
+  return name;
+});
+
+TEST(SchemasOf, EveryVerbThatPrintsJson) {
+  const auto blocks = read_document();
+  std::set<std::string> run;
+  for (const Case& c : kRuns) run.insert(c.block);
+  for (const auto& [name, block] : blocks) EXPECT_EQ(run.count(name), 1u) << "no test runs '" << name << "'";
+
+  const std::string help = run_cli({"--help"}).out;
+  std::istringstream text(help.substr(std::min(help.find("Subcommands:"), help.size())));
+  std::string line;
+  int verbs = 0;
+  for (std::getline(text, line); std::getline(text, line);) {
+    std::string verb;
+    if (line.rfind("  ", 0) != 0 || line.size() < 3 || line[2] == ' ' || !(std::istringstream(line) >> verb)) continue;
+    ++verbs;
+    if (run_cli({verb, "--help"}).out.find("--json") == std::string::npos) continue;
+    EXPECT_EQ(blocks.count(verb), 1u) << "'vireo " << verb << " --json' has no list of fields in apps/README.md";
+  }
+  EXPECT_GE(verbs, 14) << help;
+}
+
+/// What lavapipe cannot show: a driver that tells what its compiler made of a pipeline.
+TEST(SchemasOf, AProfileWithStatisticsOfTheCompiler) {
+  vireo::Profile profile;
+  profile.dispatches.resize(2);
+  profile.dispatches[0].compiler.subgroup_size = 32;
+  profile.dispatches[0].compiler.registers = 40;
+  profile.dispatches[0].compiler.values.push_back({});
+  profile.dispatches[0].compiler.values[0].name = "Register count";
+  auto blocks = read_document();
+  ASSERT_EQ(blocks.count("profile"), 1u);
+  std::set<std::string> wrong;
+  compare(json::parse(vireo::profile_json(profile)), *blocks["profile"], "", &wrong);
+  EXPECT_TRUE(wrong.empty()) << lines(wrong);
+  Field& compiler = *blocks["profile"]->fields["dispatches"]->element->fields["compiler"];
+  EXPECT_TRUE(compiler.filled);
+  find_unseen(compiler, "dispatches[].compiler", &wrong);
+  EXPECT_TRUE(wrong.empty()) << lines(wrong);
+}
+
+/// The comparison itself finds what it is for.
+TEST(SchemasOf, DifferencesAreFound) {
+  Field root;
+  for (const char* line : {"a.{b,c}  integer  two", "list[].name string", "some? number", "odd? string rare",
+                           "maybe object or null", "maybe.x number or null", "free.* strings"})
+    EXPECT_EQ(read_line(line, root), "");
+  EXPECT_NE(read_line("a.b integer", root), "");
+  EXPECT_NE(read_line("d text", root), "");
+  const auto wrong = [&root](const char* text) {
+    std::set<std::string> found;
+    compare(json::parse(text), root, "", &found);
+    return lines(found);
+  };
+  const auto unseen = [&root] {
+    std::set<std::string> found;
+    find_unseen(root, "", &found);
+    return lines(found);
+  };
+  EXPECT_EQ(wrong(R"({"a":{"b":1,"c":2},"list":[],"maybe":null,"free":{}})"), "");
+  EXPECT_EQ(unseen(),
+            "  free.* is listed, and no run prints it\n  list[] is listed, and no run prints one\n"
+            "  some is listed, and no run prints it\n");
+  EXPECT_EQ(wrong(R"({"a":{"b":1,"c":2},"list":[{"name":"x"}],"some":1,"maybe":{"x":null},"free":{"y":["z"]}})"), "");
+  EXPECT_EQ(unseen(), "");
+  EXPECT_EQ(wrong(R"({"a":{"b":1.5,"d":2},"list":[{}],"maybe":{"x":"y"},"free":{"z":[1]},"odd":null})"),
+            "  a.b is no integer: 1.5\n  a.c is listed without '?' and left out\n"
+            "  a.d is printed, and the document does not list it\n  free.* is no strings: [1]\n"
+            "  list[].name is listed without '?' and left out\n  maybe.x is no number: \"y\"\n"
+            "  odd is no string: null\n");
+  EXPECT_EQ(wrong(R"({"a":1,"list":{},"maybe":null,"free":null})"),
+            "  a is no object\n  free is no object\n  list is no list\n");
+}
+
+}  // namespace
