@@ -9,9 +9,11 @@ namespace cli_test {
 namespace {
 
 const std::string kData = VIREO_TEST_DATA;
-const std::string kNano = std::string(VIREO_SOURCE_DIR) + "/tests/caps/jetson-nano.txt";
+const std::string kNano = std::string(VIREO_SOURCE_DIR) + "/engine/profile/caps/jetson-nano.txt";
 
-std::string config(const std::string& name) { return kData + "/configs/" + name + ".json"; }
+std::string config(const std::string& name) { 
+  return std::string(VIREO_SOURCE_DIR) + "/models/configs/" + name + ".json";
+}
 
 TEST(PredictCli, NanoFromACapsFile) {
   const Scratch dir;
