@@ -13,7 +13,7 @@ for model in vit-b:ViT-B/16 vit-s:DeiT-S/16 vit-ti:DeiT-Ti/16; do
   for device in cpu vulkan; do
     for precision in fp32 fp16 int8; do
       if [ $device = cpu ]; then runs=(--warmup 3 --iters 15); else runs=(--warmup 1 --iters 5); fi
-      json=$("$vireo" bench --json --config "$root/tests/golden/configs/${model%%:*}.json" --random-weights 1 --threads 2 \
+      json=$("$vireo" bench --json --config "$root/models/configs/${model%%:*}.json" --random-weights 1 --threads 2 \
         --device $device --precision $precision "${runs[@]}")
       printf '| %s | %s | %s | %.1f | %.0f | %.1f | %.1f | %s |\n' "${model#*:}" $device $precision "$(number median_ms)" "$(number peak_rss_mib)" \
         "$(number arena_mib)" "$(number weights_mib)" "$(number dispatches)"

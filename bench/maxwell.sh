@@ -35,7 +35,7 @@ work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 for model in $models; do
   for precision in $precisions; do
-    "$vireo" plan --caps "$root/tests/caps/jetson-nano.txt" --config "$root/tests/golden/configs/$model.json" \
+    "$vireo" plan --caps "$root/engine/profile/caps/jetson-nano.txt" --config "$root/models/configs/$model.json" \
       --random-weights 1 --precision "$precision" --dump-shaders "$work/$model.$precision" >/dev/null ||
       die "no plan of $model in $precision"
   done

@@ -9,7 +9,7 @@
 # Environment: VIREO_BENCH_DTYPE (F32, F16 or BF16: what the folder holds), VIREO_BENCH_SHARDS (how many files).
 set -euo pipefail
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
-config=$root/tests/golden/configs/vit-b.json
+config=$root/models/configs/vit-b.json
 
 number() { sed -n "s/^ *\"$1\": \([0-9.e+-]*\),*\$/\1/p" <<<"$json"; }
 

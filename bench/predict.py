@@ -58,7 +58,7 @@ def vireo(*command):
 
 
 def model_arguments(config, precision, batch, size):
-    path = config if os.path.sep in str(config) else args.root / "tests/golden/configs" / f"{config}.json"
+    path = config if os.path.sep in str(config) else args.root / "models/configs" / f"{config}.json"
     return ["--config", path, "--random-weights", 1, "--precision", precision, "--batch", batch] + (["--size", f"{size}x{size}"] if size else [])
 
 
@@ -114,11 +114,11 @@ def maxwell():
     stat = args.stat or os.environ.get("MAXWELL_STAT") or args.root / "../shared/maxwell/maxwell-stat"
     if not os.path.exists(stat):
         sys.exit(f"predict.py: there is no maxwell-stat at '{stat}'; set MAXWELL_STAT or give --stat PATH")
-    caps = args.root / "tests/caps/jetson-nano.txt"
+    caps = args.root / "engine/profile/caps/jetson-nano.txt"
     for name in (args.models or "vit-ti,paper-upernet-mobilevit-s").split(","):
         for precision in ("fp32", "fp16", "int8"):
             with tempfile.TemporaryDirectory() as folder:
-                what = ["--caps", caps, "--config", args.root / "tests/golden/configs" / f"{name}.json", "--random-weights", 1, "--precision", precision]
+                what = ["--caps", caps, "--config", args.root / "models/configs" / f"{name}.json", "--random-weights", 1, "--precision", precision]
                 vireo("plan", *what, "--dump-shaders", folder + "/s")
                 rows = {}
                 for d in json.loads(vireo("predict", *what, "--json"))["dispatches"]:

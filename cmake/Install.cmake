@@ -1,4 +1,4 @@
-# cmake --install: library, headers, CMake package, pkg-config file, the command line tool and the shipped model.
+# cmake --install: library, headers, CMake package, pkg-config file, the command line tool, the shipped model and what one can try.
 
 include(CMakePackageConfigHelpers)
 
@@ -26,4 +26,7 @@ endif()
 if(EXISTS "${PROJECT_SOURCE_DIR}/models/fashion-vit/model.safetensors")
   install(DIRECTORY models/fashion-vit DESTINATION ${CMAKE_INSTALL_DATADIR}/vireo/models PATTERN "*.py" EXCLUDE)
 endif()
+# What one can try without a model or a board: configurations of published networks, and the devices of built-in machines.
+install(DIRECTORY models/configs DESTINATION ${CMAKE_INSTALL_DATADIR}/vireo/models FILES_MATCHING PATTERN "*.json")
+install(DIRECTORY engine/profile/caps DESTINATION ${CMAKE_INSTALL_DATADIR}/vireo FILES_MATCHING PATTERN "*.txt")
 install(FILES LICENSE DESTINATION ${CMAKE_INSTALL_DATADIR}/doc/vireo)

@@ -38,6 +38,11 @@ add_library(vireo_engine OBJECT ${VIREO_SOURCES} "${VIREO_FMT_SOURCE}")
 target_link_libraries(vireo_engine PRIVATE vireo_options vireo_private Threads::Threads)
 target_compile_options(vireo_engine PRIVATE -fno-math-errno)  # sqrt without a call; nothing here reads errno after math
 
+# What the built-in machines can do, as `vireo devices --caps` prints it.
+include("${CMAKE_CURRENT_LIST_DIR}/EmbedText.cmake")
+file(GLOB VIREO_CAPS CONFIGURE_DEPENDS engine/profile/caps/*.txt)
+vireo_embed_text(vireo_engine vireo::embedded_caps ${VIREO_CAPS})
+
 if(EXISTS "${CMAKE_CURRENT_LIST_DIR}/Shaders.cmake")
   include("${CMAKE_CURRENT_LIST_DIR}/Shaders.cmake")
   vireo_shaders(vireo_engine)

@@ -22,7 +22,7 @@ std::string read_file(const std::string& path) {
 }
 
 DeviceCaps caps_of(const std::string& name) {
-  const std::string path = std::string(VIREO_SOURCE_DIR) + "/tests/caps/" + name + ".txt";
+  const std::string path = std::string(VIREO_SOURCE_DIR) + "/engine/profile/caps/" + name + ".txt";
   Result<DeviceCaps> caps = caps_from_text(read_file(path), path);
   EXPECT_TRUE(caps.ok()) << caps.error().message;
   return *caps;
@@ -31,7 +31,7 @@ DeviceCaps caps_of(const std::string& name) {
 Planned plan_of(const std::string& config, const DeviceCaps& caps, Precision precision, Head head = Head::kLogits,
                 int64_t size = 224, PlanOptions options = {}) {
   Result<LoadedModel> model =
-      LoadedModel::open_config(std::string(VIREO_TEST_DATA) + "/configs/" + config + ".json", 1);
+      LoadedModel::open_config(std::string(VIREO_SOURCE_DIR) + "/models/configs/" + config + ".json", 1);
   EXPECT_TRUE(model.ok()) << model.error().message;
   Result<Graph> graph = model->build(head, 1, size, size);
   EXPECT_TRUE(graph.ok()) << graph.error().message;

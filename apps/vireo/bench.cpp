@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "cli.h"
+#include "made.h"
 #include "measure.h"
 
 namespace cli {
@@ -63,7 +64,8 @@ void run(const Args& args) {
   const Clock::time_point start = Clock::now();
   const vireo::Model model = open_model(args.common);
   const vireo::Head head = default_head(model);
-  vireo::Session session = open_session(model, args.common, head, args.batch);
+  std::string caps;
+  vireo::Session session = open_session(model, args.common, head, args.batch, &caps);
   const double load_ms = ms_since(start), loaded_mib = rss_mib();
 
   const std::vector<float> pixels = random_pixels(pixel_count(model, session), 1);
@@ -114,7 +116,7 @@ void run(const Args& args) {
     if (beside)
       json["beside"] = {{"model", beside->name()}, {"median_ms", beside->median_ms()}, {"ratio", median(ratios)}};
     add_notes(json, model);
-    print_json(json);
+    print_json(with_made(json, made_on(caps)));
     return;
   }
   std::printf("%s, %s, batch %d, %dx%d\n", model.name().c_str(), vireo::to_string(args.common.precision), args.batch,

@@ -199,7 +199,8 @@ vireo::Head default_head(const vireo::Model& model) {
   return model.classes() > 0 ? vireo::Head::kLogits : vireo::Head::kFeatures;
 }
 
-vireo::Session open_session(const vireo::Model& model, const Common& common, vireo::Head head, int batch) {
+vireo::Session open_session(const vireo::Model& model, const Common& common, vireo::Head head, int batch,
+                            std::string* caps) {
   vireo::SessionOptions options = session_options(common, common.device);
   options.head = head;
   options.batch = batch;
@@ -210,8 +211,13 @@ vireo::Session open_session(const vireo::Model& model, const Common& common, vir
     said = true;
     std::fprintf(stderr, "vireo: the device failed, %s goes on: %s\n", i.device.name, i.device.reason);
   };
-  vireo::Session session = need(vireo::Session::create(model, open_device(common.device, common.threads), options));
+  const vireo::Device device = open_device(common.device, common.threads);
+  vireo::Session session = need(vireo::Session::create(model, device, options));
   *opened = session.device().reason;
+  if (caps) {
+    const bool fell_back = std::string(session.device().kind) != device.kind();
+    *caps = (fell_back ? vireo::Device::cpu(common.threads) : device).caps_text();
+  }
   for (const std::string& text : session.warnings()) std::fprintf(stderr, "note: %s\n", text.c_str());
   return session;
 }

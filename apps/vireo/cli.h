@@ -83,7 +83,9 @@ bool device_at_work();
 vireo::SessionOptions session_options(const Common& common, const std::string& device);
 /// What the tool makes of a model: class scores, a class map, or features where there is no head.
 vireo::Head default_head(const vireo::Model& model);
-vireo::Session open_session(const vireo::Model& model, const Common& common, vireo::Head head, int batch = 1);
+/// `caps`, where given: Device::caps_text() of the device that the session runs on.
+vireo::Session open_session(const vireo::Model& model, const Common& common, vireo::Head head, int batch = 1,
+                            std::string* caps = nullptr);
 
 /// {"kind", "name", "reason"}.
 Json device_json(const vireo::DeviceUsed& used);

@@ -10,6 +10,7 @@
 #include <system_error>
 
 #include "cli.h"
+#include "made.h"
 
 namespace {
 
@@ -96,6 +97,7 @@ int main(int argc, char** argv) {
   // cannot be written.
   for (int fd = 0; fd <= 2; ++fd)
     if (fcntl(fd, F_GETFD) < 0 && open("/dev/null", fd == 0 ? O_WRONLY : O_RDONLY) != fd) return 1;
+  cli::set_command(argc, argv);
   int code = 1;
   try {
     code = run(argc, argv);

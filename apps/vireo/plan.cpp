@@ -9,6 +9,7 @@
 #include <sstream>
 
 #include "cli.h"
+#include "machines.h"
 
 namespace cli {
 namespace {
@@ -56,8 +57,8 @@ void run(const Args& args) {
   vireo::SessionOptions options = session_options(args.common, args.common.device);
   options.batch = args.batch;
   options.head = args.tokens ? vireo::Head::kTokens : default_head(model);
-  const std::string caps = args.caps.empty() ? open_device(args.common.device, args.common.threads).caps_text()
-                                             : read_text(args.caps, "a device as `vireo devices --caps` prints it");
+  const std::string caps =
+      args.caps.empty() ? open_device(args.common.device, args.common.threads).caps_text() : caps_argument(args.caps);
   vireo::Result<std::string> planned = vireo::plan_text(model, caps, options, args.common.json);
   if (!planned && !args.caps.empty()) throw Failure("'" + args.caps + "': " + planned.error().message);
   const std::string text = need(std::move(planned));
@@ -72,9 +73,11 @@ void add_plan(CLI::App& app) {
   auto args = std::make_shared<Args>();
   CLI::App* verb = app.add_subcommand("plan", "print how a model would run: steps, barriers, memory");
   add_common(*verb, args->common, kModel | kRandom | kDevice | kSession | kJson);
-  verb->add_option("--caps", args->caps,
-                   "plan for the device of this file (vireo devices --caps) instead of --device; needs no Vulkan")
-      ->type_name("FILE");
+  verb->add_option(
+          "--caps", args->caps,
+          "plan for the device of this file (vireo devices --caps), or a built-in one (jetson-nano), instead of "
+          "--device; needs no Vulkan")
+      ->type_name("FILE|NAME");
   verb->add_option("--batch", args->batch, "images per inference")
       ->type_name("N")
       ->check(CLI::Range(1, 4096))

@@ -1,6 +1,5 @@
 // vireo predict: latency and memory on a device that is only a caps file and a description; fits descriptions, sweeps
 // models.
-#include <sys/stat.h>
 #include <vireo/predict.hpp>
 
 #include <algorithm>
@@ -11,6 +10,10 @@
 #include <optional>
 
 #include "cli.h"
+#include "machines.h"
+#include "made.h"
+#include "operators.h"
+#include "page.h"
 #include "predict_sweep.h"
 
 namespace cli {
@@ -28,20 +31,6 @@ struct Args {
   const CLI::App* verb = nullptr;  // to tell what was given from what is the default
   Sweep what;
 };
-
-/// A built-in name, or a file of `--fit`.
-std::string machine_argument(const std::string& given) {
-  const std::vector<std::string> names = vireo::machine_names();
-  if (given.empty() || std::find(names.begin(), names.end(), given) != names.end()) return given;
-  struct stat there {};
-  if (stat(given.c_str(), &there) != 0) {
-    std::string known;
-    for (const std::string& n : names) known += (known.empty() ? "" : ", ") + n;
-    throw Failure("there is no device description '" + given + "': neither a built-in one (" + known + ") nor a file");
-  }
-  const std::string text = read_text(given, "a device description of `vireo predict --fit`");
-  return text + "\n";  // a text is told from a name by its lines
-}
 
 void print_prediction(const vireo::Prediction& p, bool all) {
   std::printf("%s, %s, batch %d, %dx%d on %s (%s)\n", p.model.c_str(), p.precision.c_str(), p.batch, p.height, p.width,
@@ -80,6 +69,7 @@ void print_prediction(const vireo::Prediction& p, bool all) {
   }
   if (order.size() < p.dispatches.size())
     std::printf("%10s of %zu dispatches; --all shows every one, in order\n", "", p.dispatches.size());
+  print_operators(operator_sums(p.dispatches, &vireo::PredictedDispatch::us), p.us);
   for (const std::string& n : p.notes) std::printf("note: %s\n", n.c_str());
 }
 
@@ -170,31 +160,43 @@ void run(Args& args) {
   if (!args.fit.empty()) inputs.erase(std::remove(inputs.begin(), inputs.end(), args.machine), inputs.end());
   check_outputs("predict", inputs, {args.fit, args.csv, args.html});
   if (!args.fit.empty()) return fit(args);
-  if (args.caps.empty())
+  // A built-in description knows its device.
+  const std::vector<std::string> built_in = vireo::machine_names();
+  const bool known = std::find(built_in.begin(), built_in.end(), args.machine) != built_in.end();
+  if (args.caps.empty() && !known && args.machine.empty())
+    throw UsageError("predict: --machine NAME (" + machine_list() +
+                     ") or --caps FILE is required (write one with `vireo devices --caps`), or --fit FILE, or --list");
+  const std::string machine = machine_argument(args.machine);
+  if (args.caps.empty() && !known)
     throw UsageError(
-        "predict: --caps FILE is required (write one with `vireo devices --caps`), or --fit FILE, or --list");
+        "predict: --caps FILE is required beside a description that is a file: what `vireo devices --caps` "
+        "prints on that device");
   for (const std::string* f : {&args.csv, &args.html})
     if (!f->empty()) check_writable(*f);
-  const std::string caps = read_text(args.caps, "what `vireo devices --caps` prints");
+  const std::string caps = caps_argument(args.caps.empty() ? args.machine : args.caps);
   vireo::PredictOptions options;
-  options.machine = machine_argument(args.machine);
-  options.caps_name = args.caps;
+  options.machine = machine;
+  options.caps_name = args.caps.empty() ? args.machine : args.caps;
   if (args.sweep) {
     args.what.batch = args.batch;
     sweep(args.what, caps, options, args.common.json, args.csv, args.html);
     return;
   }
-  goes_with(!args.html.empty(), "--html", "--sweep");
   const vireo::Model model = open_model(args.common);
   options.session = session_options(args.common, "auto");
   options.session.batch = args.batch;
   options.session.head = default_head(model);
   const vireo::Prediction p = need(vireo::predict(model, caps, options));
-  if (args.common.json) std::printf("%s\n", vireo::prediction_json(p).c_str());
+  const Json report = with_made(Json::parse(vireo::prediction_json(p)), made_for(caps));
+  if (args.common.json) print_json(report);
   else print_prediction(p, args.all), print_notes(model);
   if (!args.csv.empty()) {
     const std::string csv = vireo::prediction_csv(p);
     write_file(args.csv, csv.data(), csv.size());
+  }
+  if (!args.html.empty()) {
+    const std::string page = html_page("vireo predict", "predict.js", report);
+    write_file(args.html, page.data(), page.size());
   }
 }
 
@@ -207,7 +209,10 @@ void add_predict(CLI::App& app) {
   add_common(*verb, args->common, kModel | kRandom | kDevice | kSession | kJson);
   for (const char* name : {"--model", "--config"})
     if (CLI::Option* o = find_option(*verb, name)) o->required(false);
-  verb->add_option("--caps", args->caps, "the device, as `vireo devices --caps` prints it")->type_name("FILE");
+  verb->add_option("--caps", args->caps,
+                   "the device, as `vireo devices --caps` prints it, or a built-in one's name; default: that of a "
+                   "built-in --machine")
+      ->type_name("FILE|NAME");
   verb->add_option(
           "--machine", args->machine,
           "its description: a built-in name (--list) or a file of --fit; default: the built-in one for the device")
@@ -235,7 +240,8 @@ void add_predict(CLI::App& app) {
       ->delimiter(',')
       ->check(CLI::Range(32, 4096))
       ->capture_default_str();
-  verb->add_option("--html", args->html, "of --sweep: write the table as a page")->type_name("FILE");
+  verb->add_option("--html", args->html, "write one page that needs no network: of the model, or of the sweep")
+      ->type_name("FILE");
   verb->add_option("--fit", args->fit,
                    "measure models on --device instead, and write its description to FILE; with --machine, bring that "
                    "description to the measurements")

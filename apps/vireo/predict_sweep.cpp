@@ -8,8 +8,14 @@
 #include <cstdlib>
 
 #include "cli.h"
+#include "made.h"
+#include "page.h"
 
 namespace cli {
+
+/// The text of a file of models/configs/, such as "vit-ti.json"; null if there is none. (Generated at build time.)
+const char* embedded_config(const std::string& file);
+
 namespace {
 
 struct Config {
@@ -49,30 +55,10 @@ const Config kCalibration[] = {
 "hidden_sizes":[64,80,96],"neck_hidden_sizes":[16,16,24,48,64,80,320],"out_indices":[2,3,4,5],"out_features":["stage2","stage3","stage4","stage5"]}})"},
 };
 
-const Config kSweep[] = {
-    {"ViT-Ti/16",
-     R"({"model_type":"vit","architectures":["ViTForImageClassification"],"image_size":224,"patch_size":16,"num_channels":3,"hidden_size":192,
-"num_hidden_layers":12,"num_attention_heads":3,"intermediate_size":768,"layer_norm_eps":1e-12,"hidden_act":"gelu","qkv_bias":true,"num_labels":1000})"},
-    {"ViT-S/16",
-     R"({"model_type":"vit","architectures":["ViTForImageClassification"],"image_size":224,"patch_size":16,"num_channels":3,"hidden_size":384,
-"num_hidden_layers":12,"num_attention_heads":6,"intermediate_size":1536,"layer_norm_eps":1e-12,"hidden_act":"gelu","qkv_bias":true,"num_labels":1000})"},
-    {"ViT-B/16",
-     R"({"model_type":"vit","architectures":["ViTForImageClassification"],"image_size":224,"patch_size":16,"num_channels":3,"hidden_size":768,
-"num_hidden_layers":12,"num_attention_heads":12,"intermediate_size":3072,"layer_norm_eps":1e-12,"hidden_act":"gelu","qkv_bias":true,"num_labels":1000})"},
-    {"MobileViT-S",
-     R"({"model_type":"mobilevit","architectures":["MobileViTForImageClassification"],"num_channels":3,"image_size":256,"patch_size":2,
-"num_attention_heads":4,"mlp_ratio":2.0,"expand_ratio":4.0,"hidden_act":"silu","conv_kernel_size":3,"output_stride":32,"layer_norm_eps":1e-05,"qkv_bias":true,
-"hidden_sizes":[144,192,240],"neck_hidden_sizes":[16,32,64,96,128,160,640],"num_labels":1000})"},
-    {"Swin-T",
-     R"({"model_type":"swin","architectures":["SwinForImageClassification"],"num_channels":3,"image_size":224,"patch_size":4,"embed_dim":96,
-"depths":[2,2,6,2],"num_heads":[3,6,12,24],"num_layers":4,"hidden_size":768,"window_size":7,"mlp_ratio":4.0,"qkv_bias":true,"hidden_act":"gelu",
-"layer_norm_eps":1e-05,"use_absolute_embeddings":false,"num_labels":1000})"},
-    {"UPerNet+MobileViT-S",
-     R"({"model_type":"upernet","architectures":["UperNetForSemanticSegmentation"],"hidden_size":64,"pool_scales":[1,2,3,6],
-"use_auxiliary_head":false,"num_labels":14,"backbone_config":{"model_type":"mobilevit","num_channels":3,"image_size":512,"patch_size":2,"num_attention_heads":4,
-"mlp_ratio":2.0,"expand_ratio":4.0,"hidden_act":"silu","conv_kernel_size":3,"output_stride":32,"layer_norm_eps":1e-05,"qkv_bias":true,
-"hidden_sizes":[144,192,240],"neck_hidden_sizes":[16,32,64,96,128,160,640],"out_indices":[2,3,4,5],"out_features":["stage2","stage3","stage4","stage5"]}})"},
-};
+/// What --sweep shows unless told otherwise: title and file of models/configs/.
+const Config kSweep[] = {{"ViT-Ti/16", "vit-ti"}, {"ViT-S/16", "vit-s"},
+                         {"ViT-B/16", "vit-b"},   {"MobileViT-S", "mobilevit-s"},
+                         {"Swin-T", "swin-t"},    {"UPerNet+MobileViT-S", "upernet-mobilevit-s"}};
 
 /// A model of a configuration that is no file yet: it becomes one for a moment, whose name is the model's.
 vireo::Model model_of(const Config& c) {
@@ -139,50 +125,25 @@ std::string quoted(const std::string& s) {
   return q + '"';
 }
 
-std::string escaped(const std::string& s) {
-  std::string out;
-  for (char c : s)
-    out += c == '&' ? "&amp;" : c == '<' ? "&lt;" : c == '>' ? "&gt;" : c == '"' ? "&quot;" : std::string(1, c);
-  return out;
-}
-
-std::string page(const std::vector<Row>& rows, const std::string& machine, const std::string& device,
-                 const std::string& uncertainty) {
-  std::string h = R"PAGE(<!doctype html>
-<html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1"><title>vireo predict</title>
-<style>
-:root { color-scheme: light dark; --bg:#ffffff; --fg:#1b1f24; --dim:#5b6570; --line:#d8dde3; --card:#f5f7f9; --bar:#9cc4f2; }
-@media (prefers-color-scheme: dark) { :root { --bg:#14171b; --fg:#e6e9ed; --dim:#9aa5b1; --line:#333a42; --card:#1d2127; --bar:#275a92; } }
-body { margin:0; background:var(--bg); color:var(--fg); font:15px/1.45 system-ui, sans-serif; }
-main { max-width:1000px; margin:0 auto; padding:20px 16px 60px; }
-h1 { font-size:22px; margin:0 0 4px; } p { color:var(--dim); margin:0 0 12px; max-width:80ch; }
-.scroll { overflow-x:auto; border:1px solid var(--line); border-radius:8px; }
-table { border-collapse:collapse; width:100%; font-size:14px; font-variant-numeric:tabular-nums; }
-th, td { padding:5px 10px; text-align:right; white-space:nowrap; border-bottom:1px solid var(--line); } th { background:var(--card); }
-th.t, td.t { text-align:left; } td.bar { background:linear-gradient(to right, var(--bar) var(--w), transparent var(--w)); } td.e { text-align:left; color:var(--dim); white-space:normal; }
-</style></head><body><main>
-)PAGE";
-  h += "<h1>Predicted on " + escaped(machine) + "</h1>\n<p>" + escaped(device) + ". " + escaped(uncertainty) +
-       ".</p>\n<div class=\"scroll\"><table>\n";
-  h += "<tr><th class=\"t\">model</th><th class=\"t\">precision</th><th>input</th><th>ms</th><th>range, "
-       "ms</th><th>images/s</th><th>roofline, ms</th><th>memory, MiB</th></tr>\n";
-  double most = 1e-9;
-  for (const Row& r : rows) most = std::max(most, fps(r.p));
+Json report(const std::vector<Row>& rows, const std::string& caps, const std::string& machine,
+            const std::string& device, const std::string& uncertainty, int batch) {
+  Json j{{"schema", "vireo-sweep/1"},  {"made", made_for(caps)}, {"machine", machine},   {"device", device},
+         {"uncertainty", uncertainty}, {"batch", batch},         {"rows", Json::array()}};
   for (const Row& r : rows) {
-    h += "<tr><td class=\"t\">" + escaped(r.model) + "</td><td class=\"t\">" + r.precision + "</td><td>" +
-         std::to_string(r.size) + "</td>";
-    std::string notes;
-    for (const std::string& n : r.p.notes)
-      notes += "<tr><td></td><td class=\"e\" colspan=\"7\">" + escaped(n) + "</td></tr>\n";
-    if (!r.error.empty()) h += "<td class=\"e\" colspan=\"5\">" + escaped(r.error) + "</td></tr>\n";
+    Json row{{"model", r.model}, {"precision", r.precision}, {"size", r.size}};
+    if (r.error.empty() && !r.p.notes.empty()) row["notes"] = r.p.notes;
+    if (!r.error.empty()) row["error"] = r.error;
     else
-      h += "<td>" + format("%.1f", r.p.us / 1000) + "</td><td>" + format("%.1f", r.p.low_us / 1000) + " &ndash; " +
-           format("%.1f", r.p.high_us / 1000) +
-           "</td><td class=\"bar\" style=\"--w:" + format("%.0f", 100 * fps(r.p) / most) + "%\">" +
-           format("%.1f", fps(r.p)) + "</td><td>" + format("%.1f", r.p.roof_us / 1000) + "</td><td>" +
-           format("%.0f", mib(r.p.ram_bytes)) + "</td></tr>\n" + notes;
+      row.update({{"ms", r.p.us / 1000},
+                  {"low_ms", r.p.low_us / 1000},
+                  {"high_ms", r.p.high_us / 1000},
+                  {"images_per_s", fps(r.p)},
+                  {"roof_ms", r.p.roof_us / 1000},
+                  {"ram_mib", mib(r.p.ram_bytes)},
+                  {"weights_mib", mib(r.p.weights_bytes)}});
+    j["rows"].push_back(row);
   }
-  return h + "</table></div>\n</main></body></html>\n";
+  return j;
 }
 
 }  // namespace
@@ -197,7 +158,9 @@ void sweep(const Sweep& what, const std::string& caps, vireo::PredictOptions opt
            const std::string& html) {
   std::vector<std::pair<std::string, vireo::Model>> models;
   if (what.models.empty())
-    for (const Config& c : kSweep) models.emplace_back(c.name, model_of(c));
+    for (const Config& c : kSweep)
+      if (const char* text = embedded_config(std::string(c.text) + ".json"))
+        models.emplace_back(c.name, model_of({c.name, text}));
   for (const std::string& path : what.models) {
     vireo::Model m = model_at(path);
     const std::string name = m.name();
@@ -220,24 +183,9 @@ void sweep(const Sweep& what, const std::string& caps, vireo::PredictOptions opt
   if (std::none_of(rows.begin(), rows.end(), [](const Row& r) { return r.error.empty(); }))
     throw Failure("no row of the sweep could be predicted; the first: " + rows.at(0).error);
 
+  const Json all_rows = report(rows, caps, machine, device, uncertainty, what.batch);
   if (json) {
-    Json j{{"schema", "vireo-sweep/1"},  {"machine", machine},  {"device", device},
-           {"uncertainty", uncertainty}, {"batch", what.batch}, {"rows", Json::array()}};
-    for (const Row& r : rows) {
-      Json row{{"model", r.model}, {"precision", r.precision}, {"size", r.size}};
-      if (r.error.empty() && !r.p.notes.empty()) row["notes"] = r.p.notes;
-      if (!r.error.empty()) row["error"] = r.error;
-      else
-        row.update({{"ms", r.p.us / 1000},
-                    {"low_ms", r.p.low_us / 1000},
-                    {"high_ms", r.p.high_us / 1000},
-                    {"images_per_s", fps(r.p)},
-                    {"roof_ms", r.p.roof_us / 1000},
-                    {"ram_mib", mib(r.p.ram_bytes)},
-                    {"weights_mib", mib(r.p.weights_bytes)}});
-      j["rows"].push_back(row);
-    }
-    print_json(j);
+    print_json(all_rows);
   } else {
     std::printf("%s (%s), batch %d\n%s\n\n%-22s %-6s %6s %9s %19s %9s %9s\n", machine.c_str(), device.c_str(),
                 what.batch, uncertainty.c_str(), "model", "", "input", "ms", "range, ms", "images/s", "MiB");
@@ -262,7 +210,7 @@ void sweep(const Sweep& what, const std::string& caps, vireo::PredictOptions opt
     write_file(csv, text.data(), text.size());
   }
   if (!html.empty()) {
-    const std::string text = page(rows, machine, device, uncertainty);
+    const std::string text = html_page("vireo predict", "sweep.js", all_rows);
     write_file(html, text.data(), text.size());
   }
 }

@@ -9,6 +9,9 @@
 #include <numeric>
 
 #include "cli.h"
+#include "made.h"
+#include "operators.h"
+#include "profile_compare.h"
 #include "profile_page.h"
 
 namespace cli {
@@ -27,18 +30,20 @@ void save(const std::string& path, const std::string& text) {
 }
 
 void compare(const Args& args) {
-  if (args.html.empty()) throw UsageError("--compare needs --html FILE for the page that shows both");
-  if (!args.csv.empty() || !args.trace.empty() || !args.json.empty() || args.phases)
-    throw UsageError("--compare writes --html only; --json, --csv, --trace and --phases are of a measurement");
-  check_writable(args.html);
-  Json pages = Json::array();
+  if (!args.csv.empty() || !args.trace.empty() || args.phases)
+    throw UsageError("--compare writes --html and --json; --csv, --trace and --phases are of a measurement");
+  for (const std::string* f : {&args.json, &args.html})
+    if (!f->empty() && *f != "-") check_writable(*f);
+  Json profiles = Json::array();
   for (const std::string& path : args.compare)
-    pages.push_back(parse_profile(read_text(path, "a file that `vireo profile --json` wrote"), path));
-  for (const Json& p : pages)
-    std::printf("%-30s %-40s wall %10.2f ms\n", p.value("model", std::string()).c_str(),
-                p["device"].value("name", std::string()).c_str(), p.value("wall_us", 0.0) / 1000);
-  save(args.html, profile_page(pages));
-  std::printf("written to %s\n", args.html.c_str());
+    profiles.push_back(parse_profile(read_text(path, "a file that `vireo profile --json` wrote"), path));
+  const Json comparison =
+      with_made(compare_profiles(profiles[0], profiles[1], args.compare[0], args.compare[1]), made_of());
+  if (args.json == "-") print_json(comparison);
+  else print_comparison(comparison, args.all);
+  const std::string text = comparison.dump(1, ' ', false, Json::error_handler_t::replace) + "\n";
+  if (args.json != "-") save(args.json, text);
+  if (!args.html.empty()) save(args.html, profile_page(profiles, comparison));
 }
 
 std::string count(double x) {
@@ -173,6 +178,7 @@ void print_table(const vireo::Profile& p, bool all) {
   }
   if (order.size() < p.dispatches.size())
     std::printf("%10s of %zu dispatches; --all shows every one, in order\n", "", p.dispatches.size());
+  print_operators(operator_sums(p.dispatches, &vireo::DispatchProfile::serialised_us), p.serialised_us);
   if (phases) print_phases(p);
   print_instructions(p);
   if (!p.no_phases.empty()) std::printf("\nphases   %s\n", p.no_phases.c_str());
@@ -201,7 +207,8 @@ void run(const Args& args) {
     if (!f->empty() && *f != "-") check_writable(*f);
   const vireo::Model model = open_model(args.common);
   const vireo::Head head = default_head(model);
-  vireo::Session session = open_session(model, args.common, head, args.batch);
+  std::string caps;
+  vireo::Session session = open_session(model, args.common, head, args.batch, &caps);
   const std::vector<float> pixels = random_pixels(pixel_count(model, session), 1);
   vireo::ProfileOptions options;
   options.runs = args.runs;
@@ -212,7 +219,8 @@ void run(const Args& args) {
   options.compiler = !args.no_compiler;
   options.phases = args.phases;
   const vireo::Profile p = need(session.profile(pixels.data(), pixels.size(), options));
-  const std::string json = vireo::profile_json(p);
+  const Json report = with_made(Json::parse(vireo::profile_json(p)), made_on(caps));
+  const std::string json = report.dump(1, ' ', false, Json::error_handler_t::replace);
   if (args.json == "-") {
     std::printf("%s\n", json.c_str());
   } else {
@@ -223,7 +231,7 @@ void run(const Args& args) {
   }
   save(args.csv, vireo::profile_csv(p));
   save(args.trace, vireo::profile_trace(p));
-  if (!args.html.empty()) save(args.html, profile_page(Json::array({Json::parse(json)})));
+  if (!args.html.empty()) save(args.html, profile_page(Json::array({report})));
 }
 
 }  // namespace
@@ -269,8 +277,10 @@ void add_profile(CLI::App& app) {
   verb->add_option("--csv", args->csv, "write one line per dispatch")->type_name("FILE");
   verb->add_option("--trace", args->trace, "write a trace for Perfetto or chrome://tracing")->type_name("FILE");
   verb->add_option("--html", args->html, "write one page that needs no network")->type_name("FILE");
-  CLI::Option* compare = verb->add_option("--compare", args->compare,
-                                          "two files of --json instead of a model: shows them side by side in --html");
+  CLI::Option* compare =
+      verb->add_option("--compare", args->compare,
+                       "two files of --json instead of a model: what each step takes more or less, as a table, in "
+                       "--json, and side by side in --html");
   compare->type_name("A.json B.json")->expected(2);
   for (const char* name : {"--model", "--config"})
     if (CLI::Option* o = find_option(*verb, name)) o->required(false), compare->excludes(o);

@@ -7,9 +7,8 @@
 
 namespace cli {
 
-/// `profiles`: an array of one or two. The page needs no network, no other file, and follows the reader's light or dark
-/// theme.
-std::string profile_page(const Json& profiles);
+/// `profiles`: an array of one or two; `comparison`: what compare_profiles() says of two, or null.
+std::string profile_page(const Json& profiles, const Json& comparison = nullptr);
 /// What `vireo profile --json` wrote, checked for all that the page reads; `name` is for messages. Throws Failure.
 Json parse_profile(const std::string& text, const std::string& name);
 

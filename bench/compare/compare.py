@@ -65,7 +65,7 @@ def export(args, key):
     folder = os.path.join(args.work, "models", MODELS[key][1])
     if not os.path.exists(os.path.join(folder, f"model.b{args.batch}.onnx")):
         name = MODELS[key][1]
-        config = os.path.join(HERE, "..", "..", "tests", "golden", "configs", name + ".json")
+        config = os.path.join(HERE, "..", "..", "models", "configs", name + ".json")
         script, what = ("export_oracle.py", name) if key in ORACLES else ("export.py", config)
         subprocess.run([sys.executable, os.path.join(HERE, script), what, folder, "--batch", str(args.batch)],
                        check=True, stdout=sys.stderr)

@@ -22,7 +22,7 @@ def bench(binary, args, config, threads, precision):
 
 def main():
     parser = argparse.ArgumentParser(prog="bash bench/compare/revisions.sh [REVISION]", description=__doc__)
-    parser.add_argument("--models", default="vit-b,vit-s,vit-ti", help="of tests/golden/configs (default all three)")
+    parser.add_argument("--models", default="vit-b,vit-s,vit-ti", help="of models/configs (default all three)")
     parser.add_argument("--threads", default="2,1", help="thread counts (default 2,1)")
     parser.add_argument("--precisions", default="fp32", help="of fp32, fp16, int8 (default fp32)")
     parser.add_argument("--device", default="cpu", help="cpu, vulkan, ... (default cpu)")
@@ -38,7 +38,7 @@ def main():
         print("| model | threads | precision | base min ms | head min ms | base / head, min | median | range |")
         print("|---|---|---|---|---|---|---|---|")
     for model in args.models.split(","):
-        config = os.path.join(ROOT, "tests", "golden", "configs", model + ".json")
+        config = os.path.join(ROOT, "models", "configs", model + ".json")
         for threads in args.threads.split(","):
             for precision in args.precisions.split(","):
                 rounds = []

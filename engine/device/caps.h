@@ -54,7 +54,7 @@ struct DeviceCaps {
   uint32_t threads = 1;  // CPU: worker threads
 };
 
-/// One "key: value" line per field, stable order, fit for tests/caps/*.txt.
+/// One "key: value" line per field, stable order, fit for engine/profile/caps/*.txt.
 std::string to_text(const DeviceCaps& caps);
 /// Parses to_text's format; '#' starts a comment, absent keys keep their defaults. `source` names the file in errors;
 /// `keys` takes what was there.

@@ -63,8 +63,11 @@ Result<Machine> machine_from_text(const std::string& text, const std::string& so
 struct BuiltInMachine {
   const char* name;
   const char* text;
+  const char* caps;  // the file of profile/caps/ that says what it can do, without its ending
 };
 const std::vector<BuiltInMachine>& built_in_machines();
+/// The text of a file of profile/caps/, such as "jetson-nano.txt"; null if there is none. (Generated at build time.)
+const char* embedded_caps(const std::string& file);
 /// The built-in description for such a device; null if there is none.
 const BuiltInMachine* machine_for(const DeviceCaps& caps);
 

@@ -126,8 +126,9 @@ scale inference: 1.00179
 }  // namespace
 
 const std::vector<BuiltInMachine>& built_in_machines() {
-  static const std::vector<BuiltInMachine> all = {
-      {"jetson-nano", kJetsonNano}, {"jetson-nano-5w", kJetsonNano5W}, {"lavapipe", kLavapipe}};
+  static const std::vector<BuiltInMachine> all = {{"jetson-nano", kJetsonNano, "jetson-nano"},
+                                                  {"jetson-nano-5w", kJetsonNano5W, "jetson-nano"},
+                                                  {"lavapipe", kLavapipe, "lavapipe"}};
   return all;
 }
 

@@ -288,6 +288,16 @@ Result<std::string> machine_text(const std::string& name) {
   });
 }
 
+Result<std::string> machine_caps(const std::string& name) {
+  return no_throw([&]() -> Result<std::string> {
+    for (const BuiltInMachine& b : built_in_machines())
+      if (name == b.name)
+        if (const char* text = embedded_caps(std::string(b.caps) + ".txt")) return std::string(text);
+    return fail(ErrorCode::kNotFound, "no capabilities of a device '{}' are built in; those of {} are", name,
+                known_machines());
+  });
+}
+
 Result<Prediction> predict(const Model& model, const std::string& caps, const PredictOptions& options) {
   return no_throw([&] { return predict_checked(model, caps, options); });
 }

@@ -53,6 +53,9 @@ struct PredictOptions {
 /// Names of the built-in device descriptions, and the text of one. Errors: kNotFound with the list.
 VIREO_API std::vector<std::string> machine_names();
 VIREO_API Result<std::string> machine_text(const std::string& name);
+/// What the device of a built-in description can do, in the text form of Device::caps_text(): the `caps` of predict()
+/// and plan_text() for a machine that is not here. Errors: kNotFound with the list.
+VIREO_API Result<std::string> machine_caps(const std::string& name);
 
 /// `caps`: the device in the text form of Device::caps_text(). Errors: kCorrupt (caps or description with a missing or
 /// absurd value, named), kNotFound (no description for the device), kUnsupported (steps or kernels that the description

@@ -9,9 +9,11 @@ namespace cli_test {
 namespace {
 
 const std::string kData = VIREO_TEST_DATA;
-const std::string kNano = std::string(VIREO_SOURCE_DIR) + "/tests/caps/jetson-nano.txt";
+const std::string kNano = std::string(VIREO_SOURCE_DIR) + "/engine/profile/caps/jetson-nano.txt";
 
-std::string config(const std::string& name) { return kData + "/configs/" + name + ".json"; }
+std::string config(const std::string& name) {
+  return std::string(VIREO_SOURCE_DIR) + "/models/configs/" + name + ".json";
+}
 
 TEST(PredictCli, NanoFromACapsFile) {
   const Scratch dir;
@@ -149,7 +151,6 @@ TEST(PredictCli, WhatIsWrongIsSaidAndNothingIsWritten) {
          vit},
         1, "line 3");
   fails({"predict", "--caps", kNano, "--config", vit, "--csv", dir.path("no/such/folder.csv")}, 1, "no/such");
-  fails({"predict", "--caps", kNano, "--config", vit, "--html", dir.path("x.html")}, 2, "--sweep");
   fails({"predict", "--caps", kNano, "--sweep", "--models", dir.path("nothing.json")}, 1, "nothing.json");
   fails({"predict", "--fit", dir.path("f.txt"), "--device", "cpu", "--machine", "jetson-nano"}, 1,
         "cannot be brought to measurements");

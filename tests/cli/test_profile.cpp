@@ -1,10 +1,9 @@
-// vireo profile: its table, files and page; the page in headless Chromium where that is installed.
+// vireo profile: its table and files. The page is looked at in test_pages.cpp.
 #include <gtest/gtest.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
 #include <algorithm>
-#include <array>
 #include <cstdio>
 
 #include "run_cli.h"
@@ -174,7 +173,7 @@ TEST(Profile, WrongUsageAndFiles) {
   EXPECT_TRUE(run_cli({"profile"}).fails_clearly(2));
   EXPECT_TRUE(run_cli({"profile", "--model", kModel, "--device", "cpu", "--trace", dir.path("no/such/t.json")})
                   .fails_clearly(1));
-  EXPECT_TRUE(run_cli({"profile", "--compare", dir.path("a"), dir.path("b")}).fails_clearly(2)) << "--html is missing";
+  EXPECT_TRUE(run_cli({"profile", "--compare", dir.path("a"), dir.path("b")}).fails_clearly(1)) << "there are none";
   const std::string other = dir.write("other.json", "{\"schema\": \"else/3\"}"), html = dir.path("x.html");
   const Answer wrong = run_cli({"profile", "--compare", other, other, "--html", html});
   EXPECT_TRUE(wrong.fails_clearly(1)) << wrong.text();
@@ -197,99 +196,6 @@ TEST(Profile, WrongUsageAndFiles) {
       {"profile", "--model", kModel, "--device", "cpu", "--runs", "1", "--no-roofs", "--csv", html, "--html", html});
   EXPECT_TRUE(over.fails_clearly(2)) << over.text();
   EXPECT_NE(over.err.find("asked for twice"), std::string::npos) << over.text();
-}
-
-/// stdout of Chromium's --dump-dom for a page, and what its console said.
-std::string dom(const std::string& page, const std::string& profile, int width, bool dark, std::string* console) {
-  const std::string log = page + ".log";
-  std::string command =
-      "timeout 120 chromium --headless=new --no-sandbox --disable-gpu --disable-dev-shm-usage --user-data-dir='" +
-      profile + "' --enable-logging=stderr --virtual-time-budget=3000 --window-size=" + std::to_string(width) +
-      ",1600 " + (dark ? "--blink-settings=preferredColorScheme=0 " : "--blink-settings=preferredColorScheme=1 ") +
-      "--dump-dom 'file://" + page + "' 2>'" + log + "'";
-  std::FILE* pipe = popen(command.c_str(), "r");
-  std::string out;
-  std::array<char, 65536> buffer;
-  for (size_t n; pipe && (n = std::fread(buffer.data(), 1, buffer.size(), pipe)) > 0;) out.append(buffer.data(), n);
-  if (pipe) pclose(pipe);
-  *console = "";
-  const std::string all = read_file(log);
-  for (size_t at = 0; (at = all.find("CONSOLE", at)) != std::string::npos; ++at)
-    *console += all.substr(at, all.find('\n', at) - at) + "\n";
-  return out;
-}
-
-TEST(Profile, PageInChromium) {
-  if (std::system("command -v chromium >/dev/null 2>&1") != 0) GTEST_SKIP() << "never: chromium is not installed";
-  const Scratch dir;
-  ASSERT_EQ(run_cli({"profile", "--model", kModel, "--device", "cpu", "--runs", "2", "--json", dir.path("p.json"),
-                     "--html", dir.path("one.html")})
-                .code,
-            0);
-  ASSERT_EQ(
-      run_cli({"profile", "--compare", dir.path("p.json"), dir.path("p.json"), "--html", dir.path("two.html")}).code,
-      0);
-  // The same as a GPU's profile with everything there is, beside one of before there was any of it.
-  nlohmann::json full = nlohmann::json::parse(read_file(dir.path("p.json"))), old = full;
-  const size_t rows = full["dispatches"].size();
-  for (nlohmann::json& d : full["dispatches"]) {
-    d["gflops"] = 1e5;  // above the roof: it must stay inside the plot
-    if (d["op"] == "linear") d["phases"] = {{"workgroups", 4}};
-    if (d["op"] == "linear")
-      for (const char* part : {"load", "compute", "store"})
-        d["phases"][part] = {{"share", 0.25}, {"mean_ticks", 1}, {"max_ticks", 2}};
-    d["compiler"] = {{"subgroup_size", 32},
-                     {"registers", 96},
-                     {"spills", nullptr},
-                     {"instructions", 884},
-                     {"statistics", {{"Number of GPRs", 96}}}};
-  }
-  for (nlohmann::json& d : old["dispatches"]) d.erase("phases"), d.erase("compiler");
-  old.erase("no_phases"), old.erase("no_compiler");
-  ASSERT_EQ(run_cli({"profile", "--compare", dir.write("full.json", full.dump()), dir.write("old.json", old.dump()),
-                     "--html", dir.path("full.html")})
-                .code,
-            0);
-  for (const char* name : {"one", "two", "full"}) {
-    // A reader's click, and what the page then shows, as JSON in the title.
-    std::string page = read_file(dir.path(std::string(name) + ".html"));
-    const std::string probe = R"(<script>
-      const heads = [...document.querySelector("table").querySelectorAll("th button")];
-      heads.find(b => b.textContent === "alone ms").click();
-      const cells = [...document.querySelector("tbody").rows].map(r => parseFloat(r.cells[2].textContent));
-      document.title = JSON.stringify({rows: cells.length, sorted: cells.every((c, i) => i === 0 || c <= cells[i - 1]), charts: document.querySelectorAll("svg").length,
-        shapes: document.querySelectorAll("svg rect, svg circle").length, overflow: document.documentElement.scrollWidth > innerWidth, fetched: performance.getEntriesByType("resource").length,
-        heads: [...document.querySelectorAll("table")].map(t => t.querySelectorAll("th").length), small: [...document.querySelectorAll("svg")].some(v => v.getBoundingClientRect().width / v.viewBox.baseVal.width < 0.95),
-        outside: [...document.querySelectorAll("svg circle")].some(c => c.cy.baseVal.value < 0) || [...document.querySelectorAll("svg rect")].some(r => r.x.baseVal.value + r.width.baseVal.value > r.ownerSVGElement.viewBox.baseVal.width + 1), bg: getComputedStyle(document.body).backgroundColor});
-    </script>)";
-    page.insert(page.rfind("</body>"), probe);
-    const std::string path = dir.write(std::string(name) + "_probe.html", page);
-    for (int width : {1280, 390})
-      for (bool dark : {false, true}) {
-        std::string console;
-        const std::string shown = dom(path, dir.path("browser"), width, dark, &console);
-        EXPECT_EQ(console, "") << name << " " << width;
-        const size_t from = shown.find("<title>"), to = shown.find("</title>");
-        ASSERT_TRUE(from != std::string::npos && to != std::string::npos) << read_file(path + ".log");
-        const nlohmann::json seen = nlohmann::json::parse(shown.substr(from + 7, to - from - 7), nullptr, false);
-        ASSERT_TRUE(seen.is_object()) << shown.substr(from, to - from);
-        EXPECT_EQ(seen["rows"], rows);
-        EXPECT_EQ(seen["sorted"], true);
-        EXPECT_EQ(seen["charts"], std::string(name) == "one"   ? 3
-                                  : std::string(name) == "two" ? 6
-                                                               : 7)
-            << "one with phases";
-        EXPECT_EQ(seen["heads"], std::string(name) == "one"   ? nlohmann::json({10})
-                                 : std::string(name) == "two" ? nlohmann::json({10, 10})
-                                                              : nlohmann::json({17, 10}));
-        EXPECT_EQ(seen["small"], false) << "a chart's text is shrunk at " << width;
-        EXPECT_EQ(seen["outside"], false) << "a point above the plot, or a bar beyond it";
-        EXPECT_GT(seen["shapes"], rows);
-        EXPECT_EQ(seen["overflow"], false) << "the page itself must not scroll sideways at " << width;
-        EXPECT_EQ(seen["fetched"], 0) << "no network";
-        EXPECT_EQ(seen["bg"], dark ? "rgb(20, 23, 27)" : "rgb(255, 255, 255)");
-      }
-  }
 }
 
 }  // namespace

@@ -221,7 +221,7 @@ TEST(Plan, ForDevicesThatAreNotHere) {
   const cli_test::Environment nothing{{"VK_ICD_FILENAMES", "/no/such/driver.json"},
                                       {"VK_DRIVER_FILES", "/no/such/driver.json"}};
   for (const std::string name : {"jetson-nano", "lavapipe"}) {
-    const std::string caps = std::string(VIREO_SOURCE_DIR) + "/tests/caps/" + name + ".txt";
+    const std::string caps = std::string(VIREO_SOURCE_DIR) + "/engine/profile/caps/" + name + ".txt";
     const Answer run = run_cli({"plan", "--model", kModel, "--caps", caps}, nothing);
     EXPECT_EQ(run.code, 0) << run.text();
     EXPECT_EQ(run_cli({"plan", "--model", kModel, "--caps", caps}).out, run.out) << "the same text everywhere";
@@ -238,7 +238,7 @@ TEST(Plan, BadCaps) {
 
 TEST(Plan, DumpShaders) {
   Scratch scratch;
-  const std::string caps = std::string(VIREO_SOURCE_DIR) + "/tests/caps/jetson-nano.txt";
+  const std::string caps = std::string(VIREO_SOURCE_DIR) + "/engine/profile/caps/jetson-nano.txt";
   const cli_test::Environment nothing{{"VK_ICD_FILENAMES", "/no/such/driver.json"},
                                       {"VK_DRIVER_FILES", "/no/such/driver.json"}};
   const Words plan{"plan", "--model", kModel, "--caps", caps, "--dump-shaders"};
@@ -279,7 +279,7 @@ TEST(Plan, DumpShaders) {
 
 TEST(Plan, DumpShadersFailsClearly) {
   Scratch scratch;
-  const std::string caps = std::string(VIREO_SOURCE_DIR) + "/tests/caps/jetson-nano.txt";
+  const std::string caps = std::string(VIREO_SOURCE_DIR) + "/engine/profile/caps/jetson-nano.txt";
   const Words plan{"plan", "--model", kModel, "--caps", caps, "--dump-shaders"};
   EXPECT_TRUE(run_cli(plan + Words{"/no/such/folder/shaders"}).fails_clearly(1));
   EXPECT_TRUE(run_cli(plan + Words{scratch.write("file", "text")}).fails_clearly(1)) << "not a folder";

@@ -90,4 +90,9 @@ if [ -f "$VIREO_SOURCE/models/fashion-vit/model.safetensors" ]; then
 else
   skip shipped_model "todo: models/fashion-vit has no weights"
 fi
+
+# A model and a device that need no checkpoint and no board, with the command that the source tree takes.
+check installed_configs_and_machines bash -c "cd '$prefix/share/vireo' && '$prefix/bin/vireo' predict --config models/configs/vit-ti.json --machine jetson-nano | grep -q 'computed, not measured'"
+check installed_caps bash -c "cmp <('$prefix/bin/vireo' plan --caps '$prefix/share/vireo/caps/jetson-nano.txt' --config '$prefix/share/vireo/models/configs/vit-ti.json') \
+  <('$prefix/bin/vireo' plan --caps jetson-nano --config '$prefix/share/vireo/models/configs/vit-ti.json')"
 finish

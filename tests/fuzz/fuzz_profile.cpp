@@ -5,6 +5,7 @@
 #include <cstdlib>
 #include <string>
 
+#include "profile_compare.h"
 #include "profile_page.h"
 
 extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
@@ -17,7 +18,8 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
       for (size_t at = 0; (at = empty.find('<', at)) != std::string::npos; ++at) ++n;
       return n;
     }();
-    const std::string page = cli::profile_page(Json::array({profile, profile}));
+    const std::string page = cli::profile_page(Json::array({profile, profile}),
+                                               cli::compare_profiles(profile, profile, "fuzz.json", "fuzz.json"));
     size_t n = 0;
     for (size_t at = 0; (at = page.find('<', at)) != std::string::npos; ++at) ++n;
     if (n != tags) std::abort();

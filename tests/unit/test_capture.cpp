@@ -228,7 +228,7 @@ TEST(Capture, APlanOfAnotherGpuRunsWhereItCan) {
     EXPECT_TRUE(has(r.plan_reason, "its memory is aligned to 1 and 1 bytes")) << r.plan_reason;
   }
   const Result<std::string> text =
-      read_text_file(std::string(VIREO_SOURCE_DIR) + "/tests/caps/jetson-nano.txt", 1 << 16);
+      read_text_file(std::string(VIREO_SOURCE_DIR) + "/engine/profile/caps/jetson-nano.txt", 1 << 16);
   ASSERT_TRUE(text.ok()) << text.error().message;
   const Result<DeviceCaps> nano = caps_from_text(*text, "nano");
   ASSERT_TRUE(nano.ok()) << nano.error().message;

@@ -12,7 +12,7 @@ namespace vireo {
 namespace {
 
 DeviceCaps caps_of(const std::string& name) {
-  const std::string path = std::string(VIREO_SOURCE_DIR) + "/tests/caps/" + name + ".txt";
+  const std::string path = std::string(VIREO_SOURCE_DIR) + "/engine/profile/caps/" + name + ".txt";
   std::ifstream f(path, std::ios::binary);
   std::stringstream text;
   text << f.rdbuf();
@@ -31,7 +31,7 @@ DeviceCaps some_cpu() {
 Planned plan_of(const std::string& config, const DeviceCaps& caps, Precision precision, Head head, int64_t size,
                 PlanOptions options = {}) {
   Result<LoadedModel> model =
-      LoadedModel::open_config(std::string(VIREO_TEST_DATA) + "/configs/" + config + ".json", 1);
+      LoadedModel::open_config(std::string(VIREO_SOURCE_DIR) + "/models/configs/" + config + ".json", 1);
   EXPECT_TRUE(model.ok()) << model.error().message;
   Result<Graph> graph = model->build(head, 1, size, size);
   EXPECT_TRUE(graph.ok()) << graph.error().message;

@@ -28,9 +28,11 @@ std::string read_file(const std::string& path) {
   return s.str();
 }
 std::string caps_text(const std::string& name) {
-  return read_file(std::string(VIREO_SOURCE_DIR) + "/tests/caps/" + name + ".txt");
+  return read_file(std::string(VIREO_SOURCE_DIR) + "/engine/profile/caps/" + name + ".txt");
 }
-std::string config(const std::string& name) { return std::string(VIREO_TEST_DATA) + "/configs/" + name + ".json"; }
+std::string config(const std::string& name) {
+  return std::string(VIREO_SOURCE_DIR) + "/models/configs/" + name + ".json";
+}
 
 LoadedModel load(const std::string& name) {
   Result<LoadedModel> model = LoadedModel::open_config(config(name), 1);

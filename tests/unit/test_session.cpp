@@ -491,7 +491,7 @@ TEST(FallbackInFlight, MemoryThatRunsOutOnTheWayLeavesASessionThatSaysSo) {
 TEST(Halves, WithoutThemWhenTheyFailedTheirCheck) {
   NEED_VULKAN(device);
   if (!device->impl()->caps.shader_float16) GTEST_SKIP() << "the device has no shaderFloat16";
-  Result<Model> m = Model::random(std::string(VIREO_TEST_DATA) + "/configs/vit-ti.json", 1);
+  Result<Model> m = Model::random(std::string(VIREO_SOURCE_DIR) + "/models/configs/vit-ti.json", 1);
   ASSERT_TRUE(m.ok()) << m.error().message;
   for (bool hold : {true, false}) {
     auto impl = std::make_shared<Device::Impl>();

@@ -40,7 +40,8 @@ class VkInPlace : public VkTest {
 };
 
 TEST_F(VkInPlace, SameBitsAsCopies) {
-  const auto model = LoadedModel::open_config(std::string(VIREO_TEST_DATA) + "/configs/upernet-mobilevit-s.json", 1);
+  const auto model =
+      LoadedModel::open_config(std::string(VIREO_SOURCE_DIR) + "/models/configs/upernet-mobilevit-s.json", 1);
   ASSERT_TRUE(model) << model.error().message;
   struct Row {
     DeviceClass kernels;
