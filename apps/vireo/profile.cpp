@@ -161,7 +161,8 @@ void print_table(const vireo::Profile& p, bool all) {
     if (d.part) name += " (" + std::to_string(d.part) + ")";
     if (d.cpu && p.device_kind != "cpu") name += " [cpu]";
     char roof[16] = "-";
-    if (us > 0 && d.roof_us > 0) std::snprintf(roof, sizeof roof, "%.0f %%", 100 * d.roof_us / us);
+    if (us > 0 && d.roof_us > 0)
+      std::snprintf(roof, sizeof roof, "%.0f %%%s", 100 * d.roof_us / us, d.above_roof.empty() ? "" : "*");
     std::printf("%10.3f %10.3f %5.1f%% %9.2f %8.2f %7s", us / 1000, d.scheduled_us / 1000,
                 p.serialised_us > 0 ? 100 * us / p.serialised_us : 0, us > 0 ? d.flops / us * 1e-3 : 0,
                 us > 0 ? d.bytes / us * 1e-3 : 0, roof);
@@ -184,13 +185,23 @@ void print_table(const vireo::Profile& p, bool all) {
   if (!p.no_phases.empty()) std::printf("\nphases   %s\n", p.no_phases.c_str());
   if (!p.no_compiler.empty()) std::printf("%scompiler %s\n", p.no_phases.empty() ? "\n" : "", p.no_compiler.c_str());
   const double host = p.host.upload + p.host.download;
-  std::printf("\n%-34s %10.3f ms; a run of them takes %.3f ms more, by disturbances that medians leave out\n",
-              "sum of dispatches, each alone", p.serialised_us / 1000, p.noise_us / 1000);
+  std::printf("\n%-34s %10.3f ms", "sum of dispatches, each alone", p.serialised_us / 1000);
+  if (p.empty_us > 0) {
+    std::printf("; timestamps and barrier around nothing take %.1f us, which is taken off every row", p.empty_us);
+    if (p.clipped) std::printf(" (%d rows took no longer and are 0)", p.clipped);
+  }
+  std::printf("\n%-34s %10.3f ms more in a run of them, which medians leave out\n", "disturbances", p.noise_us / 1000);
   std::printf("%-34s %10.3f ms, of which %.3f ms overlapped\n", "as scheduled, first to last", p.scheduled_us / 1000,
               p.overlap_us / 1000);
-  std::printf("%-34s %10.3f ms (upload %.3f, submit %.3f, wait %.3f, download %.3f)\n", "host",
-              (host + p.host.submit + p.host.wait) / 1000, p.host.upload / 1000, p.host.submit / 1000,
-              p.host.wait / 1000, p.host.download / 1000);
+  std::printf(
+      "%-34s %10.3f ms (upload %.3f, submit %.3f, wait %.3f, download %.3f); submit and wait without a dispatch "
+      "%.3f\n",
+      "host", (host + p.host.submit + p.host.wait) / 1000, p.host.upload / 1000, p.host.submit / 1000,
+      p.host.wait / 1000, p.host.download / 1000, p.host.launch / 1000);
+  std::printf(
+      "%-34s %10.3f ms (alone, disturbances, upload, submit and wait without a dispatch, download): %.0f %% of "
+      "the wall\n",
+      "accounted for", p.accounted_us / 1000, p.wall_us > 0 ? 100 * p.accounted_us / p.wall_us : 0);
   std::printf("%-34s %10.3f ms, beside these\n", "preprocessing, 640x480 pictures", p.host.preprocess / 1000);
   std::printf("%-34s %10.3f ms; with timestamps %.3f ms\n", "wall, without timestamps", p.wall_us / 1000,
               p.profiled_us / 1000);

@@ -27,4 +27,15 @@ inline double median(std::vector<double> v) {
   return n % 2 ? v[n / 2] : (v[n / 2 - 1] + v[n / 2]) / 2;
 }
 
+/// The mean of the middle half: as deaf to outliers as the median, but half-way between two speeds that a machine
+/// changes between, where the median jumps from one to the other. 0 for none.
+inline double midmean(std::vector<double> v) {
+  if (v.empty()) return 0;
+  std::sort(v.begin(), v.end());
+  const size_t cut = v.size() / 4;
+  double sum = 0;
+  for (size_t i = cut; i < v.size() - cut; ++i) sum += v[i];
+  return sum / double(v.size() - 2 * cut);
+}
+
 }  // namespace vireo

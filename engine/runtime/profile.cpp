@@ -5,10 +5,13 @@
 #include <algorithm>
 #include <cmath>
 #include <cstring>
+#include <map>
 #include <numeric>
 
+#include "profile/alone.h"
 #include "profile/compiler_fields.h"
 #include "profile/features.h"
+#include "profile/roof_rows.h"
 #include "profile/text.h"
 #include "runtime/roofline.h"
 #include "runtime/session_impl.h"
@@ -34,17 +37,6 @@ struct Block {
   size_t first = 0, last = 0;
   std::vector<Run> runs;
 };
-
-/// The medians over runs of every dispatch's length.
-std::vector<double> median_lengths(const std::vector<Run>& runs) {
-  std::vector<double> out;
-  for (size_t i = 0; i < (runs.empty() ? 0 : runs[0].length.size()); ++i) {
-    std::vector<double> all;
-    for (const Run& r : runs) all.push_back(r.length[i]);
-    out.push_back(median(std::move(all)));
-  }
-  return out;
-}
 
 /// From the first begin to the last end, and by how much the lengths are more than that.
 struct Extent {
@@ -116,11 +108,15 @@ class Profiler {
     describe();
     for (int i = 0; i < std::max(1, o_.warmup); ++i) VIREO_TRY(plain());
     VIREO_TRY(make_blocks());
+    const int pairs = pairs_of(wall_.back());
     wall_.clear(), upload_.clear(), submit_.clear(), wait_.clear(), download_.clear();
     // Kinds in turns, so that a machine that slows down slows all of them.
-    for (int i = 0; i < o_.runs; ++i) {
-      VIREO_TRY(plain());
-      VIREO_TRY(timed());
+    for (int i = 0, pair = 0; i < o_.runs; ++i) {
+      for (; pair < int(int64_t(pairs) * (i + 1) / o_.runs); ++pair) {
+        VIREO_TRY(plain());
+        VIREO_TRY(alone());
+      }
+      VIREO_TRY(scheduled());
     }
     VIREO_TRY(preprocess());
     finish();
@@ -313,8 +309,16 @@ class Profiler {
     return {};
   }
 
-  Result<void> timed() {
-    if (blocks_.empty()) return {};
+  /// How often the plain inference and the one of dispatches alone take turns: as many times as asked for, and short
+  /// ones more often, because a few of them say little where something else has the cores now and then.
+  int pairs_of(double wall_us) const {
+    constexpr double kEnoughUs = 5e5;
+    constexpr int kMore = 50;
+    return int(std::max(double(o_.runs), std::min(double(kMore) * o_.runs, kEnoughUs / std::max(1.0, wall_us))));
+  }
+
+  /// Every dispatch behind the one before it, and what a submission takes without any.
+  Result<void> alone() {
     if (!on_gpu()) {
       Run r;
       const auto start = Clock::now();
@@ -326,25 +330,36 @@ class Profiler {
       }
       profiled_.push_back(us_since(start));
       spans_.push_back(extent_of(r).span);
-      blocks_[0].runs.push_back(r);
-      alone_.push_back(std::move(r));
+      alone_.push_back({r.length, {}});
+      if (!blocks_.empty()) blocks_[0].runs.push_back(std::move(r));
       return {};
     }
 #if VIREO_VULKAN
-    using Timing = vk::Executable::Timing;
-    // As many more runs as every block needs to have its turn.
+    upload();
+    VIREO_ASSIGN(vk::Executable::Times times, s_.gpu->time(vk::Executable::Timing::kSerialised));
+    alone_.push_back({run_of(times, 0, times.spans.size()).length, std::move(times.empty_us)});
+    VIREO_ASSIGN(const double launch, s_.gpu->launch_us());
+    launch_.push_back(launch);
+#endif
+    return {};
+  }
+
+  Result<void> scheduled() {
+#if VIREO_VULKAN
+    if (!on_gpu() || blocks_.empty()) return {};  // the CPU's steps are always alone
+    // As many runs as every block needs to have its turn.
     for (size_t i = 0; i < (blocks_.size() * runs_of_block_ + size_t(o_.runs) - 1) / size_t(o_.runs); ++i) {
       Block& block = blocks_[next_block_++ % blocks_.size()];
       const auto start = Clock::now();
       upload();
-      VIREO_ASSIGN(const vk::Executable::Times times, s_.gpu->time(Timing::kScheduled, block.first, block.last));
+      VIREO_ASSIGN(const vk::Executable::Times times,
+                   s_.gpu->time(vk::Executable::Timing::kScheduled, block.first, block.last));
       profiled_.push_back(us_since(start));
       spans_.push_back(times.end_us - times.begin_us);
+      // Its own rows', that of the one before them and that of the last one.
+      ends_.push_back(double(block.last - block.first) + (block.first > 0) + (block.last < p_.dispatches.size()));
       block.runs.push_back(run_of(times, block.first, block.last));
     }
-    upload();
-    VIREO_ASSIGN(const vk::Executable::Times times, s_.gpu->time(Timing::kSerialised));
-    alone_.push_back(run_of(times, 0, times.spans.size()));
 #endif
     return {};
   }
@@ -361,11 +376,19 @@ class Profiler {
 #endif
 
   void finish() {
-    p_.wall_us = median(wall_);
+    p_.wall_us = midmean(wall_);
     p_.profiled_us = median(profiled_);
-    p_.host = {median(upload_), median(submit_), median(wait_), median(download_), p_.host.preprocess};
-    const std::vector<double> alone = median_lengths(alone_);
-    p_.scheduled_us = median(spans_);
+    p_.host = {midmean(upload_),   midmean(submit_), midmean(wait_),
+               midmean(download_), midmean(launch_), p_.host.preprocess};
+    std::vector<bool> stamped;
+    for (const DispatchProfile& d : p_.dispatches) stamped.push_back(on_gpu() && !d.cpu);
+    const AloneTimes alone = alone_times(alone_, stamped);
+    p_.serialised_us = alone.sum, p_.noise_us = alone.noise, p_.empty_us = alone.empty, p_.clipped = alone.clipped;
+    p_.accounted_us = alone.sum + alone.noise + p_.host.upload + p_.host.launch + p_.host.download;
+    for (size_t i = 0; i < ends_.size(); ++i) spans_[i] -= ends_[i] * alone.empty;
+    for (Block& block : blocks_)
+      for (Run& run : block.runs) take_off_stamps(block, &run);
+    p_.scheduled_us = std::max(0.0, median(spans_));
     // Blocks are of different runs: they stand one behind the other, and are brought to the total of the runs.
     double extents = 0;
     for (const Block& block : blocks_) extents += extent_of(typical(block.runs)).span;
@@ -382,15 +405,22 @@ class Profiler {
         DispatchProfile& d = p_.dispatches[i];
         d.begin_us = at + factor * (run.begin[i - block.first] - run.begin[0]);
         d.scheduled_us = factor * run.length[i - block.first];
-        d.serialised_us = alone[i];
-        p_.serialised_us += alone[i];
+        d.serialised_us = alone.rows[i];
       }
       at += factor * extent.span;
     }
-    if (blocks_.empty()) return;
-    std::vector<double> sums;
-    for (const Run& r : alone_) sums.push_back(std::accumulate(r.length.begin(), r.length.end(), 0.0));
-    p_.noise_us = std::max(0.0, median(std::move(sums)) - p_.serialised_us);
+  }
+
+  /// Timestamps cost the rows as scheduled what they cost the rows alone; what comes behind begins earlier without.
+  void take_off_stamps(const Block& block, Run* run) const {
+    double before = 0, begin = 0;
+    for (size_t i = 0; i < run->length.size(); ++i) {
+      const bool stamped = on_gpu() && !p_.dispatches[block.first + i].cpu;
+      const double cost = stamped ? std::min(p_.empty_us, run->length[i]) : 0;
+      run->begin[i] = begin = std::max(i ? begin : run->begin[i], run->begin[i] - before);
+      run->length[i] -= cost;
+      before += cost;
+    }
   }
 
   /// What the driver's compiler made of each distinct pipeline.
@@ -445,35 +475,29 @@ class Profiler {
   }
 
   Result<void> roofs() {
-    DeviceRoofs& r = p_.roofs;
-    const auto measure = [this]() -> Result<DeviceRoofs> {
+    const auto measure = [this]() -> Result<MeasuredRoofs> {
 #if VIREO_VULKAN
       if (on_gpu()) {
         VIREO_ASSIGN(const std::shared_ptr<vk::Gpu> gpu, s_.device.impl()->open_gpu());
-        return measure_roofline(gpu, s_.pool);
+        return measure_roofline(gpu, s_.pool, RoundWatch::real());
       }
 #endif
-      return measure_cpu_roofline(s_.pool);
+      return measure_cpu_roofline(s_.pool, *s_.device.impl()->kernels, RoundWatch::real());
     };
-    VIREO_ASSIGN(r, kept_roofs(plan_.caps, cache_dir(s_.options), o_.measure_roofs, measure, &p_.notes));
-    int beyond = 0;
-    for (DispatchProfile& d : p_.dispatches) {
-      if (d.cpu && on_gpu()) continue;  // a CPU step has no place under the GPU's roofs
-      const bool halves = d.shader.rfind("linear.half", 0) == 0 && r.half_fma_gflops > 0;
-      const double peak = halves ? r.half_fma_gflops : r.fma_gflops;
-      // FLOPs are those of the definition; F(2x2,3x3) multiplies 16 times where that does 36 times.
-      const double multiplied = d.kernel == "winograd" ? d.flops * 16 / 36 : d.flops;
-      const double compute = peak > 0 ? multiplied / peak * 1e-3 : 0,
-                   memory = r.copy_gbs > 0 ? d.bytes / r.copy_gbs * 1e-3 : 0;
-      d.roof_us = std::max(compute, memory);
-      if (d.roof_us > 1.1 * d.serialised_us && d.serialised_us > 100) ++beyond;
+    const std::string dir = cache_dir(s_.options);
+    VIREO_ASSIGN(UsedRoofs used, kept_roofs(plan_.caps, dir, o_.measure_roofs, measure, &p_.notes));
+    if (!used.measured && roofs_are_beaten(used.roofs, on_gpu(), p_.dispatches)) {
+      p_.notes.push_back("a step beats the kept roofs by more than noise: they are measured anew");
+      VIREO_ASSIGN(used, kept_roofs(plan_.caps, dir, true, measure, &p_.notes));
     }
-    if (beyond)
+    p_.roofs = used.roofs;
+    hold_against(used.roofs, on_gpu(), used.disturbed, &p_.dispatches);
+    std::map<std::string, int> above;
+    for (const DispatchProfile& d : p_.dispatches)
+      if (!d.above_roof.empty()) ++above[d.above_roof];
+    for (const auto& [why, count] : above)
       p_.notes.push_back(
-          fmt::format("{} dispatches of 0.1 ms and more were faster than the device's roofs allow: caches help small "
-                      "ones; else the roofs were measured at a busy moment "
-                      "(--measure-roofs measures again and keeps the best)",
-                      beyond));
+          fmt::format("{} of {} steps took less than the roofs allow: {}", count, p_.dispatches.size(), why));
     return {};
   }
 
@@ -485,9 +509,11 @@ class Profiler {
   Profile p_;
   std::vector<double> wall_, profiled_, upload_, submit_, wait_, download_;
   std::vector<double> spans_;  // of the runs as scheduled, from the first dispatch's begin to the last one's end
+  std::vector<double> ends_;   // how many dispatches' timestamps those hold
   std::vector<Block> blocks_;
   size_t next_block_ = 0, runs_of_block_ = 0;
-  std::vector<Run> alone_;
+  std::vector<AloneRun> alone_;
+  std::vector<double> launch_;
 };
 
 }  // namespace

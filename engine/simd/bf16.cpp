@@ -300,8 +300,53 @@ VIREO_AMX_TARGET void amx_run(const Bf16GemmArgs& a, int64_t begin, int64_t end,
   _tile_release();  // the system need not save tiles that nobody uses
 }
 
+// ---- what the units do at most: independent sums on registers, as many as hide the latency ----
+
+volatile float probe_sink;
+
+VIREO_BF16_TARGET __attribute__((noinline)) double dot_probe() {
+  constexpr int kSums = 24, kSteps = 10000;
+  __m512 sum[kSums];
+  const __m512bh x = (__m512bh)_mm512_set1_epi32(0x3f003f00), y = (__m512bh)_mm512_set1_epi32(0x3a803a80);
+  _Pragma("GCC unroll 32") for (int i = 0; i < kSums; ++i) sum[i] = _mm512_set1_ps(float(i));
+  for (int step = 0; step < kSteps; ++step) {
+    _Pragma("GCC unroll 32") for (int i = 0; i < kSums; ++i) sum[i] = _mm512_dpbf16_ps(sum[i], x, y);
+  }
+  float all = 0;
+  for (int i = 0; i < kSums; ++i) all += sum[i][0];
+  probe_sink = all;
+  return 2.0 * 32 * kSums * kSteps;
+}
+
+VIREO_AMX_TARGET __attribute__((noinline)) double amx_probe() {
+  constexpr int kSteps = 2000;
+  alignas(64) const uint16_t zeros[16 * 32] = {};
+  set_tiles(32);
+  _tile_zero(0);
+  _tile_zero(1);
+  _tile_zero(2);
+  _tile_zero(3);
+  _tile_loadd(4, zeros, 64);
+  _tile_loadd(5, zeros, 64);
+  _tile_loadd(6, zeros, 64);
+  _tile_loadd(7, zeros, 64);
+  for (int step = 0; step < kSteps; ++step) {
+    _tile_dpbf16ps(0, 4, 6);
+    _tile_dpbf16ps(1, 4, 7);
+    _tile_dpbf16ps(2, 5, 6);
+    _tile_dpbf16ps(3, 5, 7);
+  }
+  alignas(64) float sums[16 * 16];
+  _tile_stored(3, sums, 64);
+  probe_sink = sums[0];
+  _tile_release();
+  return 2.0 * 16 * 16 * 32 * 4 * kSteps;
+}
+
 }  // namespace
 
+Bf16Probe bf16_dot_probe() { return &dot_probe; }
+Bf16Probe bf16_amx_probe() { return &amx_probe; }
 Kernel<ToBf16Args> to_bf16_kernel() { return {&convert_items, &convert_scratch, &convert_run}; }
 Kernel<Bf16GemmArgs> bf16_dot_kernel() { return {&dot_items, &dot_scratch, &dot_run}; }
 Kernel<Bf16GemmArgs> bf16_amx_kernel() { return {&amx_items, &amx_scratch, &amx_run}; }

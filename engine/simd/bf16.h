@@ -18,6 +18,8 @@ bool have_bf16_amx();
 Kernel<ToBf16Args> to_bf16_kernel();
 Kernel<Bf16GemmArgs> bf16_dot_kernel();
 Kernel<Bf16GemmArgs> bf16_amx_kernel();
+Bf16Probe bf16_dot_probe();
+Bf16Probe bf16_amx_probe();
 
 }  // namespace vireo::simd
 #endif

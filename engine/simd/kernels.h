@@ -355,6 +355,10 @@ struct FromHalfArgs {
   int64_t ldo = 0;
 };
 
+/// Does products of bfloat16 on registers for about 0.1 ms and gives their FLOPs: the peak that gemm_bf16 is held
+/// against.
+using Bf16Probe = double (*)();
+
 /// Everything one instruction set offers.
 struct Kernels {
   const char* name;  // "amx", "avx512_bf16", "avx512", "avx2", "sse4", "neon", "portable"
@@ -363,6 +367,7 @@ struct Kernels {
   const char* bf16_name;  // for plans: "bf16 amx"; empty without
   Kernel<ToBf16Args> to_bf16;
   Kernel<Bf16GemmArgs> gemm_bf16;
+  Bf16Probe bf16_probe;
   Kernel<GemmArgs> gemm;
   Kernel<ConvArgs> conv;
   Kernel<ConvArgs> winograd;

@@ -66,7 +66,7 @@ class Executable {
   /// How time() brackets the dispatches.
   enum class Timing : uint8_t {
     kScheduled,   ///< as they always run: neighbours without a barrier between them may overlap
-    kSerialised,  ///< each waits for the one before
+    kSerialised,  ///< each waits for the one before; behind each the same once more without a dispatch
   };
   /// A dispatch of the plan, or a step on the CPU (dispatch -1), with its time since the inference began.
   struct Span {
@@ -77,6 +77,7 @@ class Executable {
   struct Times {
     std::vector<Span> spans;          // in the order of the plan
     double begin_us = 0, end_us = 0;  // of the first one and of the last one
+    std::vector<double> empty_us;     // kSerialised: as spans, of as many that hold no dispatch, one behind each
   };
   /// Runs one inference in slot 0 from commands of its own that take the time before and behind the spans first ..
   /// last; the recorded ones stay as they are. Where the inference begins and ends is known however few those are: a
@@ -86,6 +87,9 @@ class Executable {
   /// What a timestamp adds to the commands around it, in microseconds: commands of nothing else, the least of a few.
   /// Errors: as time().
   Result<double> timestamp_us();
+  /// Submits commands that hold no dispatch and waits for them, in slot 0, as often as an inference submits: how long
+  /// that takes, in microseconds. Errors: as submit() and wait(). (timing.cpp)
+  Result<double> launch_us();
   /// What a dispatch's workgroups spent loading, computing and storing, in ticks of the shader clock of their first
   /// invocation.
   struct Phases {
@@ -202,10 +206,12 @@ class Executable {
   struct Stamps {
     static constexpr uint32_t kNone = ~0u;
     struct Around {
-      uint32_t begin = kNone, end = kNone;  // queries
-      bool waits = false;                   // behind a barrier
+      uint32_t begin = kNone, end = kNone;              // queries
+      uint32_t empty_begin = kNone, empty_end = kNone;  // behind it and a barrier, around nothing
+      bool waits = false;                               // behind a barrier
     };
-    VkQueryPool pool = VK_NULL_HANDLE;  // of two queries per launch, the most there are
+    VkQueryPool pool = VK_NULL_HANDLE;  // of as many queries as there can be
+    bool empties = false;               // the same timestamps around nothing, behind each launch
     size_t first = 0, last = SIZE_MAX;
     uint32_t used = 0;
     std::vector<Around> launches;  // filled: one for each of the segment's

@@ -270,7 +270,7 @@ Result<void> Executable::record(const Segment& segment, int slot, VkCommandBuffe
 
   const auto inside = [&](const Launch& l) { return l.step >= segment.first && l.step < segment.last; };
   const size_t count = size_t(std::count_if(launches.begin(), launches.end(), inside));
-  if (stamps) fn.vkCmdResetQueryPool(c, stamps->pool, 0, 2 * uint32_t(count));
+  if (stamps) fn.vkCmdResetQueryPool(c, stamps->pool, 0, (stamps->empties ? 4 : 2) * uint32_t(count));
   const auto stamp = [&](VkPipelineStageFlagBits stage) {
     fn.vkCmdWriteTimestamp(c, stage, stamps->pool, stamps->used);
     return stamps->used++;
@@ -325,6 +325,12 @@ Result<void> Executable::record(const Segment& segment, int slot, VkCommandBuffe
     // The one before the timed ones as well: what waits for it does not begin earlier.
     if (timed || (stamps && (number + 1 == count || number + 1 == stamps->first)))
       around.end = stamp(VK_PIPELINE_STAGE_BOTTOM_OF_PIPE_BIT);
+    if (timed && stamps->empties) {
+      barrier(VK_PIPELINE_STAGE_COMPUTE_SHADER_BIT, VK_ACCESS_SHADER_WRITE_BIT, VK_PIPELINE_STAGE_COMPUTE_SHADER_BIT,
+              kReadWrite);
+      around.empty_begin = stamp(VK_PIPELINE_STAGE_TOP_OF_PIPE_BIT);
+      around.empty_end = stamp(VK_PIPELINE_STAGE_BOTTOM_OF_PIPE_BIT);
+    }
     if (stamps) stamps->launches.push_back(around);
     if (labels) debug.vkCmdEndDebugUtilsLabelEXT(c);
   }

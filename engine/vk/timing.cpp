@@ -76,7 +76,8 @@ Result<Executable::Times> Executable::time(Timing timing, size_t first, size_t l
       const int32_t of_step = spans.size() > before && spans.back().step == l.step ? spans.back().dispatch + 1 : 0;
       spans.push_back({l.step, of_step, false, 0, 0});
     }
-    const uint32_t count = 2 * uint32_t(spans.size() - before);
+    const bool empties = timing == Timing::kSerialised;
+    const uint32_t count = (empties ? 4 : 2) * uint32_t(spans.size() - before);
     const auto scratch = std::make_shared<Scratch>(own_);
     if (const VkResult r = scratch->prepare(count); r != VK_SUCCESS)
       return fail_vk(r, "{}: {} timestamps", steps_text(segment), count);
@@ -84,6 +85,7 @@ Result<Executable::Times> Executable::time(Timing timing, size_t first, size_t l
                segment.first, segment.last - 1);
     Stamps stamps;
     stamps.pool = scratch->queries;
+    stamps.empties = empties;
     stamps.first = first > before ? first - before : 0;
     stamps.last = last > before ? last - before : 0;
     VIREO_TRY(record(segment, 0, scratch->commands, own_->launches, timing, &stamps));
@@ -113,11 +115,34 @@ Result<Executable::Times> Executable::time(Timing timing, size_t first, size_t l
       if (!s.timed) continue;
       s.begin_us = us(around.begin), s.end_us = us(around.end);
       // The top of the pipe may run ahead of the barrier.
-      if (around.waits && i && stamps.launches[i - 1].end != Stamps::kNone)
-        s.begin_us = std::max(s.begin_us, us(stamps.launches[i - 1].end));
+      const uint32_t last_end = !i        ? Stamps::kNone
+                                : empties ? stamps.launches[i - 1].empty_end
+                                          : stamps.launches[i - 1].end;
+      if (around.waits && last_end != Stamps::kNone) s.begin_us = std::max(s.begin_us, us(last_end));
+      if (around.empty_end != Stamps::kNone)
+        times.empty_us.push_back(us(around.empty_end) - std::max(us(around.empty_begin), s.end_us));
     }
   }
   return times;
+}
+
+Result<double> Executable::launch_us() {
+  VIREO_TRY(expect_idle());
+  double us = 0;
+  for (const Segment& segment : segments_) {
+    if (segment.cpu) continue;
+    const auto scratch = std::make_shared<Scratch>(own_);
+    if (const VkResult r = scratch->prepare(1); r != VK_SUCCESS)
+      return fail_vk(r, "{}: making room for commands failed", gpu_->caps().name);
+    Segment nothing = segment;
+    nothing.commands[0] = scratch->commands;
+    VIREO_TRY(record(nothing, 0, scratch->commands, {}));
+    const Clock::time_point start = Clock::now();
+    VIREO_TRY(this->start(nothing, 0, scratch));
+    VIREO_TRY(finish(nothing, 0));
+    us += us_since(start);
+  }
+  return us;
 }
 
 Result<double> Executable::timestamp_us() {

@@ -13,7 +13,7 @@ namespace vireo {
 /// The roofs of a device, measured on it (Williams, Waterman and Patterson 2009). 0 where the device does not offer it.
 struct DeviceRoofs {
   double fma_gflops = 0;       ///< fp32 multiply-adds on registers, counted as two operations each
-  double half_fma_gflops = 0;  ///< packed fp16
+  double half_fma_gflops = 0;  ///< packed fp16; on a CPU, bfloat16 products
   double copy_gbs = 0;         ///< copy larger than the caches, bytes read and written
   double shared_gbs = 0;       ///< reads of shared memory
   double dispatch_us = 0;      ///< an empty dispatch behind a barrier
@@ -69,8 +69,9 @@ struct DispatchProfile {
   double bytes = 0;          ///< read and written, from the cost model
   double begin_us = 0;       ///< as scheduled, since the first dispatch began
   double scheduled_us = 0;   ///< as scheduled: where neighbours overlap, this is more than what the dispatch costs
-  double serialised_us = 0;  ///< alone, behind a barrier
+  double serialised_us = 0;  ///< alone, behind a barrier, without Profile::empty_us
   double roof_us = 0;        ///< the least time on this device: max(flops / peak, bytes / bandwidth)
+  std::string above_roof;    ///< why roof_us is more than serialised_us: "bytes from caches"; empty where it is not
   CompilerStatistics compiler;
   PhaseProfile phases;
   /// Instructions by class ("fma", "shared_load", "convert", "barrier", ...), counted from the SPIR-V that ships: what
@@ -78,12 +79,13 @@ struct DispatchProfile {
   std::vector<std::pair<std::string, double>> executed, spirv;
 };
 
-/// Host time of one inference, medians in microseconds.
+/// Host time of one inference in microseconds: means of the middle half of the runs.
 struct HostProfile {
   double upload = 0;  ///< pixels into the input
   double submit = 0;
   double wait = 0;        ///< until the device is done
   double download = 0;    ///< output into dense rows
+  double launch = 0;      ///< submit and wait of commands without a dispatch, as often as an inference submits
   double preprocess = 0;  ///< beside these: a batch of pictures of 640 x 480 resized, cropped and normalised as the
                           ///< checkpoint prescribes
 };
@@ -96,7 +98,7 @@ struct Profile {
   DeviceRoofs roofs;
   std::vector<DispatchProfile> dispatches;  ///< in the order of the plan
   HostProfile host;
-  double wall_us = 0;       ///< one inference without any timestamp
+  double wall_us = 0;       ///< one inference without any timestamp: the mean of the middle half of the runs
   double profiled_us = 0;   ///< the same with timestamps as scheduled
   double scheduled_us = 0;  ///< from the first dispatch's begin to the last one's end, within a run
   double overlap_us = 0;    ///< sum of scheduled times minus the span they lie in, where it is more: what overlapped
@@ -105,8 +107,12 @@ struct Profile {
   int timed_at_once = 0;  ///< dispatches between timestamps in one run as scheduled: all, or as few as change the whole
                           ///< by 2 %, as far as runs of 5 s together allow
   double serialised_us = 0;  ///< sum over the dispatches, each alone
-  double noise_us = 0;       ///< by how much such a run takes longer than that in the median: what disturbs single
-                             ///< dispatches, which medians leave out
+  double empty_us = 0;  ///< what the same timestamps and barrier take around nothing, measured between the dispatches
+                        ///< of the same runs: taken off every row
+  int clipped = 0;      ///< rows that took no longer than that, and are 0
+  double noise_us = 0;  ///< by how much such a run takes longer than that, in the middle half of the runs: what
+                        ///< disturbs single dispatches, which medians leave out
+  double accounted_us = 0;  ///< serialised_us, noise_us and the host's upload, launch and download: beside wall_us
   uint64_t arena_bytes = 0, weights_bytes = 0;
   std::vector<std::string> notes;  ///< what could not be had: "no roofs: ..."
   std::string no_compiler;  ///< why no dispatch has compiler statistics: "not offered by this driver"; empty where they
@@ -118,7 +124,7 @@ struct Profile {
 /// left out, with the reason in the profile. Errors: kUnsupported (the device's queue takes no timestamps),
 /// kInvalidArgument, and what the device reports.
 struct ProfileOptions {
-  int runs = 10;  ///< of each kind; medians are kept
+  int runs = 10;  ///< of each kind at least: short ones take turns for half a second, up to 50 times as many
   int warmup = 2;
   int timed_at_once = 0;  ///< neighbours with timestamps in one run as scheduled (a few more, up to a barrier); 0: all,
                           ///< or as many as change the whole little

@@ -32,8 +32,11 @@ TEST(Roofline, MeasuredOnEveryDevice) {
     if (!p.unusable.empty()) continue;
     const Result<std::shared_ptr<vk::Gpu>> gpu = vk::Gpu::open(*instance, p.index);
     ASSERT_TRUE(gpu) << gpu.error().message;
-    const Result<DeviceRoofs> r = measure_roofline(*gpu, pool);
-    ASSERT_TRUE(r) << r.error().message;
+    const Result<MeasuredRoofs> m = measure_roofline(*gpu, pool, RoundWatch::real());
+    ASSERT_TRUE(m) << m.error().message;
+    EXPECT_GE(m->share, 0);
+    EXPECT_LE(m->share, 1);
+    const DeviceRoofs* const r = &m->roofs;
     EXPECT_GT(r->fma_gflops, 0.01);
     EXPECT_LT(r->fma_gflops, 1e6);
     EXPECT_GT(r->copy_gbs, 0.01);

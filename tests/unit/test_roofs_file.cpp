@@ -88,15 +88,21 @@ struct Bench {
   test::TempDir dir;
   DeviceCaps caps;
   DeviceRoofs next{100, 0, 10, 0, 0, 0};
+  bool undisturbed = true;
   int measured = 0;
   std::vector<std::string> notes;
   Bench() { caps.kind = DeviceKind::kCpu, caps.name = "a cpu", caps.simd = "avx2", caps.threads = 2; }
-  DeviceRoofs ask(bool anew, const std::string& folder) {
+  DeviceRoofs ask(bool anew, const std::string& folder) { return used(anew, folder).roofs; }
+  UsedRoofs used(bool anew, const std::string& folder) {
     notes.clear();
-    const Result<DeviceRoofs> r = kept_roofs(
-        caps, folder, anew, [this]() -> Result<DeviceRoofs> { return ++measured, next; }, &notes);
+    const Result<UsedRoofs> r = kept_roofs(
+        caps, folder, anew,
+        [this]() -> Result<MeasuredRoofs> {
+          return ++measured, MeasuredRoofs{next, undisturbed, undisturbed ? 1 : 0.6};
+        },
+        &notes);
     EXPECT_TRUE(r.ok());
-    return *r;
+    return r ? *r : UsedRoofs();
   }
   DeviceRoofs ask(bool anew = false) { return ask(anew, dir.path()); }
   std::string path() const { return dir / roofs_id(caps, 0).file; }
@@ -123,6 +129,41 @@ TEST(KeptRoofs, AreMeasuredOnceAndTheBestStays) {
   b.caps.threads = 1;  // another device to roofs
   b.ask();
   EXPECT_EQ(b.measured, 3);
+}
+
+// What a busy machine measures is too low: it is shown, with the reason, and forgotten, unless it beats what is known.
+TEST(KeptRoofs, OfABusyMachineAreNotKept) {
+  Bench b;
+  b.undisturbed = false;
+  UsedRoofs used = b.used(false, b.dir.path());
+  EXPECT_EQ(used.roofs.fma_gflops, 100);
+  EXPECT_TRUE(used.measured && used.disturbed);
+  EXPECT_NE(b.note().find("other work had 40 % of the cores' time"), std::string::npos) << b.note();
+  EXPECT_NE(b.note().find("not kept; the next profile measures anew"), std::string::npos) << b.note();
+  EXPECT_EQ(path_kind(b.path()), PathKind::kMissing);
+  used = b.used(false, "");  // nowhere to keep them
+  EXPECT_TRUE(used.disturbed);
+  EXPECT_NE(b.note().find("not kept anywhere"), std::string::npos) << b.note();
+
+  b.undisturbed = true;
+  b.next.fma_gflops = 200;
+  used = b.used(false, b.dir.path());
+  EXPECT_EQ(b.measured, 3);
+  EXPECT_EQ(used.roofs.fma_gflops, 200);
+  EXPECT_TRUE(used.measured);
+  EXPECT_FALSE(used.disturbed);
+  EXPECT_EQ(b.notes.size(), 0u);
+  used = b.used(false, b.dir.path());
+  EXPECT_EQ(b.measured, 3) << "kept";
+  EXPECT_FALSE(used.measured || used.disturbed);
+
+  b.undisturbed = false;
+  b.next = {150, 0, 40, 0, 0, 0};
+  used = b.used(true, b.dir.path());
+  EXPECT_EQ(used.roofs.fma_gflops, 200);
+  EXPECT_EQ(used.roofs.copy_gbs, 40) << "too low at worst";
+  EXPECT_FALSE(used.disturbed) << "someone had measured them undisturbed";
+  EXPECT_EQ(b.used(false, b.dir.path()).roofs.copy_gbs, 40);
 }
 
 TEST(KeptRoofs, AFileThatCannotBeUsedIsMeasuredOver) {

@@ -1,0 +1,18 @@
+// The rows of a profile beside the roofs of its device.
+#pragma once
+
+#include <vector>
+
+#include <vireo/profile.hpp>
+
+namespace vireo {
+
+/// Sets roof_us and above_roof of every dispatch. `gpu`: the roofs are a GPU's, under which steps on the CPU have no
+/// place. `disturbed`: the roofs were measured on a busy machine.
+void hold_against(const DeviceRoofs& roofs, bool gpu, bool disturbed, std::vector<DispatchProfile>* dispatches);
+
+/// Whether these rows show that the device can do more than the roofs say, beyond what noise and caches explain: then
+/// the roofs are to be measured anew.
+bool roofs_are_beaten(const DeviceRoofs& roofs, bool gpu, const std::vector<DispatchProfile>& dispatches);
+
+}  // namespace vireo
