@@ -114,13 +114,17 @@ class Profiler {
                   expected);
     if (!s_.broken) return s_.broken.error();
     describe();
-    for (int i = 0; i < std::max(1, o_.warmup); ++i) VIREO_TRY(plain());
+    for (int i = 0; i < std::max(1, o_.warmup) && (i == 0 || !stopped()); ++i) VIREO_TRY(plain());
     VIREO_TRY(make_blocks());
     wall_.clear(), upload_.clear(), submit_.clear(), wait_.clear(), download_.clear();
     // Kinds in turns, so that a machine that slows down slows all of them.
-    for (int i = 0; i < o_.runs; ++i) {
+    for (p_.runs = 0; p_.runs < o_.runs && (p_.runs == 0 || !stopped()); ++p_.runs) {
       VIREO_TRY(plain());
       VIREO_TRY(timed());
+    }
+    if (p_.runs < o_.runs) {
+      VIREO_TRY(complete_blocks());
+      p_.notes.push_back(fmt::format("stopped after {} of {} runs", p_.runs, o_.runs));
     }
     VIREO_TRY(preprocess());
     finish();
@@ -131,6 +135,7 @@ class Profiler {
     if (on_gpu())
       if (Result<void> counted = instructions(); !counted)
         p_.notes.push_back("no instruction counts: " + counted.error().message);
+    if (stopped()) return std::move(p_);
     if (o_.compiler && on_gpu())
       if (Result<void> asked = compiler(); !asked) p_.no_compiler = asked.error().message;
     if (o_.phases)
@@ -142,6 +147,8 @@ class Profiler {
 
  private:
   bool on_gpu() const { return !s_.cpu; }
+  /// Whether the caller wants the end; once it does, it does.
+  bool stopped() { return stopped_ = stopped_ || (o_.stop && o_.stop()); }
   bool needs_pixels() const {
 #if VIREO_VULKAN
     if (s_.buffers.input != VK_NULL_HANDLE) return false;
@@ -154,7 +161,7 @@ class Profiler {
     p_.model = s_.model.name();
     p_.device_kind = used.kind, p_.device_name = used.name, p_.device_reason = used.reason;
     p_.precision = to_string(s_.options.precision);
-    p_.batch = s_.options.batch, p_.height = s_.height, p_.width = s_.width, p_.runs = o_.runs;
+    p_.batch = s_.options.batch, p_.height = s_.height, p_.width = s_.width;
     p_.arena_bytes = plan_.arena_bytes, p_.weights_bytes = plan_.weights_bytes;
     for (size_t i = 0; i < plan_.steps.size(); ++i) {
       const Step& step = plan_.steps[i];
@@ -211,7 +218,7 @@ class Profiler {
     for (size_t i = 0; i < picture.size(); ++i) picture[i] = uint8_t(i / 3 % 251);
     std::vector<float> out(s_.input_floats() / size_t(s_.options.batch));
     std::vector<double> times;
-    for (int run = 0; run < o_.runs; ++run) {
+    for (int run = 0; run < p_.runs; ++run) {
       const auto start = Clock::now();
       for (int i = 0; i < s_.options.batch; ++i)
         VIREO_TRY(s_.preprocessor->run(picture.data(), kWidth, kHeight, kWidth * 3, out.data()));
@@ -331,21 +338,34 @@ class Profiler {
       return {};
     }
 #if VIREO_VULKAN
-    using Timing = vk::Executable::Timing;
     // As many more runs as every block needs to have its turn.
-    for (size_t i = 0; i < (blocks_.size() * runs_of_block_ + size_t(o_.runs) - 1) / size_t(o_.runs); ++i) {
-      Block& block = blocks_[next_block_++ % blocks_.size()];
-      const auto start = Clock::now();
-      upload();
-      VIREO_ASSIGN(const vk::Executable::Times times, s_.gpu->time(Timing::kScheduled, block.first, block.last));
-      profiled_.push_back(us_since(start));
-      spans_.push_back(times.end_us - times.begin_us);
-      block.runs.push_back(run_of(times, block.first, block.last));
-    }
+    for (size_t i = 0; i < (blocks_.size() * runs_of_block_ + size_t(o_.runs) - 1) / size_t(o_.runs); ++i)
+      VIREO_TRY(next_block());
     upload();
-    VIREO_ASSIGN(const vk::Executable::Times times, s_.gpu->time(Timing::kSerialised));
+    VIREO_ASSIGN(const vk::Executable::Times times, s_.gpu->time(vk::Executable::Timing::kSerialised));
     alone_.push_back(run_of(times, 0, times.spans.size()));
 #endif
+    return {};
+  }
+
+  /// A run as scheduled that times the block whose turn it is.
+  Result<void> next_block() {
+#if VIREO_VULKAN
+    Block& block = blocks_[next_block_++ % blocks_.size()];
+    const auto start = Clock::now();
+    upload();
+    VIREO_ASSIGN(const vk::Executable::Times times,
+                 s_.gpu->time(vk::Executable::Timing::kScheduled, block.first, block.last));
+    profiled_.push_back(us_since(start));
+    spans_.push_back(times.end_us - times.begin_us);
+    block.runs.push_back(run_of(times, block.first, block.last));
+#endif
+    return {};
+  }
+
+  /// Runs that ended early may have left blocks without one, and every dispatch needs a time.
+  Result<void> complete_blocks() {
+    while (on_gpu() && next_block_ < blocks_.size()) VIREO_TRY(next_block());
     return {};
   }
 
@@ -487,6 +507,7 @@ class Profiler {
   std::vector<double> spans_;  // of the runs as scheduled, from the first dispatch's begin to the last one's end
   std::vector<Block> blocks_;
   size_t next_block_ = 0, runs_of_block_ = 0;
+  bool stopped_ = false;
   std::vector<Run> alone_;
 };
 
