@@ -219,6 +219,8 @@ Result<std::string> fit_checked(const std::vector<Model>& models, const Device& 
   VIREO_TRY(time_probe(probe, probe_pixels, kProbeRuns));  // warms up
   const auto add = [&](size_t which, Precision precision, int batch) -> Result<void> {
     const Model& model = models[which];
+    if (o.stop && o.stop())
+      return fail(ErrorCode::kInvalidArgument, "fitting a machine: stopped before anything was measured");
     report("preparing " + model.name());
     SessionOptions s = o.session;
     s.precision = precision;
@@ -237,8 +239,11 @@ Result<std::string> fit_checked(const std::vector<Model>& models, const Device& 
   // Batches have steps of their own: tokens of one image are a view, of several a copy.
   if (o.base.empty()) VIREO_TRY(add(0, o.precisions[0], 2 * o.session.batch));
   std::vector<double> probes;
-  for (int round = 0; round < o.rounds; ++round)
+  bool stopped = false;
+  for (int round = 0; round < o.rounds && !stopped; ++round)
     for (Subject& s : subjects) {
+      stopped = stopped || (o.stop && o.stop());
+      if (stopped) break;
       report("measuring " + s.sample.model.substr(s.sample.model.find(' ') + 1));
       ProfileOptions p;
       p.runs = o.runs;
@@ -257,6 +262,9 @@ Result<std::string> fit_checked(const std::vector<Model>& models, const Device& 
       probes.push_back(r.probe_us);
       s.rounds.push_back(std::move(r));
     }
+  if (subjects.back().rounds.empty())
+    return fail(ErrorCode::kInvalidArgument,
+                "fitting a machine: stopped before every model was measured once; there is nothing to fit");
   const double typical = median(probes);
   std::vector<FitSample> samples;
   for (Subject& s : subjects) samples.push_back(brought_to(typical, std::move(s)));

@@ -106,17 +106,21 @@ class Profiler {
                   expected);
     if (!s_.broken) return s_.broken.error();
     describe();
-    for (int i = 0; i < std::max(1, o_.warmup); ++i) VIREO_TRY(plain());
+    for (int i = 0; i < std::max(1, o_.warmup) && (i == 0 || !stopped()); ++i) VIREO_TRY(plain());
     VIREO_TRY(make_blocks());
     const int pairs = pairs_of(wall_.back());
     wall_.clear(), upload_.clear(), submit_.clear(), wait_.clear(), download_.clear();
     // Kinds in turns, so that a machine that slows down slows all of them.
-    for (int i = 0, pair = 0; i < o_.runs; ++i) {
-      for (; pair < int(int64_t(pairs) * (i + 1) / o_.runs); ++pair) {
+    for (int pair = 0; p_.runs < o_.runs && (p_.runs == 0 || !stopped()); ++p_.runs) {
+      for (; pair < int(int64_t(pairs) * (p_.runs + 1) / o_.runs); ++pair) {
         VIREO_TRY(plain());
         VIREO_TRY(alone());
       }
       VIREO_TRY(scheduled());
+    }
+    if (p_.runs < o_.runs) {
+      VIREO_TRY(complete_blocks());
+      p_.notes.push_back(fmt::format("stopped after {} of {} runs", p_.runs, o_.runs));
     }
     VIREO_TRY(preprocess());
     finish();
@@ -127,6 +131,7 @@ class Profiler {
     if (on_gpu())
       if (Result<void> counted = instructions(); !counted)
         p_.notes.push_back("no instruction counts: " + counted.error().message);
+    if (stopped()) return std::move(p_);
     if (o_.compiler && on_gpu())
       if (Result<void> asked = compiler(); !asked) p_.no_compiler = asked.error().message;
     if (o_.phases)
@@ -138,6 +143,8 @@ class Profiler {
 
  private:
   bool on_gpu() const { return !s_.cpu; }
+  /// Whether the caller wants the end; once it does, it does.
+  bool stopped() { return stopped_ = stopped_ || (o_.stop && o_.stop()); }
   bool needs_pixels() const {
 #if VIREO_VULKAN
     if (s_.buffers.input != VK_NULL_HANDLE) return false;
@@ -150,7 +157,7 @@ class Profiler {
     p_.model = s_.model.name();
     p_.device_kind = used.kind, p_.device_name = used.name, p_.device_reason = used.reason;
     p_.precision = to_string(s_.options.precision);
-    p_.batch = s_.options.batch, p_.height = s_.height, p_.width = s_.width, p_.runs = o_.runs;
+    p_.batch = s_.options.batch, p_.height = s_.height, p_.width = s_.width;
     p_.arena_bytes = plan_.arena_bytes, p_.weights_bytes = plan_.weights_bytes;
     for (size_t i = 0; i < plan_.steps.size(); ++i) {
       const Step& step = plan_.steps[i];
@@ -207,7 +214,7 @@ class Profiler {
     for (size_t i = 0; i < picture.size(); ++i) picture[i] = uint8_t(i / 3 % 251);
     std::vector<float> out(s_.input_floats() / size_t(s_.options.batch));
     std::vector<double> times;
-    for (int run = 0; run < o_.runs; ++run) {
+    for (int run = 0; run < p_.runs; ++run) {
       const auto start = Clock::now();
       for (int i = 0; i < s_.options.batch; ++i)
         VIREO_TRY(s_.preprocessor->run(picture.data(), kWidth, kHeight, kWidth * 3, out.data()));
@@ -348,19 +355,32 @@ class Profiler {
 #if VIREO_VULKAN
     if (!on_gpu() || blocks_.empty()) return {};  // the CPU's steps are always alone
     // As many runs as every block needs to have its turn.
-    for (size_t i = 0; i < (blocks_.size() * runs_of_block_ + size_t(o_.runs) - 1) / size_t(o_.runs); ++i) {
-      Block& block = blocks_[next_block_++ % blocks_.size()];
-      const auto start = Clock::now();
-      upload();
-      VIREO_ASSIGN(const vk::Executable::Times times,
-                   s_.gpu->time(vk::Executable::Timing::kScheduled, block.first, block.last));
-      profiled_.push_back(us_since(start));
-      spans_.push_back(times.end_us - times.begin_us);
-      // Its own rows', that of the one before them and that of the last one.
-      ends_.push_back(double(block.last - block.first) + (block.first > 0) + (block.last < p_.dispatches.size()));
-      block.runs.push_back(run_of(times, block.first, block.last));
-    }
+    for (size_t i = 0; i < (blocks_.size() * runs_of_block_ + size_t(o_.runs) - 1) / size_t(o_.runs); ++i)
+      VIREO_TRY(next_block());
 #endif
+    return {};
+  }
+
+  /// A run as scheduled that times the block whose turn it is.
+  Result<void> next_block() {
+#if VIREO_VULKAN
+    Block& block = blocks_[next_block_++ % blocks_.size()];
+    const auto start = Clock::now();
+    upload();
+    VIREO_ASSIGN(const vk::Executable::Times times,
+                 s_.gpu->time(vk::Executable::Timing::kScheduled, block.first, block.last));
+    profiled_.push_back(us_since(start));
+    spans_.push_back(times.end_us - times.begin_us);
+    // Its own rows', that of the one before them and that of the last one.
+    ends_.push_back(double(block.last - block.first) + (block.first > 0) + (block.last < p_.dispatches.size()));
+    block.runs.push_back(run_of(times, block.first, block.last));
+#endif
+    return {};
+  }
+
+  /// Runs that ended early may have left blocks without one, and every dispatch needs a time.
+  Result<void> complete_blocks() {
+    while (on_gpu() && next_block_ < blocks_.size()) VIREO_TRY(next_block());
     return {};
   }
 
@@ -514,6 +534,7 @@ class Profiler {
   size_t next_block_ = 0, runs_of_block_ = 0;
   std::vector<AloneRun> alone_;
   std::vector<double> launch_;
+  bool stopped_ = false;
 };
 
 }  // namespace

@@ -295,7 +295,7 @@ Result<TuneReport::Step> Tuner::run(const Plan& plan, const Subject& subject, do
   std::map<std::string, double> kernel_best;  // a kernel far behind is not looked at again
   std::map<std::string, int> kernel_tried;
   for (Candidate& c : candidates) {
-    if (seconds_since(start) > budget_s) {
+    if (seconds_since(start) > budget_s || (options_.stop && options_.stop())) {
       report.complete = false;
       break;
     }
@@ -387,7 +387,8 @@ Result<TuneReport> tune(const Model& model, const Device& device, const TuneOpti
     for (size_t i = 0; i < subjects.size(); ++i) {
       const Subject& s = subjects[i];
       const double remaining = options.budget_s - seconds_since(start);
-      if (remaining <= 0 && i > 0) {  // the default of the first is measured in any case
+      const bool over = remaining <= 0 || (options.stop && options.stop());
+      if (over && i > 0) {  // the default of the first is measured in any case
         report.complete = false;
         break;
       }

@@ -76,6 +76,9 @@ struct FitOptions {
   /// empty: costs are fitted anew.
   std::string base;
   std::function<void(const std::string& what, int done, int all)> progress;
+  /// Asked before each measurement, in the thread that called fit_machine(); true ends them: the description is of the
+  /// rounds done, or kInvalidArgument where not every model was measured once.
+  std::function<bool()> stop;
 };
 /// Measures the models on `device` dispatch by dispatch, without a `base` the first also with twice the batch, and
 /// returns a device description for `predict`. A model given twice counts as two. Errors: kInvalidArgument (fewer than

@@ -132,6 +132,9 @@ struct ProfileOptions {
   bool measure_roofs = false;  ///< measure them in any case; the best ever seen are kept
   bool compiler = true;        ///< compile the pipelines once more, where the driver tells what became of them
   bool phases = false;         ///< run shaders that take the time of loads, arithmetic and stores; compiles them first
+  /// Asked between runs, in the thread that called profile(); true ends them: the profile is of the runs done, at least
+  /// one of each kind (Profile::runs), and leaves out the compiler's statistics, phases and roofs.
+  std::function<bool()> stop;
 };
 
 /// Documented texts of a profile; schema "vireo-profile/1".

@@ -323,6 +323,9 @@ struct TuneOptions {
   double budget_s = 120;   ///< seconds to spend, as a goal
   std::string file;        ///< empty = the file that sessions read (VIREO_TUNING, or in the cache folder)
   std::function<void(const TuneProgress&)> progress;
+  /// Asked before each candidate, in the thread that called tune(); true ends the search: what was measured until then
+  /// is kept as if the time were up.
+  std::function<bool()> stop;
 };
 
 struct TuneReport {
@@ -332,7 +335,7 @@ struct TuneReport {
     std::string use;                ///< chosen constants; empty = the device class's defaults
     double ms = 0, default_ms = 0;  ///< of one such step alone, submission included
     int tried = 0, rejected = 0;    ///< candidates measured; those that failed or gave a wrong answer
-    bool complete = true;           ///< false when the time was up
+    bool complete = true;           ///< false when the time was up or `stop` ended the search
   };
   std::string file;
   std::vector<Step> steps;
