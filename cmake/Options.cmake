@@ -44,6 +44,6 @@ endif()
 
 # Sanitizers apply to everything, also to the tests, so they are set for the directory.
 if(VIREO_SANITIZE)
-  add_compile_options("-fsanitize=${VIREO_SANITIZE}" -fno-omit-frame-pointer -fno-sanitize-recover=all -g)
+  add_compile_options("-fsanitize=${VIREO_SANITIZE}" -fno-omit-frame-pointer -fno-sanitize-recover=all)
   add_link_options("-fsanitize=${VIREO_SANITIZE}")
 endif()

@@ -118,6 +118,8 @@ function(vireo_shaders target)
     set(list_text "${list_text}${name} ${spv}\n")
   endforeach()
 
+  add_custom_target(vireo_shader_modules DEPENDS ${spirv})  # for VIREO_PRECOMPILED_SPIRV of another build
+
   set(list_file ${out_dir}/modules.txt)
   file(GENERATE OUTPUT ${list_file} CONTENT "${list_text}")
   set(generated ${out_dir}/modules.cpp)

@@ -6,7 +6,11 @@
 #   bash cmake/run.sh bench [ARG...]  `vireo bench` with the shipped model, on Vulkan and on the CPU
 #   bash cmake/run.sh fuzz MINUTES [TARGET...]  fuzz every reader of strangers' files (tests/fuzz), the time shared evenly;
 #                                     exit code 1 when something was found
-#   bash cmake/run.sh packages        install the packages only
+#   bash cmake/run.sh ci [STAGE...]   what CI runs: format, test, asan, clang, novulkan, aarch64, qemu (cmake/ci.sh); the
+#                                     last line counts the cases of all stages
+#   bash cmake/run.sh format [--check] [FILE...]  clang-format 14 over every C++ file, or over those named
+#   bash cmake/run.sh tidy [FILE...]  clang-tidy by the rules of .clang-tidy
+#   bash cmake/run.sh packages [SECTION...]  install packages only: build, run and test, or sections of cmake/packages.txt
 # Environment: VIREO_PRESET (a configure preset; default release), VIREO_JOBS (default: all cores).
 set -euo pipefail
 
@@ -19,34 +23,49 @@ preset=${preset:-release}
 say() { printf '%s\n' "$*" >&2; }
 die() { say "run.sh: $*"; exit 1; }
 
-usage() { sed -n '2,10s/^# \{0,1\}//p' "${BASH_SOURCE[0]}"; }
+usage() { sed -n '2,15s/^# \{0,1\}//p' "${BASH_SOURCE[0]}"; }
 
-# Installs the packages of cmake/packages.txt, and those named, that dpkg does not know as installed.
+as_root() {
+  if [ "$(id -u)" -eq 0 ]; then env DEBIAN_FRONTEND=noninteractive "$@"; return; fi
+  command -v sudo >/dev/null || { say "neither root nor sudo is here"; return 1; }
+  sudo env DEBIAN_FRONTEND=noninteractive "$@"
+}
+
+# The packages of a section of cmake/packages.txt.
+packages_of() {
+  awk -v wanted="[$1]" '{ sub(/#.*/, "") } /^\[/ { on = ($1 == wanted); known = known || on; next } on && NF { print $1 } END { exit !known }' \
+    cmake/packages.txt || die "cmake/packages.txt has no section [$1]"
+}
+
+# install_packages SECTION...: the packages of these sections that dpkg does not know as installed. Says how many bytes come.
 install_packages() {
-  local wanted missing=() have package
-  command -v dpkg-query >/dev/null || { say "no dpkg here: install the packages of cmake/packages.txt${1:+ and $*} by hand"; return 0; }
-  wanted=$(sed -e 's/#.*//' -e '/^[[:space:]]*$/d' cmake/packages.txt; printf '%s\n' "$@")
-  # shellcheck disable=SC2086  # one word per package
-  have=$(dpkg-query -W -f '${db:Status-Status} ${Package}\n' $wanted 2>/dev/null | sed -n 's/^installed //p' || true)
-  for package in $wanted; do
+  local section wanted=() missing=() have package megabytes
+  for section in "$@"; do mapfile -t -O ${#wanted[@]} wanted < <(packages_of "$section"); done
+  command -v dpkg-query >/dev/null || { say "no dpkg here: install what cmake/packages.txt names under $* by hand"; return 0; }
+  have=$(dpkg-query -W -f '${db:Status-Status} ${Package}\n${db:Status-Status} ${Package}:${Architecture}\n' "${wanted[@]}" 2>/dev/null |
+    sed -n 's/^installed //p' || true)
+  for package in "${wanted[@]}"; do
     grep -qxF "$package" <<<"$have" || missing+=("$package")
   done
   [ ${#missing[@]} -gt 0 ] || return 0
-
-  local as_root=()
-  if [ "$(id -u)" -ne 0 ]; then
-    command -v sudo >/dev/null || die "these packages are missing and neither root nor sudo is here: ${missing[*]}"
-    as_root=(sudo)
-  fi
-  say "installing: ${missing[*]}"
-  local apt=("${as_root[@]}" env DEBIAN_FRONTEND=noninteractive apt-get)
-  "${apt[@]}" update -qq || say "apt-get update failed; trying with the lists at hand"
-  "${apt[@]}" install -y -qq --no-install-recommends "${missing[@]}" </dev/null >/dev/null ||
-    die "apt-get could not install: ${missing[*]}"
+  [ "$(id -u)" -eq 0 ] || command -v sudo >/dev/null || die "these packages are missing and neither root nor sudo is here: ${missing[*]}"
+  say "packages: reading Debian's lists (9 MB where they are not here yet)"
+  as_root apt-get update -qq || say "apt-get update failed; trying with the lists at hand"
+  local install=(install -y -qq --no-install-recommends "${missing[@]}")
+  read -r package megabytes < <(apt-get --print-uris "${install[@]}" 2>/dev/null |
+    awk '/^'"'"'/ { n++; bytes += $3 } END { print n + 0, int((bytes + 999999) / 1000000) }') || true
+  say "packages: ${missing[*]}"
+  say "packages: $package to install with what they need, $megabytes MB to download"
+  local begun=$SECONDS
+  as_root apt-get "${install[@]}" </dev/null >/dev/null || die "apt-get could not install: ${missing[*]}"
+  say "packages: done in $((SECONDS - begun)) s"
 }
 
-# build [target...]: configures when needed and builds; sets build_dir.
-build() {
+# What cmake is told beside the preset.
+configure_options=()
+with_tests=OFF
+
+configure() {
   case $preset in
     release|ci) build_dir=build ;;
     asan-ubsan) build_dir=build-asan ;;
@@ -54,10 +73,39 @@ build() {
   esac
   # ccache keeps its files under HOME; without one it would write to a folder named by chance.
   [ -n "${HOME:-}" ] || export CCACHE_DIR="${CCACHE_DIR:-$root/build/.ccache}"
-  cmake --preset "$preset" -DVIREO_BUILD_TESTS="${VIREO_BUILD_TESTS:-ON}" >"$(log configure)" 2>&1 ||
-    { cat "$(log configure)" >&2; die "configuring failed"; }
+  cmake --preset "$preset" -DVIREO_BUILD_TESTS="$with_tests" ${configure_options[@]+"${configure_options[@]}"} \
+    >"$(log configure)" 2>&1 || { cat "$(log configure)" >&2; die "configuring failed"; }
+}
+
+# build [target...]: configures, builds and says how far it is; sets build_dir.
+build() {
+  configure
   if [ $# -gt 0 ]; then set -- --target "$@"; fi
-  cmake --build "$build_dir" -j "$jobs" "$@" || die "the build failed"
+  local begun=$SECONDS
+  cmake --build "$build_dir" -j "$jobs" "$@" | progress || die "the build failed"
+  [ $((SECONDS - begun)) -lt 2 ] || say "built in $((SECONDS - begun)) s"
+}
+
+# Ninja's "[3/120] Building ..." lines as one line that is rewritten on a terminal, elsewhere as a line for every tenth; what a
+# compiler says passes through.
+progress() {
+  local line begun=$SECONDS tenth=0 now left
+  while IFS= read -r line; do
+    if [[ $line =~ ^\[([0-9]+)/([0-9]+)\]\ (.*) ]]; then
+      local done=${BASH_REMATCH[1]} all=${BASH_REMATCH[2]} took=$((SECONDS - begun))
+      now=$((done * 10 / all)) left=""
+      [ "$done" -lt 10 ] || [ "$took" -lt 5 ] || left=", about $(((took * (all - done) / done + 4) / 5 * 5)) s left"
+      if [ -t 2 ]; then
+        printf '\r\033[Kbuilding: %d of %d%s' "$done" "$all" "$left" >&2
+      elif [ "$all" -ge 10 ] && [ "$now" -gt "$tenth" ]; then
+        say "building: $done of $all$left"
+      fi
+      tenth=$now
+    elif [[ $line != "ninja: no work to do." && $line != "ninja: Entering"* ]]; then
+      printf '%s\n' "$line" >&2
+    fi
+  done
+  [ ! -t 2 ] || printf '\r\033[K' >&2
 }
 log() { mkdir -p build; echo "build/$1.log"; }
 
@@ -81,50 +129,58 @@ Your own model: a Hugging Face or timm folder (config.json, model.safetensors) a
 TEXT
 }
 
-# Adds up the cases of every ctest entry: GoogleTest's XML, the scripts' case files, or the entry itself as one case.
-summarise() {
-  local results=$1 junit=$2 entry status passed=0 failed=0 skipped=0 p f s
+passed=0 failed=0 skipped=0
+count() { passed=$((passed + $1)) failed=$((failed + $2)) skipped=$((skipped + $3)); }
+
+# count_report ENTRY REPORT STATUS: GoogleTest's XML, a script's case file, or (no report) the entry itself as one case.
+count_report() {
+  local entry=$1 report=$2 status=$3 p=0 f=0 s=0
+  if [ -s "$report" ] && [[ $report == *.xml ]]; then
+    read -r p f s < <(awk '
+      /<testcase / { if (open) done_case(); open = 1; bad = 0; skip = /result="skipped"/; off = /status="notrun"/ }
+      /<failure/ { bad = 1 }
+      function done_case() { if (off) return; if (bad) f++; else if (skip) s++; else p++ }
+      END { if (open) done_case(); print p + 0, f + 0, s + 0 }' "$report")
+  elif [ -s "$report" ]; then
+    p=$(grep -c '^pass ' "$report" || true)
+    f=$(grep -c '^fail ' "$report" || true)
+    s=$(grep -c '^skip ' "$report" || true)
+  elif [ "$status" = run ]; then
+    p=1
+  fi
+  # An entry that died after (or before) its last report, or could not start, is a failure by itself.
+  if [ "$status" != run ] && [ "$f" -eq 0 ]; then f=1; fi
+  [ "$f" -eq 0 ] || printf 'failed: %s\n' "$entry"
+  count "$p" "$f" "$s"
+}
+
+# run_ctest OPTION...: runs the entries that they choose in $build_dir and counts the cases of each.
+run_ctest() {
+  local results=$build_dir/test-results entry status report before=$failed code=0
+  rm -rf "$results"
+  mkdir -p "$results"
+  ctest --test-dir "$build_dir" --output-on-failure -j "$jobs" --output-junit "$root/$results/ctest.xml" "$@" </dev/null || code=$?
+  [ -s "$results/ctest.xml" ] || die "ctest wrote no result"
+  list_skipped "$results"
   while IFS=$'\t' read -r entry status; do
-    p=0 f=0 s=0
-    if [ -s "$results/$entry.xml" ]; then
-      read -r p f s < <(awk '
-        /<testcase / { if (open) done_case(); open = 1; bad = 0; skip = /result="skipped"/; off = /status="notrun"/ }
-        /<failure/ { bad = 1 }
-        function done_case() { if (off) return; if (bad) f++; else if (skip) s++; else p++ }
-        END { if (open) done_case(); print p + 0, f + 0, s + 0 }' "$results/$entry.xml")
-    elif [ -s "$results/$entry.cases" ]; then
-      p=$(grep -c '^pass ' "$results/$entry.cases" || true)
-      f=$(grep -c '^fail ' "$results/$entry.cases" || true)
-      s=$(grep -c '^skip ' "$results/$entry.cases" || true)
-    elif [ "$status" = run ]; then
-      p=1
-    fi
-    # An entry that died after (or before) its last report, or could not start, is a failure by itself.
-    if [ "$status" != run ] && [ "$f" -eq 0 ]; then f=1; fi
-    [ "$f" -eq 0 ] || printf 'failed: %s\n' "$entry"
-    passed=$((passed + p)) failed=$((failed + f)) skipped=$((skipped + s))
-  done < <(sed -n 's/.*<testcase name="\([^"]*\)".* status="\([^"]*\)".*/\1\t\2/p' "$junit")
-  printf '%d passed, %d failed, %d skipped\n' "$passed" "$failed" "$skipped"
-  [ "$failed" -eq 0 ] && [ "$passed" -gt 0 ]
+    report=$results/$entry.xml
+    [ -s "$report" ] || report=$results/$entry.cases
+    count_report "$entry" "$report" "$status"
+  done < <(sed -n 's/.*<testcase name="\([^"]*\)".* status="\([^"]*\)".*/\1\t\2/p' "$results/ctest.xml")
+  [ "$code" -eq 0 ] || [ "$failed" -gt "$before" ] || count 0 1 0
 }
 
 run_tests() {
-  local select=() code=0 scope=${1:-all}
+  local select=() scope=${1:-all}
   case $scope in
     all) ;;
     fast) select=(-LE slow) ;;
     *) die "test takes 'fast' or nothing, not '$scope'" ;;
   esac
+  with_tests=ON
   build
-  local results=$build_dir/test-results
-  rm -rf "$results"
-  mkdir -p "$results"
-  ctest --test-dir "$build_dir" --output-on-failure -j "$jobs" --output-junit "$root/$results/ctest.xml" \
-    ${select[@]+"${select[@]}"} </dev/null || code=$?
-  [ -s "$results/ctest.xml" ] || die "ctest wrote no result"
-  list_skipped "$results"
-  summarise "$results" "$results/ctest.xml" || code=1
-  return "$code"
+  run_ctest ${select[@]+"${select[@]}"}
+  [ "$failed" -eq 0 ] && [ "$passed" -gt 0 ]
 }
 
 # Every skipped case with its reason: a skip must not look like a pass.
@@ -191,11 +247,7 @@ fuzz() {
   local minutes=${1:-} targets=() target seconds found=0 file runs=0 line=()
   [[ $minutes =~ ^[1-9][0-9]*$ ]] || die "fuzz takes a number of minutes, for all targets together, not '$minutes'"
   shift
-  # libFuzzer comes with clang's run-time libraries, which Debian's clang only recommends.
-  local version
-  version=$(clang -dumpversion 2>/dev/null || true)
-  install_packages "libclang-rt-${version%%.*}-dev" llvm
-  preset=fuzz VIREO_BUILD_TESTS=OFF
+  preset=fuzz
   build fuzz_targets
   for file in tests/fuzz/fuzz_*.cpp; do
     target=$(basename "$file" .cpp)
@@ -229,15 +281,26 @@ fuzz() {
   }
 }
 
+# shellcheck source=cmake/ci.sh
+. cmake/ci.sh
+
 command=${1:-}
 [ $# -gt 0 ] && shift
 case $command in
-  demo)     install_packages; demo ;;
-  test)     install_packages; run_tests "$@" ;;
-  build)    install_packages; build ;;
-  bench)    install_packages; bench "$@" ;;
-  fuzz)     install_packages clang; fuzz "$@" ;;
-  packages) install_packages ;;
+  demo)     install_packages build run; demo ;;
+  test)     install_packages build run test
+            code=0
+            run_tests "$@" || code=1
+            printf '%d passed, %d failed, %d skipped\n' "$passed" "$failed" "$skipped"
+            exit "$code" ;;
+  build)    install_packages build; build ;;
+  bench)    install_packages build run; bench "$@" ;;
+  fuzz)     install_packages build clang fuzz; fuzz "$@" ;;
+  ci)       ci "$@" ;;
+  stage)    stage "$@" ;;  # one of them without the table; `ci` calls it
+  format)   format "$@" ;;
+  tidy)     tidy "$@" ;;
+  packages) [ $# -gt 0 ] || set -- build run test; install_packages "$@" ;;
   -h|--help|help) usage ;;
   *) usage >&2; exit 2 ;;
 esac

@@ -19,6 +19,7 @@
 #include "plan/quantise.h"
 #include "runtime/half_check.h"
 #include "support/reference.h"
+#include "support/sample.h"
 #include "vk/executable.h"
 
 namespace vireo {
@@ -431,28 +432,55 @@ void run_case(const Case& c, const Target& t, double extra = 0) {
   }
 }
 
+bool is_matrix_op(OpKind op) { return op == OpKind::kLinear || op == OpKind::kConv2d; }
+
+/// Whether a case of the operator says something of its own in this precision on this target.
+bool applies(OpKind op, Precision precision, const Target& t) {
+  const bool matrix_op = is_matrix_op(op);
+  if (precision == Precision::kInt8 && !matrix_op) return false;  // int8 stores matrices only: the same case as fp32
+  if (precision == Precision::kFp16 && !matrix_op && t.kernels) return false;  // and CPU activations are always fp32
+  if (precision != Precision::kFp32 && (t.tuning || (t.gap && t.kernels)))
+    return false;  // where rows start has nothing to do with their type
+  const OpDef& def = op_def(op);
+  return !(t.gpu && t.gap && (precision == Precision::kInt8 || (!def.strided.out && def.strided.in == 0)));
+}
+
+const Precision kPrecisions[] = {Precision::kFp32, Precision::kFp16, Precision::kInt8};
+
+/// Which of all operators' runs are done.
+const test::Sample& sample() {
+  static const test::Sample s = [] {
+    size_t runs = 0;
+    for (const OpKind op : all_ops()) {
+      const size_t cases = op_def(op).cases().size();
+      for (const Precision precision : kPrecisions)
+        for (const Target& t : targets()) runs += applies(op, precision, t) ? cases : 0;
+    }
+    const test::Sample chosen(runs);
+    std::printf("[   INFO   ] %zu runs (case, precision, target); every %zuth is done\n", runs, chosen.stride());
+    return chosen;
+  }();
+  return s;
+}
+
 class Conformance : public ::testing::TestWithParam<OpKind> {};
 
 TEST_P(Conformance, EveryCaseOnEveryTarget) {
   splits = 0;
-  const OpDef& def = op_def(GetParam());
-  const std::vector<OpCase> cases = def.cases();
+  const std::vector<OpCase> cases = op_def(GetParam()).cases();
   ASSERT_FALSE(cases.empty());
-  const bool matrix_op = GetParam() == OpKind::kLinear || GetParam() == OpKind::kConv2d;
-  for (const OpCase& spec : cases)
-    for (Precision precision : {Precision::kFp32, Precision::kFp16, Precision::kInt8})
+  for (size_t i = 0; i < cases.size(); ++i) {
+    size_t k = 0;
+    for (const Precision precision : kPrecisions)
       for (const Target& t : targets()) {
-        if (precision == Precision::kInt8 && !matrix_op) continue;  // int8 stores matrices only: the same case as fp32
-        if (precision == Precision::kFp16 && !matrix_op && t.kernels) continue;  // and CPU activations are always fp32
-        if (precision != Precision::kFp32 && (t.tuning || (t.gap && t.kernels)))
-          continue;  // where rows start has nothing to do with their type
-        if (t.gpu && t.gap && (precision == Precision::kInt8 || (!def.strided.out && def.strided.in == 0))) continue;
-        SCOPED_TRACE(spec.label);
-        run_case({GetParam(), spec, precision}, t);
+        if (!applies(GetParam(), precision, t) || !sample().takes(i, k++)) continue;
+        SCOPED_TRACE(cases[i].label);
+        run_case({GetParam(), cases[i], precision}, t);
       }
+  }
   bool split_target = false;
   for (const Target& t : targets()) split_target = split_target || t.tuning;
-  if (split_target && (matrix_op || GetParam() == OpKind::kAttention)) {
+  if (split_target && sample().all() && (is_matrix_op(GetParam()) || GetParam() == OpKind::kAttention)) {
     EXPECT_GT(splits, 0) << "no case was long enough to be split";
   }
   EXPECT_EQ(vulkan().messages, "") << "the validation layer must stay silent";

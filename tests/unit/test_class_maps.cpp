@@ -14,12 +14,15 @@
 #include "image.h"
 #include "runtime/model_impl.h"
 #include "runtime/session_impl.h"
+#if VIREO_VULKAN
 #include "test_vk.h"
 #include "vk/executable.h"
 #include "vk/memory.h"
 
-#include <vireo/vireo.h>
 #include <vireo/vulkan.hpp>
+#endif
+
+#include <vireo/vireo.h>
 
 namespace vireo {
 namespace {
@@ -324,6 +327,7 @@ TEST(ClassMaps, FromC) {
   vireo_close(s);
 }
 
+#if VIREO_VULKAN
 // ---- the operator alone: other shapes, a device's limits, numbers that are none
 // -----------------------------------------------------
 
@@ -529,6 +533,7 @@ TEST_F(SizedArgmax, AnApplicationsBufferIsForTheInputsSize) {
     EXPECT_EQ(other_class, 0u);
   }
 }
+#endif  // VIREO_VULKAN
 
 }  // namespace
 }  // namespace vireo

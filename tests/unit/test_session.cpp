@@ -262,6 +262,7 @@ TEST(SessionValues, EveryIntermediateCanBeRead) {
   EXPECT_NE(s->value("nothing", shape).error().message.find("there is no value 'nothing'"), std::string::npos);
 }
 
+#if VIREO_VULKAN
 // ---- falling back: the answer is right, and the result says where it ran and why
 // ---------------------------------------
 
@@ -514,6 +515,8 @@ TEST(Halves, WithoutThemWhenTheyFailedTheirCheck) {
   }
 }
 
+#endif  // VIREO_VULKAN
+
 TEST(CpuSteps, InsideAVulkanPlan) {
   NEED_VULKAN(device);
   const Model m = open_case();
@@ -588,6 +591,7 @@ TEST(SessionValues, OfTheLastInferenceOnly) {
   EXPECT_NE(v.error().message.find("wait in the order of submission"), std::string::npos);
 }
 
+#if VIREO_VULKAN
 TEST(Tuning, OnADeviceThatMultipliesHalves) {
   NEED_VULKAN(device);
   if (!device->impl()->caps.shader_float16) GTEST_SKIP() << "the device has no shaderFloat16";
@@ -608,6 +612,8 @@ TEST(Tuning, OnADeviceThatMultipliesHalves) {
   EXPECT_EQ(report->file, o.file);
   std::remove(o.file.c_str());
 }
+
+#endif  // VIREO_VULKAN
 
 TEST(Scores, SoftmaxOrderAndTies) {
   const float x[] = {1.f, 3.f, 3.f, -2.f};
