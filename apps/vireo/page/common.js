@@ -105,7 +105,10 @@ function table(root, columns, rows, {filtered = true, whole = false, last = null
   const row = (d, kind) => {
     const tr = el("tr", kind ? {class: kind} : {});
     for (const c of columns) {
-      const td = el("td", {class: [c.left ? "t" : "", c.name ? "name" : "", c.long ? "k" : ""].filter(Boolean).join(" ")}, c.show(d));
+      const text = c.show(d), td = el("td", {class: [c.left ? "t" : "", c.name ? "name" : "", c.long ? "k" : ""].filter(Boolean).join(" ")});
+      // A long name is broken behind its dots.
+      if (c.name) (text.match(/[^.]*\.|[^.]+$/g) || []).forEach((part, i) => td.append(...(i ? [el("wbr")] : []), part));
+      else td.append(text);
       const hint = c.hint && c.hint(d); if (hint) td.title = hint;
       if (c.mark) c.mark(d, td);
       tr.append(td);
@@ -129,7 +132,7 @@ function table(root, columns, rows, {filtered = true, whole = false, last = null
   }
   const fit = () => {
     t.className = "";
-    const ranks = columns.map((c, i) => [c.rank || 0, i]).filter(([rank]) => rank > 0).sort((a, b) => b[0] - a[0]);
+    const ranks = columns.map((c, i) => [c.rank || 0, i]).filter(([rank]) => rank > 0).sort((a, b) => b[0] - a[0] || b[1] - a[1]);
     let hidden = 0;
     while (!all && hidden < ranks.length && t.offsetWidth > box.clientWidth) t.classList.add("h" + ranks[hidden++][1]);
     line.hidden = !hidden && !all;

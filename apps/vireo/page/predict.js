@@ -22,7 +22,7 @@ function waterfall() {
 
 function sequence(root) {
   let at = 0;
-  const spans = p.dispatches.map(d => { at += d.us; return {at: at - d.us, us: d.us, fill: colour(d.op), title: label(d), text: about(d), d}; });
+  const spans = p.dispatches.map(d => { at += d.us; return {at: at - d.us, us: d.us, fill: colour(d.op), title: d.name, text: about(d), d}; });
   const rest = Math.max(0, p.us - at);
   if (rest > 0) spans.push({at, us: rest, fill: "#b9c3ce", title: "submission", text: `submission and what the host does: ${ms(rest)} ms`});
   timeline(root, "Timeline", "One dispatch behind the other, as they are predicted. Wheel or + and − zoom, a drag marks what to zoom into, arrows move, 0 shows everything.", [{name: "device", spans}], Math.max(at + rest, 1e-3));

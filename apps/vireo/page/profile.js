@@ -9,7 +9,7 @@ function schedule(root, p) {
   const total = Math.max(host.upload + host.submit + host.wait + host.download, begins + Math.max(0, ...p.dispatches.map(d => d.begin_us + d.scheduled_us)), 1e-3);
   let at = 0;
   const phases = Object.keys(shades).map(k => { at += host[k]; return {at: at - host[k], us: host[k], fill: shades[k], title: k, text: `host ${k}: ${ms(host[k])} ms`}; });
-  const spans = p.dispatches.map(d => ({at: begins + d.begin_us, us: d.scheduled_us, fill: colour(d.op), title: label(d), text: about(d), d}));
+  const spans = p.dispatches.map(d => ({at: begins + d.begin_us, us: d.scheduled_us, fill: colour(d.op), title: d.name, text: about(d), d}));
   timeline(root, "Timeline", "As scheduled: without timestamps around them, dispatches that need not wait for each other may overlap. Wheel or + and − zoom, a drag marks what to zoom into, arrows move, 0 shows everything.", [{name: "host", spans: phases}, {name: "device", spans}], total);
 }
 
@@ -29,16 +29,17 @@ function roofline(p) {
     }
     for (let e = y0; e <= y1; ++e) v.append(s("line", {class: "axis", x1: left, x2: w - 16, y1: y(10 ** e), y2: y(10 ** e)}), s("text", {class: "dim", x: left - 6, y: y(10 ** e) + 4, "text-anchor": "end"}, power(e)));
     v.append(s("text", {class: "dim", x: w - 18, y: h - 5, "text-anchor": "end"}, "FLOP per byte"), s("text", {class: "dim", x: 4, y: 12}, "GFLOP/s"));
-    const roof = (gf, name, dash) => {
+    const names = [], roof = (gf, name, dash) => {
       const knee = gf / r.copy_gbs, start = Math.max(10 ** x0, 10 ** y0 / r.copy_gbs);
       v.append(s("polyline", {points: `${x(start)},${y(start * r.copy_gbs)} ${x(knee)},${y(gf)} ${x(10 ** x1)},${y(gf)}`, fill: "none", stroke: "var(--accent)", "stroke-width": 2, "stroke-dasharray": dash}));
-      v.append(s("text", {x: w - 20, y: y(gf) - 6, "text-anchor": "end"}, `${name} ${gf.toFixed(1)} GFLOP/s`));
+      names.push(s("text", {class: "over", x: w - 20, y: y(gf) - 6, "text-anchor": "end"}, `${name} ${gf.toFixed(1)} GFLOP/s`));
     };
     roof(r.fma_gflops, "fp32", ""); if (r.half_fma_gflops > 0) roof(r.half_fma_gflops, "fp16", "6 4");
     const a = Math.sqrt(10 ** x0 * r.fma_gflops / r.copy_gbs);
-    v.append(s("text", {x: x(a) + 8, y: y(a * r.copy_gbs) + 18}, `copy ${r.copy_gbs.toFixed(2)} GB/s`));
+    names.push(s("text", {class: "over", x: x(a) + 8, y: y(a * r.copy_gbs) + 18}, `copy ${r.copy_gbs.toFixed(2)} GB/s`));
     for (const d of points)
       v.append(mark(tipped(s("circle", {cx: x(d.flops / d.bytes), cy: y(d.gflops), r: 4 + (w < 560 ? 6 : 9) * Math.sqrt(d.serialised_us / p.serialised_us), fill: colour(d.op), "fill-opacity": 0.65, stroke: "var(--bg)"}), about(d)), d));
+    v.append(...names);  // above the points
     return v;
   };
 }

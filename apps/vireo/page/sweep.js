@@ -2,7 +2,7 @@
 const rows = data.rows, most = Math.max(1e-9, ...rows.map(r => r.images_per_s || 0));
 const number = (title, k, rank, digits, mark) => ({title, rank, of: r => r[k] ?? -1, show: r => r[k] == null ? "–" : r[k].toFixed(digits), mark});
 document.title = "vireo predict: " + data.machine;
-main.append(el("h1", {}, "Predicted on " + data.machine), el("p", {class: "note"}, `${data.device} · batch ${data.batch}. ${data.uncertainty}.`), made(data));
+main.append(el("h1", {}, "Predicted on " + data.machine), el("p", {class: "note"}, `${data.device} · batch ${data.batch} · ${data.uncertainty}`), made(data));
 table(main, [
   {title: "model", left: true, name: true, of: r => r.model, show: r => r.model, mark: (r, td) => { if (r.error) td.append(el("small", {class: "bad"}, r.error)); for (const n of r.notes || []) td.append(el("small", {}, n)); }},
   {title: "precision", left: true, rank: 1, of: r => r.precision, show: r => r.precision},
