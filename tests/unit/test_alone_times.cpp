@@ -5,6 +5,7 @@
 #include <numeric>
 
 #include "profile/alone.h"
+#include "profile/text.h"
 
 namespace vireo {
 namespace {
@@ -67,6 +68,20 @@ TEST(AloneTimes, RowsAndNoiseMakeTheMedianRun) {
   EXPECT_EQ(t.rows, (std::vector<double>{10, 100, 20}));
   EXPECT_EQ(t.noise, 50);
   EXPECT_EQ(t.sum + t.noise, sums[0]);
+}
+
+TEST(AloneTimes, TotalsAreMeansOfTheMiddleHalf) {
+  EXPECT_EQ(midmean({}), 0);
+  EXPECT_EQ(midmean({5}), 5);
+  EXPECT_EQ(midmean({5, 7}), 6);
+  EXPECT_EQ(midmean({1e9, 4, 6, 0}), 5) << "outliers on both sides";
+  // Half of the runs at one speed, half at another: one run more on either side moves a median from end to end.
+  const std::vector<double> even{2, 2, 2, 2, 4, 4, 4, 4};
+  std::vector<double> more = even;
+  more.push_back(4);
+  EXPECT_EQ(midmean(even), 3);
+  EXPECT_NEAR(midmean(more), 3.2, 1e-12);
+  EXPECT_EQ(median(more), 4);
 }
 
 TEST(AloneTimes, OfNothing) {
