@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "cli.h"
+#include "interrupt.h"
 #include "made.h"
 #include "measure.h"
 
@@ -74,19 +75,27 @@ void run(const Args& args) {
     (void)need(session.run(pixels.data(), pixels.size()));
     return ms_since(begin);
   };
+  const Interruptible meanwhile;
   const double first_ms = once();
-  for (int i = 1; i < args.warmup; ++i) once();
-  std::vector<double> times(size_t(args.iters), 0.0), ratios;
+  for (int i = 1; i < args.warmup && !interrupted(); ++i) once();
+  std::vector<double> times, ratios;
   std::optional<Beside> beside;
   if (!args.beside.empty()) beside.emplace(args, once());
   double before = beside ? beside->measure() : 0;
-  for (double& t : times) {
-    t = once();
+  while (int(times.size()) < args.iters && (times.empty() || !interrupted())) {
+    const double t = once();
+    times.push_back(t);
     if (!beside) continue;
     const double after = beside->measure();
     ratios.push_back(2 * t / (before + after));
     before = after;
   }
+  const int iters = int(times.size());
+  const auto check = [&] {
+    if (iters < args.iters)
+      throw Interrupted("interrupted after " + std::to_string(iters) + " of " + std::to_string(args.iters) +
+                        " measured inferences; the figures are of these");
+  };
   std::sort(times.begin(), times.end());
   std::sort(ratios.begin(), ratios.end());
 
@@ -99,7 +108,7 @@ void run(const Args& args) {
               {"device", device_json(session.device())},
               {"precision", vireo::to_string(args.common.precision)},
               {"batch", args.batch},
-              {"iters", args.iters},
+              {"iters", iters},
               {"height", session.input_height()},
               {"width", session.input_width()},
               {"median_ms", mid},
@@ -116,14 +125,15 @@ void run(const Args& args) {
     if (beside)
       json["beside"] = {{"model", beside->name()}, {"median_ms", beside->median_ms()}, {"ratio", median(ratios)}};
     add_notes(json, model);
+    if (iters < args.iters) json["interrupted"] = true;
     print_json(with_made(json, made_on(caps)));
-    return;
+    return check();
   }
   std::printf("%s, %s, batch %d, %dx%d\n", model.name().c_str(), vireo::to_string(args.common.precision), args.batch,
               session.input_height(), session.input_width());
   std::printf("%s\n", device_line(session.device()).c_str());
   print_notes(model);
-  std::printf("median   %10.2f ms of %d runs, %.2f images/s\n", mid, args.iters, images_per_s);
+  std::printf("median   %10.2f ms of %d runs, %.2f images/s\n", mid, iters, images_per_s);
   std::printf("min      %10.2f ms\np95      %10.2f ms\n", times.front(), percentile(times, 0.95));
   if (beside)
     std::printf("ratio    %10.3f to %s, %.2f ms, in the median of the pairs\n", median(ratios), beside->name().c_str(),
@@ -133,6 +143,7 @@ void run(const Args& args) {
               peak_rss_mib(), loaded_mib, double(size.arena_bytes) * mib, double(size.weights_bytes) * mib);
   std::printf("plan     %10llu dispatches, %llu barriers\n", static_cast<unsigned long long>(size.dispatches),
               static_cast<unsigned long long>(size.barriers));
+  check();
 }
 
 }  // namespace
@@ -158,6 +169,7 @@ void add_bench(CLI::App& app) {
                    "config.json of another model (random weights, fp32) to run between the measured inferences: the "
                    "ratio is less noisy than a time")
       ->type_name("FILE");
+  add_examples(*verb, {"vireo bench --model models/fashion-vit --precision fp16 --iters 50"});
   verb->callback([args] { run(*args); });
 }
 

@@ -99,7 +99,7 @@ void add_capture(CLI::App& app) {
   verb->add_option("--head", args->head,
                    "what is computed: logits, features, tokens or class_map; by default what the model is for")
       ->type_name("NAME")
-      ->check(CLI::IsMember([] {
+      ->check(one_of("head", [] {
         std::vector<std::string> names;
         for (vireo::Head h : kHeads) names.push_back(vireo::to_string(h));
         return names;
@@ -119,6 +119,7 @@ void add_capture(CLI::App& app) {
   verb->add_flag("--keep-all", args->keep_all,
                  "capture a session that keeps every value, instead of one that uses memory again");
   verb->add_option("--note", args->options.note, "a sentence for whoever replays it")->type_name("TEXT");
+  add_examples(*verb, {"vireo capture --model models/fashion-vit --out bug.vireo picture.jpg"});
   verb->callback([args] { run(*args); });
 }
 

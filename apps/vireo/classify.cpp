@@ -4,6 +4,7 @@
 #include <memory>
 
 #include "cli.h"
+#include "interrupt.h"
 #include "npy.h"
 #include "pictures.h"
 #include "sessions.h"
@@ -108,6 +109,7 @@ void run(const Args& args) {
   std::string reason;
   bool said = !model.keeps_proportions();  // which device it is
   size_t count = 0;
+  const Interruptible meanwhile(&pictures);
   for (Frame frame; pictures.next(&frame); ++count) {
     const std::string& path = frame.name;
     // Rows of pictures that fail stay NaN, so that row i belongs to picture i.
@@ -132,15 +134,14 @@ void run(const Args& args) {
               {"scores", vireo::to_string(model.scores())},
               {"results", results}};
     add_notes(json, model);
+    if (count < pictures.total()) json["interrupted"] = true;
     print_json(json);
   }
   if (args.keeps_logits) {
     need(write_npy(args.logits, logits.data(), {int64_t(count), int64_t(classes)}));
   }
-  errors.check(count);
-  if (count == 0)
-    throw Failure("no frame came; expected raw RGB24 frames of " + std::to_string(args.common.frame_width) + "x" +
-                  std::to_string(args.common.frame_height));
+  errors.check(count, pictures.total(), "they are above" + (args.keeps_logits ? " and in " + args.logits : ""));
+  check_frames_came(pictures, count, args.common);
 }
 
 }  // namespace
@@ -159,6 +160,8 @@ void add_classify(CLI::App& app) {
   CLI::Option* logits = verb->add_option("--logits", args->logits,
                                          "write the class scores before softmax or sigmoid, float32 [images, classes]");
   logits->type_name("FILE.npy");
+  add_examples(*verb, {"vireo classify --model models/fashion-vit models/fashion-vit/samples",
+                       "vireo classify --model models/fashion-vit --topk 3 --json picture.jpg"});
   verb->callback([args, logits] {
     args->keeps_logits = logits->count() > 0;
     run(*args);

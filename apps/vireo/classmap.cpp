@@ -106,7 +106,7 @@ std::vector<uint64_t> count_classes(const ClassMap& map, int classes) {
 }
 
 Result<ClassMap> load_labels(const std::string& path, const ReadOptions& options) {
-  const Result<std::vector<uint8_t>> file = read_picture_file(path);
+  const Result<std::vector<uint8_t>> file = read_picture_file(path, options);
   if (!file) return file.error();
   const Result<Levels> levels = decode_png_levels(file->data(), file->size(), path, options);
   if (!levels) return levels.error();

@@ -13,13 +13,15 @@
 #include <cstring>
 #include <fstream>
 
+#include "base/names.h"
 #include "image.h"
+#include "interrupt.h"
 #include "write_file.h"
 
 namespace cli {
 namespace {
 
-const std::string kDeviceHelp = "auto, cpu, vulkan or vulkan:N";
+const std::string kDeviceHelp = vireo::kDeviceNames;
 
 bool digits(const std::string& text) {
   return !text.empty() && text.size() <= 6 && text.find_first_not_of("0123456789") == std::string::npos;
@@ -47,9 +49,26 @@ bool parse_pair(const std::string& text, int* first, int* second) {
 }
 
 std::string check_device(const std::string& text) {
-  if (text == "auto" || text == "cpu" || text == "vulkan") return {};
-  if (text.rfind("vulkan:", 0) == 0 && digits(text.substr(7))) return {};
-  return "'" + text + "' is no device; expected " + kDeviceHelp;
+  vireo::DeviceName name;
+  if (vireo::parse_device(text, &name)) return {};
+  const std::string near = text == "gpu" ? "vulkan" : vireo::nearest_name(text, {"auto", "cpu", "vulkan"});
+  return "'" + text + "' is no device" + (near.empty() ? "; expected " : "; did you mean '" + near + "'? Expected ") +
+         kDeviceHelp;
+}
+
+CLI::Validator one_of(const std::string& kind, const std::vector<std::string>& names) {
+  return CLI::Validator(
+      [kind, names](const std::string& text) {
+        if (std::find(names.begin(), names.end(), text) != names.end()) return std::string();
+        return "'" + text + "' is no " + kind + vireo::known_names(text, names);
+      },
+      "");
+}
+
+void add_examples(CLI::App& verb, const std::vector<std::string>& lines) {
+  std::string text = lines.size() == 1 ? "Example:" : "Examples:";
+  for (const std::string& line : lines) text += "\n  " + line;
+  verb.footer(text);
 }
 
 CLI::Option* find_option(CLI::App& verb, const std::string& name) {
@@ -106,20 +125,18 @@ void add_common(CLI::App& verb, Common& common, unsigned which) {
     verb.add_option_function<std::string>(
             "--precision",
             [&common](const std::string& text) {
-              for (vireo::Precision p : {vireo::Precision::kFp32, vireo::Precision::kFp16, vireo::Precision::kInt8})
-                if (text == vireo::to_string(p)) return void(common.precision = p);
-              throw CLI::ValidationError("--precision", "'" + text + "' is no precision; expected fp32, fp16 or int8");
+              (void)vireo::parse_precision(text, &common.precision);  // checked below
             },
             "fp32, fp16 or int8 (weights) [fp32]")
-        ->type_name("P");
-    const std::string size = which & kInput ? "--input" : "--size";
+        ->type_name("P")
+        ->check(one_of("precision", vireo::precision_names()));
     verb.add_option_function<std::string>(
-            size,
-            [&common, size](const std::string& text) {
+            "--size",
+            [&common](const std::string& text) {
               if (!parse_pair(text, &common.height, &common.width))
-                throw CLI::ValidationError(size, "'" + text + "' is no size; expected HxW, for example 224x224");
+                throw CLI::ValidationError("--size", "'" + text + "' is no size; expected HxW, for example 224x224");
             },
-            "input size in pixels instead of the model's own")
+            "input size in pixels instead of the model's own, height first")
         ->type_name("HxW");
     verb.add_option_function<std::string>(
             "--cpu-ops", [&common](const std::string& text) { common.cpu_ops = split(text); },
@@ -165,10 +182,15 @@ vireo::Model open_model(const Common& common) {
   return need(vireo::Model::random(cache ? common.model : common.model + "/config.json", common.seed));
 }
 
-static vireo::Device find_device(const std::string& name, int threads) {
-  if (name == "cpu") return vireo::Device::cpu(threads);
-  if (name.rfind("vulkan:", 0) == 0) return need(vireo::Device::vulkan(std::stoi(name.substr(7)), threads));
-  return name == "vulkan" ? need(vireo::Device::best_vulkan(threads)) : vireo::Device::best(threads);
+static vireo::Device find_device(const std::string& text, int threads) {
+  vireo::DeviceName name;  // one: check_device saw to it
+  (void)vireo::parse_device(text, &name);
+  switch (name.kind) {
+    case vireo::DeviceName::kAuto: return vireo::Device::best(threads);
+    case vireo::DeviceName::kCpu: return vireo::Device::cpu(threads);
+    case vireo::DeviceName::kVulkan: break;
+  }
+  return need(name.index < 0 ? vireo::Device::best_vulkan(threads) : vireo::Device::vulkan(name.index, threads));
 }
 
 static std::atomic<bool> at_work{false};
@@ -356,10 +378,20 @@ void ImageErrors::add(const std::string& image, const std::string& message) {
   first_ = message.find(image) == std::string::npos ? image + ": " + message : message;
 }
 
+std::string ImageErrors::sentence(size_t total) const {
+  return std::to_string(count_) + " of " + std::to_string(total) + (total == 1 ? " image" : " images") + " failed" +
+         (count_ == 1 ? ": " : ", first: ") + first_;
+}
+
 void ImageErrors::check(size_t total) const {
-  if (!any()) return;
-  throw Failure(std::to_string(count_) + " of " + std::to_string(total) + (total == 1 ? " image" : " images") +
-                " failed" + (count_ == 1 ? ": " : ", first: ") + first_);
+  if (any()) throw Failure(sentence(total));
+}
+
+void ImageErrors::check(size_t done, size_t total, const std::string& kept) const {
+  if (interrupted() && done < total)
+    throw Interrupted("interrupted after " + std::to_string(done) + " of " + std::to_string(total) + " pictures" +
+                      (done > 0 ? "; " + kept : "") + (any() ? "; " + sentence(done) : ""));
+  check(done);
 }
 
 std::vector<float> random_pixels(size_t count, uint64_t seed) {

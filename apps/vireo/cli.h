@@ -60,9 +60,8 @@ enum Options : unsigned {
   kDevice = 4,     // --device, --threads
   kSession = 8,    // --precision, --size, --cpu-ops
   kJson = 16,      // --json
-  kInput = 32,     // with kSession: --size is called --input
-  kPictures = 64,  // --ignore-exif
-  kFrames = 128,   // --frame
+  kPictures = 32,  // --ignore-exif
+  kFrames = 64,    // --frame
 };
 /// "480x360" to two numbers from 1 to 999,999; false when the text is something else.
 bool parse_pair(const std::string& text, int* first, int* second);
@@ -72,6 +71,10 @@ void add_common(CLI::App& verb, Common& common, unsigned which);
 CLI::Option* find_option(CLI::App& verb, const std::string& name);
 /// For CLI11: empty when the text names a device, else what is wrong with it.
 std::string check_device(const std::string& text);
+/// For CLI11: the text is one of these; `kind` is what they are, for the message.
+CLI::Validator one_of(const std::string& kind, const std::vector<std::string>& names);
+/// The end of --help: command lines as a user would type them.
+void add_examples(CLI::App& verb, const std::vector<std::string>& lines);
 
 vireo::Model open_model(const Common& common);
 /// "auto", "cpu", "vulkan" or "vulkan:N".
@@ -148,8 +151,13 @@ class ImageErrors {
   size_t count() const { return count_; }
   /// Throws Failure when an image failed.
   void check(size_t total) const;
+  /// The same for a verb that Ctrl-C may have ended after `done` of them (Interruptible): throws Interrupted where it
+  /// has, with `kept`, what there is of those. total 0: nobody knows how many there were to be.
+  void check(size_t done, size_t total, const std::string& kept) const;
 
  private:
+  std::string sentence(size_t total) const;
+
   size_t count_ = 0;
   std::string first_;
 };

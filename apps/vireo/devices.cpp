@@ -64,6 +64,7 @@ void add_devices(CLI::App& app) {
       ->check(CLI::Range(0, 1024))
       ->capture_default_str();
   add_common(*verb, args->common, kJson);
+  add_examples(*verb, {"vireo devices", "vireo devices --caps > caps.txt"});
   verb->callback([args, caps] {
     args->caps = caps->count() > 0;
     run(*args);

@@ -223,6 +223,7 @@ void add_diff(CLI::App& app) {
       ->check(CLI::NonNegativeNumber);
   verb->add_option("--seed", args->seed, "of the random pixels")->type_name("SEED")->capture_default_str();
   verb->add_flag("--all", args->all, "print every value");
+  add_examples(*verb, {"vireo diff --model models/fashion-vit --a cpu --b vulkan picture.jpg"});
   verb->callback([args] { run(*args); });
 }
 

@@ -4,6 +4,8 @@
 #include <memory>
 
 #include "cli.h"
+#include "interrupt.h"
+#include "measure.h"
 #include "npy.h"
 #include "pictures.h"
 #include "sessions.h"
@@ -51,7 +53,9 @@ void run(const Args& args) {
   Reasons reasons;
   size_t count = 0;
   for (const std::string& note : pictures.notes()) std::fprintf(stderr, "note: %s\n", note.c_str());
-  for (Frame frame; pictures.next(&frame); ++count) {
+  const Interruptible meanwhile(&pictures);
+  Progress progress(pictures.total());
+  for (Frame frame; pictures.next(&frame); progress.step(++count, "")) {
     const std::string& path = frame.name;
     Json entry{{"image", path}};
     std::string error = frame.error;
@@ -77,9 +81,8 @@ void run(const Args& args) {
     }
     results.push_back(entry);
   }
-  if (count == 0)
-    throw Failure("no frame came; expected raw RGB24 frames of " + std::to_string(args.common.frame_width) + "x" +
-                  std::to_string(args.common.frame_height));
+  progress.clear();
+  check_frames_came(pictures, count, args.common);
   if (!all.data.empty()) all.data.resize(count * size_t(all.rows) * size_t(all.cols), std::nanf(""));
   std::vector<int64_t> shape{int64_t(count)};
   if (args.tokens) shape.push_back(all.rows);
@@ -95,6 +98,7 @@ void run(const Args& args) {
               {"shape", shape},
               {"results", results}};
     add_notes(json, model);
+    if (count < pictures.total()) json["interrupted"] = true;
     print_json(json);
   } else {
     std::printf("%s\n", device_line(sessions.last().device()).c_str());
@@ -106,7 +110,7 @@ void run(const Args& args) {
       std::printf("], %.1f ms per picture\n", total_ms / double(count - errors.count()));
     }
   }
-  errors.check(count);
+  errors.check(count, pictures.total(), all.data.empty() ? "nothing was written" : "their rows are in " + args.out);
 }
 
 }  // namespace
@@ -122,6 +126,7 @@ void add_embed(CLI::App& app) {
       ->required()
       ->type_name("FILE.npy");
   verb->add_flag("--tokens", args->tokens, "every token after the final norm instead of the pooled vector");
+  add_examples(*verb, {"vireo embed --model models/fashion-vit --out features.npy pictures"});
   verb->callback([args] { run(*args); });
 }
 

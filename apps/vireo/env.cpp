@@ -41,6 +41,7 @@ void add_env(CLI::App& app) {
   auto common = std::make_shared<Common>();
   CLI::App* verb = app.add_subcommand("env", "list the environment variables that Vireo reads");
   add_common(*verb, *common, kJson);
+  add_examples(*verb, {"vireo env --json"});
   verb->callback([common] { run(*common); });
 }
 

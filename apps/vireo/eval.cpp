@@ -7,6 +7,7 @@
 #include "cli.h"
 #include "dataset.h"
 #include "eval_segmentation.h"
+#include "interrupt.h"
 #include "measure.h"
 #include "npy.h"
 #include "pictures.h"
@@ -150,16 +151,19 @@ void run(const Args& args) {
   ImageErrors errors;
   PictureNotes notes;
   Json failed = Json::array();
+  size_t i = 0;
   {
+    const Interruptible meanwhile;
     Progress progress(total);
     const Clock::time_point start = Clock::now();
-    for (size_t i = 0; i < total; ++i) {
+    for (; i < total && !interrupted(); ++i) {
       const Sample& sample = data.samples[i];
       const auto refuse = [&](const vireo::Error& error) {
         errors.add(sample.name, error.message);
         failed.push_back(Json{{"image", sample.name}, {"error", error.message}});
       };
       const auto picture = data.load(sample, read_options(args.common));
+      if (interrupted()) break;  // a pipe may have been left unread
       if (!picture) {
         refuse(picture.error());
         continue;
@@ -178,7 +182,7 @@ void run(const Args& args) {
       ++t.done;
       if (args.keeps_logits) std::copy(out.data, out.data + classes, &logits[i * size_t(classes)]);
       if (compared) compared->add(i, out.data, classes);
-      if (progress.due(t.done)) progress.step(t.done, "top-1 " + percent(t.top1, t.done));
+      if (progress.due(i + 1)) progress.step(i + 1, "top-1 " + percent(t.top1, t.done));
     }
     t.ms = ms_since(start);
   }
@@ -187,14 +191,15 @@ void run(const Args& args) {
     reasons.add_to(json);
     if (!failed.empty()) json["errors"] = failed;
     add_notes(json, model);
+    if (i < total) json["interrupted"] = true;
     print_json(json);
   } else {
     print_text(args, model, sessions.last(), t, reasons, compared.get());
   }
   if (args.keeps_logits) {
-    need(write_npy(args.logits, logits.data(), {int64_t(total), int64_t(classes)}));
+    need(write_npy(args.logits, logits.data(), {int64_t(i), int64_t(classes)}));
   }
-  errors.check(total);
+  errors.check(i, total, "the figures are of these");
 }
 
 }  // namespace
@@ -229,6 +234,8 @@ void add_eval(CLI::App& app) {
   verb->add_option("--compare-logits", args->compare, "compare with these class scores, float32 [pictures, classes]")
       ->type_name("FILE.npy");
   CLI::Option* map_resize = add_map_resize(*verb, args->segmentation.map_resize);
+  add_examples(*verb, {"vireo eval --model models/fashion-vit --data pictures --json",
+                       "vireo eval --model my-upernet --segmentation camvid --split val"});
   verb->callback([args, fashion, logits, split, ignore, map_resize] {
     args->has_split = split->count() > 0;
     args->has_ignore = ignore->count() > 0;

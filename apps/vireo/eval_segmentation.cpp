@@ -7,6 +7,7 @@
 
 #include "classmap.h"
 #include "image.h"
+#include "interrupt.h"
 #include "measure.h"
 #include "pictures.h"
 #include "segmenter.h"
@@ -192,10 +193,12 @@ void eval_segmentation(const Common& common, const SegmentationEval& what) {
   ImageErrors errors;
   Json failed = Json::array();
   PictureNotes notes;
+  size_t i = 0;
   {
+    const Interruptible meanwhile;
     Progress progress(pairs.list.size());
     const Clock::time_point start = Clock::now();
-    for (size_t i = 0; i < pairs.list.size(); ++i) {
+    for (; i < pairs.list.size() && !interrupted(); ++i) {
       const Pair& pair = pairs.list[i];
       const std::string error = score(segmenter, pair, what.ignore, read_options(common), &notes, &t);
       if (error.empty()) reasons.add(segmenter.session().device());
@@ -219,11 +222,12 @@ void eval_segmentation(const Common& common, const SegmentationEval& what) {
     Json said = segmenter.model().warnings();
     for (const std::string& note : pairs.notes) said.push_back(note);
     if (!said.empty()) json["warnings"] = said;
+    if (i < pairs.list.size()) json["interrupted"] = true;
     print_json(json);
   } else if (!t.times.empty()) {
     print_text(common, segmenter, pairs, t, reasons, sorted);
   }
-  errors.check(pairs.list.size());
+  errors.check(i, pairs.list.size(), "the figures are of these");
 }
 
 }  // namespace cli

@@ -1,8 +1,6 @@
 // Frames: see frames.h.
 #include "frames.h"
 
-#include <fcntl.h>
-#include <poll.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -38,35 +36,14 @@ std::string doubt_size(const Rgb8& frame) {
          ": --frame is width x height, as ffmpeg's -s";
 }
 
-Stream::Stream(int file, std::string name, bool owned) : file_(file), name_(std::move(name)), owned_(owned) {
-  if (pipe2(wake_, O_CLOEXEC | O_NONBLOCK) == 0) return;
-  const std::string why = std::strerror(errno);
-  if (owned_) close(file_);
-  throw Failure("cannot make a pipe: " + why);
-}
+Stream::Stream(int file, std::string name, bool owned) : file_(file), name_(std::move(name)), owned_(owned) {}
 
 Stream::~Stream() {
-  close(wake_[0]);
-  close(wake_[1]);
   if (owned_) close(file_);
-}
-
-void Stream::stop() {
-  stopped_ = true;
-  const char byte = 0;
-  const ssize_t ignored = write(wake_[1], &byte, 1);  // full: then it is awake already
-  (void)ignored;
 }
 
 size_t Stream::read_some(uint8_t* to, size_t count, std::string* error) {
-  while (!stopped_) {
-    pollfd files[2] = {{file_, POLLIN, 0}, {wake_[0], POLLIN, 0}};
-    if (poll(files, 2, -1) < 0) {
-      if (errno == EINTR) continue;
-      *error = name_ + " cannot be read: " + std::strerror(errno);
-      break;
-    }
-    if (files[0].revents == 0) continue;
+  while (wake_.wait_readable(file_)) {
     const ssize_t n = ::read(file_, to, count);
     if (n < 0 && (errno == EINTR || errno == EAGAIN)) continue;
     if (n < 0) *error = name_ + " cannot be read: " + std::strerror(errno);

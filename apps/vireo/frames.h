@@ -11,6 +11,7 @@
 #include <vector>
 
 #include "image.h"
+#include "interrupt.h"
 
 namespace cli {
 
@@ -46,8 +47,8 @@ class Stream {
   const std::vector<uint8_t>& head(std::string* error);
   /// Bytes read; fewer than asked for at the end, when stopped, or after a failure, which is then in *error.
   size_t read(uint8_t* to, size_t count, std::string* error);
-  void stop();
-  bool stopped() const { return stopped_; }
+  void stop() { wake_.stop(); }
+  bool stopped() const { return wake_.stopped(); }
   const std::string& name() const { return name_; }
 
  private:
@@ -57,8 +58,7 @@ class Stream {
   int file_;
   std::string name_;
   bool owned_;
-  int wake_[2] = {-1, -1};  // a pipe: stop() writes into it
-  std::atomic<bool> stopped_{false};
+  Wake wake_;
   std::vector<uint8_t> head_;
   size_t head_given_ = 0;
 };

@@ -9,6 +9,7 @@
 
 #include <dirent.h>
 #include <fcntl.h>
+#include <poll.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -23,6 +24,13 @@ Error failed(ErrorCode code, const std::string& name, const std::string& what) {
   return {code, "picture '" + name + "' " + what};
 }
 
+bool wait(int file, const ReadOptions& options) {
+  if (options.readable) return options.readable(file);
+  pollfd one{file, POLLIN, 0};
+  ::poll(&one, 1, -1);  // what fails here fails in read()
+  return true;
+}
+
 struct Descriptor {
   int number;
   ~Descriptor() { ::close(number); }
@@ -30,9 +38,9 @@ struct Descriptor {
 
 }  // namespace
 
-Result<std::vector<uint8_t>> read_picture_file(const std::string& path) {
-  // A named pipe waits here for its writer.
-  const int opened = ::open(path.c_str(), O_RDONLY | O_CLOEXEC);
+Result<std::vector<uint8_t>> read_picture_file(const std::string& path, const ReadOptions& options) {
+  // A named pipe is opened whether it has a writer or not: waiting for one is poll()'s part, which can be ended.
+  const int opened = ::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK);
   if (opened < 0) {
     if (errno == ENOENT || errno == ENOTDIR)
       return failed(ErrorCode::kNotFound, path, "does not exist; check the path");
@@ -57,8 +65,9 @@ Result<std::vector<uint8_t>> read_picture_file(const std::string& path) {
   std::vector<uint8_t> bytes(regular ? size_t(status.st_size) + 1 : kHead);
   size_t got = 0;
   for (bool looked = regular;;) {
+    if (!regular && !wait(opened, options)) return failed(ErrorCode::kIo, path, "was not read: the program was ended");
     const ssize_t n = ::read(opened, bytes.data() + got, bytes.size() - got);
-    if (n < 0 && errno == EINTR) continue;
+    if (n < 0 && (errno == EINTR || errno == EAGAIN)) continue;
     if (n < 0) return failed(ErrorCode::kIo, path, std::string("cannot be read: ") + std::strerror(errno));
     if (n == 0) break;
     got += size_t(n);
@@ -79,7 +88,7 @@ Result<std::vector<uint8_t>> read_picture_file(const std::string& path) {
 }
 
 Result<Rgb8> load_image(const std::string& path, const ReadOptions& options) {
-  Result<std::vector<uint8_t>> bytes = read_picture_file(path);
+  Result<std::vector<uint8_t>> bytes = read_picture_file(path, options);
   if (!bytes) return std::move(bytes.error());
   return decode_image(bytes->data(), bytes->size(), path, options);
 }

@@ -3,6 +3,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <functional>
 #include <string>
 #include <vector>
 
@@ -23,6 +24,9 @@ constexpr int64_t kMaxImagePixels = 178956970;
 struct ReadOptions {
   bool exif = true;  // turn the picture as its EXIF says
   int64_t max_pixels = kMaxImagePixels;
+  /// Waits until a pipe or device can be read or has ended; false: it is not to be read after all. Without one, reading
+  /// waits as long as the pipe makes it.
+  std::function<bool(int file)> readable{};
 };
 
 /// JPEG, PNG, WebP, TIFF, BMP, GIF, TGA and PNM (the first frame or page): the table of readers is in
@@ -39,7 +43,7 @@ std::string refuse_picture(const uint8_t* data, size_t size);
 bool surely_picture(const uint8_t* data, size_t size);
 
 /// The bytes of a picture file, with load_image's errors for what is no readable file.
-vireo::Result<std::vector<uint8_t>> read_picture_file(const std::string& path);
+vireo::Result<std::vector<uint8_t>> read_picture_file(const std::string& path, const ReadOptions& options = {});
 /// The most bytes a picture file may have.
 constexpr size_t kMaxPictureBytes = size_t(1) << 30;
 

@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <vireo/predict.hpp>
 
+#include "base/names.h"
 #include "cli.h"
 
 namespace cli {
@@ -20,8 +21,8 @@ std::string machine_argument(const std::string& given) {
   if (given.empty() || std::find(names.begin(), names.end(), given) != names.end()) return given;
   struct stat there {};
   if (stat(given.c_str(), &there) != 0)
-    throw Failure("there is no device description '" + given + "': neither a built-in one (" + machine_list() +
-                  ") nor a file");
+    throw Failure("there is no device description '" + given + "', neither a built-in one nor a file" +
+                  vireo::known_names(given, names));
   const std::string text = read_text(given, "a device description of `vireo predict --fit`");
   return text + "\n";  // a text is told from a name by its lines
 }

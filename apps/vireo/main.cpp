@@ -1,4 +1,5 @@
-// The vireo command line: `vireo VERB ...`. Exit code 0 done, 1 failed, 2 wrong usage; one line on stderr says why.
+// The vireo command line: `vireo VERB ...`. Exit code 0 done, 1 failed, 2 wrong usage, 130 interrupted (what was done
+// is kept); one line on stderr says why.
 #include <fcntl.h>
 #include <unistd.h>
 
@@ -9,7 +10,9 @@
 #include <new>
 #include <system_error>
 
+#include "base/names.h"
 #include "cli.h"
+#include "interrupt.h"
 #include "made.h"
 
 namespace {
@@ -41,11 +44,53 @@ int complain(const char* first, const char* second, int code) {
 
 int complain(const std::string& text, int code) { return complain(text.c_str(), "", code); }
 
+std::vector<std::string> names_of(const CLI::App& app) {
+  std::vector<std::string> names;
+  for (const CLI::App* verb : app.get_subcommands([](const CLI::App*) { return true; }))
+    names.push_back(verb->get_name());
+  return names;
+}
+
+std::string no_verb(const CLI::App& app, const std::string& name) {
+  return "there is no verb '" + name + "'" + vireo::known_names(name, names_of(app));
+}
+
+/// "'--modle' is no option of classify; did you mean '--model'?" where what could not be parsed has such a word, else
+/// empty.
+std::string misspelt_option(const CLI::App& verb) {
+  for (const std::string& word : verb.remaining()) {
+    const std::string flag = word.substr(0, word.find('='));
+    if (flag.compare(0, 2, "--") != 0) continue;
+    std::vector<std::string> known;
+    for (const CLI::Option* option : verb.get_options())
+      for (const std::string& name : option->get_lnames()) known.push_back("--" + name);
+    const std::string near = vireo::nearest_name(flag, known);
+    if (!near.empty()) return "'" + flag + "' is no option of " + verb.get_name() + "; did you mean '" + near + "'?";
+  }
+  return {};
+}
+
+CLI::App* add_help(CLI::App& app, std::string& about) {
+  CLI::App* help = app.add_subcommand("help", "print this, or what a verb's --help prints");
+  help->add_option("verb", about, "the verb")->type_name("[VERB]");
+  cli::add_examples(*help, {"vireo help classify"});
+  return help;
+}
+
+void print_help(CLI::App& app, const std::string& about) {
+  app.clear();  // of `vireo help`, which would make the text of `help` itself
+  if (about.empty()) return void(std::fputs(app.help().c_str(), stdout));
+  for (const CLI::App* verb : app.get_subcommands([](const CLI::App*) { return true; }))
+    if (verb->get_name() == about) return void(std::fputs(verb->help(app.get_name()).c_str(), stdout));
+  throw cli::UsageError(no_verb(app, about));
+}
+
 int run(int argc, char** argv) {
   CLI::App app("Vision Transformers on Vulkan compute, with a SIMD CPU path.", "vireo");
   app.set_version_flag("--version", std::string("vireo ") + vireo::version());
   app.require_subcommand(1);
-  app.footer("Exit code: 0 done, 1 failed, 2 wrong usage. `vireo VERB --help` tells more.");
+  app.footer(
+      "Exit code: 0 done, 1 failed, 2 wrong usage, 130 interrupted. `vireo help VERB` tells more, with examples.");
 
   cli::add_devices(app);
   cli::add_classify(app);
@@ -61,6 +106,8 @@ int run(int argc, char** argv) {
   cli::add_replay(app);
   cli::add_eval(app);
   cli::add_env(app);
+  std::string about;
+  const CLI::App* help = add_help(app, about);
 
   if (argc < 2) {
     std::fputs(app.help().c_str(), stderr);
@@ -68,21 +115,22 @@ int run(int argc, char** argv) {
   }
   try {
     app.parse(argc, argv);
+    if (help->parsed()) print_help(app, about);
   } catch (const CLI::Success& e) {  // --help, --version
     app.exit(e);
   } catch (const CLI::ParseError& e) {
     const auto verbs = app.get_subcommands();
-    if (verbs.empty() && argv[1][0] != '-') {
-      std::string known;
-      for (const CLI::App* verb : app.get_subcommands({})) known += (known.empty() ? "" : ", ") + verb->get_name();
-      return complain(std::string("there is no verb '") + argv[1] + "'; expected one of " + known, 2);
-    }
+    if (verbs.empty() && argv[1][0] != '-') return complain(no_verb(app, argv[1]), 2);
     const std::string where = verbs.empty() ? "" : " " + verbs.front()->get_name();
+    if (const std::string near = verbs.empty() ? "" : misspelt_option(*verbs.front()); !near.empty())
+      return complain(near + " (see vireo" + where + " --help)", 2);
     return complain(std::string(e.what()) + " (see vireo" + where + " --help)", 2);
   } catch (const cli::UsageError& e) {
     return complain(e.what(), 2);
   } catch (const cli::Failure& e) {
     return complain(e.what(), 1);
+  } catch (const cli::Interrupted& e) {
+    return complain(e.what(), cli::interrupted_code());
   }
   // A full disk behind a redirected stdout must not look like success.
   if (std::fflush(stdout) != 0 || std::ferror(stdout))

@@ -72,6 +72,14 @@ double Times::quantile(double p) const {
   return kLongest;
 }
 
+std::string clock_text(double seconds) {
+  const long s = std::lround(std::min(std::max(seconds, 0.0), 3.6e6));
+  char text[32];
+  if (s < 3600) std::snprintf(text, sizeof text, "%ld:%02ld", s / 60, s % 60);
+  else std::snprintf(text, sizeof text, "%ld:%02ld:%02ld", s / 3600, s / 60 % 60, s % 60);
+  return text;
+}
+
 Progress::Progress(size_t total) : total_(total), shows_(isatty(STDERR_FILENO) != 0) {}
 
 bool Progress::due(size_t done) const {
@@ -81,13 +89,27 @@ bool Progress::due(size_t done) const {
 void Progress::step(size_t done, const std::string& text) {
   if (!due(done)) return;
   last_ = Clock::now();
+  if (!drawn_ && first_ == Clock::time_point{}) {
+    first_ = last_;
+    begun_ = done;
+  }
   drawn_ = true;
+  std::string rate;
+  const double seconds = std::chrono::duration<double>(last_ - first_).count();
+  if (done > begun_ && seconds > 0) {
+    const double per_s = double(done - begun_) / seconds;
+    char of[32];
+    std::snprintf(of, sizeof of, per_s < 10 ? "%.2f/s" : "%.0f/s", per_s);
+    rate = of;
+    if (total_ > 0) rate += ", " + clock_text(double(total_ - std::min(done, total_)) / per_s) + " left";
+    if (!text.empty()) rate += ", ";
+  }
   if (total_ > 0) {
     const size_t width = 30, full = width * std::min(done, total_) / total_;
-    std::fprintf(stderr, "\r[%s%s] %zu/%zu %s\033[K", std::string(full, '#').c_str(),
-                 std::string(width - full, '.').c_str(), done, total_, text.c_str());
+    std::fprintf(stderr, "\r[%s%s] %zu/%zu %s%s\033[K", std::string(full, '#').c_str(),
+                 std::string(width - full, '.').c_str(), done, total_, rate.c_str(), text.c_str());
   } else {
-    std::fprintf(stderr, "\r%zu %s\033[K", done, text.c_str());
+    std::fprintf(stderr, "\r%zu %s%s\033[K", done, rate.c_str(), text.c_str());
   }
 }
 

@@ -37,7 +37,11 @@ class Times {
   size_t count_ = 0;
 };
 
-/// A bar on stderr, only when that is a terminal. It goes away at the end.
+/// "0:42" or "1:02:03".
+std::string clock_text(double seconds);
+
+/// A bar on stderr with the count, the rate since the first step and the time left at that rate; only when stderr is a
+/// terminal. It goes away at the end.
 class Progress {
  public:
   /// total 0: not known, no bar but the number.
@@ -56,7 +60,8 @@ class Progress {
  private:
   size_t total_;
   bool shows_, drawn_ = false;
-  Clock::time_point last_{};
+  Clock::time_point last_{}, first_{};
+  size_t begun_ = 0;  // steps done at first_
 };
 
 }  // namespace cli

@@ -39,11 +39,13 @@ bool is_standard_input(const std::string& name) {
 ReadOptions read_options(const Common& common) {
   ReadOptions options;
   options.exif = !common.ignore_exif;
+  options.readable = wait_readable;
   return options;
 }
 
 Pictures::Pictures(const char* verb, const std::vector<std::string>& names, const Common& common)
     : options_(read_options(common)) {
+  options_.readable = [this](int file) { return wake_.wait_readable(file); };
   const std::string who = std::string(verb) + ": ";
   bool standard_input = false, streams = false;
   for (const std::string& name : names) {
@@ -97,16 +99,24 @@ void Pictures::add_folder(const std::string& folder) {
 void Pictures::add_stream(const char* verb, const std::string& name, std::unique_ptr<Stream> stream, bool alone,
                           const Common& common) {
   const std::string who = std::string(verb) + ": ";
+  const bool sized = common.frame_width > 0;
+  if (!alone && !sized) {  // it is looked at when its turn comes: a bad one does not cost the other pictures
+    items_.push_back(Item{name, std::move(stream)});
+    return;
+  }
   std::string error;
   const std::vector<uint8_t>& head = stream->head(&error);
-  if (!error.empty()) throw Failure(error);
-  const bool sized = common.frame_width > 0;
+  if (!error.empty() && alone) throw Failure(error);
   const std::string refusal = refuse_picture(head.data(), head.size());
   const bool y4m = head.size() >= 10 && std::memcmp(head.data(), "YUV4MPEG2 ", 10) == 0;
   // Two or three letters at the beginning of raw frames are no signature.
-  if (sized && !y4m && !surely_picture(head.data(), head.size())) {
+  if (sized && error.empty() && !y4m && !surely_picture(head.data(), head.size())) {
     if (!alone) throw UsageError(who + name + " (raw frames) goes alone, without other pictures");
     raw_ = std::make_unique<RawFrames>(std::move(stream), common.frame_width, common.frame_height);
+    return;
+  }
+  if (!alone) {
+    items_.push_back(Item{name, std::move(stream)});
     return;
   }
   const std::string raw = "; raw RGB24 frames need their size: --frame WxH, for example --frame 640x480";
@@ -122,13 +132,20 @@ std::vector<std::string> Pictures::names() const {
 }
 
 void Pictures::stop() {
-  stopped_ = true;
+  wake_.stop();
   if (raw_ != nullptr) raw_->stop();
   for (const Item& item : items_)
     if (item.stream != nullptr) item.stream->stop();
 }
 
 void Pictures::read_stream(Stream& stream, Frame* frame) {
+  // What begins as no picture may have no end.
+  const std::vector<uint8_t>& head = stream.head(&frame->error);
+  if (!frame->error.empty() || stream.stopped()) return;
+  if (const std::string refusal = refuse_picture(head.data(), head.size()); !head.empty() && !refusal.empty()) {
+    frame->error = "picture '" + frame->name + "' " + refusal;
+    return;
+  }
   std::vector<uint8_t> bytes(1 << 16);
   size_t got = 0;
   for (;;) {
@@ -148,19 +165,27 @@ void Pictures::read_stream(Stream& stream, Frame* frame) {
 
 bool Pictures::next(Frame* frame) {
   if (raw_ != nullptr) return raw_->next(frame);
-  if (stopped_ || at_ == items_.size()) return false;
+  if (wake_.stopped() || at_ == items_.size()) return false;
   const Item& item = items_[at_++];
   frame->name = item.path;
   frame->error = item.error;
   if (!item.error.empty()) return true;
   if (item.stream != nullptr) {
     read_stream(*item.stream, frame);
-    return !stopped_;
+    return !wake_.stopped();
   }
   auto picture = load_image(item.path, options_);
+  if (wake_.stopped()) return false;
   if (!picture) frame->error = picture.error().message;
   else frame->picture = std::move(*picture);
   return true;
+}
+
+void check_frames_came(const Pictures& pictures, size_t count, const Common& common) {
+  if (!pictures.raw() || count > 0) return;
+  if (interrupted()) throw Interrupted("interrupted before a frame came");
+  throw Failure("no frame came; expected raw RGB24 frames of " + std::to_string(common.frame_width) + "x" +
+                std::to_string(common.frame_height));
 }
 
 Rgb8 one_picture(const char* verb, const std::string& name, const Common& common) {

@@ -48,19 +48,22 @@ class Pictures : public FrameSource {
                   const Common& common);
   void read_stream(Stream& stream, Frame* frame);
 
-  const ReadOptions options_;
+  ReadOptions options_;
   std::vector<Item> items_;
   std::unique_ptr<RawFrames> raw_;
   std::vector<std::string> notes_;
   bool folders_ = false;
   size_t at_ = 0;
-  std::atomic<bool> stopped_{false};
+  Wake wake_;
 };
 
-/// --ignore-exif of the common options.
+/// --ignore-exif of the common options, and pipes that Ctrl-C ends.
 ReadOptions read_options(const Common& common);
 /// One picture for a verb that takes no folders; of raw frames the first. Throws UsageError or Failure.
 Rgb8 one_picture(const char* verb, const std::string& name, const Common& common);
+/// Throws Failure where raw frames were to come and none came, Interrupted where that is Ctrl-C's doing. Their sender's
+/// end or Ctrl-C is otherwise how they end, and no error.
+void check_frames_came(const Pictures& pictures, size_t count, const Common& common);
 bool is_standard_input(const std::string& name);
 bool is_folder(const std::string& path);
 

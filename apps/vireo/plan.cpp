@@ -87,6 +87,8 @@ void add_plan(CLI::App& app) {
           "also write each pipeline as NN_name.spv and NN_name.json (constants, workgroups, FLOPs) to this folder")
       ->type_name("FOLDER");
   verb->add_flag("--tokens", args->tokens, "plan for all tokens instead of classes or the pooled vector");
+  add_examples(*verb, {"vireo plan --model models/fashion-vit --device cpu",
+                       "vireo plan --model models/fashion-vit --caps caps.txt --precision fp16"});
   verb->callback([args] { run(*args); });
 }
 

@@ -9,9 +9,12 @@
 #include <numeric>
 #include <optional>
 
+#include "base/names.h"
 #include "cli.h"
+#include "interrupt.h"
 #include "machines.h"
 #include "made.h"
+#include "measure.h"
 #include "operators.h"
 #include "page.h"
 #include "predict_sweep.h"
@@ -73,13 +76,6 @@ void print_prediction(const vireo::Prediction& p, bool all) {
   for (const std::string& n : p.notes) std::printf("note: %s\n", n.c_str());
 }
 
-vireo::Precision precision_named(const std::string& name) {
-  if (name == "fp32") return vireo::Precision::kFp32;
-  if (name == "fp16") return vireo::Precision::kFp16;
-  if (name == "int8") return vireo::Precision::kInt8;
-  throw UsageError("predict: precision '" + name + "' is none of fp32, fp16, int8");
-}
-
 void fit(const Args& args) {
   check_writable(args.fit);
   std::vector<vireo::Model> models;
@@ -93,36 +89,51 @@ void fit(const Args& args) {
   options.probe = probe ? &*probe : nullptr;
   options.base = machine_argument(args.machine);
   options.precisions.clear();
-  for (const std::string& p : args.fit_precisions) options.precisions.push_back(precision_named(p));
+  for (const std::string& name : args.fit_precisions) {
+    vireo::Precision p = vireo::Precision::kFp32;
+    (void)vireo::parse_precision(name, &p);  // one: the option's check saw to it
+    options.precisions.push_back(p);
+  }
   const size_t slash = args.fit.find_last_of('/');
   options.name = args.fit.substr(slash == std::string::npos ? 0 : slash + 1);
   if (const size_t dot = options.name.rfind('.'); dot != std::string::npos && dot > 0) options.name.resize(dot);
-  if (!args.common.json)
-    options.progress = [](const std::string& what, int done, int all) {
-      std::fprintf(stderr, "\r%3d of %d  %-60.60s", done + 1, all, what.c_str()), std::fflush(stderr);
-    };
+  std::unique_ptr<Progress> progress;
+  options.progress = [&progress](const std::string& what, int done, int all) {
+    if (progress == nullptr) progress = std::make_unique<Progress>(size_t(all));
+    progress->step(size_t(done), what);
+  };
+  const Interruptible meanwhile;
+  bool cut = false;
+  options.stop = [&cut] { return cut = cut || interrupted(); };
   const vireo::Device device = open_device(args.common.device, args.common.threads);
-  const std::string text = need(vireo::fit_machine(models, device, options));
-  if (!args.common.json) std::fprintf(stderr, "\r%-76s\r", "");
+  const vireo::Result<std::string> fitted = vireo::fit_machine(models, device, options);
+  progress.reset();
+  if (!fitted && cut) throw Interrupted("interrupted; " + fitted.error().message);
+  const std::string text = need(fitted);
   write_file(args.fit, text.data(), text.size());
   const size_t scale = text.find("scale inference: ");
   const double rest = scale == std::string::npos ? 1 : std::atof(text.c_str() + scale + 17);
-  if (args.common.json)
-    return print_json(Json{{"file", args.fit},
-                           {"device", {{"kind", device.kind()}, {"name", device.name()}, {"reason", device.reason()}}},
-                           {"inference_to_steps", rest}});
-  std::printf("%s: %s\nwritten to %s\n", device.kind(), device.name().c_str(), args.fit.c_str());
-  const bool cpu = std::string(device.kind()) == "cpu";
-  std::printf(
-      "use it:  vireo devices --caps %s%s > caps.txt;  vireo predict --caps caps.txt --machine %s --model DIR\n",
-      cpu ? "cpu" : std::to_string(device.index()).c_str(),
-      cpu && args.common.threads ? (" --threads " + std::to_string(args.common.threads)).c_str() : "",
-      args.fit.c_str());
-  if (rest > 1.1)
+  if (args.common.json) {
+    print_json(Json{{"file", args.fit},
+                    {"device", {{"kind", device.kind()}, {"name", device.name()}, {"reason", device.reason()}}},
+                    {"inference_to_steps", rest}});
+  } else {
+    std::printf("%s: %s\nwritten to %s\n", device.kind(), device.name().c_str(), args.fit.c_str());
+    const bool cpu = std::string(device.kind()) == "cpu";
     std::printf(
-        "note: inferences took %.0f %% more than the sum of their steps; was the machine busy? Fit again when it is "
-        "quiet\n",
-        100 * (rest - 1));
+        "use it:  vireo devices --caps %s%s > caps.txt;  vireo predict --caps caps.txt --machine %s --model DIR\n",
+        cpu ? "cpu" : std::to_string(device.index()).c_str(),
+        cpu && args.common.threads ? (" --threads " + std::to_string(args.common.threads)).c_str() : "",
+        args.fit.c_str());
+    if (rest > 1.1)
+      std::printf(
+          "note: inferences took %.0f %% more than the sum of their steps; was the machine busy? Fit again when it is "
+          "quiet\n",
+          100 * (rest - 1));
+  }
+  if (cut)
+    throw Interrupted("interrupted before the last of " + std::to_string(args.rounds) + " rounds; '" + args.fit +
+                      "' is of those done");
 }
 
 void run(Args& args) {
@@ -233,7 +244,7 @@ void add_predict(CLI::App& app) {
   verb->add_option("--precisions", args->what.precisions, "of --sweep")
       ->type_name("P,...")
       ->delimiter(',')
-      ->check(CLI::IsMember({"fp32", "fp16", "int8"}))
+      ->check(one_of("precision", vireo::precision_names()))
       ->capture_default_str();
   verb->add_option("--sizes", args->what.sizes, "of --sweep: sides of square inputs")
       ->type_name("N,...")
@@ -252,7 +263,7 @@ void add_predict(CLI::App& app) {
   verb->add_option("--fit-precisions", args->fit_precisions, "of --fit")
       ->type_name("P,...")
       ->delimiter(',')
-      ->check(CLI::IsMember({"fp32", "fp16", "int8"}))
+      ->check(one_of("precision", vireo::precision_names()))
       ->capture_default_str();
   verb->add_option("--probe", args->probe,
                    "config.json of what --fit runs before and after each model, to see how slow the machine is just "
@@ -262,6 +273,9 @@ void add_predict(CLI::App& app) {
       ->type_name("N")
       ->check(CLI::Range(1, 1000))
       ->capture_default_str();
+  add_examples(*verb, {"vireo predict --model models/fashion-vit --caps caps.txt --machine jetson-nano",
+                       "vireo predict --sweep --caps caps.txt --precisions fp32,fp16 --html sweep.html",
+                       "vireo predict --fit mine.txt --device cpu --fit-on a/config.json,b/config.json"});
   verb->callback([args] {
     if (args->fit.empty() && !args->sweep && !args->list && args->common.model.empty() && args->common.config.empty())
       throw UsageError("predict: --model DIR, --config FILE, --sweep, --fit FILE or --list is required");

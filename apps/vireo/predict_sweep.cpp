@@ -7,8 +7,11 @@
 #include <cstdio>
 #include <cstdlib>
 
+#include "base/names.h"
 #include "cli.h"
+#include "interrupt.h"
 #include "made.h"
+#include "measure.h"
 #include "page.h"
 
 namespace cli {
@@ -91,9 +94,7 @@ struct Row {
 
 Row row_of(const std::string& name, const vireo::Model& model, const std::string& precision, int size,
            const std::string& caps, vireo::PredictOptions options) {
-  options.session.precision = precision == "fp16"   ? vireo::Precision::kFp16
-                              : precision == "int8" ? vireo::Precision::kInt8
-                                                    : vireo::Precision::kFp32;
+  (void)vireo::parse_precision(precision, &options.session.precision);  // one: the option's check saw to it
   options.session.height = options.session.width = size;
   options.session.head = default_head(model);
   Row r{name, precision, {}, size, {}};
@@ -170,22 +171,27 @@ void sweep(const Sweep& what, const std::string& caps, vireo::PredictOptions opt
   std::vector<Row> rows;
   std::string machine, device, uncertainty;
   const size_t all = models.size() * what.precisions.size() * what.sizes.size();
-  const bool progress = !json && isatty(STDERR_FILENO);
+  const Interruptible meanwhile;
+  Progress progress(all);
   for (const auto& m : models)
     for (const std::string& precision : what.precisions)
       for (int size : what.sizes) {
-        if (progress) std::fprintf(stderr, "\r%3zu of %zu  %-50s", rows.size() + 1, all, m.first.c_str());
+        if (interrupted()) break;
+        progress.step(rows.size(), m.first);
         rows.push_back(row_of(m.first, m.second, precision, size, caps, options));
         if (rows.back().error.empty())
           machine = rows.back().p.machine, device = rows.back().p.device, uncertainty = rows.back().p.uncertainty;
       }
-  if (progress) std::fprintf(stderr, "\r%-66s\r", "");
+  progress.clear();
+  if (rows.empty()) throw Interrupted("interrupted before the first row of the sweep");
   if (std::none_of(rows.begin(), rows.end(), [](const Row& r) { return r.error.empty(); }))
     throw Failure("no row of the sweep could be predicted; the first: " + rows.at(0).error);
 
   const Json all_rows = report(rows, caps, machine, device, uncertainty, what.batch);
   if (json) {
-    print_json(all_rows);
+    Json done = all_rows;
+    if (rows.size() < all) done["interrupted"] = true;
+    print_json(done);
   } else {
     std::printf("%s (%s), batch %d\n%s\n\n%-22s %-6s %6s %9s %19s %9s %9s\n", machine.c_str(), device.c_str(),
                 what.batch, uncertainty.c_str(), "model", "", "input", "ms", "range, ms", "images/s", "MiB");
@@ -213,6 +219,9 @@ void sweep(const Sweep& what, const std::string& caps, vireo::PredictOptions opt
     const std::string text = html_page("vireo predict", "sweep.js", all_rows);
     write_file(html, text.data(), text.size());
   }
+  if (rows.size() < all)
+    throw Interrupted("interrupted after " + std::to_string(rows.size()) + " of " + std::to_string(all) +
+                      " rows of the sweep; the table is of these");
 }
 
 }  // namespace cli

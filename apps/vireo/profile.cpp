@@ -9,6 +9,7 @@
 #include <numeric>
 
 #include "cli.h"
+#include "interrupt.h"
 #include "made.h"
 #include "operators.h"
 #include "profile_compare.h"
@@ -229,6 +230,8 @@ void run(const Args& args) {
   options.measure_roofs = args.measure_roofs;
   options.compiler = !args.no_compiler;
   options.phases = args.phases;
+  const Interruptible meanwhile;
+  options.stop = interrupted;
   const vireo::Profile p = need(session.profile(pixels.data(), pixels.size(), options));
   const Json report = with_made(Json::parse(vireo::profile_json(p)), made_on(caps));
   const std::string json = report.dump(1, ' ', false, Json::error_handler_t::replace);
@@ -243,6 +246,9 @@ void run(const Args& args) {
   save(args.csv, vireo::profile_csv(p));
   save(args.trace, vireo::profile_trace(p));
   if (!args.html.empty()) save(args.html, profile_page(Json::array({report})));
+  if (interrupted() && p.runs < args.runs)
+    throw Interrupted("interrupted after " + std::to_string(p.runs) + " of " + std::to_string(args.runs) +
+                      " runs; the profile is of these");
 }
 
 }  // namespace
@@ -295,6 +301,8 @@ void add_profile(CLI::App& app) {
   compare->type_name("A.json B.json")->expected(2);
   for (const char* name : {"--model", "--config"})
     if (CLI::Option* o = find_option(*verb, name)) o->required(false), compare->excludes(o);
+  add_examples(*verb, {"vireo profile --model models/fashion-vit --html profile.html",
+                       "vireo profile --compare before.json after.json --html both.html"});
   verb->callback([args] {
     if (args->compare.empty() && args->common.model.empty() && args->common.config.empty())
       throw UsageError("profile: --model DIR, --config FILE or --compare A.json B.json is required");

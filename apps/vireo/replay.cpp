@@ -177,6 +177,7 @@ void add_replay(CLI::App& app) {
   verb->add_flag("--print", args->print, "only print what is in the file: options, capabilities, plan; runs nothing");
   verb->add_flag("--all", args->all, "print every intermediate value");
   verb->add_flag("--json", args->json, "print JSON");
+  add_examples(*verb, {"vireo replay bug.vireo --device cpu --all"});
   verb->callback([args] { run(*args); });
 }
 

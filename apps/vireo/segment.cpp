@@ -3,7 +3,6 @@
 #include <unistd.h>
 
 #include <cerrno>
-#include <csignal>
 #include <cstdio>
 #include <cstring>
 #include <map>
@@ -12,6 +11,7 @@
 
 #include "cli.h"
 #include "frames.h"
+#include "interrupt.h"
 #include "measure.h"
 #include "overlay.h"
 #include "pictures.h"
@@ -146,7 +146,7 @@ class Report {
 
   void finish(uint64_t dropped) {
     json_ ? finish_json(dropped) : finish_text(dropped);
-    errors_.check(frames_);
+    errors_.check(frames_, job_.paths.size(), "their results are above and written");
   }
 
  private:
@@ -223,6 +223,7 @@ class Report {
     Json notes = segmenter_.model().warnings();
     for (const std::string& note : job_.notes) notes.push_back(note);
     if (!notes.empty()) tail["warnings"] = notes;
+    if (frames_ < job_.paths.size()) tail["interrupted"] = true;
     const std::string text = tail.dump(2, ' ', false, Json::error_handler_t::replace);
     std::printf("%s],%s\n", frames_ > 0 ? "\n  " : "", text.c_str() + 1);  // goes on in the object begun above
   }
@@ -257,30 +258,6 @@ class Report {
 };
 
 // ---------------------------------------------------------------------------------------------------------- working
-
-/// Ctrl-C ends the input: what has begun is finished and summed up. A second one ends the program.
-class Interrupt {
- public:
-  explicit Interrupt(FrameSource* source) {
-    source_ = source;
-    struct sigaction action {};
-    action.sa_handler = [](int) {
-      interrupted_ = 1;
-      source_->stop();
-    };
-    action.sa_flags = SA_RESETHAND;
-    sigaction(SIGINT, &action, &before_);
-  }
-  ~Interrupt() { sigaction(SIGINT, &before_, nullptr); }
-  static bool happened() { return interrupted_ != 0; }
-
- private:
-  static FrameSource* source_;
-  static volatile std::sig_atomic_t interrupted_;
-  struct sigaction before_ {};
-};
-FrameSource* Interrupt::source_ = nullptr;
-volatile std::sig_atomic_t Interrupt::interrupted_ = 0;
 
 /// The frames in flight: while one is computed, the next is prepared and the last is written.
 class Pipeline {
@@ -405,19 +382,14 @@ void run(const Args& args) {
   Report report(args, job, segmenter);
   uint64_t dropped = 0;
   {
-    const Interrupt interrupt(&pictures);
+    const Interruptible meanwhile(&pictures);
     FrameQueue queue(pictures, args.drop);
     Progress progress(pictures.total());
     Pipeline(args, job, segmenter, report, queue, progress).run();
     dropped = queue.dropped();
   }
   report.finish(dropped);
-  if (job.raw && report.frames() == 0)
-    throw Failure("no frame came on standard input; expected raw RGB24 frames of " +
-                  std::to_string(args.common.frame_width) + "x" + std::to_string(args.common.frame_height));
-  if (!job.raw && Interrupt::happened())
-    throw Failure("interrupted after " + std::to_string(report.frames()) + " of " + std::to_string(job.paths.size()) +
-                  " pictures");
+  check_frames_came(pictures, report.frames(), args.common);
 }
 
 }  // namespace
@@ -430,7 +402,7 @@ void add_segment(CLI::App& app) {
                    "pictures and folders of pictures; - is standard input: a picture, or with --frame raw frames")
       ->required()
       ->type_name("IMAGE...");
-  add_common(*verb, args->common, kModel | kDevice | kSession | kInput | kJson | kPictures | kFrames);
+  add_common(*verb, args->common, kModel | kDevice | kSession | kJson | kPictures | kFrames);
   verb->add_option("--out-dir", args->out_dir,
                    "where NAME.classes.png (grey, the value is the class) goes; made if absent [the current folder; "
                    "for raw frames: nothing is written]")
@@ -439,17 +411,21 @@ void add_segment(CLI::App& app) {
   verb->add_flag("--overlay", args->overlay,
                  "write NAME.overlay.png as well: the picture in the colours of its classes, with a legend");
   verb->add_option_function<std::string>(
-          "--size",
+          "--input",
           [](const std::string& text) {
-            throw CLI::ValidationError("--size", "the size of raw frames is --frame WxH now: --frame " + text +
-                                                     " (the model's input size is --input HxW)");
+            throw CLI::ValidationError("--input",
+                                       "the model's input size is --size HxW now, as in every verb: --size " + text +
+                                           " (raw frames have --frame WxH)");
           },
           "")
-      ->group("");  // hidden: its name is --frame now
+      ->group("");  // hidden: what --size was called once
   add_map_resize(*verb, args->map_resize);
   verb->add_flag(
       "--drop", args->drop,
       "with --frame: when frames come too fast, drop the oldest that wait (a camera); else the sender waits");
+  add_examples(*verb, {"vireo segment --model my-upernet --overlay --out-dir maps street.jpg",
+                       "ffmpeg -i drive.mp4 -f rawvideo -pix_fmt rgb24 -s 640x480 - | vireo segment --model my-upernet "
+                       "--frame 640x480 -"});
   verb->callback([args] { run(*args); });
 }
 

@@ -30,7 +30,7 @@ CLI::Option* add_map_resize(CLI::App& verb, MapResize& resize) {
           "how the class map gets its size: bilinear (the scores at that size, then the largest, as Transformers' "
           "post_process_semantic_segmentation) or nearest (the classes of the model's input, the nearest pixel's) "
           "[bilinear]")
-      ->check(CLI::IsMember({"bilinear", "nearest"}))
+      ->check(one_of("way to resize a map", {"bilinear", "nearest"}))
       ->type_name("HOW");
 }
 

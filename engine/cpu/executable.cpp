@@ -29,7 +29,7 @@ Result<std::unique_ptr<Executable>> Executable::create(const Plan& plan, const G
                 plan.model, plan.weights_bytes, plan.arena_bytes, staging);
 
   std::mutex mutex;
-  Result<void> first_error;
+  Result<void> status;  // the first failure
   pool.parallel_for(int64_t(plan.consts.size()), 1, [&](int64_t begin, int64_t end, int) {
     for (int64_t i = begin; i < end; ++i) {
       Result<void> r = no_throw([&] {
@@ -37,10 +37,10 @@ Result<std::unique_ptr<Executable>> Executable::create(const Plan& plan, const G
       });
       if (r) continue;
       const std::lock_guard<std::mutex> lock(mutex);
-      if (first_error) first_error = std::move(r);
+      if (status) status = std::move(r);
     }
   });
-  if (!first_error) return first_error.error();
+  if (!status) return status.error();
 
   e->runners_.resize(size_t(slots));
   for (int slot = 0; slot < slots; ++slot)

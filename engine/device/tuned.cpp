@@ -153,8 +153,8 @@ Result<void> check_tuning(const Tuning& t) {
       x.panels > 64)
     return broken("linear_texel");
   const auto& a = t.attention_tile;
-  if (!a.tx || a.lx % a.tx || !a.lx || a.tm % 4 || a.tn % 4 || !a.tm || !a.tn || a.dc < 4 || a.dc > 64 ||
-      (a.dc & (a.dc - 1)) || a.lx % (a.dc / 4) || a.vc < 4 || (a.tx * a.tn) % a.vc)
+  if (!a.tx || a.lx % a.tx || !a.lx || a.tm % 4 || a.tn % 4 || !a.tm || !a.tn || a.dc < 4 || a.dc > 64 || a.dc % 4 ||
+      a.vc < 4 || (a.tx * a.tn) % a.vc)
     return broken("attention_tile");
   const auto& q = t.attention_texel;
   if (!q.lx || !q.qi || q.qi > 4 || !q.kb || q.kb > 16) return broken("attention_texel");

@@ -4,6 +4,7 @@
 #include <utility>
 
 #include "base/input_file.h"
+#include "base/text.h"
 #include "model/diagnose.h"
 #include "model/hub_cache.h"
 #include "model/json.h"
@@ -15,10 +16,6 @@ namespace {
 constexpr const char* kSingle = "model.safetensors";
 constexpr const char* kIndex = "model.safetensors.index.json";
 constexpr const char* kAdapter = "adapter_model.safetensors";  // what the peft library writes
-
-bool ends_with(const std::string& text, const std::string& end) {
-  return text.size() >= end.size() && text.compare(text.size() - end.size(), end.size(), end) == 0;
-}
 
 /// An index may only name files that lie beside it.
 bool is_plain_file_name(const std::string& name) {
@@ -60,8 +57,7 @@ Result<void> Checkpoint::load(const std::string& path) {
       return fail(ErrorCode::kIo, "model '{}' is neither a file nor a folder, or it cannot be examined", path);
     case PathKind::kFile: {
       if (!ends_with(path, ".index.json")) return add_file(path, path);
-      const size_t slash = path.find_last_of('/');
-      return add_shards(slash == std::string::npos ? "." : path.substr(0, slash), path);
+      return add_shards(parent_folder(path), path);
     }
     case PathKind::kFolder: break;
   }

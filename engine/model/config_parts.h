@@ -3,6 +3,7 @@
 
 #include <string>
 
+#include "base/text.h"
 #include "model/checkpoint.h"
 #include "model/config.h"
 #include "model/json.h"
@@ -50,10 +51,6 @@ Result<void> read_labels(const Json& map, const std::string& source, std::vector
 /// file does not.
 Result<void> read_classes(Fields& fields, const Checkpoint* weights, const std::string& head, int64_t* classes,
                           std::vector<std::string>* labels);
-
-inline bool ends_with(const std::string& text, const std::string& end) {
-  return text.size() >= end.size() && text.compare(text.size() - end.size(), end.size(), end) == 0;
-}
 
 /// Side of a square grid with `count` cells, or 0.
 int64_t square_side(int64_t count);

@@ -9,6 +9,7 @@
 #include <unistd.h>
 
 #include "base/input_file.h"
+#include "base/text.h"
 #include "model/config_parts.h"
 #include "model/json.h"
 
@@ -19,11 +20,6 @@ constexpr size_t kEnd = 64 << 10;  // how much of each end of a file is looked a
 constexpr const char* kExport =
     "export the model to safetensors with the library that made it (Hugging Face: model.save_pretrained(folder); "
     "timm: timm.models.save_for_hf)";
-
-std::string file_name(const std::string& path) {
-  const size_t slash = path.find_last_of('/');
-  return slash == std::string::npos ? path : path.substr(slash + 1);
-}
 
 std::string lower(std::string text) {
   for (char& c : text) c = c >= 'A' && c <= 'Z' ? char(c - 'A' + 'a') : c;

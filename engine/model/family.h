@@ -1,4 +1,4 @@
-// What a model family (ViT, later MobileViT, Swin, ...) provides, and the table of families.
+// What a model family (ViT, Swin, MobileViT, UPerNet, ...) provides, and the table of families.
 // A new family is one .cpp that fills a Family, and one line in family.cpp.
 #pragma once
 

@@ -3,6 +3,7 @@
 #include <utility>
 
 #include "base/input_file.h"
+#include "base/text.h"
 #include "model/config_parts.h"
 #include "model/diagnose.h"
 #include "model/hub_cache.h"
@@ -12,11 +13,6 @@ namespace vireo {
 namespace {
 
 constexpr size_t kNamedInWarning = 5;
-
-std::string parent_folder(const std::string& file) {
-  const size_t slash = file.find_last_of('/');
-  return slash == std::string::npos ? "." : slash == 0 ? "/" : file.substr(0, slash);
-}
 
 /// A configuration's text. One that is no JSON may be another file under its name.
 Result<std::string> read_config(const std::string& path) {

@@ -4,16 +4,14 @@
 #include <set>
 #include <utility>
 
+#include "base/text.h"
+
 namespace vireo {
 namespace {
 
 constexpr size_t kListed = 6;  // networks that a message names
 
 // ---- parts of a name, which dots separate
-
-bool starts_with(const std::string& text, const std::string& start) {
-  return text.compare(0, start.size(), start) == 0;
-}
 
 bool is_number(const std::string& part) {
   return !part.empty() && part.size() <= 6 && part.find_first_not_of("0123456789") == std::string::npos;

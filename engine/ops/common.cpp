@@ -6,10 +6,26 @@ namespace vireo::ops {
 
 uint32_t float_word(double v) { return float_to_bits(float(v)); }
 
-uint32_t type_code(DType t) { return t == DType::kF32 ? 0 : t == DType::kF16 ? 1 : 2; }
+// No default in these: a new enumerator must say what it is, and -Wswitch asks.
+uint32_t type_code(DType t) {
+  switch (t) {
+    case DType::kF32: return 0;
+    case DType::kF16: return 1;
+    case DType::kI8: return 2;
+    case DType::kBF16:
+    case DType::kU8:
+    case DType::kI32: break;  // no shader reads or writes them
+  }
+  return 2;
+}
 
 DType weight_dtype(Precision p) {
-  return p == Precision::kFp32 ? DType::kF32 : p == Precision::kFp16 ? DType::kF16 : DType::kI8;
+  switch (p) {
+    case Precision::kFp32: return DType::kF32;
+    case Precision::kFp16: return DType::kF16;
+    case Precision::kInt8: break;
+  }
+  return DType::kI8;
 }
 
 bool cpu_bf16_rows(const LowerContext& ctx, int64_t rows) {
@@ -24,8 +40,15 @@ DType cpu_weight_dtype(const LowerContext& ctx, int64_t rows) {
 }
 
 simd::WeightType simd_type(DType t) {
-  if (t == DType::kBF16) return simd::WeightType::kBF16;
-  return t == DType::kF32 ? simd::WeightType::kF32 : t == DType::kF16 ? simd::WeightType::kF16 : simd::WeightType::kI8;
+  switch (t) {
+    case DType::kF32: return simd::WeightType::kF32;
+    case DType::kF16: return simd::WeightType::kF16;
+    case DType::kBF16: return simd::WeightType::kBF16;
+    case DType::kI8: break;
+    case DType::kU8:
+    case DType::kI32: break;  // of no weight
+  }
+  return simd::WeightType::kI8;
 }
 
 namespace {
@@ -75,7 +98,15 @@ PackedConst cpu_winograd(int operand, int64_t n, int64_t c) {
 }
 
 BindKind texel_kind(DType t) {
-  return t == DType::kF32 ? BindKind::kTexelF32 : t == DType::kF16 ? BindKind::kTexelF16 : BindKind::kTexelSnorm8;
+  switch (t) {
+    case DType::kF32: return BindKind::kTexelF32;
+    case DType::kF16: return BindKind::kTexelF16;
+    case DType::kI8: break;
+    case DType::kBF16:
+    case DType::kU8:
+    case DType::kI32: break;  // of no shader
+  }
+  return BindKind::kTexelSnorm8;
 }
 
 bool texel_fits(const DeviceCaps& caps, uint64_t bytes, DType t) {

@@ -4,6 +4,7 @@
 #include <cmath>
 #include <cstring>
 
+#include "base/finite.h"
 #include "base/half.h"
 #include "plan/plan.h"
 #include "plan/quantise.h"
@@ -12,18 +13,6 @@ namespace vireo {
 namespace {
 
 constexpr int64_t kBlock = 32;  // rows read at once: one CPU panel, and enough to write whole cache lines k-major
-
-/// Without an early exit, so that the compiler can use vectors: every weight passes here.
-bool all_finite(const float* x, int64_t n) {
-  constexpr uint32_t kExponent = 0x7f800000u;
-  uint32_t found = 0;
-  for (int64_t i = 0; i < n; ++i) {
-    uint32_t bits;
-    std::memcpy(&bits, x + i, sizeof bits);
-    found |= uint32_t((bits & kExponent) == kExponent);
-  }
-  return found == 0;
-}
 
 /// Rows of the constant, dense, with the zeros of other groups, permuted and checked.
 class RowReader {
@@ -42,7 +31,7 @@ class RowReader {
   Result<const float*> read(int64_t first, int64_t count) {
     source_.read(first, count, raw_.data());
     const int64_t n = count * source_.cols();
-    for (int64_t i = all_finite(raw_.data(), n) ? n : 0; i < n; ++i)
+    for (int64_t i = all_finite(raw_.data(), size_t(n)) ? n : 0; i < n; ++i)
       if (!std::isfinite(raw_[size_t(i)]))
         return fail(ErrorCode::kCorrupt,
                     "weight '{}' holds {} at [{}, {}]; the checkpoint is damaged or training diverged", const_.name,

@@ -12,6 +12,7 @@
 #include <vireo/vireo.hpp>
 
 #include "base/error.h"
+#include "base/names.h"
 
 struct vireo_session {
   vireo::Model model;
@@ -65,13 +66,15 @@ vireo_status guarded(vireo_error* error, const Body& body) noexcept {
 }
 
 Result<Device> device_of(const std::string& name, int threads) {
-  if (name == "cpu") return Device::cpu(threads);
-  if (name == "auto") return Device::best(threads);
-  if (name == "vulkan") return Device::best_vulkan(threads);
-  const std::string digits = name.rfind("vulkan:", 0) == 0 ? name.substr(7) : "";
-  if (digits.empty() || digits.size() > 6 || digits.find_first_not_of("0123456789") != std::string::npos)
-    return fail(ErrorCode::kInvalidArgument, "device is '{}'; expected auto, cpu, vulkan or vulkan:N", name);
-  return Device::vulkan(std::atoi(digits.c_str()), threads);
+  DeviceName wanted;
+  if (!parse_device(name, &wanted))
+    return fail(ErrorCode::kInvalidArgument, "device is '{}'; expected {}", name, kDeviceNames);
+  switch (wanted.kind) {
+    case DeviceName::kAuto: return Device::best(threads);
+    case DeviceName::kCpu: return Device::cpu(threads);
+    case DeviceName::kVulkan: break;
+  }
+  return wanted.index < 0 ? Device::best_vulkan(threads) : Device::vulkan(wanted.index, threads);
 }
 
 Result<vireo_session*> open(const char* path, const vireo_options& o) {

@@ -7,6 +7,7 @@
 
 #include "base/checksum.h"
 #include "base/input_file.h"
+#include "base/names.h"
 #include "base/write_file.h"
 #include "model/json.h"
 
@@ -87,11 +88,8 @@ Result<void> read_session(const std::string& text, const std::string& source, Ca
   SessionOptions& o = info->options;
   fields.boolean("keep_all", &o.keep_all);
   fields.boolean("fuse", &info->fused);
+  if (!parse_precision(precision, &o.precision)) fields.reject("precision", precision, "fp32, fp16 or int8");
   bool known = false;
-  for (Precision p : {Precision::kFp32, Precision::kFp16, Precision::kInt8})
-    if (precision == to_string(p)) o.precision = p, known = true;
-  if (!known) fields.reject("precision", precision, "fp32, fp16 or int8");
-  known = false;
   for (Head h : {Head::kLogits, Head::kFeatures, Head::kTokens, Head::kClassMap})
     if (head == to_string(h)) o.head = h, known = true;
   if (!known) fields.reject("head", head, "logits, features, tokens or class_map");

@@ -6,6 +6,7 @@
 #include <fstream>
 
 #include "base/env.h"
+#include "base/names.h"
 #include "runtime/device_impl.h"
 
 namespace vireo {
@@ -96,10 +97,9 @@ constexpr const char* kNoGpu = "no GPU was found; this is a software driver";
 /// The device that VIREO_DEVICE=vulkan:N names; -1 when the text is something else, -2 when there is no such device
 /// that can be used.
 int named_index(const std::string& wanted, const vk::Instance& instance) {
-  if (wanted.compare(0, 7, "vulkan:") != 0 || wanted.find_first_not_of("0123456789", 7) != std::string::npos ||
-      wanted.size() == 7 || wanted.size() > 13)
-    return -1;
-  const size_t index = size_t(std::atoi(wanted.c_str() + 7));
+  DeviceName name;
+  if (!parse_device(wanted, &name) || name.index < 0) return -1;
+  const size_t index = size_t(name.index);
   return index < instance.devices().size() && instance.devices()[index].unusable.empty() ? int(index) : -2;
 }
 #endif
@@ -146,8 +146,7 @@ Device Device::best(int threads) {
   const int named = named_index(wanted, *instance), first = instance->best(), index = named >= 0 ? named : first;
   const bool any = wanted.empty() || wanted == "auto";
   if (named == -1 && !any && wanted != "vulkan")
-    return Device(
-        make_cpu_device(threads, fmt::format("VIREO_DEVICE is '{}'; expected auto, cpu, vulkan or vulkan:N", wanted)));
+    return Device(make_cpu_device(threads, fmt::format("VIREO_DEVICE is '{}'; expected {}", wanted, kDeviceNames)));
   if (named == -2)
     return Device(make_cpu_device(threads, fmt::format("VIREO_DEVICE={} names no usable device; there are: {}", wanted,
                                                        one_line(instance->list_devices()))));

@@ -1,4 +1,5 @@
 // vireo::Model over LoadedModel.
+#include "base/text.h"
 #include "runtime/model_impl.h"
 
 #include <algorithm>
@@ -9,8 +10,7 @@ namespace {
 
 std::string last_component(std::string path) {
   while (path.size() > 1 && path.back() == '/') path.pop_back();
-  const size_t slash = path.find_last_of('/');
-  return slash == std::string::npos ? path : path.substr(slash + 1);
+  return file_name(path);
 }
 
 /// A file's name, but of a config.json its folder's: that tells models apart.

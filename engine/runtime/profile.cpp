@@ -104,7 +104,7 @@ class Profiler {
     if (pixels_ ? count_ != expected : needs_pixels())
       return fail(ErrorCode::kInvalidArgument, "profile: got {} input values, expected {}", pixels_ ? count_ : 0,
                   expected);
-    if (!s_.broken) return s_.broken.error();
+    if (!s_.health) return s_.health.error();
     describe();
     for (int i = 0; i < std::max(1, o_.warmup) && (i == 0 || !stopped()); ++i) VIREO_TRY(plain());
     VIREO_TRY(make_blocks());

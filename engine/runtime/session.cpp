@@ -6,7 +6,6 @@
 #include "base/number.h"
 #include "runtime/model_impl.h"
 #include "runtime/session_impl.h"
-#include "shader/modules.h"
 
 #include <vireo/capture.hpp>
 
@@ -22,51 +21,6 @@ double timeout_s(const SessionOptions& o) {
   double seconds = 0;
   parse_number(env::get("VIREO_TIMEOUT"), &seconds);  // one: check_options saw to it
   return seconds;
-}
-
-std::vector<std::string> split_list(const std::string& text) {
-  std::vector<std::string> parts;
-  for (size_t at = 0; at < text.size();) {
-    const size_t end = std::min(text.find(',', at), text.size());
-    if (end > at) parts.push_back(text.substr(at, end - at));
-    at = end + 1;
-  }
-  return parts;
-}
-
-Result<void> check_options(const Model& model, const SessionOptions& o) {
-  if (o.batch < 1 || o.batch > 4096)
-    return fail(ErrorCode::kInvalidArgument, "session: batch is {}, expected 1 to 4096", o.batch);
-  if ((o.height == 0) != (o.width == 0) || o.height < 0 || o.width < 0 || o.height > 16384 || o.width > 16384)
-    return fail(ErrorCode::kInvalidArgument,
-                "session: input size is {}x{}, expected both sides from 1 to 16384 pixels, or 0x0 for the model's own",
-                o.height, o.width);
-  if (o.head == Head::kLogits && model.classes() == 0)
-    return fail(ErrorCode::kUnsupported,
-                "model '{}' has no classification head; ask for its features (`vireo embed`, Head::kFeatures)",
-                model.name());
-  if (!(o.timeout_s >= 0 && o.timeout_s <= 86400))
-    return fail(ErrorCode::kInvalidArgument, "session: timeout_s is {}, expected 0 (the default) to 86400 seconds",
-                o.timeout_s);
-  if (o.latency_window < 1 || o.latency_window > LatencyRecorder::kMost)
-    return fail(ErrorCode::kInvalidArgument, "session: latency_window is {}, expected 1 to {} inferences",
-                o.latency_window, int(LatencyRecorder::kMost));
-  const std::string seconds = env::get("VIREO_TIMEOUT");
-  double timeout = 0;
-  if (!parse_number(seconds, &timeout) || !(timeout > 0))
-    return fail(ErrorCode::kInvalidArgument, "VIREO_TIMEOUT is '{}', expected a number of seconds", seconds);
-  const std::string threads = env::get("VIREO_THREADS");
-  if (threads.empty() || threads.size() > 6 || threads.find_first_not_of("0123456789") != std::string::npos)
-    return fail(ErrorCode::kInvalidArgument, "VIREO_THREADS is '{}', expected a number of threads, 0 for all cores",
-                threads);
-  for (const std::string& name : plan_options(o).cpu_ops) {
-    bool known = false;
-    for (OpKind k : all_ops()) known = known || name == op_def(k).name;
-    if (!known)
-      return fail(ErrorCode::kInvalidArgument, "session: cpu_ops or VIREO_CPU_OPS names '{}', which is no operator",
-                  name);
-  }
-  return {};
 }
 
 /// The checkpoint's preprocessing brought to another input size: the same picture part, the margin around a crop in
@@ -93,31 +47,6 @@ PreprocessConfig preprocess_for(PreprocessConfig c, int64_t h, int64_t w) {
 
 }  // namespace
 
-std::string cache_dir(const SessionOptions& o) {
-  std::string dir = o.cache_dir.empty() ? env::get("VIREO_CACHE_DIR") : o.cache_dir;
-  if (dir == "-") return {};
-  if (!dir.empty()) return dir;
-  if (const char* xdg = std::getenv("XDG_CACHE_HOME"); xdg && *xdg == '/') return std::string(xdg) + "/vireo";
-  if (const char* home = std::getenv("HOME"); home && *home == '/') return std::string(home) + "/.cache/vireo";
-  return {};
-}
-
-PlanOptions plan_options(const SessionOptions& o) {
-  PlanOptions p;
-  p.precision = o.precision;
-  p.keep_all = o.keep_all;
-  p.fuse = !env::flag("VIREO_NO_FUSE");
-  p.cpu_ops = o.cpu_ops;
-  for (std::string& s : split_list(env::get("VIREO_CPU_OPS"))) p.cpu_ops.push_back(std::move(s));
-  return p;
-}
-
-Result<Graph> build_graph(const Model& model, const SessionOptions& o) {
-  VIREO_TRY(check_options(model, o));
-  const int h = o.height ? o.height : model.input_height(), w = o.width ? o.width : model.input_width();
-  return model.impl().loaded.build(o.head, o.batch, h, w);
-}
-
 /// What a Vulkan plan leaves to the CPU, for the result's reason; empty when nothing.
 static std::string cpu_steps_note(const Plan& plan) {
   if (plan.device != DeviceKind::kVulkan) return {};
@@ -128,16 +57,6 @@ static std::string cpu_steps_note(const Plan& plan) {
   return first ? fmt::format("{} of {} steps run on the CPU, first '{}': {}", count, plan.steps.size(), first->name,
                              first->reason)
                : std::string();
-}
-
-/// What was tuned for this device; a file that cannot be used is noted.
-static TunedSteps tuned_steps(const SessionOptions& o, const DeviceCaps& caps, std::vector<std::string>* notes) {
-  if (caps.kind != DeviceKind::kVulkan) return {};
-  const TuningId id = tuning_id(caps, shader::all_hash());
-  Result<TunedSteps> found = load_tuning(tuning_path(o, id), id);
-  if (found) return std::move(*found);
-  if (found.error().code == ErrorCode::kCorrupt) notes->push_back(found.error().message);
-  return {};
 }
 
 Result<void> Session::Impl::open_on(const Device::Impl& target) {
@@ -206,7 +125,7 @@ Result<void> Session::Impl::open_on(const Device::Impl& target) {
 
 Result<void> Session::Impl::fall_back(const Error& why) {
   // Memory may run out at any line from here on: until the CPU has taken over, this stands in for what cannot be said.
-  broken = out_of_memory();
+  health = out_of_memory();
   const uint64_t abandoned = device.abandoned().times;
 #if VIREO_VULKAN
   gpu.reset();
@@ -222,15 +141,15 @@ Result<void> Session::Impl::fall_back(const Error& why) {
     return {};
   });
   if (opened) {
-    broken = {};
+    health = {};
     return {};
   }
   cpu.reset();  // no half-made session may stay behind
   for (Slot& s : slots) s.ticket = 0;
-  broken = no_throw([&]() -> Result<void> {
+  health = no_throw([&]() -> Result<void> {
     return fail(opened.error().code, "{}; going on with the CPU failed too: {}", why.message, opened.error().message);
   });
-  return broken;
+  return health;
 }
 
 /// Not when it is the model's or the caller's fault, about which the CPU would say the same, nor a defect of ours,
@@ -274,7 +193,7 @@ Result<void> Session::Impl::make_host_steps(const simd::Kernels& kernels) {
 #endif
 
 Result<void> Session::Impl::start(int slot) {
-  if (!broken) return broken.error();
+  if (!health) return health.error();
   Slot& s = slots[size_t(slot)];
   if (settled) return start_in_fp32(s);
   const bool sized = s.map.height > 0;
@@ -309,7 +228,7 @@ Result<void> Session::Impl::finish(int slot) {
     VIREO_TRY(check_validation());
   }
 #endif
-  if (!broken) return broken.error();
+  if (!health) return health.error();
   gather(slot);
   return check_answer(slot);
 }
@@ -373,7 +292,7 @@ Result<Ticket> Session::Impl::submit(const float* pixels, size_t count, double p
     return fail(ErrorCode::kInvalidArgument,
                 "session: got {} input values, expected {} = {} x {} channels x {} x {} pixels", pixels ? count : 0,
                 input_floats(), options.batch, model.channels(), height, width);
-  if (!broken) return broken.error();
+  if (!health) return health.error();
   VIREO_TRY(check_map(map));
   int slot = 0;
   while (slot < kSlots && slots[size_t(slot)].ticket) ++slot;
@@ -402,7 +321,7 @@ Result<Ticket> Session::Impl::submit(const float* pixels, size_t count, double p
 }
 
 Result<Output> Session::Impl::wait(Ticket ticket) {
-  if (!broken) return broken.error();
+  if (!health) return health.error();
   int slot = 0;
   while (slot < kSlots && slots[size_t(slot)].ticket != ticket.id) ++slot;
   if (!ticket.id || slot == kSlots)
@@ -601,43 +520,6 @@ Result<std::vector<float>> Session::Impl::value(const std::string& name, int64_t
 
 Result<std::vector<float>> Session::value(const std::string& name, int64_t shape[4]) const {
   return no_throw([&] { return impl_->alone("value()", [&] { return impl_->value(name, shape); }); });
-}
-
-Result<Planned> plan_for_caps(const Model& model, const std::string& caps_text, const SessionOptions& options,
-                              std::vector<std::string>* notes) {
-  VIREO_ASSIGN(const DeviceCaps caps, caps_from_text(caps_text, "caps"));
-  VIREO_ASSIGN(Graph graph, build_graph(model, options));
-  PlanOptions how = plan_options(options);
-  const TunedSteps tuned = tuned_steps(options, caps, notes);
-  how.tuned = &tuned;
-  return make_plan(std::move(graph), caps, how);
-}
-
-Result<std::string> plan_text(const Model& model, const std::string& caps_text, const SessionOptions& options,
-                              bool json) {
-  return no_throw([&]() -> Result<std::string> {
-    std::vector<std::string> notes;
-    VIREO_ASSIGN(const Planned planned, plan_for_caps(model, caps_text, options, &notes));
-    if (json) return dump_json(planned.plan);
-    std::string text = dump(planned.plan);
-    for (const std::string& n : notes) text += "note: " + n + "\n";
-    return text;
-  });
-}
-
-Result<std::vector<PipelineDump>> plan_pipelines(const Model& model, const std::string& caps_text,
-                                                 const SessionOptions& options) {
-  return no_throw([&]() -> Result<std::vector<PipelineDump>> {
-    std::vector<std::string> notes;
-    VIREO_ASSIGN(const Planned planned, plan_for_caps(model, caps_text, options, &notes));
-    std::vector<PipelineDump> all;
-    for (const PlanPipeline& p : pipelines(planned.plan)) {
-      VIREO_ASSIGN(std::string json, pipeline_json(p));
-      const shader::Module& module = *shader::find(p.shader);
-      all.push_back({p.shader, {module.words, module.words + module.word_count}, std::move(json)});
-    }
-    return all;
-  });
 }
 
 }  // namespace vireo

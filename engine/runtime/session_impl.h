@@ -33,6 +33,8 @@ namespace vireo {
 std::string cache_dir(const SessionOptions& options);
 /// The tuning file that sessions read: VIREO_TUNING or one in the cache folder; empty for none.
 std::string tuning_path(const SessionOptions& options, const TuningId& id);
+/// What was tuned for this device; a file that cannot be used is noted.
+TunedSteps tuned_steps(const SessionOptions& options, const DeviceCaps& caps, std::vector<std::string>* notes);
 /// Errors: kNotFound (no such file), kCorrupt (one sentence why it is not used).
 Result<TunedSteps> load_tuning(const std::string& path, const TuningId& id);
 /// Returns why it failed, or "".
@@ -144,7 +146,8 @@ struct Session::Impl {
   Result<void> make_host_steps(const simd::Kernels& kernels);
 #endif
   std::array<Slot, kSlots> slots;
-  Result<void> broken;         // the device failed and the CPU could not take over: what every later call answers
+  Result<void>
+      health;  // an error once the device failed and the CPU could not take over: what every later call answers
   std::unique_ptr<Impl> fp32;  // this session in fp32, once an answer was not finite
   int recomputed_in_a_row = 0;
   bool settled = false;                 // ... so often that fp32 does every inference

@@ -7,6 +7,7 @@
 #include <sstream>
 
 #include "base/env.h"
+#include "base/text.h"
 #include "base/write_file.h"
 #include "runtime/session_impl.h"
 
@@ -39,11 +40,8 @@ Result<TunedSteps> load_tuning(const std::string& path, const TuningId& id) {
 }
 
 std::string save_tuning(const std::string& path, const TuningId& id, const TunedSteps& steps) {
-  const size_t slash = path.find_last_of('/');
-  const std::string dir = slash == std::string::npos ? "." : path.substr(0, std::max<size_t>(slash, 1)),
-                    name = path.substr(slash == std::string::npos ? 0 : slash + 1);
   const std::string text = tuning_text(id, steps);
-  const std::string why = write_whole_file(dir, name, text.data(), text.size());
+  const std::string why = write_whole_file(parent_folder(path), file_name(path), text.data(), text.size());
   return why.empty() ? why : fmt::format("tuning file '{}' was not written: {}", path, why);
 }
 

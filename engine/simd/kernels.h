@@ -1,5 +1,5 @@
 // CPU kernels: one table of function pointers per instruction set, picked once at run time.
-// All matrices are rows of fp32 with a stride (ld, in floats); see DESIGN.md section 1 for what may call them.
+// All matrices are rows of fp32 with a stride (ld, in floats); an operator's CPU path (engine/ops) calls them, and tests.
 #pragma once
 
 #include <cstddef>

@@ -141,10 +141,10 @@ TEST(VerbPictures, RawFramesNeedTheirSize) {
     EXPECT_TRUE(bare.fails_clearly(2)) << bare.text();
     EXPECT_NE(bare.err.find("--frame WxH"), std::string::npos) << bare.err;
   }
-  const Answer old = feed({"segment", "--model", kSegmenter, "-", "--size", "8x6"}, frames);
+  const Answer old = feed({"segment", "--model", kSegmenter, "-", "--input", "48x64"}, frames);
   EXPECT_TRUE(old.fails_clearly(2)) << old.text();
-  EXPECT_NE(old.err.find("--frame 8x6"), std::string::npos) << old.err;
-  EXPECT_NE(old.err.find("--input HxW"), std::string::npos) << old.err;
+  EXPECT_NE(old.err.find("--size 48x64"), std::string::npos) << old.err;
+  EXPECT_NE(old.err.find("--frame WxH"), std::string::npos) << old.err;
   // Frames that begin with the letters of a BMP are frames; what begins with a whole signature is a picture.
   const Answer letters = feed(kClassify + Words{"-", "--frame", "8x6"}, "BM" + frames.substr(2));
   ASSERT_EQ(letters.code, 0) << letters.text();

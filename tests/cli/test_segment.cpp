@@ -157,7 +157,7 @@ TEST(Segment, EveryPrecisionAndInputSize) {
   Scratch scratch;
   for (const std::string precision : {"fp32", "fp16", "int8"}) {
     const Answer run = run_cli(kSegment + Words{picture(1), "--out-dir", scratch.path(), "--precision", precision,
-                                                "--input", "32x40", "--json"});
+                                                "--size", "32x40", "--json"});
     ASSERT_EQ(run.code, 0) << run.text();
     EXPECT_EQ(run.json()["precision"], precision);
     EXPECT_EQ(run.json()["height"], 32);
@@ -377,7 +377,7 @@ TEST(Segment, InputsThatTheBackboneCannotTake) {
   for (const char* name : {"hf-upernet-vit", "hf-upernet-dinov2"})
     for (const char* size : {"4x4", "1x1"}) {
       const Answer run = run_cli({"segment", "--model", std::string(VIREO_TEST_DATA) + "/cases/" + name, "--device",
-                                  "cpu", "--input", size, picture(0), "--out-dir", scratch.path("out")});
+                                  "cpu", "--size", size, picture(0), "--out-dir", scratch.path("out")});
       EXPECT_TRUE(run.fails_clearly(1)) << name << " " << size << run.text();
     }
   // What a crop leaves out has no class.
