@@ -92,7 +92,7 @@ TEST(Help, ExamplesAreCommandLinesThatParse) {
 }
 
 TEST(Help, SaysWhichNameWasMeant) {
-  const std::string caps = std::string(VIREO_SOURCE_DIR) + "/tests/caps/jetson-nano.txt";
+  const std::string caps = std::string(VIREO_SOURCE_DIR) + "/engine/profile/caps/jetson-nano.txt";
   struct Case {
     Words arguments;
     int code;

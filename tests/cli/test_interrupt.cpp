@@ -20,7 +20,7 @@ const std::string kData = VIREO_TEST_DATA;
 const std::string kModel = kData + "/torchvision/even";
 const std::string kSegmenter = kData + "/cases/hf-upernet-vit";
 const std::string kPicture = kData + "/images/rgb8.png";
-const std::string kNano = std::string(VIREO_SOURCE_DIR) + "/tests/caps/jetson-nano.txt";
+const std::string kNano = std::string(VIREO_SOURCE_DIR) + "/engine/profile/caps/jetson-nano.txt";
 const std::string kConfig = kData + "/cases/hf-vit/config.json";
 
 Words operator+(Words a, const Words& b) {

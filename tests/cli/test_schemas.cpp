@@ -188,7 +188,7 @@ const std::string kPicture = kShipped + "/samples/03_dress.png";
 const std::string kCases = std::string(VIREO_TEST_DATA) + "/cases/";
 const std::string kGrey16 = std::string(VIREO_TEST_DATA) + "/images/grey16.png";
 const std::string kVit = kCases + "hf-vit", kUperNet = kCases + "hf-upernet-vit";
-const std::string kNano = std::string(VIREO_SOURCE_DIR) + "/tests/caps/jetson-nano.txt";
+const std::string kNano = std::string(VIREO_SOURCE_DIR) + "/engine/profile/caps/jetson-nano.txt";
 
 bool has_vulkan() {
   static const bool has = run_cli({"devices", "--json"}).json()["devices"][0]["kind"] == "vulkan";
@@ -315,7 +315,7 @@ void run_profile(Runs& runs, const Scratch&) {
 
 void run_predict(Runs& runs, const Scratch&) {
   runs.run({"predict", "--model", kShipped, "--caps", kNano});
-  runs.run({"predict", "--model", kShipped, "--caps", std::string(VIREO_SOURCE_DIR) + "/tests/caps/lavapipe.txt"});
+  runs.run({"predict", "--model", kShipped, "--caps", std::string(VIREO_SOURCE_DIR) + "/engine/profile/caps/lavapipe.txt"});
 }
 void run_sweep(Runs& runs, const Scratch&) {
   // A Swin cannot have a map smaller than its window.
