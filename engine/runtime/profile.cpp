@@ -92,6 +92,9 @@ class Profiler {
       return fail(ErrorCode::kInvalidArgument,
                   "profile: got {} runs after {} for warming up, expected 1 to 100000 after 0 or more", o_.runs,
                   o_.warmup);
+    if (!(o_.least_seconds >= 0 && o_.least_seconds <= 3600))
+      return fail(ErrorCode::kInvalidArgument, "profile: got {} seconds at least, expected 0 to 3600",
+                  o_.least_seconds);
     if (o_.timed_at_once < 0)
       return fail(
           ErrorCode::kInvalidArgument,
@@ -319,9 +322,8 @@ class Profiler {
   /// How often the plain inference and the one of dispatches alone take turns: as many times as asked for, and short
   /// ones more often, because a few of them say little where something else has the cores now and then.
   int pairs_of(double wall_us) const {
-    constexpr double kEnoughUs = 5e5;
-    constexpr int kMore = 50;
-    return int(std::max(double(o_.runs), std::min(double(kMore) * o_.runs, kEnoughUs / std::max(1.0, wall_us))));
+    constexpr double kMore = 50;
+    return int(std::max(double(o_.runs), std::min(kMore * o_.runs, o_.least_seconds * 1e6 / std::max(1.0, wall_us))));
   }
 
   /// Every dispatch behind the one before it, and what a submission takes without any.

@@ -124,8 +124,10 @@ struct Profile {
 /// left out, with the reason in the profile. Errors: kUnsupported (the device's queue takes no timestamps),
 /// kInvalidArgument, and what the device reports.
 struct ProfileOptions {
-  int runs = 10;  ///< of each kind at least: short ones take turns for half a second, up to 50 times as many
+  int runs = 10;  ///< of each kind at least
   int warmup = 2;
+  double least_seconds = 0.5;  ///< of plain inferences, in turns with those of dispatches alone: a short model has more
+                               ///< than `runs` of both, up to 50 times as many; 0: no more
   int timed_at_once = 0;  ///< neighbours with timestamps in one run as scheduled (a few more, up to a barrier); 0: all,
                           ///< or as many as change the whole little
   bool roofs = true;  ///< the device's roofs: those kept in the cache folder, else measured (about a second) and kept

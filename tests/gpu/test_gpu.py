@@ -58,9 +58,10 @@ elif verb == "tune":
     open(value("--out"), "w").write("tuned")
     print(json.dumps({"default_ms": 2, "ms": 1, "steps": [1, 2, 3]}))
 elif verb == "diff":
-    bad = how == "differs" and "swin" in value("--model") and value("--precision") == "fp16"
-    print("60 values compared")
-    sys.exit(1 if bad else 0)
+    bad = "swin" in value("--model") and (how == "differs" or (how in ("parts", "answers part") and value("--precision") == "fp16"))
+    answer = 0.3 if how == "answers part" else 0.03
+    print(json.dumps({"compared": 60, "differing": 9 * bad, "worst": {"relative": 0.4 * bad}, "values": [{"relative": 0.4 * bad}, {"relative": answer * bad}]}))
+    sys.exit("vireo: 'attn' is the first value that differs" if bad else 0)
 else:
     sys.exit("what is " + verb)
 '''
@@ -229,7 +230,8 @@ class Report(Faked):
         of = {"fused paths": "fused_paths", "end to end": "end_to_end"}
         for fake, part, words in (("wrong", "answers", "fp16 differs by 4.00e-01"), ("fused", "fused paths", "int8 differs"),
                                   ("unfused", "fused paths", "attention in one dispatch is nowhere"), ("noisy", "validation", "VUID-something"),
-                                  ("differs", "end to end", "hf-swin fp16: exit code 1"), ("breaks", "tune", "the device was lost")):
+                                  ("differs", "end to end", "hf-swin fp32: exit code 1, 9 of 60 values differ"),
+                                  ("answers part", "end to end", "hf-swin fp16: exit code 1, 9 of 60 values differ, the answer by 0.3"), ("breaks", "tune", "the device was lost")):
             run = self.made_up(fake)
             with contextlib.redirect_stdout(io.StringIO()):
                 run.part(part, getattr(run, of.get(part, part)), 1000)
@@ -247,6 +249,14 @@ class Report(Faked):
         self.assertIn("seconds", made["parts"]["conformance, validated"], "the others go on")
         self.assertIn("fp16 differs by 4.00e-01", "".join(made["failed"]))
         self.assertIn("1 failures", text)
+
+    def test_values_within_may_part_in_fp16(self):
+        run = self.made_up("parts")
+        with contextlib.redirect_stdout(io.StringIO()) as said:
+            got = run.end_to_end(1000)
+        self.assertEqual(run.failed, [])
+        self.assertIn("4 of 4 models and precisions agree with the CPU, 3 of them in every value", said.getvalue())
+        self.assertEqual(got["models"]["hf-swin fp16"]["worst"], 0.4)
 
     def test_out_of_time_is_no_failure(self):
         run = self.made_up("slow")

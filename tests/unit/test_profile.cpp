@@ -1,6 +1,8 @@
 // Profiles: errors, and their texts with names that need quoting.
 #include <gtest/gtest.h>
 
+#include <cmath>
+
 #include <nlohmann/json.hpp>
 
 #include "runtime/session_impl.h"
@@ -44,6 +46,13 @@ TEST(ProfileErrors, SayWhatIsWrong) {
   o.runs = 0;
   EXPECT_EQ(s->profile(x.data(), count, o).error().code, ErrorCode::kInvalidArgument);
   o.runs = 1;
+  for (double seconds : {-1.0, 1e9, double(NAN)}) {
+    o.least_seconds = seconds;
+    const Result<Profile> p = s->profile(x.data(), count, o);
+    ASSERT_FALSE(p.ok());
+    EXPECT_NE(p.error().message.find("seconds at least, expected 0 to 3600"), std::string::npos) << p.error().message;
+  }
+  o.least_seconds = 0;
   const Result<Ticket> t = s->submit(x.data(), count);
   ASSERT_TRUE(t.ok());
   const Result<Profile> busy = s->profile(x.data(), count, o);

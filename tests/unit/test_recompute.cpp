@@ -478,7 +478,7 @@ TEST(Recompute, ProfilesSayThatTheNumbersAreNone) {
     ASSERT_TRUE(s.ok());
     const std::vector<float> x = ramp(*s, m);
     ProfileOptions p;
-    p.runs = 1, p.roofs = false, p.compiler = false;
+    p.runs = 1, p.least_seconds = 0, p.roofs = false, p.compiler = false;
     Result<Profile> profile = s->profile(x.data(), x.size(), p);
     ASSERT_TRUE(profile.ok()) << profile.error().message;
     bool noted = false;

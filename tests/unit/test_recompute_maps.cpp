@@ -152,7 +152,7 @@ TEST_F(RecomputeMaps, AProfileLeavesNoTraceOfASizedRun) {
           for (const MapSize size : {kTiny, kLarge}) {
             for (int i = 0; i < before; ++i) ASSERT_TRUE(s->run(x.data(), x.size(), size).ok()) << where;
             ProfileOptions o;
-            o.runs = 1, o.warmup = 1, o.roofs = o.compiler = o.phases = false;
+            o.runs = 1, o.least_seconds = 0, o.warmup = 1, o.roofs = o.compiler = o.phases = false;
             Result<Profile> profile = s->profile(x.data(), x.size(), o);
             ASSERT_TRUE(profile.ok()) << profile.error().message;
             EXPECT_EQ(s->impl().slots[0].result.size(), size_t(s->input_height()) * size_t(s->input_width()))
@@ -187,7 +187,7 @@ TEST_F(RecomputeMaps, AProfileAfterTwoInFlight) {
     ASSERT_TRUE(a && b);
     ASSERT_TRUE(s->wait(*a) && s->wait(*b));
     ProfileOptions o;
-    o.runs = 1, o.warmup = 0, o.roofs = o.compiler = o.phases = false;
+    o.runs = 1, o.least_seconds = 0, o.warmup = 0, o.roofs = o.compiler = o.phases = false;
     ASSERT_TRUE(s->profile(x.data(), x.size(), o).ok());
     int64_t shape[4];
     Result<std::vector<float>> value = s->value("class_map", shape);

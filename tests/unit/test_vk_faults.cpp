@@ -228,6 +228,7 @@ class Bench {
   void profile() {
     ProfileOptions o;
     o.runs = 1, o.warmup = 1;
+    o.least_seconds = 0;
     o.roofs = false, o.compiler = true, o.phases = true;
     const Result<Profile> p = session_->profile(subject_->inputs[0].data(), subject_->inputs[0].size(), o);
     if (!p) failed("profile", p.error(), true);
