@@ -27,13 +27,7 @@ namespace vireo {
 
 using namespace conformance;
 
-const char* const kSwiftShader = "/usr/lib/chromium/vk_swiftshader_icd.json";
-
-namespace {
-
 constexpr uint64_t kGuard = 4096;
-
-}  // namespace
 
 Vulkan& conformance::vulkan() {
   static Vulkan* v = [] {
@@ -562,32 +556,13 @@ TEST(Tiles, AttentionOfAnyDepth) {
   EXPECT_EQ(vulkan().messages, "") << "the validation layer must stay silent";
 }
 
-TEST(Registry, NoFieldIsMissing) {
-  for (OpKind k : all_ops()) {
-    const OpDef& d = op_def(k);
-    EXPECT_TRUE(d.name && d.attrs && d.infer && d.lower && d.lower_cpu && d.cpu && d.reference && d.cost &&
-                d.tolerance && d.cases);
-  }
-}
-
-TEST(Targets, VulkanIsThere) {
-  if (!vulkan().instance) GTEST_SKIP() << vulkan().why_not;
-  if (std::getenv("VIREO_TEST_TARGETS")) GTEST_SKIP() << "VIREO_TEST_TARGETS leaves targets out";
-  std::set<std::string> drivers;
-  for (const Target& t : targets())
-    if (t.gpu) drivers.insert(t.caps.name);
-  // Two drivers with different subgroup sizes where Debian's chromium is installed: one must not go missing unnoticed.
-  EXPECT_GE(drivers.size(), std::ifstream(kSwiftShader).good() ? 2u : 1u) << vulkan().instance->list_devices();
-  for (const Target& t : targets())
-    if (t.gpu) std::printf("[   INFO   ] %s: %s\n", t.label.c_str(), t.caps.name.c_str());
-}
-
 }  // namespace
 }  // namespace vireo
 
 int main(int argc, char** argv) {
   // SwiftShader, a second driver with another subgroup size, joins the system's drivers where Debian's chromium put it.
-  if (std::ifstream(vireo::kSwiftShader).good()) setenv("VK_ADD_DRIVER_FILES", vireo::kSwiftShader, 0);
+  if (std::ifstream(vireo::conformance::kSwiftShader).good())
+    setenv("VK_ADD_DRIVER_FILES", vireo::conformance::kSwiftShader, 0);
   ::testing::InitGoogleTest(&argc, argv);
   return RUN_ALL_TESTS();
 }

@@ -12,6 +12,8 @@
 
 namespace vireo::conformance {
 
+constexpr const char* kSwiftShader = "/usr/lib/chromium/vk_swiftshader_icd.json";  // a second driver
+
 struct Target {
   std::string label;
   DeviceCaps caps;

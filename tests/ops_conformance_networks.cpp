@@ -1,7 +1,12 @@
-// Several operators in a row on every target, and answers that are no class. (Single operators: ops_conformance.cpp.)
+// Several operators in a row on every target, answers that are no class, and that no operator or driver is missing.
+// (Single operators: ops_conformance.cpp.)
 #include <gtest/gtest.h>
 
 #include <cmath>
+#include <cstdio>
+#include <cstdlib>
+#include <fstream>
+#include <set>
 
 #include "ops_conformance.h"
 #include "support/reference.h"
@@ -121,6 +126,26 @@ TEST(Argmax, ScoresThatAreNoNumbersAreNoClass) {
       }
       EXPECT_GE(none, resized ? 12 : 3) << t.label;  // every pixel that a bad one has a part in
     }
+}
+
+TEST(Registry, NoFieldIsMissing) {
+  for (OpKind k : all_ops()) {
+    const OpDef& d = op_def(k);
+    EXPECT_TRUE(d.name && d.attrs && d.infer && d.lower && d.lower_cpu && d.cpu && d.reference && d.cost &&
+                d.tolerance && d.cases);
+  }
+}
+
+TEST(Targets, VulkanIsThere) {
+  if (!vulkan().instance) GTEST_SKIP() << vulkan().why_not;
+  if (std::getenv("VIREO_TEST_TARGETS")) GTEST_SKIP() << "VIREO_TEST_TARGETS leaves targets out";
+  std::set<std::string> drivers;
+  for (const Target& t : targets())
+    if (t.gpu) drivers.insert(t.caps.name);
+  // Two drivers with different subgroup sizes where Debian's chromium is installed: one must not go missing unnoticed.
+  EXPECT_GE(drivers.size(), std::ifstream(kSwiftShader).good() ? 2u : 1u) << vulkan().instance->list_devices();
+  for (const Target& t : targets())
+    if (t.gpu) std::printf("[   INFO   ] %s: %s\n", t.label.c_str(), t.caps.name.c_str());
 }
 
 }  // namespace
