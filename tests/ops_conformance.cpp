@@ -14,7 +14,9 @@
 
 #include "base/half.h"
 #include "cpu/executable.h"
+#include "device/tuned.h"
 #include "ops/linear.h"
+#include "ops_conformance.h"
 #include "plan/plan.h"
 #include "plan/quantise.h"
 #include "runtime/half_check.h"
@@ -24,27 +26,11 @@
 
 namespace vireo {
 
-const char* const kSwiftShader = "/usr/lib/chromium/vk_swiftshader_icd.json";
-
-namespace {
+using namespace conformance;
 
 constexpr uint64_t kGuard = 4096;
 
-struct Target {
-  std::string label;
-  DeviceCaps caps;
-  const simd::Kernels* kernels = nullptr;  // a CPU target
-  std::shared_ptr<vk::Gpu> gpu;            // a Vulkan target
-  std::optional<Tuning> tuning;            // instead of the class's
-  int32_t gap = 0;                         // between the rows of operands and output: they are parts of wider rows
-};
-
-struct Vulkan {
-  std::shared_ptr<vk::Instance> instance;
-  std::string messages, why_not;
-};
-
-Vulkan& vulkan() {
+Vulkan& conformance::vulkan() {
   static Vulkan* v = [] {
     auto* made = new Vulkan;
     vk::InstanceOptions o;
@@ -59,13 +45,17 @@ Vulkan& vulkan() {
   return *v;
 }
 
+namespace {
+
 /// VIREO_TEST_TARGETS=text keeps the targets whose label contains the text, for work on one of them.
 bool wanted(const std::string& label) {
   const char* filter = std::getenv("VIREO_TEST_TARGETS");
   return !filter || label.find(filter) != std::string::npos;
 }
 
-const std::vector<Target>& targets() {
+}  // namespace
+
+const std::vector<Target>& conformance::targets() {
   static const std::vector<Target>* all = [] {
     auto* list = new std::vector<Target>;
     for (int i = 0; const simd::Kernels* k = simd::supported(i); ++i) {
@@ -121,19 +111,7 @@ const std::vector<Target>& targets() {
   return *all;
 }
 
-struct Case {
-  OpKind op;
-  OpCase spec;
-  Precision precision;
-};
-
-/// The graph of the one node, its inputs as doubles, and the reference under the precision's storage rounding.
-struct Prepared {
-  Graph graph;
-  std::vector<std::vector<double>> inputs;
-  std::vector<double> expected;
-  double bound = 0;
-};
+namespace {
 
 double half_round(double x) { return double(half_to_float(float_to_half(float(x)))); }
 double bf16_round(double x) { return double(bf16_to_float(float_to_bf16(float(x)))); }
@@ -253,7 +231,9 @@ void add_guards(Plan& plan) {
         if (b.source.what == Operand::What::kOutput) b.where = out.where;
 }
 
-void fill_input(const Plan& plan, const Prepared& p, uint8_t* region) {
+}  // namespace
+
+void conformance::fill_input(const Plan& plan, const Prepared& p, uint8_t* region) {
   for (size_t i = 0; i < plan.inputs.size(); ++i) {
     const PlanValue& v = plan.values[size_t(plan.inputs[i])];
     const TensorDesc& d = v.desc;
@@ -274,6 +254,8 @@ void fill_input(const Plan& plan, const Prepared& p, uint8_t* region) {
       }
   }
 }
+
+namespace {
 
 /// What an argmax may answer: a channel whose score is the largest but for rounding, and the first of those exactly
 /// equal.
@@ -577,136 +559,30 @@ TEST(Tiles, PackedHalves) {
   EXPECT_EQ(vulkan().messages, "") << "the validation layer must stay silent";
 }
 
-/// A convolutional toy (3x3 stride 2, ReLU, max pool, mean, linear) through fuse, lower, place, order, verify and run.
-Result<Graph> toy_network() {
-  GraphBuilder b("toy");
-  const ValueId x = b.input("pixels", {DType::kF32, Shape{{2, 33, 30, 3}}, Layout::kPlanar});
-  const ValueId conv =
-      b.add(OpKind::kConv2d, "stem",
-            {x, b.constant("w", random_constant(16, 27, 1, 0.2f)), b.constant("b", fill_constant(1, 16, 0.1f))},
-            {{"kernel_h", 3}, {"kernel_w", 3}, {"stride_h", 2}, {"stride_w", 2}, {"pad_h", 1}, {"pad_w", 1}});
-  const ValueId pooled = b.add(OpKind::kPool, "pool", {b.add(OpKind::kRelu, "relu", {conv})},
-                               {{"mode", 1}, {"kernel", 3}, {"stride", 2}, {"pad", 1}});
-  const ValueId second =
-      b.add(OpKind::kConv2d, "second", {pooled, b.constant("w2", random_constant(10, 144, 3, 0.1f))},
-            {{"kernel_h", 3}, {"kernel_w", 3}, {"stride_h", 2}, {"stride_w", 2}, {"pad_h", 1}, {"pad_w", 1}});
-  b.output(b.add(OpKind::kLinear, "head",
-                 {b.add(OpKind::kMean, "mean", {second}), b.constant("hw", random_constant(7, 10, 2, 0.2f))}));
-  return b.finish();
-}
-
-TEST(Networks, ConvolutionalToyRunsOnEveryTarget) {
-  Result<Graph> graph = toy_network();
-  ASSERT_TRUE(graph.ok()) << graph.error().message;
-  Prepared p;
-  p.graph = *graph;
-  p.inputs = {test::noise(2 * 33 * 30 * 3, 5, 1.0)};
-  p.expected = test::run_reference(p.graph, p.inputs)[size_t(p.graph.outputs[0])];
-  p.bound = 1e-5;  // four sums of at most 144 terms around 1, well within rounding_bound's 2.4e-6 each
-  for (const Target& t : targets()) {
-    Result<Planned> planned = make_plan(p.graph, t.caps, {});
-    ASSERT_TRUE(planned.ok()) << planned.error().message;
-    EXPECT_LT(planned->plan.steps.size(), p.graph.nodes.size()) << "relu is the convolution's epilogue";
-    ThreadPool pool(2);
-    const PlanValue& out = planned->plan.values[size_t(planned->plan.outputs[0])];
-    const float* got = nullptr;
-    std::unique_ptr<cpu::Executable> on_cpu;
-    std::unique_ptr<vk::Executable> on_gpu;
-    if (t.kernels) {
-      auto e = cpu::Executable::create(planned->plan, planned->graph, pool, *t.kernels, 1);
-      ASSERT_TRUE(e.ok());
-      on_cpu = std::move(*e);
-      fill_input(planned->plan, p, reinterpret_cast<uint8_t*>(on_cpu->input(0)));
-      on_cpu->run(0, pool);
-      got = on_cpu->output(0);
-    } else {
-      auto e = vk::Executable::create(t.gpu, planned->plan, planned->graph, pool, {});
-      ASSERT_TRUE(e.ok()) << e.error().message;
-      on_gpu = std::move(*e);
-      fill_input(planned->plan, p, reinterpret_cast<uint8_t*>(on_gpu->input(0)));
-      ASSERT_TRUE(on_gpu->submit(0).ok() && on_gpu->wait(0).ok());
-      got = on_gpu->output(0);
-    }
-    for (int64_t r = 0; r < 2; ++r)
-      for (int64_t c = 0; c < 7; ++c)
-        EXPECT_NEAR(got[r * out.desc.row_stride() + c], p.expected[size_t(r * 7 + c)], p.bound) << t.label;
-  }
-  EXPECT_EQ(vulkan().messages, "");
-}
-
-// No class is right where a score is infinite or no number: a map must not say "class 0" there.
-TEST(Argmax, ScoresThatAreNoNumbersAreNoClass) {
-  const Shape in{{1, 2, 3, 5}};
-  std::vector<float> scores = {};
-  for (int i = 0; i < 30; ++i) scores.push_back(float((i * 7) % 11));
-  scores[1 * 5 + 2] = INFINITY, scores[3 * 5 + 0] = NAN, scores[4 * 5 + 4] = -INFINITY;
-  for (const Target& t : targets())
-    for (const bool resized : {false, true}) {
-      GraphBuilder b("argmax");
-      std::vector<std::pair<const char*, double>> attrs;
-      if (resized) attrs = {{"out_h", 4}, {"out_w", 6}};
-      b.output(b.add(OpKind::kArgmax, "map", {b.input("x", {DType::kF32, in})}, attrs));
-      Result<Graph> g = b.finish();
-      ASSERT_TRUE(g.ok()) << g.error().message;
-      PlanOptions options;
-      options.tuning = t.tuning;
-      Result<Planned> planned = make_plan(*g, t.caps, options);
-      ASSERT_TRUE(planned.ok()) << planned.error().message;
-      Prepared p;
-      p.inputs = {std::vector<double>(scores.begin(), scores.end())};
-      ThreadPool pool(2);
-      std::unique_ptr<cpu::Executable> on_cpu;
-      std::unique_ptr<vk::Executable> on_gpu;
-      const float* got = nullptr;
-      if (t.kernels) {
-        auto e = cpu::Executable::create(planned->plan, planned->graph, pool, *t.kernels, 1);
-        ASSERT_TRUE(e.ok());
-        on_cpu = std::move(*e);
-        fill_input(planned->plan, p, reinterpret_cast<uint8_t*>(on_cpu->input(0)));
-        on_cpu->run(0, pool);
-        got = on_cpu->output(0);
-      } else {
-        auto e = vk::Executable::create(t.gpu, planned->plan, planned->graph, pool, {});
-        ASSERT_TRUE(e.ok()) << e.error().message;
-        on_gpu = std::move(*e);
-        fill_input(planned->plan, p, reinterpret_cast<uint8_t*>(on_gpu->input(0)));
-        ASSERT_TRUE(on_gpu->submit(0).ok() && on_gpu->wait(0).ok());
-        got = on_gpu->output(0);
+/// What check_tuning() allows: any multiple of 4 head dimensions at a time, whether it divides the head's or not.
+TEST(Tiles, AttentionOfAnyDepth) {
+  int runs = 0;
+  for (Target t : targets()) {
+    if (!t.gpu || t.tuning || t.gap || t.caps.device_class != DeviceClass::kMaxwell) continue;
+    for (const uint32_t depth : {12, 20}) {
+      t.tuning = tuning_for(t.caps);
+      t.tuning->attention_tile.dc = depth;
+      ASSERT_TRUE(check_tuning(*t.tuning).ok()) << depth;
+      t.label = fmt::format("depth {} on {}", depth, t.caps.name);
+      for (const OpCase& spec : op_def(OpKind::kAttention).cases()) {
+        if (spec.label != "dim 36" && spec.label != "dim 13") continue;
+        const Case c{OpKind::kAttention, spec, Precision::kFp32};
+        PlanOptions options;
+        options.tuning = t.tuning;
+        const Result<Planned> planned = make_plan(prepare(c, false).graph, t.caps, options);
+        ASSERT_TRUE(planned.ok()) << planned.error().message;
+        runs += planned->plan.steps[0].kernel.find(fmt::format(" d{} ", depth)) != std::string::npos;
+        run_case(c, t);
       }
-      const int64_t stride = planned->plan.values[size_t(planned->plan.outputs[0])].desc.row_stride();
-      int none = 0;
-      for (int i = 0; i < (resized ? 24 : 6); ++i) {
-        const float c = got[i * stride];
-        none += c == -1;
-        if (resized) continue;
-        const bool bad = i == 1 || i == 3 || i == 4;
-        EXPECT_EQ(c == -1, bad) << t.label << " pixel " << i << ": " << c;
-        if (!bad) {
-          EXPECT_TRUE(c >= 0 && c < 5) << t.label << " pixel " << i << ": " << c;
-        }
-      }
-      EXPECT_GE(none, resized ? 12 : 3) << t.label;  // every pixel that a bad one has a part in
     }
-}
-
-TEST(Registry, NoFieldIsMissing) {
-  for (OpKind k : all_ops()) {
-    const OpDef& d = op_def(k);
-    EXPECT_TRUE(d.name && d.attrs && d.infer && d.lower && d.lower_cpu && d.cpu && d.reference && d.cost &&
-                d.tolerance && d.cases);
   }
-}
-
-TEST(Targets, VulkanIsThere) {
-  if (!vulkan().instance) GTEST_SKIP() << vulkan().why_not;
-  if (std::getenv("VIREO_TEST_TARGETS")) GTEST_SKIP() << "VIREO_TEST_TARGETS leaves targets out";
-  std::set<std::string> drivers;
-  for (const Target& t : targets())
-    if (t.gpu) drivers.insert(t.caps.name);
-  // Two drivers with different subgroup sizes where Debian's chromium is installed: one must not go missing unnoticed.
-  EXPECT_GE(drivers.size(), std::ifstream(kSwiftShader).good() ? 2u : 1u) << vulkan().instance->list_devices();
-  for (const Target& t : targets())
-    if (t.gpu) std::printf("[   INFO   ] %s: %s\n", t.label.c_str(), t.caps.name.c_str());
+  EXPECT_TRUE(runs > 0 || !vulkan().instance) << "the largest depth allowed is the cheapest somewhere";
+  EXPECT_EQ(vulkan().messages, "") << "the validation layer must stay silent";
 }
 
 }  // namespace
@@ -714,7 +590,8 @@ TEST(Targets, VulkanIsThere) {
 
 int main(int argc, char** argv) {
   // SwiftShader, a second driver with another subgroup size, joins the system's drivers where Debian's chromium put it.
-  if (std::ifstream(vireo::kSwiftShader).good()) setenv("VK_ADD_DRIVER_FILES", vireo::kSwiftShader, 0);
+  if (std::ifstream(vireo::conformance::kSwiftShader).good())
+    setenv("VK_ADD_DRIVER_FILES", vireo::conformance::kSwiftShader, 0);
   ::testing::InitGoogleTest(&argc, argv);
   return RUN_ALL_TESTS();
 }

@@ -2,6 +2,9 @@
 #include <gtest/gtest.h>
 
 #include "device/tuned.h"
+#include "runtime/session_impl.h"
+
+#include <vireo/vireo.hpp>
 
 namespace vireo {
 namespace {
@@ -70,7 +73,7 @@ TEST(TuningFile, ConstantsThatBreakAShadersRulesAreRefused) {
                           "attention_texel=8,5,4",
                           "attention_texel=8,2,17",
                           "attention_tile=60,8,4,4,16,16",
-                          "attention_tile=64,8,4,4,12,16",
+                          "attention_tile=64,8,4,4,14,16",
                           "attention_tile=64,8,4,4,16,15",
                           "conv=8,4,17",
                           "linear_tile=1,2,3",
@@ -111,6 +114,32 @@ TEST(TuningFile, CandidatesAreLegalAndFitTheDevice) {
   }
   EXPECT_TRUE(tuning_candidates("layer_norm", caps).empty());
 }
+
+#if VIREO_VULKAN
+TEST(Tuning, OnADeviceThatMultipliesHalves) {
+  const Result<Device> device = Device::best_vulkan();
+  if (!device) GTEST_SKIP() << device.error().message;
+  if (!device->impl()->caps.shader_float16) GTEST_SKIP() << "the device has no shaderFloat16";
+  // lavapipe taken for a Maxwell: the class that has linear.half, whose errors are larger than those of fp32 sums.
+  auto impl = std::make_shared<Device::Impl>();
+  impl->kind = DeviceKind::kVulkan;
+  impl->caps = device->impl()->caps;
+  impl->caps.device_class = DeviceClass::kMaxwell;
+  impl->index = device->impl()->index;
+  impl->instance = device->impl()->instance;
+  const Result<Model> model = Model::open(std::string(VIREO_TEST_DATA) + "/cases/hf-vit");
+  ASSERT_TRUE(model.ok());
+  TuneOptions o;
+  o.session.precision = Precision::kFp16;
+  o.budget_s = 0.1;
+  o.file = testing::TempDir() + "/vireo_tuning_halves.txt";
+  const Result<TuneReport> report = tune(*model, Device(std::move(impl)), o);
+  ASSERT_TRUE(report.ok()) << report.error().message;
+  ASSERT_GE(report->steps.size(), 1u);
+  EXPECT_EQ(report->file, o.file);
+  std::remove(o.file.c_str());
+}
+#endif
 
 }  // namespace
 }  // namespace vireo
