@@ -533,7 +533,10 @@ class Profiler {
   std::vector<double> spans_;  // of the runs as scheduled, from the first dispatch's begin to the last one's end
   std::vector<double> ends_;   // how many dispatches' timestamps those hold
   std::vector<Block> blocks_;
-  size_t next_block_ = 0, runs_of_block_ = 0;
+  size_t runs_of_block_ = 0;
+#if VIREO_VULKAN
+  size_t next_block_ = 0;
+#endif
   std::vector<AloneRun> alone_;
   std::vector<double> launch_;
   bool stopped_ = false;
