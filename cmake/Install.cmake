@@ -1,4 +1,4 @@
-# cmake --install: library, headers, CMake package, pkg-config file, the command line tool and the shipped model.
+# cmake --install: library, headers, CMake package, pkg-config file, the command line tool and the shipped models.
 
 include(CMakePackageConfigHelpers)
 
@@ -23,7 +23,10 @@ install(FILES "${PROJECT_BINARY_DIR}/vireo.pc" DESTINATION ${CMAKE_INSTALL_LIBDI
 if(TARGET vireo_cli)
   install(TARGETS vireo_cli RUNTIME DESTINATION ${CMAKE_INSTALL_BINDIR})
 endif()
-if(EXISTS "${PROJECT_SOURCE_DIR}/models/fashion-vit/model.safetensors")
-  install(DIRECTORY models/fashion-vit DESTINATION ${CMAKE_INSTALL_DATADIR}/vireo/models PATTERN "*.py" EXCLUDE)
-endif()
+foreach(model fashion-vit disaster-upernet)
+  if(EXISTS "${PROJECT_SOURCE_DIR}/models/${model}/model.safetensors")
+    install(DIRECTORY models/${model} DESTINATION ${CMAKE_INSTALL_DATADIR}/vireo/models PATTERN "*.py" EXCLUDE
+      PATTERN "__pycache__" EXCLUDE)
+  endif()
+endforeach()
 install(FILES LICENSE DESTINATION ${CMAKE_INSTALL_DATADIR}/doc/vireo)

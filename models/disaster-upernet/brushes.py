@@ -40,7 +40,8 @@ def rectangle(x, y, angle, length, width):
 
 def blob(rng, x, y, radius, n=12, rough=0.3):
     phase, r = rng.uniform(0, 6), [radius * rng.uniform(1 - rough, 1 + rough) for _ in range(n)]
-    return [(x + r[i] * math.cos(phase + 2 * math.pi * i / n), y + r[i] * math.sin(phase + 2 * math.pi * i / n)) for i in range(n)]
+    turns = [phase + 2 * math.pi * i / n for i in range(n)]
+    return [(x + k * math.cos(a), y + k * math.sin(a)) for k, a in zip(r, turns)]
 
 
 class Brushes:
@@ -115,7 +116,8 @@ class Brushes:
             x, y, z = where()
             long = rng.uniform(low, high)
             quad = rectangle(x, y, rng.uniform(0, math.pi), long, max(0.14, long * rng.uniform(0.15, 0.7)))
-            self.fill([(a, b, z + rng.uniform(0, 0.3)) for a, b in quad], pick(rng, colours, 14), kind, rng.uniform(0.65, 1.15))
+            quad = [(a, b, z + rng.uniform(0, 0.3)) for a, b in quad]
+            self.fill(quad, pick(rng, colours, 14), kind, rng.uniform(0.65, 1.15))
 
     def draw_heap(self, x, y, radius):
         rng = self.rng
@@ -151,8 +153,10 @@ class Brushes:
                      [at(l, w + o, low), at(-l, w + o, low), at(-l, 0, top), at(l, 0, top)]],
                     [[at(l, -w, t), at(l, w, t), at(l, 0, top)], [at(-l, w, t), at(-l, -w, t), at(-l, 0, top)]])
         k = max(0.5, l - w)
-        return [[at(-l, -w, t), at(l, -w, t), at(k, 0, top), at(-k, 0, top)], [at(l, w, t), at(-l, w, t), at(-k, 0, top), at(k, 0, top)],
-                [at(l, -w, t), at(l, w, t), at(k, 0, top), at(k, 0, top)], [at(-l, w, t), at(-l, -w, t), at(-k, 0, top), at(-k, 0, top)]], []
+        return [[at(-l, -w, t), at(l, -w, t), at(k, 0, top), at(-k, 0, top)],
+                [at(l, w, t), at(-l, w, t), at(-k, 0, top), at(k, 0, top)],
+                [at(l, -w, t), at(l, w, t), at(k, 0, top), at(k, 0, top)],
+                [at(-l, w, t), at(-l, -w, t), at(-k, 0, top), at(-k, 0, top)]], []
 
     def draw_house(self, b):
         rng = self.rng
@@ -169,7 +173,8 @@ class Brushes:
                 for k in range(n):
                     for z in np.arange(1.0, t - 1.2, 2.8):
                         p, q = (k + 0.3) / n, (k + 0.62) / n
-                        quad = [(ax + (bx - ax) * f, ay + (by - ay) * f, z + h) for f, h in ((p, 0), (q, 0), (q, 1.1), (p, 1.1))]
+                        frame = ((p, 0), (q, 0), (q, 1.1), (p, 1.1))
+                        quad = [(ax + (bx - ax) * f, ay + (by - ay) * f, z + h) for f, h in frame]
                         self.fill(quad, (58, 62, 70), None)
         if b["damage"] == "roofless":
             return self.draw_open(b, corners)
@@ -186,7 +191,8 @@ class Brushes:
             rows = 7 if b["roof"] != "flat" else 3
             for k in range(1, rows):  # rows of tiles or sheets
                 q = k / rows
-                self.line(p[0] + (p[3] - p[0]) * q, p[1] + (p[2] - p[1]) * q, shade(b["tiles"], bright * rng.uniform(0.86, 0.97)), 0.12)
+                tone = shade(b["tiles"], bright * rng.uniform(0.86, 0.97))
+                self.line(p[0] + (p[3] - p[0]) * q, p[1] + (p[2] - p[1]) * q, tone, 0.12)
             if b["damage"]:
                 self.draw_holes(b, p, bright)
         if b["roof"] == "flat" and faces:
@@ -197,7 +203,8 @@ class Brushes:
                 c, s = math.cos(angle), math.sin(angle)
                 for _ in range(rng.integers(0, 5)):
                     u, v = rng.uniform(-0.35, 0.35) * l, rng.uniform(-0.35, 0.35) * w
-                    self.box(x + c * u - s * v, y + s * u + c * v, angle, rng.uniform(0.8, 2.2), rng.uniform(0.8, 1.6), t, t + 0.9,
+                    long, wide = rng.uniform(0.8, 2.2), rng.uniform(0.8, 1.6)
+                    self.box(x + c * u - s * v, y + s * u + c * v, angle, long, wide, t, t + 0.9,
                              pick(rng, [(170, 170, 170), (205, 205, 205), (120, 122, 126)]), kind)
         elif b["damage"] is None and rng.random() < 0.5:  # a chimney
             c, s = math.cos(angle), math.sin(angle)
@@ -216,8 +223,9 @@ class Brushes:
         for _ in range(rng.integers(1, 3 if b["roof"] == "flat" else 4)):
             u, v, r = rng.uniform(0.1, 0.9), rng.uniform(0.1, 0.9), rng.uniform(0.22, 0.5) * min(wide, deep)
             phase, n = rng.uniform(0, 6), 11
-            rim = [(u + r * rng.uniform(0.5, 1.3) / wide * math.cos(phase + 6.283 * i / n), v + r * rng.uniform(0.5, 1.3) / deep * math.sin(phase + 6.283 * i / n))
-                   for i in range(n)]
+            turns = [phase + 6.283 * i / n for i in range(n)]
+            rim = [(u + r * rng.uniform(0.5, 1.3) / wide * math.cos(a), v + r * rng.uniform(0.5, 1.3) / deep * math.sin(a))
+                   for a in turns]
             rim = [(min(1, max(0, a)), min(1, max(0, c))) for a, c in rim]
             self.fill([on(a, c) for a, c in rim], shade(b["tiles"], 0.6, 25), DAMAGED, bright)
             self.fill([on(u + 0.86 * (a - u), v + 0.86 * (c - v)) for a, c in rim], jitter(rng, (52, 46, 42), 8), DAMAGED)
@@ -226,12 +234,17 @@ class Brushes:
                 if 0 < a < 1 and rng.random() < 0.8:
                     half = 0.75 * r / deep * math.sqrt(max(0, 1 - ((a - u) / reach) ** 2))
                     self.line(on(a, max(0, v - half)), on(a, min(1, v + half)), pick(rng, WOOD), 0.18)
-            self.pieces(lambda: on(min(1, max(0, u + rng.normal(0, 0.7) * r / wide)), min(1, max(0, v + rng.normal(0, 0.7) * r / deep))),
-                        int(6 + r * r), WOOD + RUBBISH + [b["tiles"]], DAMAGED, 0.3, 1.4)
+
+            def inside():
+                a, c = u + rng.normal(0, 0.7) * r / wide, v + rng.normal(0, 0.7) * r / deep
+                return on(min(1, max(0, a)), min(1, max(0, c)))
+
+            self.pieces(inside, int(6 + r * r), WOOD + RUBBISH + [b["tiles"]], DAMAGED, 0.3, 1.4)
         if rng.random() < 0.25:
             u, v = rng.uniform(0, 0.6), rng.uniform(0, 0.5)
             du, dv = rng.uniform(0.2, 0.4), rng.uniform(0.3, 0.5)
-            self.fill([on(u, v), on(u + du, v + 0.03), on(u + du - 0.02, v + dv), on(u + 0.02, v + dv)], jitter(rng, (45, 90, 165), 12), DAMAGED, bright)
+            sheet = [on(u, v), on(u + du, v + 0.03), on(u + du - 0.02, v + dv), on(u + 0.02, v + dv)]
+            self.fill(sheet, jitter(rng, (45, 90, 165), 12), DAMAGED, bright)
 
     def draw_open(self, b, corners):
         """Walls without a roof: floor, partitions, what fell in, and what is left of the roof."""
@@ -253,12 +266,14 @@ class Brushes:
             f = rng.uniform(0.3, 0.7)
             if i < 2:
                 (cx, cy), (dx, dy) = corners[(i + 2) % 4], corners[(i + 3) % 4]
-                self.line((ax + (bx - ax) * f, ay + (by - ay) * f, t), (dx + (cx - dx) * f, dy + (cy - dy) * f, t), b["wall"], 0.3)
+                self.line((ax + (bx - ax) * f, ay + (by - ay) * f, t), (dx + (cx - dx) * f, dy + (cy - dy) * f, t),
+                          b["wall"], 0.3)
         if rng.random() < 0.6:
             k = rng.integers(4)
             quad = [corners[k], corners[(k + 1) % 4]]
             f = rng.uniform(0.25, 0.45)
-            quad += [tuple(np.add(quad[1], f * np.subtract(corners[(k + 2) % 4], quad[1]))), tuple(c + rng.normal(0, 0.6) for c in centre),
+            quad += [tuple(np.add(quad[1], f * np.subtract(corners[(k + 2) % 4], quad[1]))),
+                     tuple(c + rng.normal(0, 0.6) for c in centre),
                      tuple(np.add(quad[0], f * np.subtract(corners[(k + 3) % 4], quad[0])))]
             self.fill([(x, y, t + 0.4) for x, y in quad], b["tiles"], DAMAGED, rng.uniform(0.8, 1.1))
 
@@ -266,7 +281,8 @@ class Brushes:
         """A collapsed house: large slabs of its roof over its rubble."""
         rng = self.rng
         rim = []
-        for (ax, ay), (bx, by) in zip(*(lambda c: (c, c[1:] + c[:1]))(rectangle(b["x"], b["y"], b["angle"], b["length"], b["width"]))):
+        corners = rectangle(b["x"], b["y"], b["angle"], b["length"], b["width"])
+        for (ax, ay), (bx, by) in zip(corners, corners[1:] + corners[:1]):
             for f in (0.0, 0.33, 0.66):
                 k = rng.uniform(0.85, 1.12)
                 rim.append((b["x"] + k * (ax + (bx - ax) * f - b["x"]), b["y"] + k * (ay + (by - ay) * f - b["y"]), 0.2))
@@ -275,12 +291,14 @@ class Brushes:
 
         def within(f=0.95):
             u, v = (rng.uniform(-f, f) / 2 for _ in "uv")
-            return (b["x"] + c * u * b["length"] - s * v * b["width"], b["y"] + s * u * b["length"] + c * v * b["width"], rng.uniform(0.2, 1.2))
+            u, v = u * b["length"], v * b["width"]
+            return b["x"] + c * u - s * v, b["y"] + s * u + c * v, rng.uniform(0.2, 1.2)
 
         self.pieces(within, int(b["length"] * b["width"] * 0.6), WOOD + RUBBISH + [b["wall"]] * 3, DAMAGED, 0.4, 1.8)
         for _ in range(rng.integers(3, 7)):
             x, y, z = within(0.6)
-            quad = rectangle(x, y, b["angle"] + rng.normal(0, 0.35), rng.uniform(0.25, 0.5) * b["length"], rng.uniform(0.25, 0.5) * b["width"])
+            turn, long, wide = rng.normal(0, 0.35), rng.uniform(0.25, 0.5) * b["length"], rng.uniform(0.25, 0.5) * b["width"]
+            quad = rectangle(x, y, b["angle"] + turn, long, wide)
             lift = [rng.uniform(0, 1.2) for _ in range(4)]
             self.fill([(p, q, z + h) for (p, q), h in zip(quad, lift)], b["tiles"], DAMAGED, rng.uniform(0.7, 1.15))
         self.pieces(within, int(b["length"] * b["width"] * 0.2), WOOD + RUBBISH, DAMAGED, 0.3, 1.2)

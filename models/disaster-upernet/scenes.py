@@ -135,7 +135,8 @@ class Camera:
 class Road:
     def __init__(self, rng, x, y, angle, width, kind):
         self.x, self.y, self.angle, self.width, self.kind = x, y, angle, width, kind
-        self.amplitude, self.wave, self.phase = rng.uniform(0, 5) * (rng.random() < 0.5), rng.uniform(18, 40), rng.uniform(0, 6)
+        self.amplitude = rng.uniform(0, 5) * (rng.random() < 0.5)
+        self.wave, self.phase = rng.uniform(18, 40), rng.uniform(0, 6)
         self.pavement = rng.uniform(1.2, 2.2) if kind != "dirt" and rng.random() < 0.5 else 0.0
 
     def local(self, x, y):
@@ -159,7 +160,8 @@ class Scene(Brushes):
         self.camera = Camera(rng, size)
         self.sunny = rng.random() < 0.65
         azimuth, elevation = rng.uniform(0, 2 * math.pi), math.radians(rng.uniform(28, 65))
-        self.sun = np.array([math.cos(azimuth) * math.cos(elevation), math.sin(azimuth) * math.cos(elevation), math.sin(elevation)])
+        flat = math.cos(elevation)
+        self.sun = np.array([math.cos(azimuth) * flat, math.sin(azimuth) * flat, math.sin(elevation)])
         self.damage = rng.choice([0.15, 0.4, 0.6, 0.8])
         self.reach = 0.62 * self.camera.height * self.camera.w / self.camera.f + 10
         self.ground()
@@ -300,7 +302,8 @@ class Scene(Brushes):
 
     def house(self, x, y, angle, length, width):
         rng = self.rng
-        if not self.free(x, y, 0.45 * width) or not all(self.free(a, b, 0.3) for a, b in rectangle(x, y, angle, length, width)):
+        corners = rectangle(x, y, angle, length, width)
+        if not self.free(x, y, 0.45 * width) or not all(self.free(a, b, 0.3) for a, b in corners):
             return
         if any((x - h[0]) ** 2 + (y - h[1]) ** 2 < (0.5 * length + h[2] + 1) ** 2 for h in self.houses):
             return
@@ -325,7 +328,8 @@ class Scene(Brushes):
             self.pool(rectangle(x + r * math.cos(a), y + r * math.sin(a), angle, rng.uniform(5, 9), rng.uniform(3, 4.5)))
         if rng.random() < 0.5:  # a car beside it, a tree behind it
             a = angle + rng.choice([0, math.pi])
-            self.vehicle(x + (length / 2 + 2) * math.cos(a), y + (length / 2 + 2) * math.sin(a), angle + math.pi / 2 + rng.normal(0, 0.1))
+            r = length / 2 + 2
+            self.vehicle(x + r * math.cos(a), y + r * math.sin(a), angle + math.pi / 2 + rng.normal(0, 0.1))
         for _ in range(rng.integers(0, 3)):
             a, r = rng.uniform(0, 6.3), 0.5 * length + rng.uniform(2, 5)
             self.tree(x + r * math.cos(a), y + r * math.sin(a))
@@ -335,7 +339,8 @@ class Scene(Brushes):
         if not any(self.flooded(x, y) for x, y in corners) and all(self.free(x, y, 0.5) for x, y in corners):
             self.fill([(x, y, 0) for x, y in corners], (200, 196, 188), WATER)
             cx, cy = np.mean(corners, 0)
-            self.fill([(cx + 0.88 * (x - cx), cy + 0.85 * (y - cy), 0) for x, y in corners], jitter(rng, (70, 160, 185), 12), WATER)
+            inner = [(cx + 0.88 * (x - cx), cy + 0.85 * (y - cy), 0) for x, y in corners]
+            self.fill(inner, jitter(rng, (70, 160, 185), 12), WATER)
 
     def vehicle(self, x, y, angle):
         rng = self.rng
@@ -348,7 +353,10 @@ class Scene(Brushes):
             size = (size[0], size[1], size[2] * 0.7)
         self.shade(rectangle(x, y, angle, size[0], size[1]), 0.5 if boat else size[2])
         colour = pick(rng, CARS, 8)
-        self.things.append((x, y, (lambda: self.draw_boat(x, y, angle)) if boat else (lambda: self.draw_car(x, y, angle, size, colour))))
+        if boat:
+            self.things.append((x, y, lambda: self.draw_boat(x, y, angle)))
+        else:
+            self.things.append((x, y, lambda: self.draw_car(x, y, angle, size, colour)))
 
     def tree(self, x, y):
         rng = self.rng

@@ -73,11 +73,14 @@ done
 printf '#include <vireo/vireo.h>\nint main(void) { return 0; }\n' >"$work/alone.c"
 check header_alone_vireo.h "$cc" -std=c99 -pedantic -Wall -Wextra -Werror -fsyntax-only -I"$prefix/include" "$work/alone.c"
 
-# The shipped model goes along.
+# The shipped models go along.
 if [ -f "$VIREO_SOURCE/models/fashion-vit/model.safetensors" ]; then
   shipped=$prefix/share/vireo/models/fashion-vit
   check shipped_model bash -c "'$prefix/bin/vireo' classify --model '$shipped' --device cpu --topk 1 '$shipped'/samples/09_ankle-boot.png | grep -qi 'ankle boot'"
 else
   skip shipped_model "todo: models/fashion-vit has no weights"
 fi
+shipped=$prefix/share/vireo/models/disaster-upernet
+check shipped_segmenter bash -c "cd '$work' && '$prefix/bin/vireo' segment --model '$shipped' --device cpu '$shipped/samples/images/0018.jpg' && test -s 0018.classes.png"
+check no_recipe_installed bash -c "! find '$prefix' -name '*.py' | grep ."
 finish
