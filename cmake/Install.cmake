@@ -1,4 +1,4 @@
-# cmake --install: library, headers, CMake package, pkg-config file, the command line tool, the shipped model and what one can try.
+# cmake --install: library, headers, CMake package, pkg-config file, the command line tool, the shipped models and what one can try.
 
 include(CMakePackageConfigHelpers)
 
@@ -23,9 +23,12 @@ install(FILES "${PROJECT_BINARY_DIR}/vireo.pc" DESTINATION ${CMAKE_INSTALL_LIBDI
 if(TARGET vireo_cli)
   install(TARGETS vireo_cli RUNTIME DESTINATION ${CMAKE_INSTALL_BINDIR})
 endif()
-if(EXISTS "${PROJECT_SOURCE_DIR}/models/fashion-vit/model.safetensors")
-  install(DIRECTORY models/fashion-vit DESTINATION ${CMAKE_INSTALL_DATADIR}/vireo/models PATTERN "*.py" EXCLUDE)
-endif()
+foreach(model fashion-vit disaster-upernet)
+  if(EXISTS "${PROJECT_SOURCE_DIR}/models/${model}/model.safetensors")
+    install(DIRECTORY models/${model} DESTINATION ${CMAKE_INSTALL_DATADIR}/vireo/models PATTERN "*.py" EXCLUDE
+      PATTERN "__pycache__" EXCLUDE)
+  endif()
+endforeach()
 # What one can try without a model or a board: configurations of published networks, and the devices of built-in machines.
 install(DIRECTORY models/configs DESTINATION ${CMAKE_INSTALL_DATADIR}/vireo/models FILES_MATCHING PATTERN "*.json")
 install(DIRECTORY engine/profile/caps DESTINATION ${CMAKE_INSTALL_DATADIR}/vireo FILES_MATCHING PATTERN "*.txt")

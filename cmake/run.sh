@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # The one way in: installs what is missing (apt), builds with CMake and Ninja, then does what it was asked.
-#   bash cmake/run.sh demo            classify the shipped pictures on the first Vulkan device and on the CPU
+#   bash cmake/run.sh demo            classify the shipped pictures on the first Vulkan device and on the CPU, segment one
 #   bash cmake/run.sh test [fast]     build and run the tests; the last line counts their cases
 #   bash cmake/run.sh build           build only; the tool is build/bin/vireo
 #   bash cmake/run.sh bench [ARG...]  `vireo bench` with the shipped model, on Vulkan and on the CPU
@@ -120,6 +120,7 @@ demo() {
     printf '\n== %s ==\n' "$([ $device = vulkan ] && echo 'first Vulkan device' || echo CPU)"
     "$build_dir/bin/vireo" classify --model "$model" --device "$device" --topk 5 "$model"/samples/*.png || without_vulkan $device
   done
+  demo_overlay
   cat <<TEXT
 
 Your own model: a Hugging Face or timm folder (config.json, model.safetensors) and any pictures:
@@ -127,6 +128,16 @@ Your own model: a Hugging Face or timm folder (config.json, model.safetensors) a
   $build_dir/bin/vireo bench    --model PATH/TO/FOLDER --precision fp16
   $build_dir/bin/vireo --help
 TEXT
+}
+
+# One picture in the colours of its classes.
+demo_overlay() {
+  local model=models/disaster-upernet picture=0018
+  [ -f "$model/model.safetensors" ] || die "$model/model.safetensors is missing from this checkout"
+  printf '\n== every pixel of a picture ==\n'
+  "$build_dir/bin/vireo" segment --model "$model" --overlay --out-dir "$build_dir/demo" "$model/samples/images/$picture.jpg" ||
+    die "no overlay was made"
+  printf '\nThe picture in the colours of its classes: %s\n' "$build_dir/demo/$picture.overlay.png"
 }
 
 passed=0 failed=0 skipped=0

@@ -83,16 +83,18 @@ done
 printf '#include <vireo/vireo.h>\nint main(void) { return 0; }\n' >"$work/alone.c"
 check header_alone_vireo.h "$cc" -std=c99 -pedantic -Wall -Wextra -Werror -fsyntax-only -I"$prefix/include" "$work/alone.c"
 
-# The shipped model goes along.
+# The shipped models go along.
 if [ -f "$VIREO_SOURCE/models/fashion-vit/model.safetensors" ]; then
   shipped=$prefix/share/vireo/models/fashion-vit
   check shipped_model bash -c "'$prefix/bin/vireo' classify --model '$shipped' --device cpu --topk 1 '$shipped'/samples/09_ankle-boot.png | grep -qi 'ankle boot'"
 else
   skip shipped_model "todo: models/fashion-vit has no weights"
 fi
-
 # A model and a device that need no checkpoint and no board, with the command that the source tree takes.
 check installed_configs_and_machines bash -c "cd '$prefix/share/vireo' && '$prefix/bin/vireo' predict --config models/configs/vit-ti.json --machine jetson-nano | grep -q 'computed, not measured'"
 check installed_caps bash -c "cmp <('$prefix/bin/vireo' plan --caps '$prefix/share/vireo/caps/jetson-nano.txt' --config '$prefix/share/vireo/models/configs/vit-ti.json') \
   <('$prefix/bin/vireo' plan --caps jetson-nano --config '$prefix/share/vireo/models/configs/vit-ti.json')"
+shipped=$prefix/share/vireo/models/disaster-upernet
+check shipped_segmenter bash -c "cd '$work' && '$prefix/bin/vireo' segment --model '$shipped' --device cpu '$shipped/samples/images/0018.jpg' && test -s 0018.classes.png"
+check no_recipe_installed bash -c "! find '$prefix' -name '*.py' | grep ."
 finish

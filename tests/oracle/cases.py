@@ -46,7 +46,7 @@ UNUSED = ("num_batches_tracked", "relative_position_index", "relative_coords_tab
 # ------------------------------------------------------------------- files
 
 def write_safetensors(path, tensors):
-    kinds = {np.dtype("float32"): "F32", np.dtype("int64"): "I64"}
+    kinds = {np.dtype("float32"): "F32", np.dtype("float16"): "F16", np.dtype("int64"): "I64"}
     header, offset = {"__metadata__": {"format": "pt"}}, 0
     for name in sorted(tensors):
         t = tensors[name]
@@ -64,7 +64,7 @@ def read_safetensors(path):
     with open(path, "rb") as f:
         size = struct.unpack("<Q", f.read(8))[0]
         header, data = json.loads(f.read(size)), f.read()
-    kinds = {"F32": "<f4", "I64": "<i8"}
+    kinds = {"F32": "<f4", "F16": "<f2", "I64": "<i8"}
     out = {}
     for name, h in header.items():
         if name != "__metadata__":
