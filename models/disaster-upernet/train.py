@@ -8,7 +8,7 @@
 UPerNet on MobileViT-XXS as tests/oracle states them, with the speed-ups of models/recipes/uav_segmentation.py: on a CPU that
 multiplies bfloat16 the products are bfloat16, weights and sums float32. A batch is pieces of 8 scenes, flipped, of other light
 and contrast, shown at 1 to 2 times the scale of the whole frame in the first half of the run and at 1 to 1.43 in the second;
---small is the part of the run in which they are 128x192, half the pixels of 192x256. AdamW, cosine, cross entropy weighted by
+--small is the part of the run in which they are 128x192, afterwards they are 256x320. AdamW, cosine, cross entropy weighted by
 class, taken at half the input's size. What is exported is the moving average of weights and batch norms, in half precision.
 
 A run that was interrupted goes on from WORK/checkpoint.pt (every 25 steps), scenes are kept in WORK/*.npz.
