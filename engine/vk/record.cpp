@@ -300,6 +300,12 @@ Result<void> Executable::record(const Segment& segment, int slot, VkCommandBuffe
       label.pLabelName = plan_.steps[size_t(l.step)].name.c_str();
       debug.vkCmdBeginDebugUtilsLabelEXT(c, &label);
     }
+    Stamps::Around around;
+    around.waits = wait;
+    const size_t number = stamps ? stamps->launches.size() : 0;
+    const bool timed = stamps && number >= stamps->first && number < stamps->last;
+    // Before the bindings, which belong to it: software drivers work on them for some microseconds.
+    if (timed || (stamps && number == 0)) around.begin = stamp(VK_PIPELINE_STAGE_TOP_OF_PIPE_BIT);
     const Shader& shader = l.pipeline->shader();
     if (l.pipeline->handle() != bound) {
       bound = l.pipeline->handle();
@@ -316,11 +322,6 @@ Result<void> Executable::record(const Segment& segment, int slot, VkCommandBuffe
       fn.vkCmdPushConstants(c, shader.layout, VK_SHADER_STAGE_COMPUTE_BIT, 0, shader.reflection.push_constant_bytes,
                             l.dispatch->push.data());
     }
-    Stamps::Around around;
-    around.waits = wait;
-    const size_t number = stamps ? stamps->launches.size() : 0;
-    const bool timed = stamps && number >= stamps->first && number < stamps->last;
-    if (timed || (stamps && number == 0)) around.begin = stamp(VK_PIPELINE_STAGE_TOP_OF_PIPE_BIT);
     fn.vkCmdDispatch(c, l.dispatch->groups[0], l.dispatch->groups[1], l.dispatch->groups[2]);
     // The one before the timed ones as well: what waits for it does not begin earlier.
     if (timed || (stamps && (number + 1 == count || number + 1 == stamps->first)))

@@ -387,7 +387,9 @@ TEST_F(VkProfile, TimesAFewDispatchesAtOnce) {
         for (size_t i = 0; i < one.size(); ++i) {
           if (one[i].rfind("dispatch", 0) != 0) continue;
           ASSERT_LT(i + 4, one.size());
-          EXPECT_EQ(one[i - 1], "timestamp");
+          size_t before = i;  // the bindings stand between, and belong to the dispatch
+          while (before > 1 && one[before - 1].rfind("barrier", 0) != 0) --before;
+          EXPECT_EQ(one[before], "timestamp");
           EXPECT_EQ(one[i + 1], "timestamp");
           EXPECT_EQ(one[i + 2].rfind("barrier", 0), 0u);
           EXPECT_EQ(one[i + 3], "timestamp");
