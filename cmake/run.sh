@@ -81,7 +81,9 @@ configure() {
 build() {
   configure
   if [ $# -gt 0 ]; then set -- --target "$@"; fi
-  local begun=$SECONDS
+  local begun=$SECONDS sources
+  sources=$(cmake --build "$build_dir" "$@" -- -n 2>/dev/null | grep -c '^\[.* Building C' || true)
+  [ "$sources" -lt 10 ] || say "building: $sources files to compile on $jobs cores"
   cmake --build "$build_dir" -j "$jobs" "$@" | progress || die "the build failed"
   [ $((SECONDS - begun)) -lt 2 ] || say "built in $((SECONDS - begun)) s"
 }
@@ -114,8 +116,11 @@ without_vulkan() { [ "$1" = vulkan ] && say "going on with the CPU"; }
 
 demo() {
   local model=models/fashion-vit device
+  say "demo: first the tool is compiled: 2 to 3 minutes on two cores the first time"
   build vireo_cli
   [ -f "$model/model.safetensors" ] || die "$model/model.safetensors is missing from this checkout"
+  say "demo: ten pictures on the first Vulkan device, then on the CPU. A Vulkan driver compiles the shaders for its device before the"
+  say "demo: first answer, which takes seconds; the result is kept (VIREO_CACHE_DIR, else ~/.cache/vireo), so that later runs do not wait"
   for device in vulkan cpu; do
     printf '\n== %s ==\n' "$([ $device = vulkan ] && echo 'first Vulkan device' || echo CPU)"
     "$build_dir/bin/vireo" classify --model "$model" --device "$device" --topk 5 "$model"/samples/*.png || without_vulkan $device

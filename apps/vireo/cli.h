@@ -2,7 +2,6 @@
 // JSON.
 #pragma once
 
-#include <CLI/CLI.hpp>
 #include <cstdint>
 #include <stdexcept>
 #include <string>
@@ -10,6 +9,7 @@
 #include <vireo/vireo.hpp>
 
 #include "base/json.h"
+#include "options.h"
 
 namespace cli {
 

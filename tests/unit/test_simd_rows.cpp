@@ -54,7 +54,8 @@ TEST_P(SimdRows, LayerNorm) {
 
 TEST_P(SimdRows, ElementWise) {
   uint64_t seed = 400;
-  for (auto [rows, cols] : kRowCases) {
+  for (const auto& row_case : kRowCases) {
+    const int64_t rows = row_case.first, cols = row_case.second;  // clang 14 does not let lambdas capture bindings
     Rows x = Rows::random(rows, cols, ++seed, 3.0f), y = Rows::random(rows, cols, ++seed, 3.0f, 4);
     const Vec scale(cols, ++seed), shift(cols, ++seed);
     int failures = 0;

@@ -153,10 +153,10 @@ template <typename Call>
 struct Real {
   static inline PFN_vkVoidFunction pointer = nullptr;
 };
-#define TAG(name, ...)                          \
-  struct Call_##name {                          \
-    using Pfn = PFN_##name;                     \
-    static constexpr const char* kName = #name; \
+#define TAG(name, ...)                                           \
+  struct Call_##name {                                           \
+    using Pfn = PFN_##name;                                      \
+    [[maybe_unused]] static constexpr const char* kName = #name; \
   };
 FAULT_CALLS(TAG)
 FAULT_DESTROYERS(TAG)
