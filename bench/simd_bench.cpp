@@ -108,7 +108,7 @@ AlignedBuffer random_floats(int64_t count, uint32_t seed) {
 }
 
 void bench_gemm(benchmark::State& state, const simd::Kernels* k, int threads, int64_t m, int64_t n, int64_t kk,
-                simd::WeightType type, simd::Act act) {
+                DType type, simd::Act act) {
   ThreadPool pool(threads);
   const int64_t lda = round_up(kk, 4) + (kk % 1024 == 0 ? 16 : 0);  // the gap that a plan leaves, see plan/lower.cpp
   const AlignedBuffer a = random_floats(m * lda, 1), w = random_floats(n * kk, 2);
@@ -118,7 +118,7 @@ void bench_gemm(benchmark::State& state, const simd::Kernels* k, int threads, in
   AlignedBuffer out = AlignedBuffer::zeroed(size_t(m * round_up(n, 4)) * 4);
   simd::GemmArgs g;
   g.a = a.as<float>(), g.lda = lda, g.m = m, g.n = n, g.k = kk;
-  g.b = packed.data(), g.type = type, g.b_scales = type == simd::WeightType::kI8 ? scales.as<float>() : nullptr;
+  g.b = packed.data(), g.type = type, g.b_scales = type == DType::kI8 ? scales.as<float>() : nullptr;
   g.bias = bias.as<float>(), g.act = act, g.out = out.as<float>(), g.ldo = round_up(n, 4);
   measure(state, pool, k->gemm, g, 2.0 * double(m) * double(n) * double(kk));
 }
@@ -149,9 +149,8 @@ void bench_conv(benchmark::State& state, const simd::Kernels* k, int threads, in
   simd::ConvArgs a;
   a.geometry = same_map(side, channels, kernel, 1);
   a.geometry.x = x.as<float>();
-  AlignedBuffer packed(simd::packed_weight_bytes(channels, a.geometry.k(), simd::WeightType::kF32));
-  simd::pack_weight(w.as<float>(), 0, channels, channels, a.geometry.k(), simd::WeightType::kF32, packed.data(),
-                    nullptr);
+  AlignedBuffer packed(simd::packed_weight_bytes(channels, a.geometry.k(), DType::kF32));
+  simd::pack_weight(w.as<float>(), 0, channels, channels, a.geometry.k(), DType::kF32, packed.data(), nullptr);
   AlignedBuffer out = AlignedBuffer::zeroed(size_t(a.geometry.rows() * channels) * 4);
   a.gemm.n = channels, a.gemm.b = packed.data(), a.gemm.out = out.as<float>(), a.gemm.ldo = channels;
   measure(state, pool, k->conv, a, 2.0 * double(a.geometry.rows() * channels) * double(a.geometry.k()));
@@ -235,8 +234,7 @@ void register_all() {
       const auto add = [&](const std::string& name, auto f, auto... args) {
         benchmark::RegisterBenchmark((name + end).c_str(), f, k, threads, args...)->UseManualTime();
       };
-      const std::pair<const char*, simd::WeightType> types[] = {
-          {"/f32", simd::WeightType::kF32}, {"/f16", simd::WeightType::kF16}, {"/i8", simd::WeightType::kI8}};
+      const std::pair<const char*, DType> types[] = {{"/f32", DType::kF32}, {"/f16", DType::kF16}, {"/i8", DType::kI8}};
       for (const GemmShape& s : kGemms) {
         for (const auto& t : types) {
           add(std::string("gemm/") + s.name + t.first, bench_gemm, s.m, s.n, s.k, t.second, s.act);

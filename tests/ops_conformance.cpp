@@ -343,7 +343,7 @@ void spread_rows(Plan& plan, const Target& t) {
   place(plan, false);
   if (!t.gpu) return;
   const Tuning tuning = t.tuning ? *t.tuning : tuning_for(t.caps);
-  Result<Lowering> lowered = def.lower(op_call(plan, step), {&plan.caps, &tuning, plan.precision, true});
+  Result<Lowering> lowered = def.lower(op_call(plan, step), {&plan.caps, &tuning, Products::kF32, true});
   ASSERT_TRUE(lowered.ok()) << lowered.error().message;
   ASSERT_EQ(lowered->dispatches.size(), step.dispatches.size());
   for (size_t i = 0; i < step.dispatches.size(); ++i) {

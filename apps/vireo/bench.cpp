@@ -61,7 +61,7 @@ class Beside {
   int runs_ = 3;
 };
 
-void run(const Args& args) {
+void run(Args& args) {
   const Clock::time_point start = Clock::now();
   const vireo::Model model = open_model(args.common);
   const vireo::Head head = default_head(model);
@@ -106,7 +106,7 @@ void run(const Args& args) {
   if (args.common.json) {
     Json json{{"model", model.name()},
               {"device", device_json(session.device())},
-              {"precision", vireo::to_string(args.common.precision)},
+              {"precision", precision_text(args.common)},
               {"batch", args.batch},
               {"iters", iters},
               {"height", session.input_height()},
@@ -129,7 +129,7 @@ void run(const Args& args) {
     print_json(with_made(json, made_on(caps)));
     return check();
   }
-  std::printf("%s, %s, batch %d, %dx%d\n", model.name().c_str(), vireo::to_string(args.common.precision), args.batch,
+  std::printf("%s, %s, batch %d, %dx%d\n", model.name().c_str(), precision_text(args.common).c_str(), args.batch,
               session.input_height(), session.input_width());
   std::printf("%s\n", device_line(session.device()).c_str());
   print_notes(model);

@@ -67,7 +67,7 @@ void run(Args args) {
               {"bytes", report.bytes},
               {"model", model.name()},
               {"device", device_json(session.device())},
-              {"precision", vireo::to_string(args.common.precision)},
+              {"precision", precision_text(args.common)},
               {"batch", args.batch},
               {"values", report.values},
               {"notes", report.notes}};

@@ -79,7 +79,7 @@ Json answer_json(const vireo::Model& model, const std::string& path, const Answe
   return entry;
 }
 
-void run(const Args& args) {
+void run(Args& args) {
   if (args.keeps_logits) check_writable(args.logits);
   Pictures pictures("classify", args.images, args.common);
   std::vector<std::string> inputs = pictures.names();
@@ -130,7 +130,7 @@ void run(const Args& args) {
   }
   if (args.common.json) {
     Json json{{"device", device_json(sessions.last().device())},
-              {"precision", vireo::to_string(args.common.precision)},
+              {"precision", precision_text(args.common)},
               {"scores", vireo::to_string(model.scores())},
               {"results", results}};
     add_notes(json, model);

@@ -125,11 +125,20 @@ void add_common(CLI::App& verb, Common& common, unsigned which) {
     verb.add_option_function<std::string>(
             "--precision",
             [&common](const std::string& text) {
-              (void)vireo::parse_precision(text, &common.precision);  // checked below
+              if (vireo::parse_precision(text, &common.precision)) {
+                common.policy.clear(), common.policy_file.clear();
+                return;
+              }
+              struct stat file {};
+              if (stat(text.c_str(), &file) != 0 || S_ISDIR(file.st_mode))
+                throw CLI::ValidationError("--precision", "'" + text + "' is no precision and no policy file" +
+                                                              vireo::known_names(text, vireo::precision_names()));
+              common.policy = read_text(text, "a format policy");
+              common.policy_file = text;
+              if (common.policy.empty()) throw CLI::ValidationError("--precision", "'" + text + "' is empty");
             },
-            "fp32, fp16 or int8 (weights) [fp32]")
-        ->type_name("P")
-        ->check(one_of("precision", vireo::precision_names()));
+            "fp32, fp16, int8 (weights), w8a8, checkpoint, or a policy file [as the checkpoint has its weights]")
+        ->type_name("P|FILE");
     verb.add_option_function<std::string>(
             "--size",
             [&common](const std::string& text) {
@@ -162,7 +171,22 @@ void add_common(CLI::App& verb, Common& common, unsigned which) {
   if (which & kJson) verb.add_flag("--json", common.json, "print JSON");
 }
 
-vireo::Model open_model(const Common& common) {
+namespace {
+vireo::Model open_any(const Common& common);
+}
+
+std::string precision_text(const Common& common) {
+  return common.policy_file.empty() ? vireo::to_string(common.precision) : common.policy_file;
+}
+
+vireo::Model open_model(Common& common) {
+  vireo::Model model = open_any(common);
+  if (common.precision == vireo::Precision::kCheckpoint) common.precision = model.precision();
+  return model;
+}
+
+namespace {
+vireo::Model open_any(const Common& common) {
   if (common.model.empty() && common.config.empty())
     throw UsageError("--model DIR is required (or --config FILE for random weights)");
   if (common.model.empty()) return need(vireo::Model::random(common.config, common.seed));
@@ -181,6 +205,7 @@ vireo::Model open_model(const Common& common) {
                      stat((common.model + "/snapshots").c_str(), &own) == 0;
   return need(vireo::Model::random(cache ? common.model : common.model + "/config.json", common.seed));
 }
+}  // namespace
 
 static vireo::Device find_device(const std::string& text, int threads) {
   vireo::DeviceName name;  // one: check_device saw to it
@@ -209,6 +234,7 @@ vireo::Device open_device(const std::string& name, int threads) {
 vireo::SessionOptions session_options(const Common& common, const std::string& device) {
   vireo::SessionOptions options;
   options.precision = common.precision;
+  options.policy = common.policy;
   options.height = common.height;
   options.width = common.width;
   options.cpu_ops = common.cpu_ops;

@@ -44,7 +44,8 @@ struct Common {
   bool random = false;       // --random-weights was given
   uint64_t seed = 0;
   std::string device = "auto";
-  vireo::Precision precision = vireo::Precision::kFp32;
+  vireo::Precision precision = vireo::Precision::kCheckpoint;
+  std::string policy, policy_file;  // a file's text and name instead of a precision
   int threads = 0;
   int height = 0, width = 0;  // 0 = the model's own
   std::vector<std::string> cpu_ops;
@@ -76,7 +77,10 @@ CLI::Validator one_of(const std::string& kind, const std::vector<std::string>& n
 /// The end of --help: command lines as a user would type them.
 void add_examples(CLI::App& verb, const std::vector<std::string>& lines);
 
-vireo::Model open_model(const Common& common);
+/// Also settles --precision where it was not given: as the checkpoint holds its weights.
+vireo::Model open_model(Common& common);
+/// "fp16", or the policy file's name.
+std::string precision_text(const Common& common);
 /// "auto", "cpu", "vulkan" or "vulkan:N".
 vireo::Device open_device(const std::string& name, int threads);
 /// Whether a device may still be at work, as nothing could prove that it is done (Device::on_log): the process must

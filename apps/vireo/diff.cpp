@@ -100,7 +100,7 @@ vireo::Device open_exact(const Args& args, const std::string& name) {
   std::fprintf(
       stderr,
       "note: %s multiplies bfloat16 in %s; its avx512 kernels, which do not, are compared (VIREO_SIMD chooses)\n",
-      device.name().c_str(), vireo::to_string(args.common.precision));
+      device.name().c_str(), precision_text(args.common).c_str());
   return open_device(name, args.common.threads);
 }
 
@@ -136,8 +136,8 @@ void print_row(const Difference& d, bool differs) {
 }
 
 void run(Args args) {
-  if (args.tolerance < 0) args.tolerance = vireo::default_tolerance(args.common.precision);
   const vireo::Model model = open_model(args.common);
+  if (args.tolerance < 0) args.tolerance = vireo::default_tolerance(args.common.precision);
   const Rgb8 picture =
       args.image.empty() ? Rgb8{} : one_picture("diff", args.image, args.common);  // once: it may be a pipe
   vireo::Session a = open_side(model, args, args.a);
@@ -166,7 +166,7 @@ void run(Args args) {
   if (args.common.json) {
     Json json{{"a", device_json(used_a)},
               {"b", device_json(used_b)},
-              {"precision", vireo::to_string(args.common.precision)},
+              {"precision", precision_text(args.common)},
               {"tolerance", args.tolerance},
               {"compared", names.size()},
               {"differing", differing},

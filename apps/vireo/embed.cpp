@@ -34,7 +34,7 @@ void keep(Features& all, size_t index, const vireo::Output& out) {
   all.data.insert(all.data.end(), out.data, out.data + size);
 }
 
-void run(const Args& args) {
+void run(Args& args) {
   check_writable(args.out);
   Pictures pictures("embed", args.images, args.common);
   std::vector<std::string> inputs = pictures.names();
@@ -93,7 +93,7 @@ void run(const Args& args) {
 
   if (args.common.json) {
     Json json{{"device", device_json(sessions.last().device())},
-              {"precision", vireo::to_string(args.common.precision)},
+              {"precision", precision_text(args.common)},
               {"out", args.out},
               {"shape", shape},
               {"results", results}};

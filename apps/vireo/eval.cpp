@@ -46,17 +46,33 @@ int best(const float* scores, int classes) { return int(std::max_element(scores,
 /// Differences from the logits of another runtime.
 struct Comparison {
   NpyArray reference;
-  double largest = 0;
+  double largest = 0, divergence = 0, squares = 0;
   size_t agree = 0, count = 0;
 
   void add(size_t row, const float* scores, int classes) {
     const float* other = &reference.data[row * size_t(classes)];
+    const double here = log_sum(scores, classes), there = log_sum(other, classes);
     for (int i = 0; i < classes; ++i) {
       const double far = std::fabs(double(scores[i]) - double(other[i]));
       largest = std::isnan(far) ? INFINITY : std::max(largest, far);
+      squares += far * far / classes;
+      // KL(reference || these) = sum p (log p - log q), with the softmax of either for p and q.
+      const double log_p = double(other[i]) - there;
+      divergence += std::exp(log_p) * (log_p - (double(scores[i]) - here));
     }
     if (best(scores, classes) == best(other, classes)) ++agree;
     ++count;
+  }
+
+  double kl() const { return divergence / double(std::max<size_t>(count, 1)); }
+  double mse() const { return squares / double(std::max<size_t>(count, 1)); }
+
+ private:
+  static double log_sum(const float* scores, int classes) {
+    const double most = double(*std::max_element(scores, scores + classes));
+    double sum = 0;
+    for (int i = 0; i < classes; ++i) sum += std::exp(double(scores[i]) - most);
+    return most + std::log(sum);
   }
 };
 
@@ -88,7 +104,7 @@ struct Totals {
 void print_text(const Args& args, const vireo::Model& model, const vireo::Session& session, const Totals& t,
                 const Reasons& reasons, const Comparison* compared) {
   const double n = double(std::max<size_t>(t.done, 1));
-  std::printf("%s, %s, %zu pictures\n%s\n", model.name().c_str(), vireo::to_string(args.common.precision), t.done,
+  std::printf("%s, %s, %zu pictures\n%s\n", model.name().c_str(), precision_text(args.common).c_str(), t.done,
               device_line(session.device()).c_str());
   print_notes(model);
   reasons.print(t.done, session.device());
@@ -96,26 +112,31 @@ void print_text(const Args& args, const vireo::Model& model, const vireo::Sessio
   std::printf("images/s  %7.2f   (inference alone %.2f ms per picture)\n",
               t.ms > 0 ? 1000 * double(t.done) / t.ms : 0.0, t.inference_ms / n);
   if (compared)
-    std::printf("against %s: largest logit difference %.3g, same top-1 on %zu of %zu\n", args.compare.c_str(),
-                compared->largest, compared->agree, compared->count);
+    std::printf(
+        "against %s: largest logit difference %.3g, mean square %.3g, mean KL divergence %.3g, same top-1 on %zu of "
+        "%zu\n",
+        args.compare.c_str(), compared->largest, compared->mse(), compared->kl(), compared->agree, compared->count);
 }
 
 Json result_json(const Args& args, const vireo::Session& session, const Totals& t, const Comparison* compared) {
   const double n = double(std::max<size_t>(t.done, 1));
   Json json{{"device", device_json(session.device())},
-            {"precision", vireo::to_string(args.common.precision)},
+            {"precision", precision_text(args.common)},
             {"images", t.done},
             {"top1", double(t.top1) / n},
             {"top5", double(t.top5) / n},
             {"images_per_s", t.ms > 0 ? 1000 * double(t.done) / t.ms : 0.0},
             {"inference_ms", t.inference_ms / n}};
   if (compared)
-    json["compared"] =
-        Json{{"images", compared->count}, {"max_abs", compared->largest}, {"same_top1", compared->agree}};
+    json["compared"] = Json{{"images", compared->count},
+                            {"max_abs", compared->largest},
+                            {"mse", compared->mse()},
+                            {"kl", compared->kl()},
+                            {"same_top1", compared->agree}};
   return json;
 }
 
-void run(const Args& args) {
+void run(Args& args) {
   const bool segments = !args.segmentation.folder.empty();
   if (int(args.use_fashion) + int(!args.data.empty()) + int(segments) != 1)
     throw UsageError("eval needs one of --data DIR, --fashion-mnist and --segmentation DIR");

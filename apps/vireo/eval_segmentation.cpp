@@ -136,7 +136,7 @@ std::string score(Segmenter& segmenter, const Pair& pair, int ignore, const Read
 
 void print_text(const Common& common, Segmenter& segmenter, const Pairs& pairs, const Totals& t, const Reasons& reasons,
                 const std::vector<double>& sorted) {
-  std::printf("%s, %s, %zu pictures\n%s\n", segmenter.model().name().c_str(), vireo::to_string(common.precision),
+  std::printf("%s, %s, %zu pictures\n%s\n", segmenter.model().name().c_str(), precision_text(common).c_str(),
               t.times.size(), device_line(segmenter.session().device()).c_str());
   print_notes(segmenter.model());
   reasons.print(t.times.size(), segmenter.session().device());
@@ -168,7 +168,7 @@ Json result_json(const Common& common, const SegmentationEval& what, Segmenter& 
                            {"predicted", t.confusion.predicted(c)}});
   }
   return Json{{"device", device_json(segmenter.session().device())},
-              {"precision", vireo::to_string(common.precision)},
+              {"precision", precision_text(common)},
               {"height", segmenter.session().input_height()},
               {"width", segmenter.session().input_width()},
               {"images", t.times.size()},
@@ -185,7 +185,7 @@ Json result_json(const Common& common, const SegmentationEval& what, Segmenter& 
 
 }  // namespace
 
-void eval_segmentation(const Common& common, const SegmentationEval& what) {
+void eval_segmentation(Common& common, const SegmentationEval& what) {
   const Pairs pairs = find_pairs(what);
   Segmenter segmenter(common, what.map_resize);
   Totals t{Confusion(segmenter.classes()), {}, 0};

@@ -17,6 +17,6 @@ struct SegmentationEval {
 };
 
 /// Runs and prints; throws Failure.
-void eval_segmentation(const Common& common, const SegmentationEval& what);
+void eval_segmentation(Common& common, const SegmentationEval& what);
 
 }  // namespace cli

@@ -52,7 +52,7 @@ void write_shaders(const std::string& folder, const std::vector<vireo::PipelineD
   }
 }
 
-void run(const Args& args) {
+void run(Args& args) {
   const vireo::Model model = open_model(args.common);
   vireo::SessionOptions options = session_options(args.common, args.common.device);
   options.batch = args.batch;

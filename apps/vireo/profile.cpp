@@ -208,7 +208,7 @@ void print_table(const vireo::Profile& p, bool all) {
               p.profiled_us / 1000);
 }
 
-void run(const Args& args) {
+void run(Args& args) {
   std::vector<std::string> inputs = model_files(args.common);
   inputs.insert(inputs.end(), args.compare.begin(), args.compare.end());
   for (const std::string* f : {&args.csv, &args.trace, &args.html})

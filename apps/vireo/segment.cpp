@@ -373,7 +373,7 @@ class Pipeline {
   Answer answer_;
 };
 
-void run(const Args& args) {
+void run(Args& args) {
   Pictures pictures("segment", args.images, args.common);
   const Job job = plan_job(args, pictures);
   Segmenter segmenter(args.common, args.map_resize);

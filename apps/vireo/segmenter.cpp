@@ -6,7 +6,7 @@
 namespace cli {
 namespace {
 
-vireo::Model open_segmentation_model(const Common& common) {
+vireo::Model open_segmentation_model(Common& common) {
   vireo::Model model = open_model(common);
   if (model.task() != vireo::Task::kSegmentation)
     throw Failure("'" + model.name() + "' does not segment: it is " + model.architecture() + ", for " +
@@ -34,7 +34,7 @@ CLI::Option* add_map_resize(CLI::App& verb, MapResize& resize) {
       ->type_name("HOW");
 }
 
-Segmenter::Segmenter(const Common& common, MapResize resize)
+Segmenter::Segmenter(Common& common, MapResize resize)
     : model_(open_segmentation_model(common)), sessions_(model_, common, vireo::Head::kClassMap), resize_(resize) {}
 
 std::vector<std::string> Segmenter::labels() const {

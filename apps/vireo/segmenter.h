@@ -20,7 +20,7 @@ CLI::Option* add_map_resize(CLI::App& verb, MapResize& resize);
 class Segmenter {
  public:
   /// Opens the model and its session. Throws Failure; one that says so when the model does not segment.
-  explicit Segmenter(const Common& common, MapResize resize = MapResize::kBilinear);
+  explicit Segmenter(Common& common, MapResize resize = MapResize::kBilinear);
 
   const vireo::Model& model() const { return model_; }
   /// Of the last picture; of the model's own size before the first.

@@ -57,7 +57,7 @@ class Show {
   bool drawn_ = false;
 };
 
-void run(const Args& args) {
+void run(Args& args) {
   if (!args.out.empty()) check_writable(args.out);
   const vireo::Model model = open_model(args.common);
   const vireo::Device device = open_device(args.common.device, args.common.threads);

@@ -70,15 +70,17 @@ inline bool parse_device(const std::string& text, DeviceName* out) {
   return true;
 }
 
+constexpr Precision kPrecisions[] = {Precision::kFp32, Precision::kFp16, Precision::kInt8, Precision::kW8A8,
+                                     Precision::kCheckpoint};
 /// The names of to_string(Precision).
 inline std::vector<std::string> precision_names() {
   std::vector<std::string> names;
-  for (Precision p : {Precision::kFp32, Precision::kFp16, Precision::kInt8}) names.push_back(to_string(p));
+  for (Precision p : kPrecisions) names.push_back(to_string(p));
   return names;
 }
 
 inline bool parse_precision(const std::string& text, Precision* out) {
-  for (Precision p : {Precision::kFp32, Precision::kFp16, Precision::kInt8})
+  for (Precision p : kPrecisions)
     if (text == to_string(p)) return *out = p, true;
   return false;
 }

@@ -3,8 +3,59 @@
 #include <algorithm>
 #include <cmath>
 
+#include "base/error.h"
+
 namespace vireo {
+
+void Constant::read_codes(int64_t, int64_t, int8_t*, float*, int8_t*) const {
+  throw Failure(fail(ErrorCode::kInternal, "codes were asked of a constant that is stored as floats"));
+}
+
+void read_decoded(const Constant& c, int64_t first, int64_t count, float* out) {
+  const Grid grid = c.grid();
+  const int64_t cols = c.cols(), groups = grid.groups(cols), span = grid.scope == Scope::kGroup ? grid.group : cols;
+  std::vector<int8_t> codes(static_cast<size_t>(cols)), zeros(static_cast<size_t>(groups), 0);
+  std::vector<float> scales(static_cast<size_t>(groups));
+  for (int64_t r = 0; r < count; ++r) {
+    c.read_codes(first + r, 1, codes.data(), scales.data(), zeros.data());
+    for (int64_t g = 0; g < groups; ++g)
+      for (int64_t k = g * span; k < std::min(cols, (g + 1) * span); ++k)
+        out[r * cols + k] = decode(codes[size_t(k)], zeros[size_t(g)], scales[size_t(g)]);
+  }
+}
+
 namespace {
+
+/// One scale for all is the same scale for every row: what a grid becomes once rows are scaled or stacked.
+Grid by_row(Grid g) {
+  if (g.coded() && g.scope == Scope::kTensor) g.scope = Scope::kRow;
+  return g;
+}
+
+class Coded final : public Constant {
+ public:
+  Coded(int64_t rows, int64_t cols, Grid grid, std::vector<int8_t> codes, std::vector<float> scales,
+        std::vector<int8_t> zeros)
+      : Constant(rows, cols),
+        grid_(grid),
+        codes_(std::move(codes)),
+        scales_(std::move(scales)),
+        zeros_(std::move(zeros)) {}
+  void read(int64_t first, int64_t count, float* out) const override { read_decoded(*this, first, count, out); }
+  Grid grid() const override { return grid_; }
+  void read_codes(int64_t first, int64_t count, int8_t* codes, float* scales, int8_t* zeros) const override {
+    const int64_t groups = grid_.groups(cols());
+    std::copy_n(codes_.data() + first * cols(), count * cols(), codes);
+    std::copy_n(scales_.data() + first * groups, count * groups, scales);
+    if (grid_.zero_points) std::copy_n(zeros_.data() + first * groups, count * groups, zeros);
+  }
+
+ private:
+  Grid grid_;
+  std::vector<int8_t> codes_;
+  std::vector<float> scales_;
+  std::vector<int8_t> zeros_;
+};
 
 class Owned final : public Constant {
  public:
@@ -67,9 +118,36 @@ class StackRows final : public Constant {
       base += p->rows();
     }
   }
+  Grid grid() const override { return grid_; }
+  void read_codes(int64_t first, int64_t count, int8_t* codes, float* scales, int8_t* zeros) const override {
+    const int64_t groups = grid_.groups(cols());
+    int64_t base = 0;
+    for (const ConstantPtr& p : parts_) {
+      const int64_t from = std::max(first, base), to = std::min(first + count, base + p->rows());
+      if (from < to)
+        p->read_codes(from - base, to - from, codes + (from - first) * cols(), scales + (from - first) * groups,
+                      grid_.zero_points ? zeros + (from - first) * groups : zeros);
+      base += p->rows();
+    }
+  }
 
  private:
+  /// The grid that all parts lie on, or none. Rows of fewer bits lie on that of more.
+  static Grid common(const std::vector<ConstantPtr>& parts) {
+    Grid all;
+    for (const ConstantPtr& p : parts) {
+      Grid g = by_row(p->grid());
+      if (!g.coded()) return {};
+      if (!all.coded()) all = g;
+      if (g.scope != all.scope || g.group != all.group || g.zero_points != all.zero_points) return {};
+      all.bits = std::max(all.bits, g.bits);
+      all.lowest = all.lowest || g.lowest;
+    }
+    return all;
+  }
+
   std::vector<ConstantPtr> parts_;
+  Grid grid_ = common(parts_);
 };
 
 // Rows are read from a file a block at a time: a call of the system for every single one would take longer than copying
@@ -103,6 +181,12 @@ class Scaled final : public Constant {
     inner_->read(first, count, out);
     for (int64_t i = 0; i < count * cols(); ++i) out[i] *= factor_;
   }
+  // A scale below 0 would not be a scale.
+  Grid grid() const override { return factor_ > 0 ? inner_->grid() : Grid{}; }
+  void read_codes(int64_t first, int64_t count, int8_t* codes, float* scales, int8_t* zeros) const override {
+    inner_->read_codes(first, count, codes, scales, zeros);
+    for (int64_t i = 0; i < count * grid().groups(cols()); ++i) scales[i] *= factor_;
+  }
 
  private:
   ConstantPtr inner_;
@@ -133,6 +217,13 @@ class ScaledRows final : public Constant {
     for (int64_t r = 0; r < count; ++r)
       for (int64_t c = 0; c < cols(); ++c) out[r * cols() + c] *= gain_[size_t(first + r)];
   }
+  Grid grid() const override { return by_row(inner_->grid()); }
+  void read_codes(int64_t first, int64_t count, int8_t* codes, float* scales, int8_t* zeros) const override {
+    inner_->read_codes(first, count, codes, scales, zeros);
+    const int64_t groups = inner_->grid().groups(cols());
+    for (int64_t r = 0; r < count; ++r)
+      for (int64_t g = 0; g < groups; ++g) scales[r * groups + g] *= gain_[size_t(first + r)];
+  }
 
  private:
   ConstantPtr inner_;
@@ -150,19 +241,34 @@ class PaddedKernel final : public Constant {
         top_(top),
         left_(left) {}
   void read(int64_t first, int64_t count, float* out) const override {
-    std::fill_n(out, size_t(count * cols()), 0.f);
     std::vector<float> rows(size_t(std::min(count, kBlock) * inner_->cols()));
     for (int64_t r = 0; r < count; ++r) {
       if (r % kBlock == 0) inner_->read(first + r, std::min(kBlock, count - r), rows.data());
-      const float* const row = rows.data() + r % kBlock * inner_->cols();
-      for (int64_t line = 0; line < cin_ * kh_; ++line) {
-        const int64_t y = (line / kh_) * (kh_ + top_) + top_ + line % kh_;
-        std::copy_n(row + line * kw_, size_t(kw_), out + r * cols() + y * (kw_ + left_) + left_);
-      }
+      pad(rows.data() + r % kBlock * inner_->cols(), out + r * cols());
+    }
+  }
+  Grid grid() const override {
+    const Grid g = inner_->grid();
+    return g.scope == Scope::kGroup || g.zero_points ? Grid{} : g;
+  }
+  void read_codes(int64_t first, int64_t count, int8_t* codes, float* scales, int8_t* zeros) const override {
+    std::vector<int8_t> row(static_cast<size_t>(inner_->cols()));
+    for (int64_t r = 0; r < count; ++r) {
+      inner_->read_codes(first + r, 1, row.data(), scales + r, zeros);
+      pad(row.data(), codes + r * cols());
     }
   }
 
  private:
+  template <typename T>
+  void pad(const T* row, T* out) const {
+    std::fill_n(out, size_t(cols()), T(0));
+    for (int64_t line = 0; line < cin_ * kh_; ++line) {
+      const int64_t y = (line / kh_) * (kh_ + top_) + top_ + line % kh_;
+      std::copy_n(row + line * kw_, size_t(kw_), out + y * (kw_ + left_) + left_);
+    }
+  }
+
   ConstantPtr inner_;
   int64_t cin_, kh_, kw_, top_, left_;
 };
@@ -205,6 +311,10 @@ class FoldedBias final : public Constant {
 
 ConstantPtr make_constant(int64_t rows, int64_t cols, std::vector<float> values) {
   return std::make_shared<Owned>(rows, cols, std::move(values));
+}
+ConstantPtr coded_constant(int64_t rows, int64_t cols, Grid grid, std::vector<int8_t> codes, std::vector<float> scales,
+                           std::vector<int8_t> zeros) {
+  return std::make_shared<Coded>(rows, cols, grid, std::move(codes), std::move(scales), std::move(zeros));
 }
 ConstantPtr fill_constant(int64_t rows, int64_t cols, float value) { return std::make_shared<Fill>(rows, cols, value); }
 ConstantPtr random_constant(int64_t rows, int64_t cols, uint64_t seed, float sigma, float mean) {

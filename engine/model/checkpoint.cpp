@@ -95,6 +95,9 @@ Result<std::shared_ptr<Checkpoint>> Checkpoint::from_views(std::vector<TensorVie
 }
 
 Result<void> Checkpoint::name_tensors(const std::string& network) {
+  // Before the names are judged: a weight that is stored as codes then has the name that every family looks for.
+  VIREO_ASSIGN(auto coded, find_coded(&tensors_, source_));
+  for (const auto& [name, parts] : coded) file_of_.emplace(name, file_of_.at(parts.codes.name));
   std::vector<std::string> names;
   for (const auto& [name, view] : tensors_) {
     // Weights of a base model beside changes that are not merged into them give another network's answers.
@@ -109,6 +112,7 @@ Result<void> Checkpoint::name_tensors(const std::string& network) {
   std::map<std::string, size_t> file_of;
   for (const auto& [name, own] : canonical.file_name) {
     file_of[name] = file_of_.at(own);
+    if (const auto it = coded.find(own); it != coded.end()) coded_.emplace(name, std::move(it->second));
     tensors.emplace(name, std::move(tensors_.at(own)));
   }
   tensors_ = std::move(tensors);
@@ -225,6 +229,25 @@ Result<ConstantPtr> Checkpoint::constant(const std::string& name, const std::vec
                 "not belong together",
                 view->name, label, shape_text(view->shape), shape_text(shape), reason);
   }
+  if (const auto it = coded_.find(name); it != coded_.end()) {
+    const std::string module = view->name.substr(0, view->name.size() - std::string(".weight").size());
+    const char* const kind = view->shape.size() == 4 ? "Conv2d" : "Linear";
+    const CompressionScheme* scheme = compression_ ? compression_->find(module, kind) : nullptr;
+    // A capture keeps canonical names, while the configuration has those of the file.
+    if (scheme == nullptr && compression_)
+      scheme = compression_->find(name.substr(0, name.size() - std::string(".weight").size()), kind);
+    if (scheme == nullptr || !scheme->weights.coded())
+      return fail(
+          ErrorCode::kCorrupt,
+          "tensor '{}' in '{}' is stored as codes, but quantization_config{} says nothing of '{}' ({}); weights and "
+          "configuration do not belong together",
+          it->second.codes.name, label, compression_ ? " of '" + compression_->source + "'" : "", module, kind);
+    {
+      const std::lock_guard<std::mutex> lock(mutex_);
+      used_.insert(name);
+    }
+    return coded_tensor(it->second, *scheme, owners_[file], label, first_row, rows, cols);
+  }
   if (!is_weight_dtype(view->dtype)) {
     return fail(ErrorCode::kUnsupported,
                 "tensor '{}' in '{}' has dtype {}, expected F32, F16, BF16 or F64; convert the "
@@ -254,6 +277,36 @@ Result<ConstantPtr> Checkpoint::constant(const std::string& name, const std::vec
     checked_.insert(name);
   }
   return tensor_constant(*view, owners_[file], first_row, rows, cols);
+}
+
+Result<std::shared_ptr<const Checkpoint>> Checkpoint::with_compression(
+    std::shared_ptr<const Compression> compression) const {
+  if (coded() && !compression)
+    return fail(
+        ErrorCode::kCorrupt,
+        "'{}' holds weights as codes (tensor '{}'), and no config.json with a quantization_config says what they "
+        "mean; put the checkpoint's own config.json beside it",
+        source_, coded_.begin()->second.codes.name);
+  auto with = std::make_shared<Checkpoint>();
+  with->source_ = source_;
+  with->tensors_ = tensors_;
+  with->file_of_ = file_of_;
+  with->owners_ = owners_;
+  with->labels_ = labels_;
+  with->coded_ = coded_;
+  with->compression_ = std::move(compression);
+  with->others_ = others_;
+  with->prefix_ = prefix_;
+  return std::shared_ptr<const Checkpoint>(std::move(with));
+}
+
+std::map<std::string, TensorView> Checkpoint::stored() const {
+  std::map<std::string, TensorView> all = tensors_;
+  for (const auto& [name, coded] : coded_) {
+    all.erase(name);
+    for (auto& [part, view] : stored_tensors(name, coded)) all[part] = std::move(view);
+  }
+  return all;
 }
 
 std::vector<std::string> Checkpoint::unused() const {

@@ -10,6 +10,7 @@
 
 #include "base/error.h"
 #include "graph/constant.h"
+#include "model/compressed.h"
 #include "model/safetensors.h"
 
 namespace vireo {
@@ -43,6 +44,14 @@ class Checkpoint {
   Result<ConstantPtr> constant(const std::string& name, const std::vector<int64_t>& shape, const std::string& reason,
                                int64_t first_row, int64_t rows, int64_t cols) const;
 
+  /// The same checkpoint, with what its configuration says of weights that are stored as codes. Errors: kCorrupt
+  /// (codes, and no configuration of them).
+  Result<std::shared_ptr<const Checkpoint>> with_compression(std::shared_ptr<const Compression> compression) const;
+  /// Whether weights are stored as codes.
+  bool coded() const { return !coded_.empty(); }
+  /// All tensors by canonical name as a file holds them: the parts of coded weights apart.
+  std::map<std::string, TensorView> stored() const;
+
   /// Prefixes of further networks that the file holds and that are not among tensors().
   const std::vector<std::string>& others() const { return others_; }
 
@@ -62,6 +71,8 @@ class Checkpoint {
   std::map<std::string, size_t> file_of_;            // tensor -> index into owners_ and labels_
   std::vector<std::shared_ptr<const void>> owners_;  // of memory; null for the caller's and for files
   std::vector<std::string> labels_;                  // paths for messages
+  std::map<std::string, CodedTensor> coded_;         // by canonical name
+  std::shared_ptr<const Compression> compression_;
   std::vector<std::string> others_;
   std::string prefix_;  // what stood before all names
 

@@ -40,14 +40,6 @@ Result<Activation> parse_activation(const std::string& name, const std::string& 
               source, key, name);
 }
 
-Result<void> refuse_quantised(const Json& json, const std::string& source) {
-  if (find_member(json, "quantization_config") == nullptr) return {};
-  return fail(ErrorCode::kUnsupported,
-              "'{}' describes a quantised checkpoint (key 'quantization_config'); expected "
-              "F32, F16, BF16 or F64 weights. Use the original checkpoint with --precision int8",
-              source);
-}
-
 bool find_prefix(const Checkpoint& weights, const std::string& suffix, const std::string& wish, std::string* prefix) {
   if (weights.has(wish + suffix)) {
     *prefix = wish;
@@ -106,7 +98,6 @@ bool is_vit_checkpoint(const Checkpoint& weights) {
 
 Result<VitConfig> parse_vit_config(const std::string& text, const std::string& source, const Checkpoint* weights) {
   VIREO_ASSIGN(const Json json, parse_json_object(text, source));
-  VIREO_TRY(refuse_quantised(json, source));
   const bool timm = find_member(json, "architecture") != nullptr;
   VIREO_ASSIGN(VitConfig config,
                timm ? parse_timm_config(json, source, weights) : parse_hf_config(json, source, weights));

@@ -32,9 +32,6 @@ Result<void> read_timm_input_size(const Json& pretrained, const std::string& sou
 /// label_names of timm's config.json or its pretrained_cfg, where they are as many as the classes.
 std::vector<std::string> read_timm_labels(const Json& config, const Json& pretrained, int64_t classes);
 
-/// kUnsupported for a quantization_config: those weights are no floats.
-Result<void> refuse_quantised(const Json& json, const std::string& source);
-
 /// "gelu", "gelu_new", ... in the spellings of Transformers and timm.
 Result<Activation> parse_activation(const std::string& name, const std::string& source, const char* key);
 

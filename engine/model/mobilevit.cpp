@@ -412,7 +412,6 @@ bool matches(const ModelSource& source) {
 
 Result<std::unique_ptr<VisionModel>> open(const ModelSource& source) {
   VIREO_ASSIGN(const Json json, parse_json_object(source.config, source.config_path));
-  VIREO_TRY(refuse_quantised(json, source.config_path));
   const Checkpoint* weights = source.weights.get();
   if (find_member(json, "architecture") != nullptr) {
     VIREO_ASSIGN(MobileVitConfig c, parse_timm(json, source.config_path));

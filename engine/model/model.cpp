@@ -195,6 +195,11 @@ Result<LoadedModel> LoadedModel::configure(ModelSource source, const std::string
 
 Result<LoadedModel> LoadedModel::from_parts(ModelSource source, std::string preprocessor,
                                             const std::string& preprocessor_path) {
+  // No configuration of codes is a random model's or that of floats.
+  VIREO_ASSIGN(const auto compression, parse_compression(source.config, source.config_path));
+  if (source.weights != nullptr && (compression || source.weights->coded())) {
+    VIREO_ASSIGN(source.weights, source.weights->with_compression(compression));
+  }
   const Family* family = nullptr;
   for (const Family* candidate : model_families()) {
     if (family == nullptr && candidate->matches(source)) family = candidate;

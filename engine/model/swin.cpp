@@ -508,7 +508,6 @@ Result<std::unique_ptr<VisionModel>> open(const ModelSource& source) {
     return std::unique_ptr<VisionModel>(std::make_unique<SwinModel>(std::move(c), source));
   }
   VIREO_ASSIGN(const Json json, parse_json_object(source.config, source.config_path));
-  VIREO_TRY(refuse_quantised(json, source.config_path));
   if (find_member(json, "architecture") != nullptr) {
     VIREO_ASSIGN(SwinConfig c, parse_timm_swin_config(json, source.config_path, weights));
     VIREO_TRY(validate_swin_config(c));

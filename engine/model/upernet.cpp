@@ -251,7 +251,6 @@ bool matches(const ModelSource& source) {
 
 Result<std::unique_ptr<VisionModel>> open(const ModelSource& source) {
   VIREO_ASSIGN(const Json json, parse_json_object(source.config, source.config_path));
-  VIREO_TRY(refuse_quantised(json, source.config_path));
   VIREO_ASSIGN(UperNetConfig c, parse_config(json, source.config_path, source.weights.get()));
   BackboneSource trunk;
   trunk.json = find_member(json, "backbone_config");

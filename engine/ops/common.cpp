@@ -6,56 +6,65 @@ namespace vireo::ops {
 
 uint32_t float_word(double v) { return float_to_bits(float(v)); }
 
-// No default in these: a new enumerator must say what it is, and -Wswitch asks.
-uint32_t type_code(DType t) {
-  switch (t) {
-    case DType::kF32: return 0;
-    case DType::kF16: return 1;
-    case DType::kI8: return 2;
-    case DType::kBF16:
-    case DType::kU8:
-    case DType::kI32: break;  // no shader reads or writes them
-  }
-  return 2;
-}
+uint32_t type_code(DType t) { return u32(dtype_info(t).shader); }
 
-DType weight_dtype(Precision p) {
-  switch (p) {
-    case Precision::kFp32: return DType::kF32;
-    case Precision::kFp16: return DType::kF16;
-    case Precision::kInt8: break;
-  }
-  return DType::kI8;
-}
-
-bool cpu_bf16_rows(const LowerContext& ctx, int64_t rows) {
+bool cpu_bf16_rows(const TensorDesc& weight, const LowerContext& ctx, int64_t rows) {
+  if (weight.grid.coded() && (weight.grid.scope == Scope::kGroup || weight.grid.zero_points || weight.grid.bits <= 4))
+    return false;
   // A few rows wait for memory, not for products: there bfloat16 would cost accuracy and win nothing.
   // Not within a Vulkan plan either: it is the same on every host.
-  return ctx.precision != Precision::kFp32 && ctx.caps->kind == DeviceKind::kCpu && rows >= kBf16Rows &&
-         kernels_for(*ctx.caps).gemm_bf16.run != nullptr;
+  return ctx.products == Products::kBf16 && weight.dtype != DType::kF32 && ctx.caps->kind == DeviceKind::kCpu &&
+         rows >= kBf16Rows && kernels_for(*ctx.caps).gemm_bf16.run != nullptr;
 }
 
-DType cpu_weight_dtype(const LowerContext& ctx, int64_t rows) {
-  return ctx.precision == Precision::kFp16 && cpu_bf16_rows(ctx, rows) ? DType::kBF16 : weight_dtype(ctx.precision);
+bool cpu_integers(const TensorDesc& weight, const LowerContext& ctx) {
+  // Not within a Vulkan plan: there int8 is the weight's format alone.
+  return ctx.products == Products::kI8 && ctx.caps->kind == DeviceKind::kCpu && weight.grid.coded() &&
+         weight.grid.scope != Scope::kGroup && !weight.grid.zero_points;
 }
 
-simd::WeightType simd_type(DType t) {
-  switch (t) {
-    case DType::kF32: return simd::WeightType::kF32;
-    case DType::kF16: return simd::WeightType::kF16;
-    case DType::kBF16: return simd::WeightType::kBF16;
-    case DType::kI8: break;
-    case DType::kU8:
-    case DType::kI32: break;  // of no weight
-  }
-  return simd::WeightType::kI8;
+int64_t i8_stride(int64_t k) {
+  const int64_t padded = round_up(k, 64);
+  return padded % 1024 == 0 ? padded + 64 : padded;
+}
+
+uint64_t i8_bytes(int64_t rows, int64_t k) {
+  return uint64_t(round_up(rows * i8_stride(k) * 2, 64) + 2 * round_up(rows * 4, 64));
+}
+
+uint64_t i8_scratch(const simd::GemmArgs& a, bool normalise, const LowerContext& ctx) {
+  const simd::Kernels& k = kernels_for(*ctx.caps);
+  simd::ToI8Args rows;
+  rows.rows = a.m, rows.cols = a.k, rows.normalise = normalise;
+  return i8_bytes(a.m, a.k) + std::max(scratch_for(ctx, k.to_i8, rows), scratch_for(ctx, k.gemm_i8, {a}));
+}
+
+void run_integers(const CpuCall& call, simd::GemmArgs a, const float* x, int64_t ldx, bool normalise, float eps) {
+  simd::ToI8Args rows;
+  rows.x = x, rows.ldx = ldx, rows.rows = a.m, rows.cols = a.k, rows.normalise = normalise, rows.eps = eps;
+  rows.out = call.scratch, rows.ldo = i8_stride(a.k);
+  uint8_t* at = call.scratch + round_up(a.m * rows.ldo * 2, 64);
+  rows.scales = reinterpret_cast<float*>(at);
+  rows.sums = reinterpret_cast<int32_t*>(at + round_up(a.m * 4, 64));
+  CpuCall rest = call;
+  rest.scratch += i8_bytes(a.m, a.k);
+  run_kernel(rest, call.kernels->to_i8, rows);
+  run_kernel(rest, call.kernels->gemm_i8, {a, rows.out, rows.ldo, rows.scales, rows.sums});
+}
+
+Format cpu_weight_format(const TensorDesc& weight, const LowerContext& ctx, int64_t rows) {
+  if (weight.dtype == DType::kF16 && cpu_bf16_rows(weight, ctx, rows)) return {DType::kBF16, {}};
+  Format f = weight.format();
+  if (f.grid.scope == Scope::kTensor) f.grid.scope = Scope::kRow;  // one scale for all is the same scale for every row
+  return f;
 }
 
 namespace {
-PackedConst with_scales(PackedConst p, int64_t n) {
-  if (p.dtype != DType::kI8) return p;
+PackedConst with_scales(PackedConst p, int64_t n, int64_t k) {
+  if (!p.grid.coded()) return p;
   p.scales_offset = uint64_t(round_up(int64_t(p.bytes), 256));  // 256: no device asks for a larger alignment
-  p.bytes = p.scales_offset + uint64_t(round_up(n, 4)) * 4;
+  const int64_t columns = p.by_group() ? round_up(n, simd::kPanel) : round_up(n, 4);
+  p.bytes = p.scales_offset + uint64_t(p.grid.groups(k) * columns * (p.grid.zero_points ? 2 : 1)) * 4;
   return p;
 }
 }  // namespace
@@ -70,23 +79,46 @@ PackedConst rows_const(int operand, int64_t rows, int64_t cols) {
   return p;
 }
 
-PackedConst gpu_matrix(int operand, int64_t n, int64_t k, DType t, int64_t panel, int64_t slack) {
+PackedConst gpu_matrix(int operand, int64_t n, int64_t k, const Format& f, int64_t panel, int64_t slack) {
   PackedConst p;
   p.operand = operand;
   p.pack = Pack::kGpuMatrix;
-  p.dtype = t;
+  p.dtype = f.dtype;
+  p.grid = f.grid;
   p.panel = int32_t(panel);
-  p.bytes = uint64_t(round_up(k, 4) * round_up(n, panel ? panel : 4) + slack * 4) * dtype_size(t);
-  return with_scales(p, n);
+  p.bytes = uint64_t(round_up(k, 4) * round_up(n, panel ? panel : 4) + slack * 4) * dtype_size(f.dtype);
+  return with_scales(p, n, k);
 }
 
-PackedConst cpu_panels(int operand, int64_t n, int64_t k, DType t) {
+PackedConst cpu_panels(int operand, int64_t n, int64_t k, const Format& f) {
   PackedConst p;
   p.operand = operand;
   p.pack = Pack::kCpuPanels;
-  p.dtype = t;
-  p.bytes = simd::packed_weight_bytes(n, k, simd_type(t));
-  return with_scales(p, n);
+  p.dtype = f.dtype;
+  p.grid = f.grid;
+  p.bytes = simd::packed_weight_bytes(n, k, f.dtype) / (p.nibbles() ? 2 : 1);
+  return with_scales(p, n, k);
+}
+
+void set_weight(const PackedConst& pack, const uint8_t* bytes, simd::GemmArgs& a) {
+  a.b = bytes;
+  a.type = pack.dtype;
+  if (pack.by_group()) a.b_group = pack.grid.scope == Scope::kGroup ? pack.grid.group : std::max<int64_t>(a.k, 1);
+  a.b_nibbles = pack.nibbles();
+  if (bytes == nullptr || !pack.grid.coded()) return;
+  a.b_scales = reinterpret_cast<const float*>(bytes + pack.scales_offset);
+  if (pack.grid.zero_points) a.b_offsets = a.b_scales + pack.grid.groups(a.k) * round_up(a.n, simd::kPanel);
+}
+
+PackedConst cpu_integer(int operand, int64_t n, int64_t k, Format f) {
+  PackedConst p;
+  p.operand = operand;
+  p.pack = Pack::kCpuInteger;
+  p.dtype = f.dtype;
+  p.grid = f.grid;
+  p.grid.scope = Scope::kRow;
+  p.bytes = simd::integer_weight_bytes(n, k);
+  return with_scales(p, n, k);
 }
 
 PackedConst cpu_winograd(int operand, int64_t n, int64_t c) {
@@ -97,16 +129,25 @@ PackedConst cpu_winograd(int operand, int64_t n, int64_t c) {
   return p;
 }
 
+Format gpu_weight_format(const TensorDesc& weight, const TensorDesc& x) {
+  Format f = weight.format();
+  if (!f.grid.coded()) return f;
+  if (f.grid.scope == Scope::kGroup || f.grid.zero_points) return {x.dtype, {}};
+  f.grid.scope = Scope::kRow;  // one scale for all is the same scale for every row
+  f.grid.bits = 8;             // narrower codes take a byte
+  return f;
+}
+
 BindKind texel_kind(DType t) {
   switch (t) {
-    case DType::kF32: return BindKind::kTexelF32;
     case DType::kF16: return BindKind::kTexelF16;
-    case DType::kI8: break;
+    case DType::kI8: return BindKind::kTexelSnorm8;
+    case DType::kF32:
     case DType::kBF16:
     case DType::kU8:
-    case DType::kI32: break;  // of no shader
+    case DType::kI32: break;  // type_code() has none for the last three: no shader is given them
   }
-  return BindKind::kTexelSnorm8;
+  return BindKind::kTexelF32;
 }
 
 bool texel_fits(const DeviceCaps& caps, uint64_t bytes, DType t) {

@@ -17,18 +17,31 @@ inline int64_t groups4(int64_t c) { return div_up(c, 4); }
 /// Groups of 4 elements from one row to the next: the shaders' ld4.
 inline int64_t stride4(const TensorDesc& t) { return t.row_stride() / 4; }
 
-DType weight_dtype(Precision p);
-/// True where a CPU product with that many rows multiplies bfloat16: the kernels do so and the precision allows it.
-bool cpu_bf16_rows(const LowerContext& ctx, int64_t rows);
-/// Weights of a CPU product with that many rows: kBF16 where the kernels multiply bfloat16 and the precision allows it.
-DType cpu_weight_dtype(const LowerContext& ctx, int64_t rows);
+/// True where a CPU product with that many rows multiplies bfloat16: the kernels do so and the weight's format allows
+/// it.
+bool cpu_bf16_rows(const TensorDesc& weight, const LowerContext& ctx, int64_t rows);
+/// How the weight of a CPU product with that many rows is stored: as assigned, but bfloat16 instead of fp16 where the
+/// kernels multiply that.
+Format cpu_weight_format(const TensorDesc& weight, const LowerContext& ctx, int64_t rows);
+/// How the weight of a product with `x` is stored on Vulkan: as assigned, but the numbers themselves (in x's type) for
+/// codes that no shader takes: scales per group, zero points.
+Format gpu_weight_format(const TensorDesc& weight, const TensorDesc& x);
 constexpr int64_t kBf16Rows = 16;
-simd::WeightType simd_type(DType t);
+/// True where a CPU product multiplies codes: the policy allows it and the weight is int8 with a scale per row.
+bool cpu_integers(const TensorDesc& weight, const LowerContext& ctx);
+/// Its rows of codes: values from one to the next; bytes of all with scales and sums; and all that run_integers()
+/// needs.
+int64_t i8_stride(int64_t k);
+uint64_t i8_bytes(int64_t rows, int64_t k);
+uint64_t i8_scratch(const simd::GemmArgs& a, bool normalise, const LowerContext& ctx);
+/// The product a of m rows x, quantised on the way into the call's scratch.
+void run_integers(const CpuCall& call, simd::GemmArgs a, const float* x, int64_t ldx, bool normalise, float eps);
 PackedConst vector_const(int operand, int64_t n);
 PackedConst rows_const(int operand, int64_t rows, int64_t cols);
 /// `panel`: PackedConst::panel; `slack`: groups of 4 that a kernel may read, and throw away, beyond the last.
-PackedConst gpu_matrix(int operand, int64_t n, int64_t k, DType t, int64_t panel = 0, int64_t slack = 0);
-PackedConst cpu_panels(int operand, int64_t n, int64_t k, DType t);
+PackedConst gpu_matrix(int operand, int64_t n, int64_t k, const Format& f, int64_t panel = 0, int64_t slack = 0);
+PackedConst cpu_panels(int operand, int64_t n, int64_t k, const Format& f);
+PackedConst cpu_integer(int operand, int64_t n, int64_t k, Format f);
 PackedConst cpu_winograd(int operand, int64_t n, int64_t c);
 
 inline Operand input(int i, BindKind k = BindKind::kStorage) { return {Operand::What::kInput, i, k}; }
@@ -36,6 +49,10 @@ inline Operand output() { return {Operand::What::kOutput, 0, BindKind::kStorage}
 inline Operand constant(int i, BindKind k = BindKind::kStorage) { return {Operand::What::kConst, i, k}; }
 inline Operand scales(int i) { return {Operand::What::kScales, i, BindKind::kStorage}; }
 inline Operand dummy(BindKind k = BindKind::kStorage) { return {Operand::What::kDummy, 0, k}; }
+/// False for codes that a texel view cannot give: it reads -128 as -127 (VK_FORMAT_R8G8B8A8_SNORM).
+inline bool texel_codes(const Format& f) { return !f.grid.coded() || !f.grid.lowest || f.grid.bits < 8; }
+/// The weight of a CPU product; `bytes` is null where only its description counts.
+void set_weight(const PackedConst& pack, const uint8_t* bytes, simd::GemmArgs& a);
 /// The texel view of a tensor or packed matrix of that type.
 BindKind texel_kind(DType t);
 /// True if the tensor can be bound as one texel view on this device.

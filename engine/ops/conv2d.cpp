@@ -80,7 +80,7 @@ void set_order(PackedConst& p, const Geometry& g, bool pad_channels) {
 /// Weights and bias of the depthwise kernels, the same on every device: fp32 [kh * kw][c].
 Lowering depthwise_consts(const OpCall& c, const Geometry& g) {
   Lowering l;
-  l.consts.push_back(gpu_matrix(kWeight, g.cout, g.kh * g.kw, DType::kF32));
+  l.consts.push_back(gpu_matrix(kWeight, g.cout, g.kh * g.kw, {DType::kF32, {}}));
   if (c.input(kBias)) l.consts.push_back(vector_const(kBias, g.cout));
   return l;
 }
@@ -134,7 +134,8 @@ const LinearTile* choose_tile(const OpCall& c, const Geometry& g, const LowerCon
 
 Result<Lowering> lower_tile(const OpCall& c, const Geometry& g, const LinearTile& q, const LowerContext& ctx) {
   const Tuning& t = *ctx.tuning;
-  const DType w = weight_dtype(ctx.precision);
+  const Format format = gpu_weight_format(*c.in[kWeight], *c.in[kX]);
+  const DType w = format.dtype;
   const TensorDesc& x = *c.in[kX];
   const int64_t c4 = groups4(g.cin), taps = g.kh * g.kw, k = c4 * 4 * taps, m = c.out.shape.rows(),
                 n4 = groups4(g.cout);
@@ -142,7 +143,7 @@ Result<Lowering> lower_tile(const OpCall& c, const Geometry& g, const LinearTile
   Lowering l;
   // Behind the last tap a step reads on as far as its channels are padded.
   l.consts.push_back(
-      gpu_matrix(kWeight, g.cout, k, w, q.bn, whole.slack + (round_up(g.cin, q.bk) - c4 * 4) * q.bn / 4));
+      gpu_matrix(kWeight, g.cout, k, format, q.bn, whole.slack + (round_up(g.cin, q.bk) - c4 * 4) * q.bn / 4));
   set_order(l.consts[0], g, true);
   const bool bias = c.input(kBias) != nullptr;
   if (bias) l.consts.push_back(vector_const(kBias, g.cout));
@@ -194,16 +195,18 @@ Result<Lowering> lower(const OpCall& c, const LowerContext& ctx) {
   const Geometry g = geometry(c);
   if (g.depthwise()) return lower_depthwise(c, g, ctx);
   const Tuning& t = *ctx.tuning;
-  const DType w = weight_dtype(ctx.precision);
+  const Format format = gpu_weight_format(*c.in[kWeight], *c.in[kX]);
+  const DType w = format.dtype;
   const TensorDesc& x = *c.in[kX];
   const int64_t k = g.planar ? g.cin * g.kh * g.kw : round_up(g.cin, 4) * g.kh * g.kw;
   const int64_t m = c.out.shape.rows(), n4 = groups4(g.cout);
   const bool by4 = g.planar && x.shape.w() % 4 == 0 && g.kw % 4 == 0 && g.sw % 4 == 0 && g.pw % 4 == 0 && g.dw == 1;
-  const bool texel = t.texel && (!g.planar || by4) && texel_fits(*ctx.caps, x.bytes(), x.dtype) &&
+  const bool texel = t.texel && (!g.planar || by4) && texel_codes(format) &&
+                     texel_fits(*ctx.caps, x.bytes(), x.dtype) &&
                      texel_fits(*ctx.caps, uint64_t(round_up(k, 4) * n4 * 4) * dtype_size(w), w);
   if (const LinearTile* tile = texel ? nullptr : choose_tile(c, g, ctx)) return lower_tile(c, g, *tile, ctx);
   Lowering l;
-  l.consts.push_back(gpu_matrix(kWeight, g.cout, k, w));
+  l.consts.push_back(gpu_matrix(kWeight, g.cout, k, format));
   set_order(l.consts[0], g, true);
   const bool bias = c.input(kBias) != nullptr;
   if (bias) l.consts.push_back(vector_const(kBias, g.cout));
@@ -312,10 +315,22 @@ Lowering lower_cpu(const OpCall& c, const LowerContext& ctx) {
   }
   Lowering l;
   simd::ConvArgs a = conv_args(c);
-  const DType dtype = cpu_weight_dtype(ctx, a.gemm.m);
+  if (cpu_integers(*c.in[kWeight], ctx)) {
+    l.consts.push_back(cpu_integer(kWeight, g.cout, g.cin * g.kh * g.kw, c.in[kWeight]->format()));
+    set_order(l.consts[0], g, false);
+    if (c.input(kBias)) l.consts.push_back(vector_const(kBias, g.cout));
+    a.gemm.m = patch_rows(a);
+    l.scratch_bytes = patch_bytes(a) + i8_scratch(a.gemm, false, ctx);
+    l.kernel = fmt::format("im2col+gemm {}", kernels_for(*ctx.caps).int8_name);
+    return l;
+  }
+  Format format = cpu_weight_format(*c.in[kWeight], ctx, a.gemm.m);
+  // Groups are columns of (cin, kh, kw), which the map's order (kh, kw, cin) scatters.
+  if (!g.planar && format.grid.coded() && format.grid.scope == Scope::kGroup) format = {DType::kF32, {}};
+  const DType dtype = format.dtype;
   const bool winograd = use_winograd(g, c.out.shape.n(), dtype);
   l.consts.push_back(winograd ? cpu_winograd(kWeight, g.cout, g.cin)
-                              : cpu_panels(kWeight, g.cout, g.cin * g.kh * g.kw, dtype));
+                              : cpu_panels(kWeight, g.cout, g.cin * g.kh * g.kw, format));
   set_order(l.consts[0], g, false);
   if (c.input(kBias)) l.consts.push_back(vector_const(kBias, g.cout));
   if (dtype == DType::kBF16) {
@@ -325,7 +340,7 @@ Lowering lower_cpu(const OpCall& c, const LowerContext& ctx) {
     l.kernel = fmt::format("im2col+gemm {}", k.bf16_name);
     return l;
   }
-  a.gemm.type = simd_type(l.consts[0].dtype);
+  set_weight(l.consts[0], nullptr, a.gemm);
   const simd::Kernels& k = kernels_for(*ctx.caps);
   l.scratch_bytes = scratch_for(ctx, winograd ? k.winograd : k.conv, a);
   l.kernel = winograd ? "winograd" : "im2col+gemm";
@@ -344,13 +359,25 @@ void cpu(const CpuCall& call) {
     run_kernel(call, call.kernels->depthwise, d);
     return;
   }
-  a.gemm.b = call.consts[0];
-  a.gemm.type = simd_type(call.packs[0].dtype);
-  if (a.gemm.type == simd::WeightType::kI8)
-    a.gemm.b_scales = reinterpret_cast<const float*>(call.consts[0] + call.packs[0].scales_offset);
+  set_weight(call.packs[0], call.consts[0], a.gemm);
   if (call.op->input(kBias)) a.gemm.bias = reinterpret_cast<const float*>(call.consts[1]);
   a.gemm.out = call.out;
-  if (a.gemm.type == simd::WeightType::kBF16) {
+  if (call.packs[0].pack == Pack::kCpuInteger) {
+    CpuCall rest = call;
+    simd::Im2colArgs gather;
+    gather.geometry = a.geometry, gather.out = reinterpret_cast<float*>(call.scratch),
+    gather.ldo = round_up(a.gemm.k, 4);
+    rest.scratch += patch_bytes(a);
+    const int64_t all = a.gemm.m, together = patch_rows(a);
+    for (gather.first = 0; gather.first < all; gather.first += together) {
+      gather.count = a.gemm.m = std::min(together, all - gather.first);
+      a.gemm.out = call.out + gather.first * a.gemm.ldo;
+      run_kernel(rest, call.kernels->im2col, gather);
+      run_integers(rest, a.gemm, gather.out, gather.ldo, false, 0);
+    }
+    return;
+  }
+  if (a.gemm.type == DType::kBF16) {
     CpuCall rest = call;
     simd::ToBf16Args rows;
     rows.cols = a.gemm.k, rows.out = reinterpret_cast<uint16_t*>(call.scratch);
@@ -455,6 +482,7 @@ std::vector<OpCase> cases() {
 
 extern const OpDef kConv2dOp;
 const OpDef kConv2dOp = {
-    "conv2d", kAttrs, infer, lower, lower_cpu, cpu, reference, cost, tolerance, cases, {true, 1u << conv2d::kX}};
+    "conv2d", kAttrs,         infer, lower, lower_cpu, cpu, reference, cost, tolerance, cases, {true, 1u << conv2d::kX},
+    nullptr,  conv2d::kWeight};
 
 }  // namespace vireo

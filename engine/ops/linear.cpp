@@ -120,12 +120,13 @@ struct Texel {
 Result<Lowering> lower(const OpCall& c, const LowerContext& ctx) {
   const Sizes s = sizes(c);
   const Tuning& t = *ctx.tuning;
-  const DType w = weight_dtype(ctx.precision);
+  const Format format = gpu_weight_format(*c.in[kWeight], *c.in[kX]);
+  const DType w = format.dtype;
   const int64_t n4 = groups4(s.n), k4 = groups4(s.k);
   const TensorDesc &x = *c.in[kX], *r = c.input(kResidualIn);
   const bool norm = c.iattr(kNorm) != 0;
   const Texel tx(t, *ctx.caps, s);
-  const bool texel = t.texel && texel_fits(*ctx.caps, x.bytes(), x.dtype) &&
+  const bool texel = t.texel && texel_codes(format) && texel_fits(*ctx.caps, x.bytes(), x.dtype) &&
                      texel_fits(*ctx.caps, uint64_t(k4 * 4 * round_up(s.n, tx.panel())) * dtype_size(w), w);
   const bool half = ctx.caps->shader_float16 && x.dtype == DType::kF16 && w == DType::kF16;
   linear::TileChoice chosen;
@@ -136,7 +137,7 @@ Result<Lowering> lower(const OpCall& c, const LowerContext& ctx) {
   Lowering l;
   const int64_t panel = texel ? tx.panel() : chosen.tile->bn,
                 slack = texel ? 0 : Tile(*chosen.tile, chosen.half).slack();
-  l.consts.push_back(gpu_matrix(kWeight, s.n, s.k, w, panel, slack));
+  l.consts.push_back(gpu_matrix(kWeight, s.n, s.k, format, panel, slack));
   l.consts[0].centre = norm;
   const Consts at = add_vectors(c, s.n, l);
 
@@ -243,12 +244,20 @@ uint64_t norm_bytes(const OpCall& c) {
 Lowering lower_cpu(const OpCall& c, const LowerContext& ctx) {
   const Sizes s = sizes(c);
   Lowering l;
-  l.consts.push_back(cpu_panels(kWeight, s.n, s.k, cpu_weight_dtype(ctx, s.m)));
+  if (cpu_integers(*c.in[kWeight], ctx)) {
+    l.consts.push_back(cpu_integer(kWeight, s.n, s.k, c.in[kWeight]->format()));
+    l.consts[0].centre = c.iattr(kNorm) != 0;
+    add_vectors(c, s.n, l);
+    l.scratch_bytes = i8_scratch(gemm_args(c), c.iattr(kNorm) != 0, ctx);
+    l.kernel = fmt::format("{}gemm {}", c.iattr(kNorm) ? "layer_norm+" : "", kernels_for(*ctx.caps).int8_name);
+    return l;
+  }
+  l.consts.push_back(cpu_panels(kWeight, s.n, s.k, cpu_weight_format(*c.in[kWeight], ctx, s.m)));
   l.consts[0].centre = c.iattr(kNorm) != 0;
   add_vectors(c, s.n, l);
   simd::GemmArgs a = gemm_args(c);
-  a.type = simd_type(l.consts[0].dtype);
-  l.consts[0].bf16_rows = cpu_bf16_rows(ctx, s.m);
+  set_weight(l.consts[0], nullptr, a);
+  l.consts[0].bf16_rows = cpu_bf16_rows(*c.in[kWeight], ctx, s.m);
   if (l.consts[0].bf16_rows) {
     const simd::Kernels& k = kernels_for(*ctx.caps);
     l.scratch_bytes = bf16_bytes(s.m, s.k) + scratch_for(ctx, k.gemm_bf16, {a});
@@ -264,15 +273,14 @@ void cpu(const CpuCall& call) {
   const OpCall& c = *call.op;
   simd::GemmArgs a = gemm_args(c);
   a.a = call.in[kX];
-  a.b = call.consts[0];
-  a.type = simd_type(call.packs[0].dtype);
-  if (a.type == simd::WeightType::kI8)
-    a.b_scales = reinterpret_cast<const float*>(call.consts[0] + call.packs[0].scales_offset);
+  set_weight(call.packs[0], call.consts[0], a);
   int next = 1;
   if (c.input(kBias)) a.bias = reinterpret_cast<const float*>(call.consts[next++]);
   if (c.input(kScaleIn)) a.col_scale = reinterpret_cast<const float*>(call.consts[next++]);
   if (c.input(kResidualIn)) a.residual = call.in[kResidualIn];
   a.out = call.out;
+  if (call.packs[0].pack == Pack::kCpuInteger)
+    return run_integers(call, a, a.a, a.lda, c.iattr(kNorm) != 0, float(c.attr(kEps)));
   CpuCall rest = call;
   if (call.packs[0].bf16_rows) {
     simd::ToBf16Args rows;
@@ -428,6 +436,8 @@ const OpDef kLinearOp = {"linear",
                          cost,
                          tolerance,
                          cases,
-                         {true, 1u << linear::kX | 1u << linear::kResidualIn}};
+                         {true, 1u << linear::kX | 1u << linear::kResidualIn},
+                         nullptr,
+                         linear::kWeight};
 
 }  // namespace vireo

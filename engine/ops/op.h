@@ -54,6 +54,7 @@ enum class Pack : uint8_t {
   kRows,         ///< fp32 rows, each zero padded to a multiple of 4 elements
   kGpuMatrix,    ///< per panel [round_up(k,4)][panel/4] groups of 4 consecutive outputs; i8 is followed by fp32 scales
   kCpuPanels,    ///< simd::pack_weight's panels; i8 is followed by fp32 scales
+  kCpuInteger,   ///< simd::pack_weight_integer's panels and fp32 scales: both factors are codes
   kCpuWinograd,  ///< simd::pack_winograd's panels, fp32
 };
 
@@ -61,6 +62,7 @@ struct PackedConst {
   int operand = 0;  // index into OpCall::in
   Pack pack = Pack::kVector;
   DType dtype = DType::kF32;  // element type of the packed matrix
+  Grid grid = {};             // of kI8: what its codes mean; scales of rows or of groups
   std::array<int32_t, 3>
       permute{};               // {cin, kh, kw}: reorder each row from (cin, kh, kw) to (kh, kw, cin); zeros = keep
   bool pad_channels = false;   // permute: pad cin to a multiple of 4 with zeros
@@ -71,6 +73,12 @@ struct PackedConst {
   int32_t taps = 0;            // i8: weights per kernel of a convolution, whose rounding errors are balanced; 0 = none
   uint64_t bytes = 0;          // everything, scales included
   uint64_t scales_offset = 0;  // i8: where the scales start, from the beginning of this constant
+
+  /// Scales [groups][n to whole panels] that belong to columns k, then as many offsets (-zero * scale) where there are
+  /// zero points. Otherwise one scale per row: [n to a multiple of 4].
+  bool by_group() const { return grid.coded() && (grid.scope == Scope::kGroup || grid.zero_points || nibbles()); }
+  /// kCpuPanels: two codes in a byte.
+  bool nibbles() const { return pack == Pack::kCpuPanels && grid.coded() && grid.bits <= 4; }
 };
 
 enum class BindKind : uint8_t { kStorage, kTexelF32, kTexelF16, kTexelSnorm8 };
@@ -116,10 +124,15 @@ struct Lowering {
   uint64_t view_offset = 0;
 };
 
+/// What the factors of a matrix product may be rounded to: bfloat16 on a CPU that multiplies it faster; or int8, a row
+/// of activations with a scale of its own, where the weight is int8 with a scale per row (on a GPU the weight alone
+/// is).
+enum class Products : uint8_t { kF32, kBf16, kI8 };
+
 struct LowerContext {
   const DeviceCaps* caps = nullptr;
   const Tuning* tuning = nullptr;
-  Precision precision = Precision::kFp32;
+  Products products = Products::kF32;
   bool allow_views = true;  // false when the operand's or the output's memory is not the arena's
 };
 
@@ -202,6 +215,8 @@ struct OpDef {
   /// than the device's limits but for `bytes`, and each offset is a multiple of 256 bytes.
   Result<std::vector<SizedDispatch>> (*sized)(const OpCall& call, const LowerContext& ctx, int64_t h,
                                               int64_t w) = nullptr;
+  /// The operand that is a matrix which a policy may give another format than fp32; -1: there is none.
+  int matrix = -1;
 };
 
 const OpDef& op_def(OpKind kind);

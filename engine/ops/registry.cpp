@@ -44,6 +44,8 @@ const char* to_string(Precision p) {
     case Precision::kFp32: return "fp32";
     case Precision::kFp16: return "fp16";
     case Precision::kInt8: return "int8";
+    case Precision::kCheckpoint: return "checkpoint";
+    case Precision::kW8A8: return "w8a8";
   }
   return "?";
 }

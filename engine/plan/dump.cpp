@@ -26,11 +26,28 @@ std::string list(const std::vector<T>& v, const char* format) {
   return s;
 }
 
+/// "constant head.weight i8 gpu_matrix+256 1024 bytes, stored as i4g32".
+std::string constant_text(const PlanConst& c) {
+  const char* pack = "";
+  switch (c.pack.pack) {
+    case Pack::kVector: pack = "vector"; break;
+    case Pack::kRows: pack = "rows"; break;
+    case Pack::kGpuMatrix: pack = "gpu matrix"; break;
+    case Pack::kCpuPanels: pack = "cpu panels"; break;
+    case Pack::kCpuInteger: pack = "integer panels"; break;
+    case Pack::kCpuWinograd: pack = "winograd"; break;
+  }
+  std::string s =
+      fmt::format("constant {} {} {} weights+{} {} bytes", c.name, to_string(c.format()), pack, c.offset, c.pack.bytes);
+  if (c.stored.coded()) s += fmt::format(", stored as {}", to_string(Format{DType::kI8, c.stored}));
+  return s;
+}
+
 }  // namespace
 
 std::string dump(const Plan& plan) {
   std::string s = fmt::format("plan {} for {} ({}), {}, batch {}\n", plan.model, plan.caps_name, to_string(plan.device),
-                              to_string(plan.precision), plan.batch);
+                              plan.policy, plan.batch);
   s += fmt::format("steps {} dispatches {} barriers {} arena {} weights {} input {} output {}\n", plan.steps.size(),
                    plan.dispatch_count(), plan.barriers.size(), plan.arena_bytes, plan.weights_bytes, plan.input_bytes,
                    plan.output_bytes);
@@ -51,17 +68,18 @@ std::string dump(const Plan& plan) {
   for (const PlanValue& v : plan.values)
     if (v.view_of >= 0)
       s += fmt::format("view {} of {} {}\n", v.name, plan.values[size_t(v.view_of)].name, place_text(v.where));
+  for (const PlanConst& c : plan.consts) s += constant_text(c) + "\n";
   return s;
 }
 
-std::string step_key(OpKind op, const OpCall& call, Precision precision) {
-  std::string key = fmt::format("{} {}{}", op_def(op).name, to_string(precision), attr_text(op, *call.attrs, false));
+std::string step_key(OpKind op, const OpCall& call, const std::string& formats) {
+  std::string key = fmt::format("{} {}{}", op_def(op).name, formats, attr_text(op, *call.attrs, false));
   for (const TensorDesc* t : call.in) key += t ? " " + to_string(*t) : " -";
   return key;
 }
 
 std::string step_key(const Plan& plan, const Step& step) {
-  return step_key(step.op, op_call(plan, step), plan.precision);
+  return step_key(step.op, op_call(plan, step), step.formats);
 }
 
 std::string dump_json(const Plan& plan) {
@@ -70,7 +88,7 @@ std::string dump_json(const Plan& plan) {
   j["model"] = plan.model;
   j["device"] = plan.caps_name;
   j["kind"] = to_string(plan.device);
-  j["precision"] = to_string(plan.precision);
+  j["precision"] = plan.policy;
   j["batch"] = plan.batch;
   j["dispatches"] = plan.dispatch_count();
   j["barriers"] = plan.barriers.size();
@@ -94,6 +112,13 @@ std::string dump_json(const Plan& plan) {
                  {"flops", s.cost.flops},
                  {"bytes", s.cost.read_bytes + s.cost.write_bytes}};
     j["steps"].push_back(std::move(step));
+  }
+  j["constants"] = Json::array();
+  for (const PlanConst& c : plan.consts) {
+    Json constant = {
+        {"name", c.name}, {"format", to_string(c.format())}, {"bytes", c.pack.bytes}, {"offset", c.offset}};
+    if (c.stored.coded()) constant["stored"] = to_string(Format{DType::kI8, c.stored});
+    j["constants"].push_back(std::move(constant));
   }
   return j.dump(1, ' ', false, Json::error_handler_t::replace);  // drivers choose their own names
 }

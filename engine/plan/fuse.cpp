@@ -164,6 +164,7 @@ bool norm_linear(Rewriter& r, int i) {
                     beta = g.value(norm.inputs[2]).constant;
   const ConstantPtr b = bias == kNoValue ? nullptr : g.value(bias).constant;
   if (!w || !gamma || !beta || (bias != kNoValue && !b)) return false;  // not ours to judge: lower names what is wrong
+  if (w->grid().coded()) return false;  // a gain per column would change the numbers that its codes stand for
   const ValueId folded = r.add_constant(g.value(weight).name, scale_columns(w, gamma));
   const ValueId offset =
       r.add_constant(bias == kNoValue ? g.value(norm.inputs[2]).name : g.value(bias).name, fold_bias(w, beta, b));

@@ -25,16 +25,13 @@ namespace {
 /// Constants that several steps pack in the same way are packed once.
 struct ConstKey {
   ValueId id;
-  Pack pack;
-  DType dtype;
-  std::array<int32_t, 3> permute;
-  bool pad_channels, centre;
-  int32_t panel, groups, taps;
-  uint64_t bytes;
-  bool operator<(const ConstKey& o) const {
-    return std::tie(id, pack, dtype, permute, pad_channels, centre, panel, groups, taps, bytes) <
-           std::tie(o.id, o.pack, o.dtype, o.permute, o.pad_channels, o.centre, o.panel, o.groups, o.taps, o.bytes);
+  PackedConst pack;
+  auto fields() const {
+    const Grid& g = pack.grid;
+    return std::tie(id, pack.pack, pack.dtype, g.bits, g.scope, g.zero_points, g.lowest, g.group, pack.permute,
+                    pack.pad_channels, pack.centre, pack.panel, pack.groups, pack.taps, pack.bytes);
   }
+  bool operator<(const ConstKey& o) const { return fields() < o.fields(); }
 };
 
 bool listed(const std::vector<std::string>& names, const char* name) {
@@ -60,12 +57,17 @@ class Lowerer {
  public:
   /// `copied`: by value, the concatenations that copy although their parts seem to have a place; run() may find more.
   Lowerer(const Graph& g, const DeviceCaps& caps, const PlanOptions& o, std::vector<bool>* copied)
-      : graph_(g), options_(o), tuning_(o.tuning ? *o.tuning : tuning_for(caps)), copied_(*copied) {
+      : graph_(g),
+        options_(o),
+        tuning_(o.tuning ? *o.tuning : tuning_for(caps)),
+        policy_(o.policy ? *o.policy : policy_of(o.precision)),
+        copied_(*copied) {
     plan_.model = g.name;
     plan_.caps = caps;
     plan_.caps_name = caps.name;
     plan_.device = caps.kind;
     plan_.precision = o.precision;
+    plan_.policy = policy_.name;
     value_index_.assign(g.values.size(), -1);
     parts_.resize(g.values.size());
   }
@@ -106,11 +108,10 @@ class Lowerer {
   }
 
   int32_t add_const(ValueId v, const PackedConst& pack) {
-    const ConstKey key{v,           pack.pack,  pack.dtype,  pack.permute, pack.pad_channels,
-                       pack.centre, pack.panel, pack.groups, pack.taps,    pack.bytes};
+    const ConstKey key{v, pack};
     const auto it = consts_.find(key);
     if (it != consts_.end()) return it->second;
-    plan_.consts.push_back({v, graph_.value(v).name, pack, 0});
+    plan_.consts.push_back({v, graph_.value(v).name, pack, 0, graph_.value(v).constant->grid()});
     return consts_[key] = int32_t(plan_.consts.size()) - 1;
   }
 
@@ -159,10 +160,10 @@ class Lowerer {
 
   /// With the constants that were tuned for this step, if there are any that the device still takes; else with its
   /// class's.
-  Result<Lowering> lower_gpu(OpKind op, const OpCall& call, const LowerContext& ctx) const {
+  Result<Lowering> lower_gpu(OpKind op, const OpCall& call, const std::string& formats, const LowerContext& ctx) const {
     const OpDef& def = op_def(op);
     if (options_.tuned && !options_.tuned->empty()) {
-      const auto found = options_.tuned->find(step_key(op, call, options_.precision));
+      const auto found = options_.tuned->find(step_key(op, call, formats));
       Tuning tuning = tuning_;
       if (found != options_.tuned->end() && apply_tuning(found->second.use, &tuning)) {
         LowerContext with = ctx;
@@ -290,9 +291,18 @@ class Lowerer {
     }
     VIREO_ASSIGN(call.out, def.infer(call));
     // fp16 halves what a GPU moves; an output leaves as fp32, and the CPU computes on fp32 rows.
-    if (options_.precision == Precision::kFp16 && plan_.device == DeviceKind::kVulkan &&
-        (options_.half_outputs || !is_output(n.output)))
-      call.out.dtype = DType::kF16;
+    if (plan_.device == DeviceKind::kVulkan && (options_.half_outputs || !is_output(n.output)))
+      call.out.dtype = policy_.activations;
+    // The matrix as the policy wants it stored; what a kernel makes of that, its lowering says.
+    OpCall wanted = call;
+    step.formats = policy_.name;
+    if (const size_t m = size_t(std::max(def.matrix, 0));
+        def.matrix >= 0 && m < n.inputs.size() && n.inputs[m] != kNoValue && graph_.value(n.inputs[m]).constant) {
+      const Value& v = graph_.value(n.inputs[m]);
+      const Format f = policy_.of(v.name, v.constant->grid());
+      step.const_descs[m].dtype = f.dtype, step.const_descs[m].grid = f.grid;
+      wanted.in[m] = &step.const_descs[m];
+    }
 
     if (n.op == OpKind::kConcat && parts_[size_t(n.inputs[0])].whole == n.output) {
       assemble(n, call.out);
@@ -301,12 +311,13 @@ class Lowerer {
     if (parts_[size_t(n.output)].whole != kNoValue) call.out.gap = part_gap(n);
     else if (plan_.device == DeviceKind::kCpu) call.out.gap = row_gap(n, call.out);
 
-    LowerContext ctx{&plan_.caps, &tuning_, options_.precision, !is_output(n.output) && !options_.keep_all};
+    wanted.out = call.out;
+    LowerContext ctx{&plan_.caps, &tuning_, policy_.products, !is_output(n.output) && !options_.keep_all};
     Result<Lowering> lowered = fail(ErrorCode::kUnsupported, "");
     step.device = plan_.device;
     if (plan_.device == DeviceKind::kVulkan) {
       if (listed(options_.cpu_ops, def.name)) lowered = fail(ErrorCode::kUnsupported, "asked for by cpu_ops");
-      else lowered = lower_gpu(n.op, call, ctx);
+      else lowered = lower_gpu(n.op, wanted, step.formats, ctx);
       if (lowered) {
         if (const Result<void> fits = check_device(call, *lowered); !fits) lowered = fits.error();
       }
@@ -321,12 +332,12 @@ class Lowerer {
         if (parts_[size_t(n.output)].whole != kNoValue) copy_after_all(parts_[size_t(n.output)].whole);
       }
     }
-    if (step.device == DeviceKind::kCpu) lowered = def.lower_cpu(call, ctx);
+    if (step.device == DeviceKind::kCpu) lowered = def.lower_cpu(wanted, ctx);
 
     VIREO_TRY(check_roles(n, *lowered));
     if (lowered->out_f32) call.out.dtype = DType::kF32;
     step.cost = def.cost(call);
-    call.in.clear();  // points into plan_.values, which is about to grow
+    call.in.clear(), wanted.in.clear();  // point into plan_.values, which is about to grow
     const int32_t number = int32_t(plan_.steps.size());
     const int32_t out = add_value(n.output, call.out);
     PlanValue& value = plan_.values[size_t(out)];
@@ -382,6 +393,7 @@ class Lowerer {
   const Graph& graph_;
   const PlanOptions& options_;
   const Tuning tuning_;
+  const FormatPolicy policy_;
   Plan plan_;
   std::vector<int32_t> value_index_;
   std::vector<Part> parts_;  // by value

@@ -1,4 +1,5 @@
-// pack: reads a constant row by row and writes it as a kernel wants it; int8 is quantised on the way (plan/quantise.h).
+// pack: reads a constant row by row and writes it as a kernel wants it. Codes that the checkpoint holds are written
+// unchanged; floats that become codes are quantised on the way (plan/quantise.h).
 #include <algorithm>
 #include <array>
 #include <cmath>
@@ -24,12 +25,29 @@ class RowReader {
     if (p[0]) cols_ = int64_t(p[1]) * p[2] * (c.pack.pad_channels ? round_up(p[0], 4) : p[0]);
     raw_.resize(size_t(kBlock * wide_));
     rows_.resize(size_t(kBlock * cols_));
+    codes_ = source.grid().coded() && c.pack.grid.coded();
+    if (!codes_) return;
+    const int64_t groups = source.grid().groups(source.cols());
+    codes_buffer_.resize(size_t(kBlock * source.cols()));
+    scales_.resize(size_t(kBlock * groups));
+    zeros_.assign(size_t(kBlock * groups), 0);
   }
+
+  /// True if read() gives the checkpoint's codes as numbers; then these are the scales and zero points of the rows read
+  /// last, [rows][groups of the stored grid].
+  bool codes() const { return codes_; }
+  const float* scales() const { return scales_.data(); }
+  const int8_t* zeros() const { return zeros_.data(); }
 
   int64_t cols() const { return cols_; }
 
   Result<const float*> read(int64_t first, int64_t count) {
-    source_.read(first, count, raw_.data());
+    if (codes_) {  // as small numbers, so that they take the same ways
+      source_.read_codes(first, count, codes_buffer_.data(), scales_.data(), zeros_.data());
+      std::copy_n(codes_buffer_.data(), count * source_.cols(), raw_.data());
+    } else {
+      source_.read(first, count, raw_.data());
+    }
     const int64_t n = count * source_.cols();
     for (int64_t i = all_finite(raw_.data(), size_t(n)) ? n : 0; i < n; ++i)
       if (!std::isfinite(raw_[size_t(i)]))
@@ -64,34 +82,66 @@ class RowReader {
   const int64_t wide_;  // columns of all groups, in the source's order
   int64_t cols_;
   std::vector<float> raw_, rows_;
+  bool codes_ = false;
+  std::vector<int8_t> codes_buffer_, zeros_;
+  std::vector<float> scales_;
 };
 
-/// Rows as int8 with their scales.
+/// Rows as codes of at most 8 bits with their scales: one for each row, or for each of its groups of columns.
 class Quantiser {
  public:
   Quantiser(const PlanConst& c, int64_t cols)
-      : pack_(c.pack), cols_(cols), row_(size_t(cols)), q_(size_t(kBlock * cols)) {}
+      : pack_(c.pack),
+        cols_(cols),
+        groups_(c.pack.grid.groups(cols)),
+        span_(c.pack.grid.scope == Scope::kGroup ? c.pack.grid.group : cols),
+        row_(size_t(cols)),
+        q_(size_t(kBlock * cols)) {}
 
-  const int8_t* run(const float* rows, int64_t count, float* scales) {
-    const bool permuted = pack_.permute[0] != 0;
+  /// Scales and zero points [count][groups]; the latter are written where the grid has them.
+  const int8_t* run(const RowReader& reader, const float* rows, int64_t count, float* scales, int8_t* zeros) {
+    if (reader.codes()) {
+      for (int64_t i = 0; i < count * cols_; ++i) q_[size_t(i)] = int8_t(rows[i]);
+      std::copy_n(reader.scales(), count * groups_, scales);
+      if (pack_.grid.zero_points) std::copy_n(reader.zeros(), count * groups_, zeros);
+      return q_.data();
+    }
     for (int64_t r = 0; r < count; ++r) {
       row_.assign(rows + r * cols_, rows + (r + 1) * cols_);
       int8_t* const q = &q_[size_t(r * cols_)];
-      if (pack_.centre) centre_row(row_.data(), cols_);
-      scales[r] = quantise_row(row_.data(), cols_, q);
-      if (!pack_.taps) continue;
-      const int64_t kernels = cols_ / pack_.taps;  // (cin, taps), or (taps, cin) where the operand is NHWC
-      for (int64_t c = 0; c < kernels; ++c) {
-        const int64_t start = permuted ? c : c * pack_.taps;
-        balance_roundings(&row_[size_t(start)], scales[r], pack_.taps, permuted ? kernels : 1, q + start);
+      if (pack_.grid == kOwnGrid) {
+        scales[r] = own(q);
+        continue;
+      }
+      for (int64_t g = 0; g < groups_; ++g) {
+        const int64_t first = g * span_, n = std::min(span_, cols_ - first);
+        int8_t zero = 0;
+        scales[r * groups_ + g] =
+            quantise_group(row_.data() + first, n, pack_.grid.bits, pack_.grid.zero_points, q + first, &zero);
+        if (pack_.grid.zero_points) zeros[r * groups_ + g] = zero;
       }
     }
     return q_.data();
   }
 
  private:
+  /// --precision int8.
+  static constexpr Grid kOwnGrid{8, Scope::kRow, false, false, 0};
+  float own(int8_t* q) {
+    const bool permuted = pack_.permute[0] != 0;
+    if (pack_.centre) centre_row(row_.data(), cols_);
+    const float scale = quantise_row(row_.data(), cols_, q);
+    const int64_t kernels =
+        pack_.taps ? cols_ / pack_.taps : 0;  // (cin, taps), or (taps, cin) where the operand is NHWC
+    for (int64_t c = 0; c < kernels; ++c) {
+      const int64_t start = permuted ? c : c * pack_.taps;
+      balance_roundings(&row_[size_t(start)], scale, pack_.taps, permuted ? kernels : 1, q + start);
+    }
+    return scale;
+  }
+
   const PackedConst& pack_;
-  int64_t cols_;
+  int64_t cols_, groups_, span_;
   std::vector<float> row_;
   std::vector<int8_t> q_;
 };
@@ -128,7 +178,7 @@ Result<void> pack_gpu_matrix(const PlanConst& c, const Constant& source, uint8_t
         store(reinterpret_cast<uint16_t*>(out), [&](int64_t i) { return float_to_half(rows[i]); });
         break;
       case DType::kI8: {
-        const int8_t* q = quantiser.run(rows, count, scales + first);
+        const int8_t* q = quantiser.run(reader, rows, count, scales + first, nullptr);
         store(reinterpret_cast<int8_t*>(out), [&](int64_t i) { return q[i]; });
         break;
       }
@@ -138,25 +188,46 @@ Result<void> pack_gpu_matrix(const PlanConst& c, const Constant& source, uint8_t
   return {};
 }
 
+/// Writes the scales of rows [first, first + count) as PackedConst::by_group() says: [groups][n to whole panels], then
+/// the offsets -zero * scale.
+void store_group_scales(const PackedConst& p, int64_t first, int64_t count, int64_t n, int64_t groups,
+                        const float* scales, const int8_t* zeros, float* to) {
+  const int64_t ld = round_up(n, simd::kPanel);
+  for (int64_t r = 0; r < count; ++r)
+    for (int64_t g = 0; g < groups; ++g) {
+      const float scale = scales[r * groups + g];
+      to[g * ld + first + r] = scale;
+      if (p.grid.zero_points) to[(groups + g) * ld + first + r] = -float(zeros[r * groups + g]) * scale;
+    }
+}
+
 Result<void> pack_cpu_panels(const PlanConst& c, const Constant& source, uint8_t* out) {
   RowReader reader(c, source);
-  const simd::WeightType type = c.pack.dtype == DType::kF16    ? simd::WeightType::kF16
-                                : c.pack.dtype == DType::kBF16 ? simd::WeightType::kBF16
-                                                               : simd::WeightType::kF32;
-  float* const scales = reinterpret_cast<float*>(out + c.pack.scales_offset);
-  const int64_t n = source.rows(), k = reader.cols();
+  const int64_t n = source.rows(), k = reader.cols(), groups = c.pack.grid.groups(k);
+  if (!c.pack.grid.coded()) {
+    for (int64_t first = 0; first < n; first += kBlock) {
+      const int64_t count = std::min(kBlock, n - first);
+      VIREO_ASSIGN(const float* rows, reader.read(first, count));
+      if (c.pack.dtype == DType::kF16) VIREO_TRY(check_half(c, rows, count * k));
+      simd::pack_weight(rows, first, count, n, k, c.pack.dtype, out, nullptr);
+    }
+    return {};
+  }
   Quantiser quantiser(c, k);
+  float* const to = reinterpret_cast<float*>(out + c.pack.scales_offset);
+  std::fill(to, reinterpret_cast<float*>(out + c.pack.bytes), 0.f);
+  std::vector<float> scales(size_t(kBlock * groups));
+  std::vector<int8_t> zeros(size_t(kBlock * groups));
   for (int64_t first = 0; first < n; first += kBlock) {
     const int64_t count = std::min(kBlock, n - first);
     VIREO_ASSIGN(const float* rows, reader.read(first, count));
-    if (c.pack.dtype == DType::kI8) {
-      simd::pack_weight_i8(quantiser.run(rows, count, scales + first), first, count, n, k, out);
-      continue;
-    }
-    if (type == simd::WeightType::kF16) VIREO_TRY(check_half(c, rows, count * k));
-    simd::pack_weight(rows, first, count, n, k, type, out, nullptr);
+    const int8_t* q = quantiser.run(reader, rows, count, scales.data(), zeros.data());
+    if (c.pack.by_group()) store_group_scales(c.pack, first, count, n, groups, scales.data(), zeros.data(), to);
+    else std::copy_n(scales.data(), count, to + first);
+    if (c.pack.pack == Pack::kCpuInteger) simd::pack_weight_integer(q, first, count, n, k, out);
+    else if (c.pack.nibbles()) simd::pack_weight_i4(q, first, count, n, k, out);
+    else simd::pack_weight_i8(q, first, count, n, k, out);
   }
-  if (c.pack.dtype == DType::kI8) std::fill(scales + n, scales + round_up(n, 4), 0.f);
   return {};
 }
 
@@ -194,6 +265,7 @@ Result<void> pack_constant(const Plan& plan, const Graph& graph, size_t index, u
       case Pack::kVector:
       case Pack::kRows: return pack_rows(c, source, out);
       case Pack::kGpuMatrix: return pack_gpu_matrix(c, source, out);
+      case Pack::kCpuInteger:
       case Pack::kCpuPanels: return pack_cpu_panels(c, source, out);
       case Pack::kCpuWinograd: return pack_cpu_winograd(c, source, out);
     }

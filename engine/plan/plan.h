@@ -11,6 +11,7 @@
 #include "device/tuned.h"
 #include "graph/graph.h"
 #include "ops/op.h"
+#include "plan/policy.h"
 
 namespace vireo {
 
@@ -44,6 +45,9 @@ struct PlanConst {
   std::string name;
   PackedConst pack;
   uint64_t offset = 0;  // in Region::kWeights
+  Grid stored = {};     // of the checkpoint's codes, where it holds codes
+
+  Format format() const { return {pack.dtype, pack.grid}; }
 };
 
 struct Binding {
@@ -73,9 +77,10 @@ struct Step {
   DeviceKind device = DeviceKind::kVulkan;
   std::string reason;  // why it is on the CPU in a Vulkan plan; empty otherwise
   std::string kernel;
+  std::string formats;                  // the policy's name: a part of step_key
   std::vector<int32_t> inputs;          // by operand: index into Plan::values, or -1 (absent, or a constant)
   std::vector<int32_t> consts;          // by Lowering::consts: index into Plan::consts
-  std::vector<TensorDesc> const_descs;  // by operand: description of a constant operand (elsewhere default)
+  std::vector<TensorDesc> const_descs;  // by operand: a constant operand as the policy wants it (elsewhere default)
   std::vector<bool> operand_present;    // by operand
   int32_t output = -1;                  // index into Plan::values
   std::vector<PlanDispatch> dispatches;
@@ -95,6 +100,7 @@ struct Plan {
   DeviceKind device = DeviceKind::kVulkan;
   DeviceCaps caps;
   Precision precision = Precision::kFp32;
+  std::string policy;  // its name
   int64_t batch = 1;
   std::vector<PlanValue> values;
   std::vector<PlanConst> consts;
@@ -124,6 +130,7 @@ struct Plan {
 
 struct PlanOptions {
   Precision precision = Precision::kFp32;
+  std::optional<FormatPolicy> policy;  // instead of precision's
   bool fuse = true;
   bool keep_all = false;              // every value keeps its own bytes, for `diff`
   bool half_outputs = false;          // outputs leave as fp16 rows when activations are fp16 (tests)
@@ -172,9 +179,9 @@ Result<std::string> pipeline_json(const PlanPipeline& p);
 /// Rebuilds the view an operator has of a step (for CPU calls, cost and tests).
 OpCall op_call(const Plan& plan, const Step& step);
 
-/// What a tuned choice of constants belongs to: operator, attributes, operand types and shapes.
-/// "linear fp32 act=gelu_erf ln=1 f32[1, 1, 197, 192] f32[1, 1, 768, 192] f32[1, 1, 1, 768]".
-std::string step_key(OpKind op, const OpCall& call, Precision precision);
+/// What a tuned choice of constants belongs to: operator, formats (Step::formats), attributes, operand types and
+/// shapes. "linear fp32 act=gelu_erf ln=1 f32[1, 1, 197, 192] f32[1, 1, 768, 192] f32[1, 1, 1, 768]".
+std::string step_key(OpKind op, const OpCall& call, const std::string& formats);
 std::string step_key(const Plan& plan, const Step& step);
 
 /// Packs constant number `index` of the plan into `out` (PackedConst::bytes bytes). A NaN or infinite weight is an

@@ -21,6 +21,20 @@ float quantise_row(const float* row, int64_t k, int8_t* q) {
   return scale;
 }
 
+float quantise_group(const float* w, int64_t n, int bits, bool zero_point, int8_t* q, int8_t* zero) {
+  const float least_code = -float(1 << (bits - 1)), most_code = -least_code - 1;
+  float least = 0, most = 0;
+  for (int64_t i = 0; i < n; ++i) least = std::min(least, w[i]), most = std::max(most, w[i]);
+  const float steps = most_code - least_code;
+  float scale = zero_point ? (most - least) / steps : std::max(-least, most) / (steps / 2);
+  if (!(scale > 0)) scale = 1;
+  *zero = 0;
+  if (zero_point) *zero = int8_t(std::max(least_code, std::min(most_code, std::nearbyint(least_code - least / scale))));
+  for (int64_t i = 0; i < n; ++i)
+    q[i] = int8_t(std::max(least_code, std::min(most_code, std::nearbyint(w[i] / scale + float(*zero)))));
+  return scale;
+}
+
 void balance_roundings(const float* row, float scale, int64_t n, int64_t step, int8_t* q) {
   if (!(scale > 0.f)) return;
   const auto error = [&](int64_t i) { return double(q[i * step]) - double(row[i * step]) / double(scale); };

@@ -13,6 +13,13 @@ void centre_row(float* row, int64_t k);
 /// Symmetric: scale = max|w| / 127, q = round_half_even(w / scale), both 0 for a row of zeros. Returns the scale.
 float quantise_row(const float* row, int64_t k, int8_t* q);
 
+/// The published formats' plain rounding of n weights that share a scale, with `bits` a code. Symmetric: scale = max|w|
+/// /
+/// ((2^bits - 1) / 2), q = clamp(round_half_even(w / scale)). With a zero point: the range of the weights and 0 is
+/// divided into 2^bits - 1 steps, and zero = clamp(round(-2^(bits - 1) - least / scale)). A scale of 0 becomes 1 with
+/// codes of 0. Returns the scale. (compressed-tensors, quantization/utils: calculate_qparams)
+float quantise_group(const float* w, int64_t n, int bits, bool zero_point, int8_t* q, int8_t* zero);
+
 /// Turns the roundings of a group of n weights (`step` elements apart) that hurt least until their errors sum to less
 /// than one half step (SQuant's kernel-wise rule: Guo et al. 2022, arXiv 2202.07471). Neighbouring pixels are nearly
 /// equal, so in a convolution it is that sum which a flat patch sees.

@@ -47,7 +47,7 @@ Result<Session> create_session(const Model& model, const Device& device, const S
       return fail(
           ErrorCode::kInvalidArgument,
           "create_session: the device is the CPU, which cannot use an application's VkBuffer; adopt a VkDevice first");
-    SessionOptions strict = options;
+    SessionOptions strict = resolved(model, options);
     strict.fallback = false;
     auto impl = std::make_unique<Session::Impl>(model, device, strict);
     impl->buffers = buffers;

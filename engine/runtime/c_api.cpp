@@ -79,7 +79,7 @@ Result<Device> device_of(const std::string& name, int threads) {
 
 Result<vireo_session*> open(const char* path, const vireo_options& o) {
   if (path == nullptr) return fail(ErrorCode::kInvalidArgument, "vireo_open: model is NULL; expected a path");
-  if (int(o.precision) < 0 || int(o.precision) > VIREO_INT8 || int(o.head) < 0 || int(o.head) > VIREO_CLASS_MAP)
+  if (int(o.precision) < 0 || int(o.precision) > VIREO_W8A8 || int(o.head) < 0 || int(o.head) > VIREO_CLASS_MAP)
     return fail(ErrorCode::kInvalidArgument, "vireo_open: precision {} or head {} is not one of the list",
                 int(o.precision), int(o.head));
   const std::string device_name = o.device == nullptr ? "auto" : o.device;

@@ -25,9 +25,8 @@ CaptureInfo describe(const Session::Impl& s) {
   i.model = s.model.name(), i.architecture = s.model.architecture();
   i.options = s.options;
   i.options.height = s.height, i.options.width = s.width;
-  const PlanOptions how = plan_options(s.options);  // with what the environment adds
-  i.options.cpu_ops = how.cpu_ops;
-  i.fused = how.fuse && !s.unfused;
+  i.options.cpu_ops = all_cpu_ops(s.options);  // with what the environment adds
+  i.fused = fuses() && !s.unfused;
   i.device_kind = used.kind, i.device_name = used.name, i.device_reason = used.reason;
   i.caps = to_text(s.planned.plan.caps);
   i.plan = dump(s.planned.plan);

@@ -65,6 +65,7 @@ Result<std::string> file_checksum(const Metadata& metadata, const std::vector<Te
 std::string session_json(const CaptureInfo& i) {
   const SessionOptions& o = i.options;
   return Json{{"precision", to_string(o.precision)},
+              {"policy", o.policy},
               {"head", to_string(o.head)},
               {"batch", o.batch},
               {"height", o.height},
@@ -87,8 +88,10 @@ Result<void> read_session(const std::string& text, const std::string& source, Ca
   fields.integer("width", &width, 1, 16384);
   SessionOptions& o = info->options;
   fields.boolean("keep_all", &o.keep_all);
+  fields.string("policy", &o.policy);
   fields.boolean("fuse", &info->fused);
-  if (!parse_precision(precision, &o.precision)) fields.reject("precision", precision, "fp32, fp16 or int8");
+  if (!parse_precision(precision, &o.precision))
+    fields.reject("precision", precision, "fp32, fp16, int8, w8a8 or checkpoint");
   bool known = false;
   for (Head h : {Head::kLogits, Head::kFeatures, Head::kTokens, Head::kClassMap})
     if (head == to_string(h)) o.head = h, known = true;
@@ -320,7 +323,7 @@ Result<uint64_t> write_capture(const std::string& path, const CaptureFile& f) {
   for (size_t n = 0; n < f.values.size(); ++n)
     add(value_tensor(n), {int64_t(f.values[n].samples.size())}, f.values[n].samples);
   if (f.weights)
-    for (const auto& [name, view] : f.weights->tensors()) {
+    for (const auto& [name, view] : f.weights->stored()) {
       tensors.push_back(view);
       tensors.back().name = kWeights + name;
     }

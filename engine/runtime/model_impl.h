@@ -18,7 +18,13 @@ struct Model::Impl {
 
 /// The graph of a model under a session's options; checks the options.
 Result<Graph> build_graph(const Model& model, const SessionOptions& options);
-PlanOptions plan_options(const SessionOptions& options);
+/// Operators that options and environment place on the CPU, and whether nodes are fused.
+std::vector<std::string> all_cpu_ops(const SessionOptions& options);
+bool fuses();
+/// Precision::kCheckpoint of a checkpoint without codes is kFp32.
+SessionOptions resolved(const Model& model, SessionOptions options);
+/// Errors: a policy that is none.
+Result<PlanOptions> plan_options(const SessionOptions& options);
 /// The plan of a model for a device given as text, with what was tuned for it on this machine; a tuning file that
 /// cannot be used is noted.
 Result<Planned> plan_for_caps(const Model& model, const std::string& caps_text, const SessionOptions& options,

@@ -47,7 +47,7 @@ Result<void> check_options(const Model& model, const SessionOptions& o) {
   if (threads.empty() || threads.size() > 6 || threads.find_first_not_of("0123456789") != std::string::npos)
     return fail(ErrorCode::kInvalidArgument, "VIREO_THREADS is '{}', expected a number of threads, 0 for all cores",
                 threads);
-  for (const std::string& name : plan_options(o).cpu_ops) {
+  for (const std::string& name : all_cpu_ops(o)) {
     std::vector<std::string> known;
     for (OpKind k : all_ops()) known.push_back(op_def(k).name);
     if (std::find(known.begin(), known.end(), name) == known.end())
@@ -68,13 +68,28 @@ std::string cache_dir(const SessionOptions& o) {
   return {};
 }
 
-PlanOptions plan_options(const SessionOptions& o) {
+bool fuses() { return !env::flag("VIREO_NO_FUSE"); }
+
+std::vector<std::string> all_cpu_ops(const SessionOptions& o) {
+  std::vector<std::string> all = o.cpu_ops;
+  for (std::string& s : split_list(env::get("VIREO_CPU_OPS"))) all.push_back(std::move(s));
+  return all;
+}
+
+SessionOptions resolved(const Model& model, SessionOptions o) {
+  if (o.precision == Precision::kCheckpoint) o.precision = model.precision();
+  return o;
+}
+
+Result<PlanOptions> plan_options(const SessionOptions& o) {
   PlanOptions p;
   p.precision = o.precision;
+  if (!o.policy.empty()) {
+    VIREO_ASSIGN(p.policy, parse_policy(o.policy, "policy"));
+  }
   p.keep_all = o.keep_all;
-  p.fuse = !env::flag("VIREO_NO_FUSE");
-  p.cpu_ops = o.cpu_ops;
-  for (std::string& s : split_list(env::get("VIREO_CPU_OPS"))) p.cpu_ops.push_back(std::move(s));
+  p.fuse = fuses();
+  p.cpu_ops = all_cpu_ops(o);
   return p;
 }
 
@@ -97,7 +112,7 @@ Result<Planned> plan_for_caps(const Model& model, const std::string& caps_text, 
                               std::vector<std::string>* notes) {
   VIREO_ASSIGN(const DeviceCaps caps, caps_from_text(caps_text, "caps"));
   VIREO_ASSIGN(Graph graph, build_graph(model, options));
-  PlanOptions how = plan_options(options);
+  VIREO_ASSIGN(PlanOptions how, plan_options(resolved(model, options)));
   const TunedSteps tuned = tuned_steps(options, caps, notes);
   how.tuned = &tuned;
   return make_plan(std::move(graph), caps, how);

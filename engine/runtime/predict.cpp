@@ -97,8 +97,7 @@ Result<Prediction> predict_checked(const Model& model, const std::string& caps_t
   const Plan& plan = planned.plan;
   VIREO_ASSIGN(const std::vector<DispatchWork> work, plan_work(plan));
   VIREO_ASSIGN(PlanPrediction made, predict(plan, work, machine));
-  p.model = model.name(), p.machine = machine.name, p.device = caps.name,
-  p.precision = to_string(options.session.precision);
+  p.model = model.name(), p.machine = machine.name, p.device = caps.name, p.precision = planned.plan.policy;
   p.batch = options.session.batch;
   p.height = options.session.height ? options.session.height : model.input_height();
   p.width = options.session.width ? options.session.width : model.input_width();

@@ -58,7 +58,7 @@ Error Session::Impl::not_finite(const Slot& s) const {
                         s.result.size(), first / each, first % each)
           : fmt::format("{} of {} values of the answer are no finite numbers (first: image {}, value {} is {})", bad,
                         s.result.size(), first / each, first % each, text_of(s.result[first]));
-  if (options.precision != Precision::kFp32)
+  if (options.precision != Precision::kFp32 || !options.policy.empty())
     return fail(ErrorCode::kInvalidArgument, "model '{}' in {}: {}{}; use fp32, or leave SessionOptions::recompute on",
                 model.name(), to_string(options.precision), what,
                 options.precision == Precision::kFp16 ? "; fp16 ends at 65504" : "");
@@ -74,6 +74,7 @@ Result<void> Session::Impl::open_fp32() {
   if (fp32) return {};
   SessionOptions o = options;
   o.precision = Precision::kFp32;
+  o.policy.clear();
   o.recompute = false;  // what fp32 cannot do is an error
   o.fallback = false;   // a device that fails here fails for this session, which then goes on with the CPU
   o.keep_all = false;
@@ -139,8 +140,8 @@ Result<void> Session::Impl::check_answer(int slot) {
     return {};
   }
   Slot& s = slots[size_t(slot)];
-  if (options.precision == Precision::kFp32 || !options.recompute || !all_finite(s.pixels.data(), s.pixels.size()))
-    return finite;
+  const bool in_fp32 = options.precision == Precision::kFp32 && options.policy.empty();
+  if (in_fp32 || !options.recompute || !all_finite(s.pixels.data(), s.pixels.size())) return finite;
   const auto again = [&]() -> Result<void> {
     VIREO_TRY(open_fp32());
     VIREO_TRY(start_in_fp32(s));

@@ -118,7 +118,7 @@ class Replayer {
 #endif
     const Result<void> fits = [&]() -> Result<void> {
       VIREO_ASSIGN(Graph graph, build_graph(model_, f_.info.options));
-      PlanOptions how = plan_options(f_.info.options);
+      VIREO_ASSIGN(PlanOptions how, plan_options(f_.info.options));
       how.fuse = how.fuse && f_.info.fused;
       how.tuned = &f_.tuned;
       VIREO_ASSIGN(const Planned p, make_plan(std::move(graph), d->caps, how));

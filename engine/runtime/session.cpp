@@ -61,12 +61,13 @@ static std::string cpu_steps_note(const Plan& plan) {
 
 Result<void> Session::Impl::open_on(const Device::Impl& target) {
   VIREO_ASSIGN(Graph graph, build_graph(model, options));
-  PlanOptions how = plan_options(options);
+  VIREO_ASSIGN(PlanOptions how, plan_options(options));
   how.fuse = how.fuse && !unfused;
   if (!tuned_given) tuned = tuned_steps(options, target.caps, &warnings);
   how.tuned = &tuned;
 #if VIREO_VULKAN
-  if (target.kind == DeviceKind::kVulkan && how.precision == Precision::kFp16 && target.caps.shader_float16) {
+  const FormatPolicy policy = how.policy ? *how.policy : policy_of(how.precision);
+  if (target.kind == DeviceKind::kVulkan && policy.activations == DType::kF16 && target.caps.shader_float16) {
     Tuning tuning = tuning_for(target.caps);
     if (!tuning.half_tiles.empty()) {
       VIREO_ASSIGN(const std::shared_ptr<vk::Gpu> device_gpu, target.open_gpu());
@@ -383,7 +384,7 @@ Session::~Session() = default;
 
 Result<Session> Session::create(const Model& model, const Device& device, const SessionOptions& options) {
   return no_throw([&]() -> Result<Session> {
-    auto impl = std::make_unique<Impl>(model, device, options);
+    auto impl = std::make_unique<Impl>(model, device, resolved(model, options));
     if (const int wanted = impl->device.impl()->threads; impl->pool.threads() < wanted)
       impl->warnings.push_back(fmt::format(
           "only {} of {} CPU threads could be started; the answers are the same, later", impl->pool.threads(), wanted));

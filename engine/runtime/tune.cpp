@@ -353,7 +353,9 @@ Result<TuneReport> tune(const Model& model, const Device& device, const TuneOpti
                   options.budget_s);
     const DeviceCaps& caps = device.impl()->caps;
     VIREO_ASSIGN(Graph graph, build_graph(model, options.session));
-    VIREO_ASSIGN(const Planned planned, make_plan(std::move(graph), caps, plan_options(options.session)));
+    const SessionOptions session = resolved(model, options.session);
+    VIREO_ASSIGN(const PlanOptions how, plan_options(session));
+    VIREO_ASSIGN(const Planned planned, make_plan(std::move(graph), caps, how));
     VIREO_ASSIGN(const std::shared_ptr<vk::Gpu> gpu, device.impl()->open_gpu());
 
     const TuningId id = tuning_id(caps, shader::all_hash());
@@ -382,7 +384,7 @@ Result<TuneReport> tune(const Model& model, const Device& device, const TuneOpti
     std::stable_sort(subjects.begin(), subjects.end(),
                      [](const Subject& a, const Subject& b) { return a.flops > b.flops; });
 
-    Tuner tuner(*device.impl(), gpu, options.session.precision, options);
+    Tuner tuner(*device.impl(), gpu, session.precision, options);
     double left = total;
     for (size_t i = 0; i < subjects.size(); ++i) {
       const Subject& s = subjects[i];

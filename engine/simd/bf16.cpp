@@ -55,7 +55,7 @@ int64_t begin_of(int64_t total, int64_t blocks, int64_t i) { return total / bloc
 
 int64_t padded_k(const Bf16GemmArgs& a) { return round_up(a.gemm.k, kBf16Step); }
 
-bool from_i8(const Bf16GemmArgs& a) { return a.gemm.type == WeightType::kI8; }
+bool from_i8(const Bf16GemmArgs& a) { return a.gemm.type == DType::kI8; }
 
 /// Room for `panels` converted panels.
 size_t converted_bytes(const Bf16GemmArgs& a, int64_t panels) {

@@ -21,6 +21,7 @@
     t.name = text;                             \
     t.vector_floats = floats;                  \
     t.bf16_name = "";                          \
+    t.int8_name = "int8";                      \
     VIREO_SIMD_KERNELS(VIREO_SIMD_FILL)        \
     return t;                                  \
   }                                            \
@@ -43,6 +44,13 @@ VIREO_SIMD_TABLE(N_EMU128, "portable", 4)
 #endif
 #if HWY_TARGETS & HWY_SCALAR
 VIREO_SIMD_TABLE(N_SCALAR, "portable", 1)
+#endif
+
+#if HWY_TARGETS & HWY_AVX3
+namespace vireo::simd::N_AVX3 {
+Kernel<ToI8Args> vnni_to_i8_kernel();  // i8.cpp
+Kernel<I8GemmArgs> vnni_gemm_i8_kernel();
+}  // namespace vireo::simd::N_AVX3
 #endif
 
 namespace vireo::simd {
@@ -89,6 +97,13 @@ Tables detect() {
     t.table[t.count++] = N_AVX3::make_table();
 #endif
   }
+#endif
+#if HWY_TARGETS & HWY_AVX3
+  if (__builtin_cpu_supports("avx512vnni"))
+    for (int i = 0; i < t.count; ++i) {  // those so far are AVX-512's
+      t.table[i].int8_name = "int8 vnni";
+      t.table[i].to_i8 = N_AVX3::vnni_to_i8_kernel(), t.table[i].gemm_i8 = N_AVX3::vnni_gemm_i8_kernel();
+    }
 #endif
 #if HWY_TARGETS & HWY_AVX2
   if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") && has_f16c() && __builtin_cpu_supports("bmi2")) {

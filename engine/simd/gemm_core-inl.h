@@ -256,7 +256,7 @@ HWY_INLINE void epilogue(const GemmArgs& g, const float* c, int64_t row0, int64_
     if (p != nullptr) std::memcpy(to, p + col0, size_t(cols) * sizeof(float));
   };
   fetch(g.bias, bias);
-  fetch(g.b_scales, b_scale);
+  fetch(g.b_group == 0 ? g.b_scales : nullptr, b_scale);
   fetch(g.col_scale, col_scale);
   with_act(g.act, [&](auto tag) HWY_ATTR {
     for (int64_t v = 0; v < cols; v += kLanes) {
@@ -267,7 +267,7 @@ HWY_INLINE void epilogue(const GemmArgs& g, const float* c, int64_t row0, int64_
       const float* residual = g.residual != nullptr ? g.residual + row0 * g.ldr + col0 + v : nullptr;
       for (int64_t r = 0; r < rows; ++r) {
         V x = hn::Load(d, c + r * kPanel + v);
-        x = g.b_scales != nullptr ? hn::MulAdd(x, vs, vb) : hn::Add(x, vb);
+        x = g.b_group == 0 && g.b_scales != nullptr ? hn::MulAdd(x, vs, vb) : hn::Add(x, vb);
         x = act_v<decltype(tag)::value>(x);
         if (g.col_scale != nullptr) x = hn::Mul(x, vc);
         if (residual != nullptr) x = hn::Add(x, load_n(residual + r * g.ldr, n));

@@ -24,11 +24,11 @@ struct GemmPlan {
   int64_t group_rows() const { return group_blocks * rows_max; }
   // Floats of scratch: the gathered chunk of A, expanded weights, the unfinished tiles.
   int64_t a_floats(int64_t stride) const { return gathered ? group_rows() * stride : 0; }
-  int64_t b_floats(WeightType t) const { return t == WeightType::kF32 ? 0 : chunk * kPanel; }
+  int64_t b_floats(DType t) const { return t == DType::kF32 ? 0 : chunk * kPanel; }
   int64_t c_floats() const { return (chunks > 1 ? group_panels * group_rows() : rows_max) * kPanel; }
 };
 
-inline GemmPlan plan_gemm(int64_t m, int64_t n, int64_t k, WeightType type, bool gathered, int64_t rows_max,
+inline GemmPlan plan_gemm(int64_t m, int64_t n, int64_t k, DType type, bool gathered, int64_t rows_max,
                           int64_t chunk_max) {
   constexpr int64_t kItems = 16;  // where the shape allows it, so that 2-4 threads end together
   constexpr int64_t kGroupRows = 210, kGatheredRows = 70;
@@ -39,7 +39,7 @@ inline GemmPlan plan_gemm(int64_t m, int64_t n, int64_t k, WeightType type, bool
   p.blocks = std::max<int64_t>(1, up(m, rows_max));
   p.panels = std::max<int64_t>(1, up(n, kPanel));
   // One row block: expanded weights are used once, so they should not leave L1.
-  const int64_t chunk = type != WeightType::kF32 && p.blocks == 1 ? std::min<int64_t>(chunk_max, 128) : chunk_max;
+  const int64_t chunk = type != DType::kF32 && p.blocks == 1 ? std::min<int64_t>(chunk_max, 128) : chunk_max;
   p.chunks = std::max<int64_t>(1, up(k, chunk));
   p.chunk = std::min(chunk, up(up(k, p.chunks), 16) * 16);
   p.chunks = std::max<int64_t>(1, up(k, p.chunk));

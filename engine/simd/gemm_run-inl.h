@@ -13,10 +13,10 @@ HWY_BEFORE_NAMESPACE();
 namespace vireo::simd::HWY_NAMESPACE {
 
 /// Expands k rows of an fp16 or int8 panel to fp32 (scales come in the epilogue, after the K loop).
-HWY_INLINE void expand(const void* b, WeightType type, int64_t first, int64_t k, float* out) {
+HWY_INLINE void expand(const void* b, DType type, int64_t first, int64_t k, float* out) {
   const D d;
   const int64_t count = k * kPanel;
-  if (type == WeightType::kF16) {
+  if (type == DType::kF16) {
     const hn::Rebind<hwy::float16_t, D> dh;
     const auto* p = reinterpret_cast<const hwy::float16_t*>(b) + first;
     for (int64_t i = 0; i < count; i += kLanes) hn::Store(hn::PromoteTo(d, hn::LoadU(dh, p + i)), d, out + i);
@@ -26,6 +26,34 @@ HWY_INLINE void expand(const void* b, WeightType type, int64_t first, int64_t k,
     const int8_t* p = static_cast<const int8_t*>(b) + first;
     for (int64_t i = 0; i < count; i += kLanes) {
       hn::Store(hn::ConvertTo(d, hn::PromoteTo(di, hn::LoadU(d8, p + i))), d, out + i);
+    }
+  }
+}
+
+/// Expands columns [k0, k0 + count) of panel `pn` whose codes have their scales by groups of columns, to the numbers
+/// themselves.
+HWY_INLINE void expand_groups(const GemmArgs& g, int64_t pn, int64_t k0, int64_t count, float* out) {
+  const D d;
+  const hn::RebindToSigned<D> di;
+  const hn::Rebind<int8_t, D> d8;
+  constexpr int64_t kHalf = kPanel / 2;
+  const int64_t row_bytes = g.b_nibbles ? kHalf : kPanel, ld = (g.n + kPanel - 1) / kPanel * kPanel;
+  const auto* codes = static_cast<const int8_t*>(g.b) + (pn * g.k + k0) * row_bytes;
+  for (int64_t k = k0; k < k0 + count; ++k, codes += row_bytes, out += kPanel) {
+    const float* const scales = g.b_scales + k / g.b_group * ld + pn * kPanel;
+    const float* const offsets = g.b_offsets == nullptr ? nullptr : g.b_offsets + k / g.b_group * ld + pn * kPanel;
+    const auto store = [&](auto code, int64_t c) HWY_ATTR {
+      const V scale = hn::LoadU(d, scales + c), x = hn::ConvertTo(d, code);
+      hn::Store(offsets == nullptr ? hn::Mul(x, scale) : hn::MulAdd(x, scale, hn::LoadU(d, offsets + c)), d, out + c);
+    };
+    if (g.b_nibbles) {
+      for (int64_t c = 0; c < kHalf; c += kLanes) {
+        const auto both = hn::PromoteTo(di, hn::LoadU(d8, codes + c));
+        store(hn::ShiftRight<28>(hn::ShiftLeft<28>(both)), c);
+        store(hn::ShiftRight<4>(both), c + kHalf);
+      }
+    } else {
+      for (int64_t c = 0; c < kPanel; c += kLanes) store(hn::PromoteTo(di, hn::LoadU(d8, codes + c)), c);
     }
   }
 }
@@ -69,14 +97,16 @@ HWY_INLINE void run_gemm(const GemmArgs& g, int64_t begin, int64_t end, void* sc
         const int64_t first = (pn * g.k + k0) * kPanel;
         // The next panel's part of this chunk, one line per k by each of the first row blocks. A thread takes items
         // upwards, so the panel behind the item's last is its next too.
-        const int64_t size = g.type == WeightType::kF32 ? 4 : g.type == WeightType::kF16 ? 2 : 1;
-        const char* ahead = static_cast<const char*>(g.b) + (first + (pn + 1 < p.panels ? g.k * kPanel : 0)) * size;
-        const char* const ahead_end = ahead + count * kPanel * size;
+        const int64_t size = int64_t(dtype_size(g.type)), part = g.b_nibbles ? 2 : 1;
+        const char* ahead =
+            static_cast<const char*>(g.b) + (first + (pn + 1 < p.panels ? g.k * kPanel : 0)) * size / part;
+        const char* const ahead_end = ahead + count * kPanel * size / part;
         const float* b = wide;
-        if (g.type == WeightType::kF32) {
+        if (g.type == DType::kF32) {
           b = static_cast<const float*>(g.b) + first;
         } else {
-          expand(g.b, g.type, first, count, wide);
+          if (g.b_group != 0) expand_groups(g, pn, k0, count, wide);
+          else expand(g.b, g.type, first, count, wide);
         }
         const int64_t cols = std::min(kPanel, g.n - pn * kPanel);
         for (int64_t blk = block0; blk < block1; ++blk) {

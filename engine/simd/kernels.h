@@ -1,18 +1,18 @@
 // CPU kernels: one table of function pointers per instruction set, picked once at run time.
-// All matrices are rows of fp32 with a stride (ld, in floats); an operator's CPU path (engine/ops) calls them, and tests.
+// All matrices are rows of fp32 with a stride (ld, in floats); an operator's CPU path (engine/ops) calls them, and
+// tests.
 #pragma once
 
 #include <cstddef>
 #include <cstdint>
+
+#include "tensor/format.h"
 
 namespace vireo::simd {
 
 /// Element-wise functions. kGeluErf is x/2 (1 + erf(x/sqrt 2)); kGeluTanh its tanh form; kHardswish is
 /// x min(max(x + 3, 0), 6) / 6 (Howard et al. 2019). All map 0 to 0 and NaN to NaN.
 enum class Act : int { kNone, kGeluErf, kGeluTanh, kSilu, kRelu, kTanh, kHardswish };
-
-/// Storage of a packed weight matrix.
-enum class WeightType : int { kF32, kF16, kI8, kBF16 };
 
 /// Columns of a packed weight panel: the same on every target, so that plans do not depend on the CPU.
 constexpr int64_t kPanel = 32;
@@ -38,9 +38,12 @@ struct GemmArgs {
   int64_t lda = 0;
   int64_t m = 0, n = 0, k = 0;
   const void* b = nullptr;  // W as pack_weight() left it
-  WeightType type = WeightType::kF32;
-  const float* b_scales = nullptr;  // [n], for kI8
-  const float* bias = nullptr;      // [n]
+  DType type = DType::kF32;
+  const float* b_scales = nullptr;   // kI8: [n]; with b_group one for each group of columns k, [groups][n to a panel]
+  int64_t b_group = 0;               // columns k that share a scale; 0: all, and the scale is applied to the sum
+  const float* b_offsets = nullptr;  // like b_scales with b_group: W = scale * code + offset; null: all 0
+  bool b_nibbles = false;            // with b_group: two codes in a byte, as pack_weight_i4() left them
+  const float* bias = nullptr;       // [n]
   Act act = Act::kNone;
   const float* col_scale = nullptr;  // [n]
   const float* residual = nullptr;   // [m, n]
@@ -67,6 +70,35 @@ struct ToBf16Args {
   float eps = 1e-6f;
   uint16_t* out = nullptr;
   int64_t ldo = 0;  // in values, >= round_up(cols, kBf16Step)
+};
+
+/// int8 rows and weights are padded with zeros to a multiple of this along k.
+constexpr int64_t kI8Step = 4;
+
+/// Rows of x as int8 codes with a scale each (dynamic quantisation per token, as compressed-tensors states it): scale =
+/// max|x| / 127.5, code = clamp(round_half_even(x / scale), -128, 127); a row of zeros has scale 1. With `normalise`
+/// each row is normalised first, (x - mean) / sqrt(var + eps). A NaN makes its row's scale NaN.
+struct ToI8Args {
+  const float* x = nullptr;
+  int64_t ldx = 0;
+  int64_t rows = 0, cols = 0;
+  bool normalise = false;
+  float eps = 1e-6f;
+  void* out = nullptr;      // codes as the same table's gemm_i8 reads them, ldo values apart
+  int64_t ldo = 0;          // >= round_up(cols, kI8Step)
+  float* scales = nullptr;  // [rows]
+  int32_t* sums = nullptr;  // [rows] of the row's codes
+};
+
+/// GEMM on int8 rows: sums of code products in 32 bits, exact for k up to 65,536; then
+/// out = residual + col_scale * act(row_scale * b_scales * sum + bias). gemm.b is what pack_weight_integer() left, a
+/// and lda are ignored, b_scales is [n].
+struct I8GemmArgs {
+  GemmArgs gemm;
+  const void* a = nullptr;  // as to_i8 of the same table wrote it
+  int64_t lda = 0;          // in values
+  const float* scales = nullptr;
+  const int32_t* sums = nullptr;
 };
 
 /// Where convolution reads its patches. Output position (oy, ox) sees input (oy*stride_y - pad_y + ky*dilation_y, ...),
@@ -367,6 +399,7 @@ struct Kernels {
   const char* bf16_name;  // for plans: "bf16 amx"; empty without
   Kernel<ToBf16Args> to_bf16;
   Kernel<Bf16GemmArgs> gemm_bf16;
+  const char* int8_name;  // for plans: "int8 vnni"
   Bf16Probe bf16_probe;
   Kernel<GemmArgs> gemm;
   Kernel<ConvArgs> conv;
@@ -389,6 +422,8 @@ struct Kernels {
   Kernel<AdaptivePoolArgs> adaptive_pool;
   Kernel<MergeArgs> merge;
   Kernel<ArgmaxArgs> argmax;
+  Kernel<ToI8Args> to_i8;
+  Kernel<I8GemmArgs> gemm_i8;
   Kernel<ToHalfArgs> to_half;
   Kernel<FromHalfArgs> from_half;
 };
@@ -404,17 +439,25 @@ const Kernels* supported(int index);
 
 /// Bytes of a packed weight matrix W [n, k]: [ceil(n/32)][k][32] elements, columns past n zero. Align it to 64 bytes.
 /// kBF16: [ceil(n/32)][ceil(k/32) * 16][32][2], pairs of k together and zero past k.
-size_t packed_weight_bytes(int64_t n, int64_t k, WeightType type);
+size_t packed_weight_bytes(int64_t n, int64_t k, DType type);
 
 /// Packs `count` dense fp32 rows `rows` = W[first .. first+count) into their place. first must be a multiple of 32, and
 /// count too unless the range ends at n; such ranges may be packed from several threads (the last one also writes the
 /// zero padding). kF16, kBF16: round to nearest even. kI8: symmetric per row, scales[row] = max|w| / 127,
 /// q = round_half_even(w / scale), a zero row has scale 0; `scales` holds round_up(n, 4) floats (padding zeroed).
-void pack_weight(const float* rows, int64_t first, int64_t count, int64_t n, int64_t k, WeightType type, void* packed,
+void pack_weight(const float* rows, int64_t first, int64_t count, int64_t n, int64_t k, DType type, void* packed,
                  float* scales);
 
 /// The same for int8 values that come quantised (a compressed checkpoint): dense rows into the kI8 layout.
 void pack_weight_i8(const int8_t* rows, int64_t first, int64_t count, int64_t n, int64_t k, void* packed);
+/// The same for codes of at most 4 bits, two in a byte: of a panel's row k, byte c holds column c in its lower half and
+/// column c + 16 in its upper one. Half of packed_weight_bytes(n, k, DType::kI8).
+void pack_weight_i4(const int8_t* rows, int64_t first, int64_t count, int64_t n, int64_t k, void* packed);
+
+/// Bytes of W [n, k] for gemm_i8: [ceil(n/32)][ceil(k/4)][32][4] codes plus 128, columns past n and k 128.
+size_t integer_weight_bytes(int64_t n, int64_t k);
+/// Dense rows of codes into that layout; `first` and `count` as for pack_weight.
+void pack_weight_integer(const int8_t* rows, int64_t first, int64_t count, int64_t n, int64_t k, void* packed);
 
 /// Bytes of the weights of a 3 x 3 convolution as the winograd kernel reads them: [ceil(n/32)][16][c][32] fp32 values,
 /// the 4 x 4 products of each pair of channels apart, columns past n zero. Align them to 64 bytes.

@@ -24,8 +24,6 @@ void pack_panel(const S* rows, int64_t count, int64_t k, T* panel, F element) {
   for (int64_t i = 0; i < k; ++i) std::fill(panel + i * kPanel + count, panel + (i + 1) * kPanel, T(0));
 }
 
-size_t element_bytes(WeightType t) { return t == WeightType::kF32 ? 4 : t == WeightType::kI8 ? 1 : 2; }
-
 float row_scale(const float* row, int64_t k) {
   float most = 0.0f;
   for (int64_t i = 0; i < k; ++i) most = std::max(most, std::fabs(row[i]));
@@ -40,26 +38,26 @@ int8_t quantise(float w, float scale) {
 
 }  // namespace
 
-size_t packed_weight_bytes(int64_t n, int64_t k, WeightType type) {
-  const int64_t padded = type == WeightType::kBF16 ? round_up(k, kBf16Step) : k;
-  return size_t(round_up(n, kPanel)) * size_t(padded) * element_bytes(type);
+size_t packed_weight_bytes(int64_t n, int64_t k, DType type) {
+  const int64_t padded = type == DType::kBF16 ? round_up(k, kBf16Step) : k;
+  return size_t(round_up(n, kPanel)) * size_t(padded) * dtype_size(type);
 }
 
-void pack_weight(const float* rows, int64_t first, int64_t count, int64_t n, int64_t k, WeightType type, void* packed,
+void pack_weight(const float* rows, int64_t first, int64_t count, int64_t n, int64_t k, DType type, void* packed,
                  float* scales) {
   for (int64_t r0 = 0; r0 < count; r0 += kPanel) {
     const int64_t here = std::min(kPanel, count - r0);
     const float* src = rows + r0 * k;
     const int64_t offset = (first + r0) * k;  // of the panel, in elements
     switch (type) {
-      case WeightType::kF32:
+      case DType::kF32:
         pack_panel(src, here, k, static_cast<float*>(packed) + offset, [](int64_t, float x) { return x; });
         break;
-      case WeightType::kF16:
+      case DType::kF16:
         pack_panel(src, here, k, static_cast<uint16_t*>(packed) + offset,
                    [](int64_t, float x) { return float_to_half(x); });
         break;
-      case WeightType::kBF16: {
+      case DType::kBF16: {
         const int64_t padded = round_up(k, kBf16Step);
         uint16_t* const panel = static_cast<uint16_t*>(packed) + (first + r0) * padded;
         std::memset(panel, 0, size_t(padded * kPanel) * sizeof(uint16_t));
@@ -68,16 +66,18 @@ void pack_weight(const float* rows, int64_t first, int64_t count, int64_t n, int
         }
         break;
       }
-      case WeightType::kI8: {
+      case DType::kI8: {
         float s[kPanel];
         for (int64_t r = 0; r < here; ++r) scales[first + r0 + r] = s[r] = row_scale(src + r * k, k);
         pack_panel(src, here, k, static_cast<int8_t*>(packed) + offset,
                    [&](int64_t r, float x) { return quantise(x, s[r]); });
         break;
       }
+      case DType::kU8:
+      case DType::kI32: break;  // no weight is packed as such
     }
   }
-  if (type == WeightType::kI8 && first + count == n) std::fill(scales + n, scales + round_up(n, 4), 0.0f);
+  if (type == DType::kI8 && first + count == n) std::fill(scales + n, scales + round_up(n, 4), 0.0f);
 }
 
 void pack_weight_i8(const int8_t* rows, int64_t first, int64_t count, int64_t n, int64_t k, void* packed) {
@@ -88,8 +88,36 @@ void pack_weight_i8(const int8_t* rows, int64_t first, int64_t count, int64_t n,
   }
 }
 
+void pack_weight_i4(const int8_t* rows, int64_t first, int64_t count, int64_t n, int64_t k, void* packed) {
+  (void)n;
+  for (int64_t r0 = 0; r0 < count; r0 += kPanel) {
+    uint8_t* const panel = static_cast<uint8_t*>(packed) + (first + r0) * k / 2;
+    for (int64_t i = 0; i < k; ++i)
+      for (int64_t c = 0; c < kPanel / 2; ++c) {
+        const auto nibble = [&](int64_t column) {
+          return r0 + column < count ? unsigned(rows[(r0 + column) * k + i]) & 15u : 0u;
+        };
+        panel[i * kPanel / 2 + c] = uint8_t(nibble(c) | nibble(c + kPanel / 2) << 4);
+      }
+  }
+}
+
+size_t integer_weight_bytes(int64_t n, int64_t k) { return size_t(round_up(n, kPanel) * round_up(k, kI8Step)); }
+
+void pack_weight_integer(const int8_t* rows, int64_t first, int64_t count, int64_t n, int64_t k, void* packed) {
+  (void)n;
+  const int64_t padded = round_up(k, kI8Step);
+  for (int64_t r0 = 0; r0 < count; r0 += kPanel) {
+    uint8_t* const panel = static_cast<uint8_t*>(packed) + (first + r0) * padded;
+    std::memset(panel, 128, size_t(padded * kPanel));
+    for (int64_t r = 0; r < std::min(kPanel, count - r0); ++r)
+      for (int64_t i = 0; i < k; ++i)
+        panel[i / 4 * 4 * kPanel + 4 * r + i % 4] = uint8_t(int(rows[(r0 + r) * k + i]) + 128);
+  }
+}
+
 size_t winograd_weight_bytes(int64_t n, int64_t c) {
-  return size_t(kWinogradProducts) * packed_weight_bytes(n, c, WeightType::kF32);
+  return size_t(kWinogradProducts) * packed_weight_bytes(n, c, DType::kF32);
 }
 
 void pack_winograd(const float* rows, int64_t first, int64_t count, int64_t c, float* packed) {

@@ -33,5 +33,7 @@
   X(adaptive_pool, AdaptivePoolArgs)     \
   X(merge, MergeArgs)                    \
   X(argmax, ArgmaxArgs)                  \
+  X(to_i8, ToI8Args)                     \
+  X(gemm_i8, I8GemmArgs)                 \
   X(to_half, ToHalfArgs)                 \
   X(from_half, FromHalfArgs)

@@ -6,12 +6,9 @@
 #include <cstdint>
 #include <string>
 
+#include "tensor/format.h"
+
 namespace vireo {
-
-enum class DType : uint8_t { kF32, kF16, kBF16, kI8, kU8, kI32 };
-
-size_t dtype_size(DType t);
-const char* dtype_name(DType t);
 
 inline int64_t round_up(int64_t x, int64_t to) { return (x + to - 1) / to * to; }
 inline int64_t div_up(int64_t x, int64_t by) { return (x + by - 1) / by; }
@@ -46,7 +43,9 @@ struct TensorDesc {
   Layout layout = Layout::kRows;
   int32_t gap =
       0;  ///< elements between a row's padding and the next row: another value's columns (a multiple of 4; kRows only)
+  Grid grid = {};  ///< of codes (dtype kI8); their scales and zero points are not counted in bytes()
 
+  Format format() const { return {dtype, grid}; }
   /// Elements from one row to the next (kRows only).
   int64_t row_stride() const { return round_up(shape.c(), 4) + gap; }
   size_t bytes() const {
@@ -56,6 +55,6 @@ struct TensorDesc {
   }
 };
 
-std::string to_string(const TensorDesc& t);  // "f32[1, 1, 197, 768]"
+std::string to_string(const TensorDesc& t);  // "f32[1, 1, 197, 768]", "i4g32[1, 1, 768, 192]"
 
 }  // namespace vireo

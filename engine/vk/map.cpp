@@ -9,7 +9,7 @@ namespace vireo::vk {
 Result<std::vector<SizedDispatch>> Executable::sized_dispatches(int64_t h, int64_t w) const {
   const Step& step = plan_.steps[size_t(plan_.sized_step())];
   const Tuning tuning = tuning_for(plan_.caps);
-  return op_def(step.op).sized(op_call(plan_, step), {&plan_.caps, &tuning, plan_.precision}, h, w);
+  return op_def(step.op).sized(op_call(plan_, step), {&plan_.caps, &tuning}, h, w);
 }
 
 Result<void> Executable::make_map(int slot, int64_t h, int64_t w) {

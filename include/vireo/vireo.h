@@ -53,8 +53,10 @@ typedef struct vireo_error {
 /* Storage of weights and activations; sums are always fp32. */
 typedef enum vireo_precision {
   VIREO_FP32 = 0,
-  VIREO_FP16 = 1, /* weights fp16; activations fp16 on Vulkan, fp32 on the CPU */
-  VIREO_INT8 = 2  /* weights int8 per output channel, symmetric */
+  VIREO_FP16 = 1,       /* weights fp16; activations fp16 on Vulkan, fp32 on the CPU */
+  VIREO_INT8 = 2,       /* weights int8 per output channel, symmetric */
+  VIREO_CHECKPOINT = 3, /* weights as the checkpoint holds them: its codes, or fp32 */
+  VIREO_W8A8 = 4        /* weights int8, and on the CPU the rows that they multiply too: integer products */
 } vireo_precision;
 
 /* What a session computes. */
@@ -94,7 +96,7 @@ typedef struct vireo_inference {
 typedef struct vireo_options {
   size_t struct_size;        /* set by vireo_options_init */
   const char* device;        /* "auto" (default), "cpu", "vulkan" or "vulkan:N"; only auto falls back to the CPU */
-  vireo_precision precision; /* default VIREO_FP32 */
+  vireo_precision precision; /* default VIREO_CHECKPOINT, which is fp32 for a checkpoint of floats */
   vireo_head head;           /* default VIREO_LOGITS */
   int batch;                 /* images per run, default 1 */
   int height, width;         /* input size in pixels, default 0 = the model's own */

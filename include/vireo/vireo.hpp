@@ -80,6 +80,9 @@ class VIREO_API Model {
   Scores scores() const;  ///< what makes scores of its logits; top_k() applies it
   /// Name of class `index`; "LABEL_17" when the checkpoint has no names.
   std::string label(int index) const;
+  /// kCheckpoint where weights are stored as codes (a quantization_config of compressed-tensors), else kFp32: what
+  /// SessionOptions::precision is by default.
+  Precision precision() const;
   /// What was noticed while opening, one sentence each: tensors present but unused, absent preprocessing, ...
   const std::vector<std::string>& warnings() const;
 
@@ -167,7 +170,8 @@ struct Latency {
 };
 
 struct SessionOptions {
-  Precision precision = Precision::kFp32;
+  Precision precision = Precision::kCheckpoint;  ///< kFp32 for a checkpoint of floats
+  std::string policy;  ///< text of a format policy (engine/plan/policy.h) instead of `precision`; empty = none
   Head head = Head::kLogits;
   int batch = 1;              ///< images per inference, fixed for the session
   int height = 0, width = 0;  ///< input size in pixels; 0 = the model's own

@@ -33,7 +33,7 @@ struct GemmCase {
 };
 
 /// What the packed weight really holds.
-std::vector<double> stored_weight(const Rows& w, WeightType t) {
+std::vector<double> stored_weight(const Rows& w, DType t) {
   std::vector<double> r(size_t(w.rows * w.cols));
   for (int64_t i = 0; i < w.rows; ++i) {
     float most = 0.0f;
@@ -42,9 +42,9 @@ std::vector<double> stored_weight(const Rows& w, WeightType t) {
     for (int64_t j = 0; j < w.cols; ++j) {
       const float x = w(i, j);
       double& y = r[size_t(i * w.cols + j)];
-      if (t == WeightType::kF32) y = x;
-      if (t == WeightType::kF16) y = half_to_float(float_to_half(x));
-      if (t == WeightType::kI8) y = scale > 0 ? double(std::nearbyint(x / scale)) * double(scale) : 0.0;
+      if (t == DType::kF32) y = x;
+      if (t == DType::kF16) y = half_to_float(float_to_half(x));
+      if (t == DType::kI8) y = scale > 0 ? double(std::nearbyint(x / scale)) * double(scale) : 0.0;
     }
   }
   return r;
@@ -54,7 +54,7 @@ struct Packed {
   AlignedBuffer data, scales;
 };
 
-Packed pack(const Rows& w, WeightType t) {
+Packed pack(const Rows& w, DType t) {
   Packed p{AlignedBuffer(packed_weight_bytes(w.rows, w.cols, t)), AlignedBuffer(size_t(round_up(w.rows, 4)) * 4)};
   std::vector<float> dense(size_t(w.rows * w.cols));
   for (int64_t i = 0; i < w.rows; ++i) {
@@ -98,7 +98,7 @@ TEST_P(Simd, Gemm) {
   uint64_t seed = 1;
   for (const GemmCase& c : cases) {
     if (slow() && c.m * c.n * c.k > 4000000) continue;
-    for (WeightType t : {WeightType::kF32, WeightType::kF16, WeightType::kI8}) {
+    for (DType t : {DType::kF32, DType::kF16, DType::kI8}) {
       for (int variant = 0; variant < 4; ++variant) {
         const std::string what = "gemm " + std::to_string(c.m) + "x" + std::to_string(c.n) + "x" + std::to_string(c.k) +
                                  " type " + std::to_string(int(t)) + " variant " + std::to_string(variant);
@@ -110,7 +110,7 @@ TEST_P(Simd, Gemm) {
         Rows out = Rows::output(c.m, c.n, variant == 2 ? 8 : 0);
         GemmArgs g;
         g.a = a.p(), g.lda = a.ld, g.m = c.m, g.n = c.n, g.k = c.k, g.b = p.data.data(), g.type = t;
-        if (t == WeightType::kI8) g.b_scales = p.scales.as<float>();
+        if (t == DType::kI8) g.b_scales = p.scales.as<float>();
         if (variant != 0) g.bias = bias.p(), g.act = kActs[(seed / 6) % 6];
         if (variant == 2) g.col_scale = col.p(), g.residual = residual.p(), g.ldr = residual.ld;
         if (variant == 3) {  // in place
@@ -132,7 +132,7 @@ TEST_P(Simd, Gemm) {
 TEST_P(Simd, GemmKeepsNanInItsRow) {
   Rows a = Rows::random(20, 40, 1);
   const Rows w = Rows::random(37, 40, 2);
-  for (WeightType t : {WeightType::kF32, WeightType::kI8}) {
+  for (DType t : {DType::kF32, DType::kI8}) {
     for (Act act : kActs) {
       Packed p = pack(w, t);
       Rows out = Rows::output(20, 37);
@@ -140,7 +140,7 @@ TEST_P(Simd, GemmKeepsNanInItsRow) {
       a(4, 6) = kInf;
       GemmArgs g;
       g.a = a.p(), g.lda = a.ld, g.m = 20, g.n = 37, g.k = 40, g.b = p.data.data(), g.type = t, g.act = act;
-      if (t == WeightType::kI8) g.b_scales = p.scales.as<float>();
+      if (t == DType::kI8) g.b_scales = p.scales.as<float>();
       g.out = out.p(), g.ldo = out.ld;
       run(k().gemm, g);
       out.check_frame("nan");
@@ -162,10 +162,10 @@ TEST_P(Simd, GemmKeepsNanInItsRow) {
 TEST(SimdPack, Int8RoundsHalfToEvenAndZeroRowsStayZero) {
   const int64_t n = 5, kk = 4;
   const float rows[n * kk] = {127, 0.5f, 1.5f, -2.5f, 0, 0, 0, 0, -254, 1, 3, 5, 1e-30f, 0, 0, 0, 1, 1, 1, -1};
-  AlignedBuffer p(packed_weight_bytes(n, kk, WeightType::kI8));
+  AlignedBuffer p(packed_weight_bytes(n, kk, DType::kI8));
   float scales[8];
   std::fill_n(scales, 8, kSentinel);
-  pack_weight(rows, 0, n, n, kk, WeightType::kI8, p.data(), scales);
+  pack_weight(rows, 0, n, n, kk, DType::kI8, p.data(), scales);
   const auto q = [&](int64_t row, int64_t x) { return int(p.as<int8_t>()[x * kPanel + row]); };
   EXPECT_EQ(scales[0], 1.0f);
   EXPECT_EQ(q(0, 0), 127);
@@ -245,14 +245,14 @@ TEST_P(Simd, ConvAndIm2col) {
     }
     const int64_t n = 35;
     const Rows w = Rows::random(n, g.k(), ++seed);
-    for (WeightType t : {WeightType::kF32, WeightType::kI8}) {
+    for (DType t : {DType::kF32, DType::kI8}) {
       Packed p = pack(w, t);
       const Vec bias(n, ++seed);
       Rows out = Rows::output(g.rows(), n), none(0, 0, 0.0f);
       ConvArgs a;
       a.geometry = g;
       a.gemm.n = n, a.gemm.b = p.data.data(), a.gemm.type = t, a.gemm.bias = bias.p(), a.gemm.act = Act::kSilu;
-      if (t == WeightType::kI8) a.gemm.b_scales = p.scales.as<float>();
+      if (t == DType::kI8) a.gemm.b_scales = p.scales.as<float>();
       a.gemm.out = out.p(), a.gemm.ldo = out.ld;
       run(k().conv, a);
       out.check_frame(what);
@@ -440,13 +440,13 @@ TEST_P(Simd, ThreadsDoNotChangeTheResult) {
   const int64_t m = 50, n = 200, kk = 800;
   Rows a = Rows::random(m, kk, 1);
   const Rows w = Rows::random(n, kk, 2);
-  Packed p = pack(w, WeightType::kF16);
+  Packed p = pack(w, DType::kF16);
   std::vector<float> first;
   for (int threads : {1, 2, 4}) {
     ThreadPool pool(threads);
     Rows out = Rows::output(m, n);
     GemmArgs g;
-    g.a = a.p(), g.lda = a.ld, g.m = m, g.n = n, g.k = kk, g.b = p.data.data(), g.type = WeightType::kF16;
+    g.a = a.p(), g.lda = a.ld, g.m = m, g.n = n, g.k = kk, g.b = p.data.data(), g.type = DType::kF16;
     g.out = out.p(), g.ldo = out.ld;
     const size_t each = (k().gemm.scratch_bytes(g) + 63) / 64 * 64;
     AlignedBuffer scratch(each * size_t(threads));

@@ -1,0 +1,107 @@
+#include "plan/policy.h"
+
+#include <sstream>
+
+namespace vireo {
+namespace {
+
+// int8 as Vireo quantises it while loading: symmetric, a scale per output channel, -128 never.
+constexpr Format kInt8{DType::kI8, {8, Scope::kRow, false, false, 0}};
+
+/// Glob without backtracking over more than the last star.
+bool matches(const std::string& pattern, const std::string& name) {
+  size_t p = 0, n = 0, star = std::string::npos, mark = 0;
+  while (n < name.size()) {
+    if (p < pattern.size() && (pattern[p] == '?' || pattern[p] == name[n])) {
+      ++p, ++n;
+    } else if (p < pattern.size() && pattern[p] == '*') {
+      star = p++, mark = n;
+    } else if (star != std::string::npos) {
+      p = star + 1, n = ++mark;
+    } else {
+      return false;
+    }
+  }
+  while (p < pattern.size() && pattern[p] == '*') ++p;
+  return p == pattern.size();
+}
+
+}  // namespace
+
+Format FormatPolicy::of(const std::string& constant, const Grid& stored) const {
+  const Format* asked = nullptr;
+  for (const Rule& r : rules)
+    if (matches(r.pattern, constant)) asked = &r.format;
+  if (stored.coded() && (asked ? asked->grid.coded() : !decode || matrices.grid.coded())) return {DType::kI8, stored};
+  return asked ? *asked : matrices;
+}
+
+FormatPolicy policy_of(Precision p) {
+  FormatPolicy r;
+  r.name = to_string(p);
+  switch (p) {
+    case Precision::kFp32: break;
+    case Precision::kFp16:
+      r.activations = DType::kF16;
+      r.matrices = {DType::kF16, {}};
+      r.products = Products::kBf16;
+      break;
+    case Precision::kInt8:
+      r.matrices = kInt8;
+      r.products = Products::kBf16;
+      break;
+    case Precision::kW8A8:
+      r.matrices = kInt8;
+      r.products = Products::kI8;
+      break;
+    case Precision::kCheckpoint: r.decode = false; break;
+  }
+  return r;
+}
+
+Result<FormatPolicy> parse_policy(const std::string& text, const std::string& source) {
+  FormatPolicy r;
+  r.name = source;
+  r.decode = false;
+  std::istringstream lines(text);
+  std::string line;
+  for (int number = 1; std::getline(lines, line); ++number) {
+    std::istringstream words(line.substr(0, line.find('#')));
+    std::string first, second, more;
+    if (!(words >> first)) continue;
+    const auto bad = [&](const std::string& what) {
+      return fail(ErrorCode::kInvalidArgument,
+                  "policy '{}', line {}: {}; expected 'activations f32' or 'f16', 'products f32', 'bf16' or 'i8', "
+                  "'weights FORMAT', "
+                  "'checkpoint keep' or 'decode', or 'PATTERN FORMAT' with a format such as f32, f16, i8, i8g64, i4g32 "
+                  "or u4g128",
+                  source, number, what);
+    };
+    if (!(words >> second) || words >> more) return bad(fmt::format("'{}' has not two words", line));
+    if (first == "checkpoint") {
+      if (second != "keep" && second != "decode") return bad(fmt::format("'{}' is neither keep nor decode", second));
+      r.decode = second == "decode";
+      continue;
+    }
+    if (first == "products") {
+      if (second != "f32" && second != "bf16" && second != "i8")
+        return bad(fmt::format("'{}' is none of f32, bf16 and i8", second));
+      r.products = second == "bf16" ? Products::kBf16 : second == "i8" ? Products::kI8 : Products::kF32;
+      continue;
+    }
+    Format f;
+    if (!parse_format(second, &f)) return bad(fmt::format("'{}' is no format", second));
+    if (f.dtype == DType::kBF16) return bad("bf16 is chosen where the CPU multiplies it: write f16");
+    if (first == "activations") {
+      if (f.grid.coded()) return bad(fmt::format("no kernel takes activations as '{}' yet", second));
+      r.activations = f.dtype;
+    } else if (first == "weights") {
+      r.matrices = f;
+    } else {
+      r.rules.push_back({first, f});
+    }
+  }
+  return r;
+}
+
+}  // namespace vireo

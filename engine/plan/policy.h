@@ -1,0 +1,42 @@
+// Which number format the planner gives every value: `--precision` as data. Text, like caps and tuning files.
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include "base/error.h"
+#include "graph/constant.h"
+#include "ops/op.h"
+#include "tensor/format.h"
+
+#include <vireo/types.hpp>
+
+namespace vireo {
+
+/// The three precisions and `checkpoint` are policies with names; a file is any other.
+struct FormatPolicy {
+  /// Of the matrices whose names match: `pattern` is a constant's name as `vireo plan` prints it, with * for any
+  /// characters and ? for one. The last rule that matches counts.
+  struct Rule {
+    std::string pattern;
+    Format format;
+  };
+  std::string name = "fp32";        // for the plan's text
+  DType activations = DType::kF32;  // of values between a GPU's steps; a CPU computes on fp32 rows
+  Format matrices;                  // of weights that the checkpoint holds as floats
+  Products products =
+      Products::kF32;  // what the factors of a product may be rounded to where a CPU multiplies that faster
+  bool decode = true;  // codes of the checkpoint become numbers in the format of `matrices`; else they stay
+  std::vector<Rule> rules;
+
+  /// The format of a weight matrix: by a rule; the checkpoint's own codes; `matrices`. A rule that asks for codes does
+  /// not touch what the checkpoint holds as codes: nothing is quantised twice.
+  Format of(const std::string& constant, const Grid& stored) const;
+};
+
+FormatPolicy policy_of(Precision p);
+/// Lines of a policy file, # begins a comment: `activations f32|f16`, `products f32|bf16|i8`, `weights FORMAT`,
+/// `checkpoint keep|decode`, and `PATTERN FORMAT`. Errors: kInvalidArgument, with the line.
+Result<FormatPolicy> parse_policy(const std::string& text, const std::string& source);
+
+}  // namespace vireo

@@ -1,0 +1,309 @@
+// Integer products: int8 rows times int8 weights with 32-bit sums, exact and the same on every CPU. Factors are widened
+// to 16 bits and multiplied in pairs (x86 vpmaddwd, NEON smlal), which no pair of codes overflows; where there is
+// AVX-512 VNNI, its vpdpbusd multiplies four pairs of bytes at once and adds them in 32 bits without saturation. It
+// takes one unsigned factor, so W is stored plus 128: sum_k a (w + 128) = sum_k a w + 128 sum_k a, and a row's sum is
+// known.
+#include "simd/targets.h"
+
+#undef HWY_TARGET_INCLUDE
+#define HWY_TARGET_INCLUDE "simd/i8.cpp"
+#include <hwy/foreach_target.h>
+
+#include "simd/gemm_core-inl.h"
+#include "simd/gemm_plan.h"
+#include "tensor/tensor.h"
+
+#if HWY_TARGET == HWY_AVX3
+#include <immintrin.h>
+#endif
+
+HWY_BEFORE_NAMESPACE();
+namespace vireo::simd::HWY_NAMESPACE {
+namespace i8 {
+
+/// Rows of A for one item at most, so that they stay in L2 beside the panels; items at least, where the shape allows
+/// it.
+constexpr int64_t kGroupRows = 512, kItems = 16;
+/// Rows of a register tile: its sums of one panel, a factor of each and a few of W fit the registers.
+#if HWY_TARGET == HWY_AVX3
+constexpr int64_t kRows = 12;
+#elif HWY_TARGET == HWY_AVX2
+constexpr int64_t kRows = 3;
+#else
+constexpr int64_t kRows = 1;
+#endif
+
+/// Row blocks x panels; an item is a group of row blocks and one panel, over all of K.
+struct Plan {
+  int64_t blocks, row_groups, group_blocks, panels;
+  int64_t items() const { return row_groups * panels; }
+};
+
+HWY_INLINE Plan make_plan(const I8GemmArgs& a) {
+  Plan p{};
+  p.blocks = std::max<int64_t>(1, div_up(a.gemm.m, kRows));
+  p.panels = std::max<int64_t>(1, div_up(a.gemm.n, kPanel));
+  p.row_groups = std::max(div_up(p.blocks, kGroupRows / kRows), std::min(p.blocks, div_up(kItems, p.panels)));
+  p.group_blocks = div_up(p.blocks, p.row_groups);
+  p.row_groups = div_up(p.blocks, p.group_blocks);
+  return p;
+}
+
+/// Where block i of `blocks` nearly equal ones begins.
+HWY_INLINE int64_t begin_of(int64_t total, int64_t blocks, int64_t i) {
+  return total / blocks * i + std::min(i, total % blocks);
+}
+
+// ---- rows to codes ----
+
+constexpr int64_t kConvertRows = 8;
+/// Partial sums of a row: as many on every CPU, so that all round alike.
+constexpr int64_t kParts = 16;
+
+int64_t convert_items(const ToI8Args& a) { return div_up(a.rows, kConvertRows); }
+size_t convert_scratch(const ToI8Args& a) { return size_t(round_up(a.cols, kParts)) * sizeof(float); }
+
+/// f(c, v, part) for groups of kLanes columns; columns past the row are zero in v. Part p of kParts takes columns p, p
+/// + kParts, ...
+template <typename F>
+HWY_INLINE void each_group(const float* x, int64_t cols, F f) {
+  for (int64_t c = 0; c < cols; c += kLanes) f(c, load_n(x + c, cols - c), c / kLanes % (kParts / kLanes));
+}
+
+HWY_INLINE float total(const V* part) {
+  const D d;
+  HWY_ALIGN float lane[kParts];
+  for (int64_t p = 0; p < kParts / kLanes; ++p) hn::Store(part[p], d, lane + p * kLanes);
+  for (int64_t width = kParts / 2; width > 0; width /= 2)
+    for (int64_t i = 0; i < width; ++i) lane[i] += lane[i + width];
+  return lane[0];
+}
+
+template <typename Code>
+HWY_INLINE void convert_row(const ToI8Args& a, int64_t row, float* room) {
+  const D d;
+  const hn::RebindToSigned<D> di;
+  constexpr int64_t kVectors = kParts / kLanes;
+  const float* x = a.x + row * a.ldx;
+  const int64_t n = a.cols;
+  if (a.normalise) {
+    V part[kVectors];
+    for (V& p : part) p = hn::Zero(d);
+    each_group(x, n, [&](int64_t, V v, int64_t p) HWY_ATTR { part[p] = hn::Add(part[p], v); });
+    const V mean = hn::Set(d, total(part) / float(n));
+    for (V& p : part) p = hn::Zero(d);
+    each_group(x, n, [&](int64_t c, V v, int64_t p) HWY_ATTR {
+      const V t = hn::IfThenElseZero(hn::FirstN(d, size_t(std::min(kLanes, n - c))), hn::Sub(v, mean));
+      hn::StoreU(t, d, room + c);
+      part[p] = hn::Add(part[p], hn::Mul(t, t));  // two roundings everywhere: not every CPU has the fused one
+    });
+    const V scale = hn::Set(d, 1.0f / std::sqrt(total(part) / float(n) + a.eps));
+    for (int64_t c = 0; c < n; c += kLanes) hn::StoreU(hn::Mul(hn::LoadU(d, room + c), scale), d, room + c);
+    x = room;
+  }
+  V high = hn::Zero(d), spoilt = hn::Zero(d);
+  each_group(x, n, [&](int64_t, V v, int64_t) HWY_ATTR {
+    high = hn::Max(high, hn::Abs(v));
+    spoilt = hn::Add(spoilt, hn::Mul(v, hn::Zero(d)));  // NaN where a value is NaN or infinite
+  });
+  const float most = hn::GetLane(hn::MaxOfLanes(d, high)), bad = hn::GetLane(hn::SumOfLanes(d, spoilt));
+  const float scale = most > 0 ? most / 127.5f : 1.0f;
+  const V divisor = hn::Set(d, scale), low_code = hn::Set(d, -128.0f), high_code = hn::Set(d, 127.0f);
+  Code* const out = static_cast<Code*>(a.out) + row * a.ldo;
+  auto sum = hn::Zero(di);
+  HWY_ALIGN int32_t lanes[kLanes];
+  const int64_t padded = round_up(n, kI8Step);
+  each_group(x, n, [&](int64_t c, V v, int64_t) HWY_ATTR {
+    const V q = hn::Min(hn::Max(hn::Round(hn::Div(v, divisor)), low_code), high_code);
+    const auto code = hn::ConvertTo(di, q);
+    sum = hn::Add(sum, code);
+    if (c + kLanes <= padded) {
+      const hn::Rebind<Code, D> dc;
+      hn::StoreU(hn::DemoteTo(dc, code), dc, out + c);
+    } else {
+      hn::Store(code, di, lanes);
+      for (int64_t l = 0; c + l < padded; ++l) out[c + l] = Code(lanes[l]);
+    }
+  });
+  hn::Store(sum, di, lanes);
+  int32_t all = 0;
+  for (const int32_t s : lanes) all += s;
+  a.scales[row] = bad == 0 ? scale : bad;
+  a.sums[row] = all;
+}
+
+template <typename Code>
+void convert_run(const ToI8Args& a, int64_t begin, int64_t end, void* scratch) {
+  const int64_t last = std::min(a.rows, end * kConvertRows);
+  for (int64_t row = begin * kConvertRows; row < last; ++row) convert_row<Code>(a, row, static_cast<float*>(scratch));
+}
+
+// ---- products ----
+
+int64_t items(const I8GemmArgs& a) { return a.gemm.m <= 0 || a.gemm.n <= 0 ? 0 : make_plan(a).items(); }
+
+/// Sums, the same as floats, and the panel in 16 bits.
+size_t scratch_bytes(const I8GemmArgs& a) {
+  return size_t(kRows * kPanel) * 8 + size_t(round_up(a.gemm.k, kI8Step) * kPanel) * sizeof(int16_t);
+}
+
+/// Tile gives sums[rows][32] of rows of A and a panel.
+template <typename Tile>
+HWY_INLINE void run_items(const I8GemmArgs& a, int64_t begin, int64_t end, void* scratch, Tile tile) {
+  const D d;
+  const hn::RebindToSigned<D> di;
+  const Plan p = make_plan(a);
+  const GemmArgs& g = a.gemm;
+  int32_t* const sums = static_cast<int32_t*>(scratch);
+  float* const c = reinterpret_cast<float*>(sums + kRows * kPanel);
+  int16_t* const room = reinterpret_cast<int16_t*>(c + kRows * kPanel);
+  const int64_t k = round_up(g.k, kI8Step);
+  for (int64_t item = begin; item < end; ++item) {
+    const int64_t block0 = item / p.panels * p.group_blocks, block1 = std::min(p.blocks, block0 + p.group_blocks);
+    const int64_t panel = item % p.panels;
+    tile.prepare(static_cast<const uint8_t*>(g.b) + panel * k * kPanel, k, room);
+    for (int64_t blk = block0; blk < block1; ++blk) {
+      const int64_t r0 = begin_of(g.m, p.blocks, blk), rows = begin_of(g.m, p.blocks, blk + 1) - r0;
+      tile.run(r0, rows, k, sums);
+      for (int64_t r = 0; r < rows; ++r) {
+        const auto shift = hn::Set(di, Tile::kShifted ? 128 * a.sums[r0 + r] : 0);
+        const V scale = hn::Set(d, a.scales[r0 + r]);
+        for (int64_t v = 0; v < kPanel; v += kLanes) {
+          const V x = hn::ConvertTo(d, hn::Sub(hn::Load(di, sums + r * kPanel + v), shift));
+          hn::Store(hn::Mul(x, scale), d, c + r * kPanel + v);
+        }
+      }
+      epilogue(g, c, r0, rows, panel * kPanel);
+    }
+  }
+}
+
+/// Pairs of 16-bit factors.
+struct Pairs {
+  static constexpr bool kShifted = false;
+  const int16_t* a;
+  int64_t lda;
+  const int16_t* w = nullptr;
+
+  /// [k / 4][32][4] codes plus 128 become [k / 2][32][2] codes.
+  void prepare(const uint8_t* from, int64_t k, int16_t* to) {
+    w = to;
+    for (int64_t i = 0; i < k; i += 4, from += 4 * kPanel, to += 4 * kPanel)
+      for (int64_t c = 0; c < kPanel; ++c)
+        for (int64_t j = 0; j < 4; ++j) to[j / 2 * 2 * kPanel + 2 * c + j % 2] = int16_t(int(from[4 * c + j]) - 128);
+  }
+
+  template <int64_t kNow>
+  HWY_INLINE void tile(const int16_t* from, int64_t k, int32_t* sums) const {
+#if HWY_TARGET == HWY_SCALAR
+    std::memset(sums, 0, size_t(kNow * kPanel) * sizeof(int32_t));
+    for (int64_t i = 0; i < k; ++i)
+      for (int64_t r = 0; r < kNow; ++r)
+        for (int64_t c = 0; c < kPanel; ++c)
+          sums[r * kPanel + c] += int32_t(from[r * lda + i]) * w[i / 2 * 2 * kPanel + 2 * c + i % 2];
+#else
+    const hn::RebindToSigned<D> di;
+    const hn::Repartition<int16_t, decltype(di)> d16;
+    constexpr int64_t kVectors = kPanel / kLanes;
+    using VI = hn::Vec<decltype(di)>;
+    VI low[kNow * kVectors], high[kNow * kVectors];
+    for (VI& v : low) v = hn::Zero(di);
+    for (VI& v : high) v = hn::Zero(di);
+    for (int64_t i = 0; i < k / 2; ++i) {
+      const int16_t* const column = w + i * 2 * kPanel;
+      for (int64_t r = 0; r < kNow; ++r) {
+        int32_t pair;
+        std::memcpy(&pair, from + r * lda + 2 * i, 4);
+        const auto s = hn::BitCast(d16, hn::Set(di, pair));
+        for (int64_t v = 0; v < kVectors; ++v)
+          low[r * kVectors + v] = hn::ReorderWidenMulAccumulate(di, s, hn::LoadU(d16, column + 2 * v * kLanes),
+                                                                low[r * kVectors + v], high[r * kVectors + v]);
+      }
+    }
+    for (int64_t r = 0; r < kNow; ++r)
+      for (int64_t v = 0; v < kVectors; ++v)
+        hn::Store(hn::RearrangeToOddPlusEven(low[r * kVectors + v], high[r * kVectors + v]), di,
+                  sums + r * kPanel + v * kLanes);
+#endif
+  }
+
+  void run(int64_t r0, int64_t rows, int64_t k, int32_t* sums) const {
+    const int16_t* from = a + r0 * lda;
+    while (rows >= 3 && kRows >= 3)
+      tile<(kRows >= 3 ? 3 : 1)>(from, k, sums), from += 3 * lda, rows -= 3, sums += 3 * kPanel;
+    while (rows >= 1) tile<1>(from, k, sums), from += lda, rows -= 1, sums += kPanel;
+  }
+};
+
+void run(const I8GemmArgs& a, int64_t begin, int64_t end, void* scratch) {
+  run_items(a, begin, end, scratch, Pairs{static_cast<const int16_t*>(a.a), a.lda});
+}
+
+#if HWY_TARGET == HWY_AVX3
+#define VIREO_VNNI __attribute__((target("avx512vnni")))
+
+#define VIREO_EACH_ROW(X) X(0) X(1) X(2) X(3) X(4) X(5) X(6) X(7) X(8) X(9) X(10) X(11)
+#define VIREO_DECLARE(r) __m512i x##r##0 = _mm512_setzero_si512(), x##r##1 = x##r##0;
+#define VIREO_STEP(r)                                                                             \
+  if constexpr (r < kNow) {                                                                       \
+    int32_t four;                                                                                 \
+    std::memcpy(&four, a + r * lda + i, 4);                                                       \
+    const __m512i s = _mm512_set1_epi32(four);                                                    \
+    x##r##0 = _mm512_dpbusd_epi32(x##r##0, w0, s), x##r##1 = _mm512_dpbusd_epi32(x##r##1, w1, s); \
+  }
+#define VIREO_KEEP(r)                                                                                      \
+  if constexpr (r < kNow) {                                                                                \
+    _mm512_storeu_si512(sums + r * kPanel, x##r##0), _mm512_storeu_si512(sums + r * kPanel + 16, x##r##1); \
+  }
+
+/// sums[kNow][32] of kNow rows and a panel of codes plus 128.
+template <int64_t kNow>
+VIREO_VNNI static void vnni_tile(const int8_t* a, int64_t lda, const uint8_t* w, int64_t k, int32_t* sums) {
+  VIREO_EACH_ROW(VIREO_DECLARE)
+  for (int64_t i = 0; i < k; i += 4, w += 4 * kPanel) {
+    const __m512i w0 = _mm512_loadu_si512(w), w1 = _mm512_loadu_si512(w + 64);
+    VIREO_EACH_ROW(VIREO_STEP)
+  }
+  VIREO_EACH_ROW(VIREO_KEEP)
+}
+#undef VIREO_DECLARE
+#undef VIREO_STEP
+#undef VIREO_KEEP
+
+struct Vnni {
+  static constexpr bool kShifted = true;
+  const int8_t* a;
+  int64_t lda;
+  const uint8_t* w = nullptr;
+
+  void prepare(const uint8_t* from, int64_t, int16_t*) { w = from; }
+  void run(int64_t r0, int64_t rows, int64_t k, int32_t* sums) const {
+    const int8_t* const from = a + r0 * lda;
+#define VIREO_ROWS(r) \
+  case r + 1: return vnni_tile<r + 1>(from, lda, w, k, sums);
+    switch (rows) { VIREO_EACH_ROW(VIREO_ROWS) default : return; }
+#undef VIREO_ROWS
+  }
+};
+#undef VIREO_EACH_ROW
+
+void vnni_run(const I8GemmArgs& a, int64_t begin, int64_t end, void* scratch) {
+  run_items(a, begin, end, scratch, Vnni{static_cast<const int8_t*>(a.a), a.lda});
+}
+#endif
+
+}  // namespace i8
+
+Kernel<ToI8Args> to_i8_kernel() { return {&i8::convert_items, &i8::convert_scratch, &i8::convert_run<int16_t>}; }
+Kernel<I8GemmArgs> gemm_i8_kernel() { return {&i8::items, &i8::scratch_bytes, &i8::run}; }
+
+#if HWY_TARGET == HWY_AVX3
+/// For CPUs with AVX-512 VNNI (dispatch.cpp): rows in bytes, and their products.
+Kernel<ToI8Args> vnni_to_i8_kernel();
+Kernel<I8GemmArgs> vnni_gemm_i8_kernel();
+Kernel<ToI8Args> vnni_to_i8_kernel() { return {&i8::convert_items, &i8::convert_scratch, &i8::convert_run<int8_t>}; }
+Kernel<I8GemmArgs> vnni_gemm_i8_kernel() { return {&i8::items, &i8::scratch_bytes, &i8::vnni_run}; }
+#endif
+
+}  // namespace vireo::simd::HWY_NAMESPACE
+HWY_AFTER_NAMESPACE();

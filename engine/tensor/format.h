@@ -1,0 +1,67 @@
+// Number formats: what stands in memory for a number. One table of element types, and the grids that codes lie on.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <string>
+
+namespace vireo {
+
+enum class DType : uint8_t { kF32, kF16, kBF16, kI8, kU8, kI32 };
+
+/// One row per element type.
+struct DTypeInfo {
+  const char* name;  ///< in plans, policies and messages
+  uint8_t bytes;     ///< of one element
+  int8_t shader;     ///< its number in shaders/types.glsl; -1: no shader reads or writes it
+  bool real;         ///< an element is the number itself; else it is an integer
+};
+const DTypeInfo& dtype_info(DType t);
+
+inline size_t dtype_size(DType t) { return dtype_info(t).bytes; }
+inline const char* dtype_name(DType t) { return dtype_info(t).name; }
+
+/// What shares one scale (and one zero point) of a coded matrix.
+enum class Scope : uint8_t {
+  kTensor,
+  kRow,    ///< an output channel of a weight, a token of an activation
+  kGroup,  ///< `group` neighbouring columns of a row
+};
+
+/// The uniform grid of integer codes: value = (code - zero) * scale, with `bits` a code and the zero points all 0 where
+/// there are none. bits == 0: no codes, the elements are the numbers themselves.
+struct Grid {
+  uint8_t bits = 0;
+  Scope scope = Scope::kRow;
+  bool zero_points = false;
+  bool lowest = false;  ///< the code -2^(bits - 1) may occur; without it codes are symmetric around 0
+  int32_t group = 0;    ///< columns that share a scale (Scope::kGroup only)
+
+  bool coded() const { return bits != 0; }
+  /// Scales of a row of `cols` columns.
+  int64_t groups(int64_t cols) const { return scope == Scope::kGroup ? (cols + group - 1) / group : 1; }
+  bool operator==(const Grid& o) const {
+    return bits == o.bits && scope == o.scope && zero_points == o.zero_points && lowest == o.lowest && group == o.group;
+  }
+  bool operator!=(const Grid& o) const { return !(*this == o); }
+};
+
+/// How the numbers of a matrix are stored: floats of a type, or codes on a grid, one in a byte (kI8) once read.
+struct Format {
+  DType dtype = DType::kF32;
+  Grid grid;
+
+  bool operator==(const Format& o) const { return dtype == o.dtype && grid == o.grid; }
+  bool operator!=(const Format& o) const { return !(*this == o); }
+};
+
+/// "f32", "f16", "bf16"; "i8" (a scale per row), "i8tensor", "i4g32" (a scale per 32 columns), "u4g128" (with zero
+/// points).
+std::string to_string(const Format& f);
+/// The other way round; false where the text is no format. Codes of "iN" and "uN" may be the lowest ones.
+bool parse_format(const std::string& text, Format* f);
+
+/// The number that a code stands for, in fp32 as a loader of the published formats computes it.
+inline float decode(int code, int zero, float scale) { return float(code - zero) * scale; }
+
+}  // namespace vireo

@@ -1,0 +1,191 @@
+#!/usr/bin/env python3
+"""Writes the ct-* cases of tests/golden/cases: checkpoints in the integer formats of compressed-tensors.
+
+    python3 tests/oracle/compressed.py [--only NAME]
+
+The weights of another case of this folder are quantised here, written as vllm-project/compressed-tensors stores them, and
+expected.npy is what the network gives in double precision with the numbers that the codes stand for, (code - zero) * scale in
+fp32. Conv2d weights are stored over [out, in * kh * kw] with four numbers in weight_shape, which is Vireo's extension.
+
+Needs torch, numpy and Pillow, as cases.py does.
+"""
+import argparse
+import json
+import os
+import shutil
+import struct
+
+import numpy as np
+import torch
+from PIL import Image
+
+import cases
+
+GOLDEN = cases.GOLDEN
+
+
+def pack_row(codes, bits):
+    """Codes plus 2^(bits - 1) as one stream of bits, the first in the lowest ones, in 32-bit words."""
+    stream = 0
+    for i, c in enumerate(codes):
+        stream |= (int(c) + (1 << (bits - 1))) << (i * bits)
+    words = (len(codes) * bits + 31) // 32
+    return [(stream >> (32 * w)) & 0xffffffff for w in range(words)]
+
+
+def pack(matrix, bits):
+    return np.array([pack_row(r, bits) for r in matrix], dtype=np.uint32).view(np.int32)
+
+
+def quantise(w, bits, symmetric, groups):
+    """w [out, in]; groups [in] names each column's group. Codes int64 [out, in], scale and zero [out, groups]."""
+    low, high = -(1 << (bits - 1)), (1 << (bits - 1)) - 1
+    n = int(groups.max()) + 1
+    scale, zero = np.ones((w.shape[0], n), np.float32), np.zeros((w.shape[0], n), np.int64)
+    codes = np.zeros(w.shape, np.int64)
+    for g in range(n):
+        part = w[:, groups == g]
+        least, most = np.minimum(part.min(1), 0), np.maximum(part.max(1), 0)
+        if symmetric:
+            s = np.maximum(-least, most) / ((high - low) / 2)
+        else:
+            s = (most - least) / (high - low)
+        scale[:, g] = np.maximum(s, 1e-8)
+        if not symmetric:
+            zero[:, g] = np.clip(np.round(low - least / scale[:, g]), low, high)
+        codes[:, groups == g] = np.clip(np.round(part / scale[:, g:g + 1] + zero[:, g:g + 1]), low, high)
+    return codes, scale, zero
+
+
+def write(path, tensors):
+    kinds = {"float32": "F32", "float16": "F16", "int64": "I64", "int32": "I32", "int8": "I8", "bfloat16": "BF16"}
+    header, offset, blobs = {"__metadata__": {"format": "pt"}}, 0, []
+    for name in sorted(tensors):
+        t = tensors[name]
+        blob = t.tobytes()
+        header[name] = {"dtype": kinds[str(t.dtype)], "shape": list(t.shape), "data_offsets": [offset, offset + len(blob)]}
+        offset += len(blob)
+        blobs.append(blob)
+    text = json.dumps(header).encode()
+    text += b" " * (-len(text) % 8)
+    with open(path, "wb") as f:
+        f.write(struct.pack("<Q", len(text)) + text)
+        for blob in blobs:
+            f.write(blob)
+
+
+def arguments(bits, strategy, group=None, symmetric=True, actorder=None):
+    return {"num_bits": bits, "type": "int", "strategy": strategy, "group_size": group, "symmetric": symmetric,
+            "dynamic": False, "actorder": actorder, "observer": "minmax"}
+
+
+# name: the case it is made of, and for Linear and Conv2d the scheme or None
+VARIANTS = {
+    "ct-swin-int8": dict(of="hf-swin", format="int-quantized", linear=dict(bits=8, strategy="channel"), ignore=["classifier"]),
+    "ct-swin-tensor-a8": dict(of="hf-swin", format="naive-quantized", linear=dict(bits=8, strategy="tensor"), activations=True,
+                              ignore=["re:.*downsample.*"]),
+    "ct-swin-w4g16": dict(of="hf-swin", format="pack-quantized", linear=dict(bits=4, strategy="group", group=16)),
+    "ct-swin-u4-order": dict(of="hf-swin", format="pack-quantized",
+                             linear=dict(bits=4, strategy="group", group=16, symmetric=False, actorder="group"), half=True),
+    "ct-mobilevit-mixed": dict(of="hf-mobilevit", format="mixed-precision",
+                               linear=dict(bits=3, strategy="group", group=4, symmetric=False),
+                               conv=dict(bits=8, strategy="channel"), ignore=["classifier"]),
+}
+
+
+def make(name, v):
+    source = os.path.join(GOLDEN, v["of"])
+    folder = os.path.join(GOLDEN, name)
+    os.makedirs(folder, exist_ok=True)
+    config = json.load(open(os.path.join(source, "config.json")))
+    processor = json.load(open(os.path.join(source, "preprocessor_config.json")))
+    tensors = {n: t.numpy() for n, t in cases.read_safetensors(os.path.join(source, "model.safetensors")).items()}
+    tensors = {n: t if t.dtype == np.int64 else t.astype(np.float32) for n, t in tensors.items()}
+    model = cases.build(config).double().eval()
+    modules = dict(model.named_modules())
+    rng = np.random.default_rng(7)
+    stored, decoded = {}, {}
+    for n, t in tensors.items():
+        module = n[:-len(".weight")]
+        kind = {torch.nn.Linear: "linear", torch.nn.Conv2d: "conv"}.get(type(modules.get(module))) if n.endswith(".weight") else None
+        a = v.get(kind) if kind else None
+        skipped = any(i == module or (i.startswith("re:") and __import__("re").match(i[3:], module)) for i in v.get("ignore", []))
+        if a is None or skipped:
+            stored[n] = decoded[n] = t
+            continue
+        w = t.reshape(t.shape[0], -1)
+        group = a.get("group")
+        columns = np.arange(w.shape[1])
+        groups = columns // group if group and group < w.shape[1] else np.zeros_like(columns)
+        if a.get("actorder") == "group":
+            groups = rng.permutation(groups)
+        if a["strategy"] == "tensor":
+            codes, scale, zero = quantise(w.reshape(1, -1), a["bits"], a.get("symmetric", True), np.zeros(w.size, np.int64))
+            codes = codes.reshape(w.shape)
+        else:
+            codes, scale, zero = quantise(w, a["bits"], a.get("symmetric", True), groups)
+        if v.get("half"):
+            scale = scale.astype(np.float16)
+        wide = scale.astype(np.float32)
+        per = wide[:, groups] if a["strategy"] != "tensor" else wide
+        offset = zero[:, groups] if a["strategy"] != "tensor" else zero
+        decoded[n] = ((codes - offset).astype(np.float32) * per).reshape(t.shape)
+        scale = scale.reshape(-1) if a["strategy"] == "tensor" else scale
+        packed = v["format"] == "pack-quantized" or (v["format"] == "mixed-precision" and kind == "linear")
+        if packed:
+            stored[module + ".weight_packed"] = pack(codes, a["bits"])
+            stored[module + ".weight_shape"] = np.array(t.shape, np.int64)
+            if not a.get("symmetric", True):
+                stored[module + ".weight_zero_point"] = np.ascontiguousarray(pack(zero.T, a["bits"]).T)
+        else:
+            stored[n] = codes.astype(np.int8).reshape(t.shape)
+            if not a.get("symmetric", True):
+                stored[module + ".weight_zero_point"] = zero.astype(np.int8)
+        stored[module + ".weight_scale"] = scale
+        if a.get("actorder") == "group":
+            stored[module + ".weight_g_idx"] = groups.astype(np.int32)
+        if v.get("activations"):
+            stored[module + ".input_scale"] = np.array([0.05], np.float32)
+
+    groups = {}
+    for kind, target in (("linear", "Linear"), ("conv", "Conv2d")):
+        if v.get(kind):
+            groups["group_%d" % len(groups)] = {
+                "targets": [target], "weights": arguments(**v[kind]),
+                "input_activations": {"num_bits": 8, "type": "int", "strategy": "tensor", "symmetric": True, "dynamic": False}
+                if v.get("activations") else None,
+                "output_activations": None,
+                **({"format": "pack-quantized" if kind == "linear" else "int-quantized"} if v["format"] == "mixed-precision" else {})}
+    config["quantization_config"] = {"quant_method": "compressed-tensors", "format": v["format"], "quantization_status": "compressed",
+                                     "config_groups": groups, "ignore": v.get("ignore", [])}
+
+    own = dict(model.named_parameters())
+    own.update({n: t for n, t in model.named_buffers() if n.endswith(("running_mean", "running_var"))})
+    with torch.no_grad():
+        for n, t in own.items():
+            t.copy_(torch.from_numpy(decoded[n]).double())
+        x = torch.cat([cases.preprocess(Image.open(os.path.join(source, "%d.png" % i)).convert("RGB"), processor) for i in range(3)])
+        y = model(x)
+    before = torch.from_numpy(np.load(os.path.join(source, "expected.npy"))).double()
+    for f in ["0.png", "1.png", "2.png", "preprocessor_config.json"]:
+        shutil.copy(os.path.join(source, f), os.path.join(folder, f))
+    cases.write_json(os.path.join(folder, "config.json"), dict(sorted(config.items())))
+    write(os.path.join(folder, "model.safetensors"), stored)
+    np.save(os.path.join(folder, "expected.npy"), y.float().numpy())
+    cases.write_json(os.path.join(folder, "case.json"),
+                     {"verb": "classify", "tol": 5e-05, "note": "compressed-tensors, made of " + v["of"], "expected": ["expected.npy"]})
+    print("%-22s %4d KB, logits move by %.1e of their size" %
+          (name, os.path.getsize(os.path.join(folder, "model.safetensors")) // 1024, float((y - before).abs().max() / before.abs().max())))
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--only", choices=sorted(VARIANTS))
+    args = parser.parse_args()
+    for name, v in VARIANTS.items():
+        if not args.only or args.only == name:
+            make(name, v)
+
+
+if __name__ == "__main__":
+    main()
