@@ -308,8 +308,8 @@ void run_tune(Runs& runs, const Scratch& scratch) {
 }
 
 void run_profile(Runs& runs, const Scratch&) {
-  const Words profile{"profile", "--model", kShipped, "--runs", "1", "--warmup", "0"};
-  runs.on_cpu(profile + Words{"--no-roofs"});
+  const Words profile{"profile", "--model", kShipped, "--runs", "1", "--warmup", "0", "--no-roofs"};
+  runs.on_cpu(profile);
   runs.on_vulkan(profile + Words{"--phases"});
 }
 

@@ -3,7 +3,7 @@
 // why (exit code 1) and nothing under the final name but what stood there before. Never a signal, a hang, half a file,
 // another answer.
 //
-// All n are tried with VIREO_FAULT_STRIDE=1 (README tells how long it takes); by default about kRuns of each kind of
+// All n are tried with VIREO_FAULT_STRIDE=1 (apps/README.md, Faults); by default about kRuns of each kind of
 // call.
 #include <gtest/gtest.h>
 #include <unistd.h>
