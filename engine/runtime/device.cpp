@@ -23,7 +23,7 @@ int thread_count(int asked) {
   return asked > 0 ? std::min(asked, 256) : available_cores();
 }
 
-std::string one_line(std::string text) {
+[[maybe_unused]] std::string one_line(std::string text) {
   while (!text.empty() && text.back() == '\n') text.pop_back();
   for (size_t at; (at = text.find('\n')) != std::string::npos;) text.replace(at, 1, "; ");
   return text;

@@ -16,7 +16,7 @@ double ms_since(Session::Impl::Clock::time_point t) {
   return std::chrono::duration<double, std::milli>(Session::Impl::Clock::now() - t).count();
 }
 
-double timeout_s(const SessionOptions& o) {
+[[maybe_unused]] double timeout_s(const SessionOptions& o) {
   if (o.timeout_s > 0) return o.timeout_s;
   double seconds = 0;
   parse_number(env::get("VIREO_TIMEOUT"), &seconds);  // one: check_options saw to it
