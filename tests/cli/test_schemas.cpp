@@ -276,6 +276,7 @@ void run_embed(Runs& runs, const Scratch& scratch) {
 
 void run_plan(Runs& runs, const Scratch&) {
   runs.on_cpu({"plan", "--model", kShipped});
+  runs.on_cpu({"plan", "--model", kCases + "ct-swin-int8"});
   runs.run({"plan", "--model", kShipped, "--caps", kNano, "--cpu-ops", "attention"});
 }
 
