@@ -26,6 +26,7 @@ class Beside {
   Beside(const Args& args, double measured_ms) : model_(need(vireo::Model::random(args.beside, 1))) {
     Common common = args.common;
     common.precision = vireo::Precision::kFp32;
+    common.policy.clear(), common.policy_file.clear();
     common.height = common.width = 0;
     session_.emplace(open_session(model_, common, default_head(model_), 1));
     pixels_ = random_pixels(pixel_count(model_, *session_), 1);

@@ -95,7 +95,9 @@ vireo::Device open_exact(const Args& args, const std::string& name) {
   const char* chosen = std::getenv("VIREO_SIMD");
   const bool rounds =
       device.name().find("bf16") != std::string::npos || device.name().find("(amx)") != std::string::npos;
-  if (args.common.precision == vireo::Precision::kFp32 || !rounds || (chosen != nullptr && *chosen != 0)) return device;
+  if ((args.common.precision == vireo::Precision::kFp32 && args.common.policy.empty()) || !rounds ||
+      (chosen != nullptr && *chosen != 0))
+    return device;
   setenv("VIREO_SIMD", "avx512", 1);
   std::fprintf(
       stderr,
@@ -137,7 +139,9 @@ void print_row(const Difference& d, bool differs) {
 
 void run(Args args) {
   const vireo::Model model = open_model(args.common);
-  if (args.tolerance < 0) args.tolerance = vireo::default_tolerance(args.common.precision);
+  if (args.tolerance < 0)
+    args.tolerance =
+        vireo::default_tolerance(args.common.policy.empty() ? args.common.precision : vireo::Precision::kFp16);
   const Rgb8 picture =
       args.image.empty() ? Rgb8{} : one_picture("diff", args.image, args.common);  // once: it may be a pipe
   vireo::Session a = open_side(model, args, args.a);

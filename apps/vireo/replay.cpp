@@ -59,7 +59,7 @@ Json info_json(const vireo::CaptureInfo& i) {
             {"note", i.note},
             {"device",
              {{"kind", i.device_kind}, {"name", i.device_name}, {"reason", i.device_reason}, {"threads", i.threads}}},
-            {"precision", vireo::to_string(o.precision)},
+            {"precision", o.policy.empty() ? vireo::to_string(o.precision) : "policy"},
             {"head", vireo::to_string(o.head)},
             {"batch", o.batch},
             {"height", o.height},
@@ -76,8 +76,8 @@ Json info_json(const vireo::CaptureInfo& i) {
 void print_head(const vireo::CaptureInfo& i) {
   const vireo::SessionOptions& o = i.options;
   std::printf("%s (%s), %s, %s, batch %d, %dx%d, captured by Vireo %s\n", printable(i.model).c_str(),
-              printable(i.architecture).c_str(), vireo::to_string(o.precision), vireo::to_string(o.head), o.batch,
-              o.height, o.width, printable(i.vireo).c_str());
+              printable(i.architecture).c_str(), o.policy.empty() ? vireo::to_string(o.precision) : "policy",
+              vireo::to_string(o.head), o.batch, o.height, o.width, printable(i.vireo).c_str());
   if (i.random_weights) std::printf("weights  random, seed %llu\n", static_cast<unsigned long long>(i.seed));
   else
     std::printf("weights  %llu tensors, %.2f MiB\n", static_cast<unsigned long long>(i.weights),

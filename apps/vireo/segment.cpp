@@ -209,7 +209,7 @@ class Report {
 
   void finish_json(uint64_t dropped) {
     Json tail{{"device", device_json(segmenter_.session().device())},
-              {"precision", vireo::to_string(args_.common.precision)},
+              {"precision", precision_text(args_.common)},
               {"height", segmenter_.session().input_height()},
               {"width", segmenter_.session().input_width()},
               {"frames", frames_},

@@ -233,9 +233,6 @@ Result<ConstantPtr> Checkpoint::constant(const std::string& name, const std::vec
     const std::string module = view->name.substr(0, view->name.size() - std::string(".weight").size());
     const char* const kind = view->shape.size() == 4 ? "Conv2d" : "Linear";
     const CompressionScheme* scheme = compression_ ? compression_->find(module, kind) : nullptr;
-    // A capture keeps canonical names, while the configuration has those of the file.
-    if (scheme == nullptr && compression_)
-      scheme = compression_->find(name.substr(0, name.size() - std::string(".weight").size()), kind);
     if (scheme == nullptr || !scheme->weights.coded())
       return fail(
           ErrorCode::kCorrupt,
@@ -301,10 +298,13 @@ Result<std::shared_ptr<const Checkpoint>> Checkpoint::with_compression(
 }
 
 std::map<std::string, TensorView> Checkpoint::stored() const {
-  std::map<std::string, TensorView> all = tensors_;
-  for (const auto& [name, coded] : coded_) {
-    all.erase(name);
-    for (auto& [part, view] : stored_tensors(name, coded)) all[part] = std::move(view);
+  if (coded_.empty()) return tensors_;
+  std::map<std::string, TensorView> all;  // by the file's own names, which its configuration has
+  for (const auto& [name, view] : tensors_) {
+    const auto it = coded_.find(name);
+    if (it == coded_.end()) all[view.name] = view;
+    else
+      for (auto& [part, stored] : stored_tensors(view.name, it->second)) all[part] = std::move(stored);
   }
   return all;
 }

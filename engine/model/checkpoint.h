@@ -49,7 +49,8 @@ class Checkpoint {
   Result<std::shared_ptr<const Checkpoint>> with_compression(std::shared_ptr<const Compression> compression) const;
   /// Whether weights are stored as codes.
   bool coded() const { return !coded_.empty(); }
-  /// All tensors by canonical name as a file holds them: the parts of coded weights apart.
+  /// All tensors as a file holds them: by canonical name, or, where weights are coded, their parts apart and by the
+  /// file's own names.
   std::map<std::string, TensorView> stored() const;
 
   /// Prefixes of further networks that the file holds and that are not among tensors().

@@ -6,14 +6,20 @@
 #include <regex>
 
 #include "base/half.h"
+#include "model/json.h"
 
 namespace vireo {
+
+struct TargetPattern {
+  std::regex regex;
+};
+
 namespace {
 
 constexpr const char* kConfig = "quantization_config";
 constexpr const char* kOldConfig = "compression_config";
 constexpr const char* kCodes = "codes";  // the dtype of what find_coded() puts in place of the parts
-constexpr size_t kLongestPattern = 256;
+constexpr size_t kLongestPattern = 256, kMostTargets = 4096, kLongestModule = 1024;
 
 bool ends_with(const std::string& text, const char* end) {
   const size_t n = std::strlen(end);
@@ -89,38 +95,41 @@ Result<CompressionScheme> parse_scheme(const Json& group, const std::string& nam
   return s;
 }
 
-bool matches_pattern(const std::string& pattern, const std::string& name) {
-  try {  // Python's re.match: from the beginning on, not to the end
-    return std::regex_search(name, std::regex(pattern), std::regex_constants::match_continuous);
-  } catch (const std::regex_error&) {
-    return false;  // parse_compression() has tried it
-  }
-}
+/// Patterns come from strangers. libstdc++'s default matcher goes back over every choice, which a short pattern makes
+/// exponential; this one does not, and has no back references.
+#if defined(_GLIBCXX_RELEASE) && _GLIBCXX_RELEASE >= 8
+constexpr auto kSyntax = std::regex_constants::ECMAScript | std::regex_constants::__polynomial;
+#else
+constexpr auto kSyntax = std::regex_constants::ECMAScript;
+#endif
 
-bool is_pattern(const std::string& target) { return target.compare(0, 3, "re:") == 0; }
-
-Result<std::vector<std::string>> strings(const Json& json, const char* key, const std::string& where) {
-  std::vector<std::string> all;
+Result<std::vector<Compression::Target>> targets(const Json& json, const char* key, const std::string& where) {
+  std::vector<Compression::Target> all;
   const Json* list = find_member(json, key);
   if (list == nullptr) return all;
   if (!list->is_array()) return fail(ErrorCode::kCorrupt, "{}.{} is {}, expected a list", where, key, json_text(*list));
+  if (list->size() > kMostTargets)
+    return fail(ErrorCode::kUnsupported, "{}.{} has {} entries, expected at most {}", where, key, list->size(),
+                kMostTargets);
   for (const Json& each : *list) {
     if (!each.is_string())
       return fail(ErrorCode::kCorrupt, "{}.{} holds {}, expected names", where, key, json_text(each));
-    std::string text = each.get<std::string>();
-    if (is_pattern(text)) {
-      const std::string pattern = text.substr(3);
-      bool good = pattern.size() <= kLongestPattern;
+    Compression::Target target{each.get<std::string>(), nullptr};
+    if (target.name.compare(0, 3, "re:") == 0) {
+      const std::string pattern = target.name.substr(3);
       try {
-        if (good) std::regex compiled(pattern);
+        // Nested counts of repeats would make automata of millions of states.
+        if (pattern.size() <= kLongestPattern && pattern.find('{') == std::string::npos)
+          target.pattern = std::make_shared<const TargetPattern>(TargetPattern{std::regex(pattern, kSyntax)});
       } catch (const std::regex_error&) {
-        good = false;
       }
-      if (!good)
-        return fail(ErrorCode::kUnsupported, "{}.{} holds '{}', which is no regular expression that Vireo understands",
-                    where, key, text);
+      if (target.pattern == nullptr)
+        return fail(ErrorCode::kUnsupported,
+                    "{}.{} holds '{}', which is no regular expression that Vireo understands: at most {} characters, "
+                    "without counts of repeats and references",
+                    where, key, target.name, kLongestPattern);
     }
-    all.push_back(std::move(text));
+    all.push_back(std::move(target));
   }
   return all;
 }
@@ -128,16 +137,21 @@ Result<std::vector<std::string>> strings(const Json& json, const char* key, cons
 }  // namespace
 
 const CompressionScheme* Compression::find(const std::string& module, const char* kind) const {
-  const auto is = [&](const std::string& target, int rank) {
-    if (is_pattern(target)) return rank == 1 && matches_pattern(target.substr(3), module);
-    return rank == 0 ? target == module : rank == 2 && target == kind;
+  if (module.size() > kLongestModule) return nullptr;  // no network has such names, and matching goes deep
+  const auto is = [&](const Target& target, int rank) {
+    if (target.pattern == nullptr) return rank == 0 ? target.name == module : rank == 2 && target.name == kind;
+    try {
+      return rank == 1 && std::regex_search(module, target.pattern->regex, std::regex_constants::match_continuous);
+    } catch (const std::regex_error&) {
+      return false;  // out of memory of its own
+    }
   };
   for (int rank = 0; rank < 3; ++rank)
-    for (const std::string& target : ignore)
+    for (const Target& target : ignore)
       if (is(target, rank)) return nullptr;
   for (int rank = 0; rank < 3; ++rank)
     for (const Group& g : groups)
-      for (const std::string& target : g.targets)
+      for (const Target& target : g.targets)
         if (is(target, rank)) return &g.scheme;
   return nullptr;
 }
@@ -173,7 +187,7 @@ Result<std::shared_ptr<const Compression>> parse_compression(const std::string& 
   auto all = std::make_shared<Compression>();
   all->source = source;
   const std::string where = fmt::format("'{}': {}", source, kConfig);
-  VIREO_ASSIGN(all->ignore, strings(*q, "ignore", where));
+  VIREO_ASSIGN(all->ignore, targets(*q, "ignore", where));
   const Json* groups = find_member(*q, "config_groups");
   if (groups != nullptr && !groups->is_object())
     return fail(ErrorCode::kCorrupt, "{}.config_groups is {}, expected an object", where, json_text(*groups));
@@ -184,7 +198,7 @@ Result<std::shared_ptr<const Compression>> parse_compression(const std::string& 
       if (!group.is_object()) return fail(ErrorCode::kCorrupt, "{} is {}, expected an object", here, json_text(group));
       if (const Json* own = find_member(group, "format"); own != nullptr && own->is_string())
         VIREO_TRY(check_format(own->get<std::string>(), source));
-      VIREO_ASSIGN(g.targets, strings(group, "targets", here));
+      VIREO_ASSIGN(g.targets, targets(group, "targets", here));
       VIREO_ASSIGN(g.scheme, parse_scheme(group, name, source));
       all->groups.push_back(std::move(g));
     }
@@ -230,6 +244,8 @@ Result<std::map<std::string, CodedTensor>> find_coded(std::map<std::string, Tens
     const std::string weight = t.packed ? name.substr(0, name.size() - std::strlen("_packed")) : name;
     if (t.packed && tensors->count(weight) != 0)
       return fail(ErrorCode::kCorrupt, "'{}' holds both '{}' and '{}'; expected one of them", source, weight, name);
+    // Another method's codes: what quant_method says of it comes first.
+    if (!t.packed && tensors->count(weight + "_scale") == 0) continue;
     if (tensors->count(weight + "_scale") == 0)
       return fail(
           ErrorCode::kCorrupt,

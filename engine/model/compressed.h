@@ -9,7 +9,6 @@
 
 #include "base/error.h"
 #include "graph/constant.h"
-#include "model/json.h"
 #include "model/safetensors.h"
 #include "tensor/format.h"
 
@@ -24,14 +23,21 @@ struct CompressionScheme {
   std::string name;          // of its config group, for messages
 };
 
+struct TargetPattern;  // a compiled regular expression
+
 /// quantization_config of config.json.
 struct Compression {
+  /// A module's name, what it is, or an expression: "re:..." of Python's re.match.
+  struct Target {
+    std::string name;
+    std::shared_ptr<const TargetPattern> pattern;  // null: a name
+  };
   struct Group {
-    std::vector<std::string> targets;
+    std::vector<Target> targets;
     CompressionScheme scheme;
   };
   std::vector<Group> groups;
-  std::vector<std::string> ignore;
+  std::vector<Target> ignore;
   std::string source;  // the file
 
   /// The scheme of a module by its name in the file and what it is ("Linear", "Conv2d"); null where none applies. Names

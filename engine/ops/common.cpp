@@ -17,10 +17,11 @@ bool cpu_bf16_rows(const TensorDesc& weight, const LowerContext& ctx, int64_t ro
          rows >= kBf16Rows && kernels_for(*ctx.caps).gemm_bf16.run != nullptr;
 }
 
-bool cpu_integers(const TensorDesc& weight, const LowerContext& ctx) {
+bool cpu_integers(const TensorDesc& weight, int64_t k, const LowerContext& ctx) {
   // Not within a Vulkan plan: there int8 is the weight's format alone.
+  constexpr int64_t kExact = 65536;  // simd::I8GemmArgs
   return ctx.products == Products::kI8 && ctx.caps->kind == DeviceKind::kCpu && weight.grid.coded() &&
-         weight.grid.scope != Scope::kGroup && !weight.grid.zero_points;
+         weight.grid.scope != Scope::kGroup && !weight.grid.zero_points && k <= kExact;
 }
 
 int64_t i8_stride(int64_t k) {
@@ -134,7 +135,6 @@ Format gpu_weight_format(const TensorDesc& weight, const TensorDesc& x) {
   if (!f.grid.coded()) return f;
   if (f.grid.scope == Scope::kGroup || f.grid.zero_points) return {x.dtype, {}};
   f.grid.scope = Scope::kRow;  // one scale for all is the same scale for every row
-  f.grid.bits = 8;             // narrower codes take a byte
   return f;
 }
 

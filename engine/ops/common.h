@@ -27,8 +27,9 @@ Format cpu_weight_format(const TensorDesc& weight, const LowerContext& ctx, int6
 /// codes that no shader takes: scales per group, zero points.
 Format gpu_weight_format(const TensorDesc& weight, const TensorDesc& x);
 constexpr int64_t kBf16Rows = 16;
-/// True where a CPU product multiplies codes: the policy allows it and the weight is int8 with a scale per row.
-bool cpu_integers(const TensorDesc& weight, const LowerContext& ctx);
+/// True where a CPU product over k columns multiplies codes: the policy allows it, the weight is int8 with a scale per
+/// row, and the sums are exact.
+bool cpu_integers(const TensorDesc& weight, int64_t k, const LowerContext& ctx);
 /// Its rows of codes: values from one to the next; bytes of all with scales and sums; and all that run_integers()
 /// needs.
 int64_t i8_stride(int64_t k);

@@ -315,7 +315,7 @@ Lowering lower_cpu(const OpCall& c, const LowerContext& ctx) {
   }
   Lowering l;
   simd::ConvArgs a = conv_args(c);
-  if (cpu_integers(*c.in[kWeight], ctx)) {
+  if (cpu_integers(*c.in[kWeight], g.cin * g.kh * g.kw, ctx)) {
     l.consts.push_back(cpu_integer(kWeight, g.cout, g.cin * g.kh * g.kw, c.in[kWeight]->format()));
     set_order(l.consts[0], g, false);
     if (c.input(kBias)) l.consts.push_back(vector_const(kBias, g.cout));
@@ -326,7 +326,9 @@ Lowering lower_cpu(const OpCall& c, const LowerContext& ctx) {
   }
   Format format = cpu_weight_format(*c.in[kWeight], ctx, a.gemm.m);
   // Groups are columns of (cin, kh, kw), which the map's order (kh, kw, cin) scatters.
-  if (!g.planar && format.grid.coded() && format.grid.scope == Scope::kGroup) format = {DType::kF32, {}};
+  // The zeros that other groups' channels become are no code of a grid with zero points.
+  const bool scattered = format.grid.scope == Scope::kGroup && (!g.planar || g.groups > 1);
+  if (format.grid.coded() && (scattered || (format.grid.zero_points && g.groups > 1))) format = {DType::kF32, {}};
   const DType dtype = format.dtype;
   const bool winograd = use_winograd(g, c.out.shape.n(), dtype);
   l.consts.push_back(winograd ? cpu_winograd(kWeight, g.cout, g.cin)

@@ -244,7 +244,7 @@ uint64_t norm_bytes(const OpCall& c) {
 Lowering lower_cpu(const OpCall& c, const LowerContext& ctx) {
   const Sizes s = sizes(c);
   Lowering l;
-  if (cpu_integers(*c.in[kWeight], ctx)) {
+  if (cpu_integers(*c.in[kWeight], s.k, ctx)) {
     l.consts.push_back(cpu_integer(kWeight, s.n, s.k, c.in[kWeight]->format()));
     l.consts[0].centre = c.iattr(kNorm) != 0;
     add_vectors(c, s.n, l);

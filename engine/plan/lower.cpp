@@ -29,7 +29,7 @@ struct ConstKey {
   auto fields() const {
     const Grid& g = pack.grid;
     return std::tie(id, pack.pack, pack.dtype, g.bits, g.scope, g.zero_points, g.lowest, g.group, pack.permute,
-                    pack.pad_channels, pack.centre, pack.panel, pack.groups, pack.taps, pack.bytes);
+                    pack.pad_channels, pack.centre, pack.panel, pack.groups, pack.taps, pack.bf16_rows, pack.bytes);
   }
   bool operator<(const ConstKey& o) const { return fields() < o.fields(); }
 };
@@ -432,6 +432,7 @@ Result<Planned> make_plan(Graph graph, const DeviceCaps& caps, const PlanOptions
   } else {
     p.graph = std::move(graph);
   }
+  assign(p.graph, options.policy ? *options.policy : policy_of(options.precision));
   VIREO_ASSIGN(p.plan, lower(p.graph, caps, options));
   place(p.plan, options.keep_all);
   order(p.plan);

@@ -45,6 +45,12 @@ class RowReader {
     if (codes_) {  // as small numbers, so that they take the same ways
       source_.read_codes(first, count, codes_buffer_.data(), scales_.data(), zeros_.data());
       std::copy_n(codes_buffer_.data(), count * source_.cols(), raw_.data());
+      // A file's scales were looked at when it was opened; what was folded into them was not.
+      for (int64_t i = 0, each = source_.grid().groups(source_.cols()); i < count * each; ++i)
+        if (!std::isfinite(scales_[size_t(i)] * 256.f))
+          return fail(ErrorCode::kCorrupt,
+                      "weight '{}' has the scale {} in row {}; the checkpoint is damaged or training diverged",
+                      const_.name, scales_[size_t(i)], first + i / each);
     } else {
       source_.read(first, count, raw_.data());
     }
@@ -91,12 +97,7 @@ class RowReader {
 class Quantiser {
  public:
   Quantiser(const PlanConst& c, int64_t cols)
-      : pack_(c.pack),
-        cols_(cols),
-        groups_(c.pack.grid.groups(cols)),
-        span_(c.pack.grid.scope == Scope::kGroup ? c.pack.grid.group : cols),
-        row_(size_t(cols)),
-        q_(size_t(kBlock * cols)) {}
+      : pack_(c.pack), cols_(cols), groups_(c.pack.grid.groups(cols)), row_(size_t(cols)), q_(size_t(kBlock * cols)) {}
 
   /// Scales and zero points [count][groups]; the latter are written where the grid has them.
   const int8_t* run(const RowReader& reader, const float* rows, int64_t count, float* scales, int8_t* zeros) {
@@ -106,27 +107,14 @@ class Quantiser {
       if (pack_.grid.zero_points) std::copy_n(reader.zeros(), count * groups_, zeros);
       return q_.data();
     }
-    for (int64_t r = 0; r < count; ++r) {
+    for (int64_t r = 0; r < count; ++r) {  // floats: Vireo's own int8, a scale for each row
       row_.assign(rows + r * cols_, rows + (r + 1) * cols_);
-      int8_t* const q = &q_[size_t(r * cols_)];
-      if (pack_.grid == kOwnGrid) {
-        scales[r] = own(q);
-        continue;
-      }
-      for (int64_t g = 0; g < groups_; ++g) {
-        const int64_t first = g * span_, n = std::min(span_, cols_ - first);
-        int8_t zero = 0;
-        scales[r * groups_ + g] =
-            quantise_group(row_.data() + first, n, pack_.grid.bits, pack_.grid.zero_points, q + first, &zero);
-        if (pack_.grid.zero_points) zeros[r * groups_ + g] = zero;
-      }
+      scales[r] = own(&q_[size_t(r * cols_)]);
     }
     return q_.data();
   }
 
  private:
-  /// --precision int8.
-  static constexpr Grid kOwnGrid{8, Scope::kRow, false, false, 0};
   float own(int8_t* q) {
     const bool permuted = pack_.permute[0] != 0;
     if (pack_.centre) centre_row(row_.data(), cols_);
@@ -141,7 +129,7 @@ class Quantiser {
   }
 
   const PackedConst& pack_;
-  int64_t cols_, groups_, span_;
+  int64_t cols_, groups_;
   std::vector<float> row_;
   std::vector<int8_t> q_;
 };

@@ -67,7 +67,7 @@ Result<std::vector<CapturedValue>> values_beside(const Session::Impl& s, const C
   VIREO_ASSIGN(const Ticket t, kept.submit(f.input.data(), f.input.size(), 0));
   VIREO_ASSIGN(const Output out, kept.wait(t));
   const std::vector<float> again(out.data, out.data + f.output.size());
-  const ReplayDifference d = answer_difference(f, again, default_tolerance(s.options.precision));
+  const ReplayDifference d = answer_difference(f, again, tolerance_of(s.options));
   if (d.differs)
     notes->push_back(
         fmt::format("the answer differs when every value is kept ({:.4g} of the largest magnitude): suspect memory "

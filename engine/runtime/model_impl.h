@@ -18,6 +18,10 @@ struct Model::Impl {
 
 /// The graph of a model under a session's options; checks the options.
 Result<Graph> build_graph(const Model& model, const SessionOptions& options);
+/// default_tolerance() of what a session computes in; a policy may round as fp16 does.
+inline double tolerance_of(const SessionOptions& o) {
+  return default_tolerance(o.policy.empty() ? o.precision : Precision::kFp16);
+}
 /// Operators that options and environment place on the CPU, and whether nodes are fused.
 std::vector<std::string> all_cpu_ops(const SessionOptions& options);
 bool fuses();

@@ -159,7 +159,7 @@ class Profiler {
     const DeviceUsed used = s_.used();
     p_.model = s_.model.name();
     p_.device_kind = used.kind, p_.device_name = used.name, p_.device_reason = used.reason;
-    p_.precision = to_string(s_.options.precision);
+    p_.precision = plan_.policy;
     p_.batch = s_.options.batch, p_.height = s_.height, p_.width = s_.width;
     p_.arena_bytes = plan_.arena_bytes, p_.weights_bytes = plan_.weights_bytes;
     for (size_t i = 0; i < plan_.steps.size(); ++i) {
@@ -382,7 +382,9 @@ class Profiler {
 
   /// Runs that ended early may have left blocks without one, and every dispatch needs a time.
   Result<void> complete_blocks() {
+#if VIREO_VULKAN
     while (on_gpu() && next_block_ < blocks_.size()) VIREO_TRY(next_block());
+#endif
     return {};
   }
 

@@ -55,7 +55,7 @@ class Replayer {
       : f_(f), model_(model), device_(device), o_(o) {}
 
   Result<ReplayReport> run() {
-    report_.tolerance = o_.tolerance >= 0 ? o_.tolerance : default_tolerance(f_.info.options.precision);
+    report_.tolerance = o_.tolerance >= 0 ? o_.tolerance : tolerance_of(f_.info.options);
     VIREO_ASSIGN(std::unique_ptr<Session::Impl> session, open(f_.info.options.keep_all));
     Session::Impl& s = *session;
     report_.device_kind = s.used().kind, report_.device_name = device_.name(), report_.device_reason = s.used().reason;

@@ -107,7 +107,6 @@ TEST(HfConfig, RefusesWhatItCannotBe) {
           ErrorCode::kCorrupt, {"2 entries", "'5'", "0 to 1"});
   refused(R"({"model_type":"vit","id2label":{"x":"a"}})", ErrorCode::kCorrupt, {"'x'"});
   refused(R"({"model_type":"vit","id2label":3})", ErrorCode::kCorrupt, {"'id2label'"});
-  refused(R"({"model_type":"vit","quantization_config":{}})", ErrorCode::kUnsupported, {"quantised"});
 }
 
 TEST(TimmConfig, NamesStandForNumbers) {

@@ -151,7 +151,8 @@ TEST(MobileVit, ConfigurationsThatCannotRun) {
   bad("[8,12,16]", "[8,12]", ErrorCode::kCorrupt, {"'hidden_sizes'", "3 widths"});
   bad("[8,12,16]", "[8,12,-1]", ErrorCode::kCorrupt, {"'hidden_sizes'"});
   bad("ForImageClassification", "ForSemanticSegmentation", ErrorCode::kUnsupported, {"DeepLabV3", "UPerNet"});
-  bad("\"num_labels\":5", "\"quantization_config\":{}", ErrorCode::kUnsupported, {"quantised", "--precision int8"});
+  bad("\"num_labels\":5", "\"quantization_config\":{\"quant_method\":\"gptq\"}", ErrorCode::kUnsupported,
+      {"quant_method is 'gptq'", "expected compressed-tensors", "--precision int8"});
   expect_error(configured(dir, R"({"architecture":"mobilevit_l"})"), ErrorCode::kUnsupported,
                {"'mobilevit_l'", "mobilevit_xxs"});
   expect_error(configured(dir, R"({"architecture":"mobilevit_s","model_args":{"act_layer":"relu"}})"),
