@@ -242,6 +242,7 @@ TEST(ClassMaps, StepsOnTheCpu) {
   }
 }
 
+#if VIREO_VULKAN
 TEST(ClassMaps, ADeviceThatFailsLeavesTheSizeToTheCpu) {
   const std::string name = "hf-upernet-swin";
   const Model model = open_case(name);
@@ -277,6 +278,7 @@ TEST(ClassMaps, ADeviceThatFailsLeavesTheSizeToTheCpu) {
   }
   if (!any) GTEST_SKIP() << "no Vulkan device";
 }
+#endif  // VIREO_VULKAN
 
 TEST(ClassMaps, SizesThatMakeNoSense) {
   const Model model = open_case("hf-upernet-swin");

@@ -342,6 +342,7 @@ TEST(Recompute, AModelBeyondFp32IsAnError) {
       }
 }
 
+#if VIREO_VULKAN
 /// The device with a hook that lets its calls fail while `now`.
 Device failing_while(const Device& real, std::shared_ptr<std::atomic<bool>> now, const char* call, VkResult result) {
   auto impl = std::make_shared<Device::Impl>();
@@ -409,6 +410,7 @@ TEST(Recompute, ADeviceLostLaterFallsBackFromFp32Too) {
     EXPECT_LE(distance(values(*out), expected), 2e-2);
   }
 }
+#endif  // VIREO_VULKAN
 
 TEST(Recompute, IntermediateValuesShowWhereItOverflows) {
   NEED_VULKAN(device);
