@@ -104,7 +104,7 @@ class Quantiser {
     if (reader.codes()) {
       for (int64_t i = 0; i < count * cols_; ++i) q_[size_t(i)] = int8_t(rows[i]);
       std::copy_n(reader.scales(), count * groups_, scales);
-      if (pack_.grid.zero_points) std::copy_n(reader.zeros(), count * groups_, zeros);
+      if (pack_.grid.zero_points && zeros != nullptr) std::copy_n(reader.zeros(), count * groups_, zeros);
       return q_.data();
     }
     for (int64_t r = 0; r < count; ++r) {  // floats: Vireo's own int8, a scale for each row

@@ -139,6 +139,7 @@ inline TinyPlan texel_plan(const DeviceCaps& caps, DType type, const std::vector
   PackedConst pack;
   pack.pack = Pack::kGpuMatrix;
   pack.dtype = type;
+  if (type == DType::kI8) pack.grid.bits = 8;
   const uint64_t matrix = 8 * 2 * 4 * dtype_size(type);  // k and n padded to 8
   pack.scales_offset = type == DType::kI8 ? 256 : 0;
   pack.bytes = type == DType::kI8 ? 256 + 32 : matrix;
