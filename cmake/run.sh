@@ -6,7 +6,7 @@
 #   bash cmake/run.sh bench [ARG...]  `vireo bench` with the shipped model, on Vulkan and on the CPU
 #   bash cmake/run.sh fuzz MINUTES [TARGET...]  fuzz every reader of strangers' files (tests/fuzz), the time shared evenly;
 #                                     exit code 1 when something was found
-#   bash cmake/run.sh ci [STAGE...]   what CI runs: format, test, asan, clang, novulkan, aarch64, qemu (cmake/ci.sh); the
+#   bash cmake/run.sh ci [STAGE...]   what CI runs: format, test, clang, novulkan; also asan, aarch64, qemu, all (cmake/ci.sh); the
 #                                     last line counts the cases of all stages
 #   bash cmake/run.sh format [--check] [FILE...]  clang-format 14 over every C++ file, or over those named
 #   bash cmake/run.sh tidy [FILE...]  clang-tidy by the rules of .clang-tidy
