@@ -238,7 +238,9 @@ function timeline(root, title, note, lanes, total) {
   });
   /// Shows another part of the time; false when that is what is shown.
   const show = (from, to) => {
-    const span = Math.min(total, Math.max(least, to - from)), begin = Math.max(0, Math.min(total - span, from));
+    // Everything is exactly everything, whatever zooming in and out has rounded.
+    const wanted = Math.max(least, to - from), span = wanted > total * (1 - 1e-9) ? total : wanted;
+    const begin = Math.max(0, Math.min(total - span, from));
     if (Math.abs(begin - view.from) < total * 1e-9 && Math.abs(begin + span - view.to) < total * 1e-9) return false;
     view.from = begin; view.to = begin + span; c.draw();
     return true;
