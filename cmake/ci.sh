@@ -35,6 +35,7 @@ ci() {
     read -r limit about < <(ci_about "$stage")
     say "== $stage: $about"
     bash cmake/run.sh stage "$stage" 2>&1 </dev/null | tee "$log" || code=1
+    # A log without such a line is a failure, which the next lines make of it.
     line=$(grep -E '^[0-9]+ passed, [0-9]+ failed, [0-9]+ skipped$' "$log" | tail -1 || true)
     # A stage that could not end with its line, or failed although every case passed, is a failure by itself.
     [ -n "$line" ] || line="0 passed, 1 failed, 0 skipped" code=1

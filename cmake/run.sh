@@ -42,6 +42,7 @@ install_packages() {
   local section wanted=() missing=() have package megabytes
   for section in "$@"; do mapfile -t -O ${#wanted[@]} wanted < <(packages_of "$section"); done
   command -v dpkg-query >/dev/null || { say "no dpkg here: install what cmake/packages.txt names under $* by hand"; return 0; }
+  # dpkg-query ends with 1 where it does not know one of them: that one is missing.
   have=$(dpkg-query -W -f '${db:Status-Status} ${Package}\n${db:Status-Status} ${Package}:${Architecture}\n' "${wanted[@]}" 2>/dev/null |
     sed -n 's/^installed //p' || true)
   for package in "${wanted[@]}"; do
@@ -52,6 +53,7 @@ install_packages() {
   say "packages: reading Debian's lists (9 MB where they are not here yet)"
   as_root apt-get update -qq || say "apt-get update failed; trying with the lists at hand"
   local install=(install -y -qq --no-install-recommends "${missing[@]}")
+  # For the message alone: the install below is what may fail.
   read -r package megabytes < <(apt-get --print-uris "${install[@]}" 2>/dev/null |
     awk '/^'"'"'/ { n++; bytes += $3 } END { print n + 0, int((bytes + 999999) / 1000000) }') || true
   say "packages: ${missing[*]}"
@@ -82,6 +84,7 @@ build() {
   configure
   if [ $# -gt 0 ]; then set -- --target "$@"; fi
   local begun=$SECONDS sources
+  # For the message alone: where nothing is to be compiled grep counts none and ends with 1.
   sources=$(cmake --build "$build_dir" "$@" -- -n 2>/dev/null | grep -c '^\[.* Building C' || true)
   [ "$sources" -lt 10 ] || say "building: $sources files to compile on $jobs cores"
   cmake --build "$build_dir" -j "$jobs" "$@" | progress || die "the build failed"
@@ -116,7 +119,7 @@ without_vulkan() { [ "$1" = vulkan ] && say "going on with the CPU"; }
 
 demo() {
   local model=models/fashion-vit device
-  say "demo: first the tool is compiled: 2 to 3 minutes on two cores the first time"
+  say "demo: first the tool is compiled: about 4 minutes on two cores the first time"
   build vireo_cli
   [ -f "$model/model.safetensors" ] || die "$model/model.safetensors is missing from this checkout"
   say "demo: ten pictures on the first Vulkan device, then on the CPU. A Vulkan driver compiles the shaders for its device before the"
@@ -158,6 +161,7 @@ count_report() {
       function done_case() { if (off) return; if (bad) f++; else if (skip) s++; else p++ }
       END { if (open) done_case(); print p + 0, f + 0, s + 0 }' "$report")
   elif [ -s "$report" ]; then
+    # grep -c ends with 1 where it counts none, which is no failure here.
     p=$(grep -c '^pass ' "$report" || true)
     f=$(grep -c '^fail ' "$report" || true)
     s=$(grep -c '^skip ' "$report" || true)

@@ -10,14 +10,11 @@
 #include <cstdio>
 #include <cstring>
 
+#include "base/text.h"
 #include "cli.h"
 
 namespace cli {
 namespace {
-
-bool ends_with(const std::string& text, const std::string& end) {
-  return text.size() >= end.size() && text.compare(text.size() - end.size(), end.size(), end) == 0;
-}
 
 /// A pipe, a device or a socket: readable once, without a size.
 bool is_stream(const std::string& path) {
@@ -79,7 +76,7 @@ void Pictures::add_folder(const std::string& folder) {
   const size_t before = items_.size();
   const auto listed = list_pictures(folder);
   for (const std::string& name : listed ? *listed : std::vector<std::string>()) {
-    if (ends_with(name, kMapEnding) || ends_with(name, kOverlayEnding)) {
+    if (vireo::ends_with(name, kMapEnding) || vireo::ends_with(name, kOverlayEnding)) {
       ++own;
     } else {
       items_.push_back(Item{folder + (folder.back() == '/' ? "" : "/") + name});

@@ -5,8 +5,9 @@
 #include <cstring>
 #include <regex>
 
-#include "base/half.h"
+#include "base/text.h"
 #include "model/json.h"
+#include "tensor/tensor.h"
 
 namespace vireo {
 
@@ -20,11 +21,6 @@ constexpr const char* kConfig = "quantization_config";
 constexpr const char* kOldConfig = "compression_config";
 constexpr const char* kCodes = "codes";  // the dtype of what find_coded() puts in place of the parts
 constexpr size_t kLongestPattern = 256, kMostTargets = 4096, kLongestModule = 1024;
-
-bool ends_with(const std::string& text, const char* end) {
-  const size_t n = std::strlen(end);
-  return text.size() >= n && text.compare(text.size() - n, n, end) == 0;
-}
 
 // ---- quantization_config
 
@@ -45,7 +41,6 @@ Result<void> check_format(const std::string& format, const std::string& source) 
 
 Result<CompressionScheme> parse_scheme(const Json& group, const std::string& name, const std::string& source) {
   CompressionScheme s;
-  s.name = name;
   const std::string where = fmt::format("'{}': {}.config_groups.{}", source, kConfig, name);
   const Json* weights = find_member(group, "weights");
   if (weights == nullptr) return s;  // activations alone: the weights are floats
@@ -90,8 +85,6 @@ Result<CompressionScheme> parse_scheme(const Json& group, const std::string& nam
   if (!in->is_object())
     return fail(ErrorCode::kCorrupt, "{}.input_activations is {}, expected an object", where, json_text(*in));
   s.activations = true;
-  if (const Json* d = find_member(*in, "dynamic"); d != nullptr)
-    s.dynamic = d->is_string() || (d->is_boolean() && d->get<bool>());
   return s;
 }
 
@@ -135,6 +128,10 @@ Result<std::vector<Compression::Target>> targets(const Json& json, const char* k
 }
 
 }  // namespace
+
+bool Compression::activations() const {
+  return std::any_of(groups.begin(), groups.end(), [](const Group& g) { return g.scheme.activations; });
+}
 
 const CompressionScheme* Compression::find(const std::string& module, const char* kind) const {
   if (module.size() > kLongestModule) return nullptr;  // no network has such names, and matching goes deep
@@ -350,12 +347,11 @@ class CodedRows final : public Constant {
     };
     const int64_t at = first_ + row;
     if (!packed_) return must(codes_.read(size_t(at * cols()), size_t(cols()), out));
-    const int64_t words = div_up_words();
+    const int64_t words = div_up(cols() * grid_.bits, 32);
     std::vector<uint32_t> raw(size_t(words) + 1, 0u);
     must(codes_.read(size_t(at * words) * 4, size_t(words) * 4, raw.data()));
     for (int64_t c = 0; c < cols(); ++c) out[c] = unpack(raw.data(), c, grid_.bits);
   }
-  int64_t div_up_words() const { return (cols() * grid_.bits + 31) / 32; }
 
   TensorView codes_;
   bool packed_;

@@ -19,8 +19,6 @@ struct CompressionScheme {
   Grid weights;              // bits, scope, group, zero points
   bool by_index = false;     // actorder "group": weight_g_idx names the group of every column
   bool activations = false;  // input_activations are quantised too
-  bool dynamic = false;      // their scales are found while running
-  std::string name;          // of its config group, for messages
 };
 
 struct TargetPattern;  // a compiled regular expression
@@ -39,6 +37,9 @@ struct Compression {
   std::vector<Group> groups;
   std::vector<Target> ignore;
   std::string source;  // the file
+
+  /// Whether any module's activations are to be quantised too.
+  bool activations() const;
 
   /// The scheme of a module by its name in the file and what it is ("Linear", "Conv2d"); null where none applies. Names
   /// come before expressions ("re:..."), those before kinds.

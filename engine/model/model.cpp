@@ -208,6 +208,10 @@ Result<LoadedModel> LoadedModel::from_parts(ModelSource source, std::string prep
   LoadedModel model;
   VIREO_ASSIGN(std::unique_ptr<VisionModel> vision, family->open(source));
   model.vision_ = std::move(vision);
+  if (compression && compression->activations())
+    model.warnings_.push_back(fmt::format(
+        "'{}' asks for quantised activations (input_activations), which stay floats: only weights are as it says",
+        source.config_path));
 
   VIREO_ASSIGN(model.preprocess_, model.vision_->preprocess(preprocessor, preprocessor_path));
   if (!model.vision_->assumed().empty()) model.warnings_.push_back(model.vision_->assumed());
