@@ -6,7 +6,7 @@
 // LN: rows are normalised while staged, in fp16 like everything staged; what 1/sqrt(var) loses by rounding to fp16 is made good
 // in the epilogue.
 //
-// Bindings: 0 A, 1 W, 2 wscale, 3 bias, 4 colscale, 5 residual, 6 out.
+// Bindings: 0 A, 1 W, 2 wscale, 3 bias, 4 colscale, 5 residual, 6 out, 7 gain of normalised columns (GAIN).
 // Constants: those of linear.tile with IN_TYPE = W_TYPE = 1; TM even, TN = 8, BM even, BN a multiple of 8.
 // Push constants and grid: as linear.tile.
 #extension GL_GOOGLE_include_directive : require
@@ -18,7 +18,7 @@
 #include "types.glsl"
 #include "activation.glsl"
 #include "epilogue.glsl"
-#define PHASES_BINDING 7
+#define PHASES_BINDING 8
 #include "phases.glsl"
 
 layout(local_size_x_id = 0) in;
@@ -30,9 +30,11 @@ layout(constant_id = 12) const uint BK = 48u;
 layout(constant_id = 13) const uint TM = 8u;
 layout(constant_id = 15) const uint K_FULL = 0u;
 layout(constant_id = 16) const uint SKIP_ROWS = 0u;
+layout(constant_id = 17) const uint GAIN = 0u;
 
 layout(set = 0, binding = 0) readonly buffer A16 { uvec2 a16[]; };
 layout(set = 0, binding = 1) readonly buffer W16 { uvec4 w16[]; };
+layout(set = 0, binding = 7) readonly buffer Gain { vec4 gain[]; };
 
 layout(push_constant) uniform Push { uint M, N, K, a_ld4, o_ld4, r_ld4, a_off4, m0; float eps; } p;
 
@@ -107,6 +109,11 @@ void main()
                         const f16vec2 scale = unpackFloat2x16(norm.x), offset = unpackFloat2x16(norm.y);
                         [[unroll]] for (uint j = 0u; j < 4u; ++j)
                             pair[j] = packFloat2x16(fma(unpackFloat2x16(pair[j]), scale, offset));
+                        if (GAIN != 0u) {
+                            const vec4 g = gain[k0 + e % BK4];
+                            [[unroll]] for (uint j = 0u; j < 4u; ++j)
+                                pair[j] = packFloat2x16(unpackFloat2x16(pair[j]) * f16vec2(float16_t(g[j])));
+                        }
                     }
                 }
                 [[unroll]] for (uint j = 0u; j < 4u; ++j) as[a_to[i] + j * LDA] = pair[j];

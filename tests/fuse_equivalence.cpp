@@ -22,7 +22,7 @@ TEST_P(FuseRules, KeepsTheAnswer) {
   Result<Graph> before = rule.example();
   ASSERT_TRUE(before.ok()) << before.error().message;
   std::vector<std::string> applied;
-  Result<Graph> after = fuse(*before, &applied);
+  Result<Graph> after = fuse(*before, {}, &applied);
   ASSERT_TRUE(after.ok()) << after.error().message;
   EXPECT_NE(std::find(applied.begin(), applied.end(), rule.name), applied.end())
       << "the example does not make the rule fire";

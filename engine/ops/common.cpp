@@ -40,9 +40,11 @@ uint64_t i8_scratch(const simd::GemmArgs& a, bool normalise, const LowerContext&
   return i8_bytes(a.m, a.k) + std::max(scratch_for(ctx, k.to_i8, rows), scratch_for(ctx, k.gemm_i8, {a}));
 }
 
-void run_integers(const CpuCall& call, simd::GemmArgs a, const float* x, int64_t ldx, bool normalise, float eps) {
+void run_integers(const CpuCall& call, simd::GemmArgs a, const float* x, int64_t ldx, bool normalise, float eps,
+                  const float* gain) {
   simd::ToI8Args rows;
-  rows.x = x, rows.ldx = ldx, rows.rows = a.m, rows.cols = a.k, rows.normalise = normalise, rows.eps = eps;
+  rows.x = x, rows.ldx = ldx, rows.rows = a.m, rows.cols = a.k, rows.normalise = normalise, rows.eps = eps,
+  rows.gain = gain;
   rows.out = call.scratch, rows.ldo = i8_stride(a.k);
   uint8_t* at = call.scratch + round_up(a.m * rows.ldo * 2, 64);
   rows.scales = reinterpret_cast<float*>(at);

@@ -36,7 +36,8 @@ int64_t i8_stride(int64_t k);
 uint64_t i8_bytes(int64_t rows, int64_t k);
 uint64_t i8_scratch(const simd::GemmArgs& a, bool normalise, const LowerContext& ctx);
 /// The product a of m rows x, quantised on the way into the call's scratch.
-void run_integers(const CpuCall& call, simd::GemmArgs a, const float* x, int64_t ldx, bool normalise, float eps);
+void run_integers(const CpuCall& call, simd::GemmArgs a, const float* x, int64_t ldx, bool normalise, float eps,
+                  const float* gain = nullptr);
 PackedConst vector_const(int operand, int64_t n);
 PackedConst rows_const(int operand, int64_t rows, int64_t cols);
 /// `panel`: PackedConst::panel; `slack`: groups of 4 that a kernel may read, and throw away, beyond the last.

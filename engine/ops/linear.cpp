@@ -1,6 +1,7 @@
 // linear: y = residual + scale * act(norm(x) W^T + bias). x [.., k] (activation), W [n, k], bias and scale [1, n]
-// (constants), residual like y. `ln` normalises the rows of x first, (x - mean) / sqrt(var + eps); gain and offset are
-// folded into W and bias.
+// (constants), residual like y. `ln` normalises the rows of x first, gain * (x - mean) / sqrt(var + eps), with gain
+// [1, k] or absent: it is folded into a W of floats, while a W of codes would no longer hold the same numbers. The
+// offset is always in the bias.
 #include "ops/linear.h"
 
 #include <algorithm>
@@ -11,7 +12,7 @@ namespace vireo {
 namespace {
 using namespace ops;
 using linear::kAct, linear::kNorm, linear::kEps;
-using linear::kX, linear::kWeight, linear::kBias, linear::kScaleIn, linear::kResidualIn;
+using linear::kX, linear::kWeight, linear::kBias, linear::kScaleIn, linear::kResidualIn, linear::kGain;
 
 constexpr AttrDef kAttrs[] = {{"act", 0, kActNames}, {"ln", 0}, {"eps", 1e-6}, {nullptr, 0}};
 
@@ -31,6 +32,9 @@ Result<TensorDesc> infer(const OpCall& c) {
     return shape_error(c, "bias", got(c.in[kBias]), fmt::format("{} values", s.n));
   if (c.input(kScaleIn) && !is_vector(c.in[kScaleIn], s.n))
     return shape_error(c, "scale", got(c.in[kScaleIn]), fmt::format("{} values", s.n));
+  if (c.input(kGain) && !is_vector(c.in[kGain], s.k))
+    return shape_error(c, "gain", got(c.in[kGain]), fmt::format("{} values", s.k));
+  if (c.input(kGain) && c.iattr(kNorm) == 0) return shape_error(c, "gain", "given without 'ln'", "rows to normalise");
   TensorDesc out;
   out.shape = c.in[kX]->shape;
   out.shape.d[3] = s.n;
@@ -39,14 +43,15 @@ Result<TensorDesc> infer(const OpCall& c) {
   return out;
 }
 
-/// Constants in the order weight, bias, scale; -1 for the absent ones.
+/// Constants in the order weight, bias, scale, gain; -1 for the absent ones.
 struct Consts {
-  int bias = -1, scale = -1;
+  int bias = -1, scale = -1, gain = -1;
 };
 Consts add_vectors(const OpCall& c, int64_t n, Lowering& l) {
   Consts r;
   if (c.input(kBias)) r.bias = int(l.consts.size()), l.consts.push_back(vector_const(kBias, n));
   if (c.input(kScaleIn)) r.scale = int(l.consts.size()), l.consts.push_back(vector_const(kScaleIn, n));
+  if (c.input(kGain)) r.gain = int(l.consts.size()), l.consts.push_back(vector_const(kGain, sizes(c).k));
   return r;
 }
 
@@ -117,6 +122,9 @@ struct Texel {
   bool shuffle = false;
 };
 
+/// The rows of x sum to zero, so that a weight's row may be moved by a constant.
+bool centred(const OpCall& c) { return c.iattr(kNorm) != 0 && !c.input(kGain); }
+
 Result<Lowering> lower(const OpCall& c, const LowerContext& ctx) {
   const Sizes s = sizes(c);
   const Tuning& t = *ctx.tuning;
@@ -138,11 +146,11 @@ Result<Lowering> lower(const OpCall& c, const LowerContext& ctx) {
   const int64_t panel = texel ? tx.panel() : chosen.tile->bn,
                 slack = texel ? 0 : Tile(*chosen.tile, chosen.half).slack();
   l.consts.push_back(gpu_matrix(kWeight, s.n, s.k, format, panel, slack));
-  l.consts[0].centre = norm;
+  l.consts[0].centre = centred(c);
   const Consts at = add_vectors(c, s.n, l);
 
   Dispatch d;
-  d.spec.assign(17, 0);
+  d.spec.assign(18, 0);
   d.spec[1] = type_code(x.dtype);
   d.spec[2] = type_code(w);
   d.spec[3] = type_code(c.out.dtype);
@@ -152,6 +160,7 @@ Result<Lowering> lower(const OpCall& c, const LowerContext& ctx) {
   d.spec[7] = at.scale >= 0;
   d.spec[8] = r != nullptr;
   d.spec[9] = u32(c.iattr(kNorm));
+  d.spec[17] = at.gain >= 0;
   d.push = {u32(s.m),
             u32(s.n),
             u32(s.k),
@@ -200,7 +209,8 @@ Result<Lowering> lower(const OpCall& c, const LowerContext& ctx) {
                 at.bias >= 0 ? constant(at.bias) : dummy(),
                 at.scale >= 0 ? constant(at.scale) : dummy(),
                 r ? input(kResidualIn) : dummy(),
-                output()};
+                output(),
+                at.gain >= 0 ? constant(at.gain) : dummy()};
   // A long dispatch is cut along the rows.
   const int64_t blocks = div_up(s.m, block);
   const double row_flops = 2.0 * double(s.n) * double(s.k);
@@ -246,14 +256,14 @@ Lowering lower_cpu(const OpCall& c, const LowerContext& ctx) {
   Lowering l;
   if (cpu_integers(*c.in[kWeight], s.k, ctx)) {
     l.consts.push_back(cpu_integer(kWeight, s.n, s.k, c.in[kWeight]->format()));
-    l.consts[0].centre = c.iattr(kNorm) != 0;
+    l.consts[0].centre = centred(c);
     add_vectors(c, s.n, l);
     l.scratch_bytes = i8_scratch(gemm_args(c), c.iattr(kNorm) != 0, ctx);
     l.kernel = fmt::format("{}gemm {}", c.iattr(kNorm) ? "layer_norm+" : "", kernels_for(*ctx.caps).int8_name);
     return l;
   }
   l.consts.push_back(cpu_panels(kWeight, s.n, s.k, cpu_weight_format(*c.in[kWeight], ctx, s.m)));
-  l.consts[0].centre = c.iattr(kNorm) != 0;
+  l.consts[0].centre = centred(c);
   add_vectors(c, s.n, l);
   simd::GemmArgs a = gemm_args(c);
   set_weight(l.consts[0], nullptr, a);
@@ -277,15 +287,16 @@ void cpu(const CpuCall& call) {
   int next = 1;
   if (c.input(kBias)) a.bias = reinterpret_cast<const float*>(call.consts[next++]);
   if (c.input(kScaleIn)) a.col_scale = reinterpret_cast<const float*>(call.consts[next++]);
+  const float* const gain = c.input(kGain) ? reinterpret_cast<const float*>(call.consts[next++]) : nullptr;
   if (c.input(kResidualIn)) a.residual = call.in[kResidualIn];
   a.out = call.out;
   if (call.packs[0].pack == Pack::kCpuInteger)
-    return run_integers(call, a, a.a, a.lda, c.iattr(kNorm) != 0, float(c.attr(kEps)));
+    return run_integers(call, a, a.a, a.lda, c.iattr(kNorm) != 0, float(c.attr(kEps)), gain);
   CpuCall rest = call;
   if (call.packs[0].bf16_rows) {
     simd::ToBf16Args rows;
     rows.x = a.a, rows.ldx = a.lda, rows.rows = a.m, rows.cols = a.k;
-    rows.normalise = c.iattr(kNorm) != 0, rows.eps = float(c.attr(kEps));
+    rows.normalise = c.iattr(kNorm) != 0, rows.eps = float(c.attr(kEps)), rows.gain = gain;
     rows.out = reinterpret_cast<uint16_t*>(call.scratch), rows.ldo = bf16_stride(a.k);
     rest.scratch += bf16_bytes(a.m, a.k);
     run_kernel(rest, call.kernels->to_bf16, rows);
@@ -294,7 +305,7 @@ void cpu(const CpuCall& call) {
   }
   if (c.iattr(kNorm)) {
     simd::LayerNormArgs n;
-    n.x = a.a, n.ldx = a.lda, n.rows = a.m, n.cols = a.k, n.eps = float(c.attr(kEps));
+    n.x = a.a, n.ldx = a.lda, n.rows = a.m, n.cols = a.k, n.eps = float(c.attr(kEps)), n.gamma = gain;
     n.out = reinterpret_cast<float*>(call.scratch), n.ldo = norm_stride(a.k);
     rest.scratch += norm_bytes(c);
     run_kernel(rest, call.kernels->layer_norm, n);
@@ -315,6 +326,8 @@ void reference(const RefCall& r) {
       for (double v : row) mean += v / double(s.k);
       for (double v : row) var += (v - mean) * (v - mean) / double(s.k);
       for (double& v : row) v = (v - mean) / std::sqrt(var + c.attr(kEps));
+      if (c.input(kGain))
+        for (int64_t k = 0; k < s.k; ++k) row[size_t(k)] *= (*r.in[kGain])[size_t(k)];
     }
     for (int64_t n = 0; n < s.n; ++n) {
       double sum = c.input(kBias) ? (*r.in[kBias])[size_t(n)] : 0;
@@ -335,13 +348,17 @@ Cost cost(const OpCall& c) {
 double tolerance(const OpCall& c) { return rounding_bound(sizes(c).k); }
 
 OpCase make(std::string label, int64_t batch, int64_t tokens, int64_t n, int64_t k, int act, bool ln, bool bias,
-            bool scale, bool residual, float amplitude = 1.f) {
+            bool scale, bool residual, float amplitude = 1.f, bool gain = false) {
   const Shape none{{1, 1, 1, 0}};
   OpCase o;
   o.label = std::move(label);
-  o.in = {tokens_shape(batch, tokens, k), Shape{{1, 1, n, k}}, bias ? Shape{{1, 1, 1, n}} : none,
-          scale ? Shape{{1, 1, 1, n}} : none, residual ? tokens_shape(batch, tokens, n) : none};
-  o.constant = {false, true, true, true, false};
+  o.in = {tokens_shape(batch, tokens, k),
+          Shape{{1, 1, n, k}},
+          bias ? Shape{{1, 1, 1, n}} : none,
+          scale ? Shape{{1, 1, 1, n}} : none,
+          residual ? tokens_shape(batch, tokens, n) : none,
+          gain ? Shape{{1, 1, 1, k}} : none};
+  o.constant = {false, true, true, true, false, true};
   o.attrs = attrs_of({double(act), double(ln), 1e-6});
   o.scale = amplitude;
   return o;
@@ -355,6 +372,8 @@ std::vector<OpCase> cases() {
       make("vit-b proj", 1, 65, 768, 768, 0, false, true, true, true),
       make("dinov2-s fc2", 2, 65, 384, 1536, 0, false, true, true, true),
       make("head", 1, 1, 1000, 192, 0, true, true, false, false),
+      make("qkv with a gain", 1, 197, 576, 192, 0, true, true, false, false, 1.f, true),
+      make("primes with a gain", 3, 13, 31, 37, 2, true, true, true, true, 1.f, true),
       make("batch of heads", 5, 1, 10, 96, 0, true, true, false, false),
       make("primes", 3, 13, 31, 37, 2, true, true, true, true),
       make("odd width", 1, 11, 65, 65, 3, false, false, false, false),

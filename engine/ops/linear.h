@@ -7,9 +7,10 @@
 #include "device/tuning.h"
 
 namespace vireo::linear {
-// y = residual + scale * act(norm(x) W^T + bias), norm optional (LayerNorm without gain and offset)
+// y = residual + scale * act(norm(x) W^T + bias), norm optional (LayerNorm without an offset, its gain an operand where
+// it is not in W)
 enum Attr { kAct, kNorm, kEps };
-enum In { kX, kWeight, kBias, kScaleIn, kResidualIn };
+enum In { kX, kWeight, kBias, kScaleIn, kResidualIn, kGain };
 
 /// What linear.tile (linear.half, if `half`) does for a product of [m, k] and [n, k] with this tile on this device.
 struct TileWork {

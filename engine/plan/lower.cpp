@@ -427,12 +427,13 @@ Result<Plan> lower(const Graph& graph, const DeviceCaps& caps, const PlanOptions
 
 Result<Planned> make_plan(Graph graph, const DeviceCaps& caps, const PlanOptions& options) {
   Planned p;
+  const FormatPolicy policy = options.policy ? *options.policy : policy_of(options.precision);
   if (options.fuse) {
-    VIREO_ASSIGN(p.graph, fuse(std::move(graph)));
+    VIREO_ASSIGN(p.graph, fuse(std::move(graph), policy));
   } else {
     p.graph = std::move(graph);
   }
-  assign(p.graph, options.policy ? *options.policy : policy_of(options.precision));
+  assign(p.graph, policy);
   VIREO_ASSIGN(p.plan, lower(p.graph, caps, options));
   place(p.plan, options.keep_all);
   order(p.plan);

@@ -149,8 +149,9 @@ struct Planned {
 Result<Planned> make_plan(Graph graph, const DeviceCaps& caps, const PlanOptions& options);
 
 // The stages, each in a file of its own.
-Result<Graph> fuse(Graph graph, std::vector<std::string>* applied = nullptr);  // fuse.cpp
-void assign(Graph& graph, const FormatPolicy& policy);                         // assign.cpp
+Result<Graph> fuse(Graph graph, const FormatPolicy& policy = {},
+                   std::vector<std::string>* applied = nullptr);  // fuse.cpp
+void assign(Graph& graph, const FormatPolicy& policy);            // assign.cpp
 Result<Plan> lower(const Graph& graph, const DeviceCaps& caps, const PlanOptions& options);
 void place(Plan& plan, bool keep_all);  // fills offsets of values and constants and the region sizes
 void order(Plan& plan);                 // fills barriers, from byte ranges

@@ -98,7 +98,11 @@ HWY_INLINE void convert_row(const ToI8Args& a, int64_t row, float* room) {
       part[p] = hn::Add(part[p], hn::Mul(t, t));  // two roundings everywhere: not every CPU has the fused one
     });
     const V scale = hn::Set(d, 1.0f / std::sqrt(total(part) / float(n) + a.eps));
-    for (int64_t c = 0; c < n; c += kLanes) hn::StoreU(hn::Mul(hn::LoadU(d, room + c), scale), d, room + c);
+    for (int64_t c = 0; c < n; c += kLanes) {
+      V v = hn::Mul(hn::LoadU(d, room + c), scale);
+      if (a.gain) v = hn::Mul(v, load_n(a.gain + c, n - c));
+      hn::StoreU(v, d, room + c);
+    }
     x = room;
   }
   V high = hn::Zero(d), spoilt = hn::Zero(d);

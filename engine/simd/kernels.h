@@ -68,6 +68,7 @@ struct ToBf16Args {
   int64_t rows = 0, cols = 0;
   bool normalise = false;
   float eps = 1e-6f;
+  const float* gain = nullptr;  // [cols] or null, of normalised rows
   uint16_t* out = nullptr;
   int64_t ldo = 0;  // in values, >= round_up(cols, kBf16Step)
 };
@@ -77,17 +78,18 @@ constexpr int64_t kI8Step = 4;
 
 /// Rows of x as int8 codes with a scale each (dynamic quantisation per token, as compressed-tensors states it): scale =
 /// max|x| / 127.5, code = clamp(round_half_even(x / scale), -128, 127); a row of zeros has scale 1. With `normalise`
-/// each row is normalised first, (x - mean) / sqrt(var + eps). A NaN makes its row's scale NaN.
+/// each row is normalised first, gain * (x - mean) / sqrt(var + eps). A NaN makes its row's scale NaN.
 struct ToI8Args {
   const float* x = nullptr;
   int64_t ldx = 0;
   int64_t rows = 0, cols = 0;
   bool normalise = false;
   float eps = 1e-6f;
-  void* out = nullptr;      // codes as the same table's gemm_i8 reads them, ldo values apart
-  int64_t ldo = 0;          // >= round_up(cols, kI8Step)
-  float* scales = nullptr;  // [rows]
-  int32_t* sums = nullptr;  // [rows] of the row's codes
+  const float* gain = nullptr;  // [cols] or null, of normalised rows
+  void* out = nullptr;          // codes as the same table's gemm_i8 reads them, ldo values apart
+  int64_t ldo = 0;              // >= round_up(cols, kI8Step)
+  float* scales = nullptr;      // [rows]
+  int32_t* sums = nullptr;      // [rows] of the row's codes
 };
 
 /// GEMM on int8 rows: sums of code products in 32 bits, exact for k up to 65,536; then
