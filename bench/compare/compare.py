@@ -58,7 +58,7 @@ def flops(config, batch):
     n = patches + 1
     block = n * (4 * d * d + 2 * d * m) + 2 * n * n * d
     patch = patches * d * config["num_channels"] * config["patch_size"] ** 2
-    return 2.0 * batch * (config["num_hidden_layers"] * block + patch + d * len(config["id2label"]))
+    return 2.0 * batch * (config["num_hidden_layers"] * block + patch + d * (len(config["id2label"]) if "id2label" in config else config["num_labels"]))
 
 
 def export(args, key):
