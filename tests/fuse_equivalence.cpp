@@ -94,7 +94,8 @@ TEST(Fuse, AWeightOfCodesKeepsItsColumns) {
       bool original = false;
       for (const Value& v : before->values) original = original || (v.constant && v.constant == weight.constant);
       EXPECT_EQ(original, coded) << to_string(p);
-      EXPECT_EQ(n.inputs.size() > size_t(linear::kGain) && n.inputs[linear::kGain] != kNoValue, coded) << to_string(p);
+      EXPECT_EQ(n.inputs.size() > size_t(linear::kAffine) && n.inputs[linear::kAffine] != kNoValue, coded)
+          << to_string(p);
     }
     EXPECT_EQ(linears, 2);
   }

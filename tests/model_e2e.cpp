@@ -127,7 +127,15 @@ TEST_P(Cases, MatchesTheRealLibrary) {
       best =
           std::min(best, distance(got, model->task() == Task::kSegmentation ? channels_last(expected) : expected.data));
     }
-    EXPECT_LE(best, 5e-5) << GetParam() << " on " << device.name();
+    if (info.contains("rows") && std::string(device.kind()) == "cpu") {
+      // Rows are codes here. One that lies between two codes may become either, since the reference rounds doubles;
+      // that moves the answer by a small part of what it moves when the rows stay floats.
+      const double rows = distance(got, load_npy(dir + "/" + std::string(info["rows"])).data);
+      EXPECT_LE(rows, 2e-3) << GetParam() << " on " << device.name();
+      EXPECT_GE(best, 5 * rows) << GetParam() << ": the rows did not become codes";
+    } else {
+      EXPECT_LE(best, 5e-5) << GetParam() << " on " << device.name();
+    }
     if (model->task() == Task::kSegmentation) {
       std::vector<float> classes;
       std::vector<bool> near;

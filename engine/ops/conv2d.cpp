@@ -315,13 +315,13 @@ Lowering lower_cpu(const OpCall& c, const LowerContext& ctx) {
   }
   Lowering l;
   simd::ConvArgs a = conv_args(c);
-  if (cpu_integers(*c.in[kWeight], g.cin * g.kh * g.kw, ctx)) {
-    l.consts.push_back(cpu_integer(kWeight, g.cout, g.cin * g.kh * g.kw, c.in[kWeight]->format()));
+  if (cpu_integers(*c.in[kWeight], g.cin * g.kh * g.kw, ctx, false)) {
+    l.consts.push_back(cpu_integer(kWeight, g.cout, g.cin * g.kh * g.kw, *c.in[kWeight]));
     set_order(l.consts[0], g, false);
     if (c.input(kBias)) l.consts.push_back(vector_const(kBias, g.cout));
     a.gemm.m = patch_rows(a);
     l.scratch_bytes = patch_bytes(a) + i8_scratch(a.gemm, false, ctx);
-    l.kernel = fmt::format("im2col+gemm {}", kernels_for(*ctx.caps).int8_name);
+    l.kernel = "im2col+" + integer_kernel(*c.in[kWeight], ctx);
     return l;
   }
   Format format = cpu_weight_format(*c.in[kWeight], ctx, a.gemm.m);
@@ -375,7 +375,7 @@ void cpu(const CpuCall& call) {
       gather.count = a.gemm.m = std::min(together, all - gather.first);
       a.gemm.out = call.out + gather.first * a.gemm.ldo;
       run_kernel(rest, call.kernels->im2col, gather);
-      run_integers(rest, a.gemm, gather.out, gather.ldo, false, 0);
+      run_integers(rest, kWeight, a.gemm, gather.out, gather.ldo, false, 0);
     }
     return;
   }

@@ -1,7 +1,7 @@
 // linear: y = residual + scale * act(norm(x) W^T + bias). x [.., k] (activation), W [n, k], bias and scale [1, n]
-// (constants), residual like y. `ln` normalises the rows of x first, gain * (x - mean) / sqrt(var + eps), with gain
-// [1, k] or absent: it is folded into a W of floats, while a W of codes would no longer hold the same numbers. The
-// offset is always in the bias.
+// (constants), residual like y. `ln` normalises the rows of x first, gain * (x - mean) / sqrt(var + eps) + offset, with
+// affine = gain and offset, [2, k], or absent: they are folded into a W of floats and the bias, while a W of codes
+// would no longer hold the same numbers.
 #include "ops/linear.h"
 
 #include <algorithm>
@@ -12,7 +12,7 @@ namespace vireo {
 namespace {
 using namespace ops;
 using linear::kAct, linear::kNorm, linear::kEps;
-using linear::kX, linear::kWeight, linear::kBias, linear::kScaleIn, linear::kResidualIn, linear::kGain;
+using linear::kX, linear::kWeight, linear::kBias, linear::kScaleIn, linear::kResidualIn, linear::kAffine;
 
 constexpr AttrDef kAttrs[] = {{"act", 0, kActNames}, {"ln", 0}, {"eps", 1e-6}, {nullptr, 0}};
 
@@ -32,9 +32,10 @@ Result<TensorDesc> infer(const OpCall& c) {
     return shape_error(c, "bias", got(c.in[kBias]), fmt::format("{} values", s.n));
   if (c.input(kScaleIn) && !is_vector(c.in[kScaleIn], s.n))
     return shape_error(c, "scale", got(c.in[kScaleIn]), fmt::format("{} values", s.n));
-  if (c.input(kGain) && !is_vector(c.in[kGain], s.k))
-    return shape_error(c, "gain", got(c.in[kGain]), fmt::format("{} values", s.k));
-  if (c.input(kGain) && c.iattr(kNorm) == 0) return shape_error(c, "gain", "given without 'ln'", "rows to normalise");
+  if (c.input(kAffine) && (c.in[kAffine]->shape.w() != 2 || c.in[kAffine]->shape.c() != s.k))
+    return shape_error(c, "affine", got(c.in[kAffine]), fmt::format("[2, {}]", s.k));
+  if (c.input(kAffine) && c.iattr(kNorm) == 0)
+    return shape_error(c, "affine", "given without 'ln'", "rows to normalise");
   TensorDesc out;
   out.shape = c.in[kX]->shape;
   out.shape.d[3] = s.n;
@@ -43,15 +44,15 @@ Result<TensorDesc> infer(const OpCall& c) {
   return out;
 }
 
-/// Constants in the order weight, bias, scale, gain; -1 for the absent ones.
+/// Constants in the order weight, bias, scale, affine; -1 for the absent ones.
 struct Consts {
-  int bias = -1, scale = -1, gain = -1;
+  int bias = -1, scale = -1, affine = -1;
 };
 Consts add_vectors(const OpCall& c, int64_t n, Lowering& l) {
   Consts r;
   if (c.input(kBias)) r.bias = int(l.consts.size()), l.consts.push_back(vector_const(kBias, n));
   if (c.input(kScaleIn)) r.scale = int(l.consts.size()), l.consts.push_back(vector_const(kScaleIn, n));
-  if (c.input(kGain)) r.gain = int(l.consts.size()), l.consts.push_back(vector_const(kGain, sizes(c).k));
+  if (c.input(kAffine)) r.affine = int(l.consts.size()), l.consts.push_back(rows_const(kAffine, 2, sizes(c).k));
   return r;
 }
 
@@ -123,7 +124,7 @@ struct Texel {
 };
 
 /// The rows of x sum to zero, so that a weight's row may be moved by a constant.
-bool centred(const OpCall& c) { return c.iattr(kNorm) != 0 && !c.input(kGain); }
+bool centred(const OpCall& c) { return c.iattr(kNorm) != 0 && !c.input(kAffine); }
 
 Result<Lowering> lower(const OpCall& c, const LowerContext& ctx) {
   const Sizes s = sizes(c);
@@ -160,7 +161,7 @@ Result<Lowering> lower(const OpCall& c, const LowerContext& ctx) {
   d.spec[7] = at.scale >= 0;
   d.spec[8] = r != nullptr;
   d.spec[9] = u32(c.iattr(kNorm));
-  d.spec[17] = at.gain >= 0;
+  d.spec[17] = at.affine >= 0;
   d.push = {u32(s.m),
             u32(s.n),
             u32(s.k),
@@ -209,8 +210,8 @@ Result<Lowering> lower(const OpCall& c, const LowerContext& ctx) {
                 at.bias >= 0 ? constant(at.bias) : dummy(),
                 at.scale >= 0 ? constant(at.scale) : dummy(),
                 r ? input(kResidualIn) : dummy(),
-                output(),
-                at.gain >= 0 ? constant(at.gain) : dummy()};
+                at.affine >= 0 ? constant(at.affine) : dummy(),
+                output()};
   // A long dispatch is cut along the rows.
   const int64_t blocks = div_up(s.m, block);
   const double row_flops = 2.0 * double(s.n) * double(s.k);
@@ -254,12 +255,14 @@ uint64_t norm_bytes(const OpCall& c) {
 Lowering lower_cpu(const OpCall& c, const LowerContext& ctx) {
   const Sizes s = sizes(c);
   Lowering l;
-  if (cpu_integers(*c.in[kWeight], s.k, ctx)) {
-    l.consts.push_back(cpu_integer(kWeight, s.n, s.k, c.in[kWeight]->format()));
+  if (cpu_integers(*c.in[kWeight], s.k, ctx, true)) {
+    l.consts.push_back(cpu_integer(kWeight, s.n, s.k, *c.in[kWeight]));
     l.consts[0].centre = centred(c);
     add_vectors(c, s.n, l);
-    l.scratch_bytes = i8_scratch(gemm_args(c), c.iattr(kNorm) != 0, ctx);
-    l.kernel = fmt::format("{}gemm {}", c.iattr(kNorm) ? "layer_norm+" : "", kernels_for(*ctx.caps).int8_name);
+    simd::GemmArgs a = gemm_args(c);
+    set_weight(l.consts[0], nullptr, a);
+    l.scratch_bytes = i8_scratch(a, c.iattr(kNorm) != 0, ctx);
+    l.kernel = (c.iattr(kNorm) ? "layer_norm+" : "") + integer_kernel(*c.in[kWeight], ctx);
     return l;
   }
   l.consts.push_back(cpu_panels(kWeight, s.n, s.k, cpu_weight_format(*c.in[kWeight], ctx, s.m)));
@@ -287,16 +290,17 @@ void cpu(const CpuCall& call) {
   int next = 1;
   if (c.input(kBias)) a.bias = reinterpret_cast<const float*>(call.consts[next++]);
   if (c.input(kScaleIn)) a.col_scale = reinterpret_cast<const float*>(call.consts[next++]);
-  const float* const gain = c.input(kGain) ? reinterpret_cast<const float*>(call.consts[next++]) : nullptr;
+  const float* const gain = c.input(kAffine) ? reinterpret_cast<const float*>(call.consts[next++]) : nullptr;
+  const float* const offset = gain ? gain + round_up(a.k, 4) : nullptr;
   if (c.input(kResidualIn)) a.residual = call.in[kResidualIn];
   a.out = call.out;
   if (call.packs[0].pack == Pack::kCpuInteger)
-    return run_integers(call, a, a.a, a.lda, c.iattr(kNorm) != 0, float(c.attr(kEps)), gain);
+    return run_integers(call, kWeight, a, a.a, a.lda, c.iattr(kNorm) != 0, float(c.attr(kEps)), gain, offset);
   CpuCall rest = call;
   if (call.packs[0].bf16_rows) {
     simd::ToBf16Args rows;
     rows.x = a.a, rows.ldx = a.lda, rows.rows = a.m, rows.cols = a.k;
-    rows.normalise = c.iattr(kNorm) != 0, rows.eps = float(c.attr(kEps)), rows.gain = gain;
+    rows.normalise = c.iattr(kNorm) != 0, rows.eps = float(c.attr(kEps)), rows.gain = gain, rows.offset = offset;
     rows.out = reinterpret_cast<uint16_t*>(call.scratch), rows.ldo = bf16_stride(a.k);
     rest.scratch += bf16_bytes(a.m, a.k);
     run_kernel(rest, call.kernels->to_bf16, rows);
@@ -305,7 +309,7 @@ void cpu(const CpuCall& call) {
   }
   if (c.iattr(kNorm)) {
     simd::LayerNormArgs n;
-    n.x = a.a, n.ldx = a.lda, n.rows = a.m, n.cols = a.k, n.eps = float(c.attr(kEps)), n.gamma = gain;
+    n.x = a.a, n.ldx = a.lda, n.rows = a.m, n.cols = a.k, n.eps = float(c.attr(kEps)), n.gamma = gain, n.beta = offset;
     n.out = reinterpret_cast<float*>(call.scratch), n.ldo = norm_stride(a.k);
     rest.scratch += norm_bytes(c);
     run_kernel(rest, call.kernels->layer_norm, n);
@@ -326,8 +330,9 @@ void reference(const RefCall& r) {
       for (double v : row) mean += v / double(s.k);
       for (double v : row) var += (v - mean) * (v - mean) / double(s.k);
       for (double& v : row) v = (v - mean) / std::sqrt(var + c.attr(kEps));
-      if (c.input(kGain))
-        for (int64_t k = 0; k < s.k; ++k) row[size_t(k)] *= (*r.in[kGain])[size_t(k)];
+      if (c.input(kAffine))
+        for (int64_t k = 0; k < s.k; ++k)
+          row[size_t(k)] = row[size_t(k)] * (*r.in[kAffine])[size_t(k)] + (*r.in[kAffine])[size_t(s.k + k)];
     }
     for (int64_t n = 0; n < s.n; ++n) {
       double sum = c.input(kBias) ? (*r.in[kBias])[size_t(n)] : 0;
@@ -348,7 +353,7 @@ Cost cost(const OpCall& c) {
 double tolerance(const OpCall& c) { return rounding_bound(sizes(c).k); }
 
 OpCase make(std::string label, int64_t batch, int64_t tokens, int64_t n, int64_t k, int act, bool ln, bool bias,
-            bool scale, bool residual, float amplitude = 1.f, bool gain = false) {
+            bool scale, bool residual, float amplitude = 1.f, bool affine = false) {
   const Shape none{{1, 1, 1, 0}};
   OpCase o;
   o.label = std::move(label);
@@ -357,7 +362,7 @@ OpCase make(std::string label, int64_t batch, int64_t tokens, int64_t n, int64_t
           bias ? Shape{{1, 1, 1, n}} : none,
           scale ? Shape{{1, 1, 1, n}} : none,
           residual ? tokens_shape(batch, tokens, n) : none,
-          gain ? Shape{{1, 1, 1, k}} : none};
+          affine ? Shape{{1, 1, 2, k}} : none};
   o.constant = {false, true, true, true, false, true};
   o.attrs = attrs_of({double(act), double(ln), 1e-6});
   o.scale = amplitude;
@@ -372,8 +377,8 @@ std::vector<OpCase> cases() {
       make("vit-b proj", 1, 65, 768, 768, 0, false, true, true, true),
       make("dinov2-s fc2", 2, 65, 384, 1536, 0, false, true, true, true),
       make("head", 1, 1, 1000, 192, 0, true, true, false, false),
-      make("qkv with a gain", 1, 197, 576, 192, 0, true, true, false, false, 1.f, true),
-      make("primes with a gain", 3, 13, 31, 37, 2, true, true, true, true, 1.f, true),
+      make("qkv, affine", 1, 197, 576, 192, 0, true, true, false, false, 1.f, true),
+      make("primes, affine", 3, 13, 31, 37, 2, true, true, true, true, 1.f, true),
       make("batch of heads", 5, 1, 10, 96, 0, true, true, false, false),
       make("primes", 3, 13, 31, 37, 2, true, true, true, true),
       make("odd width", 1, 11, 65, 65, 3, false, false, false, false),

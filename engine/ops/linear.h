@@ -7,10 +7,10 @@
 #include "device/tuning.h"
 
 namespace vireo::linear {
-// y = residual + scale * act(norm(x) W^T + bias), norm optional (LayerNorm without an offset, its gain an operand where
-// it is not in W)
+// y = residual + scale * act(norm(x) W^T + bias), norm optional (LayerNorm; its gain and offset are an operand where
+// they are not in W and the bias)
 enum Attr { kAct, kNorm, kEps };
-enum In { kX, kWeight, kBias, kScaleIn, kResidualIn, kGain };
+enum In { kX, kWeight, kBias, kScaleIn, kResidualIn, kAffine };
 
 /// What linear.tile (linear.half, if `half`) does for a product of [m, k] and [n, k] with this tile on this device.
 struct TileWork {

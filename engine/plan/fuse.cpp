@@ -152,9 +152,9 @@ bool resize_residual(Rewriter& r, int i) { return residual_of(r, i, OpKind::kRes
 bool norm_residual(Rewriter& r, int i) { return residual_of(r, i, OpKind::kLayerNorm, kNormResidual); }
 
 /// LayerNorm's gain and offset move into the linear that follows: W' = W diag(gamma), b' = b + W beta. What is left,
-/// the normalisation itself, becomes the linear's prologue. A weight of codes keeps its columns, and the prologue
-/// multiplies by the gain: rounding W diag(gamma) loses more than rounding W, and codes of a checkpoint are not to be
-/// rounded again.
+/// the normalisation itself, becomes the linear's prologue. A weight of codes keeps its columns, and the prologue is
+/// the whole LayerNorm: rounding W diag(gamma) loses more than rounding W, codes of a checkpoint are not to be rounded
+/// again, and rows that are codes too are those of the LayerNorm's answer.
 bool norm_linear(Rewriter& r, int i) {
   Graph& g = r.graph();
   if (g.nodes[size_t(i)].op != OpKind::kLinear || g.nodes[size_t(i)].attrs[linear::kNorm] != 0) return false;
@@ -172,14 +172,16 @@ bool norm_linear(Rewriter& r, int i) {
   const ConstantPtr b = bias == kNoValue ? nullptr : g.value(bias).constant;
   if (!w || !gamma || !beta || (bias != kNoValue && !b)) return false;  // not ours to judge: lower names what is wrong
   const bool coded = r.is_coded(weight);
+  const ValueId affine = coded ? r.add_constant(g.value(norm.inputs[1]).name, stack_rows({gamma, beta})) : kNoValue;
   const ValueId folded = coded ? weight : r.add_constant(g.value(weight).name, scale_columns(w, gamma));
-  const ValueId offset =
-      r.add_constant(bias == kNoValue ? g.value(norm.inputs[2]).name : g.value(bias).name, fold_bias(w, beta, b));
+  const ValueId offset = coded ? bias
+                               : r.add_constant(bias == kNoValue ? g.value(norm.inputs[2]).name : g.value(bias).name,
+                                                fold_bias(w, beta, b));
   Node& n = g.nodes[size_t(i)];
   n.inputs[0] = norm.inputs[0];
   n.inputs[1] = folded;
-  set_operand(n, 2, offset);
-  if (coded) set_operand(n, linear::kGain, norm.inputs[1]);
+  if (offset != kNoValue) set_operand(n, 2, offset);
+  if (coded) set_operand(n, linear::kAffine, affine);
   n.attrs[linear::kNorm] = 1;
   n.attrs[linear::kEps] = norm.attrs[0];
   r.refresh();

@@ -29,7 +29,8 @@ struct ConstKey {
   auto fields() const {
     const Grid& g = pack.grid;
     return std::tie(id, pack.pack, pack.dtype, g.bits, g.scope, g.zero_points, g.lowest, g.group, pack.permute,
-                    pack.pad_channels, pack.centre, pack.panel, pack.groups, pack.taps, pack.bf16_rows, pack.bytes);
+                    pack.pad_channels, pack.centre, pack.panel, pack.groups, pack.taps, pack.bf16_rows,
+                    pack.column_sums, pack.bytes);
   }
   bool operator<(const ConstKey& o) const { return fields() < o.fields(); }
 };
@@ -301,6 +302,7 @@ class Lowerer {
       const Value& v = graph_.value(n.inputs[m]);
       const Format f = policy_.of(v.name, v.constant->grid());
       step.const_descs[m].dtype = f.dtype, step.const_descs[m].grid = f.grid;
+      if (f.grid.coded()) step.const_descs[m].rows = policy_.rows_of(v.name, v.constant->row_codes());
       wanted.in[m] = &step.const_descs[m];
     }
 
@@ -335,6 +337,11 @@ class Lowerer {
     if (step.device == DeviceKind::kCpu) lowered = def.lower_cpu(wanted, ctx);
 
     VIREO_TRY(check_roles(n, *lowered));
+    if (def.matrix >= 0 && size_t(def.matrix) < step.const_descs.size() &&
+        step.const_descs[size_t(def.matrix)].rows.coded() &&
+        std::none_of(lowered->consts.begin(), lowered->consts.end(),
+                     [](const PackedConst& c) { return c.pack == Pack::kCpuInteger; }))
+      lowered->kernel += ", rows stay floats";  // no such product here: said, as every fallback is
     if (lowered->out_f32) call.out.dtype = DType::kF32;
     step.cost = def.cost(call);
     call.in.clear(), wanted.in.clear();  // point into plan_.values, which is about to grow

@@ -189,6 +189,26 @@ void store_group_scales(const PackedConst& p, int64_t first, int64_t count, int6
     }
 }
 
+/// The same for Pack::kCpuInteger.
+void store_integer_scales(const PackedConst& p, int64_t first, int64_t count, int64_t n, int64_t k, const float* scales,
+                          const int8_t* zeros, const int8_t* codes, float* to) {
+  const int64_t ld = round_up(n, simd::kPanel), groups = p.grid.groups(k);
+  const int64_t span = p.grid.scope == Scope::kGroup ? p.grid.group : k;
+  auto* const integers = reinterpret_cast<int32_t*>(to + groups * ld);
+  int32_t* const sums = integers + (p.grid.zero_points ? groups * ld : 0);
+  for (int64_t r = 0; r < count; ++r)
+    for (int64_t g = 0; g < groups; ++g) {
+      const int64_t at = g * ld + first + r;
+      const int32_t zero = p.grid.zero_points ? zeros[r * groups + g] : 0;
+      to[at] = scales[r * groups + g];
+      if (p.grid.zero_points) integers[at] = zero;
+      if (!p.column_sums) continue;
+      int32_t sum = 0;
+      for (int64_t i = g * span; i < std::min(k, (g + 1) * span); ++i) sum += codes[r * k + i] - zero;
+      sums[at] = sum;
+    }
+}
+
 Result<void> pack_cpu_panels(const PlanConst& c, const Constant& source, uint8_t* out) {
   RowReader reader(c, source);
   const int64_t n = source.rows(), k = reader.cols(), groups = c.pack.grid.groups(k);
@@ -210,9 +230,11 @@ Result<void> pack_cpu_panels(const PlanConst& c, const Constant& source, uint8_t
     const int64_t count = std::min(kBlock, n - first);
     VIREO_ASSIGN(const float* rows, reader.read(first, count));
     const int8_t* q = quantiser.run(reader, rows, count, scales.data(), zeros.data());
-    if (c.pack.by_group()) store_group_scales(c.pack, first, count, n, groups, scales.data(), zeros.data(), to);
+    if (c.pack.pack == Pack::kCpuInteger)
+      store_integer_scales(c.pack, first, count, n, k, scales.data(), zeros.data(), q, to);
+    else if (c.pack.by_group()) store_group_scales(c.pack, first, count, n, groups, scales.data(), zeros.data(), to);
     else std::copy_n(scales.data(), count, to + first);
-    if (c.pack.pack == Pack::kCpuInteger) simd::pack_weight_integer(q, first, count, n, k, out);
+    if (c.pack.pack == Pack::kCpuInteger) simd::pack_weight_integer(q, first, count, n, k, out, c.pack.nibbles());
     else if (c.pack.nibbles()) simd::pack_weight_i4(q, first, count, n, k, out);
     else simd::pack_weight_i8(q, first, count, n, k, out);
   }

@@ -2,12 +2,13 @@
 // said in linear.tile.comp and conv2d.tile.comp. Needs nothing before it.
 #include "types.glsl"
 #include "activation.glsl"
-#include "epilogue.glsl"
 #if CONV
-#define PHASES_BINDING 7
+#define OUT_BINDING 6
 #else
-#define PHASES_BINDING 8
+#define OUT_BINDING 7
 #endif
+#include "epilogue.glsl"
+#define PHASES_BINDING (OUT_BINDING + 1)
 #include "phases.glsl"
 
 layout(local_size_x_id = 0) in;
@@ -28,8 +29,8 @@ layout(set = 0, binding = 1) readonly buffer W32 { vec4 w32[]; };
 layout(set = 0, binding = 1) readonly buffer W16 { uvec2 w16[]; };
 layout(set = 0, binding = 1) readonly buffer W8 { uint w8[]; };
 #if !CONV
-layout(constant_id = 17) const uint GAIN = 0u;
-layout(set = 0, binding = 7) readonly buffer Gain { vec4 gain[]; };
+layout(constant_id = 17) const uint AFFINE = 0u;
+layout(set = 0, binding = 6) readonly buffer Affine { vec4 affine[]; };   // gains, then offsets
 #endif
 
 layout(push_constant) uniform Push { uint M, N, K, a_ld4, o_ld4, r_ld4, a_off4, m0; float eps; } p;
@@ -146,7 +147,7 @@ void main()
                 if (K_FULL != 0u || k0 + kk < k4) {
                     v = load_a(a_at[i] + k0);
                     if (LN != 0u) v = fma(v, row_norm[r].xxxx, row_norm[r].yyyy);
-                    if (GAIN != 0u) v *= gain[k0 + kk];
+                    if (AFFINE != 0u) v = fma(v, affine[k0 + kk], affine[k4 + k0 + kk]);
                 }
 #endif
                 const uint to = a_to + i * (LX / BK4);
