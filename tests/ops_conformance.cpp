@@ -350,8 +350,10 @@ void spread_rows(Plan& plan, const Target& t) {
   ASSERT_EQ(lowered->dispatches.size(), step.dispatches.size());
   for (size_t i = 0; i < step.dispatches.size(); ++i) {
     EXPECT_EQ(lowered->dispatches[i].groups, step.dispatches[i].groups) << "as many channels as before";
-    step.dispatches[i].spec = lowered->dispatches[i].spec;
-    step.dispatches[i].push = lowered->dispatches[i].push;
+    const Result<PlanDispatch> d = resolve_words(step.name, lowered->dispatches[i]);
+    ASSERT_TRUE(d.ok()) << d.error().message;
+    step.dispatches[i].spec = d->spec;
+    step.dispatches[i].push = d->push;
   }
 }
 

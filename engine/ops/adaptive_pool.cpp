@@ -27,8 +27,14 @@ Result<Lowering> lower(const OpCall& c, const LowerContext& ctx) {
   Lowering l;
   Dispatch d;
   d.shader = l.kernel = "adaptive_pool";
-  d.spec = {lx, type_code(x.dtype), 0, type_code(c.out.dtype), 0, 0, 0, 0, 0, 0, ly};
-  d.push = {u32(x.shape.h()), u32(x.shape.w()), u32(o.h()), u32(o.w()), u32(c4), u32(stride4(x)), u32(stride4(c.out))};
+  d.spec = {{"LX", lx}, {"IN_TYPE", type_code(x.dtype)}, {"OUT_TYPE", type_code(c.out.dtype)}, {"LY", ly}};
+  d.push = {{"IH", u32(x.shape.h())},
+            {"IW", u32(x.shape.w())},
+            {"OH", u32(o.h())},
+            {"OW", u32(o.w())},
+            {"c4", u32(c4)},
+            {"i_ld4", u32(stride4(x))},
+            {"o_ld4", u32(stride4(c.out))}};
   d.groups = {u32(div_up(c4, lx)), u32(o.h() * o.w()), u32(o.n())};
   VIREO_TRY(check_grid(c, *ctx.caps, d.groups));
   d.operands = {input(0), output()};

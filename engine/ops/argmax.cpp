@@ -52,20 +52,21 @@ Dispatch dispatch(const OpCall& c, const LowerContext& ctx, const Sizes& z, uint
   const auto ratio = [](int64_t in, int64_t out) { return float_word(double(simd::resize_ratio(in, out, false))); };
   Dispatch d;
   d.shader = texel ? "argmax.TEXEL=1" : "argmax";
-  d.spec = {kLocal, type_code(x.dtype), 0, 0, 0, 0, 0, 0, 0, 0, taps, dense};
-  d.push = {u32(first),
-            u32(count),
-            u32(z.h),
-            u32(z.w),
-            u32(z.mid_h),
-            u32(z.mid_w),
-            u32(z.out_h),
-            u32(z.out_w),
-            u32(x.shape.c()),
-            ratio(z.h, z.mid_h),
-            ratio(z.w, z.mid_w),
-            ratio(z.mid_h, z.out_h),
-            ratio(z.mid_w, z.out_w)};
+  d.spec = {{"LX", kLocal}, {"TAPS", taps}, {"DENSE", dense}};
+  if (!texel) d.spec.add("IN_TYPE", type_code(x.dtype));
+  d.push = {{"first", u32(first)},
+            {"count", u32(count)},
+            {"IH", u32(z.h)},
+            {"IW", u32(z.w)},
+            {"MH", u32(z.mid_h)},
+            {"MW", u32(z.mid_w)},
+            {"OH", u32(z.out_h)},
+            {"OW", u32(z.out_w)},
+            {"C", u32(x.shape.c())},
+            {"ratio_h", ratio(z.h, z.mid_h)},
+            {"ratio_w", ratio(z.w, z.mid_w)},
+            {"mid_ratio_h", ratio(z.mid_h, z.out_h)},
+            {"mid_ratio_w", ratio(z.mid_w, z.out_w)}};
   d.groups = flat_grid(*ctx.caps, div_up(count, kLocal));
   d.operands = {input(0, texel ? texel_kind(x.dtype) : BindKind::kStorage), output()};
   return d;

@@ -171,11 +171,16 @@ Work tile_work(const Sizes& s, const Tile& t, int64_t queries, int64_t depth, bo
 void add_groups(const Sizes& s, const Consts& at, bool texel, Dispatch& d) {
   const simd::TokenGroups& g = s.groups;
   d.shader += ".PARTITION=1";
-  d.spec.resize(20, 0);
-  for (int64_t v : {g.h, g.w, g.group_h, g.group_w, g.step_h, g.step_w, g.shift_h, g.shift_w, int64_t(at.bias >= 0),
-                    int64_t(at.pad >= 0)})
-    d.spec.push_back(u32(v));
-  d.push.push_back(0);
+  d.spec.add({{"MAP_H", u32(g.h)},
+              {"MAP_W", u32(g.w)},
+              {"GROUP_H", u32(g.group_h)},
+              {"GROUP_W", u32(g.group_w)},
+              {"STEP_H", u32(g.step_h)},
+              {"STEP_W", u32(g.step_w)},
+              {"SHIFT_H", u32(g.shift_h)},
+              {"SHIFT_W", u32(g.shift_w)},
+              {"BIAS", at.bias >= 0},
+              {"PAD", at.pad >= 0}});
   const BindKind kind = texel ? BindKind::kTexelF32 : BindKind::kStorage;
   d.operands.insert(d.operands.end() - 1, {at.bias >= 0 ? constant(at.bias, kind) : dummy(kind),
                                            at.pad >= 0 ? constant(at.pad, kind) : dummy(kind)});
@@ -193,11 +198,9 @@ Result<Lowering> lower(const OpCall& c, const LowerContext& ctx) {
                      (at.bias < 0 || texel_fits(*ctx.caps, l.consts[size_t(at.bias)].bytes, DType::kF32));
   Dispatch d;
   d.shader = texel ? "attention.texel" : "attention.tile";
-  d.spec.assign(texel ? 17 : 20, 0);
-  d.spec[1] = type_code(x.dtype);
-  d.spec[3] = l.out_f32 ? 0 : type_code(c.out.dtype);
-  d.spec[10] = u32(s.dim);
-  d.spec[11] = aligned;
+  d.spec = {{"OUT_TYPE", l.out_f32 ? type_code(DType::kF32) : type_code(c.out.dtype)},
+            {"HD", u32(s.dim)},
+            {"ALIGNED", aligned}};
   int64_t rows;  // queries per workgroup
   Tile tile{};
   if (texel) {
@@ -207,9 +210,7 @@ Result<Lowering> lower(const OpCall& c, const LowerContext& ctx) {
     // minutes for more.
     const bool few = s.dim > 64 || !aligned;
     const uint32_t queries = few || !s.plain ? 1 : q.qi, keys = !s.plain ? 1 : few ? std::min(q.kb, 2u) : q.kb;
-    d.spec[0] = q.lx;
-    d.spec[12] = queries;
-    d.spec[13] = keys;
+    d.spec.add({{"LX", q.lx}, {"QI", queries}, {"KB", keys}});
     rows = int64_t(q.lx) * queries;
     l.kernel = fmt::format("attention.texel q{} k{}", queries, keys);
   } else {
@@ -219,31 +220,32 @@ Result<Lowering> lower(const OpCall& c, const LowerContext& ctx) {
       return fail(ErrorCode::kUnsupported,
                   "attention.tile needs {} bytes of shared memory and {} invocations; the device has {} and {}", shared,
                   tile.lx, ctx.caps->max_shared_bytes, ctx.caps->max_workgroup_invocations);
-    d.spec[0] = u32(tile.lx);
-    d.spec[9] = s.tokens % tile.keys() == 0;
-    d.spec[12] = u32(tile.tx);
-    d.spec[13] = u32(tile.tm);
-    d.spec[14] = u32(tile.tn);
-    d.spec[15] = u32(tile.dc);
-    d.spec[16] = u32(tile.vc);
-    d.spec[17] = t.skip_rows && s.tokens % tile.rows() != 0;  // no branch where no subgroup is without queries
-    d.spec[18] = u32(tile.vx);
-    d.spec[19] = u32(tile.vm);
+    d.spec.add({{"LX", u32(tile.lx)},
+                {"IN_TYPE", type_code(x.dtype)},
+                {"WHOLE", s.tokens % tile.keys() == 0},
+                {"TX", u32(tile.tx)},
+                {"TM", u32(tile.tm)},
+                {"TN", u32(tile.tn)},
+                {"DC", u32(tile.dc)},
+                {"VC", u32(tile.vc)},
+                // No branch where no subgroup is without queries.
+                {"SKIP_ROWS", t.skip_rows && s.tokens % tile.rows() != 0},
+                {"VX", u32(tile.vx)},
+                {"VM", u32(tile.vm)}});
     rows = tile.rows();
     l.kernel = fmt::format("attention.tile q{} k{} d{} v{}x{}", rows, tile.keys(), tile.dc, tile.vx, tile.vm);
   }
-  d.push = {u32(s.tokens),
-            u32(s.tokens),
-            u32(s.heads),
-            u32(groups4(3 * s.width)),
-            u32(groups4(3 * s.width)),
-            u32(groups4(3 * s.width)),
-            u32(groups4(s.width)),
-            0,
-            u32(s.width),
-            u32(2 * s.width),
-            float_word(scale_of(c)),
-            0};
+  d.push = {{"n_q", u32(s.tokens)},
+            {"n_kv", u32(s.tokens)},
+            {"heads", u32(s.heads)},
+            {"q_ld4", u32(groups4(3 * s.width))},
+            {"k_ld4", u32(groups4(3 * s.width))},
+            {"v_ld4", u32(groups4(3 * s.width))},
+            {"o_ld4", u32(groups4(s.width))},
+            {"q_off", 0},
+            {"k_off", u32(s.width)},
+            {"v_off", u32(2 * s.width)},
+            {"scale", float_word(scale_of(c))}};
   const BindKind kind = texel ? texel_kind(x.dtype) : BindKind::kStorage;
   d.operands = {input(kX, kind), input(kX, kind), input(kX, kind), output()};
   if (!s.plain) {
@@ -259,15 +261,16 @@ Result<Lowering> lower(const OpCall& c, const LowerContext& ctx) {
                                                     ctx.caps->max_workgroup_count[2]);
   for (int64_t z = 0; z < all; z += per_z)
     for (int64_t first = 0; first < blocks; first += per_part) {
-      d.push[11] = u32(first * rows);
-      if (!s.plain) d.push[12] = u32(z);
+      Dispatch part = d;
+      part.push.add("q0", u32(first * rows));
+      if (!s.plain) part.push.add("z0", u32(z));
       const int64_t queries = std::min(s.tokens, (first + per_part) * rows) - first * rows,
                     depth = std::min(per_z, all - z);
-      if (!texel) d.work = tile_work(s, tile, queries, depth, t.skip_rows, ctx.caps->subgroup_size);
-      d.work.flops = flops * double(depth) * double(queries) / double(s.tokens);
-      d.groups = {u32(std::min(per_part, blocks - first)), u32(s.heads), u32(depth)};
-      VIREO_TRY(check_grid(c, *ctx.caps, d.groups));
-      l.dispatches.push_back(d);
+      if (!texel) part.work = tile_work(s, tile, queries, depth, t.skip_rows, ctx.caps->subgroup_size);
+      part.work.flops = flops * double(depth) * double(queries) / double(s.tokens);
+      part.groups = {u32(std::min(per_part, blocks - first)), u32(s.heads), u32(depth)};
+      VIREO_TRY(check_grid(c, *ctx.caps, part.groups));
+      l.dispatches.push_back(std::move(part));
     }
   return l;
 }

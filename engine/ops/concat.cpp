@@ -43,20 +43,23 @@ Result<Lowering> lower(const OpCall& c, const LowerContext& ctx) {
     const int64_t stop = last == c.in.size() ? ld4 : end[last - 1] / 4;
     Dispatch d;
     d.shader = "concat";
-    d.spec = {local, 0, 0, type_code(c.out.dtype), 0, 0, 0, 0, 0, 0};
-    d.push = {u32(rows), u32(ld4), u32(group), u32(stop - group)};
-    std::vector<uint32_t> begins, lds;
+    d.spec = {{"LX", local}, {"OUT_TYPE", type_code(c.out.dtype)}};
+    d.push = {{"rows", u32(rows)}, {"o_ld4", u32(ld4)}, {"g0", u32(group)}, {"count", u32(stop - group)}};
+    static constexpr const char* kTypes[] = {"A_TYPE", "B_TYPE", "C_TYPE", "D_TYPE"};
+    static constexpr const char* kBegins[] = {"begin_a", "begin_b", "begin_c", "begin_d"};
+    static constexpr const char* kStrides[] = {"ld_a", "ld_b", "ld_c", "ld_d"};
+    bool aligned = end[last - 1] % 4 == 0;
     for (size_t i = 0; i < kPerDispatch; ++i) {
       const bool there = first + i < last;
+      const int64_t begin = !there ? end.back() : first + i ? end[first + i - 1] : 0;
       d.operands.push_back(there ? input(int(first + i)) : dummy());
-      d.spec.push_back(there ? type_code(c.in[first + i]->dtype) : 0);
-      begins.push_back(u32(!there ? end.back() : first + i ? end[first + i - 1] : 0));
-      lds.push_back(there ? u32(groups4(c.in[first + i]->shape.c())) : 1);
+      d.spec.add(kTypes[i], there ? type_code(c.in[first + i]->dtype) : 0);
+      d.push.add(kBegins[i], u32(begin));
+      d.push.add(kStrides[i], there ? u32(groups4(c.in[first + i]->shape.c())) : 1);
+      aligned = aligned && begin % 4 == 0;
     }
-    begins.push_back(u32(end[last - 1]));
-    d.spec.push_back(std::all_of(begins.begin(), begins.end(), [](uint32_t c) { return c % 4 == 0; }));
-    d.push.insert(d.push.end(), begins.begin(), begins.end());
-    d.push.insert(d.push.end(), lds.begin(), lds.end());
+    d.push.add("end", u32(end[last - 1]));
+    d.spec.add("ALIGNED", aligned);
     d.operands.push_back(output());
     d.groups = flat_grid(*ctx.caps, div_up(rows * (stop - group), local));
     l.dispatches.push_back(std::move(d));

@@ -95,18 +95,19 @@ Result<Lowering> lower_depthwise(const OpCall& c, const Geometry& g, const Lower
   const uint32_t local = 64, pixels = g.reach_w() + 3 * g.sw <= 12 ? 4 : 1;
   Dispatch d;
   d.shader = texel ? "conv2d.depthwise.TEXEL=1" : "conv2d.depthwise";
-  d.spec = {local,     type_code(x.dtype),
-            0,         type_code(c.out.dtype),
-            0,         u32(c.iattr(kAct)),
-            bias,      0,
-            0,         0,
-            pixels,    u32(g.kh),
-            u32(g.kw), u32(g.sh),
-            u32(g.sw), u32(g.dh),
-            u32(g.dw), g.ph > 0 || g.pw > 0};
+  d.spec = {{"LX", local},     {"OUT_TYPE", type_code(c.out.dtype)},
+            {"BIAS", bias},    {"ACT", u32(c.iattr(kAct))},
+            {"PX", pixels},    {"PADDED", g.ph > 0 || g.pw > 0},
+            {"KH", u32(g.kh)}, {"KW", u32(g.kw)},
+            {"SH", u32(g.sh)}, {"SW", u32(g.sw)},
+            {"DH", u32(g.dh)}, {"DW", u32(g.dw)}};
+  if (!texel) d.spec.add("IN_TYPE", type_code(x.dtype));
   const int64_t c4 = groups4(g.cin), blocks = div_up(g.ow, pixels);
-  d.push = {u32(x.shape.n()), u32(x.shape.h()), u32(x.shape.w()), u32(g.oh),       u32(g.ow),
-            u32(c4),          u32(g.ph),        u32(g.pw),        u32(stride4(x)), u32(stride4(c.out))};
+  d.push = {{"B", u32(x.shape.n())},    {"IH", u32(x.shape.h())},
+            {"IW", u32(x.shape.w())},   {"OH", u32(g.oh)},
+            {"OW", u32(g.ow)},          {"c4", u32(c4)},
+            {"pad_h", u32(g.ph)},       {"pad_w", u32(g.pw)},
+            {"i_ld4", u32(stride4(x))}, {"o_ld4", u32(stride4(c.out))}};
   d.groups = flat_grid(*ctx.caps, div_up(x.shape.n() * g.oh * blocks * c4, local));
   d.operands = {input(kX, texel ? texel_kind(x.dtype) : BindKind::kStorage),
                 constant(0, texel ? BindKind::kTexelF32 : BindKind::kStorage), bias ? constant(1) : dummy(), output()};
@@ -149,27 +150,37 @@ Result<Lowering> lower_tile(const OpCall& c, const Geometry& g, const LinearTile
   if (bias) l.consts.push_back(vector_const(kBias, g.cout));
   Dispatch d;
   d.shader = "conv2d.tile";
-  d.spec = {whole.lx,
-            type_code(x.dtype),
-            type_code(w),
-            type_code(c.out.dtype),
-            0,
-            u32(c.iattr(kAct)),
-            bias,
-            0,
-            0,
-            0,
-            q.bm,
-            q.bn,
-            q.bk,
-            q.tm,
-            q.tn,
-            1,
-            t.skip_rows && m % q.bm != 0};
-  for (int64_t v :
-       {x.shape.h(), x.shape.w(), c4, g.oh, g.ow, g.kh, g.kw, g.sh, g.sw, g.ph, g.pw, g.dh, g.dw, stride4(x)})
-    d.spec.push_back(u32(v));
-  d.push = {u32(m), u32(g.cout), u32(k), 0, u32(stride4(c.out)), u32(n4), 0, 0, 0};
+  d.spec = {{"LX", whole.lx},
+            {"IN_TYPE", type_code(x.dtype)},
+            {"W_TYPE", type_code(w)},
+            {"OUT_TYPE", type_code(c.out.dtype)},
+            {"RES_TYPE", 0},
+            {"ACT", u32(c.iattr(kAct))},
+            {"BIAS", bias},
+            {"COLSCALE", false},
+            {"RESIDUAL", false},
+            {"BM", q.bm},
+            {"BN", q.bn},
+            {"BK", q.bk},
+            {"TM", q.tm},
+            {"TN", q.tn},
+            {"SKIP_ROWS", t.skip_rows && m % q.bm != 0},
+            {"IH", u32(x.shape.h())},
+            {"IW", u32(x.shape.w())},
+            {"C4", u32(c4)},
+            {"OH", u32(g.oh)},
+            {"OW", u32(g.ow)},
+            {"KH", u32(g.kh)},
+            {"KW", u32(g.kw)},
+            {"SH", u32(g.sh)},
+            {"SW", u32(g.sw)},
+            {"PH", u32(g.ph)},
+            {"PW", u32(g.pw)},
+            {"DH", u32(g.dh)},
+            {"DW", u32(g.dw)},
+            {"I_LD4", u32(stride4(x))}};
+  d.push = {{"M", u32(m)},      {"N", u32(g.cout)}, {"K", u32(k)}, {"a_ld4", 0}, {"o_ld4", u32(stride4(c.out))},
+            {"r_ld4", u32(n4)}, {"a_off4", 0},      {"eps", 0}};
   d.operands = {input(kX), constant(0), w == DType::kI8 ? scales(0) : dummy(), bias ? constant(1) : dummy(), dummy(),
                 dummy(),   output()};
   d.groups[1] = u32(div_up(g.cout, q.bn));
@@ -181,12 +192,13 @@ Result<Lowering> lower_tile(const OpCall& c, const Geometry& g, const LinearTile
   const int64_t per_part = blocks_per_dispatch(row_flops * double(m), t.max_dispatch_flops, blocks);
   for (int64_t first = 0; first < blocks; first += per_part) {
     const int64_t begin = first * q.bm, rows = std::min(m, (first + per_part) * q.bm) - begin;
-    d.push[7] = u32(begin);
-    d.groups[0] = u32(div_up(rows, q.bm));
-    d.work.flops = row_flops * double(rows);
-    d.work.issued_flops = tile_work(q, g, ctx, rows).issued_flops;
-    VIREO_TRY(check_grid(c, *ctx.caps, d.groups));
-    l.dispatches.push_back(d);
+    Dispatch part = d;
+    part.push.add("m0", u32(begin));
+    part.groups[0] = u32(div_up(rows, q.bm));
+    part.work.flops = row_flops * double(rows);
+    part.work.issued_flops = tile_work(q, g, ctx, rows).issued_flops;
+    VIREO_TRY(check_grid(c, *ctx.caps, part.groups));
+    l.dispatches.push_back(std::move(part));
   }
   return l;
 }
@@ -213,36 +225,40 @@ Result<Lowering> lower(const OpCall& c, const LowerContext& ctx) {
 
   Dispatch d;
   d.shader = texel ? "conv2d.TEXEL=1" : "conv2d";
-  d.spec.assign(14, 0);
-  d.spec[0] = u32(std::min<int64_t>(t.conv.lx, n4));
-  d.spec[1] = type_code(x.dtype);
-  d.spec[2] = type_code(w);
-  d.spec[3] = type_code(c.out.dtype);
-  d.spec[5] = u32(c.iattr(kAct));
-  d.spec[6] = bias;
-  d.spec[10] = t.conv.r;
-  d.spec[11] = by4 ? 2 : g.planar ? 1 : 0;
-  d.spec[12] = t.conv.ly;
-  d.spec[13] = g.ph > 0 || g.pw > 0;
-  d.push = {u32(m),
-            u32(g.cout),
-            u32(g.cin),
-            u32(x.shape.h()),
-            u32(x.shape.w()),
-            u32(g.oh),
-            u32(g.ow),
-            u32(g.kh),
-            u32(g.kw),
-            u32(g.sh),
-            u32(g.sw),
-            u32(g.ph),
-            u32(g.pw),
-            u32(g.dh),
-            u32(g.dw),
-            u32(g.planar ? 0 : stride4(x)),
-            u32(stride4(c.out)),
-            u32(n4),
-            0};
+  const uint32_t lx = u32(std::min<int64_t>(t.conv.lx, n4));
+  d.spec = {{"LX", lx},
+            {"W_TYPE", type_code(w)},
+            {"OUT_TYPE", type_code(c.out.dtype)},
+            {"RES_TYPE", 0},
+            {"ACT", u32(c.iattr(kAct))},
+            {"BIAS", bias},
+            {"COLSCALE", false},
+            {"RESIDUAL", false},
+            {"R", t.conv.r},
+            {"PLANAR", by4        ? 2u
+                       : g.planar ? 1u
+                                  : 0u},
+            {"LY", t.conv.ly},
+            {"PADDED", g.ph > 0 || g.pw > 0}};
+  if (!texel) d.spec.add("IN_TYPE", type_code(x.dtype));
+  d.push = {{"M", u32(m)},
+            {"N", u32(g.cout)},
+            {"IC", u32(g.cin)},
+            {"IH", u32(x.shape.h())},
+            {"IW", u32(x.shape.w())},
+            {"OH", u32(g.oh)},
+            {"OW", u32(g.ow)},
+            {"KH", u32(g.kh)},
+            {"KW", u32(g.kw)},
+            {"stride_h", u32(g.sh)},
+            {"stride_w", u32(g.sw)},
+            {"pad_h", u32(g.ph)},
+            {"pad_w", u32(g.pw)},
+            {"dil_h", u32(g.dh)},
+            {"dil_w", u32(g.dw)},
+            {"i_ld4", u32(g.planar ? 0 : stride4(x))},
+            {"o_ld4", u32(stride4(c.out))},
+            {"r_ld4", u32(n4)}};
   d.operands = {input(kX, texel ? texel_kind(x.dtype) : BindKind::kStorage),
                 constant(0, texel ? texel_kind(w) : BindKind::kStorage),
                 w == DType::kI8 ? scales(0) : dummy(),
@@ -255,17 +271,17 @@ Result<Lowering> lower(const OpCall& c, const LowerContext& ctx) {
   const int64_t block = int64_t(t.conv.r) * t.conv.ly, blocks = div_up(m, block);
   const double row_flops = 2.0 * double(g.cout) * double(c.in[kWeight]->shape.c());
   const int64_t per_part = blocks_per_dispatch(row_flops * double(m), t.max_dispatch_flops, blocks);
-  d.groups[1] = u32(div_up(n4, d.spec[0]));
-  if (d.spec[11] == 2)
-    d.work.loops = {{u32(g.cin * g.kh * g.kw / 4), t.conv.r * 16}, {u32(g.cin * g.kh), 0}, {u32(g.cin), 0}};
+  d.groups[1] = u32(div_up(n4, lx));
+  if (by4) d.work.loops = {{u32(g.cin * g.kh * g.kw / 4), t.conv.r * 16}, {u32(g.cin * g.kh), 0}, {u32(g.cin), 0}};
   for (int64_t first = 0; first < blocks; first += per_part) {
     const int64_t begin = first * block, rows = std::min(m, (first + per_part) * block) - begin;
-    d.push[18] = u32(begin);
-    d.groups[0] = u32(div_up(rows, block));
-    d.work.flops = row_flops * double(rows);
-    d.work.issued_flops = 2.0 * double(k) * double(d.groups[0] * block) * double(d.groups[1] * d.spec[0] * 4);
-    VIREO_TRY(check_grid(c, *ctx.caps, d.groups));
-    l.dispatches.push_back(d);
+    Dispatch part = d;
+    part.push.add("m0", u32(begin));
+    part.groups[0] = u32(div_up(rows, block));
+    part.work.flops = row_flops * double(rows);
+    part.work.issued_flops = 2.0 * double(k) * double(part.groups[0] * block) * double(part.groups[1] * lx * 4);
+    VIREO_TRY(check_grid(c, *ctx.caps, part.groups));
+    l.dispatches.push_back(std::move(part));
   }
   return l;
 }

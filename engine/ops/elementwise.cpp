@@ -17,11 +17,21 @@ Result<Lowering> lower_elementwise(const OpCall& c, const LowerContext& ctx, con
   if (e.scale) l.consts.push_back(vector_const(1, x.shape.c()));
   Dispatch d;
   d.shader = l.kernel = "elementwise";
-  d.spec.assign(11, 0);
-  d.spec[0] = local, d.spec[1] = type_code(x.dtype), d.spec[3] = type_code(c.out.dtype);
-  d.spec[4] = e.add ? type_code(c.in[1]->dtype) : 0;
-  d.spec[5] = u32(e.act), d.spec[7] = e.scale, d.spec[8] = e.add;
-  d.push = {u32(rows), u32(c4), u32(rows), u32(stride4(x)), u32(e.add ? stride4(*c.in[1]) : 0), u32(stride4(c.out))};
+  d.spec = {{"LX", local},
+            {"IN_TYPE", type_code(x.dtype)},
+            {"OUT_TYPE", type_code(c.out.dtype)},
+            {"RES_TYPE", e.add ? type_code(c.in[1]->dtype) : 0},
+            {"ACT", u32(e.act)},
+            {"BIAS", false},
+            {"COLSCALE", e.scale},
+            {"RESIDUAL", e.add},
+            {"ACT_AFTER", 0}};
+  d.push = {{"rows", u32(rows)},
+            {"c4", u32(c4)},
+            {"y_rows", u32(rows)},
+            {"x_ld4", u32(stride4(x))},
+            {"y_ld4", u32(e.add ? stride4(*c.in[1]) : 0)},
+            {"o_ld4", u32(stride4(c.out))}};
   d.groups = flat_grid(*ctx.caps, div_up(rows * c4, local));
   d.operands = {input(0), dummy(), e.scale ? constant(0) : dummy(), e.add ? input(1) : dummy(), output()};
   l.dispatches.push_back(std::move(d));

@@ -35,9 +35,9 @@ Result<Lowering> lower(const OpCall& c, const LowerContext& ctx) {
   l.consts.push_back(vector_const(kScale, heads));
   Dispatch d;
   d.shader = l.kernel = "head_norm";
-  d.spec = {local,      type_code(x.dtype), 0,       type_code(c.out.dtype), 0, 0, 0, 0, 0, 0,
-            u32(heads), u32(head_dim(c)),   together};
-  d.push = {u32(rows), u32(ld4)};
+  d.spec = {{"LX", local},         {"IN_TYPE", type_code(x.dtype)}, {"OUT_TYPE", type_code(c.out.dtype)},
+            {"HEADS", u32(heads)}, {"HD", u32(head_dim(c))},        {"ROWS", together}};
+  d.push = {{"rows", u32(rows)}, {"ld4", u32(ld4)}};
   if (int64_t(together) * 2 * heads * 4 > ctx.caps->max_shared_bytes)
     return fail(ErrorCode::kUnsupported, "head_norm needs {} bytes of shared memory, the device has {}",
                 together * 2 * heads * 4, ctx.caps->max_shared_bytes);

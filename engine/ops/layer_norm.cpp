@@ -30,11 +30,16 @@ Result<Lowering> lower(const OpCall& c, const LowerContext& ctx) {
   const uint32_t per_row = 8, local = 64;
   Dispatch d;
   d.shader = l.kernel = "layer_norm";
-  d.spec.assign(11, 0);
-  d.spec[0] = local, d.spec[1] = type_code(x.dtype), d.spec[3] = type_code(c.out.dtype), d.spec[10] = per_row;
-  if (r) d.spec[4] = type_code(r->dtype), d.spec[8] = 1;
-  d.push = {u32(x.shape.rows()),      u32(n), u32(stride4(x)),         u32(stride4(c.out)),
-            u32(r ? stride4(*r) : 0), 0,      float_word(c.attr(kEps))};
+  d.spec = {{"LX", local},
+            {"IN_TYPE", type_code(x.dtype)},
+            {"OUT_TYPE", type_code(c.out.dtype)},
+            {"RES_TYPE", r ? type_code(r->dtype) : 0},
+            {"RESIDUAL", r != nullptr},
+            {"TPR", per_row}};
+  d.push = {{"rows", u32(x.shape.rows())},       {"C", u32(n)},
+            {"i_ld4", u32(stride4(x))},          {"o_ld4", u32(stride4(c.out))},
+            {"r_ld4", u32(r ? stride4(*r) : 0)}, {"i_off4", 0},
+            {"eps", float_word(c.attr(kEps))}};
   d.groups = flat_grid(*ctx.caps, div_up(x.shape.rows(), local / per_row));
   d.operands = {input(kX), constant(0), constant(1), r ? input(kResidual) : dummy(), output()};
   l.dispatches.push_back(std::move(d));

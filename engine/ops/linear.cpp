@@ -151,38 +151,33 @@ Result<Lowering> lower(const OpCall& c, const LowerContext& ctx) {
   const Consts at = add_vectors(c, s.n, l);
 
   Dispatch d;
-  d.spec.assign(18, 0);
-  d.spec[1] = type_code(x.dtype);
-  d.spec[2] = type_code(w);
-  d.spec[3] = type_code(c.out.dtype);
-  d.spec[4] = r ? type_code(r->dtype) : 0;
-  d.spec[5] = u32(c.iattr(kAct));
-  d.spec[6] = at.bias >= 0;
-  d.spec[7] = at.scale >= 0;
-  d.spec[8] = r != nullptr;
-  d.spec[9] = u32(c.iattr(kNorm));
-  d.spec[17] = at.affine >= 0;
-  d.push = {u32(s.m),
-            u32(s.n),
-            u32(s.k),
-            u32(stride4(x)),
-            u32(stride4(c.out)),
-            u32(r ? stride4(*r) : n4),
-            0,
-            0,
-            float_word(c.attr(kEps))};
+  d.spec = {{"W_TYPE", type_code(w)},
+            {"OUT_TYPE", type_code(c.out.dtype)},
+            {"RES_TYPE", r ? type_code(r->dtype) : 0},
+            {"ACT", u32(c.iattr(kAct))},
+            {"BIAS", at.bias >= 0},
+            {"COLSCALE", at.scale >= 0},
+            {"RESIDUAL", r != nullptr},
+            {"LN", u32(c.iattr(kNorm))},
+            {"AFFINE", at.affine >= 0}};
+  d.push = {{"M", u32(s.m)},
+            {"N", u32(s.n)},
+            {"K", u32(s.k)},
+            {"a_ld4", u32(stride4(x))},
+            {"o_ld4", u32(stride4(c.out))},
+            {"r_ld4", u32(r ? stride4(*r) : n4)},
+            {"a_off4", 0},
+            {"eps", float_word(c.attr(kEps))}};
 
   int64_t block;  // rows of a workgroup
   if (texel) {
     d.shader = tx.shuffle ? "linear.texel.SHUFFLE=1" : "linear.texel";
-    d.spec[0] = tx.lx;
-    d.spec[10] = tx.rows;
-    d.spec[11] = tx.c;
-    d.spec[12] = tx.rl;
-    d.spec[13] = tx.steps;
-    d.spec[14] = tx.unroll;
-    d.spec[15] = s.k % (4 * int64_t(tx.steps) * tx.unroll) == 0;
-    d.spec[16] = tx.panels;
+    d.spec.add({{"LX", tx.lx}, {"R", tx.rows}, {"C", tx.c}, {"PANELS_STEP", tx.panels}});
+    if (tx.shuffle)
+      d.spec.add({{"RL", tx.rl},
+                  {"Q_STEP", tx.steps},
+                  {"UNROLL_STEPS", tx.unroll},
+                  {"WHOLE", s.k % (4 * int64_t(tx.steps) * tx.unroll) == 0}});
     block = tx.rows;
     d.groups[1] = u32(div_up(s.n, tx.panel() * tx.panels));
     l.kernel = fmt::format("{} r{} c{}, weights in panels of {}", d.shader, tx.rows, tx.c, tx.panel());
@@ -190,14 +185,15 @@ Result<Lowering> lower(const OpCall& c, const LowerContext& ctx) {
     const Tile tile(*chosen.tile, chosen.half);
     const LinearTile& q = tile.size;
     d.shader = chosen.half ? "linear.half" : "linear.tile";
-    d.spec[0] = tile.lx;
-    d.spec[10] = q.bm;
-    d.spec[11] = q.bn;
-    d.spec[12] = q.bk;
-    d.spec[13] = q.tm;
-    d.spec[14] = q.tn;
-    d.spec[15] = tile.whole_trips(s.k);
-    d.spec[16] = t.skip_rows && s.m % q.bm != 0;  // no branch where no subgroup is without rows
+    d.spec.add({{"LX", tile.lx},
+                {"BM", q.bm},
+                {"BN", q.bn},
+                {"BK", q.bk},
+                {"TM", q.tm},
+                {"K_FULL", tile.whole_trips(s.k)},
+                // No branch where no subgroup is without rows.
+                {"SKIP_ROWS", t.skip_rows && s.m % q.bm != 0}});
+    if (!chosen.half) d.spec.add({{"IN_TYPE", type_code(x.dtype)}, {"TN", q.tn}});
     block = q.bm;
     d.groups[1] = u32(div_up(s.n, q.bn));
     d.work.loops = tile.loops(s.k, norm);
@@ -218,14 +214,15 @@ Result<Lowering> lower(const OpCall& c, const LowerContext& ctx) {
   const int64_t per_part = blocks_per_dispatch(row_flops * double(s.m), t.max_dispatch_flops, blocks);
   for (int64_t first = 0; first < blocks; first += per_part) {
     const int64_t begin = first * block, rows = std::min(s.m, (first + per_part) * block) - begin;
-    d.push[7] = u32(begin);
-    d.groups[0] = u32(div_up(rows, block));
-    d.work.flops = row_flops * double(rows);
+    Dispatch part = d;
+    part.push.add("m0", u32(begin));
+    part.groups[0] = u32(div_up(rows, block));
+    part.work.flops = row_flops * double(rows);
     if (chosen.tile)
-      d.work.issued_flops =
+      part.work.issued_flops =
           Tile(*chosen.tile, chosen.half).issued_flops(rows, s.n, s.k, t.skip_rows, ctx.caps->subgroup_size);
-    VIREO_TRY(check_grid(c, *ctx.caps, d.groups));
-    l.dispatches.push_back(d);
+    VIREO_TRY(check_grid(c, *ctx.caps, part.groups));
+    l.dispatches.push_back(std::move(part));
   }
   return l;
 }

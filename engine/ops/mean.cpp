@@ -26,9 +26,12 @@ Result<Lowering> lower(const OpCall& c, const LowerContext& ctx) {
   Lowering l;
   Dispatch d;
   d.shader = l.kernel = "mean";
-  d.spec.assign(11, 0);
-  d.spec[0] = lx, d.spec[1] = type_code(x.dtype), d.spec[3] = type_code(c.out.dtype), d.spec[10] = ly;
-  d.push = {u32(x.shape.n()), u32(tokens(c)), u32(c.iattr(kStart)), u32(tokens(c)), u32(ld4)};
+  d.spec = {{"LX", lx}, {"IN_TYPE", type_code(x.dtype)}, {"OUT_TYPE", type_code(c.out.dtype)}, {"LY", ly}};
+  d.push = {{"B", u32(x.shape.n())},
+            {"tokens", u32(tokens(c))},
+            {"first", u32(c.iattr(kStart))},
+            {"last", u32(tokens(c))},
+            {"ld4", u32(ld4)}};
   d.groups = {u32(div_up(ld4, lx)), u32(x.shape.n()), 1};
   VIREO_TRY(check_grid(c, *ctx.caps, d.groups));
   d.operands = {input(0), output()};

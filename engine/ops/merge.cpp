@@ -25,8 +25,8 @@ Result<Lowering> lower(const OpCall& c, const LowerContext& ctx) {
   Lowering l;
   Dispatch d;
   d.shader = l.kernel = "merge";
-  d.spec = {local, type_code(x.dtype), 0, type_code(c.out.dtype)};
-  d.push = {u32(o.n()), u32(x.shape.h()), u32(x.shape.w()), u32(x.shape.c())};
+  d.spec = {{"LX", local}, {"IN_TYPE", type_code(x.dtype)}, {"OUT_TYPE", type_code(c.out.dtype)}};
+  d.push = {{"B", u32(o.n())}, {"IH", u32(x.shape.h())}, {"IW", u32(x.shape.w())}, {"C", u32(x.shape.c())}};
   d.groups = flat_grid(*ctx.caps, div_up(o.rows() * x.shape.c(), local));  // 4 c channels are c groups
   d.operands = {input(0), output()};
   l.dispatches.push_back(std::move(d));

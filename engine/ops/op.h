@@ -10,6 +10,7 @@
 #include "base/thread_pool.h"
 #include "device/caps.h"
 #include "device/tuning.h"
+#include "shader/words.h"
 #include "simd/kernels.h"
 #include "tensor/tensor.h"
 
@@ -111,9 +112,9 @@ struct Work {
 
 /// One vkCmdDispatch.
 struct Dispatch {
-  std::string shader;          // module name in shader/modules.h
-  std::vector<uint32_t> spec;  // specialisation constants by id from 0, as bit patterns
-  std::vector<uint32_t> push;  // push constants, 32-bit words
+  std::string shader;  // module name in shader/modules.h
+  shader::Words spec;  // specialisation constants
+  shader::Words push;  // push constants
   std::array<uint32_t, 3> groups{1, 1, 1};
   std::vector<Operand> operands;  // by binding number
   Work work;

@@ -30,23 +30,24 @@ Result<Lowering> lower(const OpCall& c, const LowerContext& ctx) {
   Lowering l;
   Dispatch d;
   d.shader = l.kernel = "pool";
-  d.spec.assign(11, 0);
-  d.spec[0] = local, d.spec[1] = type_code(x.dtype), d.spec[3] = type_code(c.out.dtype),
-  d.spec[10] = u32(c.iattr(kMode));
-  d.push = {u32(m),
-            u32(c4),
-            u32(stride4(x)),
-            u32(stride4(c.out)),
-            u32(x.shape.h()),
-            u32(x.shape.w()),
-            u32(c.out.shape.h()),
-            u32(c.out.shape.w()),
-            k,
-            k,
-            st,
-            st,
-            p,
-            p};
+  d.spec = {{"LX", local},
+            {"IN_TYPE", type_code(x.dtype)},
+            {"OUT_TYPE", type_code(c.out.dtype)},
+            {"MODE", u32(c.iattr(kMode))}};
+  d.push = {{"M", u32(m)},
+            {"c4", u32(c4)},
+            {"i_ld4", u32(stride4(x))},
+            {"o_ld4", u32(stride4(c.out))},
+            {"IH", u32(x.shape.h())},
+            {"IW", u32(x.shape.w())},
+            {"OH", u32(c.out.shape.h())},
+            {"OW", u32(c.out.shape.w())},
+            {"KH", k},
+            {"KW", k},
+            {"stride_h", st},
+            {"stride_w", st},
+            {"pad_h", p},
+            {"pad_w", p}};
   d.groups = flat_grid(*ctx.caps, div_up(m * c4, local));
   d.operands = {input(0), output()};
   l.dispatches.push_back(std::move(d));

@@ -37,20 +37,24 @@ Result<Lowering> lower(const OpCall& c, const LowerContext& ctx) {
   Lowering l;
   Dispatch d;
   d.shader = l.kernel = texel ? "resize.TEXEL=1" : "resize";
-  d.spec = {
-      local, type_code(x.dtype),  0,    type_code(c.out.dtype), r ? type_code(r->dtype) : 0, 0, 0, 0, r != nullptr,
-      0,     u32(c.iattr(kMode)), align};
-  d.push = {u32(s.n()),
-            u32(s.h()),
-            u32(s.w()),
-            u32(o.h()),
-            u32(o.w()),
-            u32(c4),
-            u32(stride4(x)),
-            u32(stride4(c.out)),
-            u32(r ? stride4(*r) : 0),
-            float_word(double(simd::resize_ratio(s.h(), o.h(), align))),
-            float_word(double(simd::resize_ratio(s.w(), o.w(), align)))};
+  d.spec = {{"LX", local},
+            {"OUT_TYPE", type_code(c.out.dtype)},
+            {"RES_TYPE", r ? type_code(r->dtype) : 0},
+            {"RESIDUAL", r != nullptr},
+            {"MODE", u32(c.iattr(kMode))},
+            {"ALIGN", align}};
+  if (!texel) d.spec.add("IN_TYPE", type_code(x.dtype));
+  d.push = {{"B", u32(s.n())},
+            {"IH", u32(s.h())},
+            {"IW", u32(s.w())},
+            {"OH", u32(o.h())},
+            {"OW", u32(o.w())},
+            {"c4", u32(c4)},
+            {"i_ld4", u32(stride4(x))},
+            {"o_ld4", u32(stride4(c.out))},
+            {"r_ld4", u32(r ? stride4(*r) : 0)},
+            {"ratio_h", float_word(double(simd::resize_ratio(s.h(), o.h(), align)))},
+            {"ratio_w", float_word(double(simd::resize_ratio(s.w(), o.w(), align)))}};
   d.groups = flat_grid(*ctx.caps, div_up(o.rows() * c4, local));
   d.operands = {input(kX, texel ? texel_kind(x.dtype) : BindKind::kStorage), r ? input(kResidual) : dummy(), output()};
   l.dispatches.push_back(std::move(d));

@@ -44,8 +44,14 @@ Result<Lowering> lower(const OpCall& c, const LowerContext& ctx) {
   const uint32_t local = 64;
   Dispatch d;
   d.shader = l.kernel = "copy_rows";
-  d.spec = {local, type_code(x.dtype), 0, type_code(c.out.dtype)};
-  d.push = {u32(x.shape.n()), u32(count), u32(tokens(c)), u32(c.iattr(kStart)), u32(ld4), u32(count), 0};
+  d.spec = {{"LX", local}, {"IN_TYPE", type_code(x.dtype)}, {"OUT_TYPE", type_code(c.out.dtype)}};
+  d.push = {{"B", u32(x.shape.n())},
+            {"count", u32(count)},
+            {"a_tokens", u32(tokens(c))},
+            {"a_first", u32(c.iattr(kStart))},
+            {"ld4", u32(ld4)},
+            {"o_tokens", u32(count)},
+            {"o_first", 0}};
   d.groups = flat_grid(*ctx.caps, div_up(x.shape.n() * count * ld4, local));
   d.operands = {input(0), output()};
   l.dispatches.push_back(std::move(d));

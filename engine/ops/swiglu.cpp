@@ -19,8 +19,8 @@ Result<Lowering> lower(const OpCall& c, const LowerContext& ctx) {
   Lowering l;
   Dispatch d;
   d.shader = l.kernel = "swiglu";
-  d.spec = {local, type_code(c.in[0]->dtype), 0, type_code(c.out.dtype)};
-  d.push = {u32(rows), u32(h)};
+  d.spec = {{"LX", local}, {"IN_TYPE", type_code(c.in[0]->dtype)}, {"OUT_TYPE", type_code(c.out.dtype)}};
+  d.push = {{"rows", u32(rows)}, {"H", u32(h)}};
   d.groups = flat_grid(*ctx.caps, div_up(rows * groups4(h), local));
   d.operands = {input(0), output()};
   l.dispatches.push_back(std::move(d));

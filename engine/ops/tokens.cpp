@@ -40,8 +40,8 @@ Result<Lowering> lower(const OpCall& c, const LowerContext& ctx) {
   const uint32_t local = 64;
   Dispatch d;
   d.shader = "tokens";
-  d.spec = {local, type_code(x.dtype), 0, type_code(c.out.dtype)};
-  d.push = {u32(x.shape.n()), u32(hw), u32(p), u32(ld4)};
+  d.spec = {{"LX", local}, {"IN_TYPE", type_code(x.dtype)}, {"OUT_TYPE", type_code(c.out.dtype)}};
+  d.push = {{"B", u32(x.shape.n())}, {"HW", u32(hw)}, {"P", u32(p)}, {"ld4", u32(ld4)}};
   d.groups = flat_grid(*ctx.caps, div_up(x.shape.n() * (p + hw) * ld4, local));
   d.operands = {input(kPatches), constant(0), p ? constant(1) : dummy(), output()};
   l.dispatches.push_back(std::move(d));

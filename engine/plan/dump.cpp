@@ -1,6 +1,11 @@
 // dump: a plan as stable text (golden files, review) and as JSON (scripts).
+#include <map>
+
 #include "base/json.h"
 #include "plan/plan.h"
+#include "shader/modules.h"
+#include "shader/reflect.h"
+#include "shader/words.h"
 
 namespace vireo {
 namespace {
@@ -19,12 +24,21 @@ std::string attr_text(OpKind op, const Attrs& attrs, bool with_eps = true) {
   return out;
 }
 
-template <typename T>
-std::string list(const std::vector<T>& v, const char* format) {
-  std::string s;
-  for (size_t i = 0; i < v.size(); ++i) s += (i ? " " : "") + fmt::format(fmt::runtime(format), v[i]);
-  return s;
-}
+/// What the modules of a plan declare, each read once.
+class Modules {
+ public:
+  const shader::Reflection& of(const std::string& name) {
+    const auto [it, added] = known_.try_emplace(name);
+    if (!added) return it->second;
+    const shader::Module* module = shader::find(name);
+    if (!module) return it->second;
+    if (Result<shader::Reflection> r = shader::reflect(*module); r) it->second = std::move(*r);
+    return it->second;
+  }
+
+ private:
+  std::map<std::string, shader::Reflection> known_;
+};
 
 /// "constant head.weight i8 gpu_matrix+256 1024 bytes, stored as i4g32".
 std::string constant_text(const PlanConst& c) {
@@ -52,6 +66,7 @@ std::string dump(const Plan& plan) {
                    plan.dispatch_count(), plan.barriers.size(), plan.arena_bytes, plan.weights_bytes, plan.input_bytes,
                    plan.output_bytes);
   size_t barrier = 0;
+  Modules modules;
   for (size_t i = 0; i < plan.steps.size(); ++i) {
     const Step& step = plan.steps[i];
     for (; barrier < plan.barriers.size() && plan.barriers[barrier].before_step == int32_t(i); ++barrier)
@@ -62,8 +77,9 @@ std::string dump(const Plan& plan) {
                      place_text(out.where));
     if (!step.reason.empty()) s += fmt::format("     on the cpu: {}\n", step.reason);
     for (const PlanDispatch& d : step.dispatches)
-      s += fmt::format("     dispatch {} {}x{}x{} spec {} push {}\n", d.shader, d.groups[0], d.groups[1], d.groups[2],
-                       list(d.spec, "{}"), list(d.push, "{:x}"));
+      s +=
+          fmt::format("     dispatch {} {}x{}x{} spec {} push {}\n", d.shader, d.groups[0], d.groups[1], d.groups[2],
+                      shader::spec_text(modules.of(d.shader), d.spec), shader::push_text(modules.of(d.shader), d.push));
   }
   for (const PlanValue& v : plan.values)
     if (v.view_of >= 0)

@@ -39,11 +39,14 @@ bool listed(const std::vector<std::string>& names, const char* name) {
   return std::find(names.begin(), names.end(), name) != names.end();
 }
 
+Result<shader::Reflection> reflect(const std::string& step, const std::string& name) {
+  const shader::Module* module = shader::find(name);
+  if (!module) return fail(ErrorCode::kInternal, "step '{}': there is no shader module '{}'", step, name);
+  return shader::reflect(*module);
+}
+
 /// Reads and writes of each binding, as the shipped SPIR-V declares them.
-Result<void> set_access(const std::string& step, PlanDispatch& d) {
-  const shader::Module* module = shader::find(d.shader);
-  if (!module) return fail(ErrorCode::kInternal, "step '{}': there is no shader module '{}'", step, d.shader);
-  VIREO_ASSIGN(const shader::Reflection reflection, shader::reflect(*module));
+Result<void> set_access(const std::string& step, const shader::Reflection& reflection, PlanDispatch& d) {
   for (const shader::Binding& b : reflection.bindings) {
     if (b.binding >= d.bindings.size())
       return fail(ErrorCode::kInternal, "step '{}': shader '{}' declares binding {} but the lowering gives {}", step,
@@ -273,6 +276,14 @@ class Lowerer {
     return out.row_stride() * int64_t(dtype_size(out.dtype)) % worst == 0 ? int32_t(64 / dtype_size(out.dtype)) : 0;
   }
 
+  /// What a module declares, read from it once.
+  Result<const shader::Reflection*> reflection_of(const std::string& step, const std::string& name) {
+    const auto known = reflections_.find(name);
+    if (known != reflections_.end()) return &known->second;
+    VIREO_ASSIGN(shader::Reflection reflection, reflect(step, name));
+    return &reflections_.emplace(name, std::move(reflection)).first->second;
+  }
+
   Result<void> lower_node(const Node& n) {
     const OpDef& def = op_def(n.op);
     OpCall call;
@@ -373,12 +384,8 @@ class Lowerer {
     step.kernel = lowered->kernel;
     step.scratch.bytes = lowered->scratch_bytes;
     for (Dispatch& d : lowered->dispatches) {
-      PlanDispatch p;
-      p.shader = std::move(d.shader);
-      p.spec = std::move(d.spec);
-      p.push = std::move(d.push);
-      p.groups = d.groups;
-      p.work = std::move(d.work);
+      VIREO_ASSIGN(const shader::Reflection* reflection, reflection_of(step.name, d.shader));
+      VIREO_ASSIGN(PlanDispatch p, resolve_words(step.name, *reflection, d));
       if (p.work.flops == 0) p.work.flops = step.cost.flops / double(lowered->dispatches.size());
       p.work.issued_flops = std::max(p.work.issued_flops, p.work.flops);
       for (const Operand& o : d.operands) {
@@ -390,7 +397,7 @@ class Lowerer {
                                                                : step.consts[size_t(o.index)]};
         p.bindings.push_back(b);
       }
-      VIREO_TRY(set_access(step.name, p));
+      VIREO_TRY(set_access(step.name, *reflection, p));
       step.dispatches.push_back(std::move(p));
     }
     plan_.steps.push_back(std::move(step));
@@ -407,9 +414,29 @@ class Lowerer {
   std::vector<bool>& copied_;
   bool again_ = false;
   std::map<ConstKey, int32_t> consts_;
+  std::map<std::string, shader::Reflection> reflections_;  // by module
 };
 
 }  // namespace
+
+Result<PlanDispatch> resolve_words(const std::string& step, const shader::Reflection& reflection, const Dispatch& d) {
+  PlanDispatch p;
+  p.shader = d.shader;
+  p.groups = d.groups;
+  p.work = d.work;
+  Result<std::vector<uint32_t>> spec = shader::spec_by_id(d.shader, reflection, d.spec);
+  if (!spec) return fail(spec.error().code, "step '{}': {}", step, spec.error().message);
+  Result<std::vector<uint32_t>> push = shader::push_by_word(d.shader, reflection, d.push);
+  if (!push) return fail(push.error().code, "step '{}': {}", step, push.error().message);
+  p.spec = std::move(*spec);
+  p.push = std::move(*push);
+  return p;
+}
+
+Result<PlanDispatch> resolve_words(const std::string& step, const Dispatch& d) {
+  VIREO_ASSIGN(const shader::Reflection reflection, reflect(step, d.shader));
+  return resolve_words(step, reflection, d);
+}
 
 OpCall op_call(const Plan& plan, const Step& step) {
   OpCall c;

@@ -152,6 +152,10 @@ Result<Planned> make_plan(Graph graph, const DeviceCaps& caps, const PlanOptions
 Result<Graph> fuse(Graph graph, const FormatPolicy& policy = {},
                    std::vector<std::string>* applied = nullptr);  // fuse.cpp
 void assign(Graph& graph, const FormatPolicy& policy);            // assign.cpp
+/// A step's dispatch with its values where the module (`reflection` is of it) wants them, without bindings. Errors:
+/// kInternal, naming step, shader and value, and listing the names that the module declares.
+Result<PlanDispatch> resolve_words(const std::string& step, const shader::Reflection& reflection, const Dispatch& d);
+Result<PlanDispatch> resolve_words(const std::string& step, const Dispatch& d);
 Result<Plan> lower(const Graph& graph, const DeviceCaps& caps, const PlanOptions& options);
 void place(Plan& plan, bool keep_all);  // fills offsets of values and constants and the region sizes
 void order(Plan& plan);                 // fills barriers, from byte ranges

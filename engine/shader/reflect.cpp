@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cstring>
+#include <string>
 
 #include "base/error.h"
 #include "tensor/tensor.h"
@@ -11,6 +12,8 @@ namespace {
 
 // The numbers of SPIR-V 1.3 (unified1 specification, sections 3.32 and following) that matter here.
 enum Op : uint16_t {
+  kName = 5,
+  kMemberName = 6,
   kEntryPoint = 15,
   kExecutionMode = 16,
   kCapability = 17,
@@ -53,6 +56,7 @@ constexpr uint32_t kMagic = 0x07230203, kExecutionGlCompute = 5, kLocalSizeMode 
 constexpr uint32_t kClassUniformConstant = 0, kClassUniform = 2, kClassWorkgroup = 4, kClassPushConstant = 9,
                    kClassStorageBuffer = 12;
 constexpr uint32_t kMaxBound = 1u << 20;  // far above any shader of ours; bounds the tables built from a damaged header
+constexpr uint32_t kMaxMembers = 256;     // no block of ours is that long; only names and offsets of real ones are used
 constexpr int kMaxDepth = 64;             // of nested types and constant expressions: a cycle is damage
 
 struct Instruction {
@@ -67,7 +71,9 @@ struct Id {
   int64_t spec_id = -1, set = -1, binding = -1;
   bool workgroup_size = false, non_writable = false, non_readable = false;
   uint32_t array_stride = 0;
+  Instruction name;
   std::vector<uint32_t> member_offsets;
+  std::vector<Instruction> member_names;
   uint32_t members_non_writable = 0, members_non_readable = 0;
 };
 
@@ -100,15 +106,21 @@ class Parser {
     r.capabilities = capabilities_;
     std::sort(r.capabilities.begin(), r.capabilities.end());
     for (const Id& id : ids_) {
-      if (id.spec_id >= 0 && id.def.words) r.spec_constants.push_back({uint32_t(id.spec_id), uint32_t(default_of(id))});
+      if (id.spec_id >= 0 && id.def.words)
+        r.spec_constants.push_back({uint32_t(id.spec_id), uint32_t(default_of(id)), text_of(id.name, 1)});
       if (id.workgroup_size && id.def.op == kSpecConstantComposite) VIREO_TRY(read_local_size(id, &r));
       if (id.def.op == kVariable) VIREO_TRY(read_variable(id, &r));
     }
-    // One constant declared twice (a local size that is also a number) has one id.
-    const auto less = [](const SpecConstant& a, const SpecConstant& b) { return a.id < b.id; };
+    // One constant declared twice (a local size that is also a number) has one id, and a name from one of the two.
+    const auto less = [](const SpecConstant& a, const SpecConstant& b) {
+      return a.id != b.id ? a.id < b.id : a.name.empty() < b.name.empty();
+    };
     const auto same = [](const SpecConstant& a, const SpecConstant& b) { return a.id == b.id; };
     std::stable_sort(r.spec_constants.begin(), r.spec_constants.end(), less);
     r.spec_constants.erase(std::unique(r.spec_constants.begin(), r.spec_constants.end(), same), r.spec_constants.end());
+    for (SpecConstant& c : r.spec_constants)
+      for (size_t axis = 0; axis < 3; ++axis)
+        if (c.name.empty() && r.local_size_ids[axis] == int64_t(c.id)) c.name = std::string("L") + "XYZ"[axis];
     std::sort(r.bindings.begin(), r.bindings.end(), [](const Binding& a, const Binding& b) {
       return a.set != b.set ? a.set < b.set : a.binding < b.binding;
     });
@@ -171,6 +183,18 @@ class Parser {
           std::copy(i.words + 2, i.words + 5, local_size_.begin());
         }
         return true;
+      case kName:
+        if (i.count < 2 || i.words[0] >= ids_.size()) return false;
+        ids_[i.words[0]].name = i;
+        return true;
+      case kMemberName: {
+        if (i.count < 3 || i.words[0] >= ids_.size()) return false;
+        std::vector<Instruction>& names = ids_[i.words[0]].member_names;
+        if (i.words[1] >= kMaxMembers) return true;
+        if (names.size() <= i.words[1]) names.resize(i.words[1] + 1);
+        names[i.words[1]] = i;
+        return true;
+      }
       case kDecorate: return i.count >= 2 && i.words[0] < ids_.size() && decorate(&ids_[i.words[0]], i);
       case kMemberDecorate: return i.count >= 3 && i.words[0] < ids_.size() && decorate_member(&ids_[i.words[0]], i);
       default: return true;
@@ -181,11 +205,15 @@ class Parser {
     if (i.count < 3) return false;
     if (i.words[0] != kExecutionGlCompute) return true;
     ++entry_points_;
-    const char* text = reinterpret_cast<const char*>(i.words + 2);
-    const size_t room = size_t(i.count - 2) * 4;
-    const size_t length = std::find(text, text + room, '\0') - text;
-    entry_point_.assign(text, length);
-    return length < room;
+    entry_point_ = text_of(i, 2);
+    return entry_point_.size() < size_t(i.count - 2) * 4;
+  }
+
+  /// The text that begins with operand `first`, without what may lie behind its end.
+  static std::string text_of(const Instruction& i, uint32_t first) {
+    if (i.count <= first) return {};
+    const char* text = reinterpret_cast<const char*>(i.words + first);
+    return std::string(text, std::find(text, text + size_t(i.count - first) * 4, '\0'));
   }
 
   static bool decorate(Id* id, const Instruction& i) {
@@ -205,7 +233,7 @@ class Parser {
 
   static bool decorate_member(Id* id, const Instruction& i) {
     const uint32_t member = i.words[1];
-    if (member >= 256) return true;  // no block of ours is that long; only offsets of real members are used
+    if (member >= kMaxMembers) return true;
     switch (i.words[2]) {
       case kOffset:
         if (i.count < 4) return false;
@@ -242,7 +270,7 @@ class Parser {
       uint64_t bytes = 0;
       if (!size_of(pointee(v), 0, &bytes) || bytes > 65536) return damaged("the push constants have no size");
       r->push_constant_bytes = uint32_t(bytes);
-      return {};
+      return read_push_constants(pointee(v), r);
     }
     if (storage != kClassStorageBuffer && storage != kClassUniformConstant && storage != kClassUniform) return {};
     const Id* type = id(pointee(v));
@@ -271,6 +299,21 @@ class Parser {
       return {};
     }
     r->bindings.push_back(b);
+    return {};
+  }
+
+  Result<void> read_push_constants(uint32_t type, Reflection* r) {
+    const Id* block = id(type);
+    if (!block || block->def.op != kTypeStruct) return {};
+    for (uint32_t i = 0; i + 1 < block->def.count; ++i) {
+      const Id* member = id(block->def.words[1 + i]);
+      const bool scalar = member && (member->def.op == kTypeInt || member->def.op == kTypeFloat);
+      if (!scalar || member->def.words[1] != 32 || i >= block->member_offsets.size()) continue;
+      r->push_constants.push_back({i < block->member_names.size() ? text_of(block->member_names[i], 2) : "",
+                                   block->member_offsets[i], member->def.op == kTypeFloat});
+    }
+    std::sort(r->push_constants.begin(), r->push_constants.end(),
+              [](const PushConstant& a, const PushConstant& b) { return a.offset < b.offset; });
     return {};
   }
 

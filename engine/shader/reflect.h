@@ -27,16 +27,26 @@ struct Binding {
   bool writes = false;
 };
 
-/// A scalar specialisation constant; `value` holds the default's 32 bits (booleans 0 or 1).
+/// A scalar specialisation constant; `value` holds the default's 32 bits (booleans 0 or 1). `name` is the one of the
+/// GLSL source; a constant that only sets the workgroup's size is called LX, LY or LZ. Empty: the module has no names.
 struct SpecConstant {
   uint32_t id = 0;
   uint32_t value = 0;
+  std::string name;
+};
+
+/// A member of the push constants, 32 bits wide.
+struct PushConstant {
+  std::string name;
+  uint32_t offset = 0;  // bytes
+  bool is_float = false;
 };
 
 struct Reflection {
   std::string entry_point;
   std::vector<Binding> bindings;  // sorted by set, then binding
   uint32_t push_constant_bytes = 0;
+  std::vector<PushConstant> push_constants;  // sorted by offset
   std::vector<SpecConstant> spec_constants;  // sorted by id, each id once
   std::array<uint32_t, 3> default_local_size{1, 1, 1};
   std::array<int64_t, 3> local_size_ids{-1, -1, -1};  // the constants that set x, y, z; -1: fixed at the default

@@ -35,9 +35,7 @@ Result<void> Executable::make_map(int slot, int64_t h, int64_t w) {
   m.dispatches.clear();
   m.launches.clear();
   for (const SizedDispatch& part : parts) {
-    PlanDispatch d;
-    d.shader = part.dispatch.shader, d.spec = part.dispatch.spec, d.push = part.dispatch.push,
-    d.groups = part.dispatch.groups;
+    VIREO_ASSIGN(PlanDispatch d, resolve_words(step.name, own_->map_pipeline->shader().reflection, part.dispatch));
     for (const Operand& o : part.dispatch.operands) {
       Binding b;
       b.kind = o.kind;

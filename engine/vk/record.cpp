@@ -2,6 +2,7 @@
 #include <algorithm>
 #include <cstring>
 #include <map>
+#include <optional>
 
 #include "vk/executable.h"
 #include "vk/status.h"
@@ -46,15 +47,16 @@ Result<void> Executable::make_pipelines(ThreadPool& pool) {
     }
   }
   // One pipeline more for an output whose size is chosen later: it is the same for all sizes.
-  std::vector<SizedDispatch> sized;
+  std::optional<PlanDispatch> sized;
   if (const int32_t s = plan_.sized_step();
       s >= 0 && plan_.steps[size_t(s)].device == DeviceKind::kVulkan && !options_.buffers.output) {
     const Shape& planned = plan_.values[size_t(plan_.outputs[0])].desc.shape;
-    VIREO_ASSIGN(sized, sized_dispatches(planned.h(), planned.w()));
-    requests.push_back({&sized[0].dispatch.shader, &sized[0].dispatch.spec, plan_.steps[size_t(s)].name.c_str()});
+    VIREO_ASSIGN(const std::vector<SizedDispatch> parts, sized_dispatches(planned.h(), planned.w()));
+    VIREO_ASSIGN(sized, resolve_words(plan_.steps[size_t(s)].name, parts[0].dispatch));
+    requests.push_back({&sized->shader, &sized->spec, plan_.steps[size_t(s)].name.c_str()});
   }
   VIREO_ASSIGN(std::vector<PipelinePtr> pipelines, gpu_->pipelines().get(requests, pool, options_.cache_dir, &notes_));
-  if (!sized.empty()) own_->map_pipeline = std::move(pipelines.back());
+  if (sized) own_->map_pipeline = std::move(pipelines.back());
   for (size_t i = 0; i < own_->launches.size(); ++i) own_->launches[i].pipeline = std::move(pipelines[i]);
   return {};
 }
