@@ -114,12 +114,15 @@ HWY_INLINE void convert_row(const ToI8Args& a, int64_t row, float* room) {
   const float scale = a.fixed > 0 ? a.fixed : most > 0 ? most / 127.5f : 1.0f;
   const V divisor = hn::Set(d, scale), shift = hn::Set(d, float(a.zero)), low_code = hn::Set(d, -128.0f),
           high_code = hn::Set(d, 127.0f);
+  // -max / (max / 127.5) is a tie, which fp32's rounding would decide either way; -128 is the even one.
+  const V lowest = hn::Set(d, a.fixed > 0 || most == 0 ? -HUGE_VALF : -most);
   Code* const out = static_cast<Code*>(a.out) + row * a.ldo;
   auto sum = hn::Zero(di);
   HWY_ALIGN int32_t lanes[kLanes];
   const int64_t padded = round_up(n, kI8Step);
   each_group(x, n, [&](int64_t c, V v, int64_t) HWY_ATTR {
-    const V q = hn::Min(hn::Max(hn::Round(hn::Add(hn::Div(v, divisor), shift)), low_code), high_code);
+    V q = hn::Min(hn::Max(hn::Round(hn::Add(hn::Div(v, divisor), shift)), low_code), high_code);
+    q = hn::IfThenElse(hn::Eq(v, lowest), low_code, q);
     auto code = hn::ConvertTo(di, q);
     if (n - c < kLanes) code = hn::IfThenElseZero(hn::RebindMask(di, hn::FirstN(d, size_t(n - c))), code);
     sum = hn::Add(sum, code);

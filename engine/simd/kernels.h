@@ -78,9 +78,10 @@ struct ToBf16Args {
 constexpr int64_t kI8Step = 4;
 
 /// Rows of x as int8 codes with a scale each. Dynamic quantisation per token, as compressed-tensors states it: scale =
-/// max|x| / 127.5, code = clamp(round_half_even(x / scale), -128, 127); a row of zeros has scale 1. Static: `fixed` is
-/// the scale of all rows, and code = clamp(round_half_even(x / fixed + zero), -128, 127). With `normalise` each row is
-/// normalised first, gain * (x - mean) / sqrt(var + eps) + offset. A NaN makes its row's scale NaN.
+/// max|x| / 127.5, code = clamp(round_half_even(x / scale), -128, 127), with -max|x| as the tie that it is; a row of
+/// zeros has scale 1. Static: `fixed` is the scale of all rows, and code = clamp(round_half_even(x / fixed + zero),
+/// -128, 127). With `normalise` each row is normalised first, gain * (x - mean) / sqrt(var + eps) + offset. A NaN makes
+/// its row's scale NaN.
 struct ToI8Args {
   const float* x = nullptr;
   int64_t ldx = 0;

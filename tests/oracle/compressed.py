@@ -123,6 +123,8 @@ def code_rows(model, x, coded, how, stored):
                 scale = (t.abs().amax(-1, keepdim=True).float() / 127.5).double()
                 scale = torch.where(scale > 0, scale, torch.ones_like(scale))
                 zero = 0
+                most = t.abs().amax(-1, keepdim=True)
+                t = torch.where((t == -most) & (most > 0), -128 * scale, t)  # -127.5 exactly: a tie, and -128 is even
             else:
                 scale, zero = float(stored[name + ".input_scale"][0]), int(stored.get(name + ".input_zero_point", [0])[0])
             return ((torch.clamp(torch.round(t / scale + zero), -128, 127) - zero) * scale,)
