@@ -106,14 +106,16 @@ PackedConst rows_const(int operand, int64_t rows, int64_t cols) {
   return p;
 }
 
-PackedConst gpu_matrix(int operand, int64_t n, int64_t k, const Format& f, int64_t panel, int64_t slack) {
+PackedConst gpu_matrix(int operand, int64_t n, int64_t k, const Format& f, int64_t panel, int64_t slack, bool staged) {
   PackedConst p;
   p.operand = operand;
   p.pack = Pack::kGpuMatrix;
   p.dtype = f.dtype;
   p.grid = f.grid;
   p.panel = int32_t(panel);
+  p.staged = staged;
   p.bytes = uint64_t(round_up(k, 4) * round_up(n, panel ? panel : 4) + slack * 4) * dtype_size(f.dtype);
+  if (p.nibbles()) p.bytes = (p.bytes + 7) / 8 * 4;  // whole words
   return with_scales(p, n, k);
 }
 

@@ -26,6 +26,12 @@ Format cpu_weight_format(const TensorDesc& weight, const LowerContext& ctx, int6
 /// How the weight of a product with `x` is stored on Vulkan: as assigned, but the numbers themselves (in x's type) for
 /// codes that no shader takes: scales per group, zero points.
 Format gpu_weight_format(const TensorDesc& weight, const TensorDesc& x);
+/// Codes whose scales a shader multiplies while it stages W: by group, with zero points, and of 4 bits, which only the
+/// scales' place tells apart from codes in bytes. k to a multiple of 4 would be numbers that are not 0.
+inline bool staged_codes(const TensorDesc& weight, int64_t k) {
+  const Grid& g = weight.grid;
+  return g.coded() && k % 4 == 0 && (g.scope == Scope::kGroup || g.zero_points || g.bits <= 4);
+}
 constexpr int64_t kBf16Rows = 16;
 /// True where a CPU product over k columns multiplies codes: the weight is codes, its rows are to be codes too, and the
 /// sums are exact. `by_columns`: groups of columns and zero points may be (a linear's, whose columns stay in order).
@@ -44,7 +50,8 @@ void run_integers(const CpuCall& call, size_t weight, simd::GemmArgs a, const fl
 PackedConst vector_const(int operand, int64_t n);
 PackedConst rows_const(int operand, int64_t rows, int64_t cols);
 /// `panel`: PackedConst::panel; `slack`: groups of 4 that a kernel may read, and throw away, beyond the last.
-PackedConst gpu_matrix(int operand, int64_t n, int64_t k, const Format& f, int64_t panel = 0, int64_t slack = 0);
+PackedConst gpu_matrix(int operand, int64_t n, int64_t k, const Format& f, int64_t panel = 0, int64_t slack = 0,
+                       bool staged = false);
 PackedConst cpu_panels(int operand, int64_t n, int64_t k, const Format& f);
 PackedConst cpu_integer(int operand, int64_t n, int64_t k, const TensorDesc& weight);
 PackedConst cpu_winograd(int operand, int64_t n, int64_t c);

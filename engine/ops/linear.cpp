@@ -129,13 +129,15 @@ bool centred(const OpCall& c) { return c.iattr(kNorm) != 0 && !c.input(kAffine);
 Result<Lowering> lower(const OpCall& c, const LowerContext& ctx) {
   const Sizes s = sizes(c);
   const Tuning& t = *ctx.tuning;
-  const Format format = gpu_weight_format(*c.in[kWeight], *c.in[kX]);
+  const bool staged = staged_codes(*c.in[kWeight], s.k);
+  Format format = staged ? c.in[kWeight]->format() : gpu_weight_format(*c.in[kWeight], *c.in[kX]);
+  if (format.grid.scope == Scope::kTensor) format.grid.scope = Scope::kRow;
   const DType w = format.dtype;
   const int64_t n4 = groups4(s.n), k4 = groups4(s.k);
   const TensorDesc &x = *c.in[kX], *r = c.input(kResidualIn);
   const bool norm = c.iattr(kNorm) != 0;
   const Texel tx(t, *ctx.caps, s);
-  const bool texel = t.texel && texel_codes(format) && texel_fits(*ctx.caps, x.bytes(), x.dtype) &&
+  const bool texel = t.texel && !staged && texel_codes(format) && texel_fits(*ctx.caps, x.bytes(), x.dtype) &&
                      texel_fits(*ctx.caps, uint64_t(k4 * 4 * round_up(s.n, tx.panel())) * dtype_size(w), w);
   const bool half = ctx.caps->shader_float16 && x.dtype == DType::kF16 && w == DType::kF16;
   linear::TileChoice chosen;
@@ -146,12 +148,12 @@ Result<Lowering> lower(const OpCall& c, const LowerContext& ctx) {
   Lowering l;
   const int64_t panel = texel ? tx.panel() : chosen.tile->bn,
                 slack = texel ? 0 : Tile(*chosen.tile, chosen.half).slack();
-  l.consts.push_back(gpu_matrix(kWeight, s.n, s.k, format, panel, slack));
+  l.consts.push_back(gpu_matrix(kWeight, s.n, s.k, format, panel, slack, staged));
   l.consts[0].centre = centred(c);
   const Consts at = add_vectors(c, s.n, l);
 
   Dispatch d;
-  d.spec = {{"W_TYPE", type_code(w)},
+  d.spec = {{"W_TYPE", staged ? l.consts[0].nibbles() ? 4u : 3u : type_code(w)},
             {"OUT_TYPE", type_code(c.out.dtype)},
             {"RES_TYPE", r ? type_code(r->dtype) : 0},
             {"ACT", u32(c.iattr(kAct))},
@@ -193,7 +195,12 @@ Result<Lowering> lower(const OpCall& c, const LowerContext& ctx) {
                 {"K_FULL", tile.whole_trips(s.k)},
                 // No branch where no subgroup is without rows.
                 {"SKIP_ROWS", t.skip_rows && s.m % q.bm != 0}});
-    if (!chosen.half) d.spec.add({{"IN_TYPE", type_code(x.dtype)}, {"TN", q.tn}});
+    if (!chosen.half) {
+      d.spec.add({{"IN_TYPE", type_code(x.dtype)},
+                  {"TN", q.tn},
+                  {"GROUP", staged ? u32(format.grid.scope == Scope::kGroup ? format.grid.group : s.k) : 0},
+                  {"ZEROS", staged && format.grid.zero_points}});
+    }
     block = q.bm;
     d.groups[1] = u32(div_up(s.n, q.bn));
     d.work.loops = tile.loops(s.k, norm);

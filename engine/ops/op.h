@@ -71,6 +71,7 @@ struct PackedConst {
   bool pad_channels = false;   // permute: pad cin to a multiple of 4 with zeros
   bool centre = false;         // i8: the operand is normalised, so rows may be centred (plan/quantise.h)
   int32_t panel = 0;           // kGpuMatrix: columns per panel, in one piece with all its k; 0: one panel of all
+  bool staged = false;         // kGpuMatrix: scales are multiplied while W is staged, so they may be by group
   bool column_sums = false;    // kCpuInteger: the rows have a zero point
   bool bf16_rows = false;      // kCpuPanels: the product's other factor is rounded to bfloat16
   int32_t groups = 1;          // of a convolution: row r holds its group's columns, the others are zeros
@@ -83,9 +84,9 @@ struct PackedConst {
   bool by_group() const {
     return pack != Pack::kCpuInteger && grid.coded() && (grid.scope == Scope::kGroup || grid.zero_points || nibbles());
   }
-  /// On the CPU: two codes in a byte.
+  /// Two codes in a byte.
   bool nibbles() const {
-    return (pack == Pack::kCpuPanels || pack == Pack::kCpuInteger) && grid.coded() && grid.bits <= 4;
+    return (pack == Pack::kCpuPanels || pack == Pack::kCpuInteger || staged) && grid.coded() && grid.bits <= 4;
   }
 };
 

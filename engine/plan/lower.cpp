@@ -30,7 +30,7 @@ struct ConstKey {
     const Grid& g = pack.grid;
     return std::tie(id, pack.pack, pack.dtype, g.bits, g.scope, g.zero_points, g.lowest, g.group, pack.permute,
                     pack.pad_channels, pack.centre, pack.panel, pack.groups, pack.taps, pack.bf16_rows,
-                    pack.column_sums, pack.bytes);
+                    pack.column_sums, pack.staged, pack.bytes);
   }
   bool operator<(const ConstKey& o) const { return fields() < o.fields(); }
 };

@@ -142,6 +142,19 @@ Result<void> check_half(const PlanConst& c, const float* rows, int64_t n) {
   return {};
 }
 
+/// Writes the scales of rows [first, first + count) as PackedConst::by_group() says: [groups][n to whole panels], then
+/// the offsets -zero * scale.
+void store_group_scales(const PackedConst& p, int64_t first, int64_t count, int64_t n, int64_t groups,
+                        const float* scales, const int8_t* zeros, float* to) {
+  const int64_t ld = round_up(n, simd::kPanel);
+  for (int64_t r = 0; r < count; ++r)
+    for (int64_t g = 0; g < groups; ++g) {
+      const float scale = scales[r * groups + g];
+      to[g * ld + first + r] = scale;
+      if (p.grid.zero_points) to[(groups + g) * ld + first + r] = -float(zeros[r * groups + g]) * scale;
+    }
+}
+
 Result<void> pack_gpu_matrix(const PlanConst& c, const Constant& source, uint8_t* out) {
   RowReader reader(c, source);
   const int64_t n = source.rows(), k = reader.cols();
@@ -151,6 +164,8 @@ Result<void> pack_gpu_matrix(const PlanConst& c, const Constant& source, uint8_t
   std::memset(out, 0, size_t(c.pack.bytes));
   float* const scales = reinterpret_cast<float*>(out + c.pack.scales_offset);
   Quantiser quantiser(c, k);
+  std::vector<float> group_scales;
+  std::vector<int8_t> group_zeros;
   for (int64_t first = 0; first < n; first += kBlock) {
     const int64_t count = std::min(kBlock, n - first);
     VIREO_ASSIGN(const float* rows, reader.read(first, count));
@@ -166,8 +181,24 @@ Result<void> pack_gpu_matrix(const PlanConst& c, const Constant& source, uint8_t
         store(reinterpret_cast<uint16_t*>(out), [&](int64_t i) { return float_to_half(rows[i]); });
         break;
       case DType::kI8: {
-        const int8_t* q = quantiser.run(reader, rows, count, scales + first, nullptr);
-        store(reinterpret_cast<int8_t*>(out), [&](int64_t i) { return q[i]; });
+        if (!c.pack.staged) {
+          const int8_t* q = quantiser.run(reader, rows, count, scales + first, nullptr);
+          store(reinterpret_cast<int8_t*>(out), [&](int64_t i) { return q[i]; });
+          break;
+        }
+        const int64_t groups = c.pack.grid.groups(k);
+        group_scales.resize(size_t(kBlock * groups)), group_zeros.resize(size_t(kBlock * groups));
+        const int8_t* q = quantiser.run(reader, rows, count, group_scales.data(), group_zeros.data());
+        store_group_scales(c.pack, first, count, n, groups, group_scales.data(), group_zeros.data(), scales);
+        if (!c.pack.nibbles()) {
+          store(reinterpret_cast<int8_t*>(out), [&](int64_t i) { return q[i]; });
+          break;
+        }
+        for (int64_t r = 0; r < count; ++r)
+          for (int64_t i = 0; i < k; ++i) {
+            const int64_t element = at[size_t(r)] + i * panel;
+            out[element / 2] |= uint8_t((int(q[r * k + i]) + 8) << (element % 2 * 4));  // zeros before
+          }
         break;
       }
       default: store(reinterpret_cast<float*>(out), [&](int64_t i) { return rows[i]; });
@@ -176,20 +207,7 @@ Result<void> pack_gpu_matrix(const PlanConst& c, const Constant& source, uint8_t
   return {};
 }
 
-/// Writes the scales of rows [first, first + count) as PackedConst::by_group() says: [groups][n to whole panels], then
-/// the offsets -zero * scale.
-void store_group_scales(const PackedConst& p, int64_t first, int64_t count, int64_t n, int64_t groups,
-                        const float* scales, const int8_t* zeros, float* to) {
-  const int64_t ld = round_up(n, simd::kPanel);
-  for (int64_t r = 0; r < count; ++r)
-    for (int64_t g = 0; g < groups; ++g) {
-      const float scale = scales[r * groups + g];
-      to[g * ld + first + r] = scale;
-      if (p.grid.zero_points) to[(groups + g) * ld + first + r] = -float(zeros[r * groups + g]) * scale;
-    }
-}
-
-/// The same for Pack::kCpuInteger.
+/// Scales and integers as Pack::kCpuInteger has them.
 void store_integer_scales(const PackedConst& p, int64_t first, int64_t count, int64_t n, int64_t k, const float* scales,
                           const int8_t* zeros, const int8_t* codes, float* to) {
   const int64_t ld = round_up(n, simd::kPanel), groups = p.grid.groups(k);
