@@ -136,6 +136,9 @@ class StackRows final : public Constant {
       base += p->rows();
     }
   }
+  void tensors(std::vector<std::string>* names) const override {
+    for (const ConstantPtr& p : parts_) p->tensors(names);
+  }
 
  private:
   /// The grid that all parts lie on, or none. Rows of fewer bits lie on that of more.
@@ -194,6 +197,7 @@ class Scaled final : public Constant {
     inner_->read_codes(first, count, codes, scales, zeros);
     for (int64_t i = 0; i < count * grid().groups(cols()); ++i) scales[i] *= factor_;
   }
+  void tensors(std::vector<std::string>* names) const override { inner_->tensors(names); }
 
  private:
   ConstantPtr inner_;
@@ -232,6 +236,7 @@ class ScaledRows final : public Constant {
     for (int64_t r = 0; r < count; ++r)
       for (int64_t g = 0; g < groups; ++g) scales[r * groups + g] *= gain_[size_t(first + r)];
   }
+  void tensors(std::vector<std::string>* names) const override { inner_->tensors(names); }
 
  private:
   ConstantPtr inner_;
