@@ -29,7 +29,7 @@ std::vector<std::string> recipe_names() {
 /// The rule of a policy, alone: does it match?
 bool matches(const std::string& pattern, const std::string& name) {
   FormatPolicy one;
-  one.rules.push_back({pattern, format_of("i8")});
+  one.rules.push_back({pattern, format_of("i8"), false, {}});
   return one.of(name, Grid{}).grid.coded();
 }
 
