@@ -8,20 +8,30 @@ uint32_t float_word(double v) { return float_to_bits(float(v)); }
 
 uint32_t type_code(DType t) { return u32(dtype_info(t).shader); }
 
-bool cpu_bf16_rows(const TensorDesc& weight, const LowerContext& ctx, int64_t rows) {
+Result<void> accepts_bf16(const TensorDesc& weight, const LowerContext& ctx, int64_t rows) {
+  const auto no = [](const char* why) { return fail(ErrorCode::kUnsupported, "{}", why); };
   if (weight.grid.coded() && (weight.grid.scope == Scope::kGroup || weight.grid.zero_points || weight.grid.bits <= 4))
-    return false;
+    return no("it takes codes of more than 4 bits with a scale per row and no zero points");
+  if (weight.dtype == DType::kF32) return no("fp32 weights would lose bits");
+  if (ctx.products != Products::kBf16) return no("the policy does not round rows to bfloat16");
+  // Not within a Vulkan plan: it is the same on every host.
+  if (ctx.caps->kind != DeviceKind::kCpu) return no("steps of a Vulkan plan are the same on every CPU");
+  if (kernels_for(*ctx.caps).gemm_bf16.run == nullptr) return no("this CPU multiplies bfloat16 no faster");
   // A few rows wait for memory, not for products: there bfloat16 would cost accuracy and win nothing.
-  // Not within a Vulkan plan either: it is the same on every host.
-  return ctx.products == Products::kBf16 && weight.dtype != DType::kF32 && ctx.caps->kind == DeviceKind::kCpu &&
-         rows >= kBf16Rows && kernels_for(*ctx.caps).gemm_bf16.run != nullptr;
+  if (rows < kBf16Rows) return no("a few rows wait for memory, not for products");
+  return {};
 }
 
-bool cpu_integers(const TensorDesc& weight, int64_t k, const LowerContext& ctx) {
-  // Not within a Vulkan plan: there int8 is the weight's format alone.
+Result<void> accepts_integers(const TensorDesc& weight, int64_t k, const LowerContext& ctx) {
+  const auto no = [](const char* why) { return fail(ErrorCode::kUnsupported, "{}", why); };
   constexpr int64_t kExact = 65536;  // simd::I8GemmArgs
-  return ctx.products == Products::kI8 && ctx.caps->kind == DeviceKind::kCpu && weight.grid.coded() &&
-         weight.grid.scope != Scope::kGroup && !weight.grid.zero_points && k <= kExact;
+  if (!weight.grid.coded() || weight.grid.scope == Scope::kGroup || weight.grid.zero_points)
+    return no("it takes codes with a scale per row and no zero points");
+  if (ctx.products != Products::kI8) return no("the policy does not round rows to int8");
+  // Not within a Vulkan plan: there int8 is the weight's format alone.
+  if (ctx.caps->kind != DeviceKind::kCpu) return no("steps of a Vulkan plan are the same on every CPU");
+  if (k > kExact) return no("sums of so many products do not fit 32 bits");
+  return {};
 }
 
 int64_t i8_stride(int64_t k) {
@@ -53,8 +63,8 @@ void run_integers(const CpuCall& call, simd::GemmArgs a, const float* x, int64_t
   run_kernel(rest, call.kernels->gemm_i8, {a, rows.out, rows.ldo, rows.scales, rows.sums});
 }
 
-Format cpu_weight_format(const TensorDesc& weight, const LowerContext& ctx, int64_t rows) {
-  if (weight.dtype == DType::kF16 && cpu_bf16_rows(weight, ctx, rows)) return {DType::kBF16, {}};
+Format cpu_weight_format(const TensorDesc& weight, bool bf16_rows) {
+  if (weight.dtype == DType::kF16 && bf16_rows) return {DType::kBF16, {}};
   Format f = weight.format();
   if (f.grid.scope == Scope::kTensor) f.grid.scope = Scope::kRow;  // one scale for all is the same scale for every row
   return f;

@@ -4,8 +4,7 @@
 #include <algorithm>
 #include <cmath>
 
-#include "device/tuning.h"
-#include "ops/op.h"
+#include "ops/kernel.h"
 
 namespace vireo::ops {
 
@@ -17,19 +16,22 @@ inline int64_t groups4(int64_t c) { return div_up(c, 4); }
 /// Groups of 4 elements from one row to the next: the shaders' ld4.
 inline int64_t stride4(const TensorDesc& t) { return t.row_stride() / 4; }
 
-/// True where a CPU product with that many rows multiplies bfloat16: the kernels do so and the weight's format allows
+/// Whether a CPU product with that many rows can multiply bfloat16: the policy, the CPU and the weight's format allow
 /// it.
-bool cpu_bf16_rows(const TensorDesc& weight, const LowerContext& ctx, int64_t rows);
-/// How the weight of a CPU product with that many rows is stored: as assigned, but bfloat16 instead of fp16 where the
-/// kernels multiply that.
-Format cpu_weight_format(const TensorDesc& weight, const LowerContext& ctx, int64_t rows);
+Result<void> accepts_bf16(const TensorDesc& weight, const LowerContext& ctx, int64_t rows);
+/// How the weight of a CPU product is stored: as assigned, but bfloat16 instead of fp16 where its rows are that.
+Format cpu_weight_format(const TensorDesc& weight, bool bf16_rows);
 /// How the weight of a product with `x` is stored on Vulkan: as assigned, but the numbers themselves (in x's type) for
 /// codes that no shader takes: scales per group, zero points.
 Format gpu_weight_format(const TensorDesc& weight, const TensorDesc& x);
 constexpr int64_t kBf16Rows = 16;
-/// True where a CPU product over k columns multiplies codes: the policy allows it, the weight is int8 with a scale per
+/// Whether a CPU product over k columns can multiply codes: the policy allows it, the weight is int8 with a scale per
 /// row, and the sums are exact.
-bool cpu_integers(const TensorDesc& weight, int64_t k, const LowerContext& ctx);
+Result<void> accepts_integers(const TensorDesc& weight, int64_t k, const LowerContext& ctx);
+/// Of CPU products by what they multiply, per product of fp32.
+inline double fp32_cost(const OpCall&, const LowerContext&) { return 1; }
+inline double bf16_cost(const OpCall&, const LowerContext&) { return 1 / 2.0; }
+inline double integer_cost(const OpCall&, const LowerContext&) { return 1 / 4.0; }
 /// Its rows of codes: values from one to the next; bytes of all with scales and sums; and all that run_integers()
 /// needs.
 int64_t i8_stride(int64_t k);
