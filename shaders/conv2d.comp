@@ -18,6 +18,7 @@
 #endif
 #include "types.glsl"
 #include "activation.glsl"
+#define OUT_BINDING 6
 #include "epilogue.glsl"
 #define PHASES_BINDING 7
 #include "phases.glsl"

@@ -2,6 +2,7 @@
 // without an example, or whose example does not make it fire, fails here.
 #include <gtest/gtest.h>
 
+#include "ops/linear.h"
 #include "plan/fuse.h"
 #include "plan/plan.h"
 #include "support/reference.h"
@@ -15,14 +16,15 @@ std::vector<double> reference_output(const Graph& g) {
   return test::run_reference(g, inputs)[size_t(g.outputs[0])];
 }
 
-class FuseRules : public ::testing::TestWithParam<size_t> {};
+/// By the rule, and with weights that the planner will round to codes or not.
+class FuseRules : public ::testing::TestWithParam<std::tuple<size_t, Precision>> {};
 
 TEST_P(FuseRules, KeepsTheAnswer) {
-  const FuseRule& rule = fuse_rules()[GetParam()];
+  const FuseRule& rule = fuse_rules()[std::get<0>(GetParam())];
   Result<Graph> before = rule.example();
   ASSERT_TRUE(before.ok()) << before.error().message;
   std::vector<std::string> applied;
-  Result<Graph> after = fuse(*before, &applied);
+  Result<Graph> after = fuse(*before, policy_of(std::get<1>(GetParam())), &applied);
   ASSERT_TRUE(after.ok()) << after.error().message;
   EXPECT_NE(std::find(applied.begin(), applied.end(), rule.name), applied.end())
       << "the example does not make the rule fire";
@@ -36,8 +38,13 @@ TEST_P(FuseRules, KeepsTheAnswer) {
   for (size_t i = 0; i < a.size(); ++i) EXPECT_NEAR(a[i], b[i], 5e-6) << rule.name << " at " << i;
 }
 
-INSTANTIATE_TEST_SUITE_P(All, FuseRules, ::testing::Range(size_t(0), fuse_rules().size()),
-                         [](const auto& info) { return std::string(fuse_rules()[info.param].name); });
+INSTANTIATE_TEST_SUITE_P(All, FuseRules,
+                         ::testing::Combine(::testing::Range(size_t(0), fuse_rules().size()),
+                                            ::testing::Values(Precision::kFp32, Precision::kInt8)),
+                         [](const auto& info) {
+                           return std::string(fuse_rules()[std::get<0>(info.param)].name) + "_" +
+                                  to_string(std::get<1>(info.param));
+                         });
 
 TEST(Fuse, LeavesAValueThatOthersReadAlone) {
   GraphBuilder b("shared");
@@ -65,6 +72,33 @@ TEST(Fuse, KeepsANormThatSomethingElseReads) {
   ASSERT_TRUE(fused.ok());
   ASSERT_EQ(fused->nodes.size(), 2u);
   EXPECT_EQ(fused->nodes[0].op, OpKind::kLayerNorm);
+}
+
+TEST(Fuse, AWeightOfCodesKeepsItsColumns) {
+  const FuseRule* rule = nullptr;
+  for (const FuseRule& r : fuse_rules())
+    if (std::string(r.name) == "norm_linear") rule = &r;
+  ASSERT_NE(rule, nullptr);
+  Result<Graph> before = rule->example();
+  ASSERT_TRUE(before.ok());
+  for (const Precision p : {Precision::kFp32, Precision::kFp16, Precision::kInt8, Precision::kW8A8}) {
+    Result<Graph> after = fuse(*before, policy_of(p));
+    ASSERT_TRUE(after.ok());
+    const bool coded = p == Precision::kInt8 || p == Precision::kW8A8;
+    int linears = 0;
+    for (const Node& n : after->nodes) {
+      EXPECT_NE(n.op, OpKind::kLayerNorm) << to_string(p);
+      if (n.op != OpKind::kLinear) continue;
+      ++linears;
+      const Value& weight = after->value(n.inputs[linear::kWeight]);
+      bool original = false;
+      for (const Value& v : before->values) original = original || (v.constant && v.constant == weight.constant);
+      EXPECT_EQ(original, coded) << to_string(p);
+      EXPECT_EQ(n.inputs.size() > size_t(linear::kAffine) && n.inputs[linear::kAffine] != kNoValue, coded)
+          << to_string(p);
+    }
+    EXPECT_EQ(linears, 2);
+  }
 }
 
 }  // namespace

@@ -127,7 +127,15 @@ TEST_P(Cases, MatchesTheRealLibrary) {
       best =
           std::min(best, distance(got, model->task() == Task::kSegmentation ? channels_last(expected) : expected.data));
     }
-    EXPECT_LE(best, 5e-5) << GetParam() << " on " << device.name();
+    if (info.contains("rows") && std::string(device.kind()) == "cpu") {
+      // Rows are codes here. A value between two codes may become either, and what follows builds on it: the reference
+      // run in fp32 is up to 0.02 away from itself in double, and rows that stay floats are 0.04 to 0.08 away. That the
+      // products are those of the codes to the last digits is for unit_tests (RowCodes).
+      const double rows = distance(got, load_npy(dir + "/" + std::string(info["rows"])).data);
+      EXPECT_LE(2 * rows, best) << GetParam() << ": the rows did not become their codes";
+    } else {
+      EXPECT_LE(best, 5e-5) << GetParam() << " on " << device.name();
+    }
     if (model->task() == Task::kSegmentation) {
       std::vector<float> classes;
       std::vector<bool> near;

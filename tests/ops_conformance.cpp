@@ -172,7 +172,8 @@ Prepared prepare_anew(const Case& c, bool half_activations, bool bf16) {
       if (c.precision == Precision::kInt8) {  // the quantiser has tests of its own; here its numbers are the weights
         std::vector<float> f(r, r + cols);
         std::vector<int8_t> q(f.size());
-        if (c.op == OpKind::kLinear && c.spec.attrs[linear::kNorm] != 0) centre_row(f.data(), cols);
+        if (c.op == OpKind::kLinear && c.spec.attrs[linear::kNorm] != 0 && c.spec.in[size_t(linear::kAffine)].c() == 0)
+          centre_row(f.data(), cols);
         const float s = quantise_row(f.data(), cols, q.data());
         const int64_t taps =
             c.op == OpKind::kConv2d ? int64_t(c.spec.attrs[conv2d::kKernelH] * c.spec.attrs[conv2d::kKernelW]) : cols;
@@ -199,6 +200,7 @@ Prepared prepare_anew(const Case& c, bool half_activations, bool bf16) {
     double steepest = 1.13;
     const Shape& scale = c.spec.in[size_t(linear::kScaleIn)];
     if (scale.c() != 0) steepest *= c.spec.scale;  // noise is at most that
+    if (c.spec.in[size_t(linear::kAffine)].c() != 0) steepest *= c.spec.scale;
     p.bound += std::ldexp(std::sqrt(double(c.spec.in[0].c())) * longest_row * steepest, -9);
   }
   if (half_activations) p.bound += std::ldexp(largest, -11);  // the output's own rounding to fp16

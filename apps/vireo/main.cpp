@@ -106,6 +106,7 @@ int run(int argc, char** argv) {
   cli::add_capture(app);
   cli::add_replay(app);
   cli::add_eval(app);
+  cli::add_compress(app);
   cli::add_env(app);
   std::string about;
   const CLI::App* help = add_help(app, about);

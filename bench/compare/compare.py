@@ -58,7 +58,7 @@ def flops(config, batch):
     n = patches + 1
     block = n * (4 * d * d + 2 * d * m) + 2 * n * n * d
     patch = patches * d * config["num_channels"] * config["patch_size"] ** 2
-    return 2.0 * batch * (config["num_hidden_layers"] * block + patch + d * len(config["id2label"]))
+    return 2.0 * batch * (config["num_hidden_layers"] * block + patch + d * (len(config["id2label"]) if "id2label" in config else config["num_labels"]))
 
 
 def export(args, key):
@@ -72,8 +72,20 @@ def export(args, key):
     return folder
 
 
+def their_model(args, folder, precision):
+    """The ONNX file that is as narrow as Vireo's precision: int8 products where ours are, else fp32."""
+    full = os.path.join(folder, f"model.b{args.batch}.onnx")
+    if args.ort == "fp32" or precision not in ("int8", "w8a8"):
+        return full, "fp32"
+    narrow = full.replace(".onnx", ".int8.onnx")
+    if not os.path.exists(narrow):
+        subprocess.run([sys.executable, os.path.join(HERE, "dynamic_int8.py"), full, narrow], check=True, stdout=sys.stderr)
+    return narrow, "dynamic int8"
+
+
 def compare(args, key, threads, precision):
     folder = export(args, key)
+    onnx, their_precision = their_model(args, folder, precision)
     if key in ORACLES:  # by the plan's own count
         plan = subprocess.run([args.vireo, "plan", "--model", folder, "--device", "cpu", "--json"], stdout=subprocess.PIPE, check=True)
         work = args.batch * sum(s["flops"] for s in json.loads(plan.stdout)["steps"])
@@ -83,7 +95,7 @@ def compare(args, key, threads, precision):
     pixels = os.path.join(folder, "input.f32")
     ours = Server([args.server, folder, pixels, str(threads), precision, str(args.batch)])
     theirs = Server(["node", os.path.join(HERE, "ort_server.js"), args.modules,
-                     os.path.join(folder, f"model.b{args.batch}.onnx"), pixels, str(threads), str(args.batch)])
+                     onnx, pixels, str(threads), str(args.batch)])
     names = {"vireo": ours, "ort": theirs}
     for s in names.values():
         s.ask("run 2")
@@ -118,7 +130,7 @@ def compare(args, key, threads, precision):
     peak = max(p for r in rounds for p in r["peak"])
     over = statistics.median
     result = {
-        "model": MODELS[key][0], "threads": threads, "precision": precision, "batch": args.batch,
+        "model": MODELS[key][0], "threads": threads, "precision": precision, "ort_precision": their_precision, "batch": args.batch,
         "rounds": args.rounds, "cpu_time": args.cpu_time, "max_abs_error": error, "max_abs_logit": size, "peak_gflops": peak,
         "gflop": work * 1e-9, "versions": versions, "rss_mib": rss,
         "ratio_median": over([over(r["ort"]) / over(r["vireo"]) for r in rounds]),
@@ -141,7 +153,9 @@ def main():
                                      formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--models", default="b,s,ti", help="of b, s, ti, upernet, mobilevit, swin (default b,s,ti)")
     parser.add_argument("--threads", default="2,1", help="thread counts (default 2,1)")
-    parser.add_argument("--precisions", default="fp32", help="of fp32, fp16, int8; ORT always runs fp32 (default fp32)")
+    parser.add_argument("--precisions", default="fp32", help="of fp32, fp16, int8, w8a8 (default fp32)")
+    parser.add_argument("--ort", default="like", choices=("like", "fp32"),
+                        help="ORT beside int8 and w8a8: dynamic int8 as well, or fp32 (default like)")
     parser.add_argument("--batch", type=int, default=1, help="images per inference (default 1)")
     parser.add_argument("--rounds", type=int, default=9, help="turns of both runtimes (default 9)")
     parser.add_argument("--burst", type=float, default=400, help="ms of inference per turn (default 400)")
@@ -162,9 +176,9 @@ def main():
         parser.error("--cpu-time needs --threads 1: the waiting of several threads would count as work")
 
     results = []
-    row = "| {:23} | {:>7} | {:9} | {:>9} | {:>7} | {:>9} | {:>7} | {:>9} | {:>12} | {:>12} | {:>10} | {:>8} |"
+    row = "| {:23} | {:>7} | {:9} | {:>9} | {:>7} | {:>9} | {:>7} | {:>9} | {:>12} | {:>12} | {:>10} | {:>8} | {:>12} |"
     head = ("model", "threads", "precision", "vireo med", "min", "ORT med", "min", "ORT/vireo", "vireo % peak",
-            "ORT % peak", "peak GF/s", "max err")
+            "ORT % peak", "peak GF/s", "max err", "ORT runs")
     if not args.json:
         print(row.format(*head))
         print("|" + "---|" * len(head))
@@ -181,7 +195,7 @@ def main():
                     f"{o['median_ms']:.2f}", f"{o['min_ms']:.2f}", f"{r['ratio_best_in_round']:.3f}",
                     f"{100 * v['peak_share']:.1f} / {100 * v['peak_share_best']:.1f}",
                     f"{100 * o['peak_share']:.1f} / {100 * o['peak_share_best']:.1f}", f"{r['peak_gflops']:.0f}",
-                    f"{r['max_abs_error']:.1e}"), flush=True)
+                    f"{r['max_abs_error']:.1e}", r["ort_precision"]), flush=True)
     if args.json:
         json.dump(results, sys.stdout, indent=1)
         print()

@@ -93,9 +93,11 @@ int main(int argc, char** argv) {
   vireo::SessionOptions options;
   options.batch = std::atoi(argv[5]);
   const std::string precision = argv[4];
-  options.precision = precision == "fp16"   ? vireo::Precision::kFp16
-                      : precision == "int8" ? vireo::Precision::kInt8
-                                            : vireo::Precision::kFp32;
+  bool known = false;
+  for (const vireo::Precision p :
+       {vireo::Precision::kFp32, vireo::Precision::kFp16, vireo::Precision::kInt8, vireo::Precision::kW8A8})
+    if (precision == vireo::to_string(p)) options.precision = p, known = true;
+  if (!known) die("got the precision '" + precision + "', expected fp32, fp16, int8 or w8a8");
   const auto model = vireo::Model::open(argv[1]);
   if (!model) die(model.error().message);
   const vireo::Result<vireo::Device> device =

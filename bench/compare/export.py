@@ -46,7 +46,7 @@ class Vit(nn.Module):
         self.position = nn.Parameter(torch.zeros(1, tokens, d))
         self.blocks = nn.ModuleList(Block(c) for _ in range(c["num_hidden_layers"]))
         self.norm = nn.LayerNorm(d, eps=c["layer_norm_eps"])
-        self.head = nn.Linear(d, len(c["id2label"]))
+        self.head = nn.Linear(d, len(c["id2label"]) if "id2label" in c else c["num_labels"])
 
     def forward(self, pixels):
         x = self.patch(pixels).flatten(2).transpose(1, 2)

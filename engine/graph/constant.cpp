@@ -119,6 +119,12 @@ class StackRows final : public Constant {
     }
   }
   Grid grid() const override { return grid_; }
+  /// They multiply the same rows, so that one kind of codes is for all.
+  RowCodes row_codes() const override {
+    for (const ConstantPtr& p : parts_)
+      if (!(p->row_codes() == parts_[0]->row_codes())) return {};
+    return parts_.empty() ? RowCodes{} : parts_[0]->row_codes();
+  }
   void read_codes(int64_t first, int64_t count, int8_t* codes, float* scales, int8_t* zeros) const override {
     const int64_t groups = grid_.groups(cols());
     int64_t base = 0;
@@ -129,6 +135,9 @@ class StackRows final : public Constant {
                       grid_.zero_points ? zeros + (from - first) * groups : zeros);
       base += p->rows();
     }
+  }
+  void tensors(std::vector<std::string>* names) const override {
+    for (const ConstantPtr& p : parts_) p->tensors(names);
   }
 
  private:
@@ -181,12 +190,14 @@ class Scaled final : public Constant {
     inner_->read(first, count, out);
     for (int64_t i = 0; i < count * cols(); ++i) out[i] *= factor_;
   }
+  RowCodes row_codes() const override { return inner_->row_codes(); }
   // A scale below 0 would not be a scale.
   Grid grid() const override { return factor_ > 0 ? inner_->grid() : Grid{}; }
   void read_codes(int64_t first, int64_t count, int8_t* codes, float* scales, int8_t* zeros) const override {
     inner_->read_codes(first, count, codes, scales, zeros);
     for (int64_t i = 0; i < count * grid().groups(cols()); ++i) scales[i] *= factor_;
   }
+  void tensors(std::vector<std::string>* names) const override { inner_->tensors(names); }
 
  private:
   ConstantPtr inner_;
@@ -217,6 +228,7 @@ class ScaledRows final : public Constant {
     for (int64_t r = 0; r < count; ++r)
       for (int64_t c = 0; c < cols(); ++c) out[r * cols() + c] *= gain_[size_t(first + r)];
   }
+  RowCodes row_codes() const override { return inner_->row_codes(); }
   Grid grid() const override { return by_row(inner_->grid()); }
   void read_codes(int64_t first, int64_t count, int8_t* codes, float* scales, int8_t* zeros) const override {
     inner_->read_codes(first, count, codes, scales, zeros);
@@ -224,6 +236,7 @@ class ScaledRows final : public Constant {
     for (int64_t r = 0; r < count; ++r)
       for (int64_t g = 0; g < groups; ++g) scales[r * groups + g] *= gain_[size_t(first + r)];
   }
+  void tensors(std::vector<std::string>* names) const override { inner_->tensors(names); }
 
  private:
   ConstantPtr inner_;
@@ -247,6 +260,7 @@ class PaddedKernel final : public Constant {
       pad(rows.data() + r % kBlock * inner_->cols(), out + r * cols());
     }
   }
+  RowCodes row_codes() const override { return inner_->row_codes(); }
   Grid grid() const override {
     const Grid g = inner_->grid();
     return g.scope == Scope::kGroup || g.zero_points ? Grid{} : g;

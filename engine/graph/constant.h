@@ -31,6 +31,11 @@ class Constant {
   /// the same rows, grid().groups(cols()) each (one for Scope::kTensor, again in every row); zero points likewise where
   /// the grid has them, else `zeros` is not written. read() gives decode() of these (tensor/format.h). Throws Failure.
   virtual void read_codes(int64_t first, int64_t count, int8_t* codes, float* scales, int8_t* zeros) const;
+  /// Of a coded weight: how its file wants the rows that it multiplies.
+  virtual RowCodes row_codes() const { return {}; }
+  /// Appends the checkpoint's names of the tensors whose rows these are, scaled or not, in the order of the rows; none
+  /// for what was computed.
+  virtual void tensors(std::vector<std::string>* names) const { (void)names; }
 
   std::vector<float> read_all() const {
     std::vector<float> v(size_t(rows_ * cols_));

@@ -39,6 +39,29 @@ Result<void> check_format(const std::string& format, const std::string& source) 
               source, kConfig, format);
 }
 
+/// 8 bits by token, found as they come and without a zero point, or by tensor, known beforehand, are what the integer
+/// products take.
+Result<void> parse_rows(const Json& in, const std::string& where, const std::string& source, CompressionScheme* s) {
+  Fields f(in, source);
+  int64_t bits = 8;
+  bool symmetric = true, dynamic = false;
+  std::string type = "int", strategy = "tensor";
+  f.integer("num_bits", &bits, 1, 64);
+  f.string("type", &type);
+  f.boolean("symmetric", &symmetric);
+  f.string("strategy", &strategy);
+  const Json* d = find_member(in, "dynamic");
+  if (d != nullptr && !d->is_boolean() && !(d->is_string() && d->get<std::string>() == "local"))
+    return fail(ErrorCode::kCorrupt, "{}.dynamic is {}, expected true, false or \"local\"", where, json_text(*d));
+  if (d != nullptr && d->is_boolean()) dynamic = d->get<bool>();
+  VIREO_TRY(f.status());
+  const bool local = d != nullptr && d->is_string(), codes = type == "int" && bits == 8 && !local;
+  if (codes && dynamic && symmetric && strategy == "token") s->rows.kind = RowCodes::Kind::kDynamic;
+  else if (codes && !dynamic && strategy == "tensor") s->rows.kind = RowCodes::Kind::kStatic;
+  else s->rows_stay = true;
+  return {};
+}
+
 Result<CompressionScheme> parse_scheme(const Json& group, const std::string& name, const std::string& source) {
   CompressionScheme s;
   const std::string where = fmt::format("'{}': {}.config_groups.{}", source, kConfig, name);
@@ -84,7 +107,7 @@ Result<CompressionScheme> parse_scheme(const Json& group, const std::string& nam
   if (in == nullptr) return s;
   if (!in->is_object())
     return fail(ErrorCode::kCorrupt, "{}.input_activations is {}, expected an object", where, json_text(*in));
-  s.activations = true;
+  VIREO_TRY(parse_rows(*in, where + ".input_activations", source, &s));
   return s;
 }
 
@@ -129,8 +152,8 @@ Result<std::vector<Compression::Target>> targets(const Json& json, const char* k
 
 }  // namespace
 
-bool Compression::activations() const {
-  return std::any_of(groups.begin(), groups.end(), [](const Group& g) { return g.scheme.activations; });
+bool Compression::rows_stay() const {
+  return std::any_of(groups.begin(), groups.end(), [](const Group& g) { return g.scheme.rows_stay; });
 }
 
 const CompressionScheme* Compression::find(const std::string& module, const char* kind) const {
@@ -254,6 +277,9 @@ Result<std::map<std::string, CodedTensor>> find_coded(std::map<std::string, Tens
     take(weight + "_zero_point", &t.zero);
     take(weight + "_g_idx", &t.order);
     take(weight + "_shape", &t.extent);
+    const std::string module = weight.substr(0, weight.size() - std::strlen("weight"));
+    take(module + "input_scale", &t.input_scale);
+    take(module + "input_zero_point", &t.input_zero);
     if (t.extent.bytes != 0) {
       VIREO_ASSIGN(t.shape, read_shape(t.extent, source));
     } else if (t.packed) {
@@ -269,15 +295,6 @@ Result<std::map<std::string, CodedTensor>> find_coded(std::map<std::string, Tens
     tensors->emplace(weight, std::move(view));
     all.emplace(weight, std::move(t));
   }
-  // Static scales of activations: nothing computes with them yet.
-  for (auto it = tensors->begin(); it != tensors->end();) {
-    const std::string& name = it->first;
-    bool scale = false;
-    for (const char* end : {".input_scale", ".input_zero_point"})
-      if (ends_with(name, end)) scale = all.count(name.substr(0, name.size() - std::strlen(end)) + ".weight") != 0;
-    if (scale) it = tensors->erase(it);
-    else ++it;
-  }
   return all;
 }
 
@@ -288,6 +305,9 @@ std::map<std::string, TensorView> stored_tensors(const std::string& name, const 
   if (t.zero.bytes != 0) all[name + "_zero_point"] = t.zero;
   if (t.order.bytes != 0) all[name + "_g_idx"] = t.order;
   if (t.extent.bytes != 0) all[name + "_shape"] = t.extent;
+  const std::string module = name.substr(0, name.size() - std::strlen("weight"));
+  if (t.input_scale.bytes != 0) all[module + "input_scale"] = t.input_scale;
+  if (t.input_zero.bytes != 0) all[module + "input_zero_point"] = t.input_zero;
   return all;
 }
 
@@ -315,6 +335,7 @@ class CodedRows final : public Constant {
   std::vector<float> scales;    // [rows][groups], or one
   std::vector<int8_t> zeros;    // the same; empty without zero points
   std::vector<int32_t> groups;  // of each column, where they are not neighbours; else empty
+  RowCodes rows_codes;
 
   void read(int64_t first, int64_t count, float* out) const override {
     if (groups.empty()) return read_decoded(*this, first, count, out);
@@ -330,6 +351,7 @@ class CodedRows final : public Constant {
   }
   /// Columns of groups that are no neighbours are numbers to everybody else.
   Grid grid() const override { return groups.empty() ? grid_ : Grid{}; }
+  RowCodes row_codes() const override { return rows_codes; }
   void read_codes(int64_t first, int64_t count, int8_t* codes, float* to, int8_t* zeros_to) const override {
     const int64_t n = grid_.groups(cols());
     for (int64_t r = 0; r < count; ++r) {
@@ -359,6 +381,36 @@ class CodedRows final : public Constant {
   std::shared_ptr<const void> owner_;
   int64_t first_;
 };
+
+}  // namespace
+
+namespace {
+
+/// The scale and zero point of a module's rows.
+Result<void> read_input_grid(const CodedTensor& t, const std::shared_ptr<const void>& owner, const std::string& source,
+                             RowCodes* rows) {
+  const TensorView &scale = t.input_scale, &zero = t.input_zero;
+  if (scale.bytes == 0)
+    return fail(ErrorCode::kCorrupt,
+                "tensor '{}' in '{}' multiplies rows with a scale of their own by {}, but its input_scale is missing; "
+                "download the checkpoint again",
+                t.codes.name, source, kConfig);
+  if (!is_weight_dtype(scale.dtype) || scale.elements() != 1)
+    return fail(ErrorCode::kCorrupt, "tensor '{}' in '{}' is {} of {}, expected one float", scale.name, source,
+                scale.dtype, shape_text(scale.shape));
+  tensor_constant(scale, owner, 0, 1, 1)->read(0, 1, &rows->scale);
+  if (!(rows->scale > 0) || !std::isfinite(rows->scale))
+    return fail(ErrorCode::kCorrupt, "tensor '{}' in '{}' holds the scale {}, expected a finite number above 0",
+                scale.name, source, rows->scale);
+  if (zero.bytes == 0) return {};
+  int8_t code = 0;
+  if (zero.dtype != "I8" || zero.elements() != 1)
+    return fail(ErrorCode::kCorrupt, "tensor '{}' in '{}' is {} of {}, expected one I8", zero.name, source, zero.dtype,
+                shape_text(zero.shape));
+  VIREO_TRY(zero.read(0, 1, &code));
+  rows->zero = code;
+  return {};
+}
 
 }  // namespace
 
@@ -463,6 +515,9 @@ Result<ConstantPtr> coded_tensor(const CodedTensor& t, const CompressionScheme& 
         return fail(ErrorCode::kCorrupt, "tensor '{}' in '{}' puts column {} into group {}, expected 0 to {}",
                     t.order.name, source, i, c->groups[size_t(i)], groups - 1);
   }
+  c->rows_codes = scheme.rows;
+  if (scheme.rows.kind == RowCodes::Kind::kStatic) VIREO_TRY(read_input_grid(t, owner, source, &c->rows_codes));
+
   if (!t.packed && bits < 8) {  // a code that its bits cannot hold
     std::vector<int8_t> row(static_cast<size_t>(in));
     const int low = -(1 << (bits - 1)), high = -low - 1;

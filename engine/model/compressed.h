@@ -16,9 +16,10 @@ namespace vireo {
 
 /// What config.json's quantization_config says of weights and activations of a kind of module.
 struct CompressionScheme {
-  Grid weights;              // bits, scope, group, zero points
-  bool by_index = false;     // actorder "group": weight_g_idx names the group of every column
-  bool activations = false;  // input_activations are quantised too
+  Grid weights;            // bits, scope, group, zero points
+  bool by_index = false;   // actorder "group": weight_g_idx names the group of every column
+  RowCodes rows;           // input_activations; of kStatic ones the scale stands in the file
+  bool rows_stay = false;  // input_activations that nothing here computes: the rows stay floats
 };
 
 struct TargetPattern;  // a compiled regular expression
@@ -38,8 +39,8 @@ struct Compression {
   std::vector<Target> ignore;
   std::string source;  // the file
 
-  /// Whether any module's activations are to be quantised too.
-  bool activations() const;
+  /// Whether it asks for rows of codes that nothing here computes, so that they stay floats.
+  bool rows_stay() const;
 
   /// The scheme of a module by its name in the file and what it is ("Linear", "Conv2d"); null where none applies. Names
   /// come before expressions ("re:..."), those before kinds.
@@ -52,11 +53,12 @@ Result<std::shared_ptr<const Compression>> parse_compression(const std::string& 
 
 /// A weight that is stored as codes: its tensors as the file has them.
 struct CodedTensor {
-  TensorView codes;   // weight_packed (I32), or weight (I8)
-  TensorView scale;   // weight_scale
-  TensorView zero;    // weight_zero_point; bytes == 0: none
-  TensorView order;   // weight_g_idx; bytes == 0: none
-  TensorView extent;  // weight_shape; bytes == 0: none
+  TensorView codes;                    // weight_packed (I32), or weight (I8)
+  TensorView scale;                    // weight_scale
+  TensorView zero;                     // weight_zero_point; bytes == 0: none
+  TensorView order;                    // weight_g_idx; bytes == 0: none
+  TensorView extent;                   // weight_shape; bytes == 0: none
+  TensorView input_scale, input_zero;  // input_scale, input_zero_point; bytes == 0: none
   bool packed = false;
   std::vector<int64_t> shape;  // of the weight
 };

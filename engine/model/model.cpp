@@ -208,9 +208,11 @@ Result<LoadedModel> LoadedModel::from_parts(ModelSource source, std::string prep
   LoadedModel model;
   VIREO_ASSIGN(std::unique_ptr<VisionModel> vision, family->open(source));
   model.vision_ = std::move(vision);
-  if (compression && compression->activations())
+  if (compression && compression->rows_stay())
     model.warnings_.push_back(fmt::format(
-        "'{}' asks for quantised activations (input_activations), which stay floats: only weights are as it says",
+        "'{}' asks for quantised activations (input_activations) that are neither int8 by token, found as they come "
+        "and "
+        "symmetric, nor int8 by tensor, known beforehand: they stay floats, and only weights are as it says",
         source.config_path));
 
   VIREO_ASSIGN(model.preprocess_, model.vision_->preprocess(preprocessor, preprocessor_path));

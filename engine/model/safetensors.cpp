@@ -477,6 +477,8 @@ class TensorConstant final : public Constant {
     }
   }
 
+  void tensors(std::vector<std::string>* names) const override { names->push_back(view_.name); }
+
  private:
   static void must(const Result<void>& done) {
     if (!done) throw Failure(done.error());

@@ -22,16 +22,26 @@ Result<void> accepts_bf16(const TensorDesc& weight, const LowerContext& ctx, int
   return {};
 }
 
-Result<void> accepts_integers(const TensorDesc& weight, int64_t k, const LowerContext& ctx) {
+Result<void> accepts_integers(const TensorDesc& weight, int64_t k, const LowerContext& ctx, bool by_columns) {
   const auto no = [](const char* why) { return fail(ErrorCode::kUnsupported, "{}", why); };
-  constexpr int64_t kExact = 65536;  // simd::I8GemmArgs
-  if (!weight.grid.coded() || weight.grid.scope == Scope::kGroup || weight.grid.zero_points)
-    return no("it takes codes with a scale per row and no zero points");
-  if (ctx.products != Products::kI8) return no("the policy does not round rows to int8");
+  if (!weight.grid.coded()) return no("it takes codes");
+  const bool grouped = weight.grid.scope == Scope::kGroup;
+  if (!by_columns && (grouped || weight.grid.zero_points || weight.grid.bits <= 4))
+    return no("it takes codes of more than 4 bits with a scale per row and no zero points");
+  if (grouped && (weight.grid.group % simd::kI8Step != 0 || k % weight.grid.group != 0))
+    return no("its steps along the columns do not fit the groups");
+  if (!weight.rows.coded()) return no("the policy leaves the rows floats");
   // Not within a Vulkan plan: there int8 is the weight's format alone.
   if (ctx.caps->kind != DeviceKind::kCpu) return no("steps of a Vulkan plan are the same on every CPU");
-  if (k > kExact) return no("sums of so many products do not fit 32 bits");
+  // simd::I8GemmArgs: differences to a zero point are twice as large.
+  if (k > (weight.rows.zero != 0 || weight.grid.zero_points ? 32768 : 65536))
+    return no("sums of so many products do not fit 32 bits");
   return {};
+}
+
+std::string integer_kernel(const TensorDesc& weight, const LowerContext& ctx) {
+  return fmt::format("gemm {}, rows by {}", kernels_for(*ctx.caps).int8_name,
+                     weight.rows.kind == RowCodes::Kind::kStatic ? "tensor" : "token");
 }
 
 int64_t i8_stride(int64_t k) {
@@ -39,28 +49,45 @@ int64_t i8_stride(int64_t k) {
   return padded % 1024 == 0 ? padded + 64 : padded;
 }
 
-uint64_t i8_bytes(int64_t rows, int64_t k) {
-  return uint64_t(round_up(rows * i8_stride(k) * 2, 64) + 2 * round_up(rows * 4, 64));
+namespace {
+int64_t column_groups(const simd::GemmArgs& a) { return a.b_group > 0 ? div_up(a.k, a.b_group) : 1; }
+/// Codes of the rows, which take two bytes where no product takes bytes; behind them scales and sums.
+uint64_t code_bytes(const simd::GemmArgs& a) { return uint64_t(round_up(a.m * i8_stride(a.k) * 2, 64)); }
+}  // namespace
+
+uint64_t i8_bytes(const simd::GemmArgs& a) {
+  return code_bytes(a) + uint64_t(round_up(a.m * 4, 64) + round_up(a.m * column_groups(a) * 4, 64));
 }
 
 uint64_t i8_scratch(const simd::GemmArgs& a, bool normalise, const LowerContext& ctx) {
   const simd::Kernels& k = kernels_for(*ctx.caps);
   simd::ToI8Args rows;
   rows.rows = a.m, rows.cols = a.k, rows.normalise = normalise;
-  return i8_bytes(a.m, a.k) + std::max(scratch_for(ctx, k.to_i8, rows), scratch_for(ctx, k.gemm_i8, {a}));
+  return i8_bytes(a) + std::max(scratch_for(ctx, k.to_i8, rows), scratch_for(ctx, k.gemm_i8, {a}));
 }
 
-void run_integers(const CpuCall& call, simd::GemmArgs a, const float* x, int64_t ldx, bool normalise, float eps) {
+void run_integers(const CpuCall& call, size_t weight, simd::GemmArgs a, const float* x, int64_t ldx, bool normalise,
+                  float eps, const float* gain, const float* offset) {
+  const RowCodes& codes = call.op->in[weight]->rows;
   simd::ToI8Args rows;
   rows.x = x, rows.ldx = ldx, rows.rows = a.m, rows.cols = a.k, rows.normalise = normalise, rows.eps = eps;
+  rows.gain = gain, rows.offset = offset, rows.group = a.b_group;
+  if (codes.kind == RowCodes::Kind::kStatic) rows.fixed = codes.scale, rows.zero = codes.zero;
   rows.out = call.scratch, rows.ldo = i8_stride(a.k);
-  uint8_t* at = call.scratch + round_up(a.m * rows.ldo * 2, 64);
+  uint8_t* at = call.scratch + code_bytes(a);
   rows.scales = reinterpret_cast<float*>(at);
   rows.sums = reinterpret_cast<int32_t*>(at + round_up(a.m * 4, 64));
   CpuCall rest = call;
-  rest.scratch += i8_bytes(a.m, a.k);
+  rest.scratch += i8_bytes(a);
   run_kernel(rest, call.kernels->to_i8, rows);
-  run_kernel(rest, call.kernels->gemm_i8, {a, rows.out, rows.ldo, rows.scales, rows.sums});
+  simd::I8GemmArgs g{a, rows.out, rows.ldo, rows.scales, rows.sums};
+  // Behind the scales, as pack.cpp leaves them: zero points, then sums of the weight's rows.
+  const PackedConst& pack = call.packs[0];
+  const int64_t each = pack.grid.groups(a.k) * round_up(a.n, simd::kPanel);
+  const auto* next = reinterpret_cast<const int32_t*>(a.b_scales + each);
+  if (pack.grid.zero_points) g.b_zeros = next, next += each;
+  if (pack.column_sums) g.b_sums = next, g.a_zero = rows.zero;
+  run_kernel(rest, call.kernels->gemm_i8, g);
 }
 
 Format cpu_weight_format(const TensorDesc& weight, bool bf16_rows) {
@@ -74,8 +101,9 @@ namespace {
 PackedConst with_scales(PackedConst p, int64_t n, int64_t k) {
   if (!p.grid.coded()) return p;
   p.scales_offset = uint64_t(round_up(int64_t(p.bytes), 256));  // 256: no device asks for a larger alignment
-  const int64_t columns = p.by_group() ? round_up(n, simd::kPanel) : round_up(n, 4);
-  p.bytes = p.scales_offset + uint64_t(p.grid.groups(k) * columns * (p.grid.zero_points ? 2 : 1)) * 4;
+  const bool panels = p.by_group() || p.pack == Pack::kCpuInteger;
+  const int64_t columns = panels ? round_up(n, simd::kPanel) : round_up(n, 4);
+  p.bytes = p.scales_offset + uint64_t(p.grid.groups(k) * columns * (1 + p.grid.zero_points + p.column_sums)) * 4;
   return p;
 }
 }  // namespace
@@ -90,14 +118,16 @@ PackedConst rows_const(int operand, int64_t rows, int64_t cols) {
   return p;
 }
 
-PackedConst gpu_matrix(int operand, int64_t n, int64_t k, const Format& f, int64_t panel, int64_t slack) {
+PackedConst gpu_matrix(int operand, int64_t n, int64_t k, const Format& f, int64_t panel, int64_t slack, bool staged) {
   PackedConst p;
   p.operand = operand;
   p.pack = Pack::kGpuMatrix;
   p.dtype = f.dtype;
   p.grid = f.grid;
   p.panel = int32_t(panel);
+  p.staged = staged;
   p.bytes = uint64_t(round_up(k, 4) * round_up(n, panel ? panel : 4) + slack * 4) * dtype_size(f.dtype);
+  if (p.nibbles()) p.bytes = (p.bytes + 7) / 8 * 4;  // whole words
   return with_scales(p, n, k);
 }
 
@@ -114,21 +144,25 @@ PackedConst cpu_panels(int operand, int64_t n, int64_t k, const Format& f) {
 void set_weight(const PackedConst& pack, const uint8_t* bytes, simd::GemmArgs& a) {
   a.b = bytes;
   a.type = pack.dtype;
-  if (pack.by_group()) a.b_group = pack.grid.scope == Scope::kGroup ? pack.grid.group : std::max<int64_t>(a.k, 1);
   a.b_nibbles = pack.nibbles();
+  const bool grouped = pack.grid.coded() && pack.grid.scope == Scope::kGroup;
+  if (pack.pack == Pack::kCpuInteger) a.b_group = grouped ? pack.grid.group : 0;
+  else if (pack.by_group()) a.b_group = grouped ? pack.grid.group : std::max<int64_t>(a.k, 1);
   if (bytes == nullptr || !pack.grid.coded()) return;
   a.b_scales = reinterpret_cast<const float*>(bytes + pack.scales_offset);
+  if (pack.pack == Pack::kCpuInteger) return;  // run_integers() knows what is behind them
   if (pack.grid.zero_points) a.b_offsets = a.b_scales + pack.grid.groups(a.k) * round_up(a.n, simd::kPanel);
 }
 
-PackedConst cpu_integer(int operand, int64_t n, int64_t k, Format f) {
+PackedConst cpu_integer(int operand, int64_t n, int64_t k, const TensorDesc& weight) {
   PackedConst p;
   p.operand = operand;
   p.pack = Pack::kCpuInteger;
-  p.dtype = f.dtype;
-  p.grid = f.grid;
-  p.grid.scope = Scope::kRow;
-  p.bytes = simd::integer_weight_bytes(n, k);
+  p.dtype = weight.dtype;
+  p.grid = weight.grid;
+  if (p.grid.scope == Scope::kTensor) p.grid.scope = Scope::kRow;
+  p.column_sums = weight.rows.zero != 0;
+  p.bytes = simd::integer_weight_bytes(n, k, p.nibbles());
   return with_scales(p, n, k);
 }
 

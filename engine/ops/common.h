@@ -24,10 +24,16 @@ Format cpu_weight_format(const TensorDesc& weight, bool bf16_rows);
 /// How the weight of a product with `x` is stored on Vulkan: as assigned, but the numbers themselves (in x's type) for
 /// codes that no shader takes: scales per group, zero points.
 Format gpu_weight_format(const TensorDesc& weight, const TensorDesc& x);
+/// Codes whose scales a shader multiplies while it stages W: by group, with zero points, and of 4 bits, which only the
+/// scales' place tells apart from codes in bytes. k to a multiple of 4 would be numbers that are not 0.
+inline bool staged_codes(const TensorDesc& weight, int64_t k) {
+  const Grid& g = weight.grid;
+  return g.coded() && k % 4 == 0 && (g.scope == Scope::kGroup || g.zero_points || g.bits <= 4);
+}
 constexpr int64_t kBf16Rows = 16;
-/// Whether a CPU product over k columns can multiply codes: the policy allows it, the weight is int8 with a scale per
-/// row, and the sums are exact.
-Result<void> accepts_integers(const TensorDesc& weight, int64_t k, const LowerContext& ctx);
+/// Whether a CPU product over k columns can multiply codes: the weight is codes, its rows are to be codes too, and the
+/// sums are exact. `by_columns`: groups of columns and zero points may be (a linear's, whose columns stay in order).
+Result<void> accepts_integers(const TensorDesc& weight, int64_t k, const LowerContext& ctx, bool by_columns);
 /// Of CPU products by what they multiply, per product of fp32.
 inline double fp32_cost(const OpCall&, const LowerContext&) { return 1; }
 inline double bf16_cost(const OpCall&, const LowerContext&) { return 1 / 2.0; }
@@ -35,16 +41,21 @@ inline double integer_cost(const OpCall&, const LowerContext&) { return 1 / 4.0;
 /// Its rows of codes: values from one to the next; bytes of all with scales and sums; and all that run_integers()
 /// needs.
 int64_t i8_stride(int64_t k);
-uint64_t i8_bytes(int64_t rows, int64_t k);
+uint64_t i8_bytes(const simd::GemmArgs& a);
 uint64_t i8_scratch(const simd::GemmArgs& a, bool normalise, const LowerContext& ctx);
-/// The product a of m rows x, quantised on the way into the call's scratch.
-void run_integers(const CpuCall& call, simd::GemmArgs a, const float* x, int64_t ldx, bool normalise, float eps);
+/// For a plan's text: "gemm int8 vnni, rows by token" or ", rows by tensor".
+std::string integer_kernel(const TensorDesc& weight, const LowerContext& ctx);
+/// The product a (set_weight() has been there) of m rows x with the weight `pack`, operand `weight` of the call; rows
+/// are quantised on the way into the call's scratch.
+void run_integers(const CpuCall& call, size_t weight, simd::GemmArgs a, const float* x, int64_t ldx, bool normalise,
+                  float eps, const float* gain = nullptr, const float* offset = nullptr);
 PackedConst vector_const(int operand, int64_t n);
 PackedConst rows_const(int operand, int64_t rows, int64_t cols);
 /// `panel`: PackedConst::panel; `slack`: groups of 4 that a kernel may read, and throw away, beyond the last.
-PackedConst gpu_matrix(int operand, int64_t n, int64_t k, const Format& f, int64_t panel = 0, int64_t slack = 0);
+PackedConst gpu_matrix(int operand, int64_t n, int64_t k, const Format& f, int64_t panel = 0, int64_t slack = 0,
+                       bool staged = false);
 PackedConst cpu_panels(int operand, int64_t n, int64_t k, const Format& f);
-PackedConst cpu_integer(int operand, int64_t n, int64_t k, Format f);
+PackedConst cpu_integer(int operand, int64_t n, int64_t k, const TensorDesc& weight);
 PackedConst cpu_winograd(int operand, int64_t n, int64_t c);
 
 inline Operand input(int i, BindKind k = BindKind::kStorage) { return {Operand::What::kInput, i, k}; }

@@ -104,16 +104,16 @@ void run_depthwise(const CpuCall& call) {
 Result<void> int8_accepts(const OpCall& c, const LowerContext& ctx) {
   VIREO_TRY(dense_accepts(c, ctx));
   const Geometry g = geometry(c);
-  return accepts_integers(*c.in[kWeight], g.cin * g.kh * g.kw, ctx);
+  return accepts_integers(*c.in[kWeight], g.cin * g.kh * g.kw, ctx, false);
 }
 
 Result<Lowering> lower_int8(const OpCall& c, const LowerContext& ctx) {
   const Geometry g = geometry(c);
-  Lowering l = cpu_weight(c, g, cpu_integer(kWeight, g.cout, g.cin * g.kh * g.kw, c.in[kWeight]->format()));
+  Lowering l = cpu_weight(c, g, cpu_integer(kWeight, g.cout, g.cin * g.kh * g.kw, *c.in[kWeight]));
   simd::ConvArgs a = conv_args(c);
   a.gemm.m = patch_rows(a);
   l.scratch_bytes = patch_bytes(a) + i8_scratch(a.gemm, false, ctx);
-  l.kernel = fmt::format("im2col+gemm {}", kernels_for(*ctx.caps).int8_name);
+  l.kernel = "im2col+" + integer_kernel(*c.in[kWeight], ctx);
   return l;
 }
 
@@ -122,7 +122,7 @@ void run_int8(const CpuCall& call) {
   CpuCall rest = call;
   rest.scratch += patch_bytes(a);
   by_patches(rest, a, reinterpret_cast<float*>(call.scratch), [&](const simd::GemmArgs& gemm, const auto& gather) {
-    run_integers(rest, gemm, gather.out, gather.ldo, false, 0);
+    run_integers(rest, kWeight, gemm, gather.out, gather.ldo, false, 0);
   });
 }
 

@@ -1,6 +1,7 @@
 // linear: y = residual + scale * act(norm(x) W^T + bias). x [.., k] (activation), W [n, k], bias and scale [1, n]
-// (constants), residual like y. `ln` normalises the rows of x first, (x - mean) / sqrt(var + eps); gain and offset are
-// folded into W and bias.
+// (constants), residual like y. `ln` normalises the rows of x first, gain * (x - mean) / sqrt(var + eps) + offset, with
+// affine = gain and offset, [2, k], or absent: they are folded into a W of floats and the bias, while a W of codes
+// would no longer hold the same numbers.
 #include "ops/linear.h"
 
 #include <algorithm>
@@ -11,7 +12,7 @@ namespace vireo {
 namespace {
 using namespace ops;
 using linear::kAct, linear::kNorm, linear::kEps;
-using linear::kX, linear::kWeight, linear::kBias, linear::kScaleIn, linear::kResidualIn;
+using linear::kX, linear::kWeight, linear::kBias, linear::kScaleIn, linear::kResidualIn, linear::kAffine;
 using linear::sizes;
 using linear::Sizes;
 
@@ -28,6 +29,10 @@ Result<TensorDesc> infer(const OpCall& c) {
     return shape_error(c, "bias", got(c.in[kBias]), fmt::format("{} values", s.n));
   if (c.input(kScaleIn) && !is_vector(c.in[kScaleIn], s.n))
     return shape_error(c, "scale", got(c.in[kScaleIn]), fmt::format("{} values", s.n));
+  if (c.input(kAffine) && (c.in[kAffine]->shape.w() != 2 || c.in[kAffine]->shape.c() != s.k))
+    return shape_error(c, "affine", got(c.in[kAffine]), fmt::format("[2, {}]", s.k));
+  if (c.input(kAffine) && c.iattr(kNorm) == 0)
+    return shape_error(c, "affine", "given without 'ln'", "rows to normalise");
   TensorDesc out;
   out.shape = c.in[kX]->shape;
   out.shape.d[3] = s.n;
@@ -48,6 +53,9 @@ void reference(const RefCall& r) {
       for (double v : row) mean += v / double(s.k);
       for (double v : row) var += (v - mean) * (v - mean) / double(s.k);
       for (double& v : row) v = (v - mean) / std::sqrt(var + c.attr(kEps));
+      if (c.input(kAffine))
+        for (int64_t k = 0; k < s.k; ++k)
+          row[size_t(k)] = row[size_t(k)] * (*r.in[kAffine])[size_t(k)] + (*r.in[kAffine])[size_t(s.k + k)];
     }
     for (int64_t n = 0; n < s.n; ++n) {
       double sum = c.input(kBias) ? (*r.in[kBias])[size_t(n)] : 0;
@@ -68,13 +76,17 @@ Cost cost(const OpCall& c) {
 double tolerance(const OpCall& c) { return rounding_bound(sizes(c).k); }
 
 OpCase make(std::string label, int64_t batch, int64_t tokens, int64_t n, int64_t k, int act, bool ln, bool bias,
-            bool scale, bool residual, float amplitude = 1.f) {
+            bool scale, bool residual, float amplitude = 1.f, bool affine = false) {
   const Shape none{{1, 1, 1, 0}};
   OpCase o;
   o.label = std::move(label);
-  o.in = {tokens_shape(batch, tokens, k), Shape{{1, 1, n, k}}, bias ? Shape{{1, 1, 1, n}} : none,
-          scale ? Shape{{1, 1, 1, n}} : none, residual ? tokens_shape(batch, tokens, n) : none};
-  o.constant = {false, true, true, true, false};
+  o.in = {tokens_shape(batch, tokens, k),
+          Shape{{1, 1, n, k}},
+          bias ? Shape{{1, 1, 1, n}} : none,
+          scale ? Shape{{1, 1, 1, n}} : none,
+          residual ? tokens_shape(batch, tokens, n) : none,
+          affine ? Shape{{1, 1, 2, k}} : none};
+  o.constant = {false, true, true, true, false, true};
   o.attrs = attrs_of({double(act), double(ln), 1e-6});
   o.scale = amplitude;
   return o;
@@ -88,6 +100,8 @@ std::vector<OpCase> cases() {
       make("vit-b proj", 1, 65, 768, 768, 0, false, true, true, true),
       make("dinov2-s fc2", 2, 65, 384, 1536, 0, false, true, true, true),
       make("head", 1, 1, 1000, 192, 0, true, true, false, false),
+      make("qkv, affine", 1, 197, 576, 192, 0, true, true, false, false, 1.f, true),
+      make("primes, affine", 3, 13, 31, 37, 2, true, true, true, true, 1.f, true),
       make("batch of heads", 5, 1, 10, 96, 0, true, true, false, false),
       make("primes", 3, 13, 31, 37, 2, true, true, true, true),
       make("odd width", 1, 11, 65, 65, 3, false, false, false, false),
@@ -110,6 +124,7 @@ Consts add_vectors(const OpCall& c, int64_t n, Lowering& l) {
   Consts r;
   if (c.input(kBias)) r.bias = int(l.consts.size()), l.consts.push_back(vector_const(kBias, n));
   if (c.input(kScaleIn)) r.scale = int(l.consts.size()), l.consts.push_back(vector_const(kScaleIn, n));
+  if (c.input(kAffine)) r.affine = int(l.consts.size()), l.consts.push_back(rows_const(kAffine, 2, sizes(c).k));
   return r;
 }
 
@@ -120,7 +135,7 @@ const OpDef kLinearOp = [] {
   OpDef d = {"linear", kAttrs,         infer, reference,
              cost,     tolerance,      cases, {true, 1u << linear::kX | 1u << linear::kResidualIn},
              nullptr,  linear::kWeight};
-  d.slots = {kAct, kNorm, kEps, kBias, kScaleIn, kResidualIn};
+  d.slots = {kAct, kNorm, kEps, kBias, kScaleIn, kResidualIn, kAffine};
   // Rows that are a multiple of 4 KiB apart fall into the same sets of a CPU's first cache, and a GEMM that reads a
   // dozen of them at once evicts what it is about to need.
   d.row_conflict = [](const Attrs&, const Shape&, const Shape&) -> int64_t { return 4096; };

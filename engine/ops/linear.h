@@ -15,21 +15,24 @@ struct LinearTile {
 }  // namespace vireo
 
 namespace vireo::linear {
-// y = residual + scale * act(norm(x) W^T + bias), norm optional (LayerNorm without gain and offset)
+// y = residual + scale * act(norm(x) W^T + bias), norm optional (LayerNorm; its gain and offset are an operand where
+// they are not in W and the bias)
 enum Attr { kAct, kNorm, kEps };
-enum In { kX, kWeight, kBias, kScaleIn, kResidualIn };
+enum In { kX, kWeight, kBias, kScaleIn, kResidualIn, kAffine };
 
 struct Sizes {
   int64_t m, n, k;
 };
 Sizes sizes(const OpCall& c);
 
-/// Constants in the order weight, bias, scale; -1 for the absent ones.
+/// Constants in the order weight, bias, scale, affine; -1 for the absent ones.
 struct Consts {
-  int bias = -1, scale = -1;
+  int bias = -1, scale = -1, affine = -1;
 };
-/// Adds bias and scale, behind the weight.
+/// Adds all but the weight.
 Consts add_vectors(const OpCall& c, int64_t n, Lowering& l);
+/// The rows of x sum to zero, so that a weight's row may be moved by a constant.
+inline bool centred(const OpCall& c) { return c.iattr(kNorm) != 0 && !c.input(kAffine); }
 
 LinearTile tile_of(const Constants& c);
 /// The rules of tile.glsl (shaders/README.md).

@@ -5,10 +5,10 @@
 namespace vireo {
 namespace {
 using namespace ops;
-using linear::add_vectors, linear::sizes;
+using linear::add_vectors, linear::centred, linear::sizes;
 using linear::Consts, linear::Sizes;
 using linear::kAct, linear::kNorm, linear::kEps;
-using linear::kX, linear::kWeight, linear::kBias, linear::kScaleIn, linear::kResidualIn;
+using linear::kX, linear::kWeight, linear::kBias, linear::kScaleIn, linear::kResidualIn, linear::kAffine;
 
 /// The CPU normalises all rows once into scratch, then multiplies; the GPU does it while staging.
 simd::GemmArgs gemm_args(const OpCall& c) {
@@ -36,22 +36,30 @@ uint64_t norm_bytes(const OpCall& c) {
 Lowering cpu_weight(const OpCall& c, PackedConst weight) {
   Lowering l;
   l.consts.push_back(weight);
-  l.consts[0].centre = c.iattr(kNorm) != 0;
+  l.consts[0].centre = centred(c);
   add_vectors(c, sizes(c).n, l);
   return l;
 }
 
-simd::GemmArgs cpu_args(const CpuCall& call) {
+struct CpuArgs {
+  simd::GemmArgs a;
+  const float* gain = nullptr;  // of normalised columns, or null
+  const float* offset = nullptr;
+};
+CpuArgs cpu_args(const CpuCall& call) {
   const OpCall& c = *call.op;
-  simd::GemmArgs a = gemm_args(c);
+  CpuArgs r;
+  simd::GemmArgs& a = r.a = gemm_args(c);
   a.a = call.in[kX];
   set_weight(call.packs[0], call.consts[0], a);
   int next = 1;
   if (c.input(kBias)) a.bias = reinterpret_cast<const float*>(call.consts[next++]);
   if (c.input(kScaleIn)) a.col_scale = reinterpret_cast<const float*>(call.consts[next++]);
+  if (c.input(kAffine)) r.gain = reinterpret_cast<const float*>(call.consts[next++]);
+  if (r.gain) r.offset = r.gain + round_up(a.k, 4);
   if (c.input(kResidualIn)) a.residual = call.in[kResidualIn];
   a.out = call.out;
-  return a;
+  return r;
 }
 
 const char* norm_text(const OpCall& c) { return c.iattr(kNorm) ? "layer_norm+" : ""; }
@@ -59,20 +67,24 @@ const char* norm_text(const OpCall& c) { return c.iattr(kNorm) ? "layer_norm+" :
 // ---- linear.int8: both factors are codes
 
 Result<void> int8_accepts(const OpCall& c, const LowerContext& ctx) {
-  return accepts_integers(*c.in[kWeight], sizes(c).k, ctx);
+  return accepts_integers(*c.in[kWeight], sizes(c).k, ctx, true);
 }
 
 Result<Lowering> lower_int8(const OpCall& c, const LowerContext& ctx) {
   const Sizes s = sizes(c);
-  Lowering l = cpu_weight(c, cpu_integer(kWeight, s.n, s.k, c.in[kWeight]->format()));
-  l.scratch_bytes = i8_scratch(gemm_args(c), c.iattr(kNorm) != 0, ctx);
-  l.kernel = fmt::format("{}gemm {}", norm_text(c), kernels_for(*ctx.caps).int8_name);
+  Lowering l = cpu_weight(c, cpu_integer(kWeight, s.n, s.k, *c.in[kWeight]));
+  simd::GemmArgs a = gemm_args(c);
+  set_weight(l.consts[0], nullptr, a);
+  l.scratch_bytes = i8_scratch(a, c.iattr(kNorm) != 0, ctx);
+  l.kernel = norm_text(c) + integer_kernel(*c.in[kWeight], ctx);
   return l;
 }
 
 void run_int8(const CpuCall& call) {
-  const simd::GemmArgs a = cpu_args(call);
-  run_integers(call, a, a.a, a.lda, call.op->iattr(kNorm) != 0, float(call.op->attr(kEps)));
+  const CpuArgs args = cpu_args(call);
+  const simd::GemmArgs& a = args.a;
+  run_integers(call, kWeight, a, a.a, a.lda, call.op->iattr(kNorm) != 0, float(call.op->attr(kEps)), args.gain,
+               args.offset);
 }
 
 // ---- linear.bf16: rows are rounded to bfloat16
@@ -94,11 +106,13 @@ Result<Lowering> lower_bf16(const OpCall& c, const LowerContext& ctx) {
 }
 
 void run_bf16(const CpuCall& call) {
-  const simd::GemmArgs a = cpu_args(call);
+  const CpuArgs args = cpu_args(call);
+  const simd::GemmArgs& a = args.a;
   CpuCall rest = call;
   simd::ToBf16Args rows;
   rows.x = a.a, rows.ldx = a.lda, rows.rows = a.m, rows.cols = a.k;
   rows.normalise = call.op->iattr(kNorm) != 0, rows.eps = float(call.op->attr(kEps));
+  rows.gain = args.gain, rows.offset = args.offset;
   rows.out = reinterpret_cast<uint16_t*>(call.scratch), rows.ldo = bf16_stride(a.k);
   rest.scratch += bf16_bytes(a.m, a.k);
   run_kernel(rest, call.kernels->to_bf16, rows);
@@ -119,11 +133,13 @@ Result<Lowering> lower_gemm(const OpCall& c, const LowerContext& ctx) {
 
 void run_gemm(const CpuCall& call) {
   const OpCall& c = *call.op;
-  simd::GemmArgs a = cpu_args(call);
+  const CpuArgs args = cpu_args(call);
+  simd::GemmArgs a = args.a;
   CpuCall rest = call;
   if (c.iattr(kNorm)) {
     simd::LayerNormArgs n;
     n.x = a.a, n.ldx = a.lda, n.rows = a.m, n.cols = a.k, n.eps = float(c.attr(kEps));
+    n.gamma = args.gain, n.beta = args.offset;
     n.out = reinterpret_cast<float*>(call.scratch), n.ldo = norm_stride(a.k);
     rest.scratch += norm_bytes(c);
     run_kernel(rest, call.kernels->layer_norm, n);

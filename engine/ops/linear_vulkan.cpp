@@ -8,6 +8,7 @@ namespace vireo {
 namespace {
 using namespace ops;
 using linear::add_vectors, linear::sizes;
+using linear::centred;
 using linear::Consts, linear::Sizes;
 using linear::kAct, linear::kNorm, linear::kEps;
 using linear::kX, linear::kWeight, linear::kBias, linear::kScaleIn, linear::kResidualIn;
@@ -84,24 +85,28 @@ struct Product {
       : call(c),
         ctx(context),
         s(sizes(c)),
-        format(gpu_weight_format(*c.in[kWeight], *c.in[kX])),
+        staged(staged_codes(*c.in[kWeight], s.k)),
+        format(staged ? c.in[kWeight]->format() : gpu_weight_format(*c.in[kWeight], *c.in[kX])),
         x(*c.in[kX]),
-        residual(c.input(kResidualIn)) {}
+        residual(c.input(kResidualIn)) {
+    if (format.grid.scope == Scope::kTensor) format.grid.scope = Scope::kRow;
+  }
 
   /// `rows`: how the rows of x are bound; a texel view of the weights beside one of x.
   Lowering begin(int64_t panel, int64_t slack, BindKind rows, Dispatch* d) const {
     Lowering l;
-    l.consts.push_back(gpu_matrix(kWeight, s.n, s.k, format, panel, slack));
-    l.consts[0].centre = call.iattr(kNorm) != 0;
+    l.consts.push_back(gpu_matrix(kWeight, s.n, s.k, format, panel, slack, staged));
+    l.consts[0].centre = centred(call);
     const Consts at = add_vectors(call, s.n, l);
-    d->spec = {{"W_TYPE", type_code(format.dtype)},
+    d->spec = {{"W_TYPE", staged ? l.consts[0].nibbles() ? 4u : 3u : type_code(format.dtype)},
                {"OUT_TYPE", type_code(call.out.dtype)},
                {"RES_TYPE", residual ? type_code(residual->dtype) : 0},
                {"ACT", u32(call.iattr(kAct))},
                {"BIAS", at.bias >= 0},
                {"COLSCALE", at.scale >= 0},
                {"RESIDUAL", residual != nullptr},
-               {"LN", u32(call.iattr(kNorm))}};
+               {"LN", u32(call.iattr(kNorm))},
+               {"AFFINE", at.affine >= 0}};
     d->push = {{"M", u32(s.m)},
                {"N", u32(s.n)},
                {"K", u32(s.k)},
@@ -117,6 +122,7 @@ struct Product {
                    at.bias >= 0 ? constant(at.bias) : dummy(),
                    at.scale >= 0 ? constant(at.scale) : dummy(),
                    residual ? input(kResidualIn) : dummy(),
+                   at.affine >= 0 ? constant(at.affine) : dummy(),
                    output()};
     return l;
   }
@@ -143,6 +149,7 @@ struct Product {
   const OpCall& call;
   const LowerContext& ctx;
   Sizes s;
+  bool staged;  // scales are multiplied while W is staged
   Format format;
   const TensorDesc &x, *residual;
 };
@@ -154,6 +161,7 @@ Result<void> texel_accepts(const OpCall& c, const LowerContext& ctx) {
   if (!ctx.tuning->texel || choices.empty())
     return fail(ErrorCode::kUnsupported, "devices of this class read storage buffers");
   const Product p(c, ctx);
+  if (p.staged) return fail(ErrorCode::kUnsupported, "it takes codes of more than 4 bits with a scale per row");
   if (!texel_codes(p.format))
     return fail(ErrorCode::kUnsupported, "a texel view reads the code -128 of {} as -127", to_string(p.format));
   const Texel tx(choices[0], *ctx.tuning, *ctx.caps, p.s);
@@ -247,7 +255,11 @@ Result<Lowering> lower_tiles(const KernelDef& k, const OpCall& c, const LowerCon
               {"K_FULL", tile.whole_trips(p.s.k)},
               // No branch where no subgroup is without rows.
               {"SKIP_ROWS", ctx.tuning->skip_rows && p.s.m % q.bm != 0}});
-  if (!half) d.spec.add({{"IN_TYPE", type_code(p.x.dtype)}, {"TN", q.tn}});
+  if (!half)
+    d.spec.add({{"IN_TYPE", type_code(p.x.dtype)},
+                {"TN", q.tn},
+                {"GROUP", p.staged ? u32(p.format.grid.scope == Scope::kGroup ? p.format.grid.group : p.s.k) : 0},
+                {"ZEROS", p.staged && p.format.grid.zero_points}});
   d.groups[1] = u32(div_up(p.s.n, q.bn));
   d.work.loops = tile.loops(p.s.k, c.iattr(kNorm) != 0);
   l.kernel = fmt::format("{} {}x{}x{}, weights in panels of {}", d.shader, q.bm, q.bn, q.bk, q.bn);
@@ -279,7 +291,7 @@ Result<Lowering> lower_tile(const OpCall& c, const LowerContext& ctx) { return l
 
 Result<void> half_accepts(const OpCall& c, const LowerContext& ctx) {
   if (!ctx.caps->shader_float16) return fail(ErrorCode::kUnsupported, "the device has no shaderFloat16");
-  const Format w = gpu_weight_format(*c.in[kWeight], *c.in[kX]);
+  const Format w = Product(c, ctx).format;
   if (c.in[kX]->dtype != DType::kF16 || w.dtype != DType::kF16)
     return fail(ErrorCode::kUnsupported, "it multiplies fp16 rows by fp16 weights");
   if (ctx.tuning->of("linear.half").empty())

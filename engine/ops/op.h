@@ -56,7 +56,9 @@ enum class Pack : uint8_t {
   kRows,         ///< fp32 rows, each zero padded to a multiple of 4 elements
   kGpuMatrix,    ///< per panel [round_up(k,4)][panel/4] groups of 4 consecutive outputs; i8 is followed by fp32 scales
   kCpuPanels,    ///< simd::pack_weight's panels; i8 is followed by fp32 scales
-  kCpuInteger,   ///< simd::pack_weight_integer's panels and fp32 scales: both factors are codes
+  kCpuInteger,   ///< simd::pack_weight_integer's panels; behind them fp32 scales, int32 zero points where there are any
+                 ///< and, with column_sums, int32 sums of code - zero, each [groups][n to whole panels]: both factors
+                 ///< are codes
   kCpuWinograd,  ///< simd::pack_winograd's panels, fp32
 };
 
@@ -70,6 +72,8 @@ struct PackedConst {
   bool pad_channels = false;   // permute: pad cin to a multiple of 4 with zeros
   bool centre = false;         // i8: the operand is normalised, so rows may be centred (plan/quantise.h)
   int32_t panel = 0;           // kGpuMatrix: columns per panel, in one piece with all its k; 0: one panel of all
+  bool staged = false;         // kGpuMatrix: scales are multiplied while W is staged, so they may be by group
+  bool column_sums = false;    // kCpuInteger: the rows have a zero point
   bool bf16_rows = false;      // kCpuPanels: the product's other factor is rounded to bfloat16
   int32_t groups = 1;          // of a convolution: row r holds its group's columns, the others are zeros
   int32_t taps = 0;            // i8: weights per kernel of a convolution, whose rounding errors are balanced; 0 = none
@@ -78,9 +82,13 @@ struct PackedConst {
 
   /// Scales [groups][n to whole panels] that belong to columns k, then as many offsets (-zero * scale) where there are
   /// zero points. Otherwise one scale per row: [n to a multiple of 4].
-  bool by_group() const { return grid.coded() && (grid.scope == Scope::kGroup || grid.zero_points || nibbles()); }
-  /// kCpuPanels: two codes in a byte.
-  bool nibbles() const { return pack == Pack::kCpuPanels && grid.coded() && grid.bits <= 4; }
+  bool by_group() const {
+    return pack != Pack::kCpuInteger && grid.coded() && (grid.scope == Scope::kGroup || grid.zero_points || nibbles());
+  }
+  /// Two codes in a byte.
+  bool nibbles() const {
+    return (pack == Pack::kCpuPanels || pack == Pack::kCpuInteger || staged) && grid.coded() && grid.bits <= 4;
+  }
 };
 
 enum class BindKind : uint8_t { kStorage, kTexelF32, kTexelF16, kTexelSnorm8 };
@@ -150,6 +158,7 @@ struct Slots {
   int bias = -1;      ///< operand: an offset per column
   int scale = -1;     ///< operand: a factor per column, behind the activation
   int residual = -1;  ///< operand: rows that are added last
+  int affine = -1;    ///< operand: gains and offsets of the normalised columns, where they are not in the matrix
 };
 
 /// One dispatch of OpDef::sized and the part of the output that it writes.

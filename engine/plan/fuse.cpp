@@ -17,6 +17,11 @@ bool Rewriter::is_output(ValueId v) const {
   return false;
 }
 
+bool Rewriter::is_coded(ValueId v) const {
+  const Value& value = graph_.value(v);
+  return value.constant && policy_.of(value.name, value.constant->grid()).grid.coded();
+}
+
 ValueId Rewriter::add_constant(std::string name, ConstantPtr c) {
   TensorDesc d;
   d.shape = Shape{{1, 1, c->rows(), c->cols()}};
@@ -136,7 +141,9 @@ bool resize_residual(Rewriter& r, int i) { return residual_of(r, i, OpKind::kRes
 bool norm_residual(Rewriter& r, int i) { return residual_of(r, i, OpKind::kLayerNorm); }
 
 /// LayerNorm's gain and offset move into the linear that follows: W' = W diag(gamma), b' = b + W beta. What is left,
-/// the normalisation itself, becomes the linear's prologue.
+/// the normalisation itself, becomes the linear's prologue. A weight of codes keeps its columns, and the prologue is
+/// the whole LayerNorm: rounding W diag(gamma) loses more than rounding W, codes of a checkpoint are not to be rounded
+/// again, and rows that are codes too are those of the LayerNorm's answer.
 bool norm_linear(Rewriter& r, int i) {
   Graph& g = r.graph();
   const auto takes_norm = [](const Node& n) {
@@ -159,14 +166,17 @@ bool norm_linear(Rewriter& r, int i) {
   const ConstantPtr w = g.value(weight).constant, gamma = g.value(gain).constant, beta = g.value(shift).constant;
   const ConstantPtr b = bias == kNoValue ? nullptr : g.value(bias).constant;
   if (!w || !gamma || !beta || (bias != kNoValue && !b)) return false;  // not ours to judge: lower names what is wrong
-  if (w->grid().coded()) return false;  // a gain per column would change the numbers that its codes stand for
-  const ValueId folded = r.add_constant(g.value(weight).name, scale_columns(w, gamma));
+  const bool coded = r.is_coded(weight);
+  if (coded && slots.affine < 0) return false;
+  const ValueId affine = coded ? r.add_constant(g.value(gain).name, stack_rows({gamma, beta})) : kNoValue;
+  const ValueId folded = coded ? weight : r.add_constant(g.value(weight).name, scale_columns(w, gamma));
   const ValueId offset =
-      r.add_constant(bias == kNoValue ? g.value(shift).name : g.value(bias).name, fold_bias(w, beta, b));
+      coded ? bias : r.add_constant(bias == kNoValue ? g.value(shift).name : g.value(bias).name, fold_bias(w, beta, b));
   Node& n = g.nodes[size_t(i)];
   n.inputs[0] = norm.inputs[0];
   n.inputs[matrix] = folded;
-  set_operand(n, size_t(slots.bias), offset);
+  if (offset != kNoValue) set_operand(n, size_t(slots.bias), offset);
+  if (coded) set_operand(n, size_t(slots.affine), affine);
   n.attrs[size_t(slots.norm)] = 1;
   n.attrs[size_t(slots.norm_eps)] = norm.attrs[size_t(of_norm.norm_eps)];
   r.refresh();
@@ -255,8 +265,8 @@ const std::vector<FuseRule>& fuse_rules() {
   return rules;
 }
 
-Result<Graph> fuse(Graph graph, std::vector<std::string>* applied) {
-  Rewriter r(graph);
+Result<Graph> fuse(Graph graph, const FormatPolicy& policy, std::vector<std::string>* applied) {
+  Rewriter r(graph, policy);
   for (bool changed = true; changed;) {
     changed = false;
     for (const FuseRule& rule : fuse_rules())

@@ -3,19 +3,22 @@
 #pragma once
 
 #include "graph/graph.h"
+#include "plan/policy.h"
 
 namespace vireo {
 
 /// The graph under rewrite, with what rules ask about it.
 class Rewriter {
  public:
-  explicit Rewriter(Graph& g) : graph_(g) { refresh(); }
+  Rewriter(Graph& g, const FormatPolicy& policy) : graph_(g), policy_(policy) { refresh(); }
 
   Graph& graph() { return graph_; }
   /// Index of the node that writes v, or -1.
   int producer(ValueId v) const { return v == kNoValue ? -1 : producer_[size_t(v)]; }
   int uses(ValueId v) const { return v == kNoValue ? 0 : uses_[size_t(v)]; }
   bool is_output(ValueId v) const;
+  /// The constant is codes, or the policy makes it codes: what they stand for must not change.
+  bool is_coded(ValueId v) const;
   /// Adds a constant value and returns it.
   ValueId add_constant(std::string name, ConstantPtr c);
   /// Removes node `i` (its output must have no reader left) and refreshes the tables.
@@ -24,6 +27,7 @@ class Rewriter {
 
  private:
   Graph& graph_;
+  const FormatPolicy& policy_;
   std::vector<int> producer_, uses_;
 };
 

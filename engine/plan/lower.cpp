@@ -28,7 +28,8 @@ struct ConstKey {
   auto fields() const {
     const Grid& g = pack.grid;
     return std::tie(id, pack.pack, pack.dtype, g.bits, g.scope, g.zero_points, g.lowest, g.group, pack.permute,
-                    pack.pad_channels, pack.centre, pack.panel, pack.groups, pack.taps, pack.bf16_rows, pack.bytes);
+                    pack.pad_channels, pack.centre, pack.panel, pack.groups, pack.taps, pack.bf16_rows,
+                    pack.column_sums, pack.staged, pack.bytes);
   }
   bool operator<(const ConstKey& o) const { return fields() < o.fields(); }
 };
@@ -312,6 +313,7 @@ class Lowerer {
       const Value& v = graph_.value(n.inputs[m]);
       const Format f = policy_.of(v.name, v.constant->grid());
       step.const_descs[m].dtype = f.dtype, step.const_descs[m].grid = f.grid;
+      if (f.grid.coded()) step.const_descs[m].rows = policy_.rows_of(v.name, v.constant->row_codes());
       wanted.in[m] = &step.const_descs[m];
     }
 
@@ -347,6 +349,11 @@ class Lowerer {
     if (!lowered) return lowered.error();
 
     VIREO_TRY(check_roles(n, *lowered));
+    if (def.matrix >= 0 && size_t(def.matrix) < step.const_descs.size() &&
+        step.const_descs[size_t(def.matrix)].rows.coded() &&
+        std::none_of(lowered->consts.begin(), lowered->consts.end(),
+                     [](const PackedConst& c) { return c.pack == Pack::kCpuInteger; }))
+      lowered->kernel += ", rows stay floats";  // no such product here: said, as every fallback is
     if (lowered->out_f32) call.out.dtype = DType::kF32;
     step.cost = def.cost(call);
     call.in.clear(), wanted.in.clear();  // point into plan_.values, which is about to grow
@@ -457,12 +464,13 @@ Result<Plan> lower(const Graph& graph, const DeviceCaps& caps, const PlanOptions
 
 Result<Planned> make_plan(Graph graph, const DeviceCaps& caps, const PlanOptions& options) {
   Planned p;
+  const FormatPolicy policy = options.policy ? *options.policy : policy_of(options.precision);
   if (options.fuse) {
-    VIREO_ASSIGN(p.graph, fuse(std::move(graph)));
+    VIREO_ASSIGN(p.graph, fuse(std::move(graph), policy));
   } else {
     p.graph = std::move(graph);
   }
-  assign(p.graph, options.policy ? *options.policy : policy_of(options.precision));
+  assign(p.graph, policy);
   VIREO_ASSIGN(p.plan, lower(p.graph, caps, options));
   place(p.plan, options.keep_all);
   order(p.plan);

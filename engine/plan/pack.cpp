@@ -142,6 +142,19 @@ Result<void> check_half(const PlanConst& c, const float* rows, int64_t n) {
   return {};
 }
 
+/// Writes the scales of rows [first, first + count) as PackedConst::by_group() says: [groups][n to whole panels], then
+/// the offsets -zero * scale.
+void store_group_scales(const PackedConst& p, int64_t first, int64_t count, int64_t n, int64_t groups,
+                        const float* scales, const int8_t* zeros, float* to) {
+  const int64_t ld = round_up(n, simd::kPanel);
+  for (int64_t r = 0; r < count; ++r)
+    for (int64_t g = 0; g < groups; ++g) {
+      const float scale = scales[r * groups + g];
+      to[g * ld + first + r] = scale;
+      if (p.grid.zero_points) to[(groups + g) * ld + first + r] = -float(zeros[r * groups + g]) * scale;
+    }
+}
+
 Result<void> pack_gpu_matrix(const PlanConst& c, const Constant& source, uint8_t* out) {
   RowReader reader(c, source);
   const int64_t n = source.rows(), k = reader.cols();
@@ -151,6 +164,8 @@ Result<void> pack_gpu_matrix(const PlanConst& c, const Constant& source, uint8_t
   std::memset(out, 0, size_t(c.pack.bytes));
   float* const scales = reinterpret_cast<float*>(out + c.pack.scales_offset);
   Quantiser quantiser(c, k);
+  std::vector<float> group_scales;
+  std::vector<int8_t> group_zeros;
   for (int64_t first = 0; first < n; first += kBlock) {
     const int64_t count = std::min(kBlock, n - first);
     VIREO_ASSIGN(const float* rows, reader.read(first, count));
@@ -166,8 +181,24 @@ Result<void> pack_gpu_matrix(const PlanConst& c, const Constant& source, uint8_t
         store(reinterpret_cast<uint16_t*>(out), [&](int64_t i) { return float_to_half(rows[i]); });
         break;
       case DType::kI8: {
-        const int8_t* q = quantiser.run(reader, rows, count, scales + first, nullptr);
-        store(reinterpret_cast<int8_t*>(out), [&](int64_t i) { return q[i]; });
+        if (!c.pack.staged) {
+          const int8_t* q = quantiser.run(reader, rows, count, scales + first, nullptr);
+          store(reinterpret_cast<int8_t*>(out), [&](int64_t i) { return q[i]; });
+          break;
+        }
+        const int64_t groups = c.pack.grid.groups(k);
+        group_scales.resize(size_t(kBlock * groups)), group_zeros.resize(size_t(kBlock * groups));
+        const int8_t* q = quantiser.run(reader, rows, count, group_scales.data(), group_zeros.data());
+        store_group_scales(c.pack, first, count, n, groups, group_scales.data(), group_zeros.data(), scales);
+        if (!c.pack.nibbles()) {
+          store(reinterpret_cast<int8_t*>(out), [&](int64_t i) { return q[i]; });
+          break;
+        }
+        for (int64_t r = 0; r < count; ++r)
+          for (int64_t i = 0; i < k; ++i) {
+            const int64_t element = at[size_t(r)] + i * panel;
+            out[element / 2] |= uint8_t((int(q[r * k + i]) + 8) << (element % 2 * 4));  // zeros before
+          }
         break;
       }
       default: store(reinterpret_cast<float*>(out), [&](int64_t i) { return rows[i]; });
@@ -176,16 +207,23 @@ Result<void> pack_gpu_matrix(const PlanConst& c, const Constant& source, uint8_t
   return {};
 }
 
-/// Writes the scales of rows [first, first + count) as PackedConst::by_group() says: [groups][n to whole panels], then
-/// the offsets -zero * scale.
-void store_group_scales(const PackedConst& p, int64_t first, int64_t count, int64_t n, int64_t groups,
-                        const float* scales, const int8_t* zeros, float* to) {
-  const int64_t ld = round_up(n, simd::kPanel);
+/// Scales and integers as Pack::kCpuInteger has them.
+void store_integer_scales(const PackedConst& p, int64_t first, int64_t count, int64_t n, int64_t k, const float* scales,
+                          const int8_t* zeros, const int8_t* codes, float* to) {
+  const int64_t ld = round_up(n, simd::kPanel), groups = p.grid.groups(k);
+  const int64_t span = p.grid.scope == Scope::kGroup ? p.grid.group : k;
+  auto* const integers = reinterpret_cast<int32_t*>(to + groups * ld);
+  int32_t* const sums = integers + (p.grid.zero_points ? groups * ld : 0);
   for (int64_t r = 0; r < count; ++r)
     for (int64_t g = 0; g < groups; ++g) {
-      const float scale = scales[r * groups + g];
-      to[g * ld + first + r] = scale;
-      if (p.grid.zero_points) to[(groups + g) * ld + first + r] = -float(zeros[r * groups + g]) * scale;
+      const int64_t at = g * ld + first + r;
+      const int32_t zero = p.grid.zero_points ? zeros[r * groups + g] : 0;
+      to[at] = scales[r * groups + g];
+      if (p.grid.zero_points) integers[at] = zero;
+      if (!p.column_sums) continue;
+      int32_t sum = 0;
+      for (int64_t i = g * span; i < std::min(k, (g + 1) * span); ++i) sum += codes[r * k + i] - zero;
+      sums[at] = sum;
     }
 }
 
@@ -210,9 +248,11 @@ Result<void> pack_cpu_panels(const PlanConst& c, const Constant& source, uint8_t
     const int64_t count = std::min(kBlock, n - first);
     VIREO_ASSIGN(const float* rows, reader.read(first, count));
     const int8_t* q = quantiser.run(reader, rows, count, scales.data(), zeros.data());
-    if (c.pack.by_group()) store_group_scales(c.pack, first, count, n, groups, scales.data(), zeros.data(), to);
+    if (c.pack.pack == Pack::kCpuInteger)
+      store_integer_scales(c.pack, first, count, n, k, scales.data(), zeros.data(), q, to);
+    else if (c.pack.by_group()) store_group_scales(c.pack, first, count, n, groups, scales.data(), zeros.data(), to);
     else std::copy_n(scales.data(), count, to + first);
-    if (c.pack.pack == Pack::kCpuInteger) simd::pack_weight_integer(q, first, count, n, k, out);
+    if (c.pack.pack == Pack::kCpuInteger) simd::pack_weight_integer(q, first, count, n, k, out, c.pack.nibbles());
     else if (c.pack.nibbles()) simd::pack_weight_i4(q, first, count, n, k, out);
     else simd::pack_weight_i8(q, first, count, n, k, out);
   }

@@ -152,8 +152,9 @@ struct Planned {
 Result<Planned> make_plan(Graph graph, const DeviceCaps& caps, const PlanOptions& options);
 
 // The stages, each in a file of its own.
-Result<Graph> fuse(Graph graph, std::vector<std::string>* applied = nullptr);  // fuse.cpp
-void assign(Graph& graph, const FormatPolicy& policy);                         // assign.cpp
+Result<Graph> fuse(Graph graph, const FormatPolicy& policy = {},
+                   std::vector<std::string>* applied = nullptr);  // fuse.cpp
+void assign(Graph& graph, const FormatPolicy& policy);            // assign.cpp
 /// A step's dispatch with its values where the module (`reflection` is of it) wants them, without bindings. Errors:
 /// kInternal, naming step, shader and value, and listing the names that the module declares.
 Result<PlanDispatch> resolve_words(const std::string& step, const shader::Reflection& reflection, const Dispatch& d);

@@ -1,5 +1,7 @@
 #include "plan/policy.h"
 
+#include <cmath>
+#include <locale>
 #include <sstream>
 
 namespace vireo {
@@ -26,6 +28,22 @@ bool matches(const std::string& pattern, const std::string& name) {
   return p == pattern.size();
 }
 
+/// "f32", "i8", "i8:0.05", "i8:0.05:-3".
+bool parse_rows(const std::string& text, RowCodes* rows) {
+  *rows = {};
+  if (text == "f32") return true;
+  rows->kind = RowCodes::Kind::kDynamic;
+  if (text == "i8") return true;
+  rows->kind = RowCodes::Kind::kStatic;
+  if (text.compare(0, 3, "i8:") != 0) return false;
+  std::istringstream in(text.substr(3));
+  in.imbue(std::locale::classic());
+  char colon = 0;
+  if (!(in >> rows->scale) || !(rows->scale > 0) || !std::isfinite(rows->scale)) return false;
+  if (!(in >> colon)) return in.eof();
+  return colon == ':' && in >> rows->zero && rows->zero >= -128 && rows->zero <= 127 && !(in >> colon);
+}
+
 }  // namespace
 
 Format FormatPolicy::of(const std::string& constant, const Grid& stored) const {
@@ -34,6 +52,17 @@ Format FormatPolicy::of(const std::string& constant, const Grid& stored) const {
     if (matches(r.pattern, constant)) asked = &r.format;
   if (stored.coded() && (asked ? asked->grid.coded() : !decode || matrices.grid.coded())) return {DType::kI8, stored};
   return asked ? *asked : matrices;
+}
+
+RowCodes FormatPolicy::rows_of(const std::string& constant, const RowCodes& stored) const {
+  const Rule* asked = nullptr;
+  for (const Rule& r : rules)
+    if (r.says_rows && matches(r.pattern, constant)) asked = &r;
+  if (asked) return asked->rows;
+  if (!decode && stored.coded()) return stored;
+  RowCodes rows;
+  if (products == Products::kI8) rows.kind = RowCodes::Kind::kDynamic;
+  return rows;
 }
 
 FormatPolicy policy_of(Precision p) {
@@ -70,14 +99,19 @@ Result<FormatPolicy> parse_policy(const std::string& text, const std::string& so
     std::string first, second, more;
     if (!(words >> first)) continue;
     const auto bad = [&](const std::string& what) {
-      return fail(ErrorCode::kInvalidArgument,
-                  "policy '{}', line {}: {}; expected 'activations f32' or 'f16', 'products f32', 'bf16' or 'i8', "
-                  "'weights FORMAT', "
-                  "'checkpoint keep' or 'decode', or 'PATTERN FORMAT' with a format such as f32, f16, i8, i8g64, i4g32 "
-                  "or u4g128",
-                  source, number, what);
+      return fail(
+          ErrorCode::kInvalidArgument,
+          "policy '{}', line {}: {}; expected 'activations f32' or 'f16', 'products f32', 'bf16' or 'i8', "
+          "'weights FORMAT', "
+          "'checkpoint keep' or 'decode', or 'PATTERN FORMAT [ROWS]' with a format such as f32, f16, i8, i8g64, "
+          "i4g32 or u4g128, and rows f32, i8 or i8:SCALE[:ZERO]",
+          source, number, what);
     };
-    if (!(words >> second) || words >> more) return bad(fmt::format("'{}' has not two words", line));
+    if (!(words >> second)) return bad(fmt::format("'{}' has only one word", line));
+    std::string rows;
+    const bool says_rows = bool(words >> rows),
+               whole = first == "checkpoint" || first == "products" || first == "activations" || first == "weights";
+    if (words >> more || (says_rows && whole)) return bad(fmt::format("'{}' has a word too many", line));
     if (first == "checkpoint") {
       if (second != "keep" && second != "decode") return bad(fmt::format("'{}' is neither keep nor decode", second));
       r.decode = second == "decode";
@@ -98,7 +132,12 @@ Result<FormatPolicy> parse_policy(const std::string& text, const std::string& so
     } else if (first == "weights") {
       r.matrices = f;
     } else {
-      r.rules.push_back({first, f});
+      FormatPolicy::Rule rule{first, f, says_rows, {}};
+      if (says_rows && !parse_rows(rows, &rule.rows))
+        return bad(fmt::format("'{}' is neither f32, i8 nor i8:SCALE[:ZERO]", rows));
+      if (rule.rows.coded() && !f.grid.coded())
+        return bad(fmt::format("rows of codes beside a weight of {} are multiplied by nobody", second));
+      r.rules.push_back(std::move(rule));
     }
   }
   return r;

@@ -20,6 +20,8 @@ struct FormatPolicy {
   struct Rule {
     std::string pattern;
     Format format;
+    bool says_rows = false;  // else as the policy has it for all
+    RowCodes rows;
   };
   std::string name = "fp32";        // for the plan's text
   DType activations = DType::kF32;  // of values between a GPU's steps; a CPU computes on fp32 rows
@@ -29,6 +31,9 @@ struct FormatPolicy {
   bool decode = true;  // codes of the checkpoint become numbers in the format of `matrices`; else they stay
   std::vector<Rule> rules;
 
+  /// What becomes of the rows that a coded weight multiplies: codes where products are of int8, with the scale that the
+  /// checkpoint says or else one for each row; as the checkpoint says where its codes stay.
+  RowCodes rows_of(const std::string& constant, const RowCodes& stored) const;
   /// The format of a weight matrix: by a rule; the checkpoint's own codes; `matrices`. A rule that asks for codes does
   /// not touch what the checkpoint holds as codes: nothing is quantised twice.
   Format of(const std::string& constant, const Grid& stored) const;
@@ -36,7 +41,8 @@ struct FormatPolicy {
 
 FormatPolicy policy_of(Precision p);
 /// Lines of a policy file, # begins a comment: `activations f32|f16`, `products f32|bf16|i8`, `weights FORMAT`,
-/// `checkpoint keep|decode`, and `PATTERN FORMAT`. Errors: kInvalidArgument, with the line.
+/// `checkpoint keep|decode`, and `PATTERN FORMAT [ROWS]` with ROWS `f32`, `i8` (a scale for each row) or
+/// `i8:SCALE[:ZERO]`. Errors: kInvalidArgument, with the line.
 Result<FormatPolicy> parse_policy(const std::string& text, const std::string& source);
 
 }  // namespace vireo

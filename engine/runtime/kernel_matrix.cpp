@@ -25,11 +25,13 @@ struct Rows {
   const char* name;
   DType dtype;
   Products products;
+  RowCodes::Kind codes = RowCodes::Kind::kNone;
 };
 
 constexpr Rows kVulkanRows[] = {{"f32", DType::kF32, Products::kF32}, {"f16", DType::kF16, Products::kF32}};
-constexpr Rows kCpuRows[] = {
-    {"f32", DType::kF32, Products::kF32}, {"bf16", DType::kF32, Products::kBf16}, {"i8", DType::kF32, Products::kI8}};
+constexpr Rows kCpuRows[] = {{"f32", DType::kF32, Products::kF32},
+                             {"bf16", DType::kF32, Products::kBf16},
+                             {"i8", DType::kF32, Products::kI8, RowCodes::Kind::kDynamic}};
 /// Vireo's own i8 has no code -128; those of checkpoints ("i8row") may.
 constexpr const char* kWeights[] = {"f32", "f16", "i8", "i8row", "i8tensor", "u8", "i8g128", "i4", "i4g32", "u4g128"};
 
@@ -50,7 +52,9 @@ struct Call {
       d.shape = what.in[i];
       d.layout = i == 0 && what.planar ? Layout::kPlanar : Layout::kRows;
       if (!what.constant[i] && d.layout == Layout::kRows) d.dtype = rows.dtype;
-      if (weights && int(i) == def.matrix) d.dtype = weights->dtype, d.grid = weights->grid;
+      if (!weights || int(i) != def.matrix) continue;
+      d.dtype = weights->dtype, d.grid = weights->grid;
+      if (d.grid.coded()) d.rows.kind = rows.codes;
     }
     call.name = what.label.c_str();
     call.attrs = &attrs;

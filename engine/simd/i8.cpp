@@ -98,7 +98,11 @@ HWY_INLINE void convert_row(const ToI8Args& a, int64_t row, float* room) {
       part[p] = hn::Add(part[p], hn::Mul(t, t));  // two roundings everywhere: not every CPU has the fused one
     });
     const V scale = hn::Set(d, 1.0f / std::sqrt(total(part) / float(n) + a.eps));
-    for (int64_t c = 0; c < n; c += kLanes) hn::StoreU(hn::Mul(hn::LoadU(d, room + c), scale), d, room + c);
+    for (int64_t c = 0; c < n; c += kLanes) {
+      V v = hn::Mul(hn::LoadU(d, room + c), scale);
+      if (a.gain) v = hn::Add(hn::Mul(v, load_n(a.gain + c, n - c)), load_n(a.offset + c, n - c));
+      hn::StoreU(v, d, room + c);
+    }
     x = room;
   }
   V high = hn::Zero(d), spoilt = hn::Zero(d);
@@ -107,15 +111,20 @@ HWY_INLINE void convert_row(const ToI8Args& a, int64_t row, float* room) {
     spoilt = hn::Add(spoilt, hn::Mul(v, hn::Zero(d)));  // NaN where a value is NaN or infinite
   });
   const float most = hn::GetLane(hn::MaxOfLanes(d, high)), bad = hn::GetLane(hn::SumOfLanes(d, spoilt));
-  const float scale = most > 0 ? most / 127.5f : 1.0f;
-  const V divisor = hn::Set(d, scale), low_code = hn::Set(d, -128.0f), high_code = hn::Set(d, 127.0f);
+  const float scale = a.fixed > 0 ? a.fixed : most > 0 ? most / 127.5f : 1.0f;
+  const V divisor = hn::Set(d, scale), shift = hn::Set(d, float(a.zero)), low_code = hn::Set(d, -128.0f),
+          high_code = hn::Set(d, 127.0f);
+  // -max / (max / 127.5) is a tie, which fp32's rounding would decide either way; -128 is the even one.
+  const V lowest = hn::Set(d, a.fixed > 0 || most == 0 ? -HUGE_VALF : -most);
   Code* const out = static_cast<Code*>(a.out) + row * a.ldo;
   auto sum = hn::Zero(di);
   HWY_ALIGN int32_t lanes[kLanes];
   const int64_t padded = round_up(n, kI8Step);
   each_group(x, n, [&](int64_t c, V v, int64_t) HWY_ATTR {
-    const V q = hn::Min(hn::Max(hn::Round(hn::Div(v, divisor)), low_code), high_code);
-    const auto code = hn::ConvertTo(di, q);
+    V q = hn::Min(hn::Max(hn::Round(hn::Add(hn::Div(v, divisor), shift)), low_code), high_code);
+    q = hn::IfThenElse(hn::Eq(v, lowest), low_code, q);
+    auto code = hn::ConvertTo(di, q);
+    if (n - c < kLanes) code = hn::IfThenElseZero(hn::RebindMask(di, hn::FirstN(d, size_t(n - c))), code);
     sum = hn::Add(sum, code);
     if (c + kLanes <= padded) {
       const hn::Rebind<Code, D> dc;
@@ -125,10 +134,19 @@ HWY_INLINE void convert_row(const ToI8Args& a, int64_t row, float* room) {
       for (int64_t l = 0; c + l < padded; ++l) out[c + l] = Code(lanes[l]);
     }
   });
+  a.scales[row] = bad == 0 ? scale : bad;
+  if (a.group > 0) {
+    const int64_t groups = div_up(n, a.group);
+    for (int64_t g = 0; g < groups; ++g) {
+      int32_t part = 0;
+      for (int64_t c = g * a.group; c < std::min(n, (g + 1) * a.group); ++c) part += out[c];
+      a.sums[row * groups + g] = part;
+    }
+    return;
+  }
   hn::Store(sum, di, lanes);
   int32_t all = 0;
   for (const int32_t s : lanes) all += s;
-  a.scales[row] = bad == 0 ? scale : bad;
   a.sums[row] = all;
 }
 
@@ -142,35 +160,65 @@ void convert_run(const ToI8Args& a, int64_t begin, int64_t end, void* scratch) {
 
 int64_t items(const I8GemmArgs& a) { return a.gemm.m <= 0 || a.gemm.n <= 0 ? 0 : make_plan(a).items(); }
 
-/// Sums, the same as floats, and the panel in 16 bits.
+/// Sums, the same as floats, the panel in bytes where it is in nibbles, and in 16 bits.
 size_t scratch_bytes(const I8GemmArgs& a) {
-  return size_t(kRows * kPanel) * 8 + size_t(round_up(a.gemm.k, kI8Step) * kPanel) * sizeof(int16_t);
+  const int64_t k = round_up(a.gemm.k, 2 * kI8Step);
+  return size_t(kRows * kPanel) * 8 + size_t(k * kPanel) * (sizeof(int16_t) + (a.gemm.b_nibbles ? 1 : 0));
 }
 
-/// Tile gives sums[rows][32] of rows of A and a panel.
+/// A panel of nibbles as one of bytes: codes plus 8 become codes plus 128.
+HWY_INLINE void widen(const uint8_t* from, int64_t k, uint8_t* to) {
+  for (int64_t i = 0; i < k; i += 8, from += 4 * kPanel, to += 8 * kPanel)
+    for (int64_t c = 0; c < 4 * kPanel; ++c) {
+      to[c] = uint8_t((from[c] & 15u) + 120u);
+      to[4 * kPanel + c] = uint8_t((from[c] >> 4) + 120u);
+    }
+}
+
+/// Tile gives sums[rows][32] of rows of A and a panel, over a range of k.
 template <typename Tile>
 HWY_INLINE void run_items(const I8GemmArgs& a, int64_t begin, int64_t end, void* scratch, Tile tile) {
   const D d;
   const hn::RebindToSigned<D> di;
   const Plan p = make_plan(a);
-  const GemmArgs& g = a.gemm;
+  GemmArgs g = a.gemm;
   int32_t* const sums = static_cast<int32_t*>(scratch);
   float* const c = reinterpret_cast<float*>(sums + kRows * kPanel);
   int16_t* const room = reinterpret_cast<int16_t*>(c + kRows * kPanel);
-  const int64_t k = round_up(g.k, kI8Step);
+  const int64_t k = round_up(g.k, kI8Step), padded = round_up(g.k, 2 * kI8Step);
+  uint8_t* const wide = reinterpret_cast<uint8_t*>(room + padded * kPanel);
+  const int64_t span = g.b_group > 0 ? g.b_group : k, groups = div_up(k, span), ld = round_up(g.n, kPanel);
+  const float* const group_scales = g.b_group > 0 ? g.b_scales : nullptr;
+  if (group_scales != nullptr) g.b_scales = nullptr;  // applied here, not by the epilogue
+  const int64_t panel_bytes = int64_t(g.b_nibbles ? padded / 2 : k) * kPanel;
   for (int64_t item = begin; item < end; ++item) {
     const int64_t block0 = item / p.panels * p.group_blocks, block1 = std::min(p.blocks, block0 + p.group_blocks);
-    const int64_t panel = item % p.panels;
-    tile.prepare(static_cast<const uint8_t*>(g.b) + panel * k * kPanel, k, room);
+    const int64_t panel = item % p.panels, column = panel * kPanel;
+    const uint8_t* from = static_cast<const uint8_t*>(g.b) + panel * panel_bytes;
+    if (g.b_nibbles) widen(from, padded, wide), from = wide;
+    tile.prepare(from, k, room);
     for (int64_t blk = block0; blk < block1; ++blk) {
       const int64_t r0 = begin_of(g.m, p.blocks, blk), rows = begin_of(g.m, p.blocks, blk + 1) - r0;
-      tile.run(r0, rows, k, sums);
-      for (int64_t r = 0; r < rows; ++r) {
-        const auto shift = hn::Set(di, Tile::kShifted ? 128 * a.sums[r0 + r] : 0);
-        const V scale = hn::Set(d, a.scales[r0 + r]);
-        for (int64_t v = 0; v < kPanel; v += kLanes) {
-          const V x = hn::ConvertTo(d, hn::Sub(hn::Load(di, sums + r * kPanel + v), shift));
-          hn::Store(hn::Mul(x, scale), d, c + r * kPanel + v);
+      for (int64_t q = 0; q < groups; ++q) {
+        tile.run(r0, rows, q * span, std::min(span, k - q * span), sums);
+        const int32_t* const zeros = a.b_zeros ? a.b_zeros + q * ld + column : nullptr;
+        const int32_t* const columns = a.a_zero ? a.b_sums + q * ld + column : nullptr;
+        for (int64_t r = 0; r < rows; ++r) {
+          const auto row_sum = hn::Set(di, a.sums[(r0 + r) * groups + q]);
+          const auto shift = hn::Mul(row_sum, hn::Set(di, Tile::kShifted ? 128 : 0));
+          const V scale = hn::Set(d, a.scales[r0 + r]);
+          float* const to = c + r * kPanel;
+          for (int64_t v = 0; v < kPanel; v += kLanes) {
+            auto x = hn::Sub(hn::Load(di, sums + r * kPanel + v), shift);
+            if (zeros) x = hn::Sub(x, hn::Mul(row_sum, hn::LoadU(di, zeros + v)));
+            if (columns) x = hn::Sub(x, hn::Mul(hn::Set(di, a.a_zero), hn::LoadU(di, columns + v)));
+            V y = hn::ConvertTo(d, x);
+            if (group_scales != nullptr) {
+              y = hn::Mul(y, hn::LoadU(d, group_scales + q * ld + column + v));
+              if (q > 0) y = hn::Add(y, hn::Load(d, to + v));
+            }
+            hn::Store(q + 1 == groups ? hn::Mul(y, scale) : y, d, to + v);
+          }
         }
       }
       epilogue(g, c, r0, rows, panel * kPanel);
@@ -194,13 +242,13 @@ struct Pairs {
   }
 
   template <int64_t kNow>
-  HWY_INLINE void tile(const int16_t* from, int64_t k, int32_t* sums) const {
+  HWY_INLINE void tile(const int16_t* from, const int16_t* panel, int64_t k, int32_t* sums) const {
 #if HWY_TARGET == HWY_SCALAR
     std::memset(sums, 0, size_t(kNow * kPanel) * sizeof(int32_t));
     for (int64_t i = 0; i < k; ++i)
       for (int64_t r = 0; r < kNow; ++r)
         for (int64_t c = 0; c < kPanel; ++c)
-          sums[r * kPanel + c] += int32_t(from[r * lda + i]) * w[i / 2 * 2 * kPanel + 2 * c + i % 2];
+          sums[r * kPanel + c] += int32_t(from[r * lda + i]) * panel[i / 2 * 2 * kPanel + 2 * c + i % 2];
 #else
     const hn::RebindToSigned<D> di;
     const hn::Repartition<int16_t, decltype(di)> d16;
@@ -210,7 +258,7 @@ struct Pairs {
     for (VI& v : low) v = hn::Zero(di);
     for (VI& v : high) v = hn::Zero(di);
     for (int64_t i = 0; i < k / 2; ++i) {
-      const int16_t* const column = w + i * 2 * kPanel;
+      const int16_t* const column = panel + i * 2 * kPanel;
       for (int64_t r = 0; r < kNow; ++r) {
         int32_t pair;
         std::memcpy(&pair, from + r * lda + 2 * i, 4);
@@ -227,11 +275,11 @@ struct Pairs {
 #endif
   }
 
-  void run(int64_t r0, int64_t rows, int64_t k, int32_t* sums) const {
-    const int16_t* from = a + r0 * lda;
+  void run(int64_t r0, int64_t rows, int64_t first, int64_t k, int32_t* sums) const {
+    const int16_t *from = a + r0 * lda + first, *const panel = w + first * kPanel;
     while (rows >= 3 && kRows >= 3)
-      tile<(kRows >= 3 ? 3 : 1)>(from, k, sums), from += 3 * lda, rows -= 3, sums += 3 * kPanel;
-    while (rows >= 1) tile<1>(from, k, sums), from += lda, rows -= 1, sums += kPanel;
+      tile<(kRows >= 3 ? 3 : 1)>(from, panel, k, sums), from += 3 * lda, rows -= 3, sums += 3 * kPanel;
+    while (rows >= 1) tile<1>(from, panel, k, sums), from += lda, rows -= 1, sums += kPanel;
   }
 };
 
@@ -277,10 +325,11 @@ struct Vnni {
   const uint8_t* w = nullptr;
 
   void prepare(const uint8_t* from, int64_t, int16_t*) { w = from; }
-  void run(int64_t r0, int64_t rows, int64_t k, int32_t* sums) const {
-    const int8_t* const from = a + r0 * lda;
+  void run(int64_t r0, int64_t rows, int64_t first, int64_t k, int32_t* sums) const {
+    const int8_t* const from = a + r0 * lda + first;
+    const uint8_t* const panel = w + first * kPanel;
 #define VIREO_ROWS(r) \
-  case r + 1: return vnni_tile<r + 1>(from, lda, w, k, sums);
+  case r + 1: return vnni_tile<r + 1>(from, lda, panel, k, sums);
     switch (rows) { VIREO_EACH_ROW(VIREO_ROWS) default : return; }
 #undef VIREO_ROWS
   }

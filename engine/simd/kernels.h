@@ -68,6 +68,8 @@ struct ToBf16Args {
   int64_t rows = 0, cols = 0;
   bool normalise = false;
   float eps = 1e-6f;
+  const float* gain = nullptr;    // [cols] or null, of normalised rows; then offset is given too
+  const float* offset = nullptr;  // [cols]
   uint16_t* out = nullptr;
   int64_t ldo = 0;  // in values, >= round_up(cols, kBf16Step)
 };
@@ -75,30 +77,43 @@ struct ToBf16Args {
 /// int8 rows and weights are padded with zeros to a multiple of this along k.
 constexpr int64_t kI8Step = 4;
 
-/// Rows of x as int8 codes with a scale each (dynamic quantisation per token, as compressed-tensors states it): scale =
-/// max|x| / 127.5, code = clamp(round_half_even(x / scale), -128, 127); a row of zeros has scale 1. With `normalise`
-/// each row is normalised first, (x - mean) / sqrt(var + eps). A NaN makes its row's scale NaN.
+/// Rows of x as int8 codes with a scale each. Dynamic quantisation per token, as compressed-tensors states it: scale =
+/// max|x| / 127.5, code = clamp(round_half_even(x / scale), -128, 127), with -max|x| as the tie that it is; a row of
+/// zeros has scale 1. Static: `fixed` is the scale of all rows, and code = clamp(round_half_even(x / fixed + zero),
+/// -128, 127). With `normalise` each row is normalised first, gain * (x - mean) / sqrt(var + eps) + offset. A NaN makes
+/// its row's scale NaN.
 struct ToI8Args {
   const float* x = nullptr;
   int64_t ldx = 0;
   int64_t rows = 0, cols = 0;
   bool normalise = false;
   float eps = 1e-6f;
-  void* out = nullptr;      // codes as the same table's gemm_i8 reads them, ldo values apart
-  int64_t ldo = 0;          // >= round_up(cols, kI8Step)
-  float* scales = nullptr;  // [rows]
-  int32_t* sums = nullptr;  // [rows] of the row's codes
+  const float* gain = nullptr;    // [cols] or null, of normalised rows; then offset is given too
+  const float* offset = nullptr;  // [cols]
+  float fixed = 0;                // 0: dynamic
+  int32_t zero = 0;               // of `fixed`
+  int64_t group = 0;              // columns of a sum; 0: all
+  void* out = nullptr;            // codes as the same table's gemm_i8 reads them, ldo values apart
+  int64_t ldo = 0;                // >= round_up(cols, kI8Step)
+  float* scales = nullptr;        // [rows]
+  int32_t* sums = nullptr;        // [rows][groups of columns] of the row's codes
 };
 
-/// GEMM on int8 rows: sums of code products in 32 bits, exact for k up to 65,536; then
-/// out = residual + col_scale * act(row_scale * b_scales * sum + bias). gemm.b is what pack_weight_integer() left, a
-/// and lda are ignored, b_scales is [n].
+/// GEMM on int8 rows. Products of codes a and w are summed in 32 bits, exact for k up to 65,536, over all of k or over
+/// each group of columns; (a - a_zero) (w - b_zero) follows from that sum and those of a and w alone, exactly. Then
+/// out = residual + col_scale * act(row_scale * sum over groups of b_scales * group's sum + bias), the sum over groups
+/// in fp32 from the first to the last, each product rounded, the same on every CPU. gemm.b is what
+/// pack_weight_integer() left; a and lda are ignored, b_scales is [n], or [groups][n to whole panels] if gemm.b_group
+/// != 0, which is a multiple of kI8Step that divides k; with gemm.b_nibbles of 8.
 struct I8GemmArgs {
   GemmArgs gemm;
   const void* a = nullptr;  // as to_i8 of the same table wrote it
   int64_t lda = 0;          // in values
   const float* scales = nullptr;
-  const int32_t* sums = nullptr;
+  const int32_t* sums = nullptr;     // [m][groups]
+  const int32_t* b_zeros = nullptr;  // [groups][n to whole panels] or null
+  int32_t a_zero = 0;
+  const int32_t* b_sums = nullptr;  // where a_zero != 0: [groups][n to whole panels] of w - b_zero
 };
 
 /// Where convolution reads its patches. Output position (oy, ox) sees input (oy*stride_y - pad_y + ky*dilation_y, ...),
@@ -454,10 +469,13 @@ void pack_weight_i8(const int8_t* rows, int64_t first, int64_t count, int64_t n,
 /// column c + 16 in its upper one. Half of packed_weight_bytes(n, k, DType::kI8).
 void pack_weight_i4(const int8_t* rows, int64_t first, int64_t count, int64_t n, int64_t k, void* packed);
 
-/// Bytes of W [n, k] for gemm_i8: [ceil(n/32)][ceil(k/4)][32][4] codes plus 128, columns past n and k 128.
-size_t integer_weight_bytes(int64_t n, int64_t k);
+/// Bytes of W [n, k] for gemm_i8: [ceil(n/32)][ceil(k/4)][32][4] codes plus 128, columns past n and k 128. `nibbles`:
+/// codes of at most 4 bits plus 8, [ceil(n/32)][ceil(k/8)][32][4], a byte holding column k of 8 in its lower half and k
+/// + 4 in its upper one.
+size_t integer_weight_bytes(int64_t n, int64_t k, bool nibbles = false);
 /// Dense rows of codes into that layout; `first` and `count` as for pack_weight.
-void pack_weight_integer(const int8_t* rows, int64_t first, int64_t count, int64_t n, int64_t k, void* packed);
+void pack_weight_integer(const int8_t* rows, int64_t first, int64_t count, int64_t n, int64_t k, void* packed,
+                         bool nibbles = false);
 
 /// Bytes of the weights of a 3 x 3 convolution as the winograd kernel reads them: [ceil(n/32)][16][c][32] fp32 values,
 /// the 4 x 4 products of each pair of channels apart, columns past n zero. Align them to 64 bytes.

@@ -102,17 +102,30 @@ void pack_weight_i4(const int8_t* rows, int64_t first, int64_t count, int64_t n,
   }
 }
 
-size_t integer_weight_bytes(int64_t n, int64_t k) { return size_t(round_up(n, kPanel) * round_up(k, kI8Step)); }
+size_t integer_weight_bytes(int64_t n, int64_t k, bool nibbles) {
+  return nibbles ? size_t(round_up(n, kPanel) * round_up(k, 2 * kI8Step)) / 2
+                 : size_t(round_up(n, kPanel) * round_up(k, kI8Step));
+}
 
-void pack_weight_integer(const int8_t* rows, int64_t first, int64_t count, int64_t n, int64_t k, void* packed) {
+void pack_weight_integer(const int8_t* rows, int64_t first, int64_t count, int64_t n, int64_t k, void* packed,
+                         bool nibbles) {
   (void)n;
-  const int64_t padded = round_up(k, kI8Step);
+  const int64_t bytes = int64_t(integer_weight_bytes(kPanel, k, nibbles));  // of a panel
   for (int64_t r0 = 0; r0 < count; r0 += kPanel) {
-    uint8_t* const panel = static_cast<uint8_t*>(packed) + (first + r0) * padded;
-    std::memset(panel, 128, size_t(padded * kPanel));
-    for (int64_t r = 0; r < std::min(kPanel, count - r0); ++r)
-      for (int64_t i = 0; i < k; ++i)
-        panel[i / 4 * 4 * kPanel + 4 * r + i % 4] = uint8_t(int(rows[(r0 + r) * k + i]) + 128);
+    uint8_t* const panel = static_cast<uint8_t*>(packed) + (first + r0) / kPanel * bytes;
+    std::memset(panel, nibbles ? 0x88 : 128, size_t(bytes));
+    for (int64_t r = 0; r < std::min(kPanel, count - r0); ++r) {
+      const int8_t* const row = rows + (r0 + r) * k;
+      for (int64_t i = 0; i < k; ++i) {
+        if (!nibbles) {
+          panel[i / 4 * 4 * kPanel + 4 * r + i % 4] = uint8_t(int(row[i]) + 128);
+          continue;
+        }
+        uint8_t& both = panel[i / 8 * 4 * kPanel + 4 * r + i % 4];
+        const unsigned code = unsigned(int(row[i]) + 8);
+        both = i % 8 < 4 ? uint8_t((both & 0xF0u) | code) : uint8_t((both & 0x0Fu) | code << 4);
+      }
+    }
   }
 }
 

@@ -55,6 +55,22 @@ struct Format {
   bool operator!=(const Format& o) const { return !(*this == o); }
 };
 
+/// How the rows that a coded matrix multiplies become codes of 8 bits themselves, so that integers are multiplied.
+/// Where a device has no such products the rows stay floats, and a plan says so.
+struct RowCodes {
+  enum class Kind : uint8_t {
+    kNone,     ///< floats
+    kDynamic,  ///< scale = max|x| / 127.5, found in every row; no zero point (compressed-tensors: dynamic, token)
+    kStatic,   ///< one scale and zero point for all, known beforehand
+  };
+  Kind kind = Kind::kNone;
+  float scale = 0;   ///< kStatic
+  int32_t zero = 0;  ///< kStatic
+
+  bool coded() const { return kind != Kind::kNone; }
+  bool operator==(const RowCodes& o) const { return kind == o.kind && scale == o.scale && zero == o.zero; }
+};
+
 /// "f32", "f16", "bf16"; "i8" (a scale per row), "i8tensor", "i4g32" (a scale per 32 columns), "u4g128" (with zero
 /// points).
 std::string to_string(const Format& f);

@@ -43,7 +43,8 @@ struct TensorDesc {
   Layout layout = Layout::kRows;
   int32_t gap =
       0;  ///< elements between a row's padding and the next row: another value's columns (a multiple of 4; kRows only)
-  Grid grid = {};  ///< of codes (dtype kI8); their scales and zero points are not counted in bytes()
+  Grid grid = {};      ///< of codes (dtype kI8); their scales and zero points are not counted in bytes()
+  RowCodes rows = {};  ///< of a coded weight: what becomes of the rows that it multiplies
 
   Format format() const { return {dtype, grid}; }
   /// Elements from one row to the next (kRows only).

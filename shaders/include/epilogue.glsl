@@ -1,5 +1,6 @@
 // What every matrix product does with its sums: v = act(acc * wscale + bias) * colscale + residual, stored as OUT_TYPE.
-// Declares bindings 2 to 6 and constants 2 to 8 of linear.* and conv2d. Needs types.glsl and activation.glsl.
+// Declares bindings 2 to 5 and OUT_BINDING, which the file that includes this defines, and constants 2 to 8 of linear.* and conv2d.
+// Needs types.glsl and activation.glsl.
 
 layout(constant_id = 2) const uint W_TYPE = 0u;
 layout(constant_id = 3) const uint OUT_TYPE = 0u;
@@ -14,8 +15,8 @@ layout(set = 0, binding = 3) readonly buffer Bias { vec4 bias[]; };
 layout(set = 0, binding = 4) readonly buffer ColScale { vec4 colscale[]; };
 layout(set = 0, binding = 5) readonly buffer Res32 { vec4 res32[]; };
 layout(set = 0, binding = 5) readonly buffer Res16 { uvec2 res16[]; };
-layout(set = 0, binding = 6) writeonly buffer Out32 { vec4 out32[]; };
-layout(set = 0, binding = 6) writeonly buffer Out16 { uvec2 out16[]; };
+layout(set = 0, binding = OUT_BINDING) writeonly buffer Out32 { vec4 out32[]; };
+layout(set = 0, binding = OUT_BINDING) writeonly buffer Out16 { uvec2 out16[]; };
 
 // The vectors of one column group, loaded once for all rows.
 struct Columns { vec4 wscale, bias, colscale; };

@@ -2,8 +2,13 @@
 // said in linear.tile.comp and conv2d.tile.comp. Needs nothing before it.
 #include "types.glsl"
 #include "activation.glsl"
+#if CONV
+#define OUT_BINDING 6
+#else
+#define OUT_BINDING 7
+#endif
 #include "epilogue.glsl"
-#define PHASES_BINDING 7
+#define PHASES_BINDING (OUT_BINDING + 1)
 #include "phases.glsl"
 
 layout(local_size_x_id = 0) in;
@@ -23,6 +28,12 @@ layout(set = 0, binding = 0) readonly buffer A16 { uvec2 a16[]; };
 layout(set = 0, binding = 1) readonly buffer W32 { vec4 w32[]; };
 layout(set = 0, binding = 1) readonly buffer W16 { uvec2 w16[]; };
 layout(set = 0, binding = 1) readonly buffer W8 { uint w8[]; };
+#if !CONV
+layout(constant_id = 17) const uint AFFINE = 0u;
+layout(constant_id = 18) const uint GROUP = 0u;   // of W_TYPE I8_GROUPS and I4_GROUPS: columns of K that share a scale
+layout(constant_id = 19) const uint ZEROS = 0u;   // and have an offset, -zero * scale, behind all scales
+layout(set = 0, binding = 6) readonly buffer Affine { vec4 affine[]; };   // gains, then offsets
+#endif
 
 layout(push_constant) uniform Push { uint M, N, K, a_ld4, o_ld4, r_ld4, a_off4, m0; float eps; } p;
 
@@ -41,6 +52,7 @@ vec4 load_w(uint g)
 {
     if (W_TYPE == F32) return w32[g];
     if (W_TYPE == F16) return from_half4(w16[g]);
+    if (W_TYPE == I4_GROUPS) return from_int4x4(w8[g / 2u] >> (g % 2u * 16u));
     return from_int8x4(w8[g]);
 }
 
@@ -138,6 +150,7 @@ void main()
                 if (K_FULL != 0u || k0 + kk < k4) {
                     v = load_a(a_at[i] + k0);
                     if (LN != 0u) v = fma(v, row_norm[r].xxxx, row_norm[r].yyyy);
+                    if (AFFINE != 0u) v = fma(v, affine[k0 + kk], affine[k4 + k0 + kk]);
                 }
 #endif
                 const uint to = a_to + i * (LX / BK4);
@@ -152,7 +165,15 @@ void main()
             ws[i * LX + t] = load_w(w_at + i * LX);
 #else
             vec4 v = vec4(0.0);
-            if (K_FULL != 0u || k0 + (i * LX + t) / BN4 / 4u < k4) v = load_w(w_at + i * LX);
+            if (K_FULL != 0u || k0 + (i * LX + t) / BN4 / 4u < k4) {
+                v = load_w(w_at + i * LX);
+                if (W_TYPE >= I8_GROUPS) {
+                    // wscale[groups][N to whole 32] for each column; what lies beyond the edges is read nowhere.
+                    const uint k = min(k0 * 4u + (i * LX + t) / BN4, p.K - 1u), n = min(col0 + (i * LX + t) % BN4, n4 - 1u);
+                    const uint ld = (p.N + 31u) / 32u * 8u, at = k / GROUP * ld + n;
+                    v = ZEROS != 0u ? fma(v, wscale[at], wscale[at + (p.K + GROUP - 1u) / GROUP * ld]) : v * wscale[at];
+                }
+            }
             ws[i * LX + t] = v;
 #endif
         }

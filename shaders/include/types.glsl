@@ -2,6 +2,8 @@
 // 16-bit values travel as uvec2 and unpackHalf2x16: Vulkan 1.1 core, no 16-bit storage feature needed.
 
 const uint F32 = 0u, F16 = 1u, I8 = 2u;
+// Weights only: codes whose scales belong to groups of K columns and are multiplied while staged; two in a byte, plus 8.
+const uint I8_GROUPS = 3u, I4_GROUPS = 4u;
 
 vec4 from_half4(uvec2 h) { return vec4(unpackHalf2x16(h.x), unpackHalf2x16(h.y)); }
 uvec2 to_half4(vec4 v) { return uvec2(packHalf2x16(v.xy), packHalf2x16(v.zw)); }
@@ -12,4 +14,11 @@ vec4 from_int8x4(uint q)
 {
     const uvec4 bytes = uvec4(q & 0xFFu, (q >> 8) & 0xFFu, (q >> 16) & 0xFFu, q >> 24);
     return uintBitsToFloat(bytes ^ 0x4B000080u) - 8388736.0;
+}
+
+// The same of four codes of 4 bits plus 8, the first in the lowest bits.
+vec4 from_int4x4(uint q)
+{
+    const uvec4 nibbles = uvec4(q, q >> 4, q >> 8, q >> 12) & 15u;
+    return uintBitsToFloat(nibbles | 0x4B000000u) - 8388616.0;
 }

@@ -401,6 +401,28 @@ void run_eval_segmentation(Runs& runs, const Scratch& scratch) {
   runs.on_vulkan(eval + Words{odd_upernet(scratch)} + kHalf);
 }
 
+void run_compress(Runs& runs, const Scratch& scratch) {
+  const std::string data = scratch.make_folder("data");
+  std::string labels = "file,label\n";
+  for (int i = 0; i < 8; ++i) {
+    const std::string name = std::to_string(i) + ".png";
+    scratch.write("data/" + name, read_file(std::string(VIREO_TEST_DATA) + "/images/rgb8.png"));
+    labels += name + ",LABEL_0\n";
+  }
+  scratch.write("data/labels.csv", labels + "9.png,LABEL_1\n");
+  scratch.write("data/9.png", "no picture");
+  const Words compress{"compress", "--force", "--out", scratch.path("out"), "--model"};
+  const std::string plain = scratch.make_folder("plain"),
+                    embed = std::string(VIREO_TEST_DATA) + "/cases/hf-vitmodel-embed";
+  scratch.write("plain/0.png", read_file(embed + "/0.png"));
+  // Two bits change answers; a picture that cannot be read is an error of the comparison.
+  scratch.write("policy", "weights i2\n");
+  runs.run(compress + Words{kVit, "--policy", scratch.path("policy"), "--calibrate", data, "--eval", data});
+  runs.run(compress + Words{kVit, "--recipe", "w8"});
+  runs.run(compress + Words{embed, "--recipe", "w8", "--eval", plain});
+}
+void run_compress_list(Runs& runs, const Scratch&) { runs.run({"compress", "--list"}); }
+
 void run_env(Runs& runs, const Scratch&) { runs.run({"env"}); }
 
 struct Case {
@@ -429,6 +451,8 @@ const Case kRuns[] = {{"devices", run_devices},
                       {"replay --print", run_replay_print},
                       {"eval", run_eval},
                       {"eval --segmentation", run_eval_segmentation},
+                      {"compress", run_compress},
+                      {"compress --list", run_compress_list},
                       {"env", run_env}};
 
 void PrintTo(const Case& c, std::ostream* out) { *out << c.block; }

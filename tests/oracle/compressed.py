@@ -5,7 +5,8 @@
 
 The weights of another case of this folder are quantised here, written as vllm-project/compressed-tensors stores them, and
 expected.npy is what the network gives in double precision with the numbers that the codes stand for, (code - zero) * scale in
-fp32. Conv2d weights are stored over [out, in * kh * kw] with four numbers in weight_shape, which is Vireo's extension.
+fp32; where rows become codes too (input_activations), expected_rows.npy is what it gives with those as well: every linear's
+input is (clamp(round(x / scale + zero)) - zero) * scale. Conv2d weights are stored over [out, in * kh * kw] with four numbers in weight_shape, which is Vireo's extension.
 
 Needs torch, numpy and Pillow, as cases.py does.
 """
@@ -82,8 +83,12 @@ def arguments(bits, strategy, group=None, symmetric=True, actorder=None):
 # name: the case it is made of, and for Linear and Conv2d the scheme or None
 VARIANTS = {
     "ct-swin-int8": dict(of="hf-swin", format="int-quantized", linear=dict(bits=8, strategy="channel"), ignore=["classifier"]),
-    "ct-swin-tensor-a8": dict(of="hf-swin", format="naive-quantized", linear=dict(bits=8, strategy="tensor"), activations=True,
+    "ct-swin-tensor-a8": dict(of="hf-swin", format="naive-quantized", linear=dict(bits=8, strategy="tensor"), activations="static",
                               ignore=["re:.*downsample.*"]),
+    "ct-swin-u8-a8": dict(of="hf-swin", format="int-quantized", linear=dict(bits=8, strategy="channel", symmetric=False),
+                          activations="asymmetric"),
+    "ct-swin-w4g16-a8": dict(of="hf-swin", format="pack-quantized",
+                             linear=dict(bits=4, strategy="group", group=16, symmetric=False), activations="token"),
     "ct-swin-w4g16": dict(of="hf-swin", format="pack-quantized", linear=dict(bits=4, strategy="group", group=16)),
     "ct-swin-u4-order": dict(of="hf-swin", format="pack-quantized",
                              linear=dict(bits=4, strategy="group", group=16, symmetric=False, actorder="group"), half=True),
@@ -91,6 +96,58 @@ VARIANTS = {
                                linear=dict(bits=3, strategy="group", group=4, symmetric=False),
                                conv=dict(bits=8, strategy="channel"), ignore=["classifier"]),
 }
+
+
+ROWS = {
+    "static": {"num_bits": 8, "type": "int", "strategy": "tensor", "symmetric": True, "dynamic": False},
+    "asymmetric": {"num_bits": 8, "type": "int", "strategy": "tensor", "symmetric": False, "dynamic": False},
+    "token": {"num_bits": 8, "type": "int", "strategy": "token", "symmetric": True, "dynamic": True},
+}
+
+
+def code_rows(model, x, coded, how, stored):
+    """The answer with the inputs of the modules `coded` on a grid; static grids are the range seen on x, and are stored."""
+    grids, hooks = {}, []
+
+    def watch(name):
+        def hook(module, args):
+            low, high = min(float(args[0].min()), 0.0), max(float(args[0].max()), 0.0)
+            a, b = grids.get(name, (0.0, 0.0))
+            grids[name] = (min(a, low), max(b, high))
+        return hook
+
+    def replace(name):
+        def hook(module, args):
+            t = args[0]
+            if how == "token":
+                scale = (t.abs().amax(-1, keepdim=True).float() / 127.5).double()
+                scale = torch.where(scale > 0, scale, torch.ones_like(scale))
+                zero = 0
+                most = t.abs().amax(-1, keepdim=True)
+                t = torch.where((t == -most) & (most > 0), -128 * scale, t)  # -127.5 exactly: a tie, and -128 is even
+            else:
+                scale, zero = float(stored[name + ".input_scale"][0]), int(stored.get(name + ".input_zero_point", [0])[0])
+            return ((torch.clamp(torch.round(t / scale + zero), -128, 127) - zero) * scale,)
+        return hook
+
+    modules = dict(model.named_modules())
+    if how != "token":
+        hooks = [modules[n].register_forward_pre_hook(watch(n)) for n in coded]
+        model(x)
+        for h in hooks:
+            h.remove()
+        for n, (low, high) in grids.items():
+            if how == "static":
+                stored[n + ".input_scale"] = np.array([max(-low, high) / 127.5], np.float32)
+                continue
+            scale = np.float32((high - low) / 255)
+            stored[n + ".input_scale"] = np.array([scale], np.float32)
+            stored[n + ".input_zero_point"] = np.array([np.clip(np.round(-128 - low / scale), -128, 127)], np.int8)
+    hooks = [modules[n].register_forward_pre_hook(replace(n)) for n in coded]
+    y = model(x)
+    for h in hooks:
+        h.remove()
+    return y
 
 
 def make(name, v):
@@ -104,7 +161,7 @@ def make(name, v):
     model = cases.build(config).double().eval()
     modules = dict(model.named_modules())
     rng = np.random.default_rng(7)
-    stored, decoded = {}, {}
+    stored, decoded, coded = {}, {}, []
     for n, t in tensors.items():
         module = n[:-len(".weight")]
         kind = {torch.nn.Linear: "linear", torch.nn.Conv2d: "conv"}.get(type(modules.get(module))) if n.endswith(".weight") else None
@@ -145,15 +202,14 @@ def make(name, v):
         if a.get("actorder") == "group":
             stored[module + ".weight_g_idx"] = groups.astype(np.int32)
         if v.get("activations"):
-            stored[module + ".input_scale"] = np.array([0.05], np.float32)
+            coded.append(module)
 
     groups = {}
     for kind, target in (("linear", "Linear"), ("conv", "Conv2d")):
         if v.get(kind):
             groups["group_%d" % len(groups)] = {
                 "targets": [target], "weights": arguments(**v[kind]),
-                "input_activations": {"num_bits": 8, "type": "int", "strategy": "tensor", "symmetric": True, "dynamic": False}
-                if v.get("activations") else None,
+                "input_activations": ROWS[v["activations"]] if v.get("activations") else None,
                 "output_activations": None,
                 **({"format": "pack-quantized" if kind == "linear" else "int-quantized"} if v["format"] == "mixed-precision" else {})}
     config["quantization_config"] = {"quant_method": "compressed-tensors", "format": v["format"], "quantization_status": "compressed",
@@ -166,14 +222,19 @@ def make(name, v):
             t.copy_(torch.from_numpy(decoded[n]).double())
         x = torch.cat([cases.preprocess(Image.open(os.path.join(source, "%d.png" % i)).convert("RGB"), processor) for i in range(3)])
         y = model(x)
+        rows = code_rows(model, x, coded, v["activations"], stored) if coded else None
     before = torch.from_numpy(np.load(os.path.join(source, "expected.npy"))).double()
     for f in ["0.png", "1.png", "2.png", "preprocessor_config.json"]:
         shutil.copy(os.path.join(source, f), os.path.join(folder, f))
     cases.write_json(os.path.join(folder, "config.json"), dict(sorted(config.items())))
     write(os.path.join(folder, "model.safetensors"), stored)
     np.save(os.path.join(folder, "expected.npy"), y.float().numpy())
+    if rows is not None:
+        np.save(os.path.join(folder, "expected_rows.npy"), rows.float().numpy())
+        print("%-22s rows of codes move logits by %.1e" % (name, float((rows - y).abs().max() / y.abs().max())))
     cases.write_json(os.path.join(folder, "case.json"),
-                     {"verb": "classify", "tol": 5e-05, "note": "compressed-tensors, made of " + v["of"], "expected": ["expected.npy"]})
+                     {"verb": "classify", "tol": 5e-05, "note": "compressed-tensors, made of " + v["of"], "expected": ["expected.npy"],
+                      **({"rows": "expected_rows.npy"} if coded else {})})
     print("%-22s %4d KB, logits move by %.1e of their size" %
           (name, os.path.getsize(os.path.join(folder, "model.safetensors")) // 1024, float((y - before).abs().max() / before.abs().max())))
 

@@ -24,6 +24,8 @@ struct File {
   std::vector<float> scales = std::vector<float>(4, 0.5f);
   std::vector<int64_t> scale_shape = {4, 1};
   bool scale = true;
+  std::vector<float> input_scale;  // where not empty
+  std::vector<int8_t> input_zero;
 
   Result<ConstantPtr> open(const std::string& text) const {
     const auto view = [](const char* name, const char* dtype, std::vector<int64_t> shape, const void* data,
@@ -32,6 +34,12 @@ struct File {
     };
     std::vector<TensorView> views = {view("l.weight", "I8", {4, 8}, codes.data(), codes.size())};
     if (scale) views.push_back(view("l.weight_scale", "F32", scale_shape, scales.data(), scales.size() * 4));
+    if (!input_scale.empty())
+      views.push_back(
+          view("l.input_scale", "F32", {int64_t(input_scale.size())}, input_scale.data(), input_scale.size() * 4));
+    if (!input_zero.empty())
+      views.push_back(
+          view("l.input_zero_point", "I8", {int64_t(input_zero.size())}, input_zero.data(), input_zero.size()));
     VIREO_ASSIGN(const auto plain, Checkpoint::from_views(std::move(views), nullptr, "file"));
     VIREO_ASSIGN(const auto compression, parse_compression(text, "config.json"));
     VIREO_ASSIGN(const auto weights, plain->with_compression(compression));
@@ -99,11 +107,57 @@ TEST(Compressed, APatternCannotHang) {
   EXPECT_EQ((*c)->find("a", "Conv2d"), nullptr);
 }
 
-TEST(Compressed, ActivationsThatStayFloatsAreNoted) {
+TEST(Compressed, RowsOfCodesAreThoseThatTheProductsTake) {
+  using Kind = RowCodes::Kind;
+  const auto rows = [](const std::string& arguments, Kind kind, bool stay) {
+    const std::string text = R"({"quantization_config":{"quant_method":"compressed-tensors","config_groups":{"g":{)"
+                             R"("targets":["Linear"],"weights":{"num_bits":8,"strategy":"channel"},)"
+                             R"("input_activations":{)" +
+                             arguments + "}}}}}";
+    const auto c = parse_compression(text, "config.json");
+    ASSERT_TRUE(c.ok()) << c.error().message;
+    EXPECT_EQ((*c)->groups[0].scheme.rows.kind, kind) << arguments;
+    EXPECT_EQ((*c)->rows_stay(), stay) << arguments;
+  };
+  rows(R"("dynamic":true,"strategy":"token")", Kind::kDynamic, false);
+  rows(R"("dynamic":false,"strategy":"tensor")", Kind::kStatic, false);
+  rows(R"("symmetric":false)", Kind::kStatic, false);
+  rows(R"("dynamic":true,"strategy":"token","symmetric":false)", Kind::kNone, true);
+  rows(R"("dynamic":true,"strategy":"tensor")", Kind::kNone, true);
+  rows(R"("dynamic":"local","strategy":"token")", Kind::kNone, true);
+  rows(R"("dynamic":false,"strategy":"token")", Kind::kNone, true);
+  rows(R"("num_bits":4,"dynamic":true,"strategy":"token")", Kind::kNone, true);
+  rows(R"("type":"float","dynamic":true,"strategy":"token")", Kind::kNone, true);
+}
+
+TEST(Compressed, TheGridOfRowsIsChecked) {
+  const std::string text = R"({"quantization_config":{"quant_method":"compressed-tensors","config_groups":{"g":{)"
+                           R"("targets":["Linear"],"weights":{"num_bits":8,"strategy":"channel"},)"
+                           R"("input_activations":{"strategy":"tensor","symmetric":false}}}}})";
+  expect_says(File().open(text), "its input_scale is missing");
+  File f;
+  f.input_scale = {0.25f};
+  f.input_zero = {-7};
+  const auto c = f.open(text);
+  ASSERT_TRUE(c.ok()) << c.error().message;
+  EXPECT_EQ((*c)->row_codes().kind, RowCodes::Kind::kStatic);
+  EXPECT_EQ((*c)->row_codes().scale, 0.25f);
+  EXPECT_EQ((*c)->row_codes().zero, -7);
+  f.input_zero = {1, 2};
+  expect_says(f.open(text), "'l.input_zero_point' in 'file' is I8 of [2], expected one I8");
+  f.input_zero = {};
+  f.input_scale = {0.1f, 0.2f};
+  expect_says(f.open(text), "'l.input_scale' in 'file' is F32 of [2], expected one float");
+  for (const float bad : {0.f, -1.f, NAN, INFINITY}) {
+    f.input_scale = {bad};
+    expect_says(f.open(text), "'l.input_scale' in 'file' holds the scale");
+  }
+}
+
+TEST(Compressed, StaticRowsNeedNoNote) {
   const auto m = Model::open(std::string(VIREO_TEST_DATA) + "/cases/ct-swin-tensor-a8");
   ASSERT_TRUE(m.ok()) << m.error().message;
-  ASSERT_EQ(m->warnings().size(), 1u);
-  EXPECT_NE(m->warnings()[0].find("input_activations"), std::string::npos) << m->warnings()[0];
+  EXPECT_TRUE(m->warnings().empty()) << m->warnings()[0];
   EXPECT_EQ(m->precision(), Precision::kCheckpoint);
 }
 

@@ -53,9 +53,25 @@ TEST(Policy, PrecisionsAndFiles) {
   EXPECT_EQ(to_string(p->of("blocks.0.fc1.weight", stored.grid)), "f32");
 }
 
+TEST(Policy, RowsAreCodesWhereItSaysSo) {
+  RowCodes fixed;
+  fixed.kind = RowCodes::Kind::kStatic, fixed.scale = 0.25f, fixed.zero = -3;
+  const RowCodes none;
+  EXPECT_EQ(policy_of(Precision::kW8A8).rows_of("w", none).kind, RowCodes::Kind::kDynamic);
+  EXPECT_EQ(policy_of(Precision::kInt8).rows_of("w", fixed), none);
+  EXPECT_EQ(policy_of(Precision::kCheckpoint).rows_of("w", fixed), fixed);
+  EXPECT_EQ(policy_of(Precision::kCheckpoint).rows_of("w", none), none);
+  const auto p = parse_policy("weights i8\nproducts i8\n*.fc1.weight i8 i8:0.25:-3\n*.fc2.weight i4g32 f32\n", "p");
+  ASSERT_TRUE(p.ok()) << p.error().message;
+  EXPECT_EQ(p->rows_of("0.fc1.weight", none), fixed);
+  EXPECT_EQ(p->rows_of("0.fc2.weight", none), none);
+  EXPECT_EQ(p->rows_of("head.weight", none).kind, RowCodes::Kind::kDynamic);
+}
+
 TEST(Policy, WrongLinesAreNamed) {
   for (const char* text :
-       {"weights", "weights i9", "activations i8", "checkpoint maybe", "a b c", "products f64", "weights bf16"}) {
+       {"weights", "weights i9", "activations i8", "checkpoint maybe", "a b c", "products f64", "weights bf16",
+        "a i8 u8", "a i8 i8:0", "a i8 i8:0.1:200", "a i8 i8:0.1:3x", "a f32 i8", "a i8 i8 i8", "weights i8 i8"}) {
     const auto p = parse_policy(std::string("weights f32\n") + text, "mine.txt");
     ASSERT_FALSE(p.ok()) << text;
     EXPECT_NE(p.error().message.find("'mine.txt', line 2"), std::string::npos) << p.error().message;

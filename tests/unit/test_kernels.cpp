@@ -31,7 +31,8 @@ DeviceCaps cpu() {
 
 /// A linear of m rows.
 struct Linear {
-  explicit Linear(int64_t m, DType rows = DType::kF32, Format weights = {}) {
+  explicit Linear(int64_t m, DType rows = DType::kF32, Format weights = {}, bool row_codes = false) {
+    if (row_codes) w.rows.kind = RowCodes::Kind::kDynamic;
     x.shape = Shape{{1, 1, m, 192}}, x.dtype = rows;
     w.shape = Shape{{1, 1, 576, 192}}, w.dtype = weights.dtype, w.grid = weights.grid;
     call.name = "fc", call.attrs = &attrs, call.in = {&x, &w, nullptr, nullptr, nullptr};
@@ -81,10 +82,11 @@ TEST(Kernels, OnTheCpuByWhatThePolicyAllows) {
   const Format i8{DType::kI8, {8, Scope::kRow}}, f16{DType::kF16, {}};
   EXPECT_EQ(taken(Linear(197), caps, tuning), "linear.gemm");
   EXPECT_EQ(taken(Linear(197, DType::kF32, i8), caps, tuning), "linear.gemm");
-  EXPECT_EQ(taken(Linear(197, DType::kF32, i8), caps, tuning, Products::kI8), "linear.int8");
-  EXPECT_EQ(
-      taken(Linear(197, DType::kF32, {DType::kI8, {4, Scope::kGroup, false, true, 32}}), caps, tuning, Products::kI8),
-      "linear.gemm");
+  EXPECT_EQ(taken(Linear(197, DType::kF32, i8, true), caps, tuning, Products::kI8), "linear.int8");
+  const auto grouped = [](int32_t group) { return Format{DType::kI8, {8, Scope::kGroup, false, true, group}}; };
+  EXPECT_EQ(taken(Linear(197, DType::kF32, grouped(96), true), caps, tuning, Products::kI8), "linear.int8");
+  EXPECT_EQ(taken(Linear(197, DType::kF32, grouped(50), true), caps, tuning, Products::kI8), "linear.gemm")
+      << "no whole groups in 192 columns";
   const std::string rounded = simd::best().gemm_bf16.run ? "linear.bf16" : "linear.gemm";
   EXPECT_EQ(taken(Linear(197, DType::kF32, f16), caps, tuning, Products::kBf16), rounded);
   EXPECT_EQ(taken(Linear(1, DType::kF32, f16), caps, tuning, Products::kBf16), "linear.gemm") << "it waits for memory";

@@ -112,18 +112,18 @@ TEST(ShaderModules, PhasesAddOneBinding) {
 
 TEST(ShaderReflect, KnownShaders) {
   const shader::Reflection tile = reflect_named("linear.tile");
-  EXPECT_EQ(bindings_text(tile), "0sr 1sr 2sr 3sr 4sr 5sr 6sw");
+  EXPECT_EQ(bindings_text(tile), "0sr 1sr 2sr 3sr 4sr 5sr 6sr 7sw");
   EXPECT_EQ(tile.push_constant_bytes, 36u);
-  EXPECT_EQ(spec_text(tile), "0 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16");
+  EXPECT_EQ(spec_text(tile), "0 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 19");
   EXPECT_EQ(tile.spec_constants[11].value, 128u);
-  EXPECT_TRUE(tile.has_spec(16));
-  EXPECT_FALSE(tile.has_spec(17));
+  EXPECT_TRUE(tile.has_spec(19));
+  EXPECT_FALSE(tile.has_spec(20));
   EXPECT_EQ(shader::local_size(tile, {96}), (std::array<uint32_t, 3>{96, 1, 1}));
 
   const shader::Reflection texel = reflect_named("linear.texel.SHUFFLE=1");
-  EXPECT_EQ(bindings_text(texel), "0tr 1tr 2sr 3sr 4sr 5sr 6sw");
-  EXPECT_EQ(spec_text(texel), "0 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16");
-  EXPECT_EQ(spec_text(reflect_named("linear.texel")), "0 2 3 4 5 6 7 8 9 10 11 16");
+  EXPECT_EQ(bindings_text(texel), "0tr 1tr 2sr 3sr 4sr 5sr 6sr 7sw");
+  EXPECT_EQ(spec_text(texel), "0 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17");
+  EXPECT_EQ(spec_text(reflect_named("linear.texel")), "0 2 3 4 5 6 7 8 9 10 11 16 17");
 
   EXPECT_EQ(bindings_text(reflect_named("attention.tile")), "0sr 1sr 2sr 3sw");
   EXPECT_EQ(bindings_text(reflect_named("attention.texel")), "0tr 1tr 2tr 3sw");

@@ -99,7 +99,7 @@ void expect_near(const std::string& what, float got, double want, double bound, 
   }
 }
 
-double ref_act(Act a, double x) {
+[[maybe_unused]] double ref_act(Act a, double x) {
   switch (a) {
     case Act::kNone: return x;
     case Act::kGeluErf: return x == -HUGE_VAL ? -0.0 : 0.5 * x * std::erfc(-x / std::sqrt(2.0));

@@ -34,7 +34,9 @@ void reference_codes(const Rows& x, int64_t row, std::vector<int>* codes, float*
   *scale = most > 0 ? most / 127.5f : 1.0f;
   codes->clear();
   for (int64_t j = 0; j < x.cols; ++j)
-    codes->push_back(int(std::min(127.0f, std::max(-128.0f, std::nearbyint(x(row, j) / *scale)))));
+    codes->push_back(most > 0 && x(row, j) == -most  // a tie: -128 is even
+                         ? -128
+                         : int(std::min(127.0f, std::max(-128.0f, std::nearbyint(x(row, j) / *scale)))));
 }
 
 std::vector<int8_t> random_codes(int64_t count, uint64_t seed) {

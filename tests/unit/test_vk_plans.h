@@ -167,6 +167,7 @@ inline TinyPlan texel_plan(const DeviceCaps& caps, DType type, const std::vector
                 Binding{},
                 Binding{},
                 Binding{},
+                Binding{},
                 bound(p, out, true)};
   s.dispatches.push_back(std::move(d));
   p.steps.push_back(std::move(s));

@@ -1,0 +1,302 @@
+// vireo::Compressor: pictures through the model, layer by layer into codes, and the folder.
+#include <vireo/compress.hpp>
+
+#include <algorithm>
+#include <cmath>
+#include <map>
+#include <memory>
+#include <set>
+
+#include "base/names.h"
+#include "compress/encode.h"
+#include "compress/moments.h"
+#include "compress/sensitivity.h"
+#include "runtime/model_impl.h"
+
+namespace vireo {
+
+using namespace compress;
+
+std::vector<CompressEntry> compress_recipes() {
+  std::vector<CompressEntry> all;
+  for (const Recipe& r : recipes()) all.push_back({r.name, r.what, r.source});
+  return all;
+}
+
+std::vector<CompressEntry> compress_methods() {
+  std::vector<CompressEntry> all;
+  for (const Method* m : methods()) all.push_back({m->name, m->what, m->source});
+  return all;
+}
+
+namespace {
+
+constexpr size_t kLeastPictures = 8, kFewPictures = 32;
+constexpr uint64_t kLeastMoments = 64ull << 20;
+
+/// How far the work is, in seconds as they were once measured: only their ratios matter.
+constexpr double kPictureWork = 0.02, kLayerWork = 0.06;
+
+Head head_of(const LoadedModel& m) { return m.has_classes() ? Head::kLogits : Head::kFeatures; }
+
+/// Of a safetensors file with these tensors.
+uint64_t file_bytes(const std::vector<TensorView>& views) {
+  uint64_t bytes = safetensors_header(views, {{"format", "pt"}}).size();
+  for (const TensorView& v : views) bytes += v.bytes;
+  return bytes;
+}
+
+/// The squared error of the layer's output over its square, from H; without one, of the weight.
+double relative_error(const Weight& w, const Coded& c, ThreadPool& pool) {
+  const int64_t n = w.cols, span = span_of(c.grid, n), groups = div_up(n, span);
+  std::vector<double> errors(size_t(w.rows)), squares(size_t(w.rows));
+  pool.parallel_for(w.rows, 4, [&](int64_t begin, int64_t end, int) {
+    std::vector<double> off(static_cast<size_t>(n));
+    const auto square = [&](const double* x) {
+      double sum = 0;
+      for (int64_t i = 0; i < n; ++i) {
+        double with = 0;
+        if (w.hessian == nullptr) with = x[i];
+        else
+          for (int64_t j = 0; j < n; ++j) with += w.hessian[i * n + j] * x[j];
+        sum += x[i] * with;
+      }
+      return sum;
+    };
+    for (int64_t r = begin; r < end; ++r) {
+      for (int64_t k = 0; k < n; ++k) off[size_t(k)] = double(w.values[r * n + k]);
+      squares[size_t(r)] = square(off.data());
+      for (int64_t k = 0; k < n; ++k)
+        off[size_t(k)] -= double(decode(c.codes[size_t(r * n + k)], 0, c.scales[size_t(r * groups + k / span)]));
+      errors[size_t(r)] = square(off.data());
+    }
+  });
+  double error = 0, all = 0;
+  for (int64_t r = 0; r < w.rows; ++r) error += errors[size_t(r)], all += squares[size_t(r)];
+  return all > 0 ? std::max(0.0, error) / all : 0;
+}
+
+}  // namespace
+
+struct Compressor::Impl {
+  Model model;
+  CompressOptions options;
+  Choice choice;
+  Layers layers;
+  std::vector<Scheme> schemes;
+  std::vector<std::string> notes;
+  std::shared_ptr<const Device::Impl> device;
+  ThreadPool pool;
+  Preprocessor preprocessor;
+  std::vector<std::vector<float>> pictures;
+
+  double work = 0, done = 0;  // in seconds
+
+  Impl(Model m, CompressOptions o, std::shared_ptr<const Device::Impl> d)
+      : model(std::move(m)),
+        options(std::move(o)),
+        device(std::move(d)),
+        pool(device->threads),
+        preprocessor(model.impl().loaded.preprocess()) {}
+
+  const LoadedModel& loaded() const { return model.impl().loaded; }
+  Result<Graph> graph() const { return loaded().build(head_of(loaded()), 1); }
+  bool needs_pictures() const {
+    return std::any_of(schemes.begin(), schemes.end(),
+                       [](const Scheme& s) { return s.method != nullptr && s.method->needs_pictures; });
+  }
+
+  /// One more step of the work is done; an error where the caller wants to stop.
+  Result<void> step(const std::string& what, double seconds) {
+    done += seconds;
+    if (options.progress) options.progress(what, std::min(1.0, done / std::max(work, 1e-9)));
+    if (options.stop && options.stop())
+      return fail(ErrorCode::kInvalidArgument, "compress: stopped before the model was written");
+    return {};
+  }
+
+  std::vector<std::vector<size_t>> groups() const;
+  Result<void> calibrate(const std::vector<size_t>& group, std::map<std::string, Moments>* moments);
+  Result<void> code(size_t layer, const Moments* moments, std::vector<std::vector<StoredTensor>>* coded,
+                    CompressReport* report);
+  Result<CompressReport> write(const std::string& folder);
+};
+
+/// Layers whose moments fit into memory at once, by index; those of one input stay together.
+std::vector<std::vector<size_t>> Compressor::Impl::groups() const {
+  uint64_t stored = 0;
+  for (const auto& [name, view] : loaded().source().weights->tensors()) stored += view.bytes;
+  const uint64_t most = std::max(kLeastMoments, stored / 2);
+  std::vector<std::vector<size_t>> all;
+  std::set<std::string> inputs;  // of the last group
+  uint64_t used = 0;
+  for (size_t i = 0; i < layers.all.size(); ++i) {
+    if (schemes[i].method == nullptr || !schemes[i].method->needs_pictures) continue;
+    const uint64_t bytes = inputs.count(layers.all[i].input) > 0 ? 0 : Moments::bytes(layers.all[i].cols);
+    if (all.empty() || used + bytes > most) all.emplace_back(), inputs.clear(), used = 0;
+    all.back().push_back(i);
+    if (inputs.insert(layers.all[i].input).second) used += Moments::bytes(layers.all[i].cols);
+  }
+  return all;
+}
+
+Result<void> Compressor::Impl::calibrate(const std::vector<size_t>& group, std::map<std::string, Moments>* moments) {
+  VIREO_ASSIGN(Graph g, graph());
+  VIREO_ASSIGN(const std::unique_ptr<Runner> runner, Runner::create(std::move(g), *device, pool, true));
+  for (size_t p = 0; p < pictures.size(); ++p) {
+    runner->run(pictures[p]);
+    for (const size_t i : group) {
+      const Layer& l = layers.all[i];
+      VIREO_ASSIGN(const Rows rows, runner->value(l.input));
+      if (rows.cols != l.cols)
+        return fail(ErrorCode::kInternal, "calibration: '{}' has {} columns, expected {}", l.input, rows.cols, l.cols);
+      const auto tokens = rows.rows == layers.tokens ? layers.answer_tokens : std::vector<int64_t>();
+      const auto [m, fresh] = moments->try_emplace(l.input, l.cols, tokens);
+      if (m->second.pictures() > p) continue;  // several layers read this value
+      if (!m->second.add(rows, *device->kernels, pool))
+        return fail(ErrorCode::kCorrupt,
+                    "model '{}': the input of '{}' is not finite for picture {} of {}; nothing can be calibrated with "
+                    "it. The model overflows in fp32: use another checkpoint or other pictures",
+                    model.name(), l.node, p + 1, pictures.size());
+    }
+    VIREO_TRY(step(fmt::format("picture {} of {}", p + 1, pictures.size()), kPictureWork));
+  }
+  return {};
+}
+
+Result<void> Compressor::Impl::code(size_t i, const Moments* moments, std::vector<std::vector<StoredTensor>>* coded,
+                                    CompressReport* report) {
+  const Layer& l = layers.all[i];
+  const Scheme& s = schemes[i];
+  VIREO_TRY(step(l.node, kLayerWork));
+  VIREO_ASSIGN(const std::vector<float> values, weight_values(loaded(), l));
+  std::vector<double> hessian;
+  if (moments != nullptr) hessian = moments->hessian(l.last);
+  const Weight weight{values.data(), l.rows, l.cols, hessian.empty() ? nullptr : hessian.data()};
+  Grid grid = s.format.grid;
+  if (grid.scope == Scope::kGroup && grid.group > l.cols) grid.group = int32_t(l.cols);
+  VIREO_ASSIGN(const Coded c, s.method->run(weight, grid, pool));
+  CompressedLayer r;
+  r.tensor = l.tensor, r.node = l.node, r.kind = compress::to_string(l.kind);
+  r.format = vireo::to_string(s.format), r.method = s.method->name;
+  r.rows = l.rows, r.cols = l.cols, r.macs = l.macs;
+  r.error = relative_error(weight, c, pool);
+  (*coded)[i] = encode(l, c);
+  for (const StoredTensor& t : (*coded)[i]) r.bytes += t.bytes.size();
+  report->layers[i] = std::move(r);
+  return {};
+}
+
+Result<CompressReport> Compressor::Impl::write(const std::string& folder) {
+  const bool looks = needs_pictures();
+  if (looks && pictures.size() < kLeastPictures)
+    return fail(ErrorCode::kInvalidArgument,
+                "compress: '{}' was given {} to calibrate with and needs at least {}; 32 to 64 are usual", choice.name,
+                pictures.size() == 1 ? "1 picture" : fmt::format("{} pictures", pictures.size()), kLeastPictures);
+  CompressReport report;
+  report.notes = notes;
+  report.activations = choice.activations;
+  report.pictures = looks ? pictures.size() : 0;
+  report.macs = layers.macs;
+  if (looks && pictures.size() < kFewPictures)
+    report.notes.push_back(
+        fmt::format("calibrated with {} pictures; 32 to 64 are usual, and fewer cost accuracy", pictures.size()));
+  report.layers.resize(layers.all.size());
+  std::vector<std::vector<StoredTensor>> coded(layers.all.size());
+  const std::vector<std::vector<size_t>> by_memory = groups();
+  report.passes = by_memory.size();
+  const size_t tested = options.sensitivity ? std::min(pictures.size(), kSensitivityPictures) : 0;
+  const std::vector<std::vector<size_t>> by_node = layers_by_node(layers, schemes);
+  work = kLayerWork * double(layers.all.size()) + kPictureWork * double(report.passes * pictures.size());
+  if (tested > 0) work += kSensitivityWork * double(tested * by_node.size());
+
+  std::set<size_t> waiting;
+  for (size_t i = 0; i < layers.all.size(); ++i)
+    if (schemes[i].method != nullptr) waiting.insert(i);
+  for (const std::vector<size_t>& group : by_memory) {
+    std::map<std::string, Moments> moments;
+    VIREO_TRY(calibrate(group, &moments));
+    for (const size_t i : group) {
+      VIREO_TRY(code(i, &moments.at(layers.all[i].input), &coded, &report));
+      waiting.erase(i);
+    }
+  }
+  for (const size_t i : waiting) VIREO_TRY(code(i, nullptr, &coded, &report));
+
+  VIREO_ASSIGN(const std::string config, configuration(loaded(), layers, schemes));
+  report.kept = kept_modules(loaded(), layers, schemes);
+  const std::vector<TensorView> views = all_views(loaded(), coded, layers);
+  report.bytes_before = file_bytes(all_views(loaded(), std::vector<std::vector<StoredTensor>>(coded.size()), layers));
+  // What will be written must be what this library reads; with a model that has no config.json that is not certain.
+  VIREO_TRY(open_coded(loaded(), config, views));
+
+  if (tested > 0) {
+    Sensitivity s(loaded(), layers, config, coded, *device, pool);
+    VIREO_TRY(s.begin(pictures, tested, head_of(loaded())));
+    for (const std::vector<size_t>& node : by_node) {
+      VIREO_TRY(step("sensitivity of " + layers.all[node[0]].node, kSensitivityWork * double(tested)));
+      VIREO_ASSIGN(const double kl, s.of(node));
+      for (const size_t i : node) report.layers[i].kl = kl;
+    }
+  }
+  VIREO_TRY(step("writing", 0));
+  VIREO_ASSIGN(report.bytes_after, write_tensors(folder, "model.safetensors", views));
+  if (!loaded().preprocessor_text().empty())
+    VIREO_TRY(write_text(folder, "preprocessor_config.json", loaded().preprocessor_text()));
+  VIREO_TRY(write_text(folder, "config.json", config));
+  std::vector<CompressedLayer> only;
+  for (CompressedLayer& l : report.layers)
+    if (!l.tensor.empty()) only.push_back(std::move(l));
+  report.layers = std::move(only);
+  return report;
+}
+
+Compressor::Compressor(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}
+Compressor::Compressor(Compressor&&) noexcept = default;
+Compressor& Compressor::operator=(Compressor&&) noexcept = default;
+Compressor::~Compressor() = default;
+
+Result<Compressor> Compressor::create(const Model& model, const CompressOptions& options) {
+  return no_throw([&]() -> Result<Compressor> {
+    const std::shared_ptr<const Checkpoint>& weights = model.impl().loaded.source().weights;
+    if (weights == nullptr)
+      return fail(ErrorCode::kUnsupported, "compress: '{}' has random weights, of which there is nothing to keep",
+                  model.name());
+    if (weights->coded())
+      return fail(ErrorCode::kUnsupported,
+                  "compress: '{}' is compressed already (quantization_config); its codes would be rounded twice. Use "
+                  "the original checkpoint",
+                  model.name());
+    auto impl = std::make_unique<Impl>(model, options, make_cpu_device(options.threads, ""));
+    VIREO_ASSIGN(impl->choice,
+                 options.policy.empty() ? Choice::of_recipe(options.recipe) : Choice::of_policy(options.policy));
+    if (!options.method.empty() && (impl->choice.method = find_method(options.method)) == nullptr) {
+      std::vector<std::string> known;
+      for (const Method* m : methods()) known.push_back(m->name);
+      return fail(ErrorCode::kInvalidArgument, "compress: there is no method '{}'{}", options.method,
+                  known_names(options.method, known));
+    }
+    VIREO_ASSIGN(const Graph graph, impl->graph());
+    impl->layers = find_layers(impl->loaded(), graph);
+    VIREO_ASSIGN(impl->schemes, impl->choice.schemes(impl->layers, &impl->notes));
+    return Compressor(std::move(impl));
+  });
+}
+
+size_t Compressor::least_pictures() const { return impl_->needs_pictures() ? kLeastPictures : 0; }
+
+Result<void> Compressor::add(const Image& picture) {
+  return no_throw([&]() -> Result<void> {
+    std::vector<float> pixels(size_t(impl_->preprocessor.output_size()));
+    const ptrdiff_t stride = picture.stride ? picture.stride : ptrdiff_t(picture.width) * 3;
+    VIREO_TRY(impl_->preprocessor.run(picture.rgb, picture.width, picture.height, stride, pixels.data()));
+    impl_->pictures.push_back(std::move(pixels));
+    return {};
+  });
+}
+
+Result<CompressReport> Compressor::write(const std::string& folder) {
+  return no_throw([&] { return impl_->write(folder); });
+}
+
+}  // namespace vireo

@@ -1,0 +1,47 @@
+// Compressed weights as a file holds them, in the format of compressed-tensors, and the file.
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include "compress/layers.h"
+#include "compress/method.h"
+#include "compress/recipe.h"
+#include "model/safetensors.h"
+
+namespace vireo::compress {
+
+/// A tensor of the file, whose bytes lie in memory.
+struct StoredTensor {
+  std::string name, dtype;
+  std::vector<int64_t> shape;
+  std::vector<uint8_t> bytes;
+
+  TensorView view() const {
+    TensorView v;
+    v.name = name, v.dtype = dtype, v.shape = shape, v.data = bytes.data(), v.bytes = bytes.size();
+    return v;
+  }
+};
+
+/// 8 bits: `weight` I8 and `weight_scale`; fewer: `weight_packed` I32, `weight_scale` and `weight_shape`.
+std::vector<StoredTensor> encode(const Layer& layer, const Coded& coded);
+
+/// config.json of the compressed model: that of the model with a quantization_config that names every layer which is
+/// coded. `architecture`: of a model that has no config.json. Errors: kCorrupt.
+Result<std::string> configuration(const LoadedModel& model, const Layers& layers, const std::vector<Scheme>& schemes);
+
+/// Matrices of the file that are not coded: `ignore` of the configuration, by module.
+std::vector<std::string> kept_modules(const LoadedModel& model, const Layers& layers,
+                                      const std::vector<Scheme>& schemes);
+
+/// The tensors of the file: those of the model, but for the layers that are coded. Names are the file's own.
+std::vector<TensorView> all_views(const LoadedModel& model, const std::vector<std::vector<StoredTensor>>& coded,
+                                  const Layers& layers);
+
+/// Writes them as a safetensors file, whole or not at all. Errors: kIo.
+Result<uint64_t> write_tensors(const std::string& folder, const std::string& name,
+                               const std::vector<TensorView>& views);
+Result<void> write_text(const std::string& folder, const std::string& name, const std::string& text);
+
+}  // namespace vireo::compress

@@ -1,0 +1,90 @@
+#include "compress/moments.h"
+
+#include <algorithm>
+#include <cmath>
+
+#include "base/aligned.h"
+#include "tensor/tensor.h"
+
+namespace vireo::compress {
+namespace {
+
+constexpr double kHalf = 0.5, kLastAll = 0.2, kLastShrink = 0.3;
+
+template <typename Args>
+void run_kernel(const simd::Kernel<Args>& kernel, const Args& args, ThreadPool& pool) {
+  const size_t each = size_t(round_up(int64_t(kernel.scratch_bytes(args)), int64_t(kAlignment)));
+  AlignedBuffer scratch(each * size_t(pool.threads()));
+  if (each > 0 && !scratch) throw std::bad_alloc();
+  pool.parallel_for(kernel.items(args), 1, [&](int64_t begin, int64_t end, int thread) {
+    kernel.run(args, begin, end, each > 0 ? scratch.as<uint8_t>() + size_t(thread) * each : nullptr);
+  });
+}
+
+}  // namespace
+
+Moments::Moments(int64_t cols, std::vector<int64_t> answer_tokens)
+    : cols_(cols),
+      answer_tokens_(std::move(answer_tokens)),
+      gram_(size_t(cols * round_up(cols, 4)), 0.f),
+      largest_(size_t(cols), 0.f) {}
+
+bool Moments::add(const Rows& x, const simd::Kernels& kernels, ThreadPool& pool) {
+  // x^T, so that both factors of the product have the rows along their columns.
+  const int64_t stride = round_up(x.rows, 4);
+  std::vector<float> turned(size_t(cols_ * stride), 0.f);
+  bool finite = true;
+  for (int64_t r = 0; r < x.rows; ++r)
+    for (int64_t k = 0; k < cols_; ++k) {
+      const float v = x.data[r * x.stride + k];
+      finite = finite && std::isfinite(v);
+      turned[size_t(k * stride + r)] = v;
+    }
+  if (!finite) return false;
+  for (int64_t k = 0; k < cols_; ++k)
+    for (int64_t r = 0; r < x.rows; ++r)
+      largest_[size_t(k)] = std::max(largest_[size_t(k)], std::fabs(turned[size_t(k * stride + r)]));
+  for (const int64_t t : answer_tokens_)
+    answer_.insert(answer_.end(), x.data + t * x.stride, x.data + t * x.stride + cols_);
+
+  AlignedBuffer packed(simd::packed_weight_bytes(cols_, stride, DType::kF32));
+  if (!packed) throw std::bad_alloc();
+  simd::pack_weight(turned.data(), 0, cols_, cols_, stride, DType::kF32, packed.data(), nullptr);
+  simd::GemmArgs product;
+  product.a = turned.data(), product.lda = stride;
+  product.m = cols_, product.n = cols_, product.k = stride;
+  product.b = packed.data();
+  product.out = gram_.data(), product.ldo = round_up(cols_, 4);
+  if (rows_ > 0) product.residual = gram_.data(), product.ldr = product.ldo;
+  run_kernel(kernels.gemm, product, pool);
+  rows_ += x.rows;
+  ++pictures_;
+  return true;
+}
+
+std::vector<double> Moments::hessian(bool last) const {
+  const int64_t stride = round_up(cols_, 4), answers = int64_t(answer_.size()) / std::max<int64_t>(cols_, 1);
+  const double share = answers == 0 ? 1.0 : last ? kLastAll : kHalf;
+  const double all = share / double(std::max<int64_t>(rows_, 1)),
+               one = (1 - share) / double(std::max<int64_t>(answers, 1));
+  std::vector<double> h(size_t(cols_ * cols_));
+  for (int64_t i = 0; i < cols_; ++i)
+    for (int64_t j = 0; j <= i; ++j) h[size_t(i * cols_ + j)] = all * double(gram_[size_t(i * stride + j)]);
+  if (answers > 0)
+    for (int64_t a = 0; a < answers; ++a) {
+      const float* const x = answer_.data() + a * cols_;
+      for (int64_t i = 0; i < cols_; ++i) {
+        const double xi = one * double(x[i]);
+        for (int64_t j = 0; j <= i; ++j) h[size_t(i * cols_ + j)] += xi * double(x[j]);
+      }
+    }
+  for (int64_t i = 0; i < cols_; ++i)
+    for (int64_t j = 0; j < i; ++j) {
+      double& below = h[size_t(i * cols_ + j)];
+      if (last && answers > 0) below *= 1 - kLastShrink;
+      h[size_t(j * cols_ + i)] = below;
+    }
+  return h;
+}
+
+}  // namespace vireo::compress

@@ -1,0 +1,149 @@
+#include "compress/recipe.h"
+
+#include <algorithm>
+
+#include "base/names.h"
+
+namespace vireo::compress {
+namespace {
+
+Format format_of(const std::string& text) {
+  Format f;
+  (void)parse_format(text, &f);  // one: the table's own
+  return f;
+}
+
+/// Fewer bits are worth the pictures. A convolution of several pixels does not multiply rows that calibration could
+/// see.
+const Method* method_for(const Layer& l, const Format& f) {
+  const bool rows = !l.conv() || (l.kind == LayerKind::kConvolution && l.shape[2] == 1 && l.shape[3] == 1);
+  return f.grid.bits >= 8 || !rows ? &kRtn : &kGptq;
+}
+
+std::vector<std::string> recipe_names() {
+  std::vector<std::string> names;
+  for (const Recipe& r : recipes()) names.push_back(r.name);
+  return names;
+}
+
+/// The rule of a policy, alone: does it match?
+bool matches(const std::string& pattern, const std::string& name) {
+  FormatPolicy one;
+  one.rules.push_back({pattern, format_of("i8")});
+  return one.of(name, Grid{}).grid.coded();
+}
+
+/// The names that a policy's pattern may mean: as the file has them, and as plans print them.
+std::vector<std::string> names_of(const Layer& l) { return {l.tensor, l.module, l.node, l.node + ".weight"}; }
+
+Result<void> check_written(const Format& f, const std::string& what) {
+  if (f.grid.coded() && (f.grid.zero_points || f.grid.scope == Scope::kTensor))
+    return fail(ErrorCode::kInvalidArgument,
+                "policy: {} has the format '{}', which no method writes; expected f32, or i2 to i8 by itself or in "
+                "groups as in i4g32",
+                what, to_string(f));
+  if (!f.grid.coded() && f.dtype != DType::kF32)
+    return fail(ErrorCode::kInvalidArgument,
+                "policy: {} has the format '{}'; a checkpoint's floats stay as they are stored: write f32", what,
+                to_string(f));
+  return {};
+}
+
+}  // namespace
+
+const std::vector<Recipe>& recipes() {
+  static const std::vector<Recipe> all = {
+#define RECIPE(...) Recipe{__VA_ARGS__},
+#include "compress/recipes.def"
+#undef RECIPE
+  };
+  return all;
+}
+
+Result<Choice> Choice::of_recipe(const std::string& names) {
+  Choice c;
+  c.name = names;
+  std::string weights;  // the recipe that said it
+  for (size_t at = 0; at <= names.size();) {
+    const size_t end = std::min(names.find('+', at), names.size());
+    const std::string name = names.substr(at, end - at);
+    at = end + 1;
+    const auto found =
+        std::find_if(recipes().begin(), recipes().end(), [&](const Recipe& r) { return name == r.name; });
+    if (found == recipes().end())
+      return fail(ErrorCode::kInvalidArgument, "compress: there is no recipe '{}'{}", name,
+                  known_names(name, recipe_names()));
+    c.activations = c.activations || found->activations;
+    if (*found->inner == '\0') continue;
+    if (!weights.empty() && (c.inner != found->inner || c.others != found->others))
+      return fail(ErrorCode::kInvalidArgument,
+                  "compress: recipes '{}' and '{}' both say how weights are stored; give one of them", weights, name);
+    weights = name, c.inner = found->inner, c.others = found->others;
+  }
+  if (weights.empty())
+    return fail(ErrorCode::kInvalidArgument,
+                "compress: recipe '{}' says nothing of weights; add one that does, for example 'w8+{}'", names, names);
+  return c;
+}
+
+Result<Choice> Choice::of_policy(const std::string& text) {
+  Choice c;
+  c.by_policy = true;
+  c.name = "policy";
+  VIREO_ASSIGN(c.policy, parse_policy(text, "policy"));
+  c.activations = c.policy.products == Products::kI8;
+  VIREO_TRY(check_written(c.policy.matrices, "'weights'"));
+  for (const FormatPolicy::Rule& r : c.policy.rules) VIREO_TRY(check_written(r.format, "'" + r.pattern + "'"));
+  return c;
+}
+
+Result<std::vector<Scheme>> Choice::schemes(const Layers& layers, std::vector<std::string>* notes) const {
+  if (by_policy)
+    for (const FormatPolicy::Rule& r : policy.rules) {
+      const bool used = std::any_of(layers.all.begin(), layers.all.end(), [&](const Layer& l) {
+        const std::vector<std::string> names = names_of(l);
+        return std::any_of(names.begin(), names.end(), [&](const std::string& n) { return matches(r.pattern, n); });
+      });
+      if (!used)
+        return fail(ErrorCode::kInvalidArgument,
+                    "policy: '{}' names no weight of this model; expected names such as '{}' or '{}', with * for any "
+                    "characters",
+                    r.pattern, layers.all.empty() ? "head.weight" : layers.all[0].tensor,
+                    layers.all.empty() ? "head" : layers.all[0].node);
+    }
+  std::vector<Scheme> all;
+  size_t coarse = 0;
+  std::string first_coarse;
+  for (const Layer& l : layers.all) {
+    Scheme s;
+    if (by_policy) {
+      s.format = policy.matrices;
+      for (const FormatPolicy::Rule& r : policy.rules)
+        for (const std::string& n : names_of(l))
+          if (matches(r.pattern, n)) s.format = r.format;
+    } else {
+      s.format = format_of(l.kind == LayerKind::kInner ? inner : others);
+    }
+    if (s.format.grid.scope == Scope::kGroup && l.cols > s.format.grid.group && l.cols % s.format.grid.group != 0) {
+      if (coarse++ == 0) first_coarse = l.tensor;
+      s.format = format_of("i8");
+    }
+    if (s.format.grid.coded())
+      s.method = method != nullptr && l.kind == LayerKind::kInner ? method : method_for(l, s.format);
+    s.activations = activations && s.format.grid.coded() && !l.conv();
+    all.push_back(s);
+  }
+  if (coarse > 0)
+    notes->push_back(
+        fmt::format("{} have columns that the groups do not divide and take 8 bits per output channel; "
+                    "first: {}",
+                    fmt::format("{} of the weights", coarse), first_coarse));
+  if (std::none_of(all.begin(), all.end(), [](const Scheme& s) { return s.format.grid.coded(); }))
+    return fail(ErrorCode::kInvalidArgument, "compress: {} leaves every weight as it is: {}",
+                by_policy ? "the policy" : "recipe '" + name + "'",
+                layers.all.empty() ? "the model has no linears and convolutions that are compressed"
+                                   : "give 'weights FORMAT' or 'PATTERN FORMAT' with a format such as i8 or i4g32");
+  return all;
+}
+
+}  // namespace vireo::compress

@@ -1,0 +1,45 @@
+// A graph made ready to run on the CPU in fp32, with every value readable where that is asked for: what calibration and
+// comparisons look at.
+#pragma once
+
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "base/thread_pool.h"
+#include "cpu/executable.h"
+#include "plan/plan.h"
+#include "runtime/device_impl.h"
+
+namespace vireo::compress {
+
+/// Rows in memory, `stride` floats apart.
+struct Rows {
+  const float* data = nullptr;
+  int64_t rows = 0, cols = 0, stride = 0;
+};
+
+class Runner {
+ public:
+  /// `keep`: nothing is fused and every value keeps its bytes, for value(). Errors: those of planning and packing.
+  static Result<std::unique_ptr<Runner>> create(Graph graph, const Device::Impl& device, ThreadPool& pool, bool keep);
+
+  /// `pixels`: of the graph's input, planar. The answer is readable until the next run.
+  const float* run(const std::vector<float>& pixels);
+  int64_t outputs() const { return plan().values[size_t(plan().outputs[0])].desc.shape.c(); }
+  /// Rows of the answer: pixels of a map, 1 of a classification.
+  int64_t output_rows() const { return plan().values[size_t(plan().outputs[0])].desc.shape.rows(); }
+  int64_t output_stride() const { return plan().values[size_t(plan().outputs[0])].desc.row_stride(); }
+  /// Of the last run. Errors: kInternal where there is no such value of rows.
+  Result<Rows> value(const std::string& name) const;
+  uint64_t bytes() const { return plan().arena_bytes + plan().weights_bytes; }
+
+ private:
+  const Plan& plan() const { return planned_.plan; }
+
+  ThreadPool* pool_ = nullptr;
+  Planned planned_;
+  std::unique_ptr<cpu::Executable> executable_;
+};
+
+}  // namespace vireo::compress

@@ -1,0 +1,89 @@
+#include "compress/sensitivity.h"
+
+#include <algorithm>
+#include <cmath>
+
+namespace vireo::compress {
+
+Result<LoadedModel> open_coded(const LoadedModel& model, const std::string& config,
+                               const std::vector<TensorView>& views) {
+  ModelSource source = model.source();
+  source.config = config;
+  VIREO_ASSIGN(source.weights, Checkpoint::from_views(views, source.weights, source.path));
+  return LoadedModel::from_parts(std::move(source), model.preprocessor_text(), source.path);
+}
+
+std::vector<std::vector<size_t>> layers_by_node(const Layers& layers, const std::vector<Scheme>& schemes) {
+  std::vector<std::vector<size_t>> nodes;
+  for (size_t i = 0; i < layers.all.size(); ++i) {
+    if (!schemes[i].format.grid.coded()) continue;
+    const bool same = !nodes.empty() && layers.all[nodes.back()[0]].node == layers.all[i].node;
+    if (!same) nodes.emplace_back();
+    nodes.back().push_back(i);
+  }
+  return nodes;
+}
+
+double mean_kl(const float* p, const float* q, int64_t rows, int64_t cols, int64_t stride) {
+  const auto log_sum = [cols](const float* x) {
+    const double most = double(*std::max_element(x, x + cols));
+    double sum = 0;
+    for (int64_t i = 0; i < cols; ++i) sum += std::exp(double(x[i]) - most);
+    return most + std::log(sum);
+  };
+  double all = 0;
+  for (int64_t r = 0; r < rows; ++r) {
+    const float *const a = p + r * stride, *const b = q + r * stride;
+    const double there = log_sum(a), here = log_sum(b);
+    for (int64_t i = 0; i < cols; ++i) {
+      const double log_p = double(a[i]) - there;
+      all += std::exp(log_p) * (log_p - (double(b[i]) - here));
+    }
+  }
+  return rows > 0 ? all / double(rows) : 0;
+}
+
+namespace {
+
+double squared_difference(const float* p, const float* q, int64_t rows, int64_t cols, int64_t stride) {
+  double difference = 0, square = 0;
+  for (int64_t r = 0; r < rows; ++r)
+    for (int64_t i = 0; i < cols; ++i) {
+      const double a = double(p[r * stride + i]), off = a - double(q[r * stride + i]);
+      difference += off * off, square += a * a;
+    }
+  return square > 0 ? difference / square : 0;
+}
+
+}  // namespace
+
+Result<void> Sensitivity::begin(const std::vector<std::vector<float>>& pictures, size_t count, Head head) {
+  head_ = head;
+  VIREO_ASSIGN(Graph g, model_.build(head, 1));
+  VIREO_ASSIGN(const std::unique_ptr<Runner> runner, Runner::create(std::move(g), device_, pool_, false));
+  const int64_t floats = runner->output_rows() * runner->output_stride();
+  // Spread over all of them: neighbours in a folder are often alike.
+  for (size_t i = 0; i < count; ++i) {
+    pictures_.push_back(&pictures[i * pictures.size() / count]);
+    const float* const answer = runner->run(*pictures_.back());
+    answers_.emplace_back(answer, answer + floats);
+  }
+  return {};
+}
+
+Result<double> Sensitivity::of(const std::vector<size_t>& only) {
+  std::vector<std::vector<StoredTensor>> some(coded_.size());
+  for (const size_t i : only) some[i] = coded_[i];
+  VIREO_ASSIGN(const LoadedModel changed, open_coded(model_, config_, all_views(model_, some, layers_)));
+  VIREO_ASSIGN(Graph g, changed.build(head_, 1));
+  VIREO_ASSIGN(const std::unique_ptr<Runner> runner, Runner::create(std::move(g), device_, pool_, false));
+  double sum = 0;
+  for (size_t i = 0; i < pictures_.size(); ++i) {
+    const float* const answer = runner->run(*pictures_[i]);
+    sum += (model_.has_classes() ? mean_kl : squared_difference)(answers_[i].data(), answer, runner->output_rows(),
+                                                                 runner->outputs(), runner->output_stride());
+  }
+  return sum / double(std::max<size_t>(pictures_.size(), 1));
+}
+
+}  // namespace vireo::compress

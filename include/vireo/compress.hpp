@@ -1,0 +1,94 @@
+// A checkpoint and a handful of pictures in, a smaller model out: weights become integer codes, and activations are
+// said to be quantised while running. What comes out is a Hugging Face folder in the format of compressed-tensors.
+//
+//   auto c = vireo::Compressor::create(*model, options);          // options.recipe = "w4g64"
+//   for (const vireo::Image& picture : pictures) c->add(picture);
+//   auto report = c->write("models/smaller");
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include <vireo/vireo.hpp>
+
+namespace vireo {
+
+/// A line of the table of recipes or of methods.
+struct CompressEntry {
+  std::string name;
+  std::string what;    ///< what it does, one sentence
+  std::string source;  ///< where it is from
+};
+/// What CompressOptions::recipe may name. Recipes compose: "w4g32+a8".
+VIREO_API std::vector<CompressEntry> compress_recipes();
+/// How weights are rounded; recipes choose.
+VIREO_API std::vector<CompressEntry> compress_methods();
+
+struct CompressOptions {
+  std::string recipe;  ///< names of compress_recipes(), joined by '+'
+  /// Text of a format policy instead: `weights FORMAT`, `PATTERN FORMAT`, `products i8`, with formats f32 and i2 to i8,
+  /// in groups (i4g32) or per output channel (i8).
+  std::string policy;
+  std::string method;       ///< of compress_methods(), for linears within the network; empty: as the format suggests
+  int threads = 0;          ///< 0 = all cores
+  bool sensitivity = true;  ///< also measure how far the answer moves when one layer alone is compressed
+  /// What is being done and the share of all work that is done, 0 to 1; called in the thread of write().
+  std::function<void(const std::string& what, double done)> progress;
+  /// Asked between steps; true ends write() with kInvalidArgument and leaves no file.
+  std::function<bool()> stop;
+};
+
+/// One weight that was compressed.
+struct CompressedLayer {
+  std::string tensor;          ///< as the file names it
+  std::string node;            ///< in plans: "blocks.3.mlp.fc1"
+  std::string kind;            ///< "linear", "head", "embedding", "convolution"
+  std::string format, method;  ///< "i4g32", "gptq"
+  int64_t rows = 0, cols = 0;
+  uint64_t bytes = 0;  ///< codes and scales
+  double macs = 0;     ///< of a picture
+  double error = 0;    ///< squared error of its output (without pictures: of the weight) over its square
+  double kl = -1;      ///< mean KL(fp32 || this layer alone compressed), of the answer; -1: not measured
+};
+
+struct CompressReport {
+  std::vector<CompressedLayer> layers;
+  std::vector<std::string> kept;               ///< matrices that stay floats
+  bool activations = false;                    ///< rows are quantised too, while running
+  size_t pictures = 0;                         ///< calibrated with
+  size_t passes = 0;                           ///< over the pictures: layers go in groups where memory is short
+  double macs = 0;                             ///< of a picture
+  uint64_t bytes_before = 0, bytes_after = 0;  ///< of a file with all tensors
+  std::vector<std::string> notes;
+};
+
+/// Compresses one model. Uses the CPU.
+class VIREO_API Compressor {
+ public:
+  /// Errors: kInvalidArgument (an unknown recipe, recipes that contradict each other, a policy that names nothing),
+  /// kUnsupported (a model without weights or one that is compressed already).
+  static Result<Compressor> create(const Model& model, const CompressOptions& options);
+  Compressor(Compressor&&) noexcept;
+  Compressor& operator=(Compressor&&) noexcept;
+  ~Compressor();
+
+  /// How many pictures write() needs at least: 0 where the recipe looks at none.
+  size_t least_pictures() const;
+  /// Calibrates with this picture too: preprocessed now, and kept as the model's input.
+  Result<void> add(const Image& picture);
+
+  /// Writes config.json, model.safetensors and preprocessor_config.json into a folder that exists, each whole or not at
+  /// all. Errors: kInvalidArgument (too few pictures, `stop`), kCorrupt (activations that are not finite, with the
+  /// layer), kIo (the disk).
+  Result<CompressReport> write(const std::string& folder);
+
+ private:
+  struct Impl;
+  explicit Compressor(std::unique_ptr<Impl> impl);
+  std::unique_ptr<Impl> impl_;
+};
+
+}  // namespace vireo
