@@ -38,6 +38,20 @@ foreach(file IN LISTS files)
   endforeach()
 endforeach()
 
+# Operators are known by what they say of themselves (ops.def, kernels.def), not by name.
+file(GLOB files "${ROOT}/engine/plan/lower.cpp" "${ROOT}/engine/profile/*" "${ROOT}/engine/cpu/*" "${ROOT}/engine/vk/*"
+     "${ROOT}/engine/runtime/*")
+foreach(file IN LISTS files)
+  if(IS_DIRECTORY "${file}")
+    continue()
+  endif()
+  file(STRINGS "${file}" named REGEX "OpKind::k[A-Z]")
+  if(named)
+    file(RELATIVE_PATH relative "${ROOT}" "${file}")
+    list(APPEND problems "${relative}: names an operator; a trait in engine/ops/op.h or kernel.h should say what it needs")
+  endif()
+endforeach()
+
 # The public headers stand alone: the standard library, themselves and, in vulkan.hpp only, Vulkan.
 file(GLOB headers "${ROOT}/include/vireo/*")
 foreach(file IN LISTS headers)

@@ -14,12 +14,13 @@
 
 #include "base/half.h"
 #include "cpu/executable.h"
-#include "device/tuned.h"
+#include "ops/conv2d.h"
 #include "ops/linear.h"
+#include "ops/tuned.h"
 #include "ops_conformance.h"
 #include "plan/plan.h"
 #include "plan/quantise.h"
-#include "runtime/half_check.h"
+#include "runtime/self_test.h"
 #include "support/reference.h"
 #include "support/sample.h"
 #include "vk/executable.h"
@@ -345,7 +346,8 @@ void spread_rows(Plan& plan, const Target& t) {
   place(plan, false);
   if (!t.gpu) return;
   const Tuning tuning = t.tuning ? *t.tuning : tuning_for(t.caps);
-  Result<Lowering> lowered = def.lower(op_call(plan, step), {&plan.caps, &tuning, Products::kF32, true});
+  Result<Lowering> lowered =
+      lower_op(step.op, DeviceKind::kVulkan, op_call(plan, step), {&plan.caps, &tuning, Products::kF32, true});
   ASSERT_TRUE(lowered.ok()) << lowered.error().message;
   ASSERT_EQ(lowered->dispatches.size(), step.dispatches.size());
   for (size_t i = 0; i < step.dispatches.size(); ++i) {
@@ -476,27 +478,35 @@ TEST_P(Conformance, EveryCaseOnEveryTarget) {
 INSTANTIATE_TEST_SUITE_P(Ops, Conformance, ::testing::ValuesIn(all_ops()),
                          [](const auto& info) { return std::string(op_def(info.param).name); });
 
-bool same_tile(const LinearTile& a, const LinearTile& b) {
-  return std::tie(a.bm, a.bn, a.bk, a.tm, a.tn) == std::tie(b.bm, b.bn, b.bk, b.tm, b.tn);
+/// The constants of a kernel in all classes, each once.
+std::vector<Constants> all_constants(const char* kernel) {
+  std::vector<Constants> all;
+  for (const DeviceClass c : {DeviceClass::kMaxwell, DeviceClass::kMali, DeviceClass::kOther}) {
+    DeviceCaps caps;
+    caps.device_class = c;
+    for (const Constants& t : tuning_for(caps).of(kernel))
+      if (std::find(all.begin(), all.end(), t) == all.end()) all.push_back(t);
+  }
+  return all;
+}
+
+/// The class's tuning, with this kernel and these constants alone.
+Tuning tuning_with(const DeviceCaps& caps, const char* kernel, const Constants& constants) {
+  Tuning t = tuning_for(caps);
+  only_kernel(*find_kernel(kernel), &t);
+  t.constants[kernel] = {constants};
+  return t;
 }
 
 /// The choice of a tile goes by shape; every tile of every class must be right on any shape.
 TEST(Tiles, EveryTileOfTheTables) {
-  std::vector<LinearTile> tiles;
-  for (const DeviceClass c : {DeviceClass::kMaxwell, DeviceClass::kMali, DeviceClass::kOther}) {
-    DeviceCaps caps;
-    caps.device_class = c;
-    for (const LinearTile& t : tuning_for(caps).linear_tiles)
-      if (std::none_of(tiles.begin(), tiles.end(), [&](const LinearTile& o) { return same_tile(o, t); }))
-        tiles.push_back(t);
-  }
   int runs = 0;
   for (Target t : targets()) {
     if (!t.gpu || t.tuning || t.caps.device_class != DeviceClass::kMaxwell) continue;
-    for (const LinearTile& tile : tiles) {
-      t.tuning = tuning_for(t.caps);
-      t.tuning->linear_tiles = {tile};
-      if (!linear::choose_tile(*t.tuning, t.caps, false, 1, 1, 1).tile) continue;  // larger than this device takes
+    for (const Constants& constants : all_constants("linear.tile")) {
+      const LinearTile tile = linear::tile_of(constants);
+      t.tuning = tuning_with(t.caps, "linear.tile", constants);
+      if (!linear::tile_work(tile, false, *t.tuning, t.caps, 1, 1, 1).legal) continue;  // larger than this device takes
       t.label = fmt::format("{}x{}x{} on {}", tile.bm, tile.bn, tile.bk, t.caps.name);
       for (const OpCase& spec : op_def(OpKind::kLinear).cases())
         if (spec.label == "primes" || spec.label == "one past the tile" || spec.label == "vit-ti qkv")
@@ -508,20 +518,12 @@ TEST(Tiles, EveryTileOfTheTables) {
 }
 
 TEST(Tiles, EveryConvolutionTile) {
-  std::vector<LinearTile> tiles;
-  for (const DeviceClass c : {DeviceClass::kMaxwell, DeviceClass::kMali, DeviceClass::kOther}) {
-    DeviceCaps caps;
-    caps.device_class = c;
-    for (const LinearTile& t : tuning_for(caps).conv_tiles)
-      if (std::none_of(tiles.begin(), tiles.end(), [&](const LinearTile& o) { return same_tile(t, o); }))
-        tiles.push_back(t);
-  }
   int runs = 0;
   for (Target t : targets()) {
     if (!t.gpu || t.tuning || t.caps.device_class != DeviceClass::kMaxwell) continue;
-    for (const LinearTile& tile : tiles) {
-      t.tuning = tuning_for(t.caps);
-      t.tuning->conv_tiles = {tile};
+    for (const Constants& constants : all_constants("conv2d.tile")) {
+      const LinearTile tile = linear::tile_of(constants);
+      t.tuning = tuning_with(t.caps, "conv2d.tile", constants);
       if (!linear::tile_work(tile, false, *t.tuning, t.caps, 1, 1, 1).legal) continue;  // larger than this device takes
       t.label = fmt::format("{}x{}x{} on {}", tile.bm, tile.bn, tile.bk, t.caps.name);
       for (const OpCase& spec : op_def(OpKind::kConv2d).cases())
@@ -538,15 +540,13 @@ TEST(Tiles, PackedHalves) {
   for (Target t : targets()) {
     if (!t.gpu || t.tuning || t.caps.device_class != DeviceClass::kMaxwell || !t.gpu->caps().shader_float16) continue;
     t.caps.shader_float16 = true;
-    const Tuning all = tuning_for(t.caps);
-    for (const LinearTile& tile : all.half_tiles) {
-      t.tuning = all;
-      t.tuning->linear_tiles = {};
-      t.tuning->half_tiles = {tile};
-      if (!linear::choose_tile(*t.tuning, t.caps, true, 1, 1, 1).tile) continue;
+    for (const Constants& constants : tuning_for(t.caps).of("linear.half")) {
+      const LinearTile tile = linear::tile_of(constants);
+      t.tuning = tuning_with(t.caps, "linear.half", constants);
+      if (!linear::tile_work(tile, true, *t.tuning, t.caps, 1, 1, 1).legal) continue;
       t.label = fmt::format("half {}x{}x{} on {}", tile.bm, tile.bn, tile.bk, t.caps.name);
       ThreadPool pool(2);
-      EXPECT_TRUE(packed_halves_hold(t.gpu, t.caps, pool)) << "what a session asks before it uses them";
+      EXPECT_TRUE(failing_kernels(t.gpu, t.caps, pool).empty()) << "what a session asks before it uses them";
       for (const OpCase& spec : op_def(OpKind::kLinear).cases()) {
         if (spec.label == "vit-ti fc1" || spec.label == "dinov2-s fc2" || spec.label == "primes" ||
             spec.label == "one past the tile" || spec.label == "odd width" || spec.label == "large values")
@@ -570,7 +570,7 @@ TEST(Tiles, AttentionOfAnyDepth) {
     if (!t.gpu || t.tuning || t.gap || t.caps.device_class != DeviceClass::kMaxwell) continue;
     for (const uint32_t depth : {12, 20}) {
       t.tuning = tuning_for(t.caps);
-      t.tuning->attention_tile.dc = depth;
+      t.tuning->constants["attention.tile"][0][4] = depth;
       ASSERT_TRUE(check_tuning(*t.tuning).ok()) << depth;
       t.label = fmt::format("depth {} on {}", depth, t.caps.name);
       for (const OpCase& spec : op_def(OpKind::kAttention).cases()) {

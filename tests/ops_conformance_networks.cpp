@@ -2,6 +2,7 @@
 // (Single operators: ops_conformance.cpp.)
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <cmath>
 #include <cstdio>
 #include <cstdlib>
@@ -131,8 +132,22 @@ TEST(Argmax, ScoresThatAreNoNumbersAreNoClass) {
 TEST(Registry, NoFieldIsMissing) {
   for (OpKind k : all_ops()) {
     const OpDef& d = op_def(k);
-    EXPECT_TRUE(d.name && d.attrs && d.infer && d.lower && d.lower_cpu && d.cpu && d.reference && d.cost &&
-                d.tolerance && d.cases);
+    EXPECT_TRUE(d.name && d.attrs && d.infer && d.reference && d.cost && d.tolerance && d.cases);
+    for (DeviceKind device : {DeviceKind::kVulkan, DeviceKind::kCpu})
+      EXPECT_TRUE(std::any_of(all_kernels().begin(), all_kernels().end(), [&](const KernelDef* kernel) {
+        return kernel->op == k && kernel->device == device;
+      })) << d.name;
+  }
+  std::set<std::string> names, words;
+  for (const KernelDef* k : all_kernels()) {
+    EXPECT_TRUE(k->lower && (k->run != nullptr) == (k->device == DeviceKind::kCpu)) << k->name;
+    EXPECT_TRUE(names.insert(k->name).second) << k->name;
+    EXPECT_EQ(find_kernel(k->name), k);
+    EXPECT_EQ(std::string(k->name).rfind(op_def(k->op).name, 0), 0u) << k->name << " begins with its operator";
+    if (!k->constants) continue;
+    EXPECT_TRUE(words.insert(k->constants->word).second) << k->constants->word;
+    EXPECT_TRUE(k->constants->legal && k->constants->defaults) << k->name;
+    EXPECT_FALSE(k->self_test && !k->error) << k->name;
   }
 }
 

@@ -5,6 +5,7 @@
 
 #include <cstdlib>
 #include <fstream>
+#include <optional>
 #include <sstream>
 
 #include "model/model.h"
@@ -136,12 +137,18 @@ TEST(Plan, SegmentationFitsTheNano) {
 
 // ---- the tile of a linear goes by its shape ----------------------------------------------------------------------
 
+std::optional<LinearTile> choose(const char* kernel, const Tuning& tuning, const DeviceCaps& caps, int64_t m, int64_t n,
+                                 int64_t k) {
+  const Constants* c = linear::choose_tile(*find_kernel(kernel), tuning, caps, m, n, k);
+  return c ? std::optional(linear::tile_of(*c)) : std::nullopt;
+}
+
 TEST(TileChoice, LittlePaddingOnTheNano) {
   const DeviceCaps caps = caps_of("jetson-nano");
   const Tuning tuning = tuning_for(caps);
   for (const int64_t d : {192, 384, 768})
     for (const auto& [n, k] : {std::pair{3 * d, d}, {d, d}, {4 * d, d}, {d, 4 * d}}) {
-      const LinearTile* tile = linear::choose_tile(tuning, caps, false, 197, n, k).tile;
+      const std::optional<LinearTile> tile = choose("linear.tile", tuning, caps, 197, n, k);
       ASSERT_TRUE(tile);
       const linear::TileWork work = linear::tile_work(*tile, false, tuning, caps, 197, n, k);
       const double waste = 1 - 2.0 * 197 * double(n) * double(k) / work.issued_flops;
@@ -154,10 +161,10 @@ TEST(TileChoice, LittlePaddingOnTheNano) {
 TEST(TileChoice, SmallProductsTakeSmallTiles) {
   const DeviceCaps caps = caps_of("jetson-nano");
   const Tuning tuning = tuning_for(caps);
-  const LinearTile* head = linear::choose_tile(tuning, caps, true, 1, 1000, 768).tile;
+  const std::optional<LinearTile> head = choose("linear.tile", tuning, caps, 1, 1000, 768);
   ASSERT_TRUE(head);
   EXPECT_LE(head->bm, 32u) << "one row";
-  const LinearTile* narrow = linear::choose_tile(tuning, caps, false, 1000, 10, 768).tile;
+  const std::optional<LinearTile> narrow = choose("linear.tile", tuning, caps, 1000, 10, 768);
   ASSERT_TRUE(narrow);
   EXPECT_LE(narrow->bn, 64u) << "ten columns";
 }
@@ -169,16 +176,18 @@ TEST(TileChoice, OnlyWhatTheDeviceTakes) {
   for (const DeviceClass c : {DeviceClass::kMaxwell, DeviceClass::kMali, DeviceClass::kOther}) {
     caps.device_class = c;
     const Tuning tuning = tuning_for(caps);
-    for (const bool half : {false, true}) {
-      const linear::TileChoice choice = linear::choose_tile(tuning, caps, half, 197, 768, 768);
-      const LinearTile* tile = choice.tile;
-      ASSERT_TRUE(tile);
+    for (const char* kernel : {"linear.tile", "linear.half"}) {
+      const bool half = kernel == std::string("linear.half");
+      const std::optional<LinearTile> tile = choose(kernel, tuning, caps, 197, 768, 768);
+      ASSERT_TRUE(tile || half) << "some tile of fp32 fits everywhere";
+      if (!tile) continue;
       EXPECT_LE((tile->bm / tile->tm) * (tile->bn / tile->tn), 128u);
-      EXPECT_TRUE(linear::tile_work(*tile, choice.half, tuning, caps, 197, 768, 768).legal);
+      EXPECT_TRUE(linear::tile_work(*tile, half, tuning, caps, 197, 768, 768).legal);
     }
   }
   caps.max_shared_bytes = 64;
-  EXPECT_FALSE(linear::choose_tile(tuning_for(caps), caps, true, 197, 768, 768).tile) << "nothing fits";
+  for (const char* kernel : {"linear.tile", "linear.half"})
+    EXPECT_FALSE(choose(kernel, tuning_for(caps), caps, 197, 768, 768)) << "nothing fits";
 }
 
 TEST(TileChoice, PackedHalvesOnlyWhereTheDeviceHasThem) {
@@ -200,14 +209,16 @@ TEST(TileChoice, RulesOfTheShader) {
   for (const DeviceClass c : {DeviceClass::kMaxwell, DeviceClass::kMali, DeviceClass::kOther}) {
     DeviceCaps caps = caps_of("jetson-nano");
     caps.device_class = c;
-    for (const LinearTile& t : tuning_for(caps).linear_tiles) {
+    for (const Constants& constants : tuning_for(caps).of("linear.tile")) {
+      const LinearTile t = linear::tile_of(constants);
       const uint32_t lx = (t.bm / t.tm) * (t.bn / t.tn);
       EXPECT_EQ(t.bm % t.tm + t.bn % t.tn + t.tm % 4 + t.tn % 4 + t.bk % 4, 0u);
       EXPECT_GE(t.bk, 8u);
       EXPECT_EQ(lx % (t.bk / 4), 0u);
       EXPECT_LE(2 * t.bm * std::max(1u, lx / t.bm), t.bk * (t.bm + 5)) << "row statistics share A's bytes";
     }
-    for (const LinearTile& t : tuning_for(caps).half_tiles) {
+    for (const Constants& constants : tuning_for(caps).of("linear.half")) {
+      const LinearTile t = linear::tile_of(constants);
       const uint32_t lx = (t.bm / t.tm) * (t.bn / t.tn);
       EXPECT_EQ(t.bm % t.tm + t.bn % t.tn + t.tm % 4 + t.bk % 4, 0u);
       EXPECT_EQ(t.tn, 8u);

@@ -172,6 +172,7 @@ void add_classify(CLI::App& app);
 void add_segment(CLI::App& app);
 void add_embed(CLI::App& app);
 void add_plan(CLI::App& app);
+void add_kernels(CLI::App& app);
 void add_bench(CLI::App& app);
 void add_diff(CLI::App& app);
 void add_tune(CLI::App& app);

@@ -97,6 +97,7 @@ int run(int argc, char** argv) {
   cli::add_segment(app);
   cli::add_embed(app);
   cli::add_plan(app);
+  cli::add_kernels(app);
   cli::add_bench(app);
   cli::add_diff(app);
   cli::add_tune(app);

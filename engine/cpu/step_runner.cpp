@@ -5,7 +5,7 @@ namespace vireo::cpu {
 Result<StepRunner> StepRunner::create(const Plan& plan, const Step& step, const Memory& memory,
                                       const simd::Kernels& kernels) {
   StepRunner r;
-  r.def_ = &op_def(step.op);
+  r.by_ = step.by;
   r.kernels_ = &kernels;
   r.op_ = op_call(plan, step);
   r.float_in_.resize(step.inputs.size());
@@ -71,7 +71,7 @@ void StepRunner::run(ThreadPool& pool, const SizedOutput* sized) {
   call.kernels = kernels_;
   call.pool = &pool;
   call.sized = sized;
-  def_->cpu(call);
+  by_->run(call);
   if (half_out_.half) {
     simd::ToHalfArgs a;
     a.x = half_out_.floats.as<float>(), a.ldx = a.ldo = half_out_.stride, a.rows = half_out_.rows,

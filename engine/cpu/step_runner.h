@@ -35,7 +35,7 @@ class StepRunner {
   };
   StepRunner() = default;
 
-  const OpDef* def_ = nullptr;
+  const KernelDef* by_ = nullptr;
   const simd::Kernels* kernels_ = nullptr;
   OpCall op_;
   TensorDesc float_out_;

@@ -12,7 +12,7 @@ namespace vireo {
 
 enum class DeviceKind : uint8_t { kCpu, kVulkan };
 
-/// Devices that share default kernels and constants (device/tuning.h).
+/// Devices that share default kernels and constants (ops/tuning.h).
 enum class DeviceClass : uint8_t { kMaxwell, kNvidia, kAmd, kIntel, kMali, kAdreno, kV3d, kSoftware, kOther };
 
 const char* to_string(DeviceKind k);

@@ -42,7 +42,7 @@ Result<Lowering> lower(const OpCall& c, const LowerContext& ctx) {
   return l;
 }
 
-Lowering lower_cpu(const OpCall&, const LowerContext&) {
+Result<Lowering> lower_cpu(const OpCall&, const LowerContext&) {
   Lowering l;
   l.kernel = "adaptive_pool";
   return l;
@@ -97,7 +97,10 @@ std::vector<OpCase> cases() {
 }  // namespace
 
 extern const OpDef kAdaptivePoolOp;
-const OpDef kAdaptivePoolOp = {"adaptive_pool", kAttrs, infer,     lower, lower_cpu, cpu,
-                               reference,       cost,   tolerance, cases, {true, 1}};
+const OpDef kAdaptivePoolOp = {"adaptive_pool", kAttrs, infer, reference, cost, tolerance, cases, {true, 1}};
+
+extern const KernelDef kAdaptivePoolVulkan, kAdaptivePoolCpu;
+const KernelDef kAdaptivePoolVulkan = vulkan_kernel("adaptive_pool", OpKind::kAdaptivePool, lower);
+const KernelDef kAdaptivePoolCpu = cpu_kernel("adaptive_pool.simd", OpKind::kAdaptivePool, lower_cpu, cpu);
 
 }  // namespace vireo

@@ -11,7 +11,7 @@ Result<TensorDesc> infer(const OpCall& c) {
   return infer_same(c);
 }
 Result<Lowering> lower(const OpCall& c, const LowerContext& ctx) { return lower_elementwise(c, ctx, {0, false, true}); }
-Lowering lower_cpu(const OpCall&, const LowerContext&) {
+Result<Lowering> lower_cpu(const OpCall&, const LowerContext&) {
   Lowering l;
   l.kernel = "add";
   return l;
@@ -33,7 +33,10 @@ std::vector<OpCase> cases() { return elementwise_cases(2, false); }
 }  // namespace
 
 extern const OpDef kAddOp;
-const OpDef kAddOp = {"add",     kNoAttrs, infer,     lower, lower_cpu,          cpu,
-                      reference, cost,     tolerance, cases, kElementwiseStrided};
+const OpDef kAddOp = {"add", kNoAttrs, infer, reference, cost, tolerance, cases, kElementwiseStrided};
+
+extern const KernelDef kAddVulkan, kAddCpu;
+const KernelDef kAddVulkan = vulkan_kernel("add", OpKind::kAdd, lower);
+const KernelDef kAddCpu = cpu_kernel("add.simd", OpKind::kAdd, lower_cpu, cpu);
 
 }  // namespace vireo

@@ -113,7 +113,7 @@ simd::ArgmaxArgs kernel_args(const OpCall& c, const Sizes& z) {
   return a;
 }
 
-Lowering lower_cpu(const OpCall& c, const LowerContext& ctx) {
+Result<Lowering> lower_cpu(const OpCall& c, const LowerContext& ctx) {
   Lowering l;
   l.out_f32 = true;
   l.kernel = sizes(c).resizes() ? "bilinear+argmax" : "argmax";
@@ -200,6 +200,10 @@ std::vector<OpCase> cases() {
 }  // namespace
 
 extern const OpDef kArgmaxOp;
-const OpDef kArgmaxOp = {"argmax", kAttrs, infer, lower, lower_cpu, cpu, reference, cost, tolerance, cases, {}, sized};
+const OpDef kArgmaxOp = {"argmax", kAttrs, infer, reference, cost, tolerance, cases, {}, sized};
+
+extern const KernelDef kArgmaxVulkan, kArgmaxCpu;
+const KernelDef kArgmaxVulkan = vulkan_kernel("argmax", OpKind::kArgmax, lower);
+const KernelDef kArgmaxCpu = cpu_kernel("argmax.simd", OpKind::kArgmax, lower_cpu, cpu);
 
 }  // namespace vireo

@@ -130,7 +130,8 @@ struct Tile {
 /// The tile of least cost with the class's block of scores; its dc and vc are the largest that are tried. Where none
 /// can be had, the one that needs the least shared memory.
 Tile choose_tile(const Sizes& s, const Tuning& t, const DeviceCaps& caps) {
-  const auto& q = t.attention_tile;
+  const Constants& chosen = t.of("attention.tile")[0];
+  const struct { uint32_t lx, tx, tm, tn, dc, vc; } q{chosen[0], chosen[1], chosen[2], chosen[3], chosen[4], chosen[5]};
   const int64_t rows = int64_t(q.lx / q.tx) * q.tm;
   Tile best{}, smallest{};
   double least = 0;
@@ -186,94 +187,192 @@ void add_groups(const Sizes& s, const Consts& at, bool texel, Dispatch& d) {
                                            at.pad >= 0 ? constant(at.pad, kind) : dummy(kind)});
 }
 
-Result<Lowering> lower(const OpCall& c, const LowerContext& ctx) {
-  const Sizes s = sizes(c);
-  const Tuning& t = *ctx.tuning;
-  const TensorDesc& x = *c.in[kX];
-  const bool aligned = s.dim % 4 == 0;  // the offsets d and 2d are multiples of it
-  Lowering l;
-  const Consts at = add_consts(c, s, l);
-  l.out_f32 = !aligned;  // two heads would share a 32-bit word of halves
-  const bool texel = t.texel && texel_fits(*ctx.caps, x.bytes(), x.dtype) &&
-                     (at.bias < 0 || texel_fits(*ctx.caps, l.consts[size_t(at.bias)].bytes, DType::kF32));
-  Dispatch d;
-  d.shader = texel ? "attention.texel" : "attention.tile";
-  d.spec = {{"OUT_TYPE", l.out_f32 ? type_code(DType::kF32) : type_code(c.out.dtype)},
-            {"HD", u32(s.dim)},
-            {"ALIGNED", aligned}};
-  int64_t rows;  // queries per workgroup
-  Tile tile{};
-  if (texel) {
-    const auto& q = t.attention_texel;
-    // The query, the accumulator and kb scores of every query live in registers: wide heads leave room for one query.
-    // In groups it is one of each: where a row lies is worked out for every load, and a software driver's compiler took
-    // minutes for more.
-    const bool few = s.dim > 64 || !aligned;
-    const uint32_t queries = few || !s.plain ? 1 : q.qi, keys = !s.plain ? 1 : few ? std::min(q.kb, 2u) : q.kb;
-    d.spec.add({{"LX", q.lx}, {"QI", queries}, {"KB", keys}});
-    rows = int64_t(q.lx) * queries;
-    l.kernel = fmt::format("attention.texel q{} k{}", queries, keys);
-  } else {
-    tile = choose_tile(s, t, *ctx.caps);
-    const int64_t shared = tile.shared_bytes(s.dim);
-    if (shared > ctx.caps->max_shared_bytes || tile.lx > ctx.caps->max_workgroup_invocations)
-      return fail(ErrorCode::kUnsupported,
-                  "attention.tile needs {} bytes of shared memory and {} invocations; the device has {} and {}", shared,
-                  tile.lx, ctx.caps->max_shared_bytes, ctx.caps->max_workgroup_invocations);
-    d.spec.add({{"LX", u32(tile.lx)},
-                {"IN_TYPE", type_code(x.dtype)},
-                {"WHOLE", s.tokens % tile.keys() == 0},
-                {"TX", u32(tile.tx)},
-                {"TM", u32(tile.tm)},
-                {"TN", u32(tile.tn)},
-                {"DC", u32(tile.dc)},
-                {"VC", u32(tile.vc)},
-                // No branch where no subgroup is without queries.
-                {"SKIP_ROWS", t.skip_rows && s.tokens % tile.rows() != 0},
-                {"VX", u32(tile.vx)},
-                {"VM", u32(tile.vm)}});
-    rows = tile.rows();
-    l.kernel = fmt::format("attention.tile q{} k{} d{} v{}x{}", rows, tile.keys(), tile.dc, tile.vx, tile.vm);
+/// What does not depend on the kernel.
+struct Attention {
+  Attention(const OpCall& c, const LowerContext& context)
+      : call(c), ctx(context), s(sizes(c)), x(*c.in[kX]), aligned(s.dim % 4 == 0), at(add_consts(c, s, lowering)) {
+    lowering.out_f32 = !aligned;  // two heads would share a 32-bit word of halves
   }
-  d.push = {{"n_q", u32(s.tokens)},
-            {"n_kv", u32(s.tokens)},
-            {"heads", u32(s.heads)},
-            {"q_ld4", u32(groups4(3 * s.width))},
-            {"k_ld4", u32(groups4(3 * s.width))},
-            {"v_ld4", u32(groups4(3 * s.width))},
-            {"o_ld4", u32(groups4(s.width))},
-            {"q_off", 0},
-            {"k_off", u32(s.width)},
-            {"v_off", u32(2 * s.width)},
-            {"scale", float_word(scale_of(c))}};
-  const BindKind kind = texel ? texel_kind(x.dtype) : BindKind::kStorage;
-  d.operands = {input(kX, kind), input(kX, kind), input(kX, kind), output()};
-  if (!s.plain) {
-    add_groups(s, at, texel, d);
-    l.kernel = fmt::format("{}, {}x{} tokens", l.kernel, s.groups.group_h, s.groups.group_w);
+
+  /// `kind`: how the rows of x are bound.
+  Dispatch begin(const char* shader, BindKind kind) const {
+    Dispatch d;
+    d.shader = shader;
+    d.spec = {{"OUT_TYPE", lowering.out_f32 ? type_code(DType::kF32) : type_code(call.out.dtype)},
+              {"HD", u32(s.dim)},
+              {"ALIGNED", aligned}};  // the offsets d and 2d are multiples of dim
+    d.push = {{"n_q", u32(s.tokens)},
+              {"n_kv", u32(s.tokens)},
+              {"heads", u32(s.heads)},
+              {"q_ld4", u32(groups4(3 * s.width))},
+              {"k_ld4", u32(groups4(3 * s.width))},
+              {"v_ld4", u32(groups4(3 * s.width))},
+              {"o_ld4", u32(groups4(s.width))},
+              {"q_off", 0},
+              {"k_off", u32(s.width)},
+              {"v_off", u32(2 * s.width)},
+              {"scale", float_word(scale_of(call))}};
+    d.operands = {input(kX, kind), input(kX, kind), input(kX, kind), output()};
+    if (!s.plain) add_groups(s, at, kind != BindKind::kStorage, d);
+    return d;
   }
-  // A long dispatch is cut along the queries, or between groups.
-  const int64_t all = s.batch * s.groups.count(), blocks = div_up(s.tokens, rows);
-  const double flops = 4.0 * double(s.heads * s.dim) * double(s.tokens) * double(s.tokens);
-  const int64_t per_part = blocks_per_dispatch(s.plain ? flops * double(all) : flops, t.max_dispatch_flops, blocks);
-  const int64_t per_z = s.plain ? all
-                                : std::min<int64_t>(blocks_per_dispatch(flops * double(all), t.max_dispatch_flops, all),
-                                                    ctx.caps->max_workgroup_count[2]);
-  for (int64_t z = 0; z < all; z += per_z)
-    for (int64_t first = 0; first < blocks; first += per_part) {
-      Dispatch part = d;
-      part.push.add("q0", u32(first * rows));
-      if (!s.plain) part.push.add("z0", u32(z));
-      const int64_t queries = std::min(s.tokens, (first + per_part) * rows) - first * rows,
-                    depth = std::min(per_z, all - z);
-      if (!texel) part.work = tile_work(s, tile, queries, depth, t.skip_rows, ctx.caps->subgroup_size);
-      part.work.flops = flops * double(depth) * double(queries) / double(s.tokens);
-      part.groups = {u32(std::min(per_part, blocks - first)), u32(s.heads), u32(depth)};
-      VIREO_TRY(check_grid(c, *ctx.caps, part.groups));
-      l.dispatches.push_back(std::move(part));
-    }
-  return l;
+
+  /// A long dispatch is cut along the queries, of which a workgroup has `rows`, or between groups; work(queries, depth)
+  /// tells what is computed.
+  template <typename Worked>
+  Result<Lowering> finish(const Dispatch& whole, int64_t rows, const Worked& work) {
+    if (!s.plain)
+      lowering.kernel = fmt::format("{}, {}x{} tokens", lowering.kernel, s.groups.group_h, s.groups.group_w);
+    const int64_t all = s.batch * s.groups.count(), blocks = div_up(s.tokens, rows);
+    const double flops = 4.0 * double(s.heads * s.dim) * double(s.tokens) * double(s.tokens),
+                 most = ctx.tuning->max_dispatch_flops;
+    const int64_t per_part = blocks_per_dispatch(s.plain ? flops * double(all) : flops, most, blocks);
+    const int64_t per_z = s.plain ? all
+                                  : std::min<int64_t>(blocks_per_dispatch(flops * double(all), most, all),
+                                                      ctx.caps->max_workgroup_count[2]);
+    for (int64_t z = 0; z < all; z += per_z)
+      for (int64_t first = 0; first < blocks; first += per_part) {
+        Dispatch part = whole;
+        part.push.add("q0", u32(first * rows));
+        if (!s.plain) part.push.add("z0", u32(z));
+        const int64_t queries = std::min(s.tokens, (first + per_part) * rows) - first * rows,
+                      depth = std::min(per_z, all - z);
+        part.work = work(queries, depth);
+        part.work.flops = flops * double(depth) * double(queries) / double(s.tokens);
+        part.groups = {u32(std::min(per_part, blocks - first)), u32(s.heads), u32(depth)};
+        VIREO_TRY(check_grid(call, *ctx.caps, part.groups));
+        lowering.dispatches.push_back(std::move(part));
+      }
+    return std::move(lowering);
+  }
+
+  const OpCall& call;
+  const LowerContext& ctx;
+  Sizes s;
+  const TensorDesc& x;
+  bool aligned;
+  Lowering lowering;
+  Consts at;
+};
+
+// ---- attention.texel
+
+Result<void> texel_accepts(const OpCall& c, const LowerContext& ctx) {
+  if (!ctx.tuning->texel || ctx.tuning->of("attention.texel").empty())
+    return fail(ErrorCode::kUnsupported, "devices of this class read storage buffers");
+  const Attention a(c, ctx);
+  if (!texel_fits(*ctx.caps, a.x.bytes(), a.x.dtype) ||
+      (a.at.bias >= 0 && !texel_fits(*ctx.caps, a.lowering.consts[size_t(a.at.bias)].bytes, DType::kF32)))
+    return fail(ErrorCode::kUnsupported, "rows or bias are more than the device's {} texels",
+                ctx.caps->max_texel_elements);
+  return {};
 }
+
+Result<Lowering> lower_texel(const OpCall& c, const LowerContext& ctx) {
+  Attention a(c, ctx);
+  const Sizes& s = a.s;
+  const Constants& chosen = ctx.tuning->of("attention.texel")[0];
+  const uint32_t lx = chosen[0], qi = chosen[1], kb = chosen[2];
+  // The query, the accumulator and kb scores of every query live in registers: wide heads leave room for one query.
+  // In groups it is one of each: where a row lies is worked out for every load, and a software driver's compiler took
+  // minutes for more.
+  const bool few = s.dim > 64 || !a.aligned;
+  const uint32_t queries = few || !s.plain ? 1 : qi, keys = !s.plain ? 1 : few ? std::min(kb, 2u) : kb;
+  Dispatch d = a.begin("attention.texel", texel_kind(a.x.dtype));
+  d.spec.add({{"LX", lx}, {"QI", queries}, {"KB", keys}});
+  a.lowering.kernel = fmt::format("attention.texel q{} k{}", queries, keys);
+  a.lowering.constants = chosen;
+  return a.finish(d, int64_t(lx) * queries, [](int64_t, int64_t) { return Work(); });
+}
+
+constexpr const char* kTexelNames[] = {"lx", "qi", "kb", nullptr};
+
+bool texel_legal(const Constants& c) { return c[1] <= 4 && c[2] <= 16; }
+
+std::vector<Constants> texel_defaults(const DeviceCaps& caps) {
+  if (caps.device_class == DeviceClass::kSoftware) return {{8, 4, 4}};
+  return {{32, 2, 8}};
+}
+
+void texel_candidates(const DeviceCaps&, const std::function<void(std::string)>& add) {
+  for (uint32_t lx : {8, 16, 32, 64})
+    for (uint32_t qi : {1, 2, 3, 4})
+      for (uint32_t kb : {2, 4, 8}) add(fmt::format("texel=1 attention_texel={},{},{}", lx, qi, kb));
+}
+
+constexpr ConstantsDef kTexelConstants = {"attention_texel", kTexelNames, texel_legal, texel_defaults,
+                                          texel_candidates};
+
+// ---- attention.tile
+
+Result<void> tile_accepts(const OpCall& c, const LowerContext& ctx) {
+  if (ctx.tuning->of("attention.tile").empty()) return fail(ErrorCode::kUnsupported, "the tuning wants another kernel");
+  const Sizes s = sizes(c);
+  const Tile tile = choose_tile(s, *ctx.tuning, *ctx.caps);
+  const int64_t shared = tile.shared_bytes(s.dim);
+  if (shared > ctx.caps->max_shared_bytes || tile.lx > ctx.caps->max_workgroup_invocations)
+    return fail(ErrorCode::kUnsupported,
+                "it needs {} bytes of shared memory and {} invocations; the device has {} and {}", shared, tile.lx,
+                ctx.caps->max_shared_bytes, ctx.caps->max_workgroup_invocations);
+  return {};
+}
+
+double tile_cost(const OpCall& c, const LowerContext& ctx) {
+  const Sizes s = sizes(c);
+  return choose_tile(s, *ctx.tuning, *ctx.caps).cost(s, *ctx.tuning, ctx.caps->subgroup_size);
+}
+
+Result<Lowering> lower_tile(const OpCall& c, const LowerContext& ctx) {
+  Attention a(c, ctx);
+  const Sizes& s = a.s;
+  const Tile tile = choose_tile(s, *ctx.tuning, *ctx.caps);
+  const int64_t rows = tile.rows();  // queries per workgroup
+  Dispatch d = a.begin("attention.tile", BindKind::kStorage);
+  d.spec.add({{"LX", u32(tile.lx)},
+              {"IN_TYPE", type_code(a.x.dtype)},
+              {"WHOLE", s.tokens % tile.keys() == 0},
+              {"TX", u32(tile.tx)},
+              {"TM", u32(tile.tm)},
+              {"TN", u32(tile.tn)},
+              {"DC", u32(tile.dc)},
+              {"VC", u32(tile.vc)},
+              // No branch where no subgroup is without queries.
+              {"SKIP_ROWS", ctx.tuning->skip_rows && s.tokens % rows != 0},
+              {"VX", u32(tile.vx)},
+              {"VM", u32(tile.vm)}});
+  a.lowering.kernel = fmt::format("attention.tile q{} k{} d{} v{}x{}", rows, tile.keys(), tile.dc, tile.vx, tile.vm);
+  a.lowering.constants = ctx.tuning->of("attention.tile")[0];
+  return a.finish(d, rows, [&](int64_t queries, int64_t depth) {
+    return tile_work(s, tile, queries, depth, ctx.tuning->skip_rows, ctx.caps->subgroup_size);
+  });
+}
+
+constexpr const char* kTileNames[] = {"lx", "tx", "tm", "tn", "dc", "vc", nullptr};
+
+bool tile_legal(const Constants& c) {
+  const uint32_t lx = c[0], tx = c[1], tm = c[2], tn = c[3], dc = c[4], vc = c[5];
+  return lx % tx == 0 && tm % 4 == 0 && tn % 4 == 0 && dc >= 4 && dc <= 64 && dc % 4 == 0 && vc >= 4 &&
+         tx * tn % vc == 0;
+}
+
+std::vector<Constants> tile_defaults(const DeviceCaps& caps) {
+  Constants c =
+      caps.device_class == DeviceClass::kMaxwell ? Constants{128, 8, 4, 4, 16, 32} : Constants{64, 8, 4, 4, 16, 16};
+  while (c[0] > 32 && c[0] > caps.max_workgroup_invocations) c[0] /= 2;
+  return {c};
+}
+
+void tile_candidates(const DeviceCaps&, const std::function<void(std::string)>& add) {
+  for (uint32_t lx : {64, 128, 256})
+    for (uint32_t tx : {8, 16})
+      for (uint32_t tn : {4, 8})
+        for (uint32_t dc : {16, 32})
+          for (uint32_t vc : {16, 32}) add(fmt::format("texel=0 attention_tile={},{},4,{},{},{}", lx, tx, tn, dc, vc));
+}
+
+/// dc and vc are the most that is staged at once: of these and the rest an attention takes what costs least for its
+/// heads' width.
+constexpr ConstantsDef kTileConstants = {"attention_tile", kTileNames, tile_legal, tile_defaults, tile_candidates};
 
 simd::AttentionArgs args_of(const OpCall& c, const float* x, float* out) {
   const Sizes s = sizes(c);
@@ -290,7 +389,7 @@ simd::GroupAttentionArgs group_args_of(const OpCall& c) {
   return a;
 }
 
-Lowering lower_cpu(const OpCall& c, const LowerContext& ctx) {
+Result<Lowering> lower_cpu(const OpCall& c, const LowerContext& ctx) {
   Lowering l;
   const Sizes s = sizes(c);
   add_consts(c, s, l);
@@ -442,6 +541,18 @@ std::vector<OpCase> cases() {
 }  // namespace
 
 extern const OpDef kAttentionOp;
-const OpDef kAttentionOp = {"attention", kAttrs, infer, lower, lower_cpu, cpu, reference, cost, tolerance, cases};
+const OpDef kAttentionOp = {"attention", kAttrs, infer, reference, cost, tolerance, cases};
+
+extern const KernelDef kAttentionTexel, kAttentionTile, kAttentionCpu;
+const KernelDef kAttentionTexel = {"attention.texel", OpKind::kAttention, DeviceKind::kVulkan,
+                                   texel_accepts,     lower_texel,        nullptr,
+                                   nullptr,           &kTexelConstants};
+const KernelDef kAttentionTile = {"attention.tile", OpKind::kAttention, DeviceKind::kVulkan, tile_accepts, lower_tile,
+                                  nullptr,          tile_cost,          &kTileConstants};
+const KernelDef kAttentionCpu = [] {
+  KernelDef k = cpu_kernel("attention.simd", OpKind::kAttention, lower_cpu, cpu);
+  k.exponentials = [](const OpCall& c) { return cost(c).flops / (4 * double(sizes(c).dim)); };
+  return k;
+}();
 
 }  // namespace vireo

@@ -8,23 +8,35 @@ uint32_t float_word(double v) { return float_to_bits(float(v)); }
 
 uint32_t type_code(DType t) { return u32(dtype_info(t).shader); }
 
-bool cpu_bf16_rows(const TensorDesc& weight, const LowerContext& ctx, int64_t rows) {
+Result<void> accepts_bf16(const TensorDesc& weight, const LowerContext& ctx, int64_t rows) {
+  const auto no = [](const char* why) { return fail(ErrorCode::kUnsupported, "{}", why); };
   if (weight.grid.coded() && (weight.grid.scope == Scope::kGroup || weight.grid.zero_points || weight.grid.bits <= 4))
-    return false;
+    return no("it takes codes of more than 4 bits with a scale per row and no zero points");
+  if (weight.dtype == DType::kF32) return no("fp32 weights would lose bits");
+  if (ctx.products != Products::kBf16) return no("the policy does not round rows to bfloat16");
+  // Not within a Vulkan plan: it is the same on every host.
+  if (ctx.caps->kind != DeviceKind::kCpu) return no("steps of a Vulkan plan are the same on every CPU");
+  if (kernels_for(*ctx.caps).gemm_bf16.run == nullptr) return no("this CPU multiplies bfloat16 no faster");
   // A few rows wait for memory, not for products: there bfloat16 would cost accuracy and win nothing.
-  // Not within a Vulkan plan either: it is the same on every host.
-  return ctx.products == Products::kBf16 && weight.dtype != DType::kF32 && ctx.caps->kind == DeviceKind::kCpu &&
-         rows >= kBf16Rows && kernels_for(*ctx.caps).gemm_bf16.run != nullptr;
+  if (rows < kBf16Rows) return no("a few rows wait for memory, not for products");
+  return {};
 }
 
-bool cpu_integers(const TensorDesc& weight, int64_t k, const LowerContext& ctx, bool by_columns) {
-  // Not within a Vulkan plan: there int8 is the weight's format alone.
-  if (!weight.rows.coded() || !weight.grid.coded() || ctx.caps->kind != DeviceKind::kCpu) return false;
+Result<void> accepts_integers(const TensorDesc& weight, int64_t k, const LowerContext& ctx, bool by_columns) {
+  const auto no = [](const char* why) { return fail(ErrorCode::kUnsupported, "{}", why); };
+  if (!weight.grid.coded()) return no("it takes codes");
   const bool grouped = weight.grid.scope == Scope::kGroup;
-  if (!by_columns && (grouped || weight.grid.zero_points || weight.grid.bits <= 4)) return false;
-  if (grouped && (weight.grid.group % simd::kI8Step != 0 || k % weight.grid.group != 0)) return false;
+  if (!by_columns && (grouped || weight.grid.zero_points || weight.grid.bits <= 4))
+    return no("it takes codes of more than 4 bits with a scale per row and no zero points");
+  if (grouped && (weight.grid.group % simd::kI8Step != 0 || k % weight.grid.group != 0))
+    return no("its steps along the columns do not fit the groups");
+  if (!weight.rows.coded()) return no("the policy leaves the rows floats");
+  // Not within a Vulkan plan: there int8 is the weight's format alone.
+  if (ctx.caps->kind != DeviceKind::kCpu) return no("steps of a Vulkan plan are the same on every CPU");
   // simd::I8GemmArgs: differences to a zero point are twice as large.
-  return k <= (weight.rows.zero != 0 || weight.grid.zero_points ? 32768 : 65536);
+  if (k > (weight.rows.zero != 0 || weight.grid.zero_points ? 32768 : 65536))
+    return no("sums of so many products do not fit 32 bits");
+  return {};
 }
 
 std::string integer_kernel(const TensorDesc& weight, const LowerContext& ctx) {
@@ -78,8 +90,8 @@ void run_integers(const CpuCall& call, size_t weight, simd::GemmArgs a, const fl
   run_kernel(rest, call.kernels->gemm_i8, g);
 }
 
-Format cpu_weight_format(const TensorDesc& weight, const LowerContext& ctx, int64_t rows) {
-  if (weight.dtype == DType::kF16 && cpu_bf16_rows(weight, ctx, rows)) return {DType::kBF16, {}};
+Format cpu_weight_format(const TensorDesc& weight, bool bf16_rows) {
+  if (weight.dtype == DType::kF16 && bf16_rows) return {DType::kBF16, {}};
   Format f = weight.format();
   if (f.grid.scope == Scope::kTensor) f.grid.scope = Scope::kRow;  // one scale for all is the same scale for every row
   return f;

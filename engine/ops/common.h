@@ -4,8 +4,7 @@
 #include <algorithm>
 #include <cmath>
 
-#include "device/tuning.h"
-#include "ops/op.h"
+#include "ops/kernel.h"
 
 namespace vireo::ops {
 
@@ -17,12 +16,11 @@ inline int64_t groups4(int64_t c) { return div_up(c, 4); }
 /// Groups of 4 elements from one row to the next: the shaders' ld4.
 inline int64_t stride4(const TensorDesc& t) { return t.row_stride() / 4; }
 
-/// True where a CPU product with that many rows multiplies bfloat16: the kernels do so and the weight's format allows
+/// Whether a CPU product with that many rows can multiply bfloat16: the policy, the CPU and the weight's format allow
 /// it.
-bool cpu_bf16_rows(const TensorDesc& weight, const LowerContext& ctx, int64_t rows);
-/// How the weight of a CPU product with that many rows is stored: as assigned, but bfloat16 instead of fp16 where the
-/// kernels multiply that.
-Format cpu_weight_format(const TensorDesc& weight, const LowerContext& ctx, int64_t rows);
+Result<void> accepts_bf16(const TensorDesc& weight, const LowerContext& ctx, int64_t rows);
+/// How the weight of a CPU product is stored: as assigned, but bfloat16 instead of fp16 where its rows are that.
+Format cpu_weight_format(const TensorDesc& weight, bool bf16_rows);
 /// How the weight of a product with `x` is stored on Vulkan: as assigned, but the numbers themselves (in x's type) for
 /// codes that no shader takes: scales per group, zero points.
 Format gpu_weight_format(const TensorDesc& weight, const TensorDesc& x);
@@ -33,9 +31,13 @@ inline bool staged_codes(const TensorDesc& weight, int64_t k) {
   return g.coded() && k % 4 == 0 && (g.scope == Scope::kGroup || g.zero_points || g.bits <= 4);
 }
 constexpr int64_t kBf16Rows = 16;
-/// True where a CPU product over k columns multiplies codes: the weight is codes, its rows are to be codes too, and the
+/// Whether a CPU product over k columns can multiply codes: the weight is codes, its rows are to be codes too, and the
 /// sums are exact. `by_columns`: groups of columns and zero points may be (a linear's, whose columns stay in order).
-bool cpu_integers(const TensorDesc& weight, int64_t k, const LowerContext& ctx, bool by_columns);
+Result<void> accepts_integers(const TensorDesc& weight, int64_t k, const LowerContext& ctx, bool by_columns);
+/// Of CPU products by what they multiply, per product of fp32.
+inline double fp32_cost(const OpCall&, const LowerContext&) { return 1; }
+inline double bf16_cost(const OpCall&, const LowerContext&) { return 1 / 2.0; }
+inline double integer_cost(const OpCall&, const LowerContext&) { return 1 / 4.0; }
 /// Its rows of codes: values from one to the next; bytes of all with scales and sums; and all that run_integers()
 /// needs.
 int64_t i8_stride(int64_t k);

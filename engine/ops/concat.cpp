@@ -69,7 +69,7 @@ Result<Lowering> lower(const OpCall& c, const LowerContext& ctx) {
   return l;
 }
 
-Lowering lower_cpu(const OpCall&, const LowerContext&) {
+Result<Lowering> lower_cpu(const OpCall&, const LowerContext&) {
   Lowering l;
   l.kernel = "copy";
   return l;
@@ -125,6 +125,14 @@ std::vector<OpCase> cases() {
 }  // namespace
 
 extern const OpDef kConcatOp;
-const OpDef kConcatOp = {"concat", kAttrs, infer, lower, lower_cpu, cpu, reference, cost, tolerance, cases};
+const OpDef kConcatOp = [] {
+  OpDef d = {"concat", kAttrs, infer, reference, cost, tolerance, cases};
+  d.gather = true;
+  return d;
+}();
+
+extern const KernelDef kConcatVulkan, kConcatCpu;
+const KernelDef kConcatVulkan = vulkan_kernel("concat", OpKind::kConcat, lower);
+const KernelDef kConcatCpu = cpu_kernel("concat.simd", OpKind::kConcat, lower_cpu, cpu);
 
 }  // namespace vireo

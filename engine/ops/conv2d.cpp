@@ -2,8 +2,9 @@
 // PyTorch's order (cin, kh, kw). Output [n, oh, ow, cout], oh = (h + 2 pad - dilation (kernel - 1) - 1) / stride + 1.
 // Where every channel is a group of its own (depthwise) it is an algorithm of its own; other groups become zeros in a
 // dense matrix.
+#include "ops/conv2d.h"
+
 #include "ops/common.h"
-#include "ops/linear.h"
 
 namespace vireo {
 namespace {
@@ -13,34 +14,6 @@ using namespace conv2d;
 constexpr AttrDef kAttrs[] = {{"kernel_h", 1},   {"kernel_w", 1}, {"stride_h", 1},       {"stride_w", 1},
                               {"pad_h", 0},      {"pad_w", 0},    {"act", 0, kActNames}, {"dilation_h", 1},
                               {"dilation_w", 1}, {"groups", 1},   {nullptr, 0}};
-
-struct Geometry {
-  int64_t kh, kw, sh, sw, ph, pw, dh, dw, groups, cin, cout, oh, ow;
-  bool planar;
-  bool depthwise() const { return is_depthwise(groups, cin, cout) && !planar; }
-  int64_t reach_h() const { return dh * (kh - 1) + 1; }  // pixels from a kernel's first to its last row
-  int64_t reach_w() const { return dw * (kw - 1) + 1; }
-};
-
-Geometry geometry(const OpCall& c) {
-  Geometry g{c.iattr(kKernelH),
-             c.iattr(kKernelW),
-             c.iattr(kStrideH),
-             c.iattr(kStrideW),
-             c.iattr(kPadH),
-             c.iattr(kPadW),
-             c.iattr(kDilationH),
-             c.iattr(kDilationW),
-             c.iattr(kGroups),
-             c.in[kX]->shape.c(),
-             c.in[kWeight]->shape.w(),
-             0,
-             0,
-             c.in[kX]->layout == Layout::kPlanar};
-  if (g.sh > 0) g.oh = (c.in[kX]->shape.h() + 2 * g.ph - g.reach_h()) / g.sh + 1;
-  if (g.sw > 0) g.ow = (c.in[kX]->shape.w() + 2 * g.pw - g.reach_w()) / g.sw + 1;
-  return g;
-}
 
 Result<TensorDesc> infer(const OpCall& c) {
   if (!c.input(kX) || !c.input(kWeight)) return shape_error(c, "operand", "missing", "an input and a weight");
@@ -66,356 +39,6 @@ Result<TensorDesc> infer(const OpCall& c) {
   TensorDesc out;
   out.shape = Shape{{c.in[kX]->shape.n(), g.oh, g.ow, g.cout}};
   return out;
-}
-
-/// Rows of the picture are read as NHWC; the weights' rows follow.
-void set_order(PackedConst& p, const Geometry& g, bool pad_channels) {
-  p.taps = int32_t(g.kh * g.kw);
-  p.groups = int32_t(g.groups);
-  if (g.planar) return;
-  p.permute = {int32_t(g.cin), int32_t(g.kh), int32_t(g.kw)};
-  p.pad_channels = pad_channels;
-}
-
-/// Weights and bias of the depthwise kernels, the same on every device: fp32 [kh * kw][c].
-Lowering depthwise_consts(const OpCall& c, const Geometry& g) {
-  Lowering l;
-  l.consts.push_back(gpu_matrix(kWeight, g.cout, g.kh * g.kw, {DType::kF32, {}}));
-  if (c.input(kBias)) l.consts.push_back(vector_const(kBias, g.cout));
-  return l;
-}
-
-Result<Lowering> lower_depthwise(const OpCall& c, const Geometry& g, const LowerContext& ctx) {
-  const TensorDesc& x = *c.in[kX];
-  const bool bias = c.input(kBias) != nullptr;
-  Lowering l = depthwise_consts(c, g);
-  const bool texel = ctx.tuning->texel && texel_fits(*ctx.caps, x.bytes(), x.dtype) &&
-                     texel_fits(*ctx.caps, l.consts[0].bytes, DType::kF32);
-  // Neighbouring outputs share what they read of a line as far as it stays in registers.
-  const uint32_t local = 64, pixels = g.reach_w() + 3 * g.sw <= 12 ? 4 : 1;
-  Dispatch d;
-  d.shader = texel ? "conv2d.depthwise.TEXEL=1" : "conv2d.depthwise";
-  d.spec = {{"LX", local},     {"OUT_TYPE", type_code(c.out.dtype)},
-            {"BIAS", bias},    {"ACT", u32(c.iattr(kAct))},
-            {"PX", pixels},    {"PADDED", g.ph > 0 || g.pw > 0},
-            {"KH", u32(g.kh)}, {"KW", u32(g.kw)},
-            {"SH", u32(g.sh)}, {"SW", u32(g.sw)},
-            {"DH", u32(g.dh)}, {"DW", u32(g.dw)}};
-  if (!texel) d.spec.add("IN_TYPE", type_code(x.dtype));
-  const int64_t c4 = groups4(g.cin), blocks = div_up(g.ow, pixels);
-  d.push = {{"B", u32(x.shape.n())},    {"IH", u32(x.shape.h())},
-            {"IW", u32(x.shape.w())},   {"OH", u32(g.oh)},
-            {"OW", u32(g.ow)},          {"c4", u32(c4)},
-            {"pad_h", u32(g.ph)},       {"pad_w", u32(g.pw)},
-            {"i_ld4", u32(stride4(x))}, {"o_ld4", u32(stride4(c.out))}};
-  d.groups = flat_grid(*ctx.caps, div_up(x.shape.n() * g.oh * blocks * c4, local));
-  d.operands = {input(kX, texel ? texel_kind(x.dtype) : BindKind::kStorage),
-                constant(0, texel ? BindKind::kTexelF32 : BindKind::kStorage), bias ? constant(1) : dummy(), output()};
-  l.kernel = fmt::format("{} p{}", d.shader, pixels);
-  l.dispatches.push_back(std::move(d));
-  return l;
-}
-
-/// What a tile makes of the convolution: its channels in whole steps of bk for every tap.
-linear::TileWork tile_work(const LinearTile& tile, const Geometry& g, const LowerContext& ctx, int64_t rows) {
-  return linear::tile_work(tile, false, *ctx.tuning, *ctx.caps, rows, g.cout, g.kh * g.kw * round_up(g.cin, tile.bk));
-}
-
-/// The tile of least cost, or null: rows are windows whose lines and columns have a bit each.
-const LinearTile* choose_tile(const OpCall& c, const Geometry& g, const LowerContext& ctx) {
-  const LinearTile* best = nullptr;
-  double least = 0;
-  if (g.planar || g.kh > 16 || g.kw > 16) return nullptr;
-  for (const LinearTile& tile : ctx.tuning->conv_tiles) {
-    const linear::TileWork w = tile_work(tile, g, ctx, c.out.shape.rows());
-    if (w.legal && (!best || w.cost < least)) best = &tile, least = w.cost;
-  }
-  return best;
-}
-
-Result<Lowering> lower_tile(const OpCall& c, const Geometry& g, const LinearTile& q, const LowerContext& ctx) {
-  const Tuning& t = *ctx.tuning;
-  const Format format = gpu_weight_format(*c.in[kWeight], *c.in[kX]);
-  const DType w = format.dtype;
-  const TensorDesc& x = *c.in[kX];
-  const int64_t c4 = groups4(g.cin), taps = g.kh * g.kw, k = c4 * 4 * taps, m = c.out.shape.rows(),
-                n4 = groups4(g.cout);
-  const linear::TileWork whole = tile_work(q, g, ctx, m);
-  Lowering l;
-  // Behind the last tap a step reads on as far as its channels are padded.
-  l.consts.push_back(
-      gpu_matrix(kWeight, g.cout, k, format, q.bn, whole.slack + (round_up(g.cin, q.bk) - c4 * 4) * q.bn / 4));
-  set_order(l.consts[0], g, true);
-  const bool bias = c.input(kBias) != nullptr;
-  if (bias) l.consts.push_back(vector_const(kBias, g.cout));
-  Dispatch d;
-  d.shader = "conv2d.tile";
-  d.spec = {{"LX", whole.lx},
-            {"IN_TYPE", type_code(x.dtype)},
-            {"W_TYPE", type_code(w)},
-            {"OUT_TYPE", type_code(c.out.dtype)},
-            {"RES_TYPE", 0},
-            {"ACT", u32(c.iattr(kAct))},
-            {"BIAS", bias},
-            {"COLSCALE", false},
-            {"RESIDUAL", false},
-            {"BM", q.bm},
-            {"BN", q.bn},
-            {"BK", q.bk},
-            {"TM", q.tm},
-            {"TN", q.tn},
-            {"SKIP_ROWS", t.skip_rows && m % q.bm != 0},
-            {"IH", u32(x.shape.h())},
-            {"IW", u32(x.shape.w())},
-            {"C4", u32(c4)},
-            {"OH", u32(g.oh)},
-            {"OW", u32(g.ow)},
-            {"KH", u32(g.kh)},
-            {"KW", u32(g.kw)},
-            {"SH", u32(g.sh)},
-            {"SW", u32(g.sw)},
-            {"PH", u32(g.ph)},
-            {"PW", u32(g.pw)},
-            {"DH", u32(g.dh)},
-            {"DW", u32(g.dw)},
-            {"I_LD4", u32(stride4(x))}};
-  d.push = {{"M", u32(m)},      {"N", u32(g.cout)}, {"K", u32(k)}, {"a_ld4", 0}, {"o_ld4", u32(stride4(c.out))},
-            {"r_ld4", u32(n4)}, {"a_off4", 0},      {"eps", 0}};
-  d.operands = {input(kX), constant(0), w == DType::kI8 ? scales(0) : dummy(), bias ? constant(1) : dummy(), dummy(),
-                dummy(),   output()};
-  d.groups[1] = u32(div_up(g.cout, q.bn));
-  d.work.loops = {{u32(taps * div_up(c4 * 4, q.bk)), q.tm * q.tn * q.bk}, {u32(taps), 0}};
-  l.kernel = fmt::format("conv2d.tile {}x{}x{}, weights in panels of {}", q.bm, q.bn, q.bk, q.bn);
-  // A long dispatch is cut along the rows.
-  const int64_t blocks = div_up(m, q.bm);
-  const double row_flops = 2.0 * double(g.cout) * double(c.in[kWeight]->shape.c());
-  const int64_t per_part = blocks_per_dispatch(row_flops * double(m), t.max_dispatch_flops, blocks);
-  for (int64_t first = 0; first < blocks; first += per_part) {
-    const int64_t begin = first * q.bm, rows = std::min(m, (first + per_part) * q.bm) - begin;
-    Dispatch part = d;
-    part.push.add("m0", u32(begin));
-    part.groups[0] = u32(div_up(rows, q.bm));
-    part.work.flops = row_flops * double(rows);
-    part.work.issued_flops = tile_work(q, g, ctx, rows).issued_flops;
-    VIREO_TRY(check_grid(c, *ctx.caps, part.groups));
-    l.dispatches.push_back(std::move(part));
-  }
-  return l;
-}
-
-Result<Lowering> lower(const OpCall& c, const LowerContext& ctx) {
-  const Geometry g = geometry(c);
-  if (g.depthwise()) return lower_depthwise(c, g, ctx);
-  const Tuning& t = *ctx.tuning;
-  const Format format = gpu_weight_format(*c.in[kWeight], *c.in[kX]);
-  const DType w = format.dtype;
-  const TensorDesc& x = *c.in[kX];
-  const int64_t k = g.planar ? g.cin * g.kh * g.kw : round_up(g.cin, 4) * g.kh * g.kw;
-  const int64_t m = c.out.shape.rows(), n4 = groups4(g.cout);
-  const bool by4 = g.planar && x.shape.w() % 4 == 0 && g.kw % 4 == 0 && g.sw % 4 == 0 && g.pw % 4 == 0 && g.dw == 1;
-  const bool texel = t.texel && (!g.planar || by4) && texel_codes(format) &&
-                     texel_fits(*ctx.caps, x.bytes(), x.dtype) &&
-                     texel_fits(*ctx.caps, uint64_t(round_up(k, 4) * n4 * 4) * dtype_size(w), w);
-  if (const LinearTile* tile = texel ? nullptr : choose_tile(c, g, ctx)) return lower_tile(c, g, *tile, ctx);
-  Lowering l;
-  l.consts.push_back(gpu_matrix(kWeight, g.cout, k, format));
-  set_order(l.consts[0], g, true);
-  const bool bias = c.input(kBias) != nullptr;
-  if (bias) l.consts.push_back(vector_const(kBias, g.cout));
-
-  Dispatch d;
-  d.shader = texel ? "conv2d.TEXEL=1" : "conv2d";
-  const uint32_t lx = u32(std::min<int64_t>(t.conv.lx, n4));
-  d.spec = {{"LX", lx},
-            {"W_TYPE", type_code(w)},
-            {"OUT_TYPE", type_code(c.out.dtype)},
-            {"RES_TYPE", 0},
-            {"ACT", u32(c.iattr(kAct))},
-            {"BIAS", bias},
-            {"COLSCALE", false},
-            {"RESIDUAL", false},
-            {"R", t.conv.r},
-            {"PLANAR", by4        ? 2u
-                       : g.planar ? 1u
-                                  : 0u},
-            {"LY", t.conv.ly},
-            {"PADDED", g.ph > 0 || g.pw > 0}};
-  if (!texel) d.spec.add("IN_TYPE", type_code(x.dtype));
-  d.push = {{"M", u32(m)},
-            {"N", u32(g.cout)},
-            {"IC", u32(g.cin)},
-            {"IH", u32(x.shape.h())},
-            {"IW", u32(x.shape.w())},
-            {"OH", u32(g.oh)},
-            {"OW", u32(g.ow)},
-            {"KH", u32(g.kh)},
-            {"KW", u32(g.kw)},
-            {"stride_h", u32(g.sh)},
-            {"stride_w", u32(g.sw)},
-            {"pad_h", u32(g.ph)},
-            {"pad_w", u32(g.pw)},
-            {"dil_h", u32(g.dh)},
-            {"dil_w", u32(g.dw)},
-            {"i_ld4", u32(g.planar ? 0 : stride4(x))},
-            {"o_ld4", u32(stride4(c.out))},
-            {"r_ld4", u32(n4)}};
-  d.operands = {input(kX, texel ? texel_kind(x.dtype) : BindKind::kStorage),
-                constant(0, texel ? texel_kind(w) : BindKind::kStorage),
-                w == DType::kI8 ? scales(0) : dummy(),
-                bias ? constant(1) : dummy(),
-                dummy(),
-                dummy(),
-                output()};
-  l.kernel = d.shader;
-  // A long dispatch is cut along the rows.
-  const int64_t block = int64_t(t.conv.r) * t.conv.ly, blocks = div_up(m, block);
-  const double row_flops = 2.0 * double(g.cout) * double(c.in[kWeight]->shape.c());
-  const int64_t per_part = blocks_per_dispatch(row_flops * double(m), t.max_dispatch_flops, blocks);
-  d.groups[1] = u32(div_up(n4, lx));
-  if (by4) d.work.loops = {{u32(g.cin * g.kh * g.kw / 4), t.conv.r * 16}, {u32(g.cin * g.kh), 0}, {u32(g.cin), 0}};
-  for (int64_t first = 0; first < blocks; first += per_part) {
-    const int64_t begin = first * block, rows = std::min(m, (first + per_part) * block) - begin;
-    Dispatch part = d;
-    part.push.add("m0", u32(begin));
-    part.groups[0] = u32(div_up(rows, block));
-    part.work.flops = row_flops * double(rows);
-    part.work.issued_flops = 2.0 * double(k) * double(part.groups[0] * block) * double(part.groups[1] * lx * 4);
-    VIREO_TRY(check_grid(c, *ctx.caps, part.groups));
-    l.dispatches.push_back(std::move(part));
-  }
-  return l;
-}
-
-simd::ConvArgs conv_args(const OpCall& c) {
-  const Geometry g = geometry(c);
-  simd::ConvArgs a;
-  a.geometry.ldx = c.in[kX]->row_stride();
-  a.geometry.planar = g.planar;
-  a.geometry.n = c.in[kX]->shape.n(), a.geometry.h = c.in[kX]->shape.h(), a.geometry.w = c.in[kX]->shape.w(),
-  a.geometry.c = g.cin;
-  a.geometry.kernel_h = g.kh, a.geometry.kernel_w = g.kw, a.geometry.stride_y = g.sh, a.geometry.stride_x = g.sw;
-  a.geometry.pad_y = g.ph, a.geometry.pad_x = g.pw, a.geometry.dilation_y = g.dh, a.geometry.dilation_x = g.dw,
-  a.geometry.out_h = g.oh, a.geometry.out_w = g.ow;
-  a.gemm.m = a.geometry.rows(), a.gemm.k = a.geometry.k(), a.gemm.n = g.cout;
-  a.gemm.act = simd::Act(c.iattr(kAct));
-  a.gemm.ldo = c.out.row_stride();
-  return a;
-}
-
-/// Rows of patches that are written out at once, as fp32 and then as bfloat16: as many as fill a few MiB, however large
-/// the map.
-int64_t patch_rows(const simd::ConvArgs& a) {
-  constexpr int64_t kBytes = 4 << 20, kLeast = 256;  // with fewer the weights come from memory too often
-  return std::min(a.gemm.m, std::max(kLeast, kBytes / (a.gemm.k * 4)));
-}
-uint64_t patch_bytes(const simd::ConvArgs& a) {
-  return uint64_t(round_up(patch_rows(a) * round_up(a.gemm.k, 4) * 4, 64));
-}
-
-/// Where 16 products instead of 36 outweigh what the transforms add and the weights grow by: channels enough that a
-/// tile's products outnumber its sums, and tiles enough per weight. Only in fp32: a narrow weight would be rounded once
-/// more.
-bool use_winograd(const Geometry& g, int64_t images, DType weights) {
-  constexpr int64_t kChannels = 32, kTiles = 16;
-  return weights == DType::kF32 && !g.planar && g.groups == 1 && g.kh == 3 && g.kw == 3 && g.sh == 1 && g.sw == 1 &&
-         g.dh == 1 && g.dw == 1 && g.cin >= kChannels && g.cout >= kChannels &&
-         images * div_up(g.oh, 2) * div_up(g.ow, 2) >= kTiles;
-}
-
-Lowering lower_cpu(const OpCall& c, const LowerContext& ctx) {
-  const Geometry g = geometry(c);
-  if (g.depthwise()) {
-    Lowering l = depthwise_consts(c, g);
-    l.kernel = "depthwise";
-    return l;
-  }
-  Lowering l;
-  simd::ConvArgs a = conv_args(c);
-  if (cpu_integers(*c.in[kWeight], g.cin * g.kh * g.kw, ctx, false)) {
-    l.consts.push_back(cpu_integer(kWeight, g.cout, g.cin * g.kh * g.kw, *c.in[kWeight]));
-    set_order(l.consts[0], g, false);
-    if (c.input(kBias)) l.consts.push_back(vector_const(kBias, g.cout));
-    a.gemm.m = patch_rows(a);
-    l.scratch_bytes = patch_bytes(a) + i8_scratch(a.gemm, false, ctx);
-    l.kernel = "im2col+" + integer_kernel(*c.in[kWeight], ctx);
-    return l;
-  }
-  Format format = cpu_weight_format(*c.in[kWeight], ctx, a.gemm.m);
-  // Groups are columns of (cin, kh, kw), which the map's order (kh, kw, cin) scatters.
-  // The zeros that other groups' channels become are no code of a grid with zero points.
-  const bool scattered = format.grid.scope == Scope::kGroup && (!g.planar || g.groups > 1);
-  if (format.grid.coded() && (scattered || (format.grid.zero_points && g.groups > 1))) format = {DType::kF32, {}};
-  const DType dtype = format.dtype;
-  const bool winograd = use_winograd(g, c.out.shape.n(), dtype);
-  l.consts.push_back(winograd ? cpu_winograd(kWeight, g.cout, g.cin)
-                              : cpu_panels(kWeight, g.cout, g.cin * g.kh * g.kw, format));
-  set_order(l.consts[0], g, false);
-  if (c.input(kBias)) l.consts.push_back(vector_const(kBias, g.cout));
-  if (dtype == DType::kBF16) {
-    const simd::Kernels& k = kernels_for(*ctx.caps);
-    a.gemm.m = patch_rows(a);
-    l.scratch_bytes = bf16_bytes(a.gemm.m, a.gemm.k) + patch_bytes(a) + scratch_for(ctx, k.gemm_bf16, {a.gemm});
-    l.kernel = fmt::format("im2col+gemm {}", k.bf16_name);
-    return l;
-  }
-  set_weight(l.consts[0], nullptr, a.gemm);
-  const simd::Kernels& k = kernels_for(*ctx.caps);
-  l.scratch_bytes = scratch_for(ctx, winograd ? k.winograd : k.conv, a);
-  l.kernel = winograd ? "winograd" : "im2col+gemm";
-  return l;
-}
-
-void cpu(const CpuCall& call) {
-  simd::ConvArgs a = conv_args(*call.op);
-  a.geometry.x = call.in[kX];
-  if (geometry(*call.op).depthwise()) {
-    simd::DepthwiseArgs d;
-    d.geometry = a.geometry;
-    d.weight = reinterpret_cast<const float*>(call.consts[0]), d.ldw = round_up(a.geometry.c, 4);
-    if (call.op->input(kBias)) d.bias = reinterpret_cast<const float*>(call.consts[1]);
-    d.act = a.gemm.act, d.out = call.out, d.ldo = a.gemm.ldo;
-    run_kernel(call, call.kernels->depthwise, d);
-    return;
-  }
-  set_weight(call.packs[0], call.consts[0], a.gemm);
-  if (call.op->input(kBias)) a.gemm.bias = reinterpret_cast<const float*>(call.consts[1]);
-  a.gemm.out = call.out;
-  if (call.packs[0].pack == Pack::kCpuInteger) {
-    CpuCall rest = call;
-    simd::Im2colArgs gather;
-    gather.geometry = a.geometry, gather.out = reinterpret_cast<float*>(call.scratch),
-    gather.ldo = round_up(a.gemm.k, 4);
-    rest.scratch += patch_bytes(a);
-    const int64_t all = a.gemm.m, together = patch_rows(a);
-    for (gather.first = 0; gather.first < all; gather.first += together) {
-      gather.count = a.gemm.m = std::min(together, all - gather.first);
-      a.gemm.out = call.out + gather.first * a.gemm.ldo;
-      run_kernel(rest, call.kernels->im2col, gather);
-      run_integers(rest, kWeight, a.gemm, gather.out, gather.ldo, false, 0);
-    }
-    return;
-  }
-  if (a.gemm.type == DType::kBF16) {
-    CpuCall rest = call;
-    simd::ToBf16Args rows;
-    rows.cols = a.gemm.k, rows.out = reinterpret_cast<uint16_t*>(call.scratch);
-    rows.ldo = bf16_stride(rows.cols), rows.ldx = round_up(rows.cols, 4);
-    simd::Im2colArgs gather;
-    const int64_t all = a.gemm.m, together = patch_rows(a);
-    rest.scratch += bf16_bytes(together, rows.cols);
-    gather.geometry = a.geometry, gather.out = reinterpret_cast<float*>(rest.scratch), gather.ldo = rows.ldx;
-    rows.x = gather.out;
-    rest.scratch += patch_bytes(a);
-    for (gather.first = 0; gather.first < all; gather.first += together) {
-      gather.count = rows.rows = a.gemm.m = std::min(together, all - gather.first);
-      a.gemm.out = call.out + gather.first * a.gemm.ldo;
-      run_kernel(rest, call.kernels->im2col, gather);
-      run_kernel(rest, call.kernels->to_bf16, rows);
-      run_kernel(rest, call.kernels->gemm_bf16, {a.gemm, rows.out, rows.ldo});
-    }
-    return;
-  }
-  run_kernel(call, call.packs[0].pack == Pack::kCpuWinograd ? call.kernels->winograd : call.kernels->conv, a);
 }
 
 void reference(const RefCall& r) {
@@ -498,9 +121,66 @@ std::vector<OpCase> cases() {
 
 }  // namespace
 
+namespace conv2d {
+using namespace ops;
+
+Geometry geometry(const OpCall& c) {
+  Geometry g{c.iattr(kKernelH),
+             c.iattr(kKernelW),
+             c.iattr(kStrideH),
+             c.iattr(kStrideW),
+             c.iattr(kPadH),
+             c.iattr(kPadW),
+             c.iattr(kDilationH),
+             c.iattr(kDilationW),
+             c.iattr(kGroups),
+             c.in[kX]->shape.c(),
+             c.in[kWeight]->shape.w(),
+             0,
+             0,
+             c.in[kX]->layout == Layout::kPlanar};
+  if (g.sh > 0) g.oh = (c.in[kX]->shape.h() + 2 * g.ph - g.reach_h()) / g.sh + 1;
+  if (g.sw > 0) g.ow = (c.in[kX]->shape.w() + 2 * g.pw - g.reach_w()) / g.sw + 1;
+  return g;
+}
+
+void set_order(PackedConst& p, const Geometry& g, bool pad_channels) {
+  p.taps = int32_t(g.kh * g.kw);
+  p.groups = int32_t(g.groups);
+  if (g.planar) return;
+  p.permute = {int32_t(g.cin), int32_t(g.kh), int32_t(g.kw)};
+  p.pad_channels = pad_channels;
+}
+
+Lowering depthwise_consts(const OpCall& c, const Geometry& g) {
+  Lowering l;
+  l.consts.push_back(gpu_matrix(kWeight, g.cout, g.kh * g.kw, {DType::kF32, {}}));
+  if (c.input(kBias)) l.consts.push_back(vector_const(kBias, g.cout));
+  return l;
+}
+
+Result<void> depthwise_accepts(const OpCall& c, const LowerContext&) {
+  if (geometry(c).depthwise()) return {};
+  return fail(ErrorCode::kUnsupported, "not every channel is a group of its own");
+}
+Result<void> dense_accepts(const OpCall& c, const LowerContext&) {
+  if (!geometry(c).depthwise()) return {};
+  return fail(ErrorCode::kUnsupported, "every channel is a group of its own");
+}
+
+}  // namespace conv2d
+
 extern const OpDef kConv2dOp;
-const OpDef kConv2dOp = {
-    "conv2d", kAttrs,         infer, lower, lower_cpu, cpu, reference, cost, tolerance, cases, {true, 1u << conv2d::kX},
-    nullptr,  conv2d::kWeight};
+const OpDef kConv2dOp = [] {
+  OpDef d = {"conv2d", kAttrs,         infer, reference, cost, tolerance, cases, {true, 1u << conv2d::kX},
+             nullptr,  conv2d::kWeight};
+  d.slots.act = conv2d::kAct;
+  d.slots.bias = conv2d::kBias;
+  // A depthwise convolution reads two dozen lines at once, and suffers from rows of 1 KiB on.
+  d.row_conflict = [](const Attrs& attrs, const Shape& in, const Shape& out) -> int64_t {
+    return is_depthwise(int64_t(attrs[conv2d::kGroups]), in.c(), out.c()) ? 1024 : 0;
+  };
+  return d;
+}();
 
 }  // namespace vireo

@@ -26,7 +26,7 @@ struct Unary {
   static Result<Lowering> lower(const OpCall& c, const LowerContext& ctx) {
     return lower_elementwise(c, ctx, {kAct, false, false});
   }
-  static Lowering lower_cpu(const OpCall&, const LowerContext&) {
+  static Result<Lowering> lower_cpu(const OpCall&, const LowerContext&) {
     Lowering l;
     l.kernel = kActNames[kAct];
     return l;
@@ -52,8 +52,19 @@ inline constexpr AttrDef kNoAttrs[] = {{nullptr, 0}};
 template <int kAct>
 constexpr OpDef unary_op() {
   using U = Unary<kAct>;
-  return {kActNames[kAct], kNoAttrs, infer_same,   U::lower, U::lower_cpu,       U::cpu,
-          U::reference,    U::cost,  U::tolerance, U::cases, kElementwiseStrided};
+  OpDef def = {kActNames[kAct], kNoAttrs,     infer_same, U::reference,
+               U::cost,         U::tolerance, U::cases,   kElementwiseStrided};
+  def.activation = kAct;
+  return def;
+}
+
+template <int kAct>
+constexpr KernelDef unary_vulkan(const char* name, OpKind op) {
+  return vulkan_kernel(name, op, Unary<kAct>::lower);
+}
+template <int kAct>
+constexpr KernelDef unary_cpu(const char* name, OpKind op) {
+  return cpu_kernel(name, op, Unary<kAct>::lower_cpu, Unary<kAct>::cpu);
 }
 
 }  // namespace vireo::ops

@@ -4,4 +4,7 @@
 namespace vireo {
 extern const OpDef kGeluErfOp;
 const OpDef kGeluErfOp = ops::unary_op<1>();
+extern const KernelDef kGeluErfVulkan, kGeluErfCpu;
+const KernelDef kGeluErfVulkan = ops::unary_vulkan<1>("gelu_erf", OpKind::kGeluErf);
+const KernelDef kGeluErfCpu = ops::unary_cpu<1>("gelu_erf.simd", OpKind::kGeluErf);
 }  // namespace vireo

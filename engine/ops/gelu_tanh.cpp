@@ -5,4 +5,7 @@
 namespace vireo {
 extern const OpDef kGeluTanhOp;
 const OpDef kGeluTanhOp = ops::unary_op<2>();
+extern const KernelDef kGeluTanhVulkan, kGeluTanhCpu;
+const KernelDef kGeluTanhVulkan = ops::unary_vulkan<2>("gelu_tanh", OpKind::kGeluTanh);
+const KernelDef kGeluTanhCpu = ops::unary_cpu<2>("gelu_tanh.simd", OpKind::kGeluTanh);
 }  // namespace vireo

@@ -47,7 +47,7 @@ Result<Lowering> lower(const OpCall& c, const LowerContext& ctx) {
   return l;
 }
 
-Lowering lower_cpu(const OpCall& c, const LowerContext&) {
+Result<Lowering> lower_cpu(const OpCall& c, const LowerContext&) {
   Lowering l;
   l.consts.push_back(vector_const(kScale, c.iattr(kHeads)));
   l.kernel = "head_norm";
@@ -103,6 +103,10 @@ std::vector<OpCase> cases() {
 }  // namespace
 
 extern const OpDef kHeadNormOp;
-const OpDef kHeadNormOp = {"head_norm", kAttrs, infer, lower, lower_cpu, cpu, reference, cost, tolerance, cases};
+const OpDef kHeadNormOp = {"head_norm", kAttrs, infer, reference, cost, tolerance, cases};
+
+extern const KernelDef kHeadNormVulkan, kHeadNormCpu;
+const KernelDef kHeadNormVulkan = vulkan_kernel("head_norm", OpKind::kHeadNorm, lower);
+const KernelDef kHeadNormCpu = cpu_kernel("head_norm.simd", OpKind::kHeadNorm, lower_cpu, cpu);
 
 }  // namespace vireo

@@ -46,7 +46,7 @@ Result<Lowering> lower(const OpCall& c, const LowerContext& ctx) {
   return l;
 }
 
-Lowering lower_cpu(const OpCall& c, const LowerContext&) {
+Result<Lowering> lower_cpu(const OpCall& c, const LowerContext&) {
   Lowering l;
   l.consts = {vector_const(kGamma, c.in[kX]->shape.c()), vector_const(kBeta, c.in[kX]->shape.c())};
   l.kernel = "layer_norm";
@@ -107,16 +107,17 @@ std::vector<OpCase> cases() {
 }  // namespace
 
 extern const OpDef kLayerNormOp;
-const OpDef kLayerNormOp = {"layer_norm",
-                            kAttrs,
-                            infer,
-                            lower,
-                            lower_cpu,
-                            cpu,
-                            reference,
-                            cost,
-                            tolerance,
-                            cases,
-                            {true, 1u << kX | 1u << kResidual}};
+const OpDef kLayerNormOp = [] {
+  OpDef d = {"layer_norm", kAttrs, infer, reference, cost, tolerance, cases, {true, 1u << kX | 1u << kResidual}};
+  d.slots.norm_eps = kEps;
+  d.slots.bias = kBeta;
+  d.slots.scale = kGamma;
+  d.slots.residual = kResidual;
+  return d;
+}();
+
+extern const KernelDef kLayerNormVulkan, kLayerNormCpu;
+const KernelDef kLayerNormVulkan = vulkan_kernel("layer_norm", OpKind::kLayerNorm, lower);
+const KernelDef kLayerNormCpu = cpu_kernel("layer_norm.simd", OpKind::kLayerNorm, lower_cpu, cpu);
 
 }  // namespace vireo

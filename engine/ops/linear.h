@@ -1,16 +1,42 @@
-// What others must know of the two matrix products: attribute and operand numbers, for the rewrites that add to their
-// epilogues, and the choice of a tile, for tests.
+// linear's attribute and operand numbers, for the rewrites that add to it, what its kernels share, and the cost of a
+// tile, which conv2d.tile has too.
 #pragma once
 
 #include <cstdint>
 
-#include "device/tuning.h"
+#include "ops/kernel.h"
+
+namespace vireo {
+/// A tile: a workgroup computes bm x bn outputs in steps of bk, an invocation tm x tn of them. The constants of
+/// linear.tile, linear.half and conv2d.tile.
+struct LinearTile {
+  uint32_t bm, bn, bk, tm, tn;
+};
+}  // namespace vireo
 
 namespace vireo::linear {
 // y = residual + scale * act(norm(x) W^T + bias), norm optional (LayerNorm; its gain and offset are an operand where
 // they are not in W and the bias)
 enum Attr { kAct, kNorm, kEps };
 enum In { kX, kWeight, kBias, kScaleIn, kResidualIn, kAffine };
+
+struct Sizes {
+  int64_t m, n, k;
+};
+Sizes sizes(const OpCall& c);
+
+/// Constants in the order weight, bias, scale, affine; -1 for the absent ones.
+struct Consts {
+  int bias = -1, scale = -1, affine = -1;
+};
+/// Adds all but the weight.
+Consts add_vectors(const OpCall& c, int64_t n, Lowering& l);
+/// The rows of x sum to zero, so that a weight's row may be moved by a constant.
+inline bool centred(const OpCall& c) { return c.iattr(kNorm) != 0 && !c.input(kAffine); }
+
+LinearTile tile_of(const Constants& c);
+/// The rules of tile.glsl (shaders/README.md).
+bool tile_legal(const Constants& c);
 
 /// What linear.tile (linear.half, if `half`) does for a product of [m, k] and [n, k] with this tile on this device.
 struct TileWork {
@@ -23,12 +49,9 @@ struct TileWork {
 TileWork tile_work(const LinearTile& tile, bool half, const Tuning& tuning, const DeviceCaps& caps, int64_t m,
                    int64_t n, int64_t k);
 
-/// The legal tile of least cost; tile is null if there is none. `half`: tiles of linear.half may be taken.
-struct TileChoice {
-  const LinearTile* tile = nullptr;
-  bool half = false;
-};
-TileChoice choose_tile(const Tuning& tuning, const DeviceCaps& caps, bool half, int64_t m, int64_t n, int64_t k);
+/// Of the tiles that the tuning has for linear.tile or linear.half, the legal one of least cost; null if there is none.
+const Constants* choose_tile(const KernelDef& kernel, const Tuning& tuning, const DeviceCaps& caps, int64_t m,
+                             int64_t n, int64_t k, double* cost = nullptr);
 
 /// How far linear.half's sums may be off, as a part of the largest: BK products are summed in fp16 before they are
 /// added in fp32. A sum of j terms of size s is around s sqrt(j), and each addition rounds it by 2^-12 of itself on
@@ -37,14 +60,3 @@ TileChoice choose_tile(const Tuning& tuning, const DeviceCaps& caps, bool half, 
 /// to average.
 double half_error(uint32_t bk);
 }  // namespace vireo::linear
-
-namespace vireo::conv2d {
-enum Attr { kKernelH, kKernelW, kStrideH, kStrideW, kPadH, kPadW, kAct, kDilationH, kDilationW, kGroups };
-enum In { kX, kWeight, kBias };
-
-/// Every channel has a kernel of its own. Such weights stay fp32 in every precision: they are a few numbers per
-/// channel, so that fewer bits would save nothing, while their sums are too short for rounding errors to average out.
-inline bool is_depthwise(int64_t groups, int64_t cin, int64_t cout) {
-  return groups > 1 && groups == cin && groups == cout;
-}
-}  // namespace vireo::conv2d

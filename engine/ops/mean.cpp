@@ -39,7 +39,7 @@ Result<Lowering> lower(const OpCall& c, const LowerContext& ctx) {
   return l;
 }
 
-Lowering lower_cpu(const OpCall&, const LowerContext&) {
+Result<Lowering> lower_cpu(const OpCall&, const LowerContext&) {
   Lowering l;
   l.kernel = "mean";
   return l;
@@ -85,6 +85,10 @@ std::vector<OpCase> cases() {
 }  // namespace
 
 extern const OpDef kMeanOp;
-const OpDef kMeanOp = {"mean", kAttrs, infer, lower, lower_cpu, cpu, reference, cost, tolerance, cases};
+const OpDef kMeanOp = {"mean", kAttrs, infer, reference, cost, tolerance, cases};
+
+extern const KernelDef kMeanVulkan, kMeanCpu;
+const KernelDef kMeanVulkan = vulkan_kernel("mean", OpKind::kMean, lower);
+const KernelDef kMeanCpu = cpu_kernel("mean.simd", OpKind::kMean, lower_cpu, cpu);
 
 }  // namespace vireo

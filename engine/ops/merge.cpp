@@ -33,7 +33,7 @@ Result<Lowering> lower(const OpCall& c, const LowerContext& ctx) {
   return l;
 }
 
-Lowering lower_cpu(const OpCall&, const LowerContext&) {
+Result<Lowering> lower_cpu(const OpCall&, const LowerContext&) {
   Lowering l;
   l.kernel = "merge";
   return l;
@@ -81,6 +81,10 @@ std::vector<OpCase> cases() {
 }  // namespace
 
 extern const OpDef kMergeOp;
-const OpDef kMergeOp = {"merge", kAttrs, infer, lower, lower_cpu, cpu, reference, cost, tolerance, cases};
+const OpDef kMergeOp = {"merge", kAttrs, infer, reference, cost, tolerance, cases};
+
+extern const KernelDef kMergeVulkan, kMergeCpu;
+const KernelDef kMergeVulkan = vulkan_kernel("merge", OpKind::kMerge, lower);
+const KernelDef kMergeCpu = cpu_kernel("merge.simd", OpKind::kMerge, lower_cpu, cpu);
 
 }  // namespace vireo

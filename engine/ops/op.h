@@ -1,4 +1,5 @@
-// What an operator is: one OpDef per line of ops.def, read by the planner, both backends, the tests and the benchmarks.
+// What an operator means: one OpDef per line of ops.def, read by the planner, the tests and the benchmarks. What does
+// it on a device is a kernel: ops/kernel.h.
 #pragma once
 
 #include <array>
@@ -9,7 +10,7 @@
 #include "base/error.h"
 #include "base/thread_pool.h"
 #include "device/caps.h"
-#include "device/tuning.h"
+#include "ops/tuning.h"
 #include "shader/words.h"
 #include "simd/kernels.h"
 #include "tensor/tensor.h"
@@ -121,15 +122,19 @@ struct Dispatch {
   Work work;
 };
 
+struct KernelDef;  // ops/kernel.h
+
 /// What an operator becomes on a device: constants to pack and dispatches to record (Vulkan) or scratch to reserve
 /// (CPU).
 struct Lowering {
   std::vector<PackedConst> consts;
   std::vector<Dispatch> dispatches;
-  std::string kernel;          // for the plan's text: "linear.texel r8", "gemm"
-  uint64_t scratch_bytes = 0;  // CPU: for all threads together
-  bool out_f32 = false;        // the output stays fp32 although activations are fp16
-  int view_of = -1;            // operand whose bytes the output is, view_offset bytes in: no work at all
+  std::string kernel;             // for the plan's text: "linear.texel r8", "gemm"
+  uint64_t scratch_bytes = 0;     // CPU: for all threads together
+  bool out_f32 = false;           // the output stays fp32 although activations are fp16
+  const KernelDef* by = nullptr;  // who made it
+  Constants constants;            // which of its choices
+  int view_of = -1;               // operand whose bytes the output is, view_offset bytes in: no work at all
   uint64_t view_offset = 0;
 };
 
@@ -143,6 +148,17 @@ struct LowerContext {
   const Tuning* tuning = nullptr;
   Products products = Products::kF32;
   bool allow_views = true;  // false when the operand's or the output's memory is not the arena's
+};
+
+/// What other operators' rewrites, labels and layouts may do with an operator; -1: nothing of the kind.
+struct Slots {
+  int act = -1;       ///< attribute: the activation behind its sums
+  int norm = -1;      ///< attribute: 1 where it normalises the rows of operand 0
+  int norm_eps = -1;  ///< attribute: that norm's eps, or that of the norm that the operator is
+  int bias = -1;      ///< operand: an offset per column
+  int scale = -1;     ///< operand: a factor per column, behind the activation
+  int residual = -1;  ///< operand: rows that are added last
+  int affine = -1;    ///< operand: gains and offsets of the normalised columns, where they are not in the matrix
 };
 
 /// One dispatch of OpDef::sized and the part of the output that it writes.
@@ -208,11 +224,6 @@ struct OpDef {
   const AttrDef* attrs;  // ends with a null name
   /// Shape and dtype rule, the only validator. Constants come as [1, 1, rows, cols].
   Result<TensorDesc> (*infer)(const OpCall& call);
-  /// Vulkan dispatches for a device; kUnsupported with the reason when this device has no kernel for it.
-  Result<Lowering> (*lower)(const OpCall& call, const LowerContext& ctx);
-  /// CPU constants and scratch.
-  Lowering (*lower_cpu)(const OpCall& call, const LowerContext& ctx);
-  void (*cpu)(const CpuCall& call);
   void (*reference)(const RefCall& call);
   Cost (*cost)(const OpCall& call);
   /// Largest allowed |got - reference| relative to the scale of the output's terms, for fp32; derivation beside each.
@@ -226,6 +237,14 @@ struct OpDef {
                                               int64_t w) = nullptr;
   /// The operand that is a matrix which a policy may give another format than fp32; -1: there is none.
   int matrix = -1;
+  Slots slots = {};
+  int activation = 0;   ///< what it is itself, as kActNames counts
+  bool view = false;    ///< its output may be bytes of operand 0, without any work
+  bool gather = false;  ///< its output is its operands' channels side by side
+  /// On the CPU: rows of operand 0 that are a multiple of so many bytes apart slow it down; 0: it does not matter.
+  /// Null: it never matters, or it cannot take other rows.
+  int64_t (*row_conflict)(const Attrs& attrs, const Shape& in, const Shape& out) = nullptr;
+  bool row_gaps = false;  ///< its output may have gaps for readers that ask for them
 };
 
 const OpDef& op_def(OpKind kind);

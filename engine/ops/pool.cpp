@@ -54,7 +54,7 @@ Result<Lowering> lower(const OpCall& c, const LowerContext& ctx) {
   return l;
 }
 
-Lowering lower_cpu(const OpCall&, const LowerContext&) {
+Result<Lowering> lower_cpu(const OpCall&, const LowerContext&) {
   Lowering l;
   l.kernel = "pool";
   return l;
@@ -115,6 +115,10 @@ std::vector<OpCase> cases() {
 }  // namespace
 
 extern const OpDef kPoolOp;
-const OpDef kPoolOp = {"pool", kAttrs, infer, lower, lower_cpu, cpu, reference, cost, tolerance, cases, {true, 1}};
+const OpDef kPoolOp = {"pool", kAttrs, infer, reference, cost, tolerance, cases, {true, 1}};
+
+extern const KernelDef kPoolVulkan, kPoolCpu;
+const KernelDef kPoolVulkan = vulkan_kernel("pool", OpKind::kPool, lower);
+const KernelDef kPoolCpu = cpu_kernel("pool.simd", OpKind::kPool, lower_cpu, cpu);
 
 }  // namespace vireo

@@ -61,7 +61,7 @@ Result<Lowering> lower(const OpCall& c, const LowerContext& ctx) {
   return l;
 }
 
-Lowering lower_cpu(const OpCall& c, const LowerContext&) {
+Result<Lowering> lower_cpu(const OpCall& c, const LowerContext&) {
   Lowering l;
   l.kernel = kModes[c.iattr(kMode)];
   return l;
@@ -169,16 +169,14 @@ std::vector<OpCase> cases() {
 }  // namespace
 
 extern const OpDef kResizeOp;
-const OpDef kResizeOp = {"resize",
-                         kAttrs,
-                         infer,
-                         lower,
-                         lower_cpu,
-                         cpu,
-                         reference,
-                         cost,
-                         tolerance,
-                         cases,
-                         {true, 1u << kX | 1u << kResidual}};
+const OpDef kResizeOp = [] {
+  OpDef d = {"resize", kAttrs, infer, reference, cost, tolerance, cases, {true, 1u << kX | 1u << kResidual}};
+  d.slots.residual = kResidual;
+  return d;
+}();
+
+extern const KernelDef kResizeVulkan, kResizeCpu;
+const KernelDef kResizeVulkan = vulkan_kernel("resize", OpKind::kResize, lower);
+const KernelDef kResizeCpu = cpu_kernel("resize.simd", OpKind::kResize, lower_cpu, cpu);
 
 }  // namespace vireo

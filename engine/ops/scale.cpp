@@ -12,7 +12,7 @@ Result<TensorDesc> infer(const OpCall& c) {
   return infer_same(c);
 }
 Result<Lowering> lower(const OpCall& c, const LowerContext& ctx) { return lower_elementwise(c, ctx, {0, true, false}); }
-Lowering lower_cpu(const OpCall& c, const LowerContext&) {
+Result<Lowering> lower_cpu(const OpCall& c, const LowerContext&) {
   Lowering l;
   l.consts = {vector_const(1, c.in[0]->shape.c())};
   l.kernel = "scale";
@@ -36,7 +36,10 @@ std::vector<OpCase> cases() { return elementwise_cases(2, true); }
 }  // namespace
 
 extern const OpDef kScaleOp;
-const OpDef kScaleOp = {"scale",   kNoAttrs, infer,     lower, lower_cpu,          cpu,
-                        reference, cost,     tolerance, cases, kElementwiseStrided};
+const OpDef kScaleOp = {"scale", kNoAttrs, infer, reference, cost, tolerance, cases, kElementwiseStrided};
+
+extern const KernelDef kScaleVulkan, kScaleCpu;
+const KernelDef kScaleVulkan = vulkan_kernel("scale", OpKind::kScale, lower);
+const KernelDef kScaleCpu = cpu_kernel("scale.simd", OpKind::kScale, lower_cpu, cpu);
 
 }  // namespace vireo

@@ -58,7 +58,7 @@ Result<Lowering> lower(const OpCall& c, const LowerContext& ctx) {
   return l;
 }
 
-Lowering lower_cpu(const OpCall& c, const LowerContext& ctx) {
+Result<Lowering> lower_cpu(const OpCall& c, const LowerContext& ctx) {
   Lowering l;
   // A CPU step inside a Vulkan plan copies: its rows may be converted copies of fp16 ones.
   if (ctx.caps->kind == DeviceKind::kVulkan || !as_view(c, ctx, l)) l.kernel = "copy";
@@ -103,6 +103,14 @@ std::vector<OpCase> cases() {
 }  // namespace
 
 extern const OpDef kSliceOp;
-const OpDef kSliceOp = {"slice", kAttrs, infer, lower, lower_cpu, cpu, reference, cost, tolerance, cases};
+const OpDef kSliceOp = [] {
+  OpDef d = {"slice", kAttrs, infer, reference, cost, tolerance, cases};
+  d.view = true;
+  return d;
+}();
+
+extern const KernelDef kSliceVulkan, kSliceCpu;
+const KernelDef kSliceVulkan = vulkan_kernel("slice", OpKind::kSlice, lower);
+const KernelDef kSliceCpu = cpu_kernel("slice.simd", OpKind::kSlice, lower_cpu, cpu);
 
 }  // namespace vireo

@@ -26,7 +26,7 @@ Result<Lowering> lower(const OpCall& c, const LowerContext& ctx) {
   l.dispatches.push_back(std::move(d));
   return l;
 }
-Lowering lower_cpu(const OpCall&, const LowerContext&) {
+Result<Lowering> lower_cpu(const OpCall&, const LowerContext&) {
   Lowering l;
   l.kernel = "swiglu";
   return l;
@@ -64,6 +64,10 @@ std::vector<OpCase> cases() {
 }  // namespace
 
 extern const OpDef kSwigluOp;
-const OpDef kSwigluOp = {"swiglu", kNoAttrs, infer, lower, lower_cpu, cpu, reference, cost, tolerance, cases};
+const OpDef kSwigluOp = {"swiglu", kNoAttrs, infer, reference, cost, tolerance, cases};
+
+extern const KernelDef kSwigluVulkan, kSwigluCpu;
+const KernelDef kSwigluVulkan = vulkan_kernel("swiglu", OpKind::kSwiglu, lower);
+const KernelDef kSwigluCpu = cpu_kernel("swiglu.simd", OpKind::kSwiglu, lower_cpu, cpu);
 
 }  // namespace vireo

@@ -48,7 +48,7 @@ Result<Lowering> lower(const OpCall& c, const LowerContext& ctx) {
   return l;
 }
 
-Lowering lower_cpu(const OpCall& c, const LowerContext&) { return consts(c); }
+Result<Lowering> lower_cpu(const OpCall& c, const LowerContext&) { return consts(c); }
 
 void cpu(const CpuCall& call) {
   const OpCall& c = *call.op;
@@ -102,6 +102,10 @@ std::vector<OpCase> cases() {
 }  // namespace
 
 extern const OpDef kTokensOp;
-const OpDef kTokensOp = {"tokens", kAttrs, infer, lower, lower_cpu, cpu, reference, cost, tolerance, cases};
+const OpDef kTokensOp = {"tokens", kAttrs, infer, reference, cost, tolerance, cases};
+
+extern const KernelDef kTokensVulkan, kTokensCpu;
+const KernelDef kTokensVulkan = vulkan_kernel("tokens", OpKind::kTokens, lower);
+const KernelDef kTokensCpu = cpu_kernel("tokens.simd", OpKind::kTokens, lower_cpu, cpu);
 
 }  // namespace vireo

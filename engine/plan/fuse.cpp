@@ -1,6 +1,6 @@
 #include "plan/fuse.h"
 
-#include "ops/linear.h"
+#include "ops/op.h"
 #include "plan/plan.h"
 
 namespace vireo {
@@ -43,8 +43,7 @@ namespace {
 int sole_product(Rewriter& r, ValueId v) {
   const int p = r.producer(v);
   if (p < 0 || r.uses(v) != 1 || r.is_output(v)) return -1;
-  const OpKind op = r.graph().nodes[size_t(p)].op;
-  return op == OpKind::kLinear || op == OpKind::kConv2d ? p : -1;
+  return op_def(r.graph().nodes[size_t(p)].op).slots.act >= 0 ? p : -1;
 }
 
 ValueId operand(const Node& n, size_t i) { return i < n.inputs.size() ? n.inputs[i] : kNoValue; }
@@ -53,6 +52,12 @@ void set_operand(Node& n, size_t i, ValueId v) {
   if (n.inputs.size() <= i) n.inputs.resize(i + 1, kNoValue);
   n.inputs[i] = v;
 }
+
+const Slots& slots_of(const Node& n) { return op_def(n.op).slots; }
+
+/// Whether the operator has such an operand and this node does not use it yet.
+bool has_free(const Node& n, int slot) { return slot >= 0 && operand(n, size_t(slot)) == kNoValue; }
+bool has_taken(const Node& n, int slot) { return slot >= 0 && operand(n, size_t(slot)) != kNoValue; }
 
 /// Node `from` takes the place and the output of node `into`, whose work it now does as well: it moves to the later
 /// position, where all operands of both are ready.
@@ -64,29 +69,16 @@ void absorb(Rewriter& r, int from, int into) {
   r.remove(from);
 }
 
-int act_of(OpKind op) {
-  switch (op) {
-    case OpKind::kGeluErf: return 1;
-    case OpKind::kGeluTanh: return 2;
-    case OpKind::kSilu: return 3;
-    case OpKind::kRelu: return 4;
-    case OpKind::kTanh: return 5;
-    case OpKind::kHardswish: return 6;
-    default: return 0;
-  }
-}
-
 bool product_act(Rewriter& r, int i) {
   Graph& g = r.graph();
-  const int act = act_of(g.nodes[size_t(i)].op);
+  const int act = op_def(g.nodes[size_t(i)].op).activation;
   if (!act) return false;
   const int p = sole_product(r, g.nodes[size_t(i)].inputs[0]);
   if (p < 0) return false;
   Node& n = g.nodes[size_t(p)];
-  const int slot = n.op == OpKind::kLinear ? int(linear::kAct) : int(conv2d::kAct);
-  if (n.attrs[size_t(slot)] != 0) return false;
-  if (operand(n, linear::kScaleIn) != kNoValue || operand(n, linear::kResidualIn) != kNoValue) return false;
-  n.attrs[size_t(slot)] = act;
+  double& slot = n.attrs[size_t(slots_of(n).act)];
+  if (slot != 0 || has_taken(n, slots_of(n).scale) || has_taken(n, slots_of(n).residual)) return false;
+  slot = act;
   absorb(r, p, i);
   return true;
 }
@@ -97,10 +89,8 @@ bool linear_scale(Rewriter& r, int i) {
   const int p = sole_product(r, g.nodes[size_t(i)].inputs[0]);
   if (p < 0) return false;
   Node& n = g.nodes[size_t(p)];
-  if (n.op != OpKind::kLinear || operand(n, linear::kScaleIn) != kNoValue ||
-      operand(n, linear::kResidualIn) != kNoValue)
-    return false;
-  set_operand(n, linear::kScaleIn, g.nodes[size_t(i)].inputs[1]);
+  if (!has_free(n, slots_of(n).scale) || has_taken(n, slots_of(n).residual)) return false;
+  set_operand(n, size_t(slots_of(n).scale), g.nodes[size_t(i)].inputs[1]);
   absorb(r, p, i);
   return true;
 }
@@ -114,42 +104,41 @@ bool linear_residual(Rewriter& r, int i) {
     const int p = sole_product(r, product);
     if (p < 0) continue;
     Node& n = g.nodes[size_t(p)];
-    if (n.op != OpKind::kLinear || operand(n, linear::kResidualIn) != kNoValue) continue;
-    set_operand(n, linear::kResidualIn, other);
+    if (!has_free(n, slots_of(n).residual)) continue;
+    set_operand(n, size_t(slots_of(n).residual), other);
     absorb(r, p, i);
     return true;
   }
   return false;
 }
 
-/// The node of kind `op` that alone feeds operand v and whose operand `slot` is still free, or -1.
-int sole_free(Rewriter& r, ValueId v, OpKind op, size_t slot) {
+/// The node of kind `op` that alone feeds operand v and adds no residual yet, or -1.
+int sole_free(Rewriter& r, ValueId v, OpKind op) {
   const int p = r.producer(v);
   if (p < 0 || r.uses(v) != 1 || r.is_output(v)) return -1;
   const Node& n = r.graph().nodes[size_t(p)];
-  return n.op == op && operand(n, slot) == kNoValue ? p : -1;
+  return n.op == op && has_free(n, slots_of(n).residual) ? p : -1;
 }
 
 /// Add(x, y) where y's producer can add x itself.
-bool residual_of(Rewriter& r, int i, OpKind op, size_t slot) {
+bool residual_of(Rewriter& r, int i, OpKind op) {
   Graph& g = r.graph();
   if (g.nodes[size_t(i)].op != OpKind::kAdd) return false;
   const ValueId a = g.nodes[size_t(i)].inputs[0], b = g.nodes[size_t(i)].inputs[1];
   for (const auto& [from, other] : {std::pair{b, a}, std::pair{a, b}}) {
-    const int p = sole_free(r, from, op, slot);
+    const int p = sole_free(r, from, op);
     if (p < 0) continue;
-    set_operand(g.nodes[size_t(p)], slot, other);
+    set_operand(g.nodes[size_t(p)], size_t(op_def(op).slots.residual), other);
     absorb(r, p, i);
     return true;
   }
   return false;
 }
 
-constexpr size_t kResizeResidual = 1, kNormResidual = 3;
 /// A feature pyramid's top-down path: lateral + resize(top).
-bool resize_residual(Rewriter& r, int i) { return residual_of(r, i, OpKind::kResize, kResizeResidual); }
+bool resize_residual(Rewriter& r, int i) { return residual_of(r, i, OpKind::kResize); }
 /// A norm behind the branch (Swin V2): x + norm(y).
-bool norm_residual(Rewriter& r, int i) { return residual_of(r, i, OpKind::kLayerNorm, kNormResidual); }
+bool norm_residual(Rewriter& r, int i) { return residual_of(r, i, OpKind::kLayerNorm); }
 
 /// LayerNorm's gain and offset move into the linear that follows: W' = W diag(gamma), b' = b + W beta. What is left,
 /// the normalisation itself, becomes the linear's prologue. A weight of codes keeps its columns, and the prologue is
@@ -157,33 +146,39 @@ bool norm_residual(Rewriter& r, int i) { return residual_of(r, i, OpKind::kLayer
 /// again, and rows that are codes too are those of the LayerNorm's answer.
 bool norm_linear(Rewriter& r, int i) {
   Graph& g = r.graph();
-  if (g.nodes[size_t(i)].op != OpKind::kLinear || g.nodes[size_t(i)].attrs[linear::kNorm] != 0) return false;
+  const auto takes_norm = [](const Node& n) {
+    return slots_of(n).norm >= 0 && op_def(n.op).matrix >= 0 && slots_of(n).bias >= 0;
+  };
+  const Node& product = g.nodes[size_t(i)];
+  if (!takes_norm(product) || product.attrs[size_t(slots_of(product).norm)] != 0) return false;
   const int p = r.producer(g.nodes[size_t(i)].inputs[0]);
   if (p < 0 || g.nodes[size_t(p)].op != OpKind::kLayerNorm) return false;
   const Node norm = g.nodes[size_t(p)];
-  if (r.is_output(norm.output) || operand(norm, kNormResidual) != kNoValue) return false;
+  if (r.is_output(norm.output) || has_taken(norm, slots_of(norm).residual)) return false;
   for (const Node& n : g.nodes)  // every reader must be able to take it, or the normalised rows are needed anyway
     for (size_t k = 0; k < n.inputs.size(); ++k)
-      if (n.inputs[k] == norm.output && (n.op != OpKind::kLinear || k != 0)) return false;
+      if (n.inputs[k] == norm.output && (!takes_norm(n) || k != 0)) return false;
 
-  const ValueId weight = g.nodes[size_t(i)].inputs[1], bias = operand(g.nodes[size_t(i)], 2);
-  const ConstantPtr w = g.value(weight).constant, gamma = g.value(norm.inputs[1]).constant,
-                    beta = g.value(norm.inputs[2]).constant;
+  const Slots slots = slots_of(product), of_norm = slots_of(norm);
+  const size_t matrix = size_t(op_def(product.op).matrix);
+  const ValueId weight = product.inputs[matrix], bias = operand(product, size_t(slots.bias));
+  const ValueId gain = norm.inputs[size_t(of_norm.scale)], shift = norm.inputs[size_t(of_norm.bias)];
+  const ConstantPtr w = g.value(weight).constant, gamma = g.value(gain).constant, beta = g.value(shift).constant;
   const ConstantPtr b = bias == kNoValue ? nullptr : g.value(bias).constant;
   if (!w || !gamma || !beta || (bias != kNoValue && !b)) return false;  // not ours to judge: lower names what is wrong
   const bool coded = r.is_coded(weight);
-  const ValueId affine = coded ? r.add_constant(g.value(norm.inputs[1]).name, stack_rows({gamma, beta})) : kNoValue;
+  if (coded && slots.affine < 0) return false;
+  const ValueId affine = coded ? r.add_constant(g.value(gain).name, stack_rows({gamma, beta})) : kNoValue;
   const ValueId folded = coded ? weight : r.add_constant(g.value(weight).name, scale_columns(w, gamma));
-  const ValueId offset = coded ? bias
-                               : r.add_constant(bias == kNoValue ? g.value(norm.inputs[2]).name : g.value(bias).name,
-                                                fold_bias(w, beta, b));
+  const ValueId offset =
+      coded ? bias : r.add_constant(bias == kNoValue ? g.value(shift).name : g.value(bias).name, fold_bias(w, beta, b));
   Node& n = g.nodes[size_t(i)];
   n.inputs[0] = norm.inputs[0];
-  n.inputs[1] = folded;
-  if (offset != kNoValue) set_operand(n, 2, offset);
-  if (coded) set_operand(n, linear::kAffine, affine);
-  n.attrs[linear::kNorm] = 1;
-  n.attrs[linear::kEps] = norm.attrs[0];
+  n.inputs[matrix] = folded;
+  if (offset != kNoValue) set_operand(n, size_t(slots.bias), offset);
+  if (coded) set_operand(n, size_t(slots.affine), affine);
+  n.attrs[size_t(slots.norm)] = 1;
+  n.attrs[size_t(slots.norm_eps)] = norm.attrs[size_t(of_norm.norm_eps)];
   r.refresh();
   const int dead = r.producer(norm.output);
   if (r.uses(norm.output) == 0) r.remove(dead);

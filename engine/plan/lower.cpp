@@ -3,7 +3,6 @@
 #include <map>
 #include <tuple>
 
-#include "ops/linear.h"
 #include "plan/plan.h"
 #include "shader/modules.h"
 #include "shader/reflect.h"
@@ -165,21 +164,20 @@ class Lowerer {
   /// With the constants that were tuned for this step, if there are any that the device still takes; else with its
   /// class's.
   Result<Lowering> lower_gpu(OpKind op, const OpCall& call, const std::string& formats, const LowerContext& ctx) const {
-    const OpDef& def = op_def(op);
     if (options_.tuned && !options_.tuned->empty()) {
       const auto found = options_.tuned->find(step_key(op, call, formats));
       Tuning tuning = tuning_;
       if (found != options_.tuned->end() && apply_tuning(found->second.use, &tuning)) {
         LowerContext with = ctx;
         with.tuning = &tuning;
-        Result<Lowering> lowered = def.lower(call, with);
+        Result<Lowering> lowered = lower_op(op, DeviceKind::kVulkan, call, with);
         if (lowered && check_device(call, *lowered)) {
           lowered->kernel += ", tuned";
           return lowered;
         }
       }
     }
-    return def.lower(call, ctx);
+    return lower_op(op, DeviceKind::kVulkan, call, ctx);
   }
 
   /// A value that its step writes among the columns of another.
@@ -198,9 +196,7 @@ class Lowerer {
   /// its step writes the padding (the last one's is the whole's), and have one place: not an input, not an output, not
   /// in several concatenations.
   void find_parts() {
-    if (options_.keep_all ||
-        (plan_.device == DeviceKind::kVulkan && listed(options_.cpu_ops, op_def(OpKind::kConcat).name)))
-      return;
+    if (options_.keep_all) return;
     std::vector<const Node*> producer(graph_.values.size(), nullptr);
     std::vector<int> places(graph_.values.size(), 0);
     std::vector<bool> dense(graph_.values.size(), false);  // somebody reads it as rows without gaps, or a view of it
@@ -208,16 +204,16 @@ class Lowerer {
       producer[size_t(n.output)] = &n;
       for (size_t i = 0; i < n.inputs.size(); ++i) {
         if (n.inputs[i] == kNoValue) continue;
-        if (n.op == OpKind::kConcat) ++places[size_t(n.inputs[i])];
-        else if (n.op == OpKind::kSlice || !reads_strided(n.op, i)) dense[size_t(n.inputs[i])] = true;
+        if (op_def(n.op).gather) ++places[size_t(n.inputs[i])];
+        else if (op_def(n.op).view || !reads_strided(n.op, i)) dense[size_t(n.inputs[i])] = true;
       }
     }
     for (const Node& n : graph_.nodes) {
-      if (n.op != OpKind::kConcat || is_output(n.output) || copied_[size_t(n.output)]) continue;
+      if (!gathers(n.op) || is_output(n.output) || copied_[size_t(n.output)]) continue;
       const auto in_place = [&](ValueId v) {
         const Node* by = producer[size_t(v)];  // none: an input
-        return by && by->op != OpKind::kConcat && by->op != OpKind::kSlice && writes_strided(by->op) &&
-               !dense[size_t(v)] && !is_output(v) && places[size_t(v)] == 1 &&
+        return by && !op_def(by->op).gather && !op_def(by->op).view && writes_strided(by->op) && !dense[size_t(v)] &&
+               !is_output(v) && places[size_t(v)] == 1 &&
                (v == n.inputs.back() || graph_.value(v).desc.shape.c() % 4 == 0);
       };
       if (!std::all_of(n.inputs.begin(), n.inputs.end(), in_place)) continue;
@@ -255,24 +251,28 @@ class Lowerer {
     }
   }
 
-  bool is_depthwise(const Node& n) const {
-    return n.op == OpKind::kConv2d &&
-           conv2d::is_depthwise(int64_t(n.attrs[conv2d::kGroups]), graph_.value(n.inputs[0]).desc.shape.c(),
-                                graph_.value(n.output).desc.shape.c());
+  /// A concatenation that may be no step at all: not one that is asked to be a step of the CPU.
+  bool gathers(OpKind op) const {
+    return op_def(op).gather && !(plan_.device == DeviceKind::kVulkan && listed(options_.cpu_ops, op_def(op).name));
   }
 
-  /// Rows that are a multiple of 4 KiB apart fall into the same sets of a CPU's first cache, and a GEMM that reads a
-  /// dozen of them at once evicts what it is about to need; a depthwise convolution reads two dozen, and suffers from 1
-  /// KiB on. One cache line between them helps. Only where these alone see it.
+  /// A cache line between the rows, where all readers suffer from rows that lie as these would without
+  /// (OpDef::row_conflict). Only where these alone see it.
   int32_t row_gap(const Node& n, const TensorDesc& out) const {
-    if (n.op != OpKind::kLinear || is_output(n.output)) return 0;
-    int64_t worst = 4096;
+    if (!op_def(n.op).row_gaps || is_output(n.output)) return 0;
+    int64_t worst = 0;
     for (const Node& reader : graph_.nodes)
       for (size_t i = 0; i < reader.inputs.size(); ++i) {
         if (reader.inputs[i] != n.output) continue;
-        if (i != 0 || (reader.op != OpKind::kLinear && !is_depthwise(reader))) return 0;
-        if (reader.op != OpKind::kLinear) worst = 1024;
+        const OpDef& def = op_def(reader.op);
+        const int64_t conflict = i == 0 && def.row_conflict
+                                     ? def.row_conflict(reader.attrs, graph_.value(reader.inputs[0]).desc.shape,
+                                                        graph_.value(reader.output).desc.shape)
+                                     : 0;
+        if (conflict == 0) return 0;
+        worst = worst == 0 ? conflict : std::min(worst, conflict);
       }
+    if (worst == 0) return 0;
     return out.row_stride() * int64_t(dtype_size(out.dtype)) % worst == 0 ? int32_t(64 / dtype_size(out.dtype)) : 0;
   }
 
@@ -317,7 +317,7 @@ class Lowerer {
       wanted.in[m] = &step.const_descs[m];
     }
 
-    if (n.op == OpKind::kConcat && parts_[size_t(n.inputs[0])].whole == n.output) {
+    if (def.gather && parts_[size_t(n.inputs[0])].whole == n.output) {
       assemble(n, call.out);
       return {};
     }
@@ -345,7 +345,8 @@ class Lowerer {
         if (parts_[size_t(n.output)].whole != kNoValue) copy_after_all(parts_[size_t(n.output)].whole);
       }
     }
-    if (step.device == DeviceKind::kCpu) lowered = def.lower_cpu(wanted, ctx);
+    if (step.device == DeviceKind::kCpu) lowered = lower_op(n.op, DeviceKind::kCpu, wanted, ctx);
+    if (!lowered) return lowered.error();
 
     VIREO_TRY(check_roles(n, *lowered));
     if (def.matrix >= 0 && size_t(def.matrix) < step.const_descs.size() &&
@@ -381,6 +382,8 @@ class Lowerer {
       }
     for (const PackedConst& c : lowered->consts) step.consts.push_back(add_const(n.inputs[size_t(c.operand)], c));
     step.output = out;
+    step.by = lowered->by;
+    step.constants = std::move(lowered->constants);
     step.kernel = lowered->kernel;
     step.scratch.bytes = lowered->scratch_bytes;
     for (Dispatch& d : lowered->dispatches) {

@@ -8,9 +8,10 @@
 #include <vector>
 
 #include "device/caps.h"
-#include "device/tuned.h"
 #include "graph/graph.h"
+#include "ops/kernel.h"
 #include "ops/op.h"
+#include "ops/tuned.h"
 #include "plan/policy.h"
 
 namespace vireo {
@@ -75,8 +76,10 @@ struct Step {
   OpKind op{};
   Attrs attrs{};
   DeviceKind device = DeviceKind::kVulkan;
-  std::string reason;  // why it is on the CPU in a Vulkan plan; empty otherwise
-  std::string kernel;
+  std::string reason;                   // why it is on the CPU in a Vulkan plan; empty otherwise
+  const KernelDef* by = nullptr;        // what does it
+  Constants constants;                  // which of the kernel's choices, where it has some
+  std::string kernel;                   // the same for people
   std::string formats;                  // the policy's name: a part of step_key
   std::vector<int32_t> inputs;          // by operand: index into Plan::values, or -1 (absent, or a constant)
   std::vector<int32_t> consts;          // by Lowering::consts: index into Plan::consts

@@ -31,12 +31,8 @@ const char* dtype_of_weights(const Plan& plan, const Step& step) {
   return nullptr;
 }
 
-std::string trimmed(std::string s) {
-  while (!s.empty() && s.back() == ' ') s.pop_back();
-  return s;
-}
-
-/// The CPU's kernels are known by name; what an item costs inside of one is a matter of fitting.
+/// The CPU's kernels are known by their names in the list of kernels; what an item costs inside of one is a matter of
+/// fitting.
 DispatchWork cpu_work(const Plan& plan, const Step& step, int32_t index) {
   DispatchWork w;
   w.step = index;
@@ -44,7 +40,8 @@ DispatchWork cpu_work(const Plan& plan, const Step& step, int32_t index) {
   w.flops = w.issued_flops = step.cost.flops;
   w.read_bytes = step.cost.read_bytes, w.write_bytes = step.cost.write_bytes;
   const char* dtype = dtype_of_weights(plan, step);
-  w.group = trimmed(step.kernel) + (dtype ? std::string(" ") + dtype : std::string());
+  w.group = step.by->name + (dtype ? std::string(" ") + dtype : std::string());
+  const Slots& slots = op_def(step.op).slots;
   const auto add = [&](const std::string& name, double n) {
     if (n > 0) w.features.push_back({name, n});
   };
@@ -57,15 +54,13 @@ DispatchWork cpu_work(const Plan& plan, const Step& step, int32_t index) {
     const int64_t rows = out.desc.shape.rows(), cols = out.desc.shape.c();
     flops *= double(round_up(rows, kTileRows)) / double(rows) * double(round_up(cols, kTileCols)) / double(cols);
     w.issued_flops = flops;
-    const int act = int(step.attrs[0]);
-    if (step.op == OpKind::kLinear && act > 0) add(std::string("act ") + kActNames[act], elements);
+    const int act = slots.act >= 0 ? int(step.attrs[size_t(slots.act)]) : 0;
+    if (act > 0) add(std::string("act ") + kActNames[act], elements);
+    if (slots.norm >= 0 && step.attrs[size_t(slots.norm)] != 0 && step.inputs[0] >= 0)
+      add("norm", double(plan.values[size_t(step.inputs[0])].desc.shape.elements()));
     add("weights", weights * cold_share(plan));
   }
-  if (step.op == OpKind::kAttention && step.inputs[0] >= 0) {
-    const double width = double(plan.values[size_t(step.inputs[0])].desc.shape.c()) / 3,
-                 dim = width / std::max(1.0, step.attrs[0]);
-    add(w.group + " scores", step.cost.flops / (4 * dim));
-  }
+  if (step.by->exponentials) add(w.group + " scores", step.by->exponentials(op_call(plan, step)));
   add(w.group + " flops", flops);
   add(w.group + " bytes", std::max(0.0, step.cost.read_bytes - weights) + step.cost.write_bytes);
   add("steps", 1);

@@ -12,7 +12,7 @@
 namespace vireo {
 
 struct Feature {
-  std::string name;  // "fma", "global_load", "read_bytes", ...; on the CPU behind the kernel's: "gemm f32 flops"
+  std::string name;  // "fma", "global_load", "read_bytes", ...; on the CPU behind the kernel's: "linear.gemm f32 flops"
   double n = 0;
 };
 

@@ -14,22 +14,23 @@ struct Least {
   double compute = 0, memory = 0;
 };
 
-Least least_of(const DispatchProfile& d, const DeviceRoofs& r) {
-  // Packed fp16 of a GPU, bfloat16 products of a CPU.
-  const bool halves = d.shader.rfind("linear.half", 0) == 0 || (d.cpu && d.kernel.find("bf16") != std::string::npos);
+Least least_of(const DispatchProfile& d, const KernelDef* kernel, const DeviceRoofs& r) {
+  const bool halves = kernel && kernel->rate == Rate::kHalf;
   const double peak = halves && r.half_fma_gflops > 0 ? r.half_fma_gflops : r.fma_gflops;
-  // FLOPs are those of the definition; F(2x2,3x3) multiplies 16 times where that does 36 times.
-  const double multiplied = d.kernel == "winograd" ? d.flops * 16 / 36 : d.flops;
+  // FLOPs are those of the definition.
+  const double multiplied = kernel ? d.flops * kernel->multiplied : d.flops;
   return {peak > 0 ? multiplied / peak * 1e-3 : 0, r.copy_gbs > 0 ? d.bytes / r.copy_gbs * 1e-3 : 0};
 }
 
 }  // namespace
 
-void hold_against(const DeviceRoofs& roofs, bool gpu, bool disturbed, std::vector<DispatchProfile>* dispatches) {
-  for (DispatchProfile& d : *dispatches) {
+void hold_against(const DeviceRoofs& roofs, bool gpu, bool disturbed, const std::vector<const KernelDef*>& kernels,
+                  std::vector<DispatchProfile>* dispatches) {
+  for (size_t i = 0; i < dispatches->size(); ++i) {
+    DispatchProfile& d = (*dispatches)[i];
     d.roof_us = 0, d.above_roof.clear();
     if (d.cpu && gpu) continue;
-    const Least least = least_of(d, roofs);
+    const Least least = least_of(d, kernels[i], roofs);
     d.roof_us = std::max(least.compute, least.memory);
     if (!(d.serialised_us > 0) || d.roof_us <= kNoise * d.serialised_us) continue;
     if (disturbed) d.above_roof = "roofs of a busy moment";
@@ -39,12 +40,16 @@ void hold_against(const DeviceRoofs& roofs, bool gpu, bool disturbed, std::vecto
   }
 }
 
-bool roofs_are_beaten(const DeviceRoofs& roofs, bool gpu, const std::vector<DispatchProfile>& dispatches) {
-  return std::any_of(dispatches.begin(), dispatches.end(), [&](const DispatchProfile& d) {
-    if ((d.cpu && gpu) || d.serialised_us < kLongUs) return false;
-    const Least least = least_of(d, roofs);
-    return least.compute > kNoise * d.serialised_us || (d.bytes >= kCached && least.memory > kNoise * d.serialised_us);
-  });
+bool roofs_are_beaten(const DeviceRoofs& roofs, bool gpu, const std::vector<const KernelDef*>& kernels,
+                      const std::vector<DispatchProfile>& dispatches) {
+  for (size_t i = 0; i < dispatches.size(); ++i) {
+    const DispatchProfile& d = dispatches[i];
+    if ((d.cpu && gpu) || d.serialised_us < kLongUs) continue;
+    const Least least = least_of(d, kernels[i], roofs);
+    if (least.compute > kNoise * d.serialised_us || (d.bytes >= kCached && least.memory > kNoise * d.serialised_us))
+      return true;
+  }
+  return false;
 }
 
 }  // namespace vireo

@@ -13,7 +13,7 @@
 #include <string>
 #include <vector>
 
-#include "device/tuned.h"
+#include "ops/tuned.h"
 #include "model/model.h"
 
 #include <vireo/capture.hpp>

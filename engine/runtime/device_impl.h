@@ -59,9 +59,9 @@ struct Device::Impl {
   Result<std::shared_ptr<vk::Gpu>> open_gpu() const;
   /// The instance it is one of; an adopted device's belongs to its gpu. Null for the CPU.
   const vk::Instance* used_instance() const { return instance ? instance.get() : adopted ? &gpu->instance() : nullptr; }
-  /// packed_halves_hold(), asked once.
-  bool halves_hold(const std::shared_ptr<vk::Gpu>& opened, ThreadPool& pool) const;
-  mutable std::optional<bool> halves;
+  /// failing_kernels() of runtime/self_test.h, asked once.
+  std::vector<std::string> failing_kernels(const std::shared_ptr<vk::Gpu>& opened, ThreadPool& pool) const;
+  mutable std::optional<std::vector<std::string>> failing;
 #endif
 };
 

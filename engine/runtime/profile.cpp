@@ -65,19 +65,17 @@ std::string label_of(const Step& step) {
   constexpr std::pair<const char*, const char*> kActs[] = {
       {"gelu_erf", "GELU"}, {"gelu_tanh", "GELU (tanh)"}, {"silu", "SiLU"}, {"relu", "ReLU"}};
   std::string before, behind;
-  const AttrDef* attrs = op_def(step.op).attrs;
-  for (size_t i = 0; attrs && attrs[i].name; ++i) {
-    const size_t v = size_t(step.attrs[i]);
-    if (!std::strcmp(attrs[i].name, "ln") && v) before = "LN + ";
-    if (std::strcmp(attrs[i].name, "act") || !v || !attrs[i].names) continue;
-    const char* act = attrs[i].names[v];
+  const OpDef& def = op_def(step.op);
+  const auto attr = [&step](int i) { return i >= 0 ? size_t(step.attrs[size_t(i)]) : 0; };
+  if (attr(def.slots.norm)) before = "LN + ";
+  if (const size_t v = attr(def.slots.act)) {
+    const char* act = def.attrs[def.slots.act].names[v];
     for (const auto& [name, text] : kActs)
       if (!std::strcmp(act, name)) act = text;
     behind += std::string(" + ") + act;
   }
-  constexpr size_t kResidual = 4;  // of products and convolutions
-  if ((step.op == OpKind::kLinear || step.op == OpKind::kConv2d) && step.operand_present.size() > kResidual &&
-      step.operand_present[kResidual])
+  const size_t residual = size_t(def.slots.residual);
+  if (def.slots.residual >= 0 && residual < step.operand_present.size() && step.operand_present[residual])
     behind += " + residual";
   return before + step.name + behind;
 }
@@ -172,6 +170,7 @@ class Profiler {
       d.bytes = step.cost.read_bytes + step.cost.write_bytes;
       if (cpu) {
         p_.dispatches.push_back(d);
+        kernels_.push_back(step.by);
         continue;
       }
       // A part's share of the step's cost is that of its work; an operator that does not say gets equal shares.
@@ -187,6 +186,7 @@ class Profiler {
         d.flops = flops * share;
         d.bytes = bytes * share;
         p_.dispatches.push_back(d);
+        kernels_.push_back(step.by);
       }
     }
   }
@@ -510,12 +510,12 @@ class Profiler {
     };
     const std::string dir = cache_dir(s_.options);
     VIREO_ASSIGN(UsedRoofs used, kept_roofs(plan_.caps, dir, o_.measure_roofs, measure, &p_.notes));
-    if (!used.measured && roofs_are_beaten(used.roofs, on_gpu(), p_.dispatches)) {
+    if (!used.measured && roofs_are_beaten(used.roofs, on_gpu(), kernels_, p_.dispatches)) {
       p_.notes.push_back("a step beats the kept roofs by more than noise: they are measured anew");
       VIREO_ASSIGN(used, kept_roofs(plan_.caps, dir, true, measure, &p_.notes));
     }
     p_.roofs = used.roofs;
-    hold_against(used.roofs, on_gpu(), used.disturbed, &p_.dispatches);
+    hold_against(used.roofs, on_gpu(), used.disturbed, kernels_, &p_.dispatches);
     std::map<std::string, int> above;
     for (const DispatchProfile& d : p_.dispatches)
       if (!d.above_roof.empty()) ++above[d.above_roof];
@@ -531,6 +531,7 @@ class Profiler {
   size_t count_;
   const ProfileOptions& o_;
   Profile p_;
+  std::vector<const KernelDef*> kernels_;  // by dispatch
   std::vector<double> wall_, profiled_, upload_, submit_, wait_, download_;
   std::vector<double> spans_;  // of the runs as scheduled, from the first dispatch's begin to the last one's end
   std::vector<double> ends_;   // how many dispatches' timestamps those hold

@@ -6,6 +6,9 @@
 #include "base/number.h"
 #include "runtime/model_impl.h"
 #include "runtime/session_impl.h"
+#if VIREO_VULKAN
+#include "runtime/self_test.h"
+#endif
 
 #include <vireo/capture.hpp>
 
@@ -67,21 +70,17 @@ Result<void> Session::Impl::open_on(const Device::Impl& target) {
   how.tuned = &tuned;
 #if VIREO_VULKAN
   const FormatPolicy policy = how.policy ? *how.policy : policy_of(how.precision);
-  if (target.kind == DeviceKind::kVulkan && policy.activations == DType::kF16 && target.caps.shader_float16) {
-    Tuning tuning = tuning_for(target.caps);
-    if (!tuning.half_tiles.empty()) {
-      VIREO_ASSIGN(const std::shared_ptr<vk::Gpu> device_gpu, target.open_gpu());
-      if (!target.halves_hold(device_gpu, pool)) {
-        if (device_gpu->lost())
-          return fail(ErrorCode::kDeviceLost, "{}: the device failed while its packed fp16 products were checked",
-                      target.caps.name);
-        warnings.push_back(
-            fmt::format("{}: packed fp16 products failed their accuracy check, or it could not be run; fp16 operands "
-                        "are multiplied as fp32",
-                        target.caps.name));
-        tuning.half_tiles.clear();
-        how.tuning = std::move(tuning);
-      }
+  if (target.kind == DeviceKind::kVulkan && has_self_tests(target.caps, policy.activations)) {
+    VIREO_ASSIGN(const std::shared_ptr<vk::Gpu> device_gpu, target.open_gpu());
+    for (const std::string& kernel : target.failing_kernels(device_gpu, pool)) {
+      if (device_gpu->lost())
+        return fail(ErrorCode::kDeviceLost, "{}: the device failed while the accuracy of {} was checked",
+                    target.caps.name, kernel);
+      warnings.push_back(
+          fmt::format("{}: {} failed its accuracy check, or it could not be run; other kernels do its work",
+                      target.caps.name, kernel));
+      if (!how.tuning) how.tuning = tuning_for(target.caps);
+      how.tuning->constants.erase(kernel);
     }
   }
 #endif

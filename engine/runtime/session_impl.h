@@ -14,8 +14,8 @@
 
 #include "base/thread_pool.h"
 #include "cpu/executable.h"
-#include "device/tuned.h"
 #include "model/preprocess.h"
+#include "ops/tuned.h"
 #include "plan/plan.h"
 #include "runtime/device_impl.h"
 #include "runtime/latency.h"

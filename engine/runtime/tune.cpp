@@ -1,6 +1,6 @@
 // tune: measures the kernels that could do each step of a model on this device and keeps the fastest that are right.
 //
-// A step is taken out of the plan as a graph of one node. A candidate is a choice of constants (device/tuned.h); the
+// A step is taken out of the plan as a graph of one node. A candidate is a choice of constants (ops/tuned.h); the
 // planner lowers the node with it, the executable runs it, and its answer must agree with the CPU's, whose kernels the
 // conformance tests hold to the double reference. Time is what submit and wait take, the same overhead for all
 // candidates.
@@ -12,13 +12,14 @@
 
 #include "base/half.h"
 #include "base/write_file.h"
-#include "device/tuned.h"
-#include "ops/linear.h"
+#include "ops/tuned.h"
 #include "runtime/model_impl.h"
 #include "runtime/session_impl.h"
 #include "shader/modules.h"
 
 #if VIREO_VULKAN
+
+#include "runtime/self_test.h"
 
 namespace vireo {
 namespace {
@@ -106,12 +107,9 @@ struct Measured {
 class Tuner {
  public:
   Tuner(const Device::Impl& device, std::shared_ptr<vk::Gpu> gpu, Precision precision, const TuneOptions& o)
-      : device_(device),
-        gpu_(std::move(gpu)),
-        precision_(precision),
-        options_(o),
-        pool_(device.threads),
-        halves_hold_(precision != Precision::kFp16 || !device.caps.shader_float16 || device.halves_hold(gpu_, pool_)) {}
+      : device_(device), gpu_(std::move(gpu)), precision_(precision), options_(o), pool_(device.threads) {
+    if (has_self_tests(device.caps, policy_of(precision).activations)) failing_ = device.failing_kernels(gpu_, pool_);
+  }
 
   Result<TuneReport::Step> run(const Plan& plan, const Subject& subject, double budget_s, const TuneProgress& progress);
 
@@ -127,8 +125,7 @@ class Tuner {
   Result<Measured> prepare(const Plan& plan, const Step& step, const std::string& use);
   Result<double> once(Measured& m);
   double error_of(const Measured& m) const;
-  /// Largest error allowed: packed fp16 products have a bound of their own, which the session's accuracy check keeps
-  /// too.
+  /// Largest error allowed: what the kernel may be off by itself comes to the operator's tolerance.
   double bound_of(const Measured& m) const;
   double cost_of(const Planned& p, const std::string& use) const;
 
@@ -137,7 +134,7 @@ class Tuner {
   const Precision precision_;
   const TuneOptions& options_;
   ThreadPool pool_;
-  const bool halves_hold_;
+  std::vector<std::string> failing_;
   std::vector<float> expected_;  // dense rows
   double bound_ = 0, largest_ = 1;
 };
@@ -170,7 +167,7 @@ Result<void> Tuner::expect(const Plan& plan, const Step& step) {
 
 Result<Measured> Tuner::prepare(const Plan& plan, const Step& step, const std::string& use) {
   Tuning tuning = tuning_for(plan.caps);
-  if (!halves_hold_) tuning.half_tiles.clear();
+  for (const std::string& kernel : failing_) tuning.constants.erase(kernel);
   if (!use.empty()) VIREO_TRY(apply_tuning(use, &tuning));
   PlanOptions o = plan_options(plan.values[size_t(step.output)].desc.dtype == DType::kF16);
   o.tuning = tuning;
@@ -210,21 +207,18 @@ double Tuner::error_of(const Measured& m) const {
 }
 
 double Tuner::bound_of(const Measured& m) const {
-  const PlanDispatch& d = m.planned->plan.steps[0].dispatches[0];
-  return d.shader == "linear.half" ? bound_ + linear::half_error(d.spec[12]) * largest_ : bound_;
+  const Step& step = m.planned->plan.steps[0];
+  return step.by->error ? bound_ + step.by->error(step.constants) * largest_ : bound_;
 }
 
 /// For ranking candidates of one kernel before they are measured; only ratios mean something.
 double Tuner::cost_of(const Planned& p, const std::string& use) const {
   const Step& step = p.plan.steps[0];
-  if (step.op == OpKind::kLinear && step.dispatches[0].shader == "linear.tile") {
-    Tuning t = tuning_for(p.plan.caps);
-    if (!apply_tuning(use, &t)) return INFINITY;
-    const OpCall call = op_call(p.plan, step);
-    const Shape &x = call.in[linear::kX]->shape, &w = call.in[linear::kWeight]->shape;
-    const linear::TileWork work = linear::tile_work(t.linear_tiles[0], false, t, p.plan.caps, x.rows(), w.w(), w.c());
-    return work.legal ? work.cost : INFINITY;
-  }
+  Tuning t = tuning_for(p.plan.caps);
+  if (!apply_tuning(use, &t)) return INFINITY;
+  const OpCall call = op_call(p.plan, step);
+  const double cost = step.by->cost ? step.by->cost(call, {&p.plan.caps, &t}) : 0;
+  if (cost > 0 && cost < kLastResort) return cost;
   double issued = 0;
   for (const PlanDispatch& d : step.dispatches) issued += std::max(d.work.issued_flops, d.work.flops);
   return issued;
@@ -274,7 +268,7 @@ Result<TuneReport::Step> Tuner::run(const Plan& plan, const Subject& subject, do
   };
   seen.insert(identity(base.planned->plan));
   std::map<std::string, double> least;
-  for (const std::string& use : tuning_candidates(op_def(step.op).name, plan.caps)) {
+  for (const std::string& use : tuning_candidates(step.op, plan.caps)) {
     Result<Measured> m = prepare(plan, step, use);
     if (!m || !seen.insert(identity(m->planned->plan)).second) continue;
     const std::string kernel = m->planned->plan.steps[0].dispatches[0].shader;
@@ -373,7 +367,7 @@ Result<TuneReport> tune(const Model& model, const Device& device, const TuneOpti
     std::vector<Subject> subjects;
     double total = 0;
     for (const Step& s : planned.plan.steps) {
-      if (s.device == DeviceKind::kCpu || tuning_candidates(op_def(s.op).name, caps).empty()) continue;
+      if (s.device == DeviceKind::kCpu || tuning_candidates(s.op, caps).empty()) continue;
       const std::string key = step_key(planned.plan, s);
       auto at = std::find_if(subjects.begin(), subjects.end(), [&](const Subject& x) { return x.key == key; });
       if (at == subjects.end()) at = subjects.insert(at, Subject{key, &s, 0, 0});

@@ -1,6 +1,6 @@
 // Executable::submit with a map's size: the plan's sized step (an argmax), and it alone, is recorded for that size,
 // into memory that grows with the largest. Plan, pipelines and all other commands stay as they are.
-#include "device/tuning.h"
+#include "ops/tuning.h"
 #include "vk/executable.h"
 #include "vk/status.h"
 

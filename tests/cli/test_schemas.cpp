@@ -274,6 +274,10 @@ void run_embed(Runs& runs, const Scratch& scratch) {
   runs.on_vulkan(embed + Words{odd_vit(scratch), kVit + "/0.png"} + kHalf);
 }
 
+void run_kernels(Runs& runs, const Scratch&) {
+  runs.on_cpu({"kernels"});
+  runs.run({"kernels", "--caps", kNano});
+}
 void run_plan(Runs& runs, const Scratch&) {
   runs.on_cpu({"plan", "--model", kShipped});
   runs.on_cpu({"plan", "--model", kCases + "ct-swin-int8"});
@@ -431,6 +435,7 @@ const Case kRuns[] = {{"devices", run_devices},
                       {"segment", run_segment},
                       {"embed", run_embed},
                       {"plan", run_plan},
+                      {"kernels", run_kernels},
                       {"plan --dump-shaders", run_shaders},
                       {"bench", run_bench},
                       {"diff", run_diff},

@@ -6,8 +6,8 @@
 #include <cstdlib>
 #include <string>
 
-#include "device/tuned.h"
-#include "device/tuning.h"
+#include "ops/tuned.h"
+#include "ops/tuning.h"
 #include "fuzz/small_model.h"
 #include "plan/plan.h"
 

@@ -257,7 +257,7 @@ TEST(Capture, APlanForOtherSubgroupsIsNotRun) {
   std::string key, use;
   for (const Step& step : plain.impl().planned.plan.steps)
     if (step.op == OpKind::kLinear) key = step_key(plain.impl().planned.plan, step);
-  for (const std::string& candidate : tuning_candidates("linear", gpu->impl()->caps))
+  for (const std::string& candidate : tuning_candidates(OpKind::kLinear, gpu->impl()->caps))
     if (has(candidate, "shuffle=1")) use = candidate;
   if (use.empty()) GTEST_SKIP() << "the device cannot exchange values within subgroups";
   const std::string tuned =

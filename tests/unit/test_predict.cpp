@@ -394,8 +394,8 @@ TEST(Predict, WhatADescriptionDoesNotTellIsNoZero) {
   Machine m;
   m.kind = Machine::Kind::kFitted;
   m.name = "fp32 only";
-  m.costs = {{"gemm f32 flops", 1e-5}, {"weights", 1e-4}, {"steps", 1}};
-  m.scales = {{"gemm f32", 1}};
+  m.costs = {{"linear.gemm f32 flops", 1e-5}, {"weights", 1e-4}, {"steps", 1}};
+  m.scales = {{"linear.gemm f32", 1}};
   const Result<PlanPrediction> p = predict(vit.plan, *plan_work(vit.plan), m);
   ASSERT_FALSE(p.ok());
   EXPECT_EQ(p.error().code, ErrorCode::kUnsupported);

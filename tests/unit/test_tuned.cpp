@@ -1,7 +1,7 @@
 // Tuning files: what is written is read again, and nothing that is stale, damaged or illegal is ever used.
 #include <gtest/gtest.h>
 
-#include "device/tuned.h"
+#include "ops/tuned.h"
 #include "runtime/session_impl.h"
 
 #include <vireo/vireo.hpp>
@@ -87,8 +87,7 @@ TEST(TuningFile, ConstantsThatBreakAShadersRulesAreRefused) {
   Tuning t;
   ASSERT_TRUE(apply_tuning("texel=0 linear_tile=32,64,16,4,8", &t).ok());
   EXPECT_FALSE(t.texel);
-  ASSERT_EQ(t.linear_tiles.size(), 1u);
-  EXPECT_EQ(t.linear_tiles[0].bn, 64u);
+  EXPECT_EQ(t.of("linear.tile"), (std::vector<Constants>{{32, 64, 16, 4, 8}}));
 }
 
 TEST(TuningFile, DefaultsOfEveryClassKeepTheRules) {
@@ -103,16 +102,16 @@ TEST(TuningFile, DefaultsOfEveryClassKeepTheRules) {
 TEST(TuningFile, CandidatesAreLegalAndFitTheDevice) {
   DeviceCaps caps;
   caps.max_workgroup_invocations = 128;
-  for (const char* op : {"linear", "attention", "conv2d"}) {
+  for (OpKind op : {OpKind::kLinear, OpKind::kAttention, OpKind::kConv2d}) {
     const std::vector<std::string> all = tuning_candidates(op, caps);
-    EXPECT_GT(all.size(), 10u) << op;
+    EXPECT_GT(all.size(), 10u) << op_def(op).name;
     for (const std::string& use : all) {
       Tuning t;
       EXPECT_TRUE(apply_tuning(use, &t).ok()) << use;
       EXPECT_EQ(use.find("shuffle=1"), std::string::npos) << "this device has no subgroup shuffle";
     }
   }
-  EXPECT_TRUE(tuning_candidates("layer_norm", caps).empty());
+  EXPECT_TRUE(tuning_candidates(OpKind::kLayerNorm, caps).empty());
 }
 
 #if VIREO_VULKAN

@@ -3,7 +3,7 @@
 
 #include "base/names.h"
 #include "base/text.h"
-#include "device/tuned.h"
+#include "ops/tuned.h"
 
 namespace vireo {
 namespace {
@@ -82,7 +82,8 @@ TEST(Tuned, HeadDimensionsAtATimeAreAnyMultipleOfFour) {
     Tuning t;
     const Result<void> applied = apply_tuning("attention_tile=128,8,4,4," + std::to_string(dc) + ",32", &t);
     EXPECT_TRUE(applied.ok()) << dc;
-    EXPECT_EQ(t.attention_tile.dc, uint32_t(dc));
+    ASSERT_EQ(t.of("attention.tile").size(), 1u);
+    EXPECT_EQ(t.of("attention.tile")[0][4], uint32_t(dc));
   }
   for (int dc : {1, 2, 6, 18, 66, 68}) {
     Tuning t;

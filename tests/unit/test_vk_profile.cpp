@@ -9,7 +9,7 @@
 
 #include <nlohmann/json.hpp>
 
-#include "device/tuning.h"
+#include "ops/tuning.h"
 #include "plan/plan.h"
 #include "profile/compiler_fields.h"
 #include "runtime/model_impl.h"
@@ -503,8 +503,8 @@ TEST_F(VkPhases, EveryVariantComputesTheSame) {
     compare(gpu, tuning, Precision::kFp32, &seen);
     if (!caps.shader_float16) continue;
     halves = true;
-    tuning.linear_tiles = {};
-    tuning.half_tiles = {{64, 64, 16, 8, 8}};
+    tuning.constants.erase("linear.tile");
+    tuning.constants["linear.half"] = {{64, 64, 16, 8, 8}};
     compare(gpu, tuning, Precision::kFp16, &seen);
   }
   if (seen.empty()) GTEST_SKIP() << "no device here has a shader clock";

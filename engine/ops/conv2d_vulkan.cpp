@@ -1,0 +1,315 @@
+// The Vulkan kernels of conv2d: conv2d.depthwise, conv2d.tile and conv2d.direct.
+#include "ops/common.h"
+#include "ops/conv2d.h"
+#include "ops/linear.h"
+
+namespace vireo {
+namespace {
+using namespace ops;
+using namespace conv2d;
+
+Result<Lowering> lower_depthwise(const OpCall& c, const LowerContext& ctx) {
+  const Geometry g = geometry(c);
+  const TensorDesc& x = *c.in[kX];
+  const bool bias = c.input(kBias) != nullptr;
+  Lowering l = depthwise_consts(c, g);
+  const bool texel = ctx.tuning->texel && texel_fits(*ctx.caps, x.bytes(), x.dtype) &&
+                     texel_fits(*ctx.caps, l.consts[0].bytes, DType::kF32);
+  // Neighbouring outputs share what they read of a line as far as it stays in registers.
+  const uint32_t local = 64, pixels = g.reach_w() + 3 * g.sw <= 12 ? 4 : 1;
+  Dispatch d;
+  d.shader = texel ? "conv2d.depthwise.TEXEL=1" : "conv2d.depthwise";
+  d.spec = {{"LX", local},     {"OUT_TYPE", type_code(c.out.dtype)},
+            {"BIAS", bias},    {"ACT", u32(c.iattr(kAct))},
+            {"PX", pixels},    {"PADDED", g.ph > 0 || g.pw > 0},
+            {"KH", u32(g.kh)}, {"KW", u32(g.kw)},
+            {"SH", u32(g.sh)}, {"SW", u32(g.sw)},
+            {"DH", u32(g.dh)}, {"DW", u32(g.dw)}};
+  if (!texel) d.spec.add("IN_TYPE", type_code(x.dtype));
+  const int64_t c4 = groups4(g.cin), blocks = div_up(g.ow, pixels);
+  d.push = {{"B", u32(x.shape.n())},    {"IH", u32(x.shape.h())},
+            {"IW", u32(x.shape.w())},   {"OH", u32(g.oh)},
+            {"OW", u32(g.ow)},          {"c4", u32(c4)},
+            {"pad_h", u32(g.ph)},       {"pad_w", u32(g.pw)},
+            {"i_ld4", u32(stride4(x))}, {"o_ld4", u32(stride4(c.out))}};
+  d.groups = flat_grid(*ctx.caps, div_up(x.shape.n() * g.oh * blocks * c4, local));
+  d.operands = {input(kX, texel ? texel_kind(x.dtype) : BindKind::kStorage),
+                constant(0, texel ? BindKind::kTexelF32 : BindKind::kStorage), bias ? constant(1) : dummy(), output()};
+  l.kernel = fmt::format("{} p{}", d.shader, pixels);
+  l.dispatches.push_back(std::move(d));
+  return l;
+}
+
+/// What a tile makes of the convolution: its channels in whole steps of bk for every tap.
+linear::TileWork tile_work(const LinearTile& tile, const Geometry& g, const LowerContext& ctx, int64_t rows) {
+  return linear::tile_work(tile, false, *ctx.tuning, *ctx.caps, rows, g.cout, g.kh * g.kw * round_up(g.cin, tile.bk));
+}
+
+/// Whether conv2d.direct reads texels: a class that does, and views that fit.
+bool by_fours(const OpCall& c, const Geometry& g) {
+  return g.planar && c.in[kX]->shape.w() % 4 == 0 && g.kw % 4 == 0 && g.sw % 4 == 0 && g.pw % 4 == 0 && g.dw == 1;
+}
+int64_t direct_k(const Geometry& g) { return g.planar ? g.cin * g.kh * g.kw : round_up(g.cin, 4) * g.kh * g.kw; }
+bool reads_texels(const OpCall& c, const Geometry& g, const LowerContext& ctx) {
+  const Format format = gpu_weight_format(*c.in[kWeight], *c.in[kX]);
+  const TensorDesc& x = *c.in[kX];
+  const uint64_t weights = uint64_t(round_up(direct_k(g), 4) * groups4(g.cout) * 4) * dtype_size(format.dtype);
+  return ctx.tuning->texel && (!g.planar || by_fours(c, g)) && texel_codes(format) &&
+         texel_fits(*ctx.caps, x.bytes(), x.dtype) && texel_fits(*ctx.caps, weights, format.dtype);
+}
+
+/// The tile of least cost, or null.
+const Constants* choose_tile(const OpCall& c, const LowerContext& ctx, double* cost = nullptr) {
+  const Geometry g = geometry(c);
+  const Constants* best = nullptr;
+  double least = 0;
+  for (const Constants& tile : ctx.tuning->of("conv2d.tile")) {
+    const linear::TileWork w = tile_work(linear::tile_of(tile), g, ctx, c.out.shape.rows());
+    if (w.legal && (!best || w.cost < least)) best = &tile, least = w.cost;
+  }
+  if (cost) *cost = least;
+  return best;
+}
+
+Result<void> tile_accepts(const OpCall& c, const LowerContext& ctx) {
+  VIREO_TRY(dense_accepts(c, ctx));
+  const Geometry g = geometry(c);
+  if (g.planar) return fail(ErrorCode::kUnsupported, "it reads rows, not the planar picture");
+  // Rows are windows whose lines and columns have a bit each.
+  if (g.kh > 16 || g.kw > 16) return fail(ErrorCode::kUnsupported, "kernels have at most 16x16 taps");
+  if (choose_tile(c, ctx)) return {};
+  return fail(ErrorCode::kUnsupported, "no tile of the class fits {} bytes of shared memory and {} invocations",
+              ctx.caps->max_shared_bytes, ctx.caps->max_workgroup_invocations);
+}
+
+double tile_cost(const OpCall& c, const LowerContext& ctx) {
+  double cost = 0;
+  choose_tile(c, ctx, &cost);
+  return cost;
+}
+
+Result<Lowering> lower_tile(const OpCall& c, const LowerContext& ctx) {
+  const Geometry g = geometry(c);
+  const Constants* chosen = choose_tile(c, ctx);
+  if (!chosen) return fail(ErrorCode::kUnsupported, "no tile");  // tile_accepts() has the words
+  const LinearTile q = linear::tile_of(*chosen);
+  const Tuning& t = *ctx.tuning;
+  const Format format = gpu_weight_format(*c.in[kWeight], *c.in[kX]);
+  const DType w = format.dtype;
+  const TensorDesc& x = *c.in[kX];
+  const int64_t c4 = groups4(g.cin), taps = g.kh * g.kw, k = c4 * 4 * taps, m = c.out.shape.rows(),
+                n4 = groups4(g.cout);
+  const linear::TileWork whole = tile_work(q, g, ctx, m);
+  Lowering l;
+  // Behind the last tap a step reads on as far as its channels are padded.
+  l.consts.push_back(
+      gpu_matrix(kWeight, g.cout, k, format, q.bn, whole.slack + (round_up(g.cin, q.bk) - c4 * 4) * q.bn / 4));
+  set_order(l.consts[0], g, true);
+  const bool bias = c.input(kBias) != nullptr;
+  if (bias) l.consts.push_back(vector_const(kBias, g.cout));
+  Dispatch d;
+  d.shader = "conv2d.tile";
+  d.spec = {{"LX", whole.lx},
+            {"IN_TYPE", type_code(x.dtype)},
+            {"W_TYPE", type_code(w)},
+            {"OUT_TYPE", type_code(c.out.dtype)},
+            {"RES_TYPE", 0},
+            {"ACT", u32(c.iattr(kAct))},
+            {"BIAS", bias},
+            {"COLSCALE", false},
+            {"RESIDUAL", false},
+            {"BM", q.bm},
+            {"BN", q.bn},
+            {"BK", q.bk},
+            {"TM", q.tm},
+            {"TN", q.tn},
+            {"SKIP_ROWS", t.skip_rows && m % q.bm != 0},
+            {"IH", u32(x.shape.h())},
+            {"IW", u32(x.shape.w())},
+            {"C4", u32(c4)},
+            {"OH", u32(g.oh)},
+            {"OW", u32(g.ow)},
+            {"KH", u32(g.kh)},
+            {"KW", u32(g.kw)},
+            {"SH", u32(g.sh)},
+            {"SW", u32(g.sw)},
+            {"PH", u32(g.ph)},
+            {"PW", u32(g.pw)},
+            {"DH", u32(g.dh)},
+            {"DW", u32(g.dw)},
+            {"I_LD4", u32(stride4(x))}};
+  d.push = {{"M", u32(m)},      {"N", u32(g.cout)}, {"K", u32(k)}, {"a_ld4", 0}, {"o_ld4", u32(stride4(c.out))},
+            {"r_ld4", u32(n4)}, {"a_off4", 0},      {"eps", 0}};
+  d.operands = {input(kX), constant(0), w == DType::kI8 ? scales(0) : dummy(), bias ? constant(1) : dummy(), dummy(),
+                dummy(),   output()};
+  d.groups[1] = u32(div_up(g.cout, q.bn));
+  d.work.loops = {{u32(taps * div_up(c4 * 4, q.bk)), q.tm * q.tn * q.bk}, {u32(taps), 0}};
+  l.constants = *chosen;
+  l.kernel = fmt::format("conv2d.tile {}x{}x{}, weights in panels of {}", q.bm, q.bn, q.bk, q.bn);
+  // A long dispatch is cut along the rows.
+  const int64_t blocks = div_up(m, q.bm);
+  const double row_flops = 2.0 * double(g.cout) * double(c.in[kWeight]->shape.c());
+  const int64_t per_part = blocks_per_dispatch(row_flops * double(m), t.max_dispatch_flops, blocks);
+  for (int64_t first = 0; first < blocks; first += per_part) {
+    const int64_t begin = first * q.bm, rows = std::min(m, (first + per_part) * q.bm) - begin;
+    Dispatch part = d;
+    part.push.add("m0", u32(begin));
+    part.groups[0] = u32(div_up(rows, q.bm));
+    part.work.flops = row_flops * double(rows);
+    part.work.issued_flops = tile_work(q, g, ctx, rows).issued_flops;
+    VIREO_TRY(check_grid(c, *ctx.caps, part.groups));
+    l.dispatches.push_back(std::move(part));
+  }
+  return l;
+}
+
+/// Without a tile, or with texels, whose class costs less by them than by anything else.
+double direct_cost(const OpCall& c, const LowerContext& ctx) {
+  return reads_texels(c, geometry(c), ctx) ? 0 : kLastResort;
+}
+
+Result<void> direct_accepts(const OpCall& c, const LowerContext& ctx) {
+  VIREO_TRY(dense_accepts(c, ctx));
+  if (!ctx.tuning->of("conv2d.direct").empty()) return {};
+  return fail(ErrorCode::kUnsupported, "the tuning wants another kernel");
+}
+
+Result<Lowering> lower_direct(const OpCall& c, const LowerContext& ctx) {
+  const Geometry g = geometry(c);
+  const Tuning& t = *ctx.tuning;
+  const Constants& chosen = t.of("conv2d.direct")[0];
+  const uint32_t ly = chosen[1], per_thread = chosen[2];
+  const Format format = gpu_weight_format(*c.in[kWeight], *c.in[kX]);
+  const DType w = format.dtype;
+  const TensorDesc& x = *c.in[kX];
+  const int64_t k = direct_k(g), m = c.out.shape.rows(), n4 = groups4(g.cout);
+  const bool by4 = by_fours(c, g), texel = reads_texels(c, g, ctx);
+  Lowering l;
+  l.consts.push_back(gpu_matrix(kWeight, g.cout, k, format));
+  set_order(l.consts[0], g, true);
+  const bool bias = c.input(kBias) != nullptr;
+  if (bias) l.consts.push_back(vector_const(kBias, g.cout));
+
+  Dispatch d;
+  d.shader = texel ? "conv2d.TEXEL=1" : "conv2d";
+  const uint32_t lx = u32(std::min<int64_t>(chosen[0], n4));
+  d.spec = {{"LX", lx},
+            {"W_TYPE", type_code(w)},
+            {"OUT_TYPE", type_code(c.out.dtype)},
+            {"RES_TYPE", 0},
+            {"ACT", u32(c.iattr(kAct))},
+            {"BIAS", bias},
+            {"COLSCALE", false},
+            {"RESIDUAL", false},
+            {"R", per_thread},
+            {"PLANAR", by4        ? 2u
+                       : g.planar ? 1u
+                                  : 0u},
+            {"LY", ly},
+            {"PADDED", g.ph > 0 || g.pw > 0}};
+  if (!texel) d.spec.add("IN_TYPE", type_code(x.dtype));
+  d.push = {{"M", u32(m)},
+            {"N", u32(g.cout)},
+            {"IC", u32(g.cin)},
+            {"IH", u32(x.shape.h())},
+            {"IW", u32(x.shape.w())},
+            {"OH", u32(g.oh)},
+            {"OW", u32(g.ow)},
+            {"KH", u32(g.kh)},
+            {"KW", u32(g.kw)},
+            {"stride_h", u32(g.sh)},
+            {"stride_w", u32(g.sw)},
+            {"pad_h", u32(g.ph)},
+            {"pad_w", u32(g.pw)},
+            {"dil_h", u32(g.dh)},
+            {"dil_w", u32(g.dw)},
+            {"i_ld4", u32(g.planar ? 0 : stride4(x))},
+            {"o_ld4", u32(stride4(c.out))},
+            {"r_ld4", u32(n4)}};
+  d.operands = {input(kX, texel ? texel_kind(x.dtype) : BindKind::kStorage),
+                constant(0, texel ? texel_kind(w) : BindKind::kStorage),
+                w == DType::kI8 ? scales(0) : dummy(),
+                bias ? constant(1) : dummy(),
+                dummy(),
+                dummy(),
+                output()};
+  l.kernel = d.shader;
+  l.constants = chosen;
+  // A long dispatch is cut along the rows.
+  const int64_t block = int64_t(per_thread) * ly, blocks = div_up(m, block);
+  const double row_flops = 2.0 * double(g.cout) * double(c.in[kWeight]->shape.c());
+  const int64_t per_part = blocks_per_dispatch(row_flops * double(m), t.max_dispatch_flops, blocks);
+  d.groups[1] = u32(div_up(n4, lx));
+  if (by4) d.work.loops = {{u32(g.cin * g.kh * g.kw / 4), per_thread * 16}, {u32(g.cin * g.kh), 0}, {u32(g.cin), 0}};
+  for (int64_t first = 0; first < blocks; first += per_part) {
+    const int64_t begin = first * block, rows = std::min(m, (first + per_part) * block) - begin;
+    Dispatch part = d;
+    part.push.add("m0", u32(begin));
+    part.groups[0] = u32(div_up(rows, block));
+    part.work.flops = row_flops * double(rows);
+    part.work.issued_flops = 2.0 * double(k) * double(part.groups[0] * block) * double(part.groups[1] * lx * 4);
+    VIREO_TRY(check_grid(c, *ctx.caps, part.groups));
+    l.dispatches.push_back(std::move(part));
+  }
+  return l;
+}
+
+// ---- constants
+
+constexpr const char* kTileNames[] = {"bm", "bn", "bk", "tm", "tn", nullptr};
+
+std::vector<Constants> tile_defaults(const DeviceCaps& caps) {
+  switch (caps.device_class) {
+    case DeviceClass::kMaxwell:
+      // A window's addresses take registers that a row's do not: beside sums of 128 columns NAK moves some of them
+      // every trip.
+      return {{128, 64, 16, 8, 8}, {64, 96, 16, 8, 8}, {64, 64, 16, 8, 8}, {32, 160, 16, 4, 8},
+              {32, 64, 16, 4, 8},  {64, 16, 16, 4, 4}, {16, 32, 16, 4, 4}};
+    case DeviceClass::kMali:
+    case DeviceClass::kAdreno:
+    case DeviceClass::kV3d: return {{32, 64, 16, 4, 8}, {16, 32, 16, 4, 4}};
+    default: return {{64, 128, 16, 8, 8}, {64, 64, 16, 8, 8}, {32, 64, 16, 4, 8}, {16, 32, 16, 4, 4}};
+  }
+}
+
+void tile_candidates(const DeviceCaps& caps, const std::function<void(std::string)>& add) {
+  for (uint32_t bm : {32, 64, 104, 128})
+    for (uint32_t bn : {32, 64, 96, 128})
+      for (uint32_t tm : {4, 8}) {
+        const uint32_t lx = bm / tm * (bn / 8);
+        if (lx >= 32 && lx <= 512 && lx <= caps.max_workgroup_invocations)
+          add(fmt::format("texel=0 conv_tile={},{},16,{},8", bm, bn, tm));
+      }
+}
+
+constexpr ConstantsDef kTileConstants = {"conv_tile", kTileNames, linear::tile_legal, tile_defaults, tile_candidates};
+
+constexpr const char* kDirectNames[] = {"lx", "ly", "r", nullptr};
+
+bool direct_legal(const Constants& c) { return c[2] <= 16; }
+
+std::vector<Constants> direct_defaults(const DeviceCaps& caps) {
+  if (caps.device_class == DeviceClass::kMaxwell) return {{16, 4, 7}};  // 196 patches are 7 * 28
+  return {{16, 4, 4}};
+}
+
+void direct_candidates(const DeviceCaps&, const std::function<void(std::string)>& add) {
+  for (uint32_t texel : {0, 1})
+    for (uint32_t lx : {4, 8, 16, 32})
+      for (uint32_t ly : {1, 2, 4, 8})
+        for (uint32_t r : {2, 4, 7, 8}) add(fmt::format("texel={} conv={},{},{}", texel, lx, ly, r));
+}
+
+constexpr ConstantsDef kDirectConstants = {"conv", kDirectNames, direct_legal, direct_defaults, direct_candidates};
+
+}  // namespace
+
+extern const KernelDef kConvDepthwise, kConvTile, kConvDirect;
+const KernelDef kConvDepthwise = {"conv2d.depthwise", OpKind::kConv2d, DeviceKind::kVulkan,
+                                  depthwise_accepts,  lower_depthwise, nullptr};
+const KernelDef kConvTile = {"conv2d.tile", OpKind::kConv2d, DeviceKind::kVulkan, tile_accepts,
+                             lower_tile,    nullptr,         tile_cost,           &kTileConstants};
+const KernelDef kConvDirect = {"conv2d.direct", OpKind::kConv2d, DeviceKind::kVulkan, direct_accepts,
+                               lower_direct,    nullptr,         direct_cost,         &kDirectConstants};
+
+}  // namespace vireo
