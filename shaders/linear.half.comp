@@ -6,7 +6,7 @@
 // LN: rows are normalised while staged, in fp16 like everything staged; what 1/sqrt(var) loses by rounding to fp16 is made good
 // in the epilogue.
 //
-// Bindings: 0 A, 1 W, 2 wscale, 3 bias, 4 colscale, 5 residual, 6 gains and offsets of normalised columns (AFFINE), 7 out.
+// Bindings: 0 A, 1 W, 2 wscale, 3 bias, 4 colscale, 5 residual, 6 gain of normalised columns (GAIN), 7 out.
 // Constants: those of linear.tile with IN_TYPE = W_TYPE = 1; TM even, TN = 8, BM even, BN a multiple of 8.
 // Push constants and grid: as linear.tile.
 #extension GL_GOOGLE_include_directive : require
@@ -31,11 +31,11 @@ layout(constant_id = 12) const uint BK = 48u;
 layout(constant_id = 13) const uint TM = 8u;
 layout(constant_id = 15) const uint K_FULL = 0u;
 layout(constant_id = 16) const uint SKIP_ROWS = 0u;
-layout(constant_id = 17) const uint AFFINE = 0u;
+layout(constant_id = 17) const uint GAIN = 0u;
 
 layout(set = 0, binding = 0) readonly buffer A16 { uvec2 a16[]; };
 layout(set = 0, binding = 1) readonly buffer W16 { uvec4 w16[]; };
-layout(set = 0, binding = 6) readonly buffer Affine { vec4 affine[]; };   // gains, then offsets
+layout(set = 0, binding = 6) readonly buffer Gain { vec4 gain[]; };
 
 layout(push_constant) uniform Push { uint M, N, K, a_ld4, o_ld4, r_ld4, a_off4, m0; float eps; } p;
 
@@ -110,11 +110,10 @@ void main()
                         const f16vec2 scale = unpackFloat2x16(norm.x), offset = unpackFloat2x16(norm.y);
                         [[unroll]] for (uint j = 0u; j < 4u; ++j)
                             pair[j] = packFloat2x16(fma(unpackFloat2x16(pair[j]), scale, offset));
-                        if (AFFINE != 0u) {
-                            const vec4 gain = affine[k0 + e % BK4], offset = affine[k4 + k0 + e % BK4];
-                            const vec2 lost = vec2(row_norm[e / BK4 * 2u].x, row_norm[e / BK4 * 2u + 1u].x);
+                        if (GAIN != 0u) {
+                            const vec4 g = gain[k0 + e % BK4];
                             [[unroll]] for (uint j = 0u; j < 4u; ++j)
-                                pair[j] = packFloat2x16(fma(unpackFloat2x16(pair[j]), f16vec2(float16_t(gain[j])), f16vec2(offset[j] / lost)));
+                                pair[j] = packFloat2x16(unpackFloat2x16(pair[j]) * f16vec2(float16_t(g[j])));
                         }
                     }
                 }

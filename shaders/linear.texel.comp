@@ -8,10 +8,10 @@
 // of all N columns, a multiple of 4 KiB apart, would fall into the same few sets of a cache.)
 // LN: rows of A are normalised first; each workgroup computes the statistics of its R rows, with SHUFFLE=1 each lane those of its own rows.
 //
-// Bindings: 0 A (T), 1 W (T), 2 wscale, 3 bias, 4 colscale, 5 residual, 6 gains and offsets of normalised columns (AFFINE), 7 out.
+// Bindings: 0 A (T), 1 W (T), 2 wscale, 3 bias, 4 colscale, 5 residual, 6 gain of normalised columns (GAIN), 7 out.
 // Constants: 0 LX, 2 W_TYPE, 3 OUT_TYPE, 4 RES_TYPE, 5 ACT, 6 BIAS, 7 COLSCALE, 8 RESIDUAL, 9 LN, 10 R, 11 C, 12 RL, 13 Q,
 //            14 UNROLL (steps of Q groups per trip of the loop: software drivers mask every sum once per trip), 15 WHOLE (K is a multiple of
-//            4 Q UNROLL), 16 PANELS (done by a workgroup one after the other, with the statistics of its rows computed once), 17 AFFINE.
+//            4 Q UNROLL), 16 PANELS (done by a workgroup one after the other, with the statistics of its rows computed once), 17 GAIN.
 // Push constants: M, N, K, a_ld4, o_ld4, r_ld4, a_off4, m0, eps.
 // Grid: x = ceil((M - m0) / R), y = ceil(N4 / (LX * C * PANELS)); rows run fastest, so that a block of W stays in the cache.
 #extension GL_GOOGLE_include_directive : require
@@ -37,7 +37,7 @@ layout(constant_id = 10) const uint R = 8u;
 layout(constant_id = 11) const uint C = 1u;
 layout(constant_id = 15) const uint WHOLE = 0u;
 layout(constant_id = 16) const uint PANELS_STEP = 1u;
-layout(constant_id = 17) const uint AFFINE = 0u;
+layout(constant_id = 17) const uint GAIN = 0u;
 const uint PANELS = PANELS_STEP == 0u ? 1u : PANELS_STEP;
 #if SHUFFLE
 layout(constant_id = 12) const uint RL = 8u;
@@ -49,7 +49,7 @@ const uint UNROLL = UNROLL_STEPS == 0u ? 1u : UNROLL_STEPS;
 
 layout(set = 0, binding = 0) uniform samplerBuffer a;
 layout(set = 0, binding = 1) uniform samplerBuffer w;
-layout(set = 0, binding = 6) readonly buffer Affine { vec4 affine[]; };   // gains, then offsets
+layout(set = 0, binding = 6) readonly buffer Gain { vec4 gain[]; };
 
 layout(push_constant) uniform Push { uint M, N, K, a_ld4, o_ld4, r_ld4, a_off4, m0; float eps; } p;
 
@@ -162,10 +162,7 @@ void main()
                         const uint ka = k + (Q == 1u ? 0u : my_k);
                         piece[b] = texelFetch(a, int(piece_start[b] + (WHOLE != 0u ? ka : min(ka, k4 - 1u))));
                         if (LN != 0u) piece[b] = (piece[b] - piece_mean[b]) * piece_rstd[b];
-                        if (AFFINE != 0u) {
-                            const uint at = WHOLE != 0u ? ka : min(ka, k4 - 1u);
-                            piece[b] = fma(piece[b], affine[at], affine[k4 + at]);
-                        }
+                        if (GAIN != 0u) piece[b] *= gain[WHOLE != 0u ? ka : min(ka, k4 - 1u)];
                         if (WHOLE == 0u && ka >= k4) piece[b] = vec4(0.0);
                     }
                     [[unroll]] for (uint q = 0u; q < Q; ++q) {
@@ -212,7 +209,7 @@ void main()
                 [[unroll]] for (uint r = 0u; r < R; ++r) {
                     vec4 av = ROW_OF_A(r);
                     if (LN != 0u) av = (av - mean[r]) * rstd[r];
-                    if (AFFINE != 0u) av = fma(av, affine[k], affine[k4 + k]);
+                    if (GAIN != 0u) av *= gain[k];
                     [[unroll]] for (uint c = 0u; c < C; ++c) {
                         vec4 s = acc[r * C + c];
                         s = fma(vec4(av.x), wv[c], s);

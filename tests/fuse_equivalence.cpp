@@ -17,14 +17,14 @@ std::vector<double> reference_output(const Graph& g) {
 }
 
 /// By the rule, and with weights that the planner will round to codes or not.
-class FuseRules : public ::testing::TestWithParam<std::tuple<size_t, Precision>> {};
+class FuseRules : public ::testing::TestWithParam<std::tuple<size_t, Precision, DeviceKind>> {};
 
 TEST_P(FuseRules, KeepsTheAnswer) {
   const FuseRule& rule = fuse_rules()[std::get<0>(GetParam())];
   Result<Graph> before = rule.example();
   ASSERT_TRUE(before.ok()) << before.error().message;
   std::vector<std::string> applied;
-  Result<Graph> after = fuse(*before, policy_of(std::get<1>(GetParam())), &applied);
+  Result<Graph> after = fuse(*before, policy_of(std::get<1>(GetParam())), std::get<2>(GetParam()), &applied);
   ASSERT_TRUE(after.ok()) << after.error().message;
   EXPECT_NE(std::find(applied.begin(), applied.end(), rule.name), applied.end())
       << "the example does not make the rule fire";
@@ -40,10 +40,12 @@ TEST_P(FuseRules, KeepsTheAnswer) {
 
 INSTANTIATE_TEST_SUITE_P(All, FuseRules,
                          ::testing::Combine(::testing::Range(size_t(0), fuse_rules().size()),
-                                            ::testing::Values(Precision::kFp32, Precision::kInt8)),
+                                            ::testing::Values(Precision::kFp32, Precision::kInt8, Precision::kW8A8),
+                                            ::testing::Values(DeviceKind::kCpu, DeviceKind::kVulkan)),
                          [](const auto& info) {
                            return std::string(fuse_rules()[std::get<0>(info.param)].name) + "_" +
-                                  to_string(std::get<1>(info.param));
+                                  to_string(std::get<1>(info.param)) + "_" +
+                                  (std::get<2>(info.param) == DeviceKind::kCpu ? "cpu" : "vulkan");
                          });
 
 TEST(Fuse, LeavesAValueThatOthersReadAlone) {
@@ -74,6 +76,24 @@ TEST(Fuse, KeepsANormThatSomethingElseReads) {
   EXPECT_EQ(fused->nodes[0].op, OpKind::kLayerNorm);
 }
 
+TEST(Fuse, AVulkanDeviceStagesScalesOrGainsButNotBoth) {
+  Result<Graph> before = std::find_if(fuse_rules().begin(), fuse_rules().end(), [](const FuseRule& r) {
+                           return std::string(r.name) == "norm_linear";
+                         })->example();
+  ASSERT_TRUE(before.ok());
+  for (const char* text : {"weights i4g4", "weights u8", "weights i4", "weights i8"}) {
+    const auto policy = parse_policy(text, "p");
+    ASSERT_TRUE(policy.ok());
+    for (const DeviceKind device : {DeviceKind::kCpu, DeviceKind::kVulkan}) {
+      const Result<Graph> after = fuse(*before, *policy, device);
+      ASSERT_TRUE(after.ok());
+      const bool kept = std::any_of(after->nodes.begin(), after->nodes.end(),
+                                    [](const Node& n) { return n.op == OpKind::kLayerNorm; });
+      EXPECT_EQ(kept, device == DeviceKind::kVulkan && std::string(text) != "weights i8") << text;
+    }
+  }
+}
+
 TEST(Fuse, AWeightOfCodesKeepsItsColumns) {
   const FuseRule* rule = nullptr;
   for (const FuseRule& r : fuse_rules())
@@ -81,8 +101,10 @@ TEST(Fuse, AWeightOfCodesKeepsItsColumns) {
   ASSERT_NE(rule, nullptr);
   Result<Graph> before = rule->example();
   ASSERT_TRUE(before.ok());
-  for (const Precision p : {Precision::kFp32, Precision::kFp16, Precision::kInt8, Precision::kW8A8}) {
-    Result<Graph> after = fuse(*before, policy_of(p));
+  for (const auto& [p, cpu] :
+       {std::pair{Precision::kFp32, true}, std::pair{Precision::kFp16, true}, std::pair{Precision::kInt8, true},
+        std::pair{Precision::kInt8, false}, std::pair{Precision::kW8A8, true}, std::pair{Precision::kW8A8, false}}) {
+    Result<Graph> after = fuse(*before, policy_of(p), cpu ? DeviceKind::kCpu : DeviceKind::kVulkan);
     ASSERT_TRUE(after.ok());
     const bool coded = p == Precision::kInt8 || p == Precision::kW8A8;
     int linears = 0;
@@ -94,8 +116,12 @@ TEST(Fuse, AWeightOfCodesKeepsItsColumns) {
       bool original = false;
       for (const Value& v : before->values) original = original || (v.constant && v.constant == weight.constant);
       EXPECT_EQ(original, coded) << to_string(p);
-      EXPECT_EQ(n.inputs.size() > size_t(linear::kAffine) && n.inputs[linear::kAffine] != kNoValue, coded)
-          << to_string(p);
+      const ValueId affine = n.inputs.size() > size_t(linear::kAffine) ? n.inputs[linear::kAffine] : kNoValue;
+      EXPECT_EQ(affine != kNoValue, coded) << to_string(p);
+      // Rows that become codes are those of the whole LayerNorm; otherwise its offset is in the bias.
+      if (coded) {
+        EXPECT_EQ(after->value(affine).constant->rows(), p == Precision::kW8A8 && cpu ? 2 : 1) << to_string(p);
+      }
     }
     EXPECT_EQ(linears, 2);
   }

@@ -128,6 +128,13 @@ PackedConst gpu_matrix(int operand, int64_t n, int64_t k, const Format& f, int64
   p.staged = staged;
   p.bytes = uint64_t(round_up(k, 4) * round_up(n, panel ? panel : 4) + slack * 4) * dtype_size(f.dtype);
   if (p.nibbles()) p.bytes = (p.bytes + 7) / 8 * 4;  // whole words
+  if (staged) {
+    const int64_t span = f.grid.scope == Scope::kGroup ? f.grid.group : k;
+    p.scale_rows = int32_t(f.grid.groups(k) + div_up(div_up(slack, panel / 4), span));
+    p.scales_offset = uint64_t(round_up(int64_t(p.bytes), 256));
+    p.bytes = p.scales_offset + uint64_t(round_up(n, panel) * p.scale_rows * (1 + f.grid.zero_points)) * 4;
+    return p;
+  }
   return with_scales(p, n, k);
 }
 

@@ -1,7 +1,7 @@
 // linear: y = residual + scale * act(norm(x) W^T + bias). x [.., k] (activation), W [n, k], bias and scale [1, n]
 // (constants), residual like y. `ln` normalises the rows of x first, gain * (x - mean) / sqrt(var + eps) + offset, with
-// affine = gain and offset, [2, k], or absent: they are folded into a W of floats and the bias, while a W of codes
-// would no longer hold the same numbers.
+// affine = gain, [1, k], gain and offset, [2, k], or absent: both are folded into a W of floats and the bias, while a W
+// of codes would no longer hold the same numbers.
 #include "ops/linear.h"
 
 #include <algorithm>
@@ -29,8 +29,8 @@ Result<TensorDesc> infer(const OpCall& c) {
     return shape_error(c, "bias", got(c.in[kBias]), fmt::format("{} values", s.n));
   if (c.input(kScaleIn) && !is_vector(c.in[kScaleIn], s.n))
     return shape_error(c, "scale", got(c.in[kScaleIn]), fmt::format("{} values", s.n));
-  if (c.input(kAffine) && (c.in[kAffine]->shape.w() != 2 || c.in[kAffine]->shape.c() != s.k))
-    return shape_error(c, "affine", got(c.in[kAffine]), fmt::format("[2, {}]", s.k));
+  if (c.input(kAffine) && (c.in[kAffine]->shape.w() > 2 || c.in[kAffine]->shape.c() != s.k))
+    return shape_error(c, "affine", got(c.in[kAffine]), fmt::format("[1, {}] or [2, {}]", s.k, s.k));
   if (c.input(kAffine) && c.iattr(kNorm) == 0)
     return shape_error(c, "affine", "given without 'ln'", "rows to normalise");
   TensorDesc out;
@@ -55,7 +55,8 @@ void reference(const RefCall& r) {
       for (double& v : row) v = (v - mean) / std::sqrt(var + c.attr(kEps));
       if (c.input(kAffine))
         for (int64_t k = 0; k < s.k; ++k)
-          row[size_t(k)] = row[size_t(k)] * (*r.in[kAffine])[size_t(k)] + (*r.in[kAffine])[size_t(s.k + k)];
+          row[size_t(k)] = row[size_t(k)] * (*r.in[kAffine])[size_t(k)] +
+                           (c.in[kAffine]->shape.w() == 2 ? (*r.in[kAffine])[size_t(s.k + k)] : 0);
     }
     for (int64_t n = 0; n < s.n; ++n) {
       double sum = c.input(kBias) ? (*r.in[kBias])[size_t(n)] : 0;
@@ -76,7 +77,7 @@ Cost cost(const OpCall& c) {
 double tolerance(const OpCall& c) { return rounding_bound(sizes(c).k); }
 
 OpCase make(std::string label, int64_t batch, int64_t tokens, int64_t n, int64_t k, int act, bool ln, bool bias,
-            bool scale, bool residual, float amplitude = 1.f, bool affine = false) {
+            bool scale, bool residual, float amplitude = 1.f, bool gain = false) {
   const Shape none{{1, 1, 1, 0}};
   OpCase o;
   o.label = std::move(label);
@@ -85,7 +86,7 @@ OpCase make(std::string label, int64_t batch, int64_t tokens, int64_t n, int64_t
           bias ? Shape{{1, 1, 1, n}} : none,
           scale ? Shape{{1, 1, 1, n}} : none,
           residual ? tokens_shape(batch, tokens, n) : none,
-          affine ? Shape{{1, 1, 2, k}} : none};
+          gain ? Shape{{1, 1, 1, k}} : none};
   o.constant = {false, true, true, true, false, true};
   o.attrs = attrs_of({double(act), double(ln), 1e-6});
   o.scale = amplitude;
@@ -100,8 +101,8 @@ std::vector<OpCase> cases() {
       make("vit-b proj", 1, 65, 768, 768, 0, false, true, true, true),
       make("dinov2-s fc2", 2, 65, 384, 1536, 0, false, true, true, true),
       make("head", 1, 1, 1000, 192, 0, true, true, false, false),
-      make("qkv, affine", 1, 197, 576, 192, 0, true, true, false, false, 1.f, true),
-      make("primes, affine", 3, 13, 31, 37, 2, true, true, true, true, 1.f, true),
+      make("qkv with a gain", 1, 197, 576, 192, 0, true, true, false, false, 1.f, true),
+      make("primes with a gain", 3, 13, 31, 37, 2, true, true, true, true, 1.f, true),
       make("batch of heads", 5, 1, 10, 96, 0, true, true, false, false),
       make("primes", 3, 13, 31, 37, 2, true, true, true, true),
       make("odd width", 1, 11, 65, 65, 3, false, false, false, false),
@@ -124,7 +125,8 @@ Consts add_vectors(const OpCall& c, int64_t n, Lowering& l) {
   Consts r;
   if (c.input(kBias)) r.bias = int(l.consts.size()), l.consts.push_back(vector_const(kBias, n));
   if (c.input(kScaleIn)) r.scale = int(l.consts.size()), l.consts.push_back(vector_const(kScaleIn, n));
-  if (c.input(kAffine)) r.affine = int(l.consts.size()), l.consts.push_back(rows_const(kAffine, 2, sizes(c).k));
+  if (c.input(kAffine))
+    r.affine = int(l.consts.size()), l.consts.push_back(rows_const(kAffine, c.in[kAffine]->shape.w(), sizes(c).k));
   return r;
 }
 

@@ -56,7 +56,7 @@ CpuArgs cpu_args(const CpuCall& call) {
   if (c.input(kBias)) a.bias = reinterpret_cast<const float*>(call.consts[next++]);
   if (c.input(kScaleIn)) a.col_scale = reinterpret_cast<const float*>(call.consts[next++]);
   if (c.input(kAffine)) r.gain = reinterpret_cast<const float*>(call.consts[next++]);
-  if (r.gain) r.offset = r.gain + round_up(a.k, 4);
+  if (r.gain && c.in[kAffine]->shape.w() == 2) r.offset = r.gain + round_up(a.k, 4);
   if (c.input(kResidualIn)) a.residual = call.in[kResidualIn];
   a.out = call.out;
   return r;

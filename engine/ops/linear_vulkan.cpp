@@ -85,7 +85,8 @@ struct Product {
       : call(c),
         ctx(context),
         s(sizes(c)),
-        staged(staged_codes(*c.in[kWeight], s.k)),
+        // On the CPU's memory of a software driver codes would save little, and its texel fetches are what is fast.
+        staged(staged_codes(*c.in[kWeight], s.k) && !context.tuning->texel),
         format(staged ? c.in[kWeight]->format() : gpu_weight_format(*c.in[kWeight], *c.in[kX])),
         x(*c.in[kX]),
         residual(c.input(kResidualIn)) {
@@ -106,7 +107,7 @@ struct Product {
                {"COLSCALE", at.scale >= 0},
                {"RESIDUAL", residual != nullptr},
                {"LN", u32(call.iattr(kNorm))},
-               {"AFFINE", at.affine >= 0}};
+               {"GAIN", at.affine >= 0}};
     d->push = {{"M", u32(s.m)},
                {"N", u32(s.n)},
                {"K", u32(s.k)},
@@ -258,7 +259,7 @@ Result<Lowering> lower_tiles(const KernelDef& k, const OpCall& c, const LowerCon
   if (!half)
     d.spec.add({{"IN_TYPE", type_code(p.x.dtype)},
                 {"TN", q.tn},
-                {"GROUP", p.staged ? u32(p.format.grid.scope == Scope::kGroup ? p.format.grid.group : p.s.k) : 0},
+                {"GROUP", p.staged ? u32(p.format.grid.scope == Scope::kGroup ? p.format.grid.group : p.s.k) : 1},
                 {"ZEROS", p.staged && p.format.grid.zero_points}});
   d.groups[1] = u32(div_up(p.s.n, q.bn));
   d.work.loops = tile.loops(p.s.k, c.iattr(kNorm) != 0);

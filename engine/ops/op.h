@@ -72,7 +72,9 @@ struct PackedConst {
   bool pad_channels = false;   // permute: pad cin to a multiple of 4 with zeros
   bool centre = false;         // i8: the operand is normalised, so rows may be centred (plan/quantise.h)
   int32_t panel = 0;           // kGpuMatrix: columns per panel, in one piece with all its k; 0: one panel of all
-  bool staged = false;         // kGpuMatrix: scales are multiplied while W is staged, so they may be by group
+  bool staged = false;         // kGpuMatrix: scales are multiplied while W is staged, so they may be by group:
+                               // [panels][scale_rows][panel], then as many offsets -zero * scale with zero points
+  int32_t scale_rows = 0;      // groups, and rows that a load's surplus may read
   bool column_sums = false;    // kCpuInteger: the rows have a zero point
   bool bf16_rows = false;      // kCpuPanels: the product's other factor is rounded to bfloat16
   int32_t groups = 1;          // of a convolution: row r holds its group's columns, the others are zeros
@@ -83,7 +85,7 @@ struct PackedConst {
   /// Scales [groups][n to whole panels] that belong to columns k, then as many offsets (-zero * scale) where there are
   /// zero points. Otherwise one scale per row: [n to a multiple of 4].
   bool by_group() const {
-    return pack != Pack::kCpuInteger && grid.coded() && (grid.scope == Scope::kGroup || grid.zero_points || nibbles());
+    return pack == Pack::kCpuPanels && grid.coded() && (grid.scope == Scope::kGroup || grid.zero_points || nibbles());
   }
   /// Two codes in a byte.
   bool nibbles() const {

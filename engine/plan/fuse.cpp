@@ -17,9 +17,14 @@ bool Rewriter::is_output(ValueId v) const {
   return false;
 }
 
-bool Rewriter::is_coded(ValueId v) const {
+Format Rewriter::format(ValueId v) const {
   const Value& value = graph_.value(v);
-  return value.constant && policy_.of(value.name, value.constant->grid()).grid.coded();
+  return value.constant ? policy_.of(value.name, value.constant->grid()) : Format{};
+}
+
+bool Rewriter::codes_rows(ValueId v) const {
+  const Value& value = graph_.value(v);
+  return device_ == DeviceKind::kCpu && is_coded(v) && policy_.rows_of(value.name, value.constant->row_codes()).coded();
 }
 
 ValueId Rewriter::add_constant(std::string name, ConstantPtr c) {
@@ -141,9 +146,9 @@ bool resize_residual(Rewriter& r, int i) { return residual_of(r, i, OpKind::kRes
 bool norm_residual(Rewriter& r, int i) { return residual_of(r, i, OpKind::kLayerNorm); }
 
 /// LayerNorm's gain and offset move into the linear that follows: W' = W diag(gamma), b' = b + W beta. What is left,
-/// the normalisation itself, becomes the linear's prologue. A weight of codes keeps its columns, and the prologue is
-/// the whole LayerNorm: rounding W diag(gamma) loses more than rounding W, codes of a checkpoint are not to be rounded
-/// again, and rows that are codes too are those of the LayerNorm's answer.
+/// the normalisation itself, becomes the linear's prologue. A weight of codes keeps its columns, since rounding W
+/// diag(gamma) loses more than rounding W and codes of a checkpoint are not to be rounded again: the prologue
+/// multiplies by the gain, and where rows become codes too it is the whole LayerNorm, whose answer is what is rounded.
 bool norm_linear(Rewriter& r, int i) {
   Graph& g = r.graph();
   const auto takes_norm = [](const Node& n) {
@@ -166,12 +171,19 @@ bool norm_linear(Rewriter& r, int i) {
   const ConstantPtr w = g.value(weight).constant, gamma = g.value(gain).constant, beta = g.value(shift).constant;
   const ConstantPtr b = bias == kNoValue ? nullptr : g.value(bias).constant;
   if (!w || !gamma || !beta || (bias != kNoValue && !b)) return false;  // not ours to judge: lower names what is wrong
-  const bool coded = r.is_coded(weight);
+  const bool coded = r.is_coded(weight), whole = r.codes_rows(weight);
   if (coded && slots.affine < 0) return false;
-  const ValueId affine = coded ? r.add_constant(g.value(gain).name, stack_rows({gamma, beta})) : kNoValue;
+  // Scales that are multiplied while W is staged leave a shader no registers for gains: a dispatch for the norm is
+  // less.
+  const Grid grid = r.format(weight).grid;
+  if (coded && r.device() == DeviceKind::kVulkan && (grid.scope == Scope::kGroup || grid.zero_points || grid.bits <= 4))
+    return false;
+  const ValueId affine = !coded  ? kNoValue
+                         : whole ? r.add_constant(g.value(gain).name, stack_rows({gamma, beta}))
+                                 : gain;
   const ValueId folded = coded ? weight : r.add_constant(g.value(weight).name, scale_columns(w, gamma));
   const ValueId offset =
-      coded ? bias : r.add_constant(bias == kNoValue ? g.value(shift).name : g.value(bias).name, fold_bias(w, beta, b));
+      whole ? bias : r.add_constant(bias == kNoValue ? g.value(shift).name : g.value(bias).name, fold_bias(w, beta, b));
   Node& n = g.nodes[size_t(i)];
   n.inputs[0] = norm.inputs[0];
   n.inputs[matrix] = folded;
@@ -265,8 +277,8 @@ const std::vector<FuseRule>& fuse_rules() {
   return rules;
 }
 
-Result<Graph> fuse(Graph graph, const FormatPolicy& policy, std::vector<std::string>* applied) {
-  Rewriter r(graph, policy);
+Result<Graph> fuse(Graph graph, const FormatPolicy& policy, DeviceKind device, std::vector<std::string>* applied) {
+  Rewriter r(graph, policy, device);
   for (bool changed = true; changed;) {
     changed = false;
     for (const FuseRule& rule : fuse_rules())

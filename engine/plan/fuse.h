@@ -10,7 +10,9 @@ namespace vireo {
 /// The graph under rewrite, with what rules ask about it.
 class Rewriter {
  public:
-  Rewriter(Graph& g, const FormatPolicy& policy) : graph_(g), policy_(policy) { refresh(); }
+  Rewriter(Graph& g, const FormatPolicy& policy, DeviceKind device) : graph_(g), policy_(policy), device_(device) {
+    refresh();
+  }
 
   Graph& graph() { return graph_; }
   /// Index of the node that writes v, or -1.
@@ -18,7 +20,12 @@ class Rewriter {
   int uses(ValueId v) const { return v == kNoValue ? 0 : uses_[size_t(v)]; }
   bool is_output(ValueId v) const;
   /// The constant is codes, or the policy makes it codes: what they stand for must not change.
-  bool is_coded(ValueId v) const;
+  bool is_coded(ValueId v) const { return format(v).grid.coded(); }
+  /// The format that the policy gives a constant.
+  Format format(ValueId v) const;
+  /// The rows that a weight of codes multiplies become codes on this device.
+  bool codes_rows(ValueId v) const;
+  DeviceKind device() const { return device_; }
   /// Adds a constant value and returns it.
   ValueId add_constant(std::string name, ConstantPtr c);
   /// Removes node `i` (its output must have no reader left) and refreshes the tables.
@@ -28,6 +35,7 @@ class Rewriter {
  private:
   Graph& graph_;
   const FormatPolicy& policy_;
+  DeviceKind device_;
   std::vector<int> producer_, uses_;
 };
 

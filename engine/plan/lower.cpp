@@ -29,7 +29,7 @@ struct ConstKey {
     const Grid& g = pack.grid;
     return std::tie(id, pack.pack, pack.dtype, g.bits, g.scope, g.zero_points, g.lowest, g.group, pack.permute,
                     pack.pad_channels, pack.centre, pack.panel, pack.groups, pack.taps, pack.bf16_rows,
-                    pack.column_sums, pack.staged, pack.bytes);
+                    pack.column_sums, pack.staged, pack.scale_rows, pack.bytes);
   }
   bool operator<(const ConstKey& o) const { return fields() < o.fields(); }
 };
@@ -466,7 +466,7 @@ Result<Planned> make_plan(Graph graph, const DeviceCaps& caps, const PlanOptions
   Planned p;
   const FormatPolicy policy = options.policy ? *options.policy : policy_of(options.precision);
   if (options.fuse) {
-    VIREO_ASSIGN(p.graph, fuse(std::move(graph), policy));
+    VIREO_ASSIGN(p.graph, fuse(std::move(graph), policy, caps.kind));
   } else {
     p.graph = std::move(graph);
   }

@@ -189,7 +189,14 @@ Result<void> pack_gpu_matrix(const PlanConst& c, const Constant& source, uint8_t
         const int64_t groups = c.pack.grid.groups(k);
         group_scales.resize(size_t(kBlock * groups)), group_zeros.resize(size_t(kBlock * groups));
         const int8_t* q = quantiser.run(reader, rows, count, group_scales.data(), group_zeros.data());
-        store_group_scales(c.pack, first, count, n, groups, group_scales.data(), group_zeros.data(), scales);
+        for (int64_t r = 0; r < count; ++r)
+          for (int64_t g = 0; g < groups; ++g) {
+            const int64_t row = (first + r) / panel * c.pack.scale_rows + g, to = row * panel + (first + r) % panel;
+            const float scale = group_scales[size_t(r * groups + g)];
+            scales[to] = scale;
+            if (c.pack.grid.zero_points)
+              scales[round_up(n, panel) * c.pack.scale_rows + to] = -float(group_zeros[size_t(r * groups + g)]) * scale;
+          }
         if (!c.pack.nibbles()) {
           store(reinterpret_cast<int8_t*>(out), [&](int64_t i) { return q[i]; });
           break;

@@ -152,7 +152,8 @@ struct Planned {
 Result<Planned> make_plan(Graph graph, const DeviceCaps& caps, const PlanOptions& options);
 
 // The stages, each in a file of its own.
-Result<Graph> fuse(Graph graph, const FormatPolicy& policy = {},
+/// `device`: the plan's; what it multiplies decides what may be folded into a weight of codes.
+Result<Graph> fuse(Graph graph, const FormatPolicy& policy = {}, DeviceKind device = DeviceKind::kVulkan,
                    std::vector<std::string>* applied = nullptr);  // fuse.cpp
 void assign(Graph& graph, const FormatPolicy& policy);            // assign.cpp
 /// A step's dispatch with its values where the module (`reflection` is of it) wants them, without bindings. Errors:

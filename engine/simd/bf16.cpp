@@ -138,7 +138,8 @@ VIREO_BF16_TARGET void convert_run(const ToBf16Args& a, int64_t begin, int64_t e
       const int64_t left = a.cols - c;
       const __mmask16 keep = left >= 16 ? 0xffff : __mmask16((1u << std::max<int64_t>(left, 0)) - 1);
       __m512 y = _mm512_maskz_mul_ps(keep, _mm512_sub_ps(load_part(x + c, left), shift), scale);
-      if (a.gain) y = _mm512_fmadd_ps(y, load_part(a.gain + c, left), load_part(a.offset + c, left));
+      if (a.gain) y = _mm512_mul_ps(y, load_part(a.gain + c, left));
+      if (a.offset) y = _mm512_add_ps(y, load_part(a.offset + c, left));
       _mm256_storeu_si256(reinterpret_cast<__m256i*>(a.out + row * a.ldo + c), __m256i(_mm512_cvtneps_pbh(y)));
     }
   }

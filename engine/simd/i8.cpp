@@ -100,7 +100,8 @@ HWY_INLINE void convert_row(const ToI8Args& a, int64_t row, float* room) {
     const V scale = hn::Set(d, 1.0f / std::sqrt(total(part) / float(n) + a.eps));
     for (int64_t c = 0; c < n; c += kLanes) {
       V v = hn::Mul(hn::LoadU(d, room + c), scale);
-      if (a.gain) v = hn::Add(hn::Mul(v, load_n(a.gain + c, n - c)), load_n(a.offset + c, n - c));
+      if (a.gain) v = hn::Mul(v, load_n(a.gain + c, n - c));
+      if (a.offset) v = hn::Add(v, load_n(a.offset + c, n - c));
       hn::StoreU(v, d, room + c);
     }
     x = room;

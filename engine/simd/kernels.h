@@ -68,8 +68,8 @@ struct ToBf16Args {
   int64_t rows = 0, cols = 0;
   bool normalise = false;
   float eps = 1e-6f;
-  const float* gain = nullptr;    // [cols] or null, of normalised rows; then offset is given too
-  const float* offset = nullptr;  // [cols]
+  const float* gain = nullptr;    // [cols] or null, of normalised rows
+  const float* offset = nullptr;  // [cols] or null, beside a gain
   uint16_t* out = nullptr;
   int64_t ldo = 0;  // in values, >= round_up(cols, kBf16Step)
 };
@@ -88,8 +88,8 @@ struct ToI8Args {
   int64_t rows = 0, cols = 0;
   bool normalise = false;
   float eps = 1e-6f;
-  const float* gain = nullptr;    // [cols] or null, of normalised rows; then offset is given too
-  const float* offset = nullptr;  // [cols]
+  const float* gain = nullptr;    // [cols] or null, of normalised rows
+  const float* offset = nullptr;  // [cols] or null, beside a gain
   float fixed = 0;                // 0: dynamic
   int32_t zero = 0;               // of `fixed`
   int64_t group = 0;              // columns of a sum; 0: all

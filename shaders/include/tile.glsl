@@ -29,10 +29,10 @@ layout(set = 0, binding = 1) readonly buffer W32 { vec4 w32[]; };
 layout(set = 0, binding = 1) readonly buffer W16 { uvec2 w16[]; };
 layout(set = 0, binding = 1) readonly buffer W8 { uint w8[]; };
 #if !CONV
-layout(constant_id = 17) const uint AFFINE = 0u;
-layout(constant_id = 18) const uint GROUP = 0u;   // of W_TYPE I8_GROUPS and I4_GROUPS: columns of K that share a scale
+layout(constant_id = 17) const uint GAIN = 0u;
+layout(constant_id = 18) const uint GROUP = 1u;   // of W_TYPE I8_GROUPS and I4_GROUPS: columns of K that share a scale
 layout(constant_id = 19) const uint ZEROS = 0u;   // and have an offset, -zero * scale, behind all scales
-layout(set = 0, binding = 6) readonly buffer Affine { vec4 affine[]; };   // gains, then offsets
+layout(set = 0, binding = 6) readonly buffer Gain { vec4 gain[]; };
 #endif
 
 layout(push_constant) uniform Push { uint M, N, K, a_ld4, o_ld4, r_ld4, a_off4, m0; float eps; } p;
@@ -121,6 +121,11 @@ void main()
 #endif
     uint w_at = gl_WorkGroupID.y * (k4 * 4u * BN4) + t;
     const bool has_rows = m0 + ty * TM < p.M;
+#if !CONV
+    // wscale[panels][groups, and some that only the last load's surplus reads][BN], then as many offsets.
+    const uint scale_rows = (p.K + GROUP - 1u) / GROUP + ((W_LOADS * LX - BK * BN4 + BN4 - 1u) / BN4 + GROUP - 1u) / GROUP;
+    const uint scales_at = gl_WorkGroupID.y * scale_rows * BN4, zeros_at = (p.N + BN - 1u) / BN * scale_rows * BN4;
+#endif
 
     vec4 acc[TM * TN4];
     [[unroll]] for (uint i = 0u; i < TM * TN4; ++i) acc[i] = vec4(0.0);
@@ -140,6 +145,10 @@ void main()
 #else
     [[dont_unroll]] for (uint k0 = 0u; k0 < k4; k0 += BK4) {
 #endif
+#if !CONV
+        vec4 gains;   // one k-group per invocation, so the same for all its rows
+        if (GAIN != 0u) gains = gain[K_FULL != 0u ? k0 + kk : min(k0 + kk, k4 - 1u)];
+#endif
         [[unroll]] for (uint i = 0u; i < A_LOADS; ++i) {
             const uint r = i * (LX / BK4) + row;
             if ((i + 1u) * LX <= BM * BK4 || r < BM) {
@@ -150,7 +159,7 @@ void main()
                 if (K_FULL != 0u || k0 + kk < k4) {
                     v = load_a(a_at[i] + k0);
                     if (LN != 0u) v = fma(v, row_norm[r].xxxx, row_norm[r].yyyy);
-                    if (AFFINE != 0u) v = fma(v, affine[k0 + kk], affine[k4 + k0 + kk]);
+                    if (GAIN != 0u) v *= gains;
                 }
 #endif
                 const uint to = a_to + i * (LX / BK4);
@@ -168,10 +177,8 @@ void main()
             if (K_FULL != 0u || k0 + (i * LX + t) / BN4 / 4u < k4) {
                 v = load_w(w_at + i * LX);
                 if (W_TYPE >= I8_GROUPS) {
-                    // wscale[groups][N to whole 32] for each column; what lies beyond the edges is read nowhere.
-                    const uint k = min(k0 * 4u + (i * LX + t) / BN4, p.K - 1u), n = min(col0 + (i * LX + t) % BN4, n4 - 1u);
-                    const uint ld = (p.N + 31u) / 32u * 8u, at = k / GROUP * ld + n;
-                    v = ZEROS != 0u ? fma(v, wscale[at], wscale[at + (p.K + GROUP - 1u) / GROUP * ld]) : v * wscale[at];
+                    const uint at = scales_at + (k0 * 4u + (i * LX + t) / BN4) / GROUP * BN4 + (i * LX + t) % BN4;
+                    v = ZEROS != 0u ? fma(v, wscale[at], wscale[at + zeros_at]) : v * wscale[at];
                 }
             }
             ws[i * LX + t] = v;

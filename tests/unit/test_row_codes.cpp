@@ -71,7 +71,8 @@ TEST(RowCodes, ALinearMultipliesWhatThePolicySays) {
     ConstantPtr codes;
     for (const Value& v : coded.values)
       if (v.name == "w") codes = v.constant;
-    const std::vector<float> w = codes->read_all(), g = gain->read_all(), o = offset->read_all(), c = bias->read_all();
+    const std::vector<float> w = codes->read_all(), g = gain->read_all(), o = offset->read_all(), c = bias->read_all(),
+                             floats = weight->read_all();
     const std::vector<float> rows = random_constant(m, k, 11, 2.f)->read_all();
     std::vector<double> want, size;
     for (int64_t i = 0; i < m; ++i) {
@@ -90,7 +91,12 @@ TEST(RowCodes, ALinearMultipliesWhatThePolicySays) {
         }
       for (int64_t r = 0; r < n; ++r) {
         double sum = c[size_t(r)], all = 0;
-        for (int64_t j = 0; j < k; ++j) sum += y[size_t(j)] * w[size_t(r * k + j)];
+        for (int64_t j = 0; j < k; ++j) {
+          const size_t at = size_t(r * k + j);
+          sum += y[size_t(j)] * w[at];
+          // Where rows stay floats the offset went into the bias before the weight was rounded.
+          if (!rule.integers) sum += o[size_t(j)] * (double(floats[at]) - w[at]);
+        }
         for (int64_t j = 0; j < k; ++j) all = std::max(all, std::fabs(double(w[size_t(r * k + j)])));
         want.push_back(sum);
         size.push_back(all * scale);  // what one code more or less of a row moves the answer by, at most
