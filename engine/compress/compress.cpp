@@ -46,6 +46,9 @@ uint64_t file_bytes(const std::vector<TensorView>& views) {
   return bytes;
 }
 
+bool needs_products(const Scheme& s) { return s.method != nullptr && s.method->needs_pictures; }
+bool looks_at_pictures(const Scheme& s) { return needs_products(s) || s.rows == RowScales::kStatic; }
+
 /// The squared error of the layer's output over its square, from H; without one, of the weight.
 double relative_error(const Weight& w, const Coded& c, ThreadPool& pool) {
   const int64_t n = w.cols, span = span_of(c.grid, n), groups = div_up(n, span);
@@ -90,6 +93,8 @@ struct Compressor::Impl {
   Preprocessor preprocessor;
   std::vector<std::vector<float>> pictures;
 
+  std::vector<std::string> own_scales;  // nodes whose rows keep scales of their own although one for all was asked for
+
   double work = 0, done = 0;  // in seconds
 
   Impl(Model m, CompressOptions o, std::shared_ptr<const Device::Impl> d)
@@ -101,10 +106,7 @@ struct Compressor::Impl {
 
   const LoadedModel& loaded() const { return model.impl().loaded; }
   Result<Graph> graph() const { return loaded().build(head_of(loaded()), 1); }
-  bool needs_pictures() const {
-    return std::any_of(schemes.begin(), schemes.end(),
-                       [](const Scheme& s) { return s.method != nullptr && s.method->needs_pictures; });
-  }
+  bool needs_pictures() const { return std::any_of(schemes.begin(), schemes.end(), looks_at_pictures); }
 
   /// One more step of the work is done; an error where the caller wants to stop.
   Result<void> step(const std::string& what, double seconds) {
@@ -116,6 +118,7 @@ struct Compressor::Impl {
   }
 
   std::vector<std::vector<size_t>> groups() const;
+  bool has_products(const std::string& input) const;
   Result<void> calibrate(const std::vector<size_t>& group, std::map<std::string, Moments>* moments);
   Result<void> code(size_t layer, const Moments* moments, std::vector<std::vector<StoredTensor>>* coded,
                     CompressReport* report);
@@ -131,13 +134,21 @@ std::vector<std::vector<size_t>> Compressor::Impl::groups() const {
   std::set<std::string> inputs;  // of the last group
   uint64_t used = 0;
   for (size_t i = 0; i < layers.all.size(); ++i) {
-    if (schemes[i].method == nullptr || !schemes[i].method->needs_pictures) continue;
-    const uint64_t bytes = inputs.count(layers.all[i].input) > 0 ? 0 : Moments::bytes(layers.all[i].cols);
+    if (!looks_at_pictures(schemes[i])) continue;
+    const bool more = has_products(layers.all[i].input) && inputs.count(layers.all[i].input) == 0;
+    const uint64_t bytes = more ? Moments::bytes(layers.all[i].cols) : 0;
     if (all.empty() || used + bytes > most) all.emplace_back(), inputs.clear(), used = 0;
     all.back().push_back(i);
-    if (inputs.insert(layers.all[i].input).second) used += Moments::bytes(layers.all[i].cols);
+    if (more) inputs.insert(layers.all[i].input), used += bytes;
   }
   return all;
+}
+
+/// Whether a layer that multiplies this value needs its second moments.
+bool Compressor::Impl::has_products(const std::string& input) const {
+  for (size_t i = 0; i < layers.all.size(); ++i)
+    if (layers.all[i].input == input && needs_products(schemes[i])) return true;
+  return false;
 }
 
 Result<void> Compressor::Impl::calibrate(const std::vector<size_t>& group, std::map<std::string, Moments>* moments) {
@@ -151,7 +162,7 @@ Result<void> Compressor::Impl::calibrate(const std::vector<size_t>& group, std::
       if (rows.cols != l.cols)
         return fail(ErrorCode::kInternal, "calibration: '{}' has {} columns, expected {}", l.input, rows.cols, l.cols);
       const auto tokens = rows.rows == layers.tokens ? layers.answer_tokens : std::vector<int64_t>();
-      const auto [m, fresh] = moments->try_emplace(l.input, l.cols, tokens);
+      const auto [m, fresh] = moments->try_emplace(l.input, l.cols, tokens, has_products(l.input));
       if (m->second.pictures() > p) continue;  // several layers read this value
       if (!m->second.add(rows, *device->kernels, pool))
         return fail(ErrorCode::kCorrupt,
@@ -167,11 +178,11 @@ Result<void> Compressor::Impl::calibrate(const std::vector<size_t>& group, std::
 Result<void> Compressor::Impl::code(size_t i, const Moments* moments, std::vector<std::vector<StoredTensor>>* coded,
                                     CompressReport* report) {
   const Layer& l = layers.all[i];
-  const Scheme& s = schemes[i];
+  Scheme& s = schemes[i];
   VIREO_TRY(step(l.node, kLayerWork));
   VIREO_ASSIGN(const std::vector<float> values, weight_values(loaded(), l));
   std::vector<double> hessian;
-  if (moments != nullptr) hessian = moments->hessian(l.last);
+  if (moments != nullptr && s.method->needs_pictures) hessian = moments->hessian(l.last);
   const Weight weight{values.data(), l.rows, l.cols, hessian.empty() ? nullptr : hessian.data()};
   Grid grid = s.format.grid;
   if (grid.scope == Scope::kGroup && grid.group > l.cols) grid.group = int32_t(l.cols);
@@ -182,6 +193,12 @@ Result<void> Compressor::Impl::code(size_t i, const Moments* moments, std::vecto
   r.rows = l.rows, r.cols = l.cols, r.macs = l.macs;
   r.error = relative_error(weight, c, pool);
   (*coded)[i] = encode(l, c);
+  if (s.rows == RowScales::kStatic && moments->has_outlier_column()) {
+    s.rows = RowScales::kDynamic;
+    own_scales.push_back(l.node);
+  }
+  if (s.rows == RowScales::kStatic)
+    for (StoredTensor& t : encode_rows(l, moments->least(), moments->most())) (*coded)[i].push_back(std::move(t));
   for (const StoredTensor& t : (*coded)[i]) r.bytes += t.bytes.size();
   report->layers[i] = std::move(r);
   return {};
@@ -195,7 +212,7 @@ Result<CompressReport> Compressor::Impl::write(const std::string& folder) {
                 pictures.size() == 1 ? "1 picture" : fmt::format("{} pictures", pictures.size()), kLeastPictures);
   CompressReport report;
   report.notes = notes;
-  report.activations = choice.activations;
+  report.activations = choice.rows != RowScales::kNone;
   report.pictures = looks ? pictures.size() : 0;
   report.macs = layers.macs;
   if (looks && pictures.size() < kFewPictures)
@@ -224,6 +241,9 @@ Result<CompressReport> Compressor::Impl::write(const std::string& folder) {
   for (const size_t i : waiting) VIREO_TRY(code(i, nullptr, &coded, &report));
 
   VIREO_ASSIGN(const std::string config, configuration(loaded(), layers, schemes));
+  if (!own_scales.empty())
+    report.notes.push_back(fmt::format("rows with an outlier column keep a scale each, in {} of the linears; first: {}",
+                                       own_scales.size(), own_scales[0]));
   report.kept = kept_modules(loaded(), layers, schemes);
   const std::vector<TensorView> views = all_views(loaded(), coded, layers);
   report.bytes_before = file_bytes(all_views(loaded(), std::vector<std::vector<StoredTensor>>(coded.size()), layers));

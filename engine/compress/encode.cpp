@@ -1,6 +1,7 @@
 #include "compress/encode.h"
 
 #include <algorithm>
+#include <cmath>
 #include <cstring>
 #include <map>
 #include <set>
@@ -81,6 +82,17 @@ std::vector<StoredTensor> encode(const Layer& l, const Coded& c) {
   return all;
 }
 
+std::vector<StoredTensor> encode_rows(const Layer& l, float least, float most) {
+  const float scale = most > least ? (most - least) / 255.f : 1.f;
+  const float zero = std::nearbyint(-128.f - least / scale);
+  std::vector<StoredTensor> all(2);
+  all[0].name = l.module + ".input_scale", all[0].dtype = "F32", all[0].shape = {1};
+  append(&all[0].bytes, scale);
+  all[1].name = l.module + ".input_zero_point", all[1].dtype = "I8", all[1].shape = {1};
+  append(&all[1].bytes, int8_t(std::max(-128.f, std::min(127.f, zero))));
+  return all;
+}
+
 std::vector<std::string> kept_modules(const LoadedModel& model, const Layers& layers,
                                       const std::vector<Scheme>& schemes) {
   std::set<std::string> coded;
@@ -114,7 +126,7 @@ Result<std::string> configuration(const LoadedModel& model, const Layers& layers
     const Scheme& s = schemes[i];
     if (!s.format.grid.coded()) continue;
     const auto same = std::find_if(groups.begin(), groups.end(), [&](const Group& g) {
-      return g.scheme->format == s.format && g.scheme->activations == s.activations && g.conv == layers.all[i].conv();
+      return g.scheme->format == s.format && g.scheme->rows == s.rows && g.conv == layers.all[i].conv();
     });
     if (same == groups.end()) groups.push_back({&s, layers.all[i].conv(), {layers.all[i].module}});
     else same->modules.push_back(layers.all[i].module);
@@ -125,9 +137,14 @@ Result<std::string> configuration(const LoadedModel& model, const Layers& layers
     const Scheme& s = *groups[g].scheme;
     storages.insert(storage_of(s));
     OrderedJson activations = nullptr;
-    if (s.activations)
-      activations =
-          OrderedJson{{"num_bits", 8}, {"type", "int"}, {"symmetric", true}, {"strategy", "token"}, {"dynamic", true}};
+    if (s.rows != RowScales::kNone) {
+      const bool own = s.rows == RowScales::kDynamic;
+      activations = OrderedJson{{"num_bits", 8},
+                                {"type", "int"},
+                                {"symmetric", own},
+                                {"strategy", own ? "token" : "tensor"},
+                                {"dynamic", own}};
+    }
     all[fmt::format("group_{}", g)] = OrderedJson{{"targets", groups[g].modules},
                                                   {"weights", weights_json(s.format.grid)},
                                                   {"input_activations", activations},

@@ -26,6 +26,13 @@ double macs_of(const Graph& g, const Node& n) {
   return op_def(n.op).cost(call).flops / 2;
 }
 
+bool is_activation(OpKind op) {
+  for (const OpKind k : {OpKind::kGeluErf, OpKind::kGeluTanh, OpKind::kSilu, OpKind::kRelu, OpKind::kTanh,
+                         OpKind::kHardswish, OpKind::kSwiglu})
+    if (op == k) return true;
+  return false;
+}
+
 /// The tokens that slices behind the last attention take out one by one.
 void find_answer_tokens(const Graph& g, size_t last_attention, Layers* layers) {
   for (size_t i = last_attention + 1; i < g.nodes.size(); ++i) {
@@ -87,6 +94,9 @@ Layers find_layers(const LoadedModel& model, const Graph& graph) {
       l.module = name.substr(0, name.size() - std::string(kWeight).size());
       l.node = n.name;
       l.input = in.name;
+      l.behind_activation = std::any_of(graph.nodes.begin(), graph.nodes.end(), [&](const Node& before) {
+        return before.output == n.inputs[0] && is_activation(before.op);
+      });
       l.rows = l.shape[0];
       l.cols = view->second->elements() / std::max<int64_t>(l.rows, 1);
       if (l.conv()) l.kind = reads_pixels ? LayerKind::kEmbedding : LayerKind::kConvolution;

@@ -27,7 +27,8 @@ struct Layer {
   std::string input;           // the value that it multiplies there
   std::vector<int64_t> shape;  // [out, in] or [out, in, kernel height, kernel width]
   LayerKind kind = LayerKind::kInner;
-  bool last = false;  // behind the last attention of a network whose answer is read from single tokens
+  bool last = false;               // behind the last attention of a network whose answer is read from single tokens
+  bool behind_activation = false;  // what it multiplies is GELU's or another one's answer
   int64_t rows = 0, cols = 0;
   double macs = 0;  // of a picture
 

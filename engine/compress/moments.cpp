@@ -23,10 +23,11 @@ void run_kernel(const simd::Kernel<Args>& kernel, const Args& args, ThreadPool& 
 
 }  // namespace
 
-Moments::Moments(int64_t cols, std::vector<int64_t> answer_tokens)
+Moments::Moments(int64_t cols, std::vector<int64_t> answer_tokens, bool products)
     : cols_(cols),
       answer_tokens_(std::move(answer_tokens)),
-      gram_(size_t(cols * round_up(cols, 4)), 0.f),
+      products_(products),
+      gram_(products ? size_t(cols * round_up(cols, 4)) : 0, 0.f),
       largest_(size_t(cols), 0.f) {}
 
 bool Moments::add(const Rows& x, const simd::Kernels& kernels, ThreadPool& pool) {
@@ -42,8 +43,14 @@ bool Moments::add(const Rows& x, const simd::Kernels& kernels, ThreadPool& pool)
     }
   if (!finite) return false;
   for (int64_t k = 0; k < cols_; ++k)
-    for (int64_t r = 0; r < x.rows; ++r)
-      largest_[size_t(k)] = std::max(largest_[size_t(k)], std::fabs(turned[size_t(k * stride + r)]));
+    for (int64_t r = 0; r < x.rows; ++r) {
+      const float v = turned[size_t(k * stride + r)];
+      largest_[size_t(k)] = std::max(largest_[size_t(k)], std::fabs(v));
+      least_ = std::min(least_, v), most_ = std::max(most_, v);
+    }
+  rows_ += x.rows;
+  ++pictures_;
+  if (!products_) return true;
   for (const int64_t t : answer_tokens_)
     answer_.insert(answer_.end(), x.data + t * x.stride, x.data + t * x.stride + cols_);
 
@@ -55,11 +62,17 @@ bool Moments::add(const Rows& x, const simd::Kernels& kernels, ThreadPool& pool)
   product.m = cols_, product.n = cols_, product.k = stride;
   product.b = packed.data();
   product.out = gram_.data(), product.ldo = round_up(cols_, 4);
-  if (rows_ > 0) product.residual = gram_.data(), product.ldr = product.ldo;
+  if (pictures_ > 1) product.residual = gram_.data(), product.ldr = product.ldo;
   run_kernel(kernels.gemm, product, pool);
-  rows_ += x.rows;
-  ++pictures_;
   return true;
+}
+
+bool Moments::has_outlier_column() const {
+  constexpr float kTimes = 6;
+  std::vector<float> sorted = largest_;
+  std::sort(sorted.begin(), sorted.end());
+  const size_t rank = size_t(std::ceil(0.99 * double(sorted.size())));  // nearest rank
+  return !sorted.empty() && sorted.back() > kTimes * sorted[std::max<size_t>(rank, 1) - 1];
 }
 
 std::vector<double> Moments::hessian(bool last) const {

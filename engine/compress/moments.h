@@ -16,7 +16,8 @@ namespace vireo::compress {
 /// damping of 1 % is far above its rounding.
 class Moments {
  public:
-  Moments(int64_t cols, std::vector<int64_t> answer_tokens);
+  /// `products` false: ranges only, and no memory of cols^2.
+  Moments(int64_t cols, std::vector<int64_t> answer_tokens, bool products = true);
 
   /// The rows of one picture. False where one of them is not finite: nothing has been added then.
   bool add(const Rows& x, const simd::Kernels& kernels, ThreadPool& pool);
@@ -27,6 +28,11 @@ class Moments {
   /// sum x x^T, rows of [cols, cols] padded to a multiple of 4.
   const std::vector<float>& gram() const { return gram_; }
   const std::vector<float>& largest() const { return largest_; }  // |x| by column
+  float least() const { return least_; }                          // of all x and 0
+  float most() const { return most_; }
+  /// Whether one column's largest |x| is more than 6 times the 99th percentile of all columns': a scale for all would
+  /// be that column's alone.
+  bool has_outlier_column() const;
 
   /// What GPTQ is given (compress.md's advice measured on a ViT): the mean of x x^T over all rows and that over the
   /// rows of the answer, half of each. For a layer behind the last attention only the latter reach the answer: 0.2 and
@@ -39,6 +45,8 @@ class Moments {
   int64_t cols_, rows_ = 0;
   size_t pictures_ = 0;
   std::vector<int64_t> answer_tokens_;
+  bool products_;
+  float least_ = 0, most_ = 0;
   std::vector<float> gram_, largest_;
   std::vector<float> answer_;  // [pictures * tokens of the answer, cols]
 };

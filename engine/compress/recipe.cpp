@@ -73,7 +73,14 @@ Result<Choice> Choice::of_recipe(const std::string& names) {
     if (found == recipes().end())
       return fail(ErrorCode::kInvalidArgument, "compress: there is no recipe '{}'{}", name,
                   known_names(name, recipe_names()));
-    c.activations = c.activations || found->activations;
+    if (found->rows != RowScales::kNone) {
+      if (c.rows != RowScales::kNone && c.rows != found->rows)
+        return fail(ErrorCode::kInvalidArgument,
+                    "compress: '{}' asks for rows with scales of their own and for one scale of all rows; give one of "
+                    "them",
+                    names);
+      c.rows = found->rows;
+    }
     if (*found->inner == '\0') continue;
     if (!weights.empty() && (c.inner != found->inner || c.others != found->others))
       return fail(ErrorCode::kInvalidArgument,
@@ -91,7 +98,7 @@ Result<Choice> Choice::of_policy(const std::string& text) {
   c.by_policy = true;
   c.name = "policy";
   VIREO_ASSIGN(c.policy, parse_policy(text, "policy"));
-  c.activations = c.policy.products == Products::kI8;
+  if (c.policy.products == Products::kI8) c.rows = RowScales::kDynamic;
   VIREO_TRY(check_written(c.policy.matrices, "'weights'"));
   for (const FormatPolicy::Rule& r : c.policy.rules) VIREO_TRY(check_written(r.format, "'" + r.pattern + "'"));
   return c;
@@ -130,7 +137,10 @@ Result<std::vector<Scheme>> Choice::schemes(const Layers& layers, std::vector<st
     }
     if (s.format.grid.coded())
       s.method = method != nullptr && l.kind == LayerKind::kInner ? method : method_for(l, s.format);
-    s.activations = activations && s.format.grid.coded() && !l.conv();
+    if (s.format.grid.coded() && !l.conv()) {
+      s.rows = rows;
+      if (rows == RowScales::kMixed) s.rows = l.behind_activation ? RowScales::kDynamic : RowScales::kStatic;
+    }
     all.push_back(s);
   }
   if (coarse > 0)

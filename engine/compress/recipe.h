@@ -10,6 +10,10 @@
 
 namespace vireo::compress {
 
+/// What becomes of the rows that a linear multiplies: int8 by a scale that each row has of its own, found while
+/// running, by one scale that calibration found, or by one except behind an activation function.
+enum class RowScales : uint8_t { kNone, kDynamic, kStatic, kMixed };
+
 /// A line of recipes.def: how weights are stored, or that activations are quantised, or both.
 struct Recipe {
   const char* name;
@@ -17,7 +21,7 @@ struct Recipe {
   const char* source;
   const char* inner;   // format of linears within the network; "" leaves weights alone
   const char* others;  // of head, embedding and convolutions
-  bool activations;    // int8, a scale per row, found while running
+  RowScales rows;      // of linears
 };
 const std::vector<Recipe>& recipes();
 
@@ -25,14 +29,14 @@ const std::vector<Recipe>& recipes();
 struct Scheme {
   Format format;  // of floats: it stays as it is
   const Method* method = nullptr;
-  bool activations = false;
+  RowScales rows = RowScales::kNone;
 };
 
 /// A recipe or a policy, checked.
 struct Choice {
   std::string name;  // for configurations and messages
   std::string inner, others;
-  bool activations = false;
+  RowScales rows = RowScales::kNone;
   const Method* method = nullptr;  // of linears within the network, instead of what their format suggests
   FormatPolicy policy;             // instead of the formats above
   bool by_policy = false;

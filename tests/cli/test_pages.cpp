@@ -58,7 +58,7 @@ try {
   seen.background = getComputedStyle(document.body).backgroundColor;
   seen.tables = [...document.querySelectorAll("table")].map(t => t.querySelectorAll("th").length);
   seen.headings = [...document.querySelectorAll("table")].map(t => [...t.querySelectorAll("th")].filter(shown).map(h => h.textContent));
-  const table = big(document), heads = [...table.querySelectorAll("th button")], ms = heads.findIndex(b => /^(alone )?ms$/.test(b.textContent));
+  const table = big(document), heads = [...table.querySelectorAll("th button")], ms = heads.findIndex(b => /^((alone )?ms|KiB)$/.test(b.textContent));
   heads[ms].click();
   const cells = rows(table).map(r => parseFloat(r.cells[ms].textContent)).filter(x => !isNaN(x));
   seen.rows = rows(table).length; seen.sorted = cells.every((c, i) => i === 0 || c <= cells[i - 1]);
@@ -265,6 +265,40 @@ TEST_F(Pages, FitEveryWidthAndDoWhatTheReaderAsks) {
     };
     for (const char* name : {"one", "predict"}) EXPECT_LT(shown(name, 390), shown(name, 1280)) << name;
   }
+}
+
+TEST_F(Pages, OfCompressionFitEveryWidth) {
+  if (std::system("command -v chromium >/dev/null 2>&1") != 0) GTEST_SKIP() << "never: chromium is not installed";
+  const std::string shipped = std::string(VIREO_SOURCE_DIR) + "/models/fashion-vit";
+  // Two bits change answers; names as long as they get.
+  dir.write("policy", "weights i2\n");
+  ASSERT_EQ(run_cli({"compress", "--model", shipped, "--policy", dir.path("policy"), "--out", dir.path("out"),
+                     "--calibrate", shipped + "/samples", "--eval", shipped + "/samples"})
+                .code,
+            0);
+  dir.write("compress.html", read_file(dir.path("out/report.html")));
+  const size_t layers = nlohmann::json::parse(read_file(dir.path("out/report.json")))["layers"].size();
+  for (bool dark : {false, true})
+    for (const auto& [at, s] : look({"compress"}, dark)) {
+      SCOPED_TRACE(std::to_string(at.second) + (dark ? ", dark" : ", light"));
+      const nlohmann::json none = nlohmann::json::array();
+      EXPECT_EQ(s["errors"], none);
+      EXPECT_EQ(s["background"], dark ? "rgb(20, 23, 27)" : "rgb(255, 255, 255)");
+      EXPECT_EQ(s["fetched"], 0) << "no network";
+      EXPECT_EQ(s["scrolls"], false);
+      for (const char* when : {"wide", "wide_again", "wide_after_paper"})
+        if (s.contains(when)) {
+          EXPECT_EQ(s[when], none) << when;
+        }
+      EXPECT_EQ(s["small"], false) << "text keeps its size";
+      EXPECT_EQ(s["outside"], none);
+      EXPECT_EQ(s["paper"]["width"], 700);
+      EXPECT_EQ(s["paper"]["wide"], 0);
+      EXPECT_EQ(s["sorted"], true);
+      EXPECT_EQ(s["charts"], 2) << "sensitivity and error";
+      EXPECT_EQ(s["rows"], layers);
+      EXPECT_EQ(s["tables"].size(), 2u) << "pictures whose answer changed, and layers";
+    }
 }
 
 TEST_F(Pages, SayHowTheyWereMade) {

@@ -100,7 +100,7 @@ TEST(Compress, WhatIsEncodedIsReadToTheBit) {
 TEST(Compress, EveryFamilyOpensAgain) {
   for (const char* name : {"hf-vit", "timm-vit", "hf-deit-distilled", "hf-swin", "timm-swinv2", "hf-mobilevit",
                            "hf-upernet-swin", "hf-vitmodel-embed", "hf-dinov2-interpolated", "tv-swin"})
-    for (const char* which : {"w8", "w4g32", "w8a8"}) {
+    for (const char* which : {"w8", "w4g32", "w8a8", "w8a8static"}) {
       const TempDir out;
       const Model model = open_case(name);
       const auto report = compress_into(out.path(), model, recipe(which), 8);
@@ -229,6 +229,73 @@ TEST(Compress, AMethodIsOfTheLinearsWithinTheNetwork) {
     EXPECT_EQ(l.method, l.kind == "linear" ? "search" : "rtn") << l.tensor;
 }
 
+TEST(Compress, StaticRowsAreWhatThePicturesGave) {
+  const TempDir out, mixed;
+  const Model m = open_case("hf-vit");
+  ASSERT_TRUE(compress_into(out.path(), m, recipe("w8a8static"), 8).ok());
+  const std::string bytes = family_test::read_file(out.path() + "/model.safetensors");
+  const auto views = parse_safetensors(reinterpret_cast<const uint8_t*>(bytes.data()), bytes.size(), "out");
+  ASSERT_TRUE(views.ok());
+  const auto number = [&](const std::string& name) {
+    for (const TensorView& v : *views) {
+      if (v.name != name) continue;
+      if (v.dtype == "I8") return double(*reinterpret_cast<const int8_t*>(v.data));
+      float x = 0;
+      std::memcpy(&x, v.data, sizeof x);
+      return double(x);
+    }
+    ADD_FAILURE() << "no tensor " << name;
+    return 0.0;
+  };
+  // The range of what fc1 is given, from a session of the runtime.
+  SessionOptions keep;
+  keep.keep_all = true, keep.precision = Precision::kFp32;
+  ::setenv("VIREO_NO_FUSE", "1", 1);
+  auto session = Session::create(m, Device::cpu(1), keep);
+  ::unsetenv("VIREO_NO_FUSE");
+  ASSERT_TRUE(session.ok()) << session.error().message;
+  float least = 0, most = 0;
+  for (int i = 0; i < 8; ++i) {
+    ASSERT_TRUE(session->run(Picture(i).image()).ok());
+    int64_t shape[4];
+    const auto x = session->value("blocks.0.norm2", shape);
+    ASSERT_TRUE(x.ok()) << x.error().message;
+    for (const float v : *x) least = std::min(least, v), most = std::max(most, v);
+  }
+  const std::string module = "vit.encoder.layer.0.intermediate.dense";
+  const double scale = (double(most) - double(least)) / 255;
+  EXPECT_NEAR(number(module + ".input_scale"), scale, 1e-6 * scale);
+  EXPECT_EQ(number(module + ".input_zero_point"), std::nearbyint(-128 - double(least) / scale));
+  const std::string attention = "vit.encoder.layer.1.attention.attention.";
+  for (const char* q : {"key", "value"})
+    EXPECT_EQ(number(attention + q + ".input_scale"), number(attention + "query.input_scale"));
+  const auto groups = [](const TempDir& folder) {
+    const auto json = OrderedJson::parse(family_test::read_file(folder.path() + "/config.json"), nullptr, false);
+    return json["quantization_config"]["config_groups"];
+  };
+  int linears = 0;
+  for (const auto& group : groups(out)) {
+    const auto& rows = group["input_activations"];
+    if (rows.is_null() || rows["dynamic"] == true) continue;
+    linears += int(group["targets"].size());
+    EXPECT_EQ(rows["strategy"], "tensor");
+    EXPECT_EQ(rows["symmetric"], false);
+  }
+  EXPECT_GT(linears, 6);
+  // Behind GELU rows have scales of their own where that is asked for.
+  ASSERT_TRUE(compress_into(mixed.path(), m, recipe("w8a8mixed"), 8).ok());
+  int dynamic = 0;
+  for (const auto& group : groups(mixed)) {
+    if (group["input_activations"].is_null() || group["input_activations"]["dynamic"] == false) continue;
+    for (const auto& target : group["targets"]) {
+      EXPECT_NE(target.get<std::string>().find(".output.dense"), std::string::npos) << target;
+      EXPECT_EQ(target.get<std::string>().find("attention"), std::string::npos) << target;
+      ++dynamic;
+    }
+  }
+  EXPECT_GT(dynamic, 1);
+}
+
 TEST(Compress, RecipesThatAreNoneOrDisagreeAreSaid) {
   const Model m = open_case("hf-vit");
   const auto says = [&](const std::string& name, const std::string& what) {
@@ -238,6 +305,7 @@ TEST(Compress, RecipesThatAreNoneOrDisagreeAreSaid) {
   says("w9", "w4g32");
   says("w8+w4g32", "'w8' and 'w4g32' both say how weights are stored");
   says("a8", "says nothing of weights");
+  says("w8a8+a8static", "one scale of all rows");
   says("w8+", "there is no recipe ''");
   says("", "there is no recipe ''");
   EXPECT_TRUE(Compressor::create(m, recipe("w4g32+a8")).ok());

@@ -309,6 +309,20 @@ TEST(CompressMoments, AreThoseOfAllRowsAndOfTheAnswers) {
     }
 }
 
+TEST(CompressMoments, AColumnThatIsSixTimesAllOthersIsFound) {
+  for (const float largest : {5.9f, 6.1f}) {
+    ThreadPool pool(1);
+    Moments m(200, {}, false);
+    std::vector<float> x(200, 1.f);
+    x[77] = -largest, x[3] = -0.5f;
+    ASSERT_TRUE(m.add({x.data(), 1, 200, 200}, simd::best(), pool));
+    EXPECT_EQ(m.has_outlier_column(), largest > 6);
+    EXPECT_EQ(m.least(), -largest);
+    EXPECT_EQ(m.most(), 1.f);
+    EXPECT_TRUE(m.gram().empty());
+  }
+}
+
 TEST(CompressMoments, RowsThatAreNotFiniteAreRefused) {
   for (const float bad : {NAN, INFINITY, -INFINITY}) {
     ThreadPool pool(1);
