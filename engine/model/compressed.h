@@ -21,14 +21,14 @@ struct CompressionScheme {
   bool activations = false;  // input_activations are quantised too
 };
 
-struct TargetPattern;  // a compiled regular expression
+class Pattern;
 
 /// quantization_config of config.json.
 struct Compression {
   /// A module's name, what it is, or an expression: "re:..." of Python's re.match.
   struct Target {
     std::string name;
-    std::shared_ptr<const TargetPattern> pattern;  // null: a name
+    std::shared_ptr<const Pattern> pattern;  // null: a name
   };
   struct Group {
     std::vector<Target> targets;
