@@ -53,7 +53,8 @@ Result<void> Executable::make_pipelines(ThreadPool& pool) {
     VIREO_ASSIGN(sized, sized_dispatches(planned.h(), planned.w()));
     requests.push_back({&sized[0].dispatch.shader, &sized[0].dispatch.spec, plan_.steps[size_t(s)].name.c_str()});
   }
-  VIREO_ASSIGN(std::vector<PipelinePtr> pipelines, gpu_->pipelines().get(requests, pool, options_.cache_dir, &notes_));
+  VIREO_ASSIGN(std::vector<PipelinePtr> pipelines,
+               gpu_->pipelines().get(requests, pool, options_.cache_dir, &notes_, options_.compiles));
   if (!sized.empty()) own_->map_pipeline = std::move(pipelines.back());
   for (size_t i = 0; i < own_->launches.size(); ++i) own_->launches[i].pipeline = std::move(pipelines[i]);
   return {};
