@@ -25,6 +25,18 @@ if(VIREO_CCACHE AND NOT CMAKE_CXX_COMPILER_LAUNCHER)
   set(CMAKE_CXX_COMPILER_LAUNCHER "${CMAKE_COMMAND}" -E env CCACHE_SLOPPINESS=pch_defines,time_macros "${VIREO_CCACHE}")
 endif()
 
+# vireo_keep_precompiled(TARGET): for ccache, which may bring a precompiled header back with another time.
+function(vireo_keep_precompiled target)
+  if(CMAKE_CXX_COMPILER_ID MATCHES "Clang")
+    target_compile_options(${target} PRIVATE "SHELL:-Xclang -fno-pch-timestamp")
+  endif()
+endfunction()
+
+# vireo_cold(FILE...): files that need not be fast are optimised little, so that they compile sooner.
+function(vireo_cold)
+  set_source_files_properties(${ARGN} PROPERTIES COMPILE_OPTIONS $<$<CONFIG:Release>:-O1>)
+endfunction()
+
 # Every target of ours links this; it is never exported.
 add_library(vireo_options INTERFACE)
 target_compile_options(vireo_options INTERFACE -Wall -Wextra)

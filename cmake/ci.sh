@@ -16,7 +16,7 @@ ci_about() {
     asan)     echo "14 library, units, fuzz corpora and whole models on the CPU under the address and undefined-behaviour sanitizers" ;;
     clang)    echo "4 every C and C++ file through clang -Wall -Wextra -Werror -fsyntax-only" ;;
     novulkan) echo "4 library, tool and units built with VIREO_VULKAN=OFF" ;;
-    aarch64)  echo "5 library, tool and tests cross-built for aarch64" ;;
+    aarch64)  echo "5 library, tool, and the tests that qemu runs, cross-built for aarch64" ;;
     qemu)     echo "5 the SIMD tests, conformance in part and the tool on emulated aarch64 CPUs" ;;
     *) return 1 ;;
   esac

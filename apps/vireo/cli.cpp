@@ -231,6 +231,13 @@ vireo::Device open_device(const std::string& name, int threads) {
   return device;
 }
 
+void say_what_compiles(const vireo::Compilation& c) {
+  const std::string kept = c.kept_in.empty() ? "kept for this run only, as there is no cache folder (VIREO_CACHE_DIR)"
+                                             : "kept in " + c.kept_in + " for the next run";
+  std::fprintf(stderr, "compiling %d pipeline%s for %s; %s\n", c.pipelines, c.pipelines == 1 ? "" : "s",
+               c.device.c_str(), kept.c_str());
+}
+
 vireo::SessionOptions session_options(const Common& common, const std::string& device) {
   vireo::SessionOptions options;
   options.precision = common.precision;
@@ -239,6 +246,8 @@ vireo::SessionOptions session_options(const Common& common, const std::string& d
   options.width = common.width;
   options.cpu_ops = common.cpu_ops;
   options.fallback = device == "auto";
+  // On a terminal somebody waits meanwhile.
+  if (isatty(STDERR_FILENO) != 0) options.on_compile = &say_what_compiles;
   return options;
 }
 

@@ -86,6 +86,8 @@ vireo::Device open_device(const std::string& name, int threads);
 /// Whether a device may still be at work, as nothing could prove that it is done (Device::on_log): the process must
 /// then end without unloading the driver under its threads.
 bool device_at_work();
+/// A line on stderr (SessionOptions::on_compile).
+void say_what_compiles(const vireo::Compilation& c);
 /// Options of a session; a device that was asked for by name does not fall back.
 vireo::SessionOptions session_options(const Common& common, const std::string& device);
 /// What the tool makes of a model: class scores, a class map, or features where there is no head.

@@ -83,6 +83,7 @@ void fit(const Args& args) {
   if (models.empty()) models = calibration_models();
   vireo::FitOptions options;
   options.session = session_options(args.common, args.common.device);
+  options.session.on_compile = nullptr;  // of many sessions; the bar says that it takes long
   options.rounds = args.rounds;
   const std::optional<vireo::Model> probe =
       args.probe.empty() ? std::nullopt : std::optional<vireo::Model>(need(vireo::Model::random(args.probe, 1)));

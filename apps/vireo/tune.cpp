@@ -63,6 +63,7 @@ void run(Args& args) {
   const vireo::Device device = open_device(args.common.device, args.common.threads);
   vireo::TuneOptions options;
   options.session = session_options(args.common, args.common.device);
+  options.session.on_compile = nullptr;  // all that it does is to compile and to try; its progress says so
   options.session.batch = args.batch;
   options.session.head = default_head(model);
   options.budget_s = args.budget;

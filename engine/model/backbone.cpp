@@ -1,5 +1,7 @@
 #include "model/backbone.h"
 
+#include "model/json.h"
+
 namespace vireo {
 namespace {
 

@@ -6,7 +6,7 @@
 #include <vector>
 
 #include "model/builder.h"
-#include "model/json.h"
+#include "model/fields.h"
 
 namespace vireo {
 

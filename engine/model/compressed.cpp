@@ -3,24 +3,20 @@
 #include <algorithm>
 #include <cmath>
 #include <cstring>
-#include <regex>
 
 #include "base/text.h"
 #include "model/json.h"
+#include "model/pattern.h"
 #include "tensor/tensor.h"
 
 namespace vireo {
-
-struct TargetPattern {
-  std::regex regex;
-};
 
 namespace {
 
 constexpr const char* kConfig = "quantization_config";
 constexpr const char* kOldConfig = "compression_config";
 constexpr const char* kCodes = "codes";  // the dtype of what find_coded() puts in place of the parts
-constexpr size_t kLongestPattern = 256, kMostTargets = 4096, kLongestModule = 1024;
+constexpr size_t kMostTargets = 4096, kLongestModule = 1024;
 
 // ---- quantization_config
 
@@ -111,14 +107,6 @@ Result<CompressionScheme> parse_scheme(const Json& group, const std::string& nam
   return s;
 }
 
-/// Patterns come from strangers. libstdc++'s default matcher goes back over every choice, which a short pattern makes
-/// exponential; this one does not, and has no back references.
-#if defined(_GLIBCXX_RELEASE) && _GLIBCXX_RELEASE >= 8
-constexpr auto kSyntax = std::regex_constants::ECMAScript | std::regex_constants::__polynomial;
-#else
-constexpr auto kSyntax = std::regex_constants::ECMAScript;
-#endif
-
 Result<std::vector<Compression::Target>> targets(const Json& json, const char* key, const std::string& where) {
   std::vector<Compression::Target> all;
   const Json* list = find_member(json, key);
@@ -132,18 +120,12 @@ Result<std::vector<Compression::Target>> targets(const Json& json, const char* k
       return fail(ErrorCode::kCorrupt, "{}.{} holds {}, expected names", where, key, json_text(each));
     Compression::Target target{each.get<std::string>(), nullptr};
     if (target.name.compare(0, 3, "re:") == 0) {
-      const std::string pattern = target.name.substr(3);
-      try {
-        // Nested counts of repeats would make automata of millions of states.
-        if (pattern.size() <= kLongestPattern && pattern.find('{') == std::string::npos)
-          target.pattern = std::make_shared<const TargetPattern>(TargetPattern{std::regex(pattern, kSyntax)});
-      } catch (const std::regex_error&) {
-      }
-      if (target.pattern == nullptr)
+      Result<Pattern> pattern = Pattern::parse(target.name.substr(3));
+      if (!pattern)
         return fail(ErrorCode::kUnsupported,
-                    "{}.{} holds '{}', which is no regular expression that Vireo understands: at most {} characters, "
-                    "without counts of repeats and references",
-                    where, key, target.name, kLongestPattern);
+                    "{}.{} holds '{}', which is no regular expression that Vireo understands: {}", where, key,
+                    target.name, pattern.error().message);
+      target.pattern = std::make_shared<const Pattern>(std::move(*pattern));
     }
     all.push_back(std::move(target));
   }
@@ -157,14 +139,10 @@ bool Compression::rows_stay() const {
 }
 
 const CompressionScheme* Compression::find(const std::string& module, const char* kind) const {
-  if (module.size() > kLongestModule) return nullptr;  // no network has such names, and matching goes deep
+  if (module.size() > kLongestModule) return nullptr;  // no network has such names
   const auto is = [&](const Target& target, int rank) {
     if (target.pattern == nullptr) return rank == 0 ? target.name == module : rank == 2 && target.name == kind;
-    try {
-      return rank == 1 && std::regex_search(module, target.pattern->regex, std::regex_constants::match_continuous);
-    } catch (const std::regex_error&) {
-      return false;  // out of memory of its own
-    }
+    return rank == 1 && target.pattern->matches(module);
   };
   for (int rank = 0; rank < 3; ++rank)
     for (const Target& target : ignore)

@@ -22,14 +22,14 @@ struct CompressionScheme {
   bool rows_stay = false;  // input_activations that nothing here computes: the rows stay floats
 };
 
-struct TargetPattern;  // a compiled regular expression
+class Pattern;
 
 /// quantization_config of config.json.
 struct Compression {
   /// A module's name, what it is, or an expression: "re:..." of Python's re.match.
   struct Target {
     std::string name;
-    std::shared_ptr<const TargetPattern> pattern;  // null: a name
+    std::shared_ptr<const Pattern> pattern;  // null: a name
   };
   struct Group {
     std::vector<Target> targets;

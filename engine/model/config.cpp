@@ -3,6 +3,7 @@
 #include <cmath>
 
 #include "model/config_parts.h"
+#include "model/json.h"
 
 namespace vireo {
 namespace {

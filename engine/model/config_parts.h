@@ -6,7 +6,7 @@
 #include "base/text.h"
 #include "model/checkpoint.h"
 #include "model/config.h"
-#include "model/json.h"
+#include "model/fields.h"
 
 namespace vireo {
 

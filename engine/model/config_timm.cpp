@@ -3,6 +3,7 @@
 #include <cstdlib>
 
 #include "model/config_parts.h"
+#include "model/json.h"
 
 namespace vireo {
 namespace {

@@ -7,6 +7,7 @@
 
 #include "model/backbone.h"
 #include "model/config_parts.h"
+#include "model/json.h"
 
 namespace vireo {
 namespace {

@@ -7,7 +7,7 @@
 #include "graph/constant.h"
 #include "model/builder.h"
 #include "model/family.h"
-#include "model/json.h"
+#include "model/fields.h"
 
 namespace vireo {
 

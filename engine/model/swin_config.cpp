@@ -4,6 +4,7 @@
 #include <cmath>
 
 #include "model/config_parts.h"
+#include "model/json.h"
 #include "model/swin.h"
 
 namespace vireo {

@@ -96,6 +96,13 @@ Result<void> Session::Impl::open_on(const Device::Impl& target) {
     VIREO_ASSIGN(const std::shared_ptr<vk::Gpu> device_gpu, target.open_gpu());
     vk::ExecutableOptions o;
     o.cache_dir = cache_dir(options);
+    if (options.on_compile)
+      o.compiles = [this, &target](size_t pipelines, const std::string& kept_in) {
+        try {
+          options.on_compile({int(pipelines), target.caps.name, kept_in});
+        } catch (...) {  // the caller's own; compiling goes on
+        }
+      };
     o.readable_arena = options.keep_all;
     o.timeout_s = timeout_s(options);
     o.host_step = [this](size_t step, int slot, const vk::HostMemory&) -> Result<void> {

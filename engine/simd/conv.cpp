@@ -199,9 +199,9 @@ HWY_INLINE void depthwise_block(const DepthwiseArgs& a, const float* x, const Ta
     for (int64_t i = 0; i < kTogether; ++i) std::fill(out + i * a.ldo + g.c, out + i * a.ldo + pad4(g.c), 0.0f);
 }
 
-/// Any window, one output.
+/// Any window, one output. Not inline: one for each activation, not for each kind of line too.
 template <Act A>
-HWY_INLINE void depthwise_pixel(const DepthwiseArgs& a, const Position& at, float* out) {
+HWY_NOINLINE void depthwise_pixel(const DepthwiseArgs& a, const Position& at, float* out) {
   const D d;
   const Taps taps = taps_inside(a.geometry, at);
   map_row(out, a.geometry.c, [&](int64_t c, int64_t n) HWY_ATTR {

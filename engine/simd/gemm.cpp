@@ -16,13 +16,15 @@ static void run(const GemmArgs& g, int64_t begin, int64_t end, void* scratch) {
   run_gemm(g, begin, end, scratch, NoGather());
 }
 
-#if HWY_TARGET == HWY_AVX3
-/// The epilogue for bf16.cpp, which has sums of its own.
-void finish_rows(const GemmArgs& g, const float* c, int64_t row0, int64_t rows, int64_t col0);
 void finish_rows(const GemmArgs& g, const float* c, int64_t row0, int64_t rows, int64_t col0) {
   epilogue(g, c, row0, rows, col0);
 }
-#endif
+
+template <int... kRows>
+static constexpr PanelTable panel_table(std::integer_sequence<int, kRows...>) {
+  return {{&panel_rows<kRows + 1>...}};
+}
+const PanelTable kPanelTable = panel_table(std::make_integer_sequence<int, kMaxRows>());
 
 Kernel<GemmArgs> gemm_kernel() { return {&items, &scratch_bytes, &run}; }
 

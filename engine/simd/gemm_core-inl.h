@@ -135,21 +135,19 @@ HWY_NOINLINE void panel_rows(const float* a, int64_t lda, const float* b, int64_
 using PanelFn = void (*)(const float*, int64_t, const float*, int64_t, int64_t, float*, int64_t, int64_t, bool,
                          const char*);
 
-template <int... kRows>
-constexpr auto panel_table(std::integer_sequence<int, kRows...>) {
-  struct Table {
-    PanelFn fn[sizeof...(kRows)];
-  };
-  return Table{{&panel_rows<kRows + 1>...}};
-}
+/// panel_rows<1> to <kMaxRows>. In gemm.cpp, for every kernel: compiled into each of their files they were half the
+/// time that those took.
+struct PanelTable {
+  PanelFn fn[kMaxRows];
+};
+extern const PanelTable kPanelTable;
 
 /// c[rows][cols] (+)= a[rows][k] b[k][cols], rows 1 .. kMaxRows. Without `ahead` b is prefetched, which costs
 /// nothing measurable; without the instruction GCC 12 schedules the loop worse.
 HWY_INLINE void panel(int64_t rows, const float* a, int64_t lda, const float* b, int64_t ldb, int64_t k, float* c,
                       int64_t ldc, int64_t cols, bool accumulate, const void* ahead = nullptr) {
-  static constexpr auto kTable = panel_table(std::make_integer_sequence<int, kMaxRows>());
-  kTable.fn[rows - 1](a, lda, b, ldb, k, c, ldc, cols, accumulate,
-                      static_cast<const char*>(ahead != nullptr ? ahead : b));
+  kPanelTable.fn[rows - 1](a, lda, b, ldb, k, c, ldc, cols, accumulate,
+                           static_cast<const char*>(ahead != nullptr ? ahead : b));
 }
 
 #if HWY_TARGET == HWY_AVX3
@@ -285,6 +283,9 @@ HWY_INLINE void epilogue(const GemmArgs& g, const float* c, int64_t row0, int64_
     }
   }
 }
+
+/// epilogue() as a function, in gemm.cpp.
+void finish_rows(const GemmArgs& g, const float* c, int64_t row0, int64_t rows, int64_t col0);
 
 }  // namespace vireo::simd::HWY_NAMESPACE
 HWY_AFTER_NAMESPACE();

@@ -116,7 +116,7 @@ HWY_INLINE void run_gemm(const GemmArgs& g, int64_t begin, int64_t end, void* sc
           panel(rows, a + (r0 - row0) * lda, lda, b, kPanel, count, tile_c, kPanel, cols, ch > 0,
                 ahead < ahead_end ? ahead : nullptr);
           ahead += count * 64;
-          if (ch + 1 == p.chunks) epilogue(g, tile_c, r0, rows, pn * kPanel);
+          if (ch + 1 == p.chunks) finish_rows(g, tile_c, r0, rows, pn * kPanel);
         }
       }
     }

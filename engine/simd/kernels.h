@@ -292,15 +292,6 @@ struct SwigluArgs {
   int64_t ldo = 0;
 };
 
-/// out = softmax(x) per row. out may be x.
-struct SoftmaxArgs {
-  const float* x = nullptr;
-  int64_t ldx = 0;
-  int64_t rows = 0, cols = 0;
-  float* out = nullptr;
-  int64_t ldo = 0;
-};
-
 /// out row g = mean of rows g*group_rows + first ... + count of x.
 struct MeanArgs {
   const float* x = nullptr;
@@ -428,7 +419,6 @@ struct Kernels {
   Kernel<AddArgs> add;
   Kernel<AffineArgs> affine;
   Kernel<SwigluArgs> swiglu;
-  Kernel<SoftmaxArgs> softmax;
   Kernel<MeanArgs> mean;
   Kernel<PoolArgs> pool;
   Kernel<CopyArgs> copy;

@@ -141,29 +141,6 @@ void head_norm_run(const HeadNormArgs& a, int64_t begin, int64_t end, void*) {
   });
 }
 
-// ---- softmax ----
-
-int64_t softmax_items(const SoftmaxArgs& a) { return row_items(a.rows, a.cols); }
-
-void softmax_run(const SoftmaxArgs& a, int64_t begin, int64_t end, void*) {
-  const D d;
-  for_rows(a.rows, a.cols, begin, end, [&](int64_t row) HWY_ATTR {
-    const float* x = a.x + row * a.ldx;
-    float* out = a.out + row * a.ldo;
-    const V lowest = hn::Set(d, -FLT_MAX);
-    V m = lowest;
-    for (int64_t c = 0; c < a.cols; c += kLanes) {
-      const auto keep = hn::FirstN(d, size_t(std::min(kLanes, a.cols - c)));
-      m = hn::Max(m, hn::IfThenElse(keep, load_n(x + c, a.cols - c), lowest));
-    }
-    const V vm = hn::Set(d, max_lanes(m));
-    map_row(out, a.cols, [&](int64_t c, int64_t n) HWY_ATTR { return exp_v(hn::Sub(load_n(x + c, n), vm)); });
-    const float sum = sum_row(a.cols, [&](int64_t c, int64_t n) HWY_ATTR { return load_n(out + c, n); });
-    const V inverse = hn::Set(d, 1.0f / sum);
-    map_row(out, a.cols, [&](int64_t c, int64_t n) HWY_ATTR { return hn::Mul(load_n(out + c, n), inverse); });
-  });
-}
-
 // ---- mean over rows: an item is 64 columns of a group ----
 
 constexpr int64_t kMeanCols = 64;
@@ -253,7 +230,6 @@ VIREO_ROWS_KERNEL(head_norm, HeadNormArgs)
 VIREO_ROWS_KERNEL(add, AddArgs)
 VIREO_ROWS_KERNEL(affine, AffineArgs)
 VIREO_ROWS_KERNEL(swiglu, SwigluArgs)
-VIREO_ROWS_KERNEL(softmax, SoftmaxArgs)
 VIREO_ROWS_KERNEL(mean, MeanArgs)
 VIREO_ROWS_KERNEL(copy, CopyArgs)
 VIREO_ROWS_KERNEL(to_half, ToHalfArgs)

@@ -24,7 +24,6 @@
   X(add, AddArgs)                        \
   X(affine, AffineArgs)                  \
   X(swiglu, SwigluArgs)                  \
-  X(softmax, SoftmaxArgs)                \
   X(mean, MeanArgs)                      \
   X(pool, PoolArgs)                      \
   X(copy, CopyArgs)                      \

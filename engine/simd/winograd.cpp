@@ -151,8 +151,8 @@ void run(const ConvArgs& a, int64_t begin, int64_t end, void* scratch) {
         const int64_t tile = tile0 + i, ty = tile / p.across % p.down, tx = tile % p.across;
         const int64_t here = std::min(tiles - i, p.across - tx), width = std::min(2 * here, g.out_w - 2 * tx);
         const int64_t row = (tile / (p.across * p.down) * g.out_h + 2 * ty) * g.out_w + 2 * tx;
-        epilogue(a.gemm, top + 2 * i * kPanel, row, width, pn * kPanel);
-        if (2 * ty + 1 < g.out_h) epilogue(a.gemm, bottom + 2 * i * kPanel, row + g.out_w, width, pn * kPanel);
+        finish_rows(a.gemm, top + 2 * i * kPanel, row, width, pn * kPanel);
+        if (2 * ty + 1 < g.out_h) finish_rows(a.gemm, bottom + 2 * i * kPanel, row + g.out_w, width, pn * kPanel);
         i += here;
       }
     }

@@ -28,6 +28,7 @@ using HostStep = std::function<Result<void>(size_t step, int slot, const HostMem
 
 struct ExecutableOptions {
   std::string cache_dir;        // pipeline cache; empty = no file
+  CompileNotice compiles;       // before pipelines are compiled for the first time
   double timeout_s = 600;       // a submission without an answer for so long means that the device hangs
   bool readable_arena = false;  // read() may be called for arena values (keep_all)
   HostStep host_step;           // required for plans with CPU steps

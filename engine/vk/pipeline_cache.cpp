@@ -15,7 +15,7 @@ namespace vireo::vk {
 namespace {
 
 constexpr char kMagic[8] = {'V', 'I', 'R', 'E', 'O', 'P', 'C', '\0'};
-constexpr uint32_t kVersion = 1;
+constexpr uint32_t kVersion = 2;
 constexpr size_t kMaxFile = size_t(512) << 20;
 constexpr size_t kDriverHeader = 32;  // VkPipelineCacheHeaderVersionOne
 
@@ -26,10 +26,11 @@ struct Header {
   uint32_t vendor, device, driver_version;
   uint64_t shader_hash;
   uint8_t uuid[16];
+  uint64_t compiled;  // how many hashes follow the header, before the payload
   uint64_t payload_bytes;
-  uint64_t checksum;
+  uint64_t checksum;  // of both
 };
-static_assert(sizeof(Header) == 64, "the file format");
+static_assert(sizeof(Header) == 72, "the file format");
 
 struct FileCloser {
   void operator()(std::FILE* f) const { std::fclose(f); }
@@ -59,7 +60,8 @@ std::string cache_file_name(const CacheKey& key) {
   return fmt::format("pipelines-{:x}-{:x}-{:x}-{}.bin", key.vendor, key.device, key.driver_version, uuid);
 }
 
-std::vector<uint8_t> encode_cache(const CacheKey& key, const std::vector<uint8_t>& payload) {
+std::vector<uint8_t> encode_cache(const CacheKey& key, const std::vector<uint8_t>& payload,
+                                  const CompiledSet& compiled) {
   Header h{};
   std::memcpy(h.magic, kMagic, sizeof kMagic);
   h.version = kVersion;
@@ -68,15 +70,23 @@ std::vector<uint8_t> encode_cache(const CacheKey& key, const std::vector<uint8_t
   h.driver_version = key.driver_version;
   h.shader_hash = key.shader_hash;
   std::memcpy(h.uuid, key.uuid.data(), sizeof h.uuid);
+  h.compiled = compiled.size();
   h.payload_bytes = payload.size();
-  h.checksum = fnv1a(payload.data(), payload.size());
-  std::vector<uint8_t> file(sizeof h + payload.size());
+  std::vector<uint8_t> file(sizeof h);
+  file.reserve(sizeof h + compiled.size() * sizeof(uint64_t) + payload.size());
+  for (const uint64_t hash : compiled) {
+    uint8_t bytes[sizeof hash];
+    std::memcpy(bytes, &hash, sizeof hash);
+    file.insert(file.end(), bytes, bytes + sizeof hash);
+  }
+  file.insert(file.end(), payload.begin(), payload.end());
+  h.checksum = fnv1a(file.data() + sizeof h, file.size() - sizeof h);
   std::memcpy(file.data(), &h, sizeof h);
-  if (!payload.empty()) std::memcpy(file.data() + sizeof h, payload.data(), payload.size());
   return file;
 }
 
-std::vector<uint8_t> decode_cache(const CacheKey& key, const std::vector<uint8_t>& file, std::string* note) {
+std::vector<uint8_t> decode_cache(const CacheKey& key, const std::vector<uint8_t>& file, std::string* note,
+                                  CompiledSet* compiled) {
   Header h{};
   if (file.size() < sizeof h) {
     *note = fmt::format("truncated: {} bytes, expected a header of {}", file.size(), sizeof h);
@@ -92,18 +102,25 @@ std::vector<uint8_t> decode_cache(const CacheKey& key, const std::vector<uint8_t
     return *note = "of another device or driver", std::vector<uint8_t>();
   if (h.shader_hash != key.shader_hash)
     return *note = "stale: of other shaders than this build's", std::vector<uint8_t>();
-  if (h.payload_bytes != file.size() - sizeof h) {
-    *note = fmt::format("truncated: {} bytes of content, expected {}", file.size() - sizeof h, h.payload_bytes);
+  const size_t content = file.size() - sizeof h;
+  if (h.compiled > content / sizeof(uint64_t) || h.payload_bytes != content - h.compiled * sizeof(uint64_t)) {
+    *note =
+        fmt::format("truncated: {} bytes of content, expected {} and {} hashes", content, h.payload_bytes, h.compiled);
     return {};
   }
-  std::vector<uint8_t> payload(file.begin() + sizeof h, file.end());
-  if (fnv1a(payload.data(), payload.size()) != h.checksum)
-    return *note = "damaged: its checksum differs", std::vector<uint8_t>();
+  const uint8_t* const hashes = file.data() + sizeof h;
+  if (fnv1a(hashes, content) != h.checksum) return *note = "damaged: its checksum differs", std::vector<uint8_t>();
+  std::vector<uint8_t> payload(hashes + h.compiled * sizeof(uint64_t), hashes + content);
   if (!driver_header_fits(key, payload)) return *note = "of another device or driver", std::vector<uint8_t>();
+  for (uint64_t i = 0; compiled != nullptr && i < h.compiled; ++i) {
+    uint64_t hash;
+    std::memcpy(&hash, hashes + i * sizeof hash, sizeof hash);
+    compiled->insert(hash);
+  }
   return payload;
 }
 
-std::vector<uint8_t> load_cache(const std::string& dir, const CacheKey& key, std::string* note) {
+std::vector<uint8_t> load_cache(const std::string& dir, const CacheKey& key, std::string* note, CompiledSet* compiled) {
   const std::string path = dir + "/" + cache_file_name(key);
   struct stat s;
   if (stat(path.c_str(), &s) != 0) return {};
@@ -114,7 +131,7 @@ std::vector<uint8_t> load_cache(const std::string& dir, const CacheKey& key, std
   } else if (File f{std::fopen(path.c_str(), "rbe")}) {
     std::vector<uint8_t> bytes(size_t(s.st_size));
     bytes.resize(std::fread(bytes.data(), 1, bytes.size(), f.get()));
-    payload = decode_cache(key, bytes, &why);
+    payload = decode_cache(key, bytes, &why, compiled);
   } else {
     why = std::strerror(errno);
   }
@@ -122,8 +139,9 @@ std::vector<uint8_t> load_cache(const std::string& dir, const CacheKey& key, std
   return payload;
 }
 
-std::string save_cache(const std::string& dir, const CacheKey& key, const std::vector<uint8_t>& payload) {
-  const std::vector<uint8_t> bytes = encode_cache(key, payload);
+std::string save_cache(const std::string& dir, const CacheKey& key, const std::vector<uint8_t>& payload,
+                       const CompiledSet& compiled) {
+  const std::vector<uint8_t> bytes = encode_cache(key, payload, compiled);
   const std::string why = write_whole_file(dir, cache_file_name(key), bytes.data(), bytes.size());
   return why.empty() ? why : fmt::format("pipeline cache in '{}' was not written: {}", dir, why);
 }

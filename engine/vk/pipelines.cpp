@@ -27,6 +27,11 @@ constexpr Capability kCapabilities[] = {
     {5055, "ShaderClockKHR", &DeviceCaps::shader_clock},
 };
 
+uint64_t hash_of(const std::pair<std::string, std::vector<uint32_t>>& pipeline) {
+  const auto& [shader, spec] = pipeline;
+  return fnv1a(spec.data(), spec.size() * sizeof(uint32_t), fnv1a(shader.c_str(), shader.size() + 1));
+}
+
 }  // namespace
 
 PipelineStore::~PipelineStore() {
@@ -178,13 +183,14 @@ Result<void> PipelineStore::compile(Job& job, VkPipelineCache cache) {
 }
 
 Result<void> PipelineStore::compile_all(std::vector<Job>& jobs, ThreadPool& pool, const std::string& cache_dir,
-                                        std::vector<std::string>* notes) {
+                                        std::vector<std::string>* notes, const CompileNotice& notice) {
   const DeviceTable& fn = gpu_.fn();
   const CacheKey key = cache_key();
   std::vector<uint8_t> old;
+  CompiledSet compiled;
   if (!cache_dir.empty()) {
     std::string note;
-    old = load_cache(cache_dir, key, &note);
+    old = load_cache(cache_dir, key, &note, &compiled);
     if (!note.empty()) notes->push_back(std::move(note));
   }
   auto info = make<VkPipelineCacheCreateInfo>(VK_STRUCTURE_TYPE_PIPELINE_CACHE_CREATE_INFO);
@@ -195,6 +201,11 @@ Result<void> PipelineStore::compile_all(std::vector<Job>& jobs, ThreadPool& pool
     cache = VK_NULL_HANDLE;
     if (!cache_dir.empty()) notes->push_back("the driver refused the pipeline cache; shaders are compiled without it");
   }
+
+  CompiledSet fresh;
+  for (const Job& job : jobs)
+    if (const uint64_t hash = hash_of(*job.key); compiled.count(hash) == 0) fresh.insert(hash);
+  if (notice && !fresh.empty()) notice(fresh.size(), cache_dir.empty() ? "" : cache_dir + "/" + cache_file_name(key));
 
   pool.parallel_for(int64_t(jobs.size()), 1, [&](int64_t begin, int64_t end, int) {
     for (int64_t i = begin; i < end; ++i) {
@@ -212,8 +223,10 @@ Result<void> PipelineStore::compile_all(std::vector<Job>& jobs, ThreadPool& pool
       if (!size || fn.vkGetPipelineCacheData(gpu_.handle(), cache, &size, data.data()) != VK_SUCCESS) size = 0;
       data.resize(size);
     }
-    if (!data.empty() && data != old) {
-      std::string note = save_cache(cache_dir, key, data);
+    for (const Job& job : jobs)
+      if (job.status) compiled.insert(hash_of(*job.key));
+    if (!data.empty() && (data != old || !fresh.empty())) {
+      std::string note = save_cache(cache_dir, key, data, compiled);
       if (!note.empty()) notes->push_back(std::move(note));
     }
   }
@@ -223,7 +236,8 @@ Result<void> PipelineStore::compile_all(std::vector<Job>& jobs, ThreadPool& pool
 }
 
 Result<std::vector<PipelinePtr>> PipelineStore::get(const std::vector<PipelineRequest>& requests, ThreadPool& pool,
-                                                    const std::string& cache_dir, std::vector<std::string>* notes) {
+                                                    const std::string& cache_dir, std::vector<std::string>* notes,
+                                                    const CompileNotice& notice) {
   std::map<Key, PipelinePtr> wanted;
   std::vector<Job> jobs;
   {
@@ -245,7 +259,7 @@ Result<std::vector<PipelinePtr>> PipelineStore::get(const std::vector<PipelineRe
     }
   }
   // Compiling takes seconds on small boards: not under the lock, so that sessions can be made side by side.
-  if (!jobs.empty()) VIREO_TRY(compile_all(jobs, pool, cache_dir, notes));
+  if (!jobs.empty()) VIREO_TRY(compile_all(jobs, pool, cache_dir, notes, notice));
   {
     const std::lock_guard<std::mutex> lock(mutex_);
     for (Job& j : jobs) {

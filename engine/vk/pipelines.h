@@ -1,6 +1,7 @@
 // Shader modules, layouts from reflection, and pipelines by (shader, specialisation constants).
 #pragma once
 
+#include <functional>
 #include <map>
 #include <memory>
 #include <mutex>
@@ -41,6 +42,9 @@ class Pipeline {
 };
 using PipelinePtr = std::shared_ptr<const Pipeline>;
 
+/// Told before pipelines are compiled that were not before: how many, and the file that remembers them ("" = none).
+using CompileNotice = std::function<void(size_t pipelines, const std::string& kept_in)>;
+
 struct PipelineRequest {
   const std::string* shader = nullptr;          // module name
   const std::vector<uint32_t>* spec = nullptr;  // constant i has id i
@@ -58,7 +62,8 @@ class PipelineStore {
   /// One pipeline per request, equal requests sharing one. What must be compiled is compiled on the pool's threads with
   /// the pipeline cache of `cache_dir` (empty: no file). Notes about that file go to `notes`; it never fails a call.
   Result<std::vector<PipelinePtr>> get(const std::vector<PipelineRequest>& requests, ThreadPool& pool,
-                                       const std::string& cache_dir, std::vector<std::string>* notes);
+                                       const std::string& cache_dir, std::vector<std::string>* notes,
+                                       const CompileNotice& notice = nullptr);
 
  private:
   using Key = std::pair<std::string, std::vector<uint32_t>>;
@@ -75,7 +80,7 @@ class PipelineStore {
   Result<void> check(const Shader& s, const Key& key, const char* step) const;
   Result<void> compile(Job& job, VkPipelineCache cache);
   Result<void> compile_all(std::vector<Job>& jobs, ThreadPool& pool, const std::string& cache_dir,
-                           std::vector<std::string>* notes);
+                           std::vector<std::string>* notes, const CompileNotice& notice);
   CacheKey cache_key() const;
 
   Gpu& gpu_;

@@ -55,7 +55,8 @@ Result<void> Executable::make_pipelines(ThreadPool& pool) {
     VIREO_ASSIGN(sized, resolve_words(plan_.steps[size_t(s)].name, parts[0].dispatch));
     requests.push_back({&sized->shader, &sized->spec, plan_.steps[size_t(s)].name.c_str()});
   }
-  VIREO_ASSIGN(std::vector<PipelinePtr> pipelines, gpu_->pipelines().get(requests, pool, options_.cache_dir, &notes_));
+  VIREO_ASSIGN(std::vector<PipelinePtr> pipelines,
+               gpu_->pipelines().get(requests, pool, options_.cache_dir, &notes_, options_.compiles));
   if (sized) own_->map_pipeline = std::move(pipelines.back());
   for (size_t i = 0; i < own_->launches.size(); ++i) own_->launches[i].pipeline = std::move(pipelines[i]);
   return {};

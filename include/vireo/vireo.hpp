@@ -161,6 +161,13 @@ struct Inference {
       false;  ///< the answer is of fp32, because the session's precision gives none (SessionOptions::recompute)
 };
 
+/// What SessionOptions::on_compile learns.
+struct Compilation {
+  int pipelines = 0;    ///< how many are compiled now that no session on this machine has compiled before
+  std::string device;   ///< its name
+  std::string kept_in;  ///< the file that remembers them for sessions to come; empty without one
+};
+
 /// The wall times (Output::ms) of a session's last inferences. Percentiles are times that were measured (nearest rank).
 struct Latency {
   uint64_t count = 0;               ///< inferences done since the session was made
@@ -192,6 +199,9 @@ struct SessionOptions {
   /// ask the session for its latency() and for nothing else. What it throws is dropped, and the session's warnings()
   /// say so once.
   std::function<void(const Inference&)> on_inference;
+  /// Called before a GPU's driver compiles pipelines for the first time, which takes seconds, in the thread that waits
+  /// for it: that of Session::create(), or of an inference that is computed again in fp32. What it throws is dropped.
+  std::function<void(const Compilation&)> on_compile;
 };
 
 /// The result of an inference. The memory belongs to the session and stays valid until its next run() or wait().

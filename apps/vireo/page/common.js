@@ -44,8 +44,8 @@ function tipped(e, text) {
 // ---- search: one field for the page. What shows a dispatch asks matches(); `finders` are told when the words change.
 let words = [];
 const finders = [];
-const searched = d => [d.label, d.name, d.op, d.kernel, d.shader].filter(x => typeof x === "string").join(" ").toLowerCase();
-const matches = d => words.every(w => searched(d).includes(w));
+let searched = d => [d.label, d.name, d.op, d.kernel, d.shader];  // a page of other rows says what is searched in them
+const matches = d => { const text = searched(d).filter(x => typeof x === "string").join(" ").toLowerCase(); return words.every(w => text.includes(w)); };
 /// A shape of a chart that stands for the dispatch d.
 function mark(e, d) { e.classList.add("mark"); e.d = d; return e; }
 function highlight(root) {
@@ -54,15 +54,17 @@ function highlight(root) {
     e.classList.toggle("hit", hit); e.classList.toggle("off", words.length > 0 && !hit);
   }
 }
-/// `lists`: arrays of dispatches; `time`: their field that counts.
-function search(lists, time) {
-  const field = el("input", {type: "search", id: "search", placeholder: "Search steps, operators, kernels", "aria-label": "Search steps, operators and kernels"});
+/// `lists`: arrays of dispatches; `time`: their field that counts, null where times do not add up. `what`: what they are called.
+function search(lists, time, {what = "dispatches", among = ["steps", "operators", "kernels"]} = {}) {
+  const field = el("input", {type: "search", id: "search", placeholder: "Search " + among.join(", "), "aria-label": "Search " + among.join(", ")});
   const told = el("output", {for: "search"});
   const tell = () => {
     words = field.value.toLowerCase().split(/\s+/).filter(Boolean);
     told.textContent = !words.length ? "" : lists.map(list => {
-      const found = list.filter(matches), us = sum(found, d => d[time]), all = sum(list, d => d[time]);
-      return `${found.length} of ${list.length} dispatches, ${ms(us)} ms` + (all > 0 ? ` (${(100 * us / all).toFixed(1)} %)` : "");
+      const found = list.filter(matches), count = `${found.length} of ${list.length} ${what}`;
+      if (!time) return count;
+      const us = sum(found, d => d[time]), all = sum(list, d => d[time]);
+      return `${count}, ${ms(us)} ms` + (all > 0 ? ` (${(100 * us / all).toFixed(1)} %)` : "");
     }).join(" · ");
     for (const f of finders) f();
   };

@@ -1,6 +1,6 @@
 // The page of `vireo profile`: one profile, or two beside each other with what their steps differ in.
 const label = d => (d.label || d.name) + (d.part ? " (" + d.part + ")" : "");
-const about = d => `${label(d)}: ${ms(d.serialised_us)} ms alone, ${ms(d.scheduled_us)} ms as scheduled, ${d.gflops} GFLOP/s, ${d.gbs} GB/s.` + (d.phases ? ` Load ${percent(d.phases.load.share)}, compute ${percent(d.phases.compute.share)}, store ${percent(d.phases.store.share)}.` : "") + ` ${d.kernel}`;
+const about = d => `${label(d)}: ${ms(d.serialised_us)} ms alone, ${ms(d.scheduled_us)} ms as scheduled, ${d.gflops} GFLOP/s, ${d.gbs} GB/s.` + (d.above_roof ? ` ${percent(d.roof_share)} of the roof: ${d.above_roof}.` : "") + (d.phases ? ` Load ${percent(d.phases.load.share)}, compute ${percent(d.phases.compute.share)}, store ${percent(d.phases.store.share)}.` : "") + ` ${d.kernel}`;
 const alone = "serialised_us";
 
 function schedule(root, p) {
@@ -77,7 +77,7 @@ function dispatches(root, p) {
     {title: "step", left: true, name: true, of: d => [d.step, d.part], show: label},
     {title: "op", left: true, rank: 7, of: d => d.op, show: d => d.op},
     number("alone ms", "serialised_us", 0, ms), number("scheduled ms", "scheduled_us", 8, ms), number("share %", "share", 1, share),
-    number("GFLOP/s", "gflops", 3, two), number("GB/s", "gbs", 4, two), number("of roof %", "roof_share", 2, share)];
+    number("GFLOP/s", "gflops", 3, two), number("GB/s", "gbs", 4, two), {...number("of roof %", "roof_share", 2, (x, d) => share(x) + (d.above_roof ? " *" : "")), hint: d => d.above_roof}];
   // Columns that not every profile has; older files know none of them.
   const inner = (title, of, rank, value, hint) => ({title, rank, of: d => d[of] ? value(d[of]) ?? -1 : -1, show: d => { const x = d[of] && value(d[of]); return x == null ? "–" : String(x); }, hint: d => d[of] && hint(d)});
   if (p.dispatches.some(d => d.phases))
@@ -93,6 +93,9 @@ function dispatches(root, p) {
   if (p.no_compiler) columns.push({title: "compiler", left: true, rank: 15, of: () => 0, show: () => p.no_compiler});
   root.append(el("h2", {}, "Dispatches"), el("p", {class: "note"}, "Click a heading to sort."));
   table(root, columns, p.dispatches);
+  const above = new Map();
+  for (const d of p.dispatches) if (d.above_roof) above.set(d.above_roof, (above.get(d.above_roof) || 0) + 1);
+  if (above.size) root.append(el("p", {class: "note above"}, "* above the roof: " + [...above].map(([why, n]) => `${why} (${n})`).join(", ")));
 }
 
 function render(p, root) {
