@@ -484,7 +484,8 @@ std::vector<Constants> all_constants(const char* kernel) {
   for (const DeviceClass c : {DeviceClass::kMaxwell, DeviceClass::kMali, DeviceClass::kOther}) {
     DeviceCaps caps;
     caps.device_class = c;
-    for (const Constants& t : tuning_for(caps).of(kernel))
+    const Tuning tuning = tuning_for(caps);
+    for (const Constants& t : tuning.of(kernel))
       if (std::find(all.begin(), all.end(), t) == all.end()) all.push_back(t);
   }
   return all;
@@ -540,7 +541,8 @@ TEST(Tiles, PackedHalves) {
   for (Target t : targets()) {
     if (!t.gpu || t.tuning || t.caps.device_class != DeviceClass::kMaxwell || !t.gpu->caps().shader_float16) continue;
     t.caps.shader_float16 = true;
-    for (const Constants& constants : tuning_for(t.caps).of("linear.half")) {
+    const Tuning all = tuning_for(t.caps);
+    for (const Constants& constants : all.of("linear.half")) {
       const LinearTile tile = linear::tile_of(constants);
       t.tuning = tuning_with(t.caps, "linear.half", constants);
       if (!linear::tile_work(tile, true, *t.tuning, t.caps, 1, 1, 1).legal) continue;

@@ -209,7 +209,8 @@ TEST(TileChoice, RulesOfTheShader) {
   for (const DeviceClass c : {DeviceClass::kMaxwell, DeviceClass::kMali, DeviceClass::kOther}) {
     DeviceCaps caps = caps_of("jetson-nano");
     caps.device_class = c;
-    for (const Constants& constants : tuning_for(caps).of("linear.tile")) {
+    const Tuning tuning = tuning_for(caps);
+    for (const Constants& constants : tuning.of("linear.tile")) {
       const LinearTile t = linear::tile_of(constants);
       const uint32_t lx = (t.bm / t.tm) * (t.bn / t.tn);
       EXPECT_EQ(t.bm % t.tm + t.bn % t.tn + t.tm % 4 + t.tn % 4 + t.bk % 4, 0u);
@@ -217,7 +218,7 @@ TEST(TileChoice, RulesOfTheShader) {
       EXPECT_EQ(lx % (t.bk / 4), 0u);
       EXPECT_LE(2 * t.bm * std::max(1u, lx / t.bm), t.bk * (t.bm + 5)) << "row statistics share A's bytes";
     }
-    for (const Constants& constants : tuning_for(caps).of("linear.half")) {
+    for (const Constants& constants : tuning.of("linear.half")) {
       const LinearTile t = linear::tile_of(constants);
       const uint32_t lx = (t.bm / t.tm) * (t.bn / t.tn);
       EXPECT_EQ(t.bm % t.tm + t.bn % t.tn + t.tm % 4 + t.bk % 4, 0u);
