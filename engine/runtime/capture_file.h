@@ -13,8 +13,8 @@
 #include <string>
 #include <vector>
 
-#include "ops/tuned.h"
 #include "model/model.h"
+#include "ops/tuned.h"
 
 #include <vireo/capture.hpp>
 

@@ -6,9 +6,9 @@
 #include <cstdlib>
 #include <string>
 
+#include "fuzz/small_model.h"
 #include "ops/tuned.h"
 #include "ops/tuning.h"
-#include "fuzz/small_model.h"
 #include "plan/plan.h"
 
 extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
