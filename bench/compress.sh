@@ -5,7 +5,7 @@
 set -euo pipefail
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 vireo=${1:-$root/build/bin/vireo}
-shift || true
+[ $# -eq 0 ] || shift  # the rest are recipes
 recipes=("$@")
 [ ${#recipes[@]} -gt 0 ] || recipes=(w8 w4g32 w4g64 w8a8 w8a8static w8a8mixed w4a8)
 model=$root/../shared/models/vit-tiny-patch16-224
@@ -37,15 +37,16 @@ declare -A kl=([w8]=0.001 [w4g32]=0.075 [w4g64]=0.09 [w8a8]=0.0025 [w8a8static]=
 declare -A agreement=([w8]=98 [w4g32]=92 [w4g64]=92 [w8a8]=98)
 declare -A size=([w4g32]=0.16 [w4g64]=0.152)
 value() { sed -n "s/^ *\"$1\": \([0-9.e+-]*\),*\$/\1/p" "$work/out/report.json" | head -n 1; }
+percent() { awk -v x="$(value "$1")" 'BEGIN { print 100 * x }'; }
 
 echo '| recipe | KL | at most | same answer % | at least | top-1 % (before) | file | at most | ms here (before) | predicted on the Nano, ms (fp32, fp16) | s |'
 echo '|---|---|---|---|---|---|---|---|---|---|---|'
 for recipe in "${recipes[@]}"; do
   start=$(date +%s.%N)
   "$vireo" compress --model "$model" --recipe "$recipe" --calibrate "$work/seen" --eval "$work/judged" --out "$work/out" --force >/dev/null
-  seconds=$(echo "$(date +%s.%N) - $start" | bc)
+  seconds=$(awk -v a="$start" -v b="$(date +%s.%N)" 'BEGIN { print b - a }')
   printf '| %s | %.2g | %s | %.1f | %s | %.1f (%.1f) | %.3f | %s | %.1f (%.1f) | %.1f (%.1f, %.1f) | %.1f |\n' "$recipe" "$(value kl)" "${kl[$recipe]:-}" \
-    "$(echo "100 * $(value agreement)" | bc -l)" "${agreement[$recipe]:-}" "$(echo "100 * $(value top1_after)" | bc -l)" \
-    "$(echo "100 * $(value top1_before)" | bc -l)" "$(value size_ratio)" "${size[$recipe]:-}" "$(value ms_after)" "$(value ms_before)" "$(value ms)" \
+    "$(percent agreement)" "${agreement[$recipe]:-}" "$(percent top1_after)" \
+    "$(percent top1_before)" "$(value size_ratio)" "${size[$recipe]:-}" "$(value ms_after)" "$(value ms_before)" "$(value ms)" \
     "$(value fp32_ms)" "$(value fp16_ms)" "$seconds"
 done

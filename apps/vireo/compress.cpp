@@ -165,7 +165,7 @@ void add_compress(CLI::App& app) {
       ->type_name("DIR");
   verb->add_option("--recipe", args->recipe, "what is done (--list); recipes compose: w4g32+a8")->type_name("NAME");
   verb->add_option("--policy", args->policy,
-                   "instead: a file with lines `weights FORMAT`, `PATTERN FORMAT` and `products i8`")
+                   "instead: a file with lines `weights FORMAT`, `PATTERN FORMAT [ROWS]` and `products i8`")
       ->type_name("FILE");
   verb->add_option("--method", args->method,
                    "how weights of linears within the network are rounded (--list) [below 8 bits gptq, else rtn]")

@@ -8,6 +8,7 @@
 #include <cstdio>
 #include <vireo/predict.hpp>
 
+#include "base/divergence.h"
 #include "interrupt.h"
 #include "machines.h"
 #include "made.h"
@@ -19,13 +20,6 @@ namespace cli {
 namespace {
 
 constexpr size_t kListed = 100;  // changed answers in a report
-
-double log_sum(const float* x, int n) {
-  const double most = double(*std::max_element(x, x + n));
-  double sum = 0;
-  for (int i = 0; i < n; ++i) sum += std::exp(double(x[i]) - most);
-  return most + std::log(sum);
-}
 
 int best(const float* x, int n) { return int(std::max_element(x, x + n) - x); }
 
@@ -112,10 +106,9 @@ Comparison compare_models(const vireo::Model& before, const vireo::Model& after,
     const int n = b->cols;
     for (int r = 0; r < b->rows; ++r) {
       const float *const p = answer.data() + size_t(r) * size_t(n), *const q = b->data + size_t(r) * size_t(n);
-      const double there = log_sum(p, n), here = log_sum(q, n);
+      kl += vireo::kl_divergence(p, q, n);
       for (int k = 0; k < n; ++k) {
-        const double log_p = double(p[k]) - there, off = double(p[k]) - double(q[k]);
-        kl += std::exp(log_p) * (log_p - (double(q[k]) - here));
+        const double off = double(p[k]) - double(q[k]);
         squares += off * off, square += double(p[k]) * double(p[k]);
       }
       agree += best(p, n) == best(q, n) ? 1 : 0;

@@ -4,6 +4,7 @@
 #include <cstdio>
 #include <memory>
 
+#include "base/divergence.h"
 #include "cli.h"
 #include "dataset.h"
 #include "eval_segmentation.h"
@@ -51,14 +52,11 @@ struct Comparison {
 
   void add(size_t row, const float* scores, int classes) {
     const float* other = &reference.data[row * size_t(classes)];
-    const double here = log_sum(scores, classes), there = log_sum(other, classes);
+    divergence += vireo::kl_divergence(other, scores, classes);
     for (int i = 0; i < classes; ++i) {
       const double far = std::fabs(double(scores[i]) - double(other[i]));
       largest = std::isnan(far) ? INFINITY : std::max(largest, far);
       squares += far * far / classes;
-      // KL(reference || these) = sum p (log p - log q), with the softmax of either for p and q.
-      const double log_p = double(other[i]) - there;
-      divergence += std::exp(log_p) * (log_p - (double(scores[i]) - here));
     }
     if (best(scores, classes) == best(other, classes)) ++agree;
     ++count;
@@ -66,14 +64,6 @@ struct Comparison {
 
   double kl() const { return divergence / double(std::max<size_t>(count, 1)); }
   double mse() const { return squares / double(std::max<size_t>(count, 1)); }
-
- private:
-  static double log_sum(const float* scores, int classes) {
-    const double most = double(*std::max_element(scores, scores + classes));
-    double sum = 0;
-    for (int i = 0; i < classes; ++i) sum += std::exp(double(scores[i]) - most);
-    return most + std::log(sum);
-  }
 };
 
 Comparison open_comparison(const std::string& path, size_t rows, int classes) {

@@ -3,24 +3,21 @@
 #include <dirent.h>
 #include <fcntl.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 #include <algorithm>
 #include <cerrno>
 #include <cstdio>
-#include <cstdlib>
 #include <cstring>
 #include <ctime>
 
 #include "base/text.h"
+#include "base/write_file.h"
 #include "cli.h"
 
 namespace cli {
 namespace {
-
-constexpr const char* kStart = ".vireo-";
-constexpr const char* kEnd = ".tmp";
-constexpr time_t kDay = 24 * 3600;
 
 std::vector<std::string> names_in(const std::string& folder) {
   std::vector<std::string> names;
@@ -43,8 +40,8 @@ void remove_old(const std::string& parent) {
   for (const std::string& name : names_in(parent)) {
     const std::string path = parent + "/" + name;
     struct stat s {};
-    if (vireo::starts_with(name, kStart) && vireo::ends_with(name, kEnd) && lstat(path.c_str(), &s) == 0 &&
-        S_ISDIR(s.st_mode) && s.st_uid == geteuid() && std::time(nullptr) - s.st_mtime > kDay)
+    if (vireo::is_temporary_name(name.c_str()) && lstat(path.c_str(), &s) == 0 && S_ISDIR(s.st_mode) &&
+        s.st_uid == geteuid() && std::time(nullptr) - s.st_mtime > vireo::kOrphanSeconds)
       remove_flat(path);
   }
 }
@@ -59,6 +56,18 @@ void sync_folder(const std::string& folder) {
   if (fd < 0) return;
   (void)fsync(fd);
   close(fd);
+}
+
+/// Swaps two names in one step; false where the kernel or the file system cannot. (The C library has no function for it
+/// before 2.28.)
+bool swap_names(const std::string& a, const std::string& b) {
+#ifdef SYS_renameat2
+  constexpr unsigned kExchange = 2;  // RENAME_EXCHANGE
+  return syscall(SYS_renameat2, AT_FDCWD, a.c_str(), AT_FDCWD, b.c_str(), kExchange) == 0;
+#else
+  (void)a, (void)b;
+  return false;
+#endif
 }
 
 }  // namespace
@@ -78,13 +87,12 @@ NewFolder::NewFolder(const char* verb, const std::string& path, std::vector<std:
   }
   const std::string parent = vireo::parent_folder(path_);
   remove_old(parent);
-  std::string name = (parent == "/" ? "" : parent) + "/" + kStart + "XXXXXX" + kEnd;
-  const size_t at = name.size() - std::strlen(kEnd) - 6;
-  static const char kLetters[] = "abcdefghijklmnopqrstuvwxyz0123456789";
-  for (unsigned tries = 0, seed = unsigned(getpid()) * 2654435761u; tries < 100; ++tries) {
-    for (size_t i = 0; i < 6; ++i) seed = seed * 1664525u + 1013904223u, name[at + i] = kLetters[(seed >> 16) % 36];
+  for (int tries = 0; tries < 100; ++tries) {
+    std::string name = (parent == "/" ? "" : parent) + "/" + vireo::temporary_name();
+    made_.clear();
+    for (const std::string& file : files_) made_.push_back(name + "/" + file);
     if (mkdir(name.c_str(), 0777) == 0) {
-      temporary_ = name;
+      temporary_ = std::move(name);
       return;
     }
     if (errno != EEXIST) break;
@@ -94,7 +102,9 @@ NewFolder::NewFolder(const char* verb, const std::string& path, std::vector<std:
 }
 
 NewFolder::~NewFolder() {
-  if (!temporary_.empty()) remove_flat(temporary_);
+  if (temporary_.empty()) return;
+  for (const std::string& file : made_) (void)unlink(file.c_str());  // allocates nothing: perhaps there is nothing left
+  (void)rmdir(temporary_.c_str());
 }
 
 void NewFolder::commit() {
@@ -102,8 +112,12 @@ void NewFolder::commit() {
     return Failure(std::string(what) + " '" + path_ + "': " + std::strerror(errno));
   };
   sync_folder(temporary_);
+  if (replaces_ && swap_names(temporary_, path_)) {  // at no moment is there nothing of that name
+    sync_folder(vireo::parent_folder(path_));
+    return;  // the old one has the hidden name and goes with this object
+  }
   std::string old;
-  if (replaces_) {
+  if (replaces_) {  // a file system that cannot: killed now, the old one is kept under this name
     old = temporary_ + ".old";
     if (rename(path_.c_str(), old.c_str()) != 0) throw failed("cannot replace");
   }

@@ -25,7 +25,7 @@ class NewFolder {
 
  private:
   std::string path_, temporary_;
-  std::vector<std::string> files_;
+  std::vector<std::string> files_, made_;  // names, and where they are written
   bool replaces_ = false;
 };
 

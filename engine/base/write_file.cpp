@@ -18,11 +18,12 @@ namespace {
 // Names of files on their way. They do not hold the wanted name, which may be as long as names can be.
 constexpr char kBegin[] = ".vireo-", kEnd[] = ".tmp";
 constexpr size_t kDigits = 16;
-constexpr time_t kOrphanAge = 24 * 60 * 60;
 constexpr int kTries = 64;
 
-/// Nobody can foresee the name and put something there. O_EXCL is what protects; this keeps others from making it fail.
-std::string random_name() {
+}  // namespace
+
+// Nobody can foresee the name and put something there. O_EXCL is what protects; this keeps others from making it fail.
+std::string temporary_name() {
   uint64_t n = 0;
   if (getrandom(&n, sizeof n, GRND_NONBLOCK) !=
       ssize_t(sizeof n)) {  // a kernel before 3.17, or one that has just started
@@ -36,11 +37,13 @@ std::string random_name() {
   return text;
 }
 
-bool is_temporary(const char* name) {
+bool is_temporary_name(const char* name) {
   const size_t begin = sizeof kBegin - 1;
   return std::strlen(name) == begin + kDigits + sizeof kEnd - 1 && std::strncmp(name, kBegin, begin) == 0 &&
          std::strspn(name + begin, "0123456789abcdef") == kDigits && std::strcmp(name + begin + kDigits, kEnd) == 0;
 }
+
+namespace {
 
 /// The descriptor that "/dev/stdout", "/dev/fd/N" or "/proc/self/fd/N" stands for, or -1. They are links to what the
 /// descriptor is open for: to make a file beside them and rename it would replace the link in /dev.
@@ -182,7 +185,7 @@ std::string NewFile::open(const std::string& path, unsigned options) {
 /// A file with a random name, where the file system makes none without.
 bool NewFile::make_named() {
   for (int i = 0; i < kTries; ++i) {
-    std::string name = random_name();
+    std::string name = temporary_name();
     fd_ = openat(folder_, name.c_str(), O_RDWR | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, replaces_ ? 0600 : 0666);
     if (fd_ >= 0) temporary_ = std::move(name);
     if (fd_ >= 0 || errno != EEXIST) break;
@@ -220,7 +223,7 @@ bool NewFile::name_bytes() {
   if (!replaces_ && link_to(name_)) return true;
   keep_access();  // if a file of this name has come since
   for (int i = 0; i < kTries; ++i) {
-    std::string name = random_name();
+    std::string name = temporary_name();
     if (link_to(name)) {
       temporary_ = std::move(name);
       return true;
@@ -280,8 +283,9 @@ void remove_orphans(const std::string& folder) {
   const time_t now = time(nullptr);
   while (const dirent* entry = readdir(list)) {
     struct stat s;
-    if (!is_temporary(entry->d_name) || !stat_in(fd, entry->d_name, O_NOFOLLOW, &s)) continue;
-    if (S_ISREG(s.st_mode) && s.st_uid == geteuid() && now - s.st_mtime > kOrphanAge) unlinkat(fd, entry->d_name, 0);
+    if (!is_temporary_name(entry->d_name) || !stat_in(fd, entry->d_name, O_NOFOLLOW, &s)) continue;
+    if (S_ISREG(s.st_mode) && s.st_uid == geteuid() && now - s.st_mtime > kOrphanSeconds)
+      unlinkat(fd, entry->d_name, 0);
   }
   closedir(list);
 }

@@ -52,6 +52,13 @@ class NewFile {
 /// The same for bytes in one piece; makes `dir` and its parents.
 std::string write_whole_file(const std::string& dir, const std::string& name, const void* bytes, size_t count);
 
+/// A name for what is on its way, hidden and unforeseeable: ".vireo-0123456789abcdef.tmp". It does not hold the wanted
+/// name, which may be as long as names can be.
+std::string temporary_name();
+bool is_temporary_name(const char* name);
+/// What has such a name and was last written so long ago is nobody's any more.
+constexpr long kOrphanSeconds = 24 * 60 * 60;
+
 /// Removes what a writer that was killed may have left in `folder`: regular files of the writer's name pattern that
 /// belong to this user and were last written more than a day ago.
 void remove_orphans(const std::string& folder);

@@ -100,7 +100,14 @@ Result<Choice> Choice::of_policy(const std::string& text) {
   VIREO_ASSIGN(c.policy, parse_policy(text, "policy"));
   if (c.policy.products == Products::kI8) c.rows = RowScales::kDynamic;
   VIREO_TRY(check_written(c.policy.matrices, "'weights'"));
-  for (const FormatPolicy::Rule& r : c.policy.rules) VIREO_TRY(check_written(r.format, "'" + r.pattern + "'"));
+  for (const FormatPolicy::Rule& r : c.policy.rules) {
+    VIREO_TRY(check_written(r.format, "'" + r.pattern + "'"));
+    if (r.rows.kind == RowCodes::Kind::kStatic)
+      return fail(ErrorCode::kInvalidArgument,
+                  "policy: '{}' gives its rows a scale, which compress finds on pictures: write i8 for a scale of each "
+                  "row, or take a recipe such as w8a8static",
+                  r.pattern);
+  }
   return c;
 }
 
@@ -123,11 +130,15 @@ Result<std::vector<Scheme>> Choice::schemes(const Layers& layers, std::vector<st
   std::string first_coarse;
   for (const Layer& l : layers.all) {
     Scheme s;
+    RowScales wanted = rows;
     if (by_policy) {
       s.format = policy.matrices;
       for (const FormatPolicy::Rule& r : policy.rules)
-        for (const std::string& n : names_of(l))
-          if (matches(r.pattern, n)) s.format = r.format;
+        for (const std::string& n : names_of(l)) {
+          if (!matches(r.pattern, n)) continue;
+          s.format = r.format;
+          if (r.says_rows) wanted = r.rows.coded() ? RowScales::kDynamic : RowScales::kNone;
+        }
     } else {
       s.format = format_of(l.kind == LayerKind::kInner ? inner : others);
     }
@@ -138,8 +149,8 @@ Result<std::vector<Scheme>> Choice::schemes(const Layers& layers, std::vector<st
     if (s.format.grid.coded())
       s.method = method != nullptr && l.kind == LayerKind::kInner ? method : method_for(l, s.format);
     if (s.format.grid.coded() && !l.conv()) {
-      s.rows = rows;
-      if (rows == RowScales::kMixed) s.rows = l.behind_activation ? RowScales::kDynamic : RowScales::kStatic;
+      s.rows = wanted;
+      if (wanted == RowScales::kMixed) s.rows = l.behind_activation ? RowScales::kDynamic : RowScales::kStatic;
     }
     all.push_back(s);
   }

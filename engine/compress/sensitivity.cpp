@@ -1,7 +1,8 @@
 #include "compress/sensitivity.h"
 
 #include <algorithm>
-#include <cmath>
+
+#include "base/divergence.h"
 
 namespace vireo::compress {
 
@@ -25,21 +26,8 @@ std::vector<std::vector<size_t>> layers_by_node(const Layers& layers, const std:
 }
 
 double mean_kl(const float* p, const float* q, int64_t rows, int64_t cols, int64_t stride) {
-  const auto log_sum = [cols](const float* x) {
-    const double most = double(*std::max_element(x, x + cols));
-    double sum = 0;
-    for (int64_t i = 0; i < cols; ++i) sum += std::exp(double(x[i]) - most);
-    return most + std::log(sum);
-  };
   double all = 0;
-  for (int64_t r = 0; r < rows; ++r) {
-    const float *const a = p + r * stride, *const b = q + r * stride;
-    const double there = log_sum(a), here = log_sum(b);
-    for (int64_t i = 0; i < cols; ++i) {
-      const double log_p = double(a[i]) - there;
-      all += std::exp(log_p) * (log_p - (double(b[i]) - here));
-    }
-  }
+  for (int64_t r = 0; r < rows; ++r) all += kl_divergence(p + r * stride, q + r * stride, cols);
   return rows > 0 ? all / double(rows) : 0;
 }
 

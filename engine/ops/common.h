@@ -80,6 +80,25 @@ Result<void> check_grid(const OpCall& call, const DeviceCaps& caps, const std::a
 
 /// Blocks of rows per dispatch, so that none exceeds the device's limit of work in one (but for a single block).
 int64_t blocks_per_dispatch(double flops, double limit, int64_t blocks);
+/// Appends `whole` to a lowering, a long dispatch cut along its `rows` rows (push constant m0), of which a workgroup
+/// has `block`; issued(rows) tells what is computed of some of them.
+template <typename Issued>
+Result<void> cut_rows(const OpCall& call, const LowerContext& ctx, const Dispatch& whole, int64_t rows, int64_t block,
+                      double row_flops, const Issued& issued, Lowering* l) {
+  const int64_t blocks = div_up(rows, block);
+  const int64_t per_part = blocks_per_dispatch(row_flops * double(rows), ctx.tuning->max_dispatch_flops, blocks);
+  for (int64_t first = 0; first < blocks; first += per_part) {
+    const int64_t begin = first * block, here = std::min(rows, (first + per_part) * block) - begin;
+    Dispatch part = whole;
+    part.push.add("m0", u32(begin));
+    part.groups[0] = u32(div_up(here, block));
+    part.work.flops = row_flops * double(here);
+    part.work.issued_flops = issued(here);
+    VIREO_TRY(check_grid(call, *ctx.caps, part.groups));
+    l->dispatches.push_back(std::move(part));
+  }
+  return {};
+}
 
 /// Error for a wrong operand, in the house's words.
 Error shape_error(const OpCall& call, const char* operand, const std::string& got, const std::string& expected);

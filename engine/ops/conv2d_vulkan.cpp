@@ -146,20 +146,9 @@ Result<Lowering> lower_tile(const OpCall& c, const LowerContext& ctx) {
   d.work.loops = {{u32(taps * div_up(c4 * 4, q.bk)), q.tm * q.tn * q.bk}, {u32(taps), 0}};
   l.constants = *chosen;
   l.kernel = fmt::format("conv2d.tile {}x{}x{}, weights in panels of {}", q.bm, q.bn, q.bk, q.bn);
-  // A long dispatch is cut along the rows.
-  const int64_t blocks = div_up(m, q.bm);
   const double row_flops = 2.0 * double(g.cout) * double(c.in[kWeight]->shape.c());
-  const int64_t per_part = blocks_per_dispatch(row_flops * double(m), t.max_dispatch_flops, blocks);
-  for (int64_t first = 0; first < blocks; first += per_part) {
-    const int64_t begin = first * q.bm, rows = std::min(m, (first + per_part) * q.bm) - begin;
-    Dispatch part = d;
-    part.push.add("m0", u32(begin));
-    part.groups[0] = u32(div_up(rows, q.bm));
-    part.work.flops = row_flops * double(rows);
-    part.work.issued_flops = tile_work(q, g, ctx, rows).issued_flops;
-    VIREO_TRY(check_grid(c, *ctx.caps, part.groups));
-    l.dispatches.push_back(std::move(part));
-  }
+  const auto issued = [&](int64_t rows) { return tile_work(q, g, ctx, rows).issued_flops; };
+  VIREO_TRY(cut_rows(c, ctx, d, m, q.bm, row_flops, issued, &l));
   return l;
 }
 
@@ -235,22 +224,14 @@ Result<Lowering> lower_direct(const OpCall& c, const LowerContext& ctx) {
                 output()};
   l.kernel = d.shader;
   l.constants = chosen;
-  // A long dispatch is cut along the rows.
-  const int64_t block = int64_t(per_thread) * ly, blocks = div_up(m, block);
+  const int64_t block = int64_t(per_thread) * ly;
   const double row_flops = 2.0 * double(g.cout) * double(c.in[kWeight]->shape.c());
-  const int64_t per_part = blocks_per_dispatch(row_flops * double(m), t.max_dispatch_flops, blocks);
   d.groups[1] = u32(div_up(n4, lx));
   if (by4) d.work.loops = {{u32(g.cin * g.kh * g.kw / 4), per_thread * 16}, {u32(g.cin * g.kh), 0}, {u32(g.cin), 0}};
-  for (int64_t first = 0; first < blocks; first += per_part) {
-    const int64_t begin = first * block, rows = std::min(m, (first + per_part) * block) - begin;
-    Dispatch part = d;
-    part.push.add("m0", u32(begin));
-    part.groups[0] = u32(div_up(rows, block));
-    part.work.flops = row_flops * double(rows);
-    part.work.issued_flops = 2.0 * double(k) * double(part.groups[0] * block) * double(part.groups[1] * lx * 4);
-    VIREO_TRY(check_grid(c, *ctx.caps, part.groups));
-    l.dispatches.push_back(std::move(part));
-  }
+  const auto issued = [&](int64_t rows) {
+    return 2.0 * double(k) * double(round_up(rows, block)) * double(d.groups[1] * lx * 4);
+  };
+  VIREO_TRY(cut_rows(c, ctx, d, m, block, row_flops, issued, &l));
   return l;
 }
 

@@ -11,7 +11,7 @@ using linear::add_vectors, linear::sizes;
 using linear::centred;
 using linear::Consts, linear::Sizes;
 using linear::kAct, linear::kNorm, linear::kEps;
-using linear::kX, linear::kWeight, linear::kBias, linear::kScaleIn, linear::kResidualIn;
+using linear::kX, linear::kWeight, linear::kBias, linear::kScaleIn, linear::kResidualIn, linear::kAffine;
 
 /// Derived sizes of linear.tile and linear.half; the formulas are the shaders'.
 struct Tile {
@@ -128,25 +128,6 @@ struct Product {
     return l;
   }
 
-  /// A long dispatch is cut along the rows, of which a workgroup has `block`; issued(rows) tells what is computed.
-  template <typename Issued>
-  Result<void> cut(const Dispatch& whole, int64_t block, const Issued& issued, Lowering* l) const {
-    const int64_t blocks = div_up(s.m, block);
-    const double row_flops = 2.0 * double(s.n) * double(s.k);
-    const int64_t per_part = blocks_per_dispatch(row_flops * double(s.m), ctx.tuning->max_dispatch_flops, blocks);
-    for (int64_t first = 0; first < blocks; first += per_part) {
-      const int64_t begin = first * block, rows = std::min(s.m, (first + per_part) * block) - begin;
-      Dispatch part = whole;
-      part.push.add("m0", u32(begin));
-      part.groups[0] = u32(div_up(rows, block));
-      part.work.flops = row_flops * double(rows);
-      part.work.issued_flops = issued(rows);
-      VIREO_TRY(check_grid(call, *ctx.caps, part.groups));
-      l->dispatches.push_back(std::move(part));
-    }
-    return {};
-  }
-
   const OpCall& call;
   const LowerContext& ctx;
   Sizes s;
@@ -155,9 +136,16 @@ struct Product {
   const TensorDesc &x, *residual;
 };
 
+/// Shaders multiply normalised rows by a gain; an offset they expect in the bias.
+Result<void> check_affine(const OpCall& c) {
+  if (!c.input(kAffine) || c.in[kAffine]->shape.w() == 1) return {};
+  return fail(ErrorCode::kUnsupported, "it takes the gain of normalised rows, but no offset");
+}
+
 // ---- linear.texel
 
 Result<void> texel_accepts(const OpCall& c, const LowerContext& ctx) {
+  VIREO_TRY(check_affine(c));
   const std::vector<Constants>& choices = ctx.tuning->of("linear.texel");
   if (!ctx.tuning->texel || choices.empty())
     return fail(ErrorCode::kUnsupported, "devices of this class read storage buffers");
@@ -189,8 +177,8 @@ Result<Lowering> lower_texel(const OpCall& c, const LowerContext& ctx) {
   d.groups[1] = u32(div_up(p.s.n, tx.panel() * tx.panels));
   l.kernel = fmt::format("{} r{} c{}, weights in panels of {}", d.shader, tx.rows, tx.c, tx.panel());
   l.constants = chosen;
-  VIREO_TRY(p.cut(
-      d, tx.rows, [](int64_t) { return 0.0; }, &l));
+  VIREO_TRY(cut_rows(
+      c, ctx, d, p.s.m, tx.rows, 2.0 * double(p.s.n) * double(p.s.k), [](int64_t) { return 0.0; }, &l));
   return l;
 }
 
@@ -268,7 +256,7 @@ Result<Lowering> lower_tiles(const KernelDef& k, const OpCall& c, const LowerCon
   const auto issued = [&](int64_t rows) {
     return tile.issued_flops(rows, p.s.n, p.s.k, ctx.tuning->skip_rows, ctx.caps->subgroup_size);
   };
-  VIREO_TRY(p.cut(d, q.bm, issued, &l));
+  VIREO_TRY(cut_rows(c, ctx, d, p.s.m, q.bm, 2.0 * double(p.s.n) * double(p.s.k), issued, &l));
   return l;
 }
 
@@ -279,6 +267,7 @@ extern const KernelDef kLinearTexel, kLinearTile, kLinearHalf;
 namespace {
 
 Result<void> tile_accepts(const OpCall& c, const LowerContext& ctx) {
+  VIREO_TRY(check_affine(c));
   return cheapest(kLinearTile, c, ctx) ? Result<void>() : no_tile(*ctx.caps);
 }
 
@@ -291,6 +280,7 @@ double tile_cost(const OpCall& c, const LowerContext& ctx) {
 Result<Lowering> lower_tile(const OpCall& c, const LowerContext& ctx) { return lower_tiles(kLinearTile, c, ctx); }
 
 Result<void> half_accepts(const OpCall& c, const LowerContext& ctx) {
+  VIREO_TRY(check_affine(c));
   if (!ctx.caps->shader_float16) return fail(ErrorCode::kUnsupported, "the device has no shaderFloat16");
   const Format w = Product(c, ctx).format;
   if (c.in[kX]->dtype != DType::kF16 || w.dtype != DType::kF16)

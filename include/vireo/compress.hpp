@@ -29,8 +29,8 @@ VIREO_API std::vector<CompressEntry> compress_methods();
 
 struct CompressOptions {
   std::string recipe;  ///< names of compress_recipes(), joined by '+'
-  /// Text of a format policy instead: `weights FORMAT`, `PATTERN FORMAT`, `products i8`, with formats f32 and i2 to i8,
-  /// in groups (i4g32) or per output channel (i8).
+  /// Text of a format policy instead: `weights FORMAT`, `PATTERN FORMAT [ROWS]`, `products i8`, with formats f32 and i2
+  /// to i8, in groups (i4g32) or per output channel (i8), and rows f32 or i8.
   std::string policy;
   std::string method;       ///< of compress_methods(), for linears within the network; empty: as the format suggests
   int threads = 0;          ///< 0 = all cores

@@ -163,7 +163,8 @@ class Pages : public ::testing::Test {
 };
 
 TEST_F(Pages, FitEveryWidthAndDoWhatTheReaderAsks) {
-  if (std::system("command -v chromium >/dev/null 2>&1") != 0) GTEST_SKIP() << "never: chromium is not installed";
+  if (std::system("command -v chromium >/dev/null 2>&1") != 0)
+    GTEST_SKIP() << "no chromium here, which section test of cmake/packages.txt installs";
   ASSERT_EQ(run_cli({"profile", "--model", kModel, "--device", "cpu", "--runs", "2", "--json", dir.path("p.json"),
                      "--html", dir.path("one.html")})
                 .code,
@@ -291,7 +292,8 @@ TEST_F(Pages, FitEveryWidthAndDoWhatTheReaderAsks) {
 }
 
 TEST_F(Pages, OfCompressionFitEveryWidth) {
-  if (std::system("command -v chromium >/dev/null 2>&1") != 0) GTEST_SKIP() << "never: chromium is not installed";
+  if (std::system("command -v chromium >/dev/null 2>&1") != 0)
+    GTEST_SKIP() << "no chromium here, which section test of cmake/packages.txt installs";
   const std::string shipped = std::string(VIREO_SOURCE_DIR) + "/models/fashion-vit";
   // Two bits change answers; names as long as they get.
   dir.write("policy", "weights i2\n");

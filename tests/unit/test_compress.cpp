@@ -324,9 +324,32 @@ TEST(Compress, APolicyThatNamesNothingIsSaid) {
   says("weights u4g128\n", "no method writes");
   says("weights f16\n", "write f32");
   says("weights\n", "line 1");
+  says("weights i8\n*attention* i8 i8:0.25\n", "gives its rows a scale, which compress finds on pictures");
   CompressOptions o;
   o.policy = "weights i8\n*attention* i4g32\nhead* f32\n";
   EXPECT_TRUE(Compressor::create(m, o).ok());
+}
+
+TEST(Compress, APolicySaysWhoseRowsAreCoded) {
+  const Model m = open_case("hf-vit");
+  const TempDir out;
+  CompressOptions o;
+  o.policy = "weights i8\n*attention* i8 i8\n*intermediate* i4g4 f32\n";
+  const auto done = compress_into(out.path(), m, o, 8);
+  ASSERT_TRUE(done.ok()) << done.error().message;
+  const auto smaller = LoadedModel::open(out.path());
+  ASSERT_TRUE(smaller.ok()) << smaller.error().message;
+  const auto graph = smaller->build(Head::kLogits, 1);
+  ASSERT_TRUE(graph.ok());
+  int coded = 0, floats = 0;
+  for (const Value& v : graph->values) {
+    if (!v.constant || !v.constant->grid().coded()) continue;
+    const bool dynamic = v.constant->row_codes().kind == RowCodes::Kind::kDynamic;
+    EXPECT_EQ(dynamic, v.name.find("attention") != std::string::npos) << v.name;
+    (dynamic ? coded : floats)++;
+  }
+  EXPECT_GT(coded, 0);
+  EXPECT_GT(floats, 0);
 }
 
 TEST(Compress, WhatCannotBeCompressedIsSaid) {

@@ -6,6 +6,7 @@
 #include "cpu/executable.h"
 #include "device/caps.h"
 #include "graph/graph.h"
+#include "ops/kernel.h"
 #include "ops/linear.h"
 #include "plan/plan.h"
 
@@ -115,6 +116,32 @@ TEST(RowCodes, ALinearMultipliesWhatThePolicySays) {
         ASSERT_LE(error, 2e-5 + 1.01 * size[i]) << what << " at " << i;
       }
       EXPECT_LE(moved, 2 * n) << what;
+    }
+  }
+}
+
+TEST(RowCodes, NoShaderDropsAnOffset) {
+  DeviceCaps caps;
+  caps.kind = DeviceKind::kVulkan, caps.device_class = DeviceClass::kMaxwell, caps.shader_float16 = true;
+  caps.max_workgroup_invocations = caps.max_workgroup_size[0] = 1024, caps.max_shared_bytes = 49152;
+  caps.subgroup_size = 32, caps.max_workgroup_count = {65535, 65535, 65535};
+  const Tuning tuning = tuning_for(caps);
+  const OpDef& def = op_def(OpKind::kLinear);
+  for (const int64_t rows : {1, 2}) {
+    TensorDesc x, w, affine;
+    x.shape = Shape{{1, 1, 5, 16}}, w.shape = Shape{{1, 1, 8, 16}}, affine.shape = Shape{{1, 1, rows, 16}};
+    Attrs attrs{};
+    attrs[linear::kNorm] = 1;
+    OpCall call;
+    call.name = "fc", call.attrs = &attrs;
+    call.in = {&x, &w, nullptr, nullptr, nullptr, &affine};
+    const auto out = def.infer(call);
+    ASSERT_TRUE(out.ok()) << out.error().message;
+    call.out = *out;
+    const auto lowered = lower_op(OpKind::kLinear, DeviceKind::kVulkan, call, LowerContext{&caps, &tuning});
+    EXPECT_EQ(lowered.ok(), rows == 1) << (lowered ? lowered->kernel : lowered.error().message);
+    if (!lowered) {
+      EXPECT_NE(lowered.error().message.find("but no offset"), std::string::npos) << lowered.error().message;
     }
   }
 }

@@ -9,6 +9,7 @@
 
 #include <vireo/vireo.hpp>
 
+#include "test_model_files.h"
 #include "vk/pipeline_cache.h"
 
 namespace vireo {
@@ -18,14 +19,6 @@ class CompileNotice : public ::testing::Test {
  protected:
   void SetUp() override {
     if (!Device::vulkan(0)) GTEST_SKIP() << "no Vulkan device: " << Device::vulkan(0).error().message;
-    char name[] = "/tmp/vireo-notice-XXXXXX";
-    ASSERT_NE(mkdtemp(name), nullptr);
-    folder_ = name;
-  }
-  void TearDown() override {
-    if (folder_.empty()) return;
-    if (!file_.empty()) unlink(file_.c_str());
-    rmdir(folder_.c_str());
   }
 
   /// What is said while a session opens on a device of its own, as in a process of its own.
@@ -35,10 +28,7 @@ class CompileNotice : public ::testing::Test {
     o.fallback = false;
     o.cache_dir = cache_dir;
     o.height = o.width = pixels;
-    o.on_compile = [&](const Compilation& c) {
-      all.push_back(c);
-      if (!c.kept_in.empty()) file_ = c.kept_in;
-    };
+    o.on_compile = [&](const Compilation& c) { all.push_back(c); };
     const Result<Device> device = Device::vulkan(0);
     const Result<Model> model = Model::open(std::string(VIREO_TEST_DATA) + "/cases/hf-vit");
     EXPECT_TRUE(device.ok() && model.ok());
@@ -48,7 +38,8 @@ class CompileNotice : public ::testing::Test {
     return all;
   }
 
-  std::string folder_, file_;
+  const test::TempDir dir_;
+  const std::string folder_ = dir_.path();
 };
 
 TEST_F(CompileNotice, OnceForEveryPipeline) {
