@@ -56,7 +56,7 @@ foreach(module device model plan profile runtime shader vk)
   list(APPEND cold ${sources})
 endforeach()
 list(FILTER cold EXCLUDE REGEX "/engine/(model/(compressed|preprocess|resize|resize_float|safetensors)|plan/(pack|quantise)|\
-profile/(probes|rounds)|runtime/(half_check|latency|recompute|scores|session)|shader/(count|interpreter|interpreter_math)|\
+profile/(probes|rounds)|runtime/(latency|recompute|scores|self_test|session)|shader/(count|interpreter|interpreter_math)|\
 vk/(executable|flight|map|record|timing|weights))\\.cpp$")
 vireo_cold(${cold})
 
