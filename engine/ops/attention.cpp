@@ -4,37 +4,21 @@
 // masked (Swin, Liu et al. 2021), or equal positions of patches (MobileViT, Mehta and Rastegari 2022). bias [heads *
 // tokens, tokens] is a constant per pair of tokens of a group; pad [3 d] the row of tokens beyond the map's edge (the
 // qkv bias), zeros if absent.
+#include "ops/attention.h"
+
 #include "ops/common.h"
 
 namespace vireo {
 namespace {
 using namespace ops;
 
-enum Attr { kHeads, kGroupH, kGroupW, kStepH, kStepW, kShiftH, kShiftW, kScale };
-enum In { kX, kBias, kPad };
-// group_*: tokens of a group along y and x, 0 for as many as the map has; step_*: pixels between them; shift_*: cyclic
-// shift in pixels, which also turns the mask on; scale: 0 for 1 / sqrt(head dimension).
+using attention::Attr, attention::add_consts, attention::Consts, attention::scale_of, attention::sizes,
+    attention::Sizes;
+using attention::kHeads, attention::kGroupH, attention::kGroupW, attention::kStepH, attention::kStepW;
+using attention::kShiftH, attention::kShiftW, attention::kScale, attention::kX, attention::kBias, attention::kPad;
+
 constexpr AttrDef kAttrs[] = {{"heads", 1},   {"group_h", 0}, {"group_w", 0}, {"step_h", 1}, {"step_w", 1},
                               {"shift_h", 0}, {"shift_w", 0}, {"scale", 0},   {nullptr, 0}};
-
-struct Sizes {
-  int64_t batch, tokens, heads, dim, width;  // tokens: of a group
-  simd::TokenGroups groups;
-  bool plain;  // one group of everything and no bias: the kernels without addresses to work out
-};
-Sizes sizes(const OpCall& c) {
-  const Shape& s = c.in[kX]->shape;
-  const int64_t heads = c.iattr(kHeads), width = s.c() / 3;
-  simd::TokenGroups g;
-  g.h = s.h(), g.w = s.w();
-  g.step_h = std::max<int64_t>(1, c.iattr(kStepH)), g.step_w = std::max<int64_t>(1, c.iattr(kStepW));
-  g.group_h = c.iattr(kGroupH) > 0 ? c.iattr(kGroupH) : div_up(g.h, g.step_h);
-  g.group_w = c.iattr(kGroupW) > 0 ? c.iattr(kGroupW) : div_up(g.w, g.step_w);
-  g.shift_h = c.iattr(kShiftH), g.shift_w = c.iattr(kShiftW);
-  const bool plain = g.count() == 1 && !g.padded() && g.shift_h == 0 && g.shift_w == 0 && !c.input(kBias);
-  return {s.n(), g.tokens(), heads, heads > 0 ? width / heads : 0, width, g, plain};
-}
-double scale_of(const OpCall& c) { return c.attr(kScale) > 0 ? c.attr(kScale) : 1.0 / std::sqrt(double(sizes(c).dim)); }
 
 Result<TensorDesc> infer(const OpCall& c) {
   if (!c.input(kX)) return shape_error(c, "operand", "missing", "the qkv rows");
@@ -63,18 +47,6 @@ Result<TensorDesc> infer(const OpCall& c) {
   out.shape = c.in[kX]->shape;
   out.shape.d[3] = s.width;
   return out;
-}
-
-/// Constants in the order bias, pad; -1 for what is absent or not needed.
-struct Consts {
-  int bias = -1, pad = -1;
-};
-Consts add_consts(const OpCall& c, const Sizes& s, Lowering& l) {
-  Consts r;
-  if (c.input(kBias))
-    r.bias = int(l.consts.size()), l.consts.push_back(rows_const(kBias, s.heads * s.tokens, s.tokens));
-  if (c.input(kPad)) r.pad = int(l.consts.size()), l.consts.push_back(vector_const(kPad, 3 * s.width));
-  return r;
 }
 
 /// Sizes of attention.tile for a shape; the formulas are the shader's.
@@ -374,43 +346,6 @@ void tile_candidates(const DeviceCaps&, const std::function<void(std::string)>& 
 /// heads' width.
 constexpr ConstantsDef kTileConstants = {"attention_tile", kTileNames, tile_legal, tile_defaults, tile_candidates};
 
-simd::AttentionArgs args_of(const OpCall& c, const float* x, float* out) {
-  const Sizes s = sizes(c);
-  return simd::AttentionArgs::from_qkv(x, c.in[kX]->row_stride(), s.batch, s.tokens, s.heads, s.dim, float(scale_of(c)),
-                                       out, c.out.row_stride());
-}
-
-simd::GroupAttentionArgs group_args_of(const OpCall& c) {
-  const Sizes s = sizes(c);
-  simd::GroupAttentionArgs a;
-  a.ldx = c.in[kX]->row_stride(), a.groups = s.groups, a.batch = s.batch, a.heads = s.heads, a.head_dim = s.dim,
-  a.scale = float(scale_of(c));
-  a.bias_ld = round_up(s.tokens, 4), a.ldo = c.out.row_stride();
-  return a;
-}
-
-Result<Lowering> lower_cpu(const OpCall& c, const LowerContext& ctx) {
-  Lowering l;
-  const Sizes s = sizes(c);
-  add_consts(c, s, l);
-  const simd::Kernels& k = kernels_for(*ctx.caps);
-  l.scratch_bytes = s.plain ? scratch_for(ctx, k.attention, args_of(c, nullptr, nullptr))
-                            : scratch_for(ctx, k.group_attention, group_args_of(c));
-  l.kernel = s.plain ? "flash attention" : "flash attention in groups";
-  return l;
-}
-
-void cpu(const CpuCall& call) {
-  const OpCall& c = *call.op;
-  if (sizes(c).plain) return run_kernel(call, call.kernels->attention, args_of(c, call.in[kX], call.out));
-  simd::GroupAttentionArgs a = group_args_of(c);
-  a.x = call.in[kX], a.out = call.out;
-  int next = 0;
-  if (c.input(kBias)) a.bias = reinterpret_cast<const float*>(call.consts[next++]);
-  if (c.input(kPad)) a.pad = reinterpret_cast<const float*>(call.consts[next++]);
-  run_kernel(call, call.kernels->group_attention, a);
-}
-
 /// Pads and rolls the map as PyTorch's models do, then attends within each group; written apart from simd::TokenGroups.
 void reference(const RefCall& r) {
   const OpCall& c = *r.op;
@@ -540,19 +475,40 @@ std::vector<OpCase> cases() {
 
 }  // namespace
 
+namespace attention {
+
+Sizes sizes(const OpCall& c) {
+  const Shape& s = c.in[kX]->shape;
+  const int64_t heads = c.iattr(kHeads), width = s.c() / 3;
+  simd::TokenGroups g;
+  g.h = s.h(), g.w = s.w();
+  g.step_h = std::max<int64_t>(1, c.iattr(kStepH)), g.step_w = std::max<int64_t>(1, c.iattr(kStepW));
+  g.group_h = c.iattr(kGroupH) > 0 ? c.iattr(kGroupH) : div_up(g.h, g.step_h);
+  g.group_w = c.iattr(kGroupW) > 0 ? c.iattr(kGroupW) : div_up(g.w, g.step_w);
+  g.shift_h = c.iattr(kShiftH), g.shift_w = c.iattr(kShiftW);
+  const bool plain = g.count() == 1 && !g.padded() && g.shift_h == 0 && g.shift_w == 0 && !c.input(kBias);
+  return {s.n(), g.tokens(), heads, heads > 0 ? width / heads : 0, width, g, plain};
+}
+double scale_of(const OpCall& c) { return c.attr(kScale) > 0 ? c.attr(kScale) : 1.0 / std::sqrt(double(sizes(c).dim)); }
+
+Consts add_consts(const OpCall& c, const Sizes& s, Lowering& l) {
+  Consts r;
+  if (c.input(kBias))
+    r.bias = int(l.consts.size()), l.consts.push_back(rows_const(kBias, s.heads * s.tokens, s.tokens));
+  if (c.input(kPad)) r.pad = int(l.consts.size()), l.consts.push_back(vector_const(kPad, 3 * s.width));
+  return r;
+}
+
+}  // namespace attention
+
 extern const OpDef kAttentionOp;
 const OpDef kAttentionOp = {"attention", kAttrs, infer, reference, cost, tolerance, cases};
 
-extern const KernelDef kAttentionTexel, kAttentionTile, kAttentionCpu;
+extern const KernelDef kAttentionTexel, kAttentionTile;
 const KernelDef kAttentionTexel = {"attention.texel", OpKind::kAttention, DeviceKind::kVulkan,
                                    texel_accepts,     lower_texel,        nullptr,
                                    nullptr,           &kTexelConstants};
 const KernelDef kAttentionTile = {"attention.tile", OpKind::kAttention, DeviceKind::kVulkan, tile_accepts, lower_tile,
                                   nullptr,          tile_cost,          &kTileConstants};
-const KernelDef kAttentionCpu = [] {
-  KernelDef k = cpu_kernel("attention.simd", OpKind::kAttention, lower_cpu, cpu);
-  k.exponentials = [](const OpCall& c) { return cost(c).flops / (4 * double(sizes(c).dim)); };
-  return k;
-}();
 
 }  // namespace vireo
