@@ -3,7 +3,8 @@
 // 2022). All tokens of an image attend to each other, or those of a group (simd::TokenGroups): windows, shifted and
 // masked (Swin, Liu et al. 2021), or equal positions of patches (MobileViT, Mehta and Rastegari 2022). bias [heads *
 // tokens, tokens] is a constant per pair of tokens of a group; pad [3 d] the row of tokens beyond the map's edge (the
-// qkv bias), zeros if absent.
+// qkv bias), zeros if absent. key_bias [b, 1, 1, tokens] is added to every score of a key and is found while running:
+// the logarithm of how many tokens a merged one stands for (proportional attention, Bolya et al. 2023).
 #include "ops/attention.h"
 
 #include "ops/common.h"
@@ -15,7 +16,8 @@ using namespace ops;
 using attention::Attr, attention::add_consts, attention::Consts, attention::scale_of, attention::sizes,
     attention::Sizes;
 using attention::kHeads, attention::kGroupH, attention::kGroupW, attention::kStepH, attention::kStepW;
-using attention::kShiftH, attention::kShiftW, attention::kScale, attention::kX, attention::kBias, attention::kPad;
+using attention::kShiftH, attention::kShiftW, attention::kScale, attention::kX, attention::kBias, attention::kPad,
+    attention::kKeyBias;
 
 constexpr AttrDef kAttrs[] = {{"heads", 1},   {"group_h", 0}, {"group_w", 0}, {"step_h", 1}, {"step_w", 1},
                               {"shift_h", 0}, {"shift_w", 0}, {"scale", 0},   {nullptr, 0}};
@@ -43,6 +45,12 @@ Result<TensorDesc> infer(const OpCall& c) {
         fmt::format("[.., {}, {}] for {} heads and {} tokens", s.heads * s.tokens, s.tokens, s.heads, s.tokens));
   if (c.input(kPad) && !is_vector(c.input(kPad), 3 * s.width))
     return shape_error(c, "pad", got(c.input(kPad)), fmt::format("{} values", 3 * s.width));
+  if (const TensorDesc* keys = c.input(kKeyBias)) {
+    if (keys->shape != tokens_shape(s.batch, 1, s.tokens) || keys->layout != Layout::kRows)
+      return shape_error(c, "key_bias", got(keys), fmt::format("[{}, 1, 1, {}]", s.batch, s.tokens));
+    if (!s.plain || c.input(kPad))
+      return shape_error(c, "key_bias", got(keys), "attention of all tokens to each other, without bias and pad");
+  }
   TensorDesc out;
   out.shape = c.in[kX]->shape;
   out.shape.d[3] = s.width;
@@ -186,6 +194,12 @@ struct Attention {
               {"scale", float_word(scale_of(call))}};
     d.operands = {input(kX, kind), input(kX, kind), input(kX, kind), output()};
     if (!s.plain) add_groups(s, at, kind != BindKind::kStorage, d);
+    if (const TensorDesc* keys = call.input(kKeyBias)) {
+      d.shader += ".PARTITION=2";
+      if (kind == BindKind::kStorage) d.spec.add("KEY_TYPE", type_code(keys->dtype));
+      d.operands.insert(d.operands.end() - 1,
+                        input(kKeyBias, kind == BindKind::kStorage ? kind : texel_kind(keys->dtype)));
+    }
     return d;
   }
 
@@ -195,6 +209,7 @@ struct Attention {
   Result<Lowering> finish(const Dispatch& whole, int64_t rows, const Worked& work) {
     if (!s.plain)
       lowering.kernel = fmt::format("{}, {}x{} tokens", lowering.kernel, s.groups.group_h, s.groups.group_w);
+    if (call.input(kKeyBias)) lowering.kernel += ", key bias";
     const int64_t all = s.batch * s.groups.count(), blocks = div_up(s.tokens, rows);
     const double flops = 4.0 * double(s.heads * s.dim) * double(s.tokens) * double(s.tokens),
                  most = ctx.tuning->max_dispatch_flops;
@@ -233,7 +248,8 @@ Result<void> texel_accepts(const OpCall& c, const LowerContext& ctx) {
   if (!ctx.tuning->texel || ctx.tuning->of("attention.texel").empty())
     return fail(ErrorCode::kUnsupported, "devices of this class read storage buffers");
   const Attention a(c, ctx);
-  if (!texel_fits(*ctx.caps, a.x.bytes(), a.x.dtype) ||
+  const TensorDesc* keys = c.input(kKeyBias);
+  if (!texel_fits(*ctx.caps, a.x.bytes(), a.x.dtype) || (keys && !texel_fits(*ctx.caps, keys->bytes(), keys->dtype)) ||
       (a.at.bias >= 0 && !texel_fits(*ctx.caps, a.lowering.consts[size_t(a.at.bias)].bytes, DType::kF32)))
     return fail(ErrorCode::kUnsupported, "rows or bias are more than the device's {} texels",
                 ctx.caps->max_texel_elements);
@@ -394,6 +410,7 @@ void reference(const RefCall& r) {
                 for (int64_t e = 0; key.row && e < s.dim; ++e) score += q[e] * key.row[s.width + head * s.dim + e];
                 score *= scale;
                 if (c.input(kBias)) score += (*r.in[kBias])[size_t((head * s.tokens + i) * s.tokens + j)];
+                if (c.input(kKeyBias)) score += (*r.in[kKeyBias])[size_t(b * s.tokens + j)];
                 if (key.region != tokens[size_t(i)].region) score -= 100;
                 p[size_t(j)] = score;
                 highest = std::max(highest, score);
@@ -429,6 +446,15 @@ OpCase make(std::string label, int64_t batch, int64_t tokens, int64_t heads, int
   o.constant = {false};
   o.attrs = attrs_of({double(heads), 0, 0, 1, 1});
   o.scale = amplitude;
+  return o;
+}
+
+/// The same with a bias of every key.
+OpCase make_keys(std::string label, int64_t batch, int64_t tokens, int64_t heads, int64_t dim, float amplitude = 1.f) {
+  OpCase o = make(std::move(label), batch, tokens, heads, dim, amplitude);
+  const Shape none{{1, 1, 1, 0}};
+  o.in.insert(o.in.end(), {none, none, tokens_shape(batch, 1, tokens)});
+  o.constant = {false, true, true, false};
   return o;
 }
 
@@ -470,6 +496,12 @@ std::vector<OpCase> cases() {
   add(make_groups("grid of windows, padded, odd dim", Shape{{1, 11, 7, 0}}, 3, 5, {2, 3, 2, 3}, true, true));
   add(make_groups("shift along x only, zeros beyond the edge", Shape{{1, 3, 10, 0}}, 2, 8, {4, 4, 1, 1, 0, 2}, false,
                   false));
+  add(make_keys("vit-ti after merging", 1, 165, 3, 64));
+  add(make_keys("key bias, batch", 3, 50, 4, 32));
+  add(make_keys("key bias, one token", 2, 1, 2, 16));
+  add(make_keys("key bias, whole blocks", 2, 64, 2, 64));
+  add(make_keys("key bias, odd", 2, 37, 3, 13));
+  add(make_keys("key bias, several blocks, large", 1, 301, 1, 20, 6.f));
   return all;
 }
 

@@ -7,7 +7,7 @@ namespace vireo::attention {
 // group_*: tokens of a group along y and x, 0 for as many as the map has; step_*: pixels between them; shift_*: cyclic
 // shift in pixels, which also turns the mask on; scale: 0 for 1 / sqrt(head dimension).
 enum Attr { kHeads, kGroupH, kGroupW, kStepH, kStepW, kShiftH, kShiftW, kScale };
-enum In { kX, kBias, kPad };
+enum In { kX, kBias, kPad, kKeyBias };
 
 struct Sizes {
   int64_t batch, tokens, heads, dim, width;  // tokens: of a group

@@ -6,7 +6,7 @@ namespace vireo {
 namespace {
 using namespace ops;
 using attention::add_consts, attention::scale_of, attention::sizes, attention::Sizes;
-using attention::kX, attention::kBias, attention::kPad;
+using attention::kX, attention::kBias, attention::kPad, attention::kKeyBias;
 
 simd::AttentionArgs args_of(const OpCall& c, const float* x, float* out) {
   const Sizes s = sizes(c);
@@ -30,13 +30,23 @@ Result<Lowering> lower_cpu(const OpCall& c, const LowerContext& ctx) {
   const simd::Kernels& k = kernels_for(*ctx.caps);
   l.scratch_bytes = s.plain ? scratch_for(ctx, k.attention, args_of(c, nullptr, nullptr))
                             : scratch_for(ctx, k.group_attention, group_args_of(c));
-  l.kernel = s.plain ? "flash attention" : "flash attention in groups";
+  l.kernel = c.input(kKeyBias) ? "flash attention, key bias"
+             : s.plain         ? "flash attention"
+                               : "flash attention in groups";
   return l;
 }
 
 void cpu(const CpuCall& call) {
   const OpCall& c = *call.op;
-  if (sizes(c).plain) return run_kernel(call, call.kernels->attention, args_of(c, call.in[kX], call.out));
+  if (sizes(c).plain) {
+    simd::AttentionArgs a = args_of(c, call.in[kX], call.out);
+    if (const TensorDesc* keys = c.input(kKeyBias)) {
+      // One row serves all heads and queries of an image.
+      a.bias = call.in[kKeyBias], a.bias_batch = a.batch, a.bias_batch_stride = keys->row_stride();
+      a.bias_head_stride = a.bias_ld = 0;
+    }
+    return run_kernel(call, call.kernels->attention, a);
+  }
   simd::GroupAttentionArgs a = group_args_of(c);
   a.x = call.in[kX], a.out = call.out;
   int next = 0;
