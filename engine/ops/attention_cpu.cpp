@@ -11,14 +11,14 @@ using attention::kX, attention::kBias, attention::kPad, attention::kKeyBias;
 simd::AttentionArgs args_of(const OpCall& c, const float* x, float* out) {
   const Sizes s = sizes(c);
   return simd::AttentionArgs::from_qkv(x, c.in[kX]->row_stride(), s.batch, s.tokens, s.heads, s.dim, float(scale_of(c)),
-                                       out, c.out.row_stride());
+                                       out, c.out.row_stride(), s.vdim);
 }
 
 simd::GroupAttentionArgs group_args_of(const OpCall& c) {
   const Sizes s = sizes(c);
   simd::GroupAttentionArgs a;
   a.ldx = c.in[kX]->row_stride(), a.groups = s.groups, a.batch = s.batch, a.heads = s.heads, a.head_dim = s.dim,
-  a.scale = float(scale_of(c));
+  a.value_dim = s.vdim, a.scale = float(scale_of(c));
   a.bias_ld = round_up(s.tokens, 4), a.ldo = c.out.row_stride();
   return a;
 }
@@ -61,7 +61,7 @@ extern const KernelDef kAttentionCpu;
 const KernelDef kAttentionCpu = [] {
   KernelDef k = cpu_kernel("attention.simd", OpKind::kAttention, lower_cpu, cpu);
   k.exponentials = [](const OpCall& c) {
-    return op_def(OpKind::kAttention).cost(c).flops / (4 * double(sizes(c).dim));
+    return op_def(OpKind::kAttention).cost(c).flops / (2 * double(sizes(c).dim + sizes(c).vdim));
   };
   return k;
 }();
