@@ -11,7 +11,7 @@ using attention::kX, attention::kBias, attention::kPad, attention::kKeyBias;
 simd::AttentionArgs args_of(const OpCall& c, const float* x, float* out) {
   const Sizes s = sizes(c);
   return simd::AttentionArgs::from_qkv(x, c.in[kX]->row_stride(), s.batch, s.tokens, s.heads, s.dim, float(scale_of(c)),
-                                       out, c.out.row_stride());
+                                       out, c.out.row_stride(), s.vdim);
 }
 
 simd::AttentionArgs args_of(const CpuCall& call) {
@@ -29,7 +29,7 @@ simd::GroupAttentionArgs group_args_of(const OpCall& c) {
   const Sizes s = sizes(c);
   simd::GroupAttentionArgs a;
   a.ldx = c.in[kX]->row_stride(), a.groups = s.groups, a.batch = s.batch, a.heads = s.heads, a.head_dim = s.dim,
-  a.scale = float(scale_of(c));
+  a.value_dim = s.vdim, a.scale = float(scale_of(c));
   a.bias_ld = round_up(s.tokens, 4), a.ldo = c.out.row_stride();
   return a;
 }
@@ -59,7 +59,9 @@ void cpu(const CpuCall& call) {
   run_kernel(call, call.kernels->group_attention, a);
 }
 
-double exponentials(const OpCall& c) { return op_def(OpKind::kAttention).cost(c).flops / (4 * double(sizes(c).dim)); }
+double exponentials(const OpCall& c) {
+  return op_def(OpKind::kAttention).cost(c).flops / (2 * double(sizes(c).dim + sizes(c).vdim));
+}
 
 // ---- attention.int8: both products are of codes
 

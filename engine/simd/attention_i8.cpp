@@ -161,7 +161,7 @@ HWY_INLINE Plan make_plan(const AttentionArgs& a) {
   p.head_words = up(a.head_dim, Tile::kStep);
   p.keys = up(std::min(kKeys, a.kv_tokens), kPanel) * kPanel;
   p.key_words = up(std::min(kKeys, a.kv_tokens), Tile::kStep);
-  p.values = up(a.head_dim, kPanel) * kPanel;
+  p.values = up(a.values(), kPanel) * kPanel;
   return p;
 }
 
@@ -169,7 +169,8 @@ HWY_INLINE Plan make_plan(const AttentionArgs& a) {
 template <typename F>
 HWY_INLINE void for_each_area(const Plan& p, F f) {
   f(p.keys * p.head_words), f(p.key_words * p.values), f(p.queries * p.head_words);  // K, V, Q
-  f(p.keys), f(p.values), f(p.values);  // scales of keys and of channels, and the channels' inverses
+  f(p.keys), f(p.head_words * 4), f(p.values), f(p.values),
+      f(p.values);  // scales of keys and of channels, and the channels' inverses
   f(kRows * kScoreStride), f(kRows * p.power_stride()), f(kRows * kPanel);  // scores, powers, a panel's sums
   f(p.queries * p.values);                                                  // output
   f(2 * p.queries), f(p.queries), f(p.queries);                             // rows, their maxima and sums
@@ -226,14 +227,20 @@ HWY_INLINE Step step_of(float most, float spoilt) {
   return {most / 127.0f, 127.0f / most};
 }
 
-/// Codes of a row of `dim` floats, zeros behind them to whole words. Gives the row's step and the sum of its codes.
+/// Codes of a row of `dim` floats less `centre` (null: nothing), zeros behind them to whole words. Gives the row's step
+/// and the sum of its codes.
 template <typename Code>
-HWY_INLINE Step quantise(const float* x, int64_t dim, int64_t padded, int32_t shift, Code* to, int32_t* sum) {
+HWY_INLINE Step quantise(const float* x, const float* centre, int64_t dim, int64_t padded, int32_t shift, Code* to,
+                         int32_t* sum) {
   const D d;
   const DI di;
+  const auto at = [&](int64_t i) HWY_ATTR {
+    const V v = load_n(x + i, dim - i);
+    return centre == nullptr ? v : hn::Sub(v, hn::LoadU(d, centre + i));
+  };
   V high = hn::Zero(d), spoilt = hn::Zero(d);
   for (int64_t i = 0; i < dim; i += kLanes) {
-    const V v = load_n(x + i, dim - i);
+    const V v = at(i);
     high = hn::Max(high, hn::Abs(v));
     spoilt = hn::Add(spoilt, hn::Mul(v, hn::Zero(d)));  // NaN where a value is NaN or infinite
   }
@@ -243,7 +250,7 @@ HWY_INLINE Step quantise(const float* x, int64_t dim, int64_t padded, int32_t sh
   VI total = hn::Zero(di);
   const hn::Rebind<Code, D> dc;
   for (int64_t i = 0; i < padded; i += kLanes) {
-    const VI code = rounded(i < dim ? load_n(x + i, dim - i) : hn::Zero(d), inverse);
+    const VI code = rounded(i < dim ? at(i) : hn::Zero(d), inverse);
     total = hn::Add(total, code);
     hn::StoreU(hn::DemoteTo(dc, hn::Add(code, plus)), dc, to + i);
   }
@@ -251,15 +258,28 @@ HWY_INLINE Step quantise(const float* x, int64_t dim, int64_t padded, int32_t sh
   return step;
 }
 
-/// Keys [count][dim] into panels of 32: to[key / 32][word][32], and their scales; 0 beyond the last.
+/// The mean of each channel of K over all keys; zeros behind the last.
+HWY_INLINE void channel_means(const float* k, int64_t ld, int64_t count, int64_t dim, float* means) {
+  const D d;
+  const V n = hn::Set(d, float(count));
+  for (int64_t c = 0; c < dim; c += kLanes) {
+    V sum = hn::Zero(d);
+    for (int64_t j = 0; j < count; ++j) sum = hn::Add(sum, load_n(k + j * ld + c, dim - c));
+    hn::StoreU(hn::Div(sum, n), d, means + c);
+  }
+}
+
+/// Keys [count][dim] less their channels' means into panels of 32, to[key / 32][word][32], and their scales; 0 beyond
+/// the last. A query's product with the means is the same for all keys, and softmax takes no notice of it.
 template <typename Tile>
-HWY_INLINE void pack_keys(const float* k, int64_t ld, int64_t count, int64_t dim, int32_t* to, float* scales) {
+HWY_INLINE void pack_keys(const float* k, int64_t ld, const float* means, int64_t count, int64_t dim, int32_t* to,
+                          float* scales) {
   using Unsigned = std::conditional_t<Tile::kShift == 0, int16_t, uint8_t>;
   HWY_ALIGN Unsigned codes[128 + 2 * kParts];
   const int64_t words = up(dim, Tile::kStep), padded = words * Tile::kStep;
   for (int64_t j = 0; j < count; ++j) {
     int32_t sum;
-    scales[j] = quantise(k + j * ld, dim, padded, Tile::kShift, codes, &sum).scale;
+    scales[j] = quantise(k + j * ld, means, dim, padded, Tile::kShift, codes, &sum).scale;
     int32_t* const column = to + j / kPanel * words * kPanel + j % kPanel;
     for (int64_t i = 0; i < words; ++i) std::memcpy(column + i * kPanel, codes + i * Tile::kStep, 4);
   }
@@ -271,18 +291,22 @@ HWY_INLINE void pack_keys(const float* k, int64_t ld, int64_t count, int64_t dim
   }
 }
 
-/// Scales of the channels of V, divided by a power's 255, and what brings a number to its code.
-HWY_INLINE void channel_steps(const float* v, int64_t ld, int64_t count, int64_t dim, float* scales, float* inverses) {
+/// Of the channels of V: what lies in the middle of their range, scales of what is left, divided by a power's 255, and
+/// what brings a number to its code.
+HWY_INLINE void channel_steps(const float* v, int64_t ld, int64_t count, int64_t dim, float* centres, float* scales,
+                              float* inverses) {
   const D d;
   for (int64_t c = 0; c < dim; c += kLanes) {
-    V high = hn::Zero(d), spoilt = hn::Zero(d);
+    V high = load_n(v + c, dim - c), low = high, spoilt = hn::Zero(d);
     for (int64_t j = 0; j < count; ++j) {
       const V x = load_n(v + j * ld + c, dim - c);
-      high = hn::Max(high, hn::Abs(x));
+      high = hn::Max(high, x), low = hn::Min(low, x);
       spoilt = hn::Add(spoilt, hn::Mul(x, hn::Zero(d)));
     }
+    const V half = hn::Set(d, 0.5f), centre = hn::Mul(hn::Add(high, low), half);
+    hn::StoreU(centre, d, centres + c);
     HWY_ALIGN float most[kLanes], bad[kLanes];
-    hn::Store(high, d, most), hn::Store(spoilt, d, bad);
+    hn::Store(hn::Max(hn::Sub(high, centre), hn::Sub(centre, low)), d, most), hn::Store(spoilt, d, bad);
     for (int64_t l = 0; l < kLanes; ++l) {
       const Step step = step_of(most[l], bad[l]);
       scales[c + l] = step.scale / 255.0f, inverses[c + l] = step.inverse;
@@ -292,8 +316,8 @@ HWY_INLINE void channel_steps(const float* v, int64_t ld, int64_t count, int64_t
 
 /// Rows of V into panels of 32 channels, to[channel / 32][word of keys][32], panels `room` words of keys long.
 template <typename Tile>
-HWY_INLINE void pack_values(const float* v, int64_t ld, int64_t count, int64_t dim, const float* inverses, int64_t room,
-                            int32_t* to) {
+HWY_INLINE void pack_values(const float* v, int64_t ld, int64_t count, int64_t dim, const float* centres,
+                            const float* inverses, int64_t room, int32_t* to) {
   const D d;
   const DI di;
   const int64_t words = up(count, Tile::kStep);
@@ -303,10 +327,10 @@ HWY_INLINE void pack_values(const float* v, int64_t ld, int64_t count, int64_t d
       for (int64_t i = 0; i < words; ++i) hn::StoreU(hn::Zero(di), di, panel + i * kPanel);
       continue;
     }
-    const V inverse = hn::LoadU(d, inverses + c);
+    const V inverse = hn::LoadU(d, inverses + c), centre = hn::LoadU(d, centres + c);
     const auto code = [&](int64_t j) HWY_ATTR {
       if (j >= count) return hn::Zero(di);
-      return hn::And(rounded(load_n(v + j * ld + c, dim - c), inverse), hn::Set(di, Tile::kMask));
+      return hn::And(rounded(hn::Sub(load_n(v + j * ld + c, dim - c), centre), inverse), hn::Set(di, Tile::kMask));
     };
     for (int64_t i = 0; i < words; ++i) {
       VI word;
@@ -372,8 +396,8 @@ template <typename Tile>
 void run_item(const AttentionArgs& a, const Plan& p, int64_t b, int64_t h, int64_t q0, int64_t q1, int32_t* scratch) {
   const D d;
   const DI di;
-  const int64_t dim = a.head_dim, vdim = a.head_dim, queries = q1 - q0;
-  int32_t* area[13];
+  const int64_t dim = a.head_dim, vdim = a.values(), queries = q1 - q0;
+  int32_t* area[15];
   int64_t areas = 0;
   for_each_area(p, [&](int64_t words) {
     area[areas++] = scratch;
@@ -383,35 +407,38 @@ void run_item(const AttentionArgs& a, const Plan& p, int64_t b, int64_t h, int64
   int32_t* const vp = area[1];
   int32_t* const q = area[2];
   float* const key_scales = reinterpret_cast<float*>(area[3]);
-  float* const channel_scales = reinterpret_cast<float*>(area[4]);
-  float* const inverses = reinterpret_cast<float*>(area[5]);
-  int32_t* const scores = area[6];
-  int32_t* const powers = area[7];
-  int32_t* const sums = area[8];
-  float* const o = reinterpret_cast<float*>(area[9]);
-  Row* const rows = reinterpret_cast<Row*>(area[10]);
-  float* const row_max = reinterpret_cast<float*>(area[11]);
-  float* const row_sum = reinterpret_cast<float*>(area[12]);
+  float* const means = reinterpret_cast<float*>(area[4]);
+  float* const centres = reinterpret_cast<float*>(area[5]);
+  float* const channel_scales = reinterpret_cast<float*>(area[6]);
+  float* const inverses = reinterpret_cast<float*>(area[7]);
+  int32_t* const scores = area[8];
+  int32_t* const powers = area[9];
+  int32_t* const sums = area[10];
+  float* const o = reinterpret_cast<float*>(area[11]);
+  Row* const rows = reinterpret_cast<Row*>(area[12]);
+  float* const row_max = reinterpret_cast<float*>(area[13]);
+  float* const row_sum = reinterpret_cast<float*>(area[14]);
 
   const float* const keys = a.k + b * a.kv_tokens * a.ldk + h * dim;
   const float* const values = a.v + b * a.kv_tokens * a.ldv + h * vdim;
   const float* const bias =
       a.bias == nullptr ? nullptr : a.bias + b % a.bias_batch * a.bias_batch_stride + h * a.bias_head_stride;
-  channel_steps(values, a.ldv, a.kv_tokens, vdim, channel_scales, inverses);
+  channel_means(keys, a.ldk, a.kv_tokens, dim, means);
+  channel_steps(values, a.ldv, a.kv_tokens, vdim, centres, channel_scales, inverses);
   using Code = typename Tile::Code;
   HWY_ALIGN Code codes[128 + 2 * kParts];
   for (int64_t r = 0; r < queries; ++r) {
     int32_t sum;
-    const Step step =
-        quantise(a.q + (b * a.tokens + q0 + r) * a.ldq + h * dim, dim, p.head_words * Tile::kStep, 0, codes, &sum);
+    const Step step = quantise(a.q + (b * a.tokens + q0 + r) * a.ldq + h * dim, nullptr, dim,
+                               p.head_words * Tile::kStep, 0, codes, &sum);
     std::memcpy(q + r * p.head_words, codes, size_t(p.head_words) * 4);
     rows[r] = {step.scale * (a.scale * kLog2E), Tile::kShift * sum};
   }
   for (int64_t j0 = 0; j0 < a.kv_tokens; j0 += kKeys) {
     const int64_t count = std::min(kKeys, a.kv_tokens - j0), words = up(count, Tile::kStep);
     const bool first = j0 == 0, last = j0 + count == a.kv_tokens;
-    pack_keys<Tile>(keys + j0 * a.ldk, a.ldk, count, dim, kp, key_scales);
-    pack_values<Tile>(values + j0 * a.ldv, a.ldv, count, vdim, inverses, p.key_words, vp);
+    pack_keys<Tile>(keys + j0 * a.ldk, a.ldk, means, count, dim, kp, key_scales);
+    pack_values<Tile>(values + j0 * a.ldv, a.ldv, count, vdim, centres, inverses, p.key_words, vp);
     for (int64_t r0 = 0; r0 < queries; r0 += kRows) {
       const int64_t n = std::min(kRows, queries - r0);
       for (int64_t j = 0; j < count; j += kPanel)
@@ -449,8 +476,9 @@ void run_item(const AttentionArgs& a, const Plan& p, int64_t b, int64_t h, int64
         const V inverse = hn::Set(d, 1.0f / row_sum[r0 + r]);
         const float* const acc = o + (r0 + r) * p.values;
         for (int64_t i = 0; i < vdim; i += kLanes)
-          store_n(hn::Mul(hn::Mul(hn::LoadU(d, acc + i), hn::LoadU(d, channel_scales + i)), inverse), out + i,
-                  vdim - i);
+          store_n(hn::Add(hn::Mul(hn::Mul(hn::LoadU(d, acc + i), hn::LoadU(d, channel_scales + i)), inverse),
+                          hn::LoadU(d, centres + i)),
+                  out + i, vdim - i);
         if (h + 1 == a.heads)
           for (int64_t i = vdim * a.heads; i < pad4(vdim * a.heads); ++i) out[i - h * vdim] = 0.0f;
       }
