@@ -1,8 +1,9 @@
-// Attention whose two products are of integers: q and k become int8 codes with a scale per token and head, v int8 codes
-// with a scale per channel, and the powers p = exp(score - maximum) codes of 8 bits without sign, round(255 p). Sums
-// are of 32 bits and exact. A row is divided by the sum of its powers, not of their codes, which would add the codes'
-// rounding to every channel alike. Every CPU does the same operations in the same order, so that all agree bit for bit;
-// this file is compiled without fused multiply-adds for that.
+// Attention whose two products are of integers: q and k become int8 codes with a scale per token and head, k less the
+// mean of each channel, which softmax takes no notice of (SageAttention, Zhang et al. 2024); v int8 codes with a scale
+// per channel, on both sides of the middle of its range; and the powers p = exp(score - maximum) codes of 8 bits
+// without sign, round(255 p). Sums are of 32 bits and exact. A row is divided by the sum of its powers, not of their
+// codes, which would add the codes' rounding to every channel alike. Every CPU does the same operations in the same
+// order, so that all agree bit for bit; this file is compiled without fused multiply-adds for that.
 #include "simd/targets.h"
 
 #undef HWY_TARGET_INCLUDE
