@@ -43,6 +43,8 @@ size() {
   printf 'weights i4g32\n' >"$work/i4g32"
   printf 'weights i4g64\n' >"$work/i4g64"
   python3 "$root/bench/model_folder.py" "$root/models/configs/vit-b.json" "$work/fp32" --dtype F32
+  mkdir "$work/pictures"  # without the labels of another model
+  cp "$root"/models/fashion-vit/samples/*.png "$work/pictures"
   before=$(wc -c <"$work/fp32/model.safetensors")
   json=$("$vireo" bench --json --model "$work/fp32" --device cpu --warmup 1 --iters 1)
   weights=$(number weights_mib)
@@ -52,7 +54,7 @@ size() {
     policy=${recipe%%,*}
     if [ "$policy" != fp32 ] && [ ! -d "$work/$policy.out" ]; then
       "$vireo" compress --model "$work/fp32" --policy "$work/$policy" --method rtn \
-        --calibrate "$root/models/fashion-vit/samples" --out "$work/$policy.out" >/dev/null
+        --calibrate "$work/pictures" --out "$work/$policy.out" >/dev/null
     fi
     local folder=$work/fp32
     [ "$policy" = fp32 ] || folder=$work/$policy.out
