@@ -1,14 +1,15 @@
 #version 450
-// variants: PARTITION=0|1 PHASES=0|1
+// variants: PARTITION=0|1|2 PHASES=0|1
 // out = softmax(q k^T * scale) v per head, by online softmax: every invocation owns QI queries, keeps q and the output sums in registers and
 // walks over the keys in blocks of KB with one rescale each. Scores are never stored. q, k and v are uniform texel buffers (the view decodes
 // f32 or f16); all invocations of a workgroup read the same key at the same time. No shared memory, no subgroup operations.
-// PARTITION=1: tokens are those of a group of a map (groups.glsl), scores have a bias and a mask.
+// PARTITION=1: tokens are those of a group of a map (groups.glsl), scores have a bias and a mask. PARTITION=2: a number per key is added to its scores.
 //
-// Bindings: 0 q (T), 1 k (T), 2 v (T), 3 out; PARTITION: 4 bias f32 [heads * tokens][ceil4(tokens)] (T, BIAS), 5 pad f32 (PAD).
-// Constants: 0 LX, 3 OUT_TYPE, 10 HD, 11 ALIGNED, 12 QI, 13 KB, 30 VD; PARTITION: 20 to 29, see groups.glsl.
-// Push constants: n_q, n_kv, heads, q_ld4, k_ld4, v_ld4, o_ld4, q_off, k_off, v_off, scale (float), q0; PARTITION: z0.
-// Grid: x = ceil((n_q - q0) / (LX * QI)), y = heads, z = batch; PARTITION: z = batch * groups - z0.
+// Bindings: 0 q (T), 1 k (T), 2 v (T), 3 out; PARTITION=1: 3 bias f32 [heads * tokens][ceil4(tokens)] (T, BIAS), 4 pad f32 (T, PAD), 5 out;
+//           PARTITION=2: 3 key bias rows [batch][ceil4(n_kv)] (T), 4 out.
+// Constants: 0 LX, 3 OUT_TYPE, 10 HD, 11 ALIGNED, 12 QI, 13 KB, 30 VD; PARTITION=1: 20 to 29, see groups.glsl.
+// Push constants: n_q, n_kv, heads, q_ld4, k_ld4, v_ld4, o_ld4, q_off, k_off, v_off, scale (float), q0; PARTITION=1: z0.
+// Grid: x = ceil((n_q - q0) / (LX * QI)), y = heads, z = batch; PARTITION=1: z = batch * groups - z0.
 #extension GL_GOOGLE_include_directive : require
 #extension GL_EXT_control_flow_attributes : require
 #if PHASES
@@ -18,10 +19,12 @@
 #include "attention.glsl"
 #define PHASES_BINDING (OUT_BINDING + 1)
 #include "phases.glsl"
-#if PARTITION
+#if PARTITION == 1
 #define TEXEL_PAD
 #include "groups.glsl"
 layout(set = 0, binding = 3) uniform samplerBuffer bias;
+#elif PARTITION == 2
+layout(set = 0, binding = 3) uniform samplerBuffer key_bias;
 #endif
 
 layout(local_size_x_id = 0) in;
@@ -39,7 +42,7 @@ layout(set = 0, binding = 2) uniform samplerBuffer v;
                    : within_head(shifted(texelFetch(b, int((start) + (e0) / 4u + (d4))),                                       \
                                          texelFetch(b, int((start) + min((e0) / 4u + (d4) + 1u, (ld4) - 1u))), (e0) % 4u), d4, width))
 
-#if PARTITION
+#if PARTITION == 1
 // The same of a row that may be no pixel's.
 vec4 pad_group(uint e0, uint d4, uint ld4, uint width)
 {
@@ -58,7 +61,7 @@ vec4 pick(vec4 pixel, vec4 beyond, uint row) { return mix(pixel, beyond, bvec4(r
 
 void main()
 {
-#if PARTITION
+#if PARTITION == 1
     const uint head = gl_WorkGroupID.y, z = p.z0 + gl_WorkGroupID.z, image = z / (DOWN * ACROSS), group = z % (DOWN * ACROSS);
     const float unscale = 1.0 / p.scale;
 #else
@@ -103,7 +106,7 @@ void main()
                 s[i * KB + j] = real ? (dots[i].x + dots[i].y) + (dots[i].z + dots[i].w) : NO_SCORE;
             PHASE_END(COMPUTE)
         }
-#if PARTITION
+#if PARTITION == 1
         // Scores are scaled when they become powers, so what is added to them is divided before.
         if (BIAS != 0u)
             [[unroll]] for (uint i = 0u; i < QI; ++i) {
@@ -120,6 +123,13 @@ void main()
                 [[unroll]] for (uint j = 0u; j < KB; ++j)
                     s[i * KB + j] += token_region(group, k0 + j) != side ? MASKED * unscale : 0.0;
             }
+#elif PARTITION == 2
+        const uint bias_ld4 = (p.n_kv + 3u) / 4u;
+        vec4 kb = vec4(0.0);
+        [[unroll]] for (uint j = 0u; j < KB; ++j) {
+            if (j % 4u == 0u || KB % 4u != 0u) kb = texelFetch(key_bias, int(image * bias_ld4 + min((k0 + j) / 4u, bias_ld4 - 1u))) / p.scale;
+            [[unroll]] for (uint i = 0u; i < QI; ++i) s[i * KB + j] += kb[KB % 4u == 0u ? j % 4u : (k0 + j) % 4u];
+        }
 #endif
         [[unroll]] for (uint i = 0u; i < QI; ++i) {
             float t = top[i];
@@ -160,7 +170,7 @@ void main()
         if (query < p.n_q) {
             const float norm = 1.0 / weight[i];
             const uint out_row = ROW(p.n_q, query);
-#if PARTITION
+#if PARTITION == 1
             if (PADDED && out_row == NO_ROW) continue;
 #endif
             [[unroll]] for (uint d = 0u; d < VD4; ++d) store_out(out_row, head, d, sum[i * VD4 + d] * norm);

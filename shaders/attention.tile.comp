@@ -1,5 +1,5 @@
 #version 450
-// variants: PARTITION=0|1 PHASES=0|1
+// variants: PARTITION=0|1|2 PHASES=0|1
 // out = softmax(q k^T * scale) v per head, by online softmax on tiles: a workgroup owns BQ = LX / TX * TM queries of one head and walks over the
 // keys in blocks of BKV = TX * TN. Both products are register-tiled matrix products over shared memory: TM x TN scores per invocation, then
 // VM queries x ceil(VD4 / VX) groups of output, by as many invocations as that takes: heads need not be a multiple of TX groups wide.
@@ -7,13 +7,15 @@
 // registers, probabilities in shared memory for one block; neither reaches global memory.
 // Row maxima are exchanged through shared memory, row sums only once, after the last block.
 // PARTITION=1: tokens are those of a group of a map (groups.glsl), scores have a bias and a mask; a workgroup takes one head of a group.
+// PARTITION=2: a number per key is added to its scores.
 //
-// Bindings: 0 q, 1 k, 2 v, 3 out; PARTITION: 4 bias f32 [heads * tokens][ceil4(tokens)] (BIAS), 5 pad f32 (PAD).
+// Bindings: 0 q, 1 k, 2 v, 3 out; PARTITION=1: 3 bias f32 [heads * tokens][ceil4(tokens)] (BIAS), 4 pad f32 (PAD), 5 out;
+//           PARTITION=2: 3 key bias rows [batch][ceil4(n_kv)], 4 out.
 // Constants: 0 LX, 1 IN_TYPE, 3 OUT_TYPE, 9 WHOLE (1: n_kv is a multiple of BKV), 10 HD, 11 ALIGNED, 12 TX, 13 TM, 14 TN, 15 DC, 16 VC,
 //            17 SKIP_ROWS (1: warps whose queries all lie beyond n_q skip the products), 18 VX, 19 VM (LX / VX * VM >= BQ), 30 VD;
-//            PARTITION: 20 to 29, see groups.glsl.
-// Push constants: n_q, n_kv, heads, q_ld4, k_ld4, v_ld4, o_ld4, q_off, k_off, v_off, scale (float), q0; PARTITION: z0.
-// Grid: x = ceil((n_q - q0) / BQ), y = heads, z = batch; PARTITION: z = batch * groups - z0.
+//            PARTITION=1: 20 to 29, see groups.glsl; PARTITION=2: 4 KEY_TYPE.
+// Push constants: n_q, n_kv, heads, q_ld4, k_ld4, v_ld4, o_ld4, q_off, k_off, v_off, scale (float), q0; PARTITION=1: z0.
+// Grid: x = ceil((n_q - q0) / BQ), y = heads, z = batch; PARTITION=1: z = batch * groups - z0.
 #extension GL_GOOGLE_include_directive : require
 #extension GL_EXT_control_flow_attributes : require
 #if PHASES
@@ -23,14 +25,20 @@
 #include "attention.glsl"
 #define PHASES_BINDING (OUT_BINDING + 1)
 #include "phases.glsl"
-#if PARTITION
+#if PARTITION == 1
 #include "groups.glsl"
 layout(set = 0, binding = 3) readonly buffer BiasRows { vec4 bias[]; };
+#elif PARTITION == 2
+layout(set = 0, binding = 3) readonly buffer KeyBias32 { vec4 key_bias32[]; };
+layout(set = 0, binding = 3) readonly buffer KeyBias16 { uvec2 key_bias16[]; };
 #endif
 
 layout(local_size_x_id = 0) in;
 layout(constant_id = 0) const uint LX = 64u;
 layout(constant_id = 1) const uint IN_TYPE = 0u;
+#if PARTITION == 2
+layout(constant_id = 4) const uint KEY_TYPE = 0u;
+#endif
 layout(constant_id = 9) const uint WHOLE = 0u;
 layout(constant_id = 12) const uint TX = 8u;
 layout(constant_id = 13) const uint TM = 4u;
@@ -76,7 +84,7 @@ vec4 load_v(uint g) { return IN_TYPE == F32 ? v32[g] : from_half4(v16[g]); }
                    : within_head(shifted(f((start) + (e0) / 4u + (d4)),                                               \
                                          f((start) + min((e0) / 4u + (d4) + 1u, (ld4) - 1u)), (e0) % 4u), d4, width))
 
-#if PARTITION
+#if PARTITION == 1
 // The same of a row that may be no pixel's.
 #define LOAD_ROW(f, start, ld4, e0, d4, width)                                                                               \
     (!PADDED || (start) != NO_ROW ? LOAD(f, start, ld4, e0, d4, width) : PAD != 0u ? LOAD(load_pad, 0u, ld4, e0, d4, width) : vec4(0.0))
@@ -117,7 +125,7 @@ void main()
     const uint t = gl_LocalInvocationID.x;
     const uint tx = t % TX, ty = t / TX;
     PHASES_START()
-#if PARTITION
+#if PARTITION == 1
     const uint head = gl_WorkGroupID.y, z = p.z0 + gl_WorkGroupID.z, image = z / (DOWN * ACROSS), group = z % (DOWN * ACROSS);
 #else
     const uint head = gl_WorkGroupID.y, image = gl_WorkGroupID.z;
@@ -146,7 +154,7 @@ void main()
         weight[i] = vec4(0.0);
     }
 
-#if PARTITION
+#if PARTITION == 1
     const float unscale = 1.0 / p.scale;
     uint q_side[TM];
     [[unroll]] for (uint i = 0u; i < TM; ++i) q_side[i] = token_region(group, first + ty * TM + i);
@@ -192,7 +200,7 @@ void main()
             PHASE_END(COMPUTE)
         }
 
-#if PARTITION
+#if PARTITION == 1
         // Scores are scaled when they become powers, so what is added to them is divided before.
         if (BIAS != 0u)
             [[unroll]] for (uint i = 0u; i < TM; ++i) {
@@ -208,6 +216,15 @@ void main()
                 [[unroll]] for (uint i = 0u; i < TM; ++i)
                     s[j * TM4 + i / 4u][i % 4u] += side == q_side[i] ? 0.0 : MASKED * unscale;
             }
+#elif PARTITION == 2
+        // Scores are scaled when they become powers, so what is added to them is divided before.
+        const uint bias_ld4 = (p.n_kv + 3u) / 4u;
+        [[unroll]] for (uint j = 0u; j < TN4; ++j) {
+            const uint g = image * bias_ld4 + min(k0 / 4u + j * TX + tx, bias_ld4 - 1u);
+            const vec4 kb = (KEY_TYPE == F32 ? key_bias32[g] : from_half4(key_bias16[g])) / p.scale;
+            [[unroll]] for (uint c = 0u; c < 4u; ++c)
+                [[unroll]] for (uint i = 0u; i < TM4; ++i) s[(j * 4u + c) * TM4 + i] += vec4(kb[c]);
+        }
 #endif
 
         // Keys beyond the last one: repeated rows were read; give them no weight.
@@ -291,7 +308,7 @@ void main()
         const uint query = first + v_row + i;
         if (query < p.n_q) {
             const uint row = ROW(p.n_q, query);
-#if PARTITION
+#if PARTITION == 1
             if (PADDED && row == NO_ROW) continue;
 #endif
             float all = 0.0;

@@ -4,45 +4,25 @@
 // softmax: Milakov and Gimelshein 2018; Dao et al. 2022). All tokens of an image attend to each other, or those of a
 // group (simd::TokenGroups): windows, shifted and masked (Swin, Liu et al. 2021), or equal positions of patches
 // (MobileViT, Mehta and Rastegari 2022). bias [heads * tokens, tokens] is a constant per pair of tokens of a group; pad
-// the row of x of tokens beyond the map's edge (the qkv bias), zeros if absent.
+// the row of x of tokens beyond the map's edge (the qkv bias), zeros if absent. key_bias [b, 1, 1, tokens] is added to
+// every score of a key and is found while running: the logarithm of how many tokens a merged one stands for
+// (proportional attention, Bolya et al. 2023).
+#include "ops/attention.h"
+
 #include "ops/common.h"
 
 namespace vireo {
 namespace {
 using namespace ops;
 
-enum Attr { kHeads, kGroupH, kGroupW, kStepH, kStepW, kShiftH, kShiftW, kScale, kQkDim };
-enum In { kX, kBias, kPad };
-// group_*: tokens of a group along y and x, 0 for as many as the map has; step_*: pixels between them; shift_*: cyclic
-// shift in pixels, which also turns the mask on; scale: 0 for 1 / sqrt(width of a head's queries); qk_dim: that width,
-// 0 for the values'. A head whose queries were made narrower keeps the scale that it had, so it must be given.
+using attention::Attr, attention::add_consts, attention::Consts, attention::scale_of, attention::sizes,
+    attention::Sizes;
+using attention::kHeads, attention::kGroupH, attention::kGroupW, attention::kStepH, attention::kStepW;
+using attention::kShiftH, attention::kShiftW, attention::kScale, attention::kQkDim, attention::kX, attention::kBias,
+    attention::kPad, attention::kKeyBias;
+
 constexpr AttrDef kAttrs[] = {{"heads", 1},   {"group_h", 0}, {"group_w", 0}, {"step_h", 1}, {"step_w", 1},
                               {"shift_h", 0}, {"shift_w", 0}, {"scale", 0},   {"qk_dim", 0}, {nullptr, 0}};
-
-struct Sizes {
-  int64_t batch, tokens, heads;  // tokens: of a group
-  int64_t dim, vdim;             // of a head: of its queries and keys, of its values
-  simd::TokenGroups groups;
-  bool plain;  // one group of everything and no bias: the kernels without addresses to work out
-  int64_t keys_at() const { return heads * dim; }
-  int64_t values_at() const { return 2 * heads * dim; }
-  int64_t row() const { return heads * (2 * dim + vdim); }
-  int64_t width() const { return heads * vdim; }  // of the output
-};
-Sizes sizes(const OpCall& c) {
-  const Shape& s = c.in[kX]->shape;
-  const int64_t heads = c.iattr(kHeads), each = heads > 0 ? s.c() / heads : 0;
-  const int64_t dim = c.iattr(kQkDim) > 0 ? c.iattr(kQkDim) : each / 3;
-  simd::TokenGroups g;
-  g.h = s.h(), g.w = s.w();
-  g.step_h = std::max<int64_t>(1, c.iattr(kStepH)), g.step_w = std::max<int64_t>(1, c.iattr(kStepW));
-  g.group_h = c.iattr(kGroupH) > 0 ? c.iattr(kGroupH) : div_up(g.h, g.step_h);
-  g.group_w = c.iattr(kGroupW) > 0 ? c.iattr(kGroupW) : div_up(g.w, g.step_w);
-  g.shift_h = c.iattr(kShiftH), g.shift_w = c.iattr(kShiftW);
-  const bool plain = g.count() == 1 && !g.padded() && g.shift_h == 0 && g.shift_w == 0 && !c.input(kBias);
-  return {s.n(), g.tokens(), heads, dim, each - 2 * dim, g, plain};
-}
-double scale_of(const OpCall& c) { return c.attr(kScale) > 0 ? c.attr(kScale) : 1.0 / std::sqrt(double(sizes(c).dim)); }
 
 Result<TensorDesc> infer(const OpCall& c) {
   if (!c.input(kX)) return shape_error(c, "operand", "missing", "the qkv rows");
@@ -71,22 +51,16 @@ Result<TensorDesc> infer(const OpCall& c) {
         fmt::format("[.., {}, {}] for {} heads and {} tokens", s.heads * s.tokens, s.tokens, s.heads, s.tokens));
   if (c.input(kPad) && !is_vector(c.input(kPad), s.row()))
     return shape_error(c, "pad", got(c.input(kPad)), fmt::format("{} values", s.row()));
+  if (const TensorDesc* keys = c.input(kKeyBias)) {
+    if (keys->shape != tokens_shape(s.batch, 1, s.tokens) || keys->layout != Layout::kRows)
+      return shape_error(c, "key_bias", got(keys), fmt::format("[{}, 1, 1, {}]", s.batch, s.tokens));
+    if (!s.plain || c.input(kPad))
+      return shape_error(c, "key_bias", got(keys), "attention of all tokens to each other, without bias and pad");
+  }
   TensorDesc out;
   out.shape = c.in[kX]->shape;
   out.shape.d[3] = s.width();
   return out;
-}
-
-/// Constants in the order bias, pad; -1 for what is absent or not needed.
-struct Consts {
-  int bias = -1, pad = -1;
-};
-Consts add_consts(const OpCall& c, const Sizes& s, Lowering& l) {
-  Consts r;
-  if (c.input(kBias))
-    r.bias = int(l.consts.size()), l.consts.push_back(rows_const(kBias, s.heads * s.tokens, s.tokens));
-  if (c.input(kPad)) r.pad = int(l.consts.size()), l.consts.push_back(vector_const(kPad, s.row()));
-  return r;
 }
 
 /// Sizes of attention.tile for a shape; the formulas are the shader's.
@@ -232,6 +206,12 @@ struct Attention {
               {"scale", float_word(scale_of(call))}};
     d.operands = {input(kX, kind), input(kX, kind), input(kX, kind), output()};
     if (!s.plain) add_groups(s, at, kind != BindKind::kStorage, d);
+    if (const TensorDesc* keys = call.input(kKeyBias)) {
+      d.shader += ".PARTITION=2";
+      if (kind == BindKind::kStorage) d.spec.add("KEY_TYPE", type_code(keys->dtype));
+      d.operands.insert(d.operands.end() - 1,
+                        input(kKeyBias, kind == BindKind::kStorage ? kind : texel_kind(keys->dtype)));
+    }
     return d;
   }
 
@@ -241,6 +221,7 @@ struct Attention {
   Result<Lowering> finish(const Dispatch& whole, int64_t rows, const Worked& work) {
     if (!s.plain)
       lowering.kernel = fmt::format("{}, {}x{} tokens", lowering.kernel, s.groups.group_h, s.groups.group_w);
+    if (call.input(kKeyBias)) lowering.kernel += ", key bias";
     const int64_t all = s.batch * s.groups.count(), blocks = div_up(s.tokens, rows);
     const double flops = 2.0 * double(s.heads * (s.dim + s.vdim)) * double(s.tokens) * double(s.tokens),
                  most = ctx.tuning->max_dispatch_flops;
@@ -279,7 +260,8 @@ Result<void> texel_accepts(const OpCall& c, const LowerContext& ctx) {
   if (!ctx.tuning->texel || ctx.tuning->of("attention.texel").empty())
     return fail(ErrorCode::kUnsupported, "devices of this class read storage buffers");
   const Attention a(c, ctx);
-  if (!texel_fits(*ctx.caps, a.x.bytes(), a.x.dtype) ||
+  const TensorDesc* keys = c.input(kKeyBias);
+  if (!texel_fits(*ctx.caps, a.x.bytes(), a.x.dtype) || (keys && !texel_fits(*ctx.caps, keys->bytes(), keys->dtype)) ||
       (a.at.bias >= 0 && !texel_fits(*ctx.caps, a.lowering.consts[size_t(a.at.bias)].bytes, DType::kF32)))
     return fail(ErrorCode::kUnsupported, "rows or bias are more than the device's {} texels",
                 ctx.caps->max_texel_elements);
@@ -392,43 +374,6 @@ void tile_candidates(const DeviceCaps&, const std::function<void(std::string)>& 
 /// heads' width.
 constexpr ConstantsDef kTileConstants = {"attention_tile", kTileNames, tile_legal, tile_defaults, tile_candidates};
 
-simd::AttentionArgs args_of(const OpCall& c, const float* x, float* out) {
-  const Sizes s = sizes(c);
-  return simd::AttentionArgs::from_qkv(x, c.in[kX]->row_stride(), s.batch, s.tokens, s.heads, s.dim, float(scale_of(c)),
-                                       out, c.out.row_stride(), s.vdim);
-}
-
-simd::GroupAttentionArgs group_args_of(const OpCall& c) {
-  const Sizes s = sizes(c);
-  simd::GroupAttentionArgs a;
-  a.ldx = c.in[kX]->row_stride(), a.groups = s.groups, a.batch = s.batch, a.heads = s.heads, a.head_dim = s.dim,
-  a.value_dim = s.vdim, a.scale = float(scale_of(c));
-  a.bias_ld = round_up(s.tokens, 4), a.ldo = c.out.row_stride();
-  return a;
-}
-
-Result<Lowering> lower_cpu(const OpCall& c, const LowerContext& ctx) {
-  Lowering l;
-  const Sizes s = sizes(c);
-  add_consts(c, s, l);
-  const simd::Kernels& k = kernels_for(*ctx.caps);
-  l.scratch_bytes = s.plain ? scratch_for(ctx, k.attention, args_of(c, nullptr, nullptr))
-                            : scratch_for(ctx, k.group_attention, group_args_of(c));
-  l.kernel = s.plain ? "flash attention" : "flash attention in groups";
-  return l;
-}
-
-void cpu(const CpuCall& call) {
-  const OpCall& c = *call.op;
-  if (sizes(c).plain) return run_kernel(call, call.kernels->attention, args_of(c, call.in[kX], call.out));
-  simd::GroupAttentionArgs a = group_args_of(c);
-  a.x = call.in[kX], a.out = call.out;
-  int next = 0;
-  if (c.input(kBias)) a.bias = reinterpret_cast<const float*>(call.consts[next++]);
-  if (c.input(kPad)) a.pad = reinterpret_cast<const float*>(call.consts[next++]);
-  run_kernel(call, call.kernels->group_attention, a);
-}
-
 /// Pads and rolls the map as PyTorch's models do, then attends within each group; written apart from simd::TokenGroups.
 void reference(const RefCall& r) {
   const OpCall& c = *r.op;
@@ -477,6 +422,7 @@ void reference(const RefCall& r) {
                 for (int64_t e = 0; key.row && e < s.dim; ++e) score += q[e] * key.row[s.keys_at() + head * s.dim + e];
                 score *= scale;
                 if (c.input(kBias)) score += (*r.in[kBias])[size_t((head * s.tokens + i) * s.tokens + j)];
+                if (c.input(kKeyBias)) score += (*r.in[kKeyBias])[size_t(b * s.tokens + j)];
                 if (key.region != tokens[size_t(i)].region) score -= 100;
                 p[size_t(j)] = score;
                 highest = std::max(highest, score);
@@ -515,6 +461,15 @@ OpCase make(std::string label, int64_t batch, int64_t tokens, int64_t heads, int
   o.attrs = attrs_of({double(heads), 0, 0, 1, 1});
   if (vdim) o.attrs[kScale] = 0.125, o.attrs[kQkDim] = double(dim);
   o.scale = amplitude;
+  return o;
+}
+
+/// The same with a bias of every key.
+OpCase make_keys(std::string label, int64_t batch, int64_t tokens, int64_t heads, int64_t dim, float amplitude = 1.f) {
+  OpCase o = make(std::move(label), batch, tokens, heads, dim, amplitude);
+  const Shape none{{1, 1, 1, 0}};
+  o.in.insert(o.in.end(), {none, none, tokens_shape(batch, 1, tokens)});
+  o.constant = {false, true, true, false};
   return o;
 }
 
@@ -568,6 +523,12 @@ std::vector<OpCase> cases() {
   add(make_groups("grid of windows, padded, odd dim", Shape{{1, 11, 7, 0}}, 3, 5, {2, 3, 2, 3}, true, true));
   add(make_groups("shift along x only, zeros beyond the edge", Shape{{1, 3, 10, 0}}, 2, 8, {4, 4, 1, 1, 0, 2}, false,
                   false));
+  add(make_keys("vit-ti after merging", 1, 165, 3, 64));
+  add(make_keys("key bias, batch", 3, 50, 4, 32));
+  add(make_keys("key bias, one token", 2, 1, 2, 16));
+  add(make_keys("key bias, whole blocks", 2, 64, 2, 64));
+  add(make_keys("key bias, odd", 2, 37, 3, 13));
+  add(make_keys("key bias, several blocks, large", 1, 301, 1, 20, 6.f));
   add(make_groups("shifted and padded windows of narrow q and k", Shape{{2, 9, 11, 0}}, 2, 12, {4, 4, 1, 1, 2, 2}, true,
                   true, 32));
   add(make_groups("patches of narrow, odd v", Shape{{1, 6, 8, 0}}, 3, 20, {0, 0, 2, 2}, false, false, 9));
@@ -576,19 +537,41 @@ std::vector<OpCase> cases() {
 
 }  // namespace
 
+namespace attention {
+
+Sizes sizes(const OpCall& c) {
+  const Shape& s = c.in[kX]->shape;
+  const int64_t heads = c.iattr(kHeads), each = heads > 0 ? s.c() / heads : 0;
+  const int64_t dim = c.iattr(kQkDim) > 0 ? c.iattr(kQkDim) : each / 3;
+  simd::TokenGroups g;
+  g.h = s.h(), g.w = s.w();
+  g.step_h = std::max<int64_t>(1, c.iattr(kStepH)), g.step_w = std::max<int64_t>(1, c.iattr(kStepW));
+  g.group_h = c.iattr(kGroupH) > 0 ? c.iattr(kGroupH) : div_up(g.h, g.step_h);
+  g.group_w = c.iattr(kGroupW) > 0 ? c.iattr(kGroupW) : div_up(g.w, g.step_w);
+  g.shift_h = c.iattr(kShiftH), g.shift_w = c.iattr(kShiftW);
+  const bool plain = g.count() == 1 && !g.padded() && g.shift_h == 0 && g.shift_w == 0 && !c.input(kBias);
+  return {s.n(), g.tokens(), heads, dim, each - 2 * dim, g, plain};
+}
+double scale_of(const OpCall& c) { return c.attr(kScale) > 0 ? c.attr(kScale) : 1.0 / std::sqrt(double(sizes(c).dim)); }
+
+Consts add_consts(const OpCall& c, const Sizes& s, Lowering& l) {
+  Consts r;
+  if (c.input(kBias))
+    r.bias = int(l.consts.size()), l.consts.push_back(rows_const(kBias, s.heads * s.tokens, s.tokens));
+  if (c.input(kPad)) r.pad = int(l.consts.size()), l.consts.push_back(vector_const(kPad, s.row()));
+  return r;
+}
+
+}  // namespace attention
+
 extern const OpDef kAttentionOp;
 const OpDef kAttentionOp = {"attention", kAttrs, infer, reference, cost, tolerance, cases};
 
-extern const KernelDef kAttentionTexel, kAttentionTile, kAttentionCpu;
+extern const KernelDef kAttentionTexel, kAttentionTile;
 const KernelDef kAttentionTexel = {"attention.texel", OpKind::kAttention, DeviceKind::kVulkan,
                                    texel_accepts,     lower_texel,        nullptr,
                                    nullptr,           &kTexelConstants};
 const KernelDef kAttentionTile = {"attention.tile", OpKind::kAttention, DeviceKind::kVulkan, tile_accepts, lower_tile,
                                   nullptr,          tile_cost,          &kTileConstants};
-const KernelDef kAttentionCpu = [] {
-  KernelDef k = cpu_kernel("attention.simd", OpKind::kAttention, lower_cpu, cpu);
-  k.exponentials = [](const OpCall& c) { return cost(c).flops / (2 * double(sizes(c).dim + sizes(c).vdim)); };
-  return k;
-}();
 
 }  // namespace vireo

@@ -5,8 +5,10 @@ layout(constant_id = 10) const uint HD = 64u;
 layout(constant_id = 11) const uint ALIGNED = 1u;
 layout(constant_id = 30) const uint VD = 64u;   // width of a head's values and output; HD is that of its queries and keys
 
-#if PARTITION
+#if PARTITION == 1
 #define OUT_BINDING 5   // behind bias and pad
+#elif PARTITION == 2
+#define OUT_BINDING 4   // behind the keys' bias
 #else
 #define OUT_BINDING 3
 #endif
@@ -21,7 +23,7 @@ layout(push_constant) uniform Push
     uint n_q, n_kv, heads, q_ld4, k_ld4, v_ld4, o_ld4, q_off, k_off, v_off;
     float scale;
     uint q0;
-#if PARTITION
+#if PARTITION == 1
     uint z0;
 #endif
 } p;

@@ -107,7 +107,7 @@ TEST(ShaderModules, PhasesAddOneBinding) {
     EXPECT_EQ(spec_text(with), spec_text(plain));
     EXPECT_EQ(with.push_constant_bytes, plain.push_constant_bytes);
   }
-  EXPECT_EQ(variants, 11);
+  EXPECT_EQ(variants, 13);
 }
 
 TEST(ShaderReflect, KnownShaders) {
@@ -128,6 +128,8 @@ TEST(ShaderReflect, KnownShaders) {
   EXPECT_EQ(bindings_text(reflect_named("attention.tile")), "0sr 1sr 2sr 3sw");
   EXPECT_EQ(bindings_text(reflect_named("attention.texel")), "0tr 1tr 2tr 3sw");
   EXPECT_EQ(reflect_named("attention.texel").push_constant_bytes, 48u);
+  EXPECT_EQ(bindings_text(reflect_named("attention.tile.PARTITION=2")), "0sr 1sr 2sr 3sr 4sw");
+  EXPECT_EQ(bindings_text(reflect_named("attention.texel.PARTITION=2")), "0tr 1tr 2tr 3tr 4sw");
 
   const shader::Reflection conv = reflect_named("conv2d");
   EXPECT_EQ(bindings_text(conv), "0sr 1sr 2sr 3sr 4sr 5sr 6sw");

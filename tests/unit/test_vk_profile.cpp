@@ -440,7 +440,13 @@ class VkPhases : public vk::VkTest {
       x = b.add(OpKind::kAttention, "window.attention", {x, kNoValue, kNoValue},
                 {{"heads", 2}, {"group_h", 4}, {"group_w", 4}});
     x = b.add(OpKind::kLinear, "qkv", {x, matrix(48, attention ? 16 : 48), kNoValue, kNoValue, kNoValue}, {{"ln", 1}});
-    if (attention) x = b.add(OpKind::kAttention, "attention", {x, kNoValue, kNoValue}, {{"heads", 2}});
+    if (attention) {
+      x = b.add(OpKind::kAttention, "attention", {x, kNoValue, kNoValue}, {{"heads", 2}});
+      const ValueId keys = b.add(OpKind::kConv2d, "keys", {x, matrix(64, 16 * 64), kNoValue, kNoValue, kNoValue},
+                                 {{"kernel_h", 8}, {"kernel_w", 8}, {"stride_h", 8}, {"stride_w", 8}});
+      x = b.add(OpKind::kLinear, "keyed.qkv", {x, matrix(48, 16), kNoValue, kNoValue, kNoValue});
+      x = b.add(OpKind::kAttention, "keyed.attention", {x, kNoValue, kNoValue, keys}, {{"heads", 2}});
+    }
     b.output(x);
     Result<Graph> g = b.finish();
     EXPECT_TRUE(g.ok()) << g.error().message;
@@ -510,7 +516,8 @@ TEST_F(VkPhases, EveryVariantComputesTheSame) {
   if (seen.empty()) GTEST_SKIP() << "no device here has a shader clock";
   for (const char* shader :
        {"linear.tile", "linear.texel", "linear.texel.SHUFFLE=1", "attention.tile", "attention.tile.PARTITION=1",
-        "attention.texel", "attention.texel.PARTITION=1", "conv2d", "conv2d.TEXEL=1", "conv2d.tile"})
+        "attention.tile.PARTITION=2", "attention.texel", "attention.texel.PARTITION=1", "attention.texel.PARTITION=2",
+        "conv2d", "conv2d.TEXEL=1", "conv2d.tile"})
     EXPECT_EQ(seen.count(shader), 1u) << shader << " was not tried";
   EXPECT_EQ(seen.count("linear.half"), size_t(halves));
 }
