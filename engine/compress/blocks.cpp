@@ -177,8 +177,8 @@ bool add_mlp(const Graph& g, const Finder& find, const Node& n, Block* b) {
   b->act_value = g.value(act->output).name, b->fc2_value = g.value(n.output).name;
   b->mlp_tensors = find.branch(n.output);
   b->macs[size_t(Part::kMlp)] =
-      double(hidden.rows()) * double((b->gated ? 2 : 1) * g.value(first->inputs[0]).desc.shape.c() +
-                                     g.value(n.output).desc.shape.c());
+      double(hidden.rows()) *
+      double((b->gated ? 2 : 1) * g.value(first->inputs[0]).desc.shape.c() + g.value(n.output).desc.shape.c());
   return true;
 }
 
@@ -232,9 +232,10 @@ Result<std::vector<float>> tensor_values(const LoadedModel& model, const std::st
   for (const auto& [name, view] : weights.tensors()) {
     if (view.name != tensor) continue;
     const int64_t rows = view.shape.empty() ? 1 : view.shape[0];
-    VIREO_ASSIGN(const ConstantPtr c, weights.constant(name, view.shape, "its own", 0, view.shape.size() < 2 ? 1 : rows,
-                                                       view.shape.size() < 2 ? view.elements()
-                                                                             : view.elements() / std::max<int64_t>(rows, 1)));
+    VIREO_ASSIGN(
+        const ConstantPtr c,
+        weights.constant(name, view.shape, "its own", 0, view.shape.size() < 2 ? 1 : rows,
+                         view.shape.size() < 2 ? view.elements() : view.elements() / std::max<int64_t>(rows, 1)));
     return c->read_all();
   }
   return std::vector<float>();

@@ -20,8 +20,8 @@ constexpr size_t kParts = 3;
 const char* to_string(Part p);
 
 struct Block {
-  std::string name;  // as in plans: "blocks.3"
-  BlockSizes whole;  // as it is; heads 0: no attention, mlp 0: no MLP that is understood
+  std::string name;               // as in plans: "blocks.3"
+  BlockSizes whole;               // as it is; heads 0: no attention, mlp 0: no MLP that is understood
   bool narrow_attention = false;  // widths of its heads may change: nothing stands between projections and products
   bool plain_heads = false;       // its heads have nothing of their own beside them, so some may go
 

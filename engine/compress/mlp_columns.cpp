@@ -26,9 +26,8 @@ Result<Narrowed> mlp_columns(const Block& b, const BlockMoments& m, const std::v
 
 }  // namespace
 
-const Narrower kMlpColumns = {"mlp-columns",
-                              "channels of MLPs go one after another; the second linear makes good what it can",
-                              "Optimal Brain Surgeon (Hassibi and Stork 1993) with ridge towards the old weights",
-                              Part::kMlp, mlp_columns};
+const Narrower kMlpColumns = {
+    "mlp-columns", "channels of MLPs go one after another; the second linear makes good what it can",
+    "Optimal Brain Surgeon (Hassibi and Stork 1993) with ridge towards the old weights", Part::kMlp, mlp_columns};
 
 }  // namespace vireo::compress

@@ -25,10 +25,10 @@ struct BlockMoments {
 /// A block's part at one width.
 struct Level {
   int64_t width = 0;
-  double loss = 0;          // what the method minimises
-  double kl = 0;            // of the answer, measured with this alone
-  std::vector<float> weight;         // kV, kMlp: of the linear behind it, whole, zeros in columns that go
-  std::vector<int64_t> kept;         // kV, kMlp: columns that stay, rising
+  double loss = 0;            // what the method minimises
+  double kl = 0;              // of the answer, measured with this alone
+  std::vector<float> weight;  // kV, kMlp: of the linear behind it, whole, zeros in columns that go
+  std::vector<int64_t> kept;  // kV, kMlp: columns that stay, rising
 };
 
 /// A part of a block and how narrow it can be.

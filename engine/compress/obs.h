@@ -1,5 +1,5 @@
-// Optimal Brain Surgeon on the columns of a linear (Hassibi and Stork 1993; structured: Frantar et al. 2022, Kwon et al.
-// 2022): the column whose loss is least goes, and the others make good what they can.
+// Optimal Brain Surgeon on the columns of a linear (Hassibi and Stork 1993; structured: Frantar et al. 2022, Kwon et
+// al. 2022): the column whose loss is least goes, and the others make good what they can.
 #pragma once
 
 #include <cstdint>

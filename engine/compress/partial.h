@@ -16,8 +16,8 @@ class Partial {
       : device_(device), pool_(pool), classes_(classes) {}
 
   /// Fills Level::kl of all parts: the mean over `pictures` of KL(whole || this part alone at this width), of a model
-  /// without classes the squared difference over the square. `weights`, by part: of the linear behind it. The parts of a
-  /// block follow each other in the order of execution (qk, v, mlp), and so do blocks.
+  /// without classes the squared difference over the square. `weights`, by part: of the linear behind it. The parts of
+  /// a block follow each other in the order of execution (qk, v, mlp), and so do blocks.
   Result<void> measure(Runner& runner, const std::vector<const std::vector<float>*>& pictures,
                        const std::vector<Block>& blocks, const std::vector<std::vector<float>>& weights,
                        std::vector<Narrowed>* parts, const std::function<Result<void>()>& step);

@@ -1,9 +1,10 @@
-// Queries and keys of a head on fewer dimensions. Its scores are x~_i^T M x_j with M = [Wq bq]^T Wk and x~ = [x; 1]: K's
-// bias adds the same to every key's score and drops, and so does the keys' mean. Of all M' of rank r the one of least
+// Queries and keys of a head on fewer dimensions. Its scores are x~_i^T M x_j with M = [Wq bq]^T Wk and x~ = [x; 1]:
+// K's bias adds the same to every key's score and drops, and so does the keys' mean. Of all M' of rank r the one of
+// least
 //   | C_q^(1/2) (M - M') C_k^(1/2) |_F,  C_q = E x~ x~^T, C_k = E (x - mean)(x - mean)^T
 // is the truncated SVD (Eckart and Young 1936; as in DRONE, Chen et al. 2021) split as sqrt(S) sqrt(S). With q = Wq x +
-// bq and k = Wk x, only q's and k's own moments G_q = E q q^T = A A^T and G_k = B B^T are needed: the singular values are
-// those of A^T B = U S V^T, and the new rows are sqrt(S) U^T A^-1 [Wq bq] and sqrt(S) V^T B^-1 Wk.
+// bq and k = Wk x, only q's and k's own moments G_q = E q q^T = A A^T and G_k = B B^T are needed: the singular values
+// are those of A^T B = U S V^T, and the new rows are sqrt(S) U^T A^-1 [Wq bq] and sqrt(S) V^T B^-1 Wk.
 #include <algorithm>
 #include <cmath>
 
@@ -102,10 +103,10 @@ void BlockMoments::add_qkv(const Rows& x, const BlockSizes& s, ThreadPool& pool)
   });
 }
 
-const Narrower kQkRank = {"qk-rank",
-                          "queries and keys of each head on fewer dimensions, those that its scores need most; the scale "
-                          "stays",
-                          "truncated SVD weighted by the inputs' moments, as in DRONE (Chen et al. 2021)", Part::kQk,
-                          qk_rank};
+const Narrower kQkRank = {
+    "qk-rank",
+    "queries and keys of each head on fewer dimensions, those that its scores need most; the scale "
+    "stays",
+    "truncated SVD weighted by the inputs' moments, as in DRONE (Chen et al. 2021)", Part::kQk, qk_rank};
 
 }  // namespace vireo::compress

@@ -73,8 +73,8 @@ Result<double> Sensitivity::of(const std::vector<size_t>& only) {
   double sum = 0;
   for (size_t i = 0; i < pictures_.size(); ++i) {
     const float* const answer = runner->run(*pictures_[i]);
-    sum += answer_difference(model_.has_classes(), answers_[i].data(), answer, runner->output_rows(),
-                             runner->outputs(), runner->output_stride());
+    sum += answer_difference(model_.has_classes(), answers_[i].data(), answer, runner->output_rows(), runner->outputs(),
+                             runner->output_stride());
   }
   return sum / double(std::max<size_t>(pictures_.size(), 1));
 }

@@ -147,7 +147,9 @@ class Shrinker {
         first += rows[i];
       }
     } else {
-      for (size_t i = 0; i < 3; ++i) VIREO_ASSIGN(three[i], read(b.qkv[i]));
+      for (size_t i = 0; i < 3; ++i) {
+        VIREO_ASSIGN(three[i], read(b.qkv[i]));
+      }
     }
     const size_t qk = size_t(Part::kQk), v = size_t(Part::kV);
     if (c.levels[qk] != nullptr) {

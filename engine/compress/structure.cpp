@@ -6,8 +6,8 @@
 #include <set>
 
 #include "base/names.h"
-#include "base/text.h"
 #include "compress/partial.h"
+#include "compress/recipe.h"
 
 namespace vireo::compress {
 namespace {
@@ -35,8 +35,6 @@ std::vector<int64_t> widths_of(const Block& b, Part p) {
   }
   return all;
 }
-
-std::string moments_name(Part p) { return p == Part::kV ? "attention" : "MLP"; }
 
 class Maker {
  public:
@@ -111,11 +109,15 @@ class Maker {
       m = BlockMoments();
       const auto fresh = [&](const std::string& value, int64_t cols) -> Result<std::unique_ptr<Moments>> {
         VIREO_ASSIGN(const Rows rows, runner.value(value));
-        return std::make_unique<Moments>(
-            cols, rows.rows == layers_.tokens ? layers_.answer_tokens : std::vector<int64_t>());
+        return std::make_unique<Moments>(cols,
+                                         rows.rows == layers_.tokens ? layers_.answer_tokens : std::vector<int64_t>());
       };
-      if (wanted[i].count(Part::kV) > 0) VIREO_ASSIGN(m.mixed, fresh(b.mixed_value, b.whole.heads * b.whole.v));
-      if (wanted[i].count(Part::kMlp) > 0) VIREO_ASSIGN(m.hidden, fresh(b.act_value, b.whole.mlp));
+      if (wanted[i].count(Part::kV) > 0) {
+        VIREO_ASSIGN(m.mixed, fresh(b.mixed_value, b.whole.heads * b.whole.v));
+      }
+      if (wanted[i].count(Part::kMlp) > 0) {
+        VIREO_ASSIGN(m.hidden, fresh(b.act_value, b.whole.mlp));
+      }
     }
     for (size_t p = 0; p < pictures_.size(); ++p) {
       runner.run(pictures_[p]);
@@ -135,10 +137,11 @@ class Maker {
           finite = (part == Part::kV ? m.mixed : m.hidden)->add(x, *device_.kernels, pool_);
         }
         if (!finite)
-          return fail(ErrorCode::kCorrupt,
-                      "model '{}': block '{}' is not finite for picture {} of {}; nothing can be calibrated with it. The "
-                      "model overflows in fp32: use another checkpoint or other pictures",
-                      model_.source().path, b.name, p + 1, pictures_.size());
+          return fail(
+              ErrorCode::kCorrupt,
+              "model '{}': block '{}' is not finite for picture {} of {}; nothing can be calibrated with it. The "
+              "model overflows in fp32: use another checkpoint or other pictures",
+              model_.source().path, b.name, p + 1, pictures_.size());
       }
       VIREO_TRY(step_(fmt::format("picture {} of {}", p + 1, pictures_.size()), kPictureWork));
     }
@@ -258,13 +261,13 @@ class Maker {
     for (const StructureChoice::Rule& rule : choice_.rules) {
       bool used = false;
       for (size_t i = 0; i < blocks_.size(); ++i) {
-        if (!glob_matches(rule.pattern, blocks_[i].name)) continue;
+        if (!pattern_matches(rule.pattern, blocks_[i].name)) continue;
         used = true;
         VIREO_TRY(apply(rule, i));
       }
       if (!used)
-        return fail(ErrorCode::kInvalidArgument, "policy: '{}' names no transformer block of this model{}", rule.pattern,
-                    names.empty() ? "; it has none" : known_names(rule.pattern, names));
+        return fail(ErrorCode::kInvalidArgument, "policy: '{}' names no transformer block of this model{}",
+                    rule.pattern, names.empty() ? "; it has none" : known_names(rule.pattern, names));
     }
     bool measured = false;
     for (size_t i = 0; i < blocks_.size(); ++i) {
@@ -284,13 +287,14 @@ class Maker {
     const auto take = [&](const char* what, int64_t wanted, int64_t whole, bool can, int64_t* to) -> Result<void> {
       if (wanted < 0 || wanted == whole) return {};
       if (wanted > whole)
-        return fail(ErrorCode::kInvalidArgument, "policy: block '{}' has {} {}, so it cannot keep {}", b.name, whole, what,
-                    wanted);
+        return fail(ErrorCode::kInvalidArgument, "policy: block '{}' has {} {}, so it cannot keep {}", b.name, whole,
+                    what, wanted);
       if (!can)
-        return fail(ErrorCode::kInvalidArgument,
-                    "policy: block '{}' cannot have {} {}: what stands beside its attention (norms of queries and keys, "
-                    "a table of positions for each head) is made for {}",
-                    b.name, wanted, what, whole);
+        return fail(
+            ErrorCode::kInvalidArgument,
+            "policy: block '{}' cannot have {} {}: what stands beside its attention (norms of queries and keys, "
+            "a table of positions for each head) is made for {}",
+            b.name, wanted, what, whole);
       *to = wanted;
       return {};
     };
@@ -327,7 +331,8 @@ class Maker {
     for (size_t i = 0; i < blocks_.size(); ++i)
       if (sizes_[i] != blocks_[i].whole) s.blocks.push_back({blocks_[i].name, blocks_[i].whole, sizes_[i], kl_[i]});
     if (s.blocks.empty())
-      return fail(ErrorCode::kInvalidArgument, "compress: every block keeps the sizes that it has; nothing is to be done");
+      return fail(ErrorCode::kInvalidArgument,
+                  "compress: every block keeps the sizes that it has; nothing is to be done");
     VIREO_ASSIGN(s.model, open_smaller(model_, all));
     s.parameters_after = parameters(*s.model);
     VIREO_ASSIGN(const Graph smaller, s.model->build(model_.has_classes() ? Head::kLogits : Head::kFeatures, 1));

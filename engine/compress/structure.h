@@ -40,7 +40,7 @@ struct SmallerBlock {
 struct Smaller {
   std::shared_ptr<const LoadedModel> model;
   std::vector<SmallerBlock> blocks;
-  double macs_before = 0, macs_after = 0;            // of a picture
+  double macs_before = 0, macs_after = 0;  // of a picture
   int64_t parameters_before = 0, parameters_after = 0;
   size_t passes = 0;  // over the pictures
 };

@@ -1,5 +1,5 @@
-// Channels of values that go, as many from every head: columns of the attention's output projection one after another by
-// Optimal Brain Surgeon (obs.h), with the rows of v that made them. Whole heads go in the same way.
+// Channels of values that go, as many from every head: columns of the attention's output projection one after another
+// by Optimal Brain Surgeon (obs.h), with the rows of v that made them. Whole heads go in the same way.
 #include <algorithm>
 #include <numeric>
 
