@@ -91,12 +91,13 @@ class Finder {
       std::set<std::string> names;
       bool through = false;
       std::vector<ValueId> open = {start};
+      std::set<ValueId> seen;
       while (!open.empty()) {
         const ValueId v = open.back();
         open.pop_back();
         through = through || v == from;
         const Node* n = v == other ? nullptr : writer(v);
-        if (n == nullptr) continue;
+        if (n == nullptr || !seen.insert(v).second) continue;
         for (const ValueId in : n->inputs) {
           if (in == kNoValue) continue;
           const ConstantPtr& c = g_.value(in).constant;
@@ -112,7 +113,6 @@ class Finder {
               if (const std::string bias = t.substr(0, t.size() - 6) + "bias"; has(bias)) names.insert(bias);
           }
         }
-        if (open.size() > 64) return {};  // no residual branch
       }
       if (through) all.insert(names.begin(), names.end());
     }

@@ -12,7 +12,9 @@
 namespace vireo::compress {
 namespace {
 
-constexpr size_t kMeasured = 10;  // pictures that levels are measured on
+// Levels are measured on every fifth picture and made of the others: what was fitted to a picture looks better on it
+// than on any other.
+constexpr size_t kEvery = 5;
 constexpr uint64_t kLeastMoments = 64ull << 20;
 // Seconds of work as compress.cpp counts them: of a picture's moments, of a block's eliminations, of a picture's
 // measurements.
@@ -120,6 +122,7 @@ class Maker {
       }
     }
     for (size_t p = 0; p < pictures_.size(); ++p) {
+      if (held_out_ && p % kEvery == 0) continue;
       runner.run(pictures_[p]);
       for (const size_t i : group) {
         const Block& b = blocks_[i];
@@ -181,8 +184,8 @@ class Maker {
     const std::vector<std::vector<size_t>> by_memory = groups(wanted);
     VIREO_ASSIGN(const std::unique_ptr<Runner> runner, Runner::create(graph_, device_, pool_, true));
     std::vector<const std::vector<float>*> some;
-    const size_t count = std::min(kMeasured, pictures_.size());
-    for (size_t i = 0; i < count; ++i) some.push_back(&pictures_[i * pictures_.size() / count]);
+    for (size_t i = 0; i < pictures_.size(); i += kEvery) some.push_back(&pictures_[i]);
+    held_out_ = true;
     std::vector<Narrowed> parts;
     for (const std::vector<size_t>& group : by_memory) {
       VIREO_TRY(calibrate(*runner, group, wanted));
@@ -203,27 +206,23 @@ class Maker {
         return step_("measuring", kMeasureWork * double(group.size()) / double(blocks_.size()));
       }));
       for (Narrowed& n : here) {
-        if (by_memory.size() > 1)  // made again for what is chosen
-          for (Level& l : n.levels) l.weight = {}, l.kept = {};
+        for (Level& l : n.levels) l.weight = {}, l.kept = {};  // made again for what is chosen, of all pictures
         parts.push_back(std::move(n));
       }
-      if (by_memory.size() > 1)
-        for (const size_t i : group) moments_[i] = BlockMoments();
+      for (const size_t i : group) moments_[i] = BlockMoments();
     }
     const std::vector<int> taken = allocate(blocks_, parts, macs);
     std::vector<std::set<Part>> chosen(blocks_.size());
     for (size_t p = 0; p < parts.size(); ++p) {
       if (taken[p] < 0) continue;
-      Narrowed& n = parts[p];
-      Level level = std::move(n.levels[size_t(taken[p])]);
+      const Narrowed& n = parts[p];
+      const Level& level = n.levels[size_t(taken[p])];
       BlockSizes& s = sizes_[n.block];
       (n.part == Part::kQk ? s.qk : n.part == Part::kV ? s.v : s.mlp) = level.width;
       kl_[n.block] = std::max(0.0, kl_[n.block]) + level.kl;
       chosen[n.block].insert(n.part);
-      n.levels = {std::move(level)};
-      if (by_memory.size() == 1) parts_.push_back(std::move(n));
     }
-    if (by_memory.size() == 1) return {};
+    held_out_ = false;
     return make(*runner, chosen);
   }
 
@@ -355,6 +354,7 @@ class Maker {
   std::vector<Narrowed> parts_;        // those that were chosen, at one level each
   std::map<std::string, std::vector<int64_t>> heads_;
   size_t passes_ = 0;
+  bool held_out_ = false;  // every fifth picture is kept for measuring
 };
 
 }  // namespace
@@ -379,7 +379,7 @@ double structure_work(const LoadedModel& model, const StructureChoice& choice, s
   const double blocks = 12;  // of most: what is shown is a share
   (void)model;
   return kPictureWork * double(pictures) + kBlockWork * blocks +
-         (choice.share > 0 ? kMeasureWork * double(std::min(pictures, kMeasured)) : 0);
+         (choice.share > 0 ? kMeasureWork * double(pictures / kEvery) : 0);
 }
 
 Result<Smaller> make_smaller(const LoadedModel& model, const StructureChoice& choice,
