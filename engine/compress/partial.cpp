@@ -15,27 +15,35 @@ const std::string& value_of(const Block& b, Part p) {
 
 }  // namespace
 
-/// q and k of the level's dimensions, and zeros behind them: the scores are those of the narrower head.
+/// Of q^T T_q^T T_k k, which are the narrower head's scores, all but k goes to the queries: keys that are no rows of
+/// this value, such as a padded map's, then count as they do in the narrower head.
 Result<void> Partial::narrow_scores(Runner& runner, const Block& b, const Narrowed& n, const Level& level,
                                     const std::vector<float>& before) {
   VIREO_ASSIGN(const Rows x, runner.value(b.qkv_value));
   VIREO_ASSIGN(float* const to, runner.edit(b.qkv_value));
   const int64_t dim = b.whole.qk, heads = b.whole.heads;
-  // All heads of q and k as one product with blocks along its diagonal would be mostly zeros: head by head.
+  std::vector<std::vector<float>> turn(static_cast<size_t>(heads));  // by head: [from][to] of T_k^T T_q, transposed
+  for (int64_t h = 0; h < heads; ++h) {
+    const std::vector<double>&q = n.q[size_t(h)], &k = n.k[size_t(h)];
+    std::vector<double> sum(size_t(dim * dim), 0.0);
+    for (int64_t r = 0; r < level.width; ++r)
+      for (int64_t c = 0; c < dim; ++c)
+        for (int64_t d = 0; d < dim; ++d) sum[size_t(c * dim + d)] += q[size_t(r * dim + c)] * k[size_t(r * dim + d)];
+    turn[size_t(h)].assign(sum.begin(), sum.end());
+  }
   pool_.parallel_for(x.rows, 16, [&](int64_t begin, int64_t end, int) {
-    for (int64_t r = begin; r < end; ++r)
-      for (int64_t h = 0; h < 2 * heads; ++h) {
-        const std::vector<double>& t = (h < heads ? n.q : n.k)[size_t(h % heads)];
-        if (t.empty()) continue;
+    for (int64_t r = begin; r < end; ++r) {
+      std::copy_n(before.data() + r * x.stride, x.stride, to + r * x.stride);
+      for (int64_t h = 0; h < heads; ++h) {
         const float* const from = before.data() + r * x.stride + h * dim;
         float* const row = to + r * x.stride + h * dim;
-        for (int64_t i = 0; i < dim; ++i) {
-          double sum = 0;
-          if (i < level.width)
-            for (int64_t c = 0; c < dim; ++c) sum += t[size_t(i * dim + c)] * double(from[c]);
-          row[i] = float(sum);
+        std::fill_n(row, dim, 0.f);
+        for (int64_t c = 0; c < dim; ++c) {
+          const float* const t = turn[size_t(h)].data() + c * dim;
+          for (int64_t d = 0; d < dim; ++d) row[d] += from[c] * t[d];
         }
       }
+    }
   });
   return {};
 }

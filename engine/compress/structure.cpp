@@ -298,6 +298,12 @@ class Maker {
       return {};
     };
     const BlockSizes& w = rule.sizes;
+    if (i == 0 && (w.heads == 0 || w.mlp == 0))
+      return fail(
+          ErrorCode::kInvalidArgument,
+          "policy: block '{}' is the first, whose attention and MLP cannot go: a checkpoint is recognised by the "
+          "names of its tensors. Name a later block",
+          b.name);
     VIREO_TRY(take("heads", w.heads, b.whole.heads, b.plain_heads || w.heads == 0, &sizes_[i].heads));
     VIREO_TRY(take("channels in queries and keys", w.qk, b.whole.qk, b.narrow_attention, &sizes_[i].qk));
     VIREO_TRY(take("channels in values", w.v, b.whole.v, b.narrow_attention, &sizes_[i].v));
