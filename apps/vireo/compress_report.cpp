@@ -162,6 +162,7 @@ Json compression_json(const Compressed& c, const vireo::Model& model) {
          {"calibration_pictures", r.pictures},
          {"passes", r.passes},
          {"macs", r.macs},
+         {"macs_before", r.macs_before},
          {"bytes_before", r.bytes_before},
          {"bytes_after", r.bytes_after},
          {"size_ratio", r.bytes_before > 0 ? double(r.bytes_after) / double(r.bytes_before) : 0.0},
@@ -195,6 +196,18 @@ Json compression_json(const Compressed& c, const vireo::Model& model) {
                           {"fp32_ms", c.predicted.before_ms},
                           {"fp16_ms", c.predicted.before_half_ms},
                           {"ms", c.predicted.after_ms}};
+  if (!r.blocks.empty()) {
+    j["parameters_before"] = r.parameters_before, j["parameters_after"] = r.parameters_after;
+    const auto sizes = [](const vireo::CompressedBlock::Sizes& s) {
+      return Json{{"heads", s.heads}, {"qk", s.qk}, {"v", s.v}, {"mlp", s.mlp}};
+    };
+    j["blocks"] = Json::array();
+    for (const vireo::CompressedBlock& b : r.blocks)
+      j["blocks"].push_back(Json{{"block", b.block},
+                                 {"before", sizes(b.before)},
+                                 {"after", sizes(b.after)},
+                                 {"kl", b.kl < 0 ? Json(nullptr) : Json(b.kl)}});
+  }
   j["layers"] = Json::array();
   for (const vireo::CompressedLayer& l : r.layers)
     j["layers"].push_back(Json{{"tensor", l.tensor},
@@ -218,6 +231,11 @@ void print_compression(const Compressed& c, const vireo::Model& model) {
   std::printf("%s by %s: %zu weights, %.1f MiB to %.1f MiB (%.3f of it), %.2f GMACs, in %.1f s\n", c.model.c_str(),
               c.recipe.c_str(), r.layers.size(), mib(r.bytes_before), mib(r.bytes_after),
               r.bytes_before > 0 ? double(r.bytes_after) / double(r.bytes_before) : 0.0, r.macs / 1e9, c.seconds);
+  if (!r.blocks.empty())
+    std::printf("%zu blocks are smaller: %.2f GMACs to %.2f (%.1f %% less), %.2f million parameters to %.2f\n",
+                r.blocks.size(), r.macs_before / 1e9, r.macs / 1e9,
+                r.macs_before > 0 ? 100 * (1 - r.macs / r.macs_before) : 0.0, double(r.parameters_before) / 1e6,
+                double(r.parameters_after) / 1e6);
   if (c.comparison != nullptr && c.comparison->pictures > 0) {
     const Comparison& o = *c.comparison;
     std::printf("on %zu pictures%s: %s %.3g, same answer on %.1f %%", o.pictures,

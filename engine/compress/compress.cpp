@@ -11,6 +11,7 @@
 #include "compress/encode.h"
 #include "compress/moments.h"
 #include "compress/sensitivity.h"
+#include "compress/structure.h"
 #include "runtime/model_impl.h"
 
 namespace vireo {
@@ -26,6 +27,7 @@ std::vector<CompressEntry> compress_recipes() {
 std::vector<CompressEntry> compress_methods() {
   std::vector<CompressEntry> all;
   for (const Method* m : methods()) all.push_back({m->name, m->what, m->source});
+  for (const Narrower* n : narrowers()) all.push_back({n->name, n->what, n->source});
   return all;
 }
 
@@ -104,9 +106,13 @@ struct Compressor::Impl {
         pool(device->threads),
         preprocessor(model.impl().loaded.preprocess()) {}
 
-  const LoadedModel& loaded() const { return model.impl().loaded; }
+  std::shared_ptr<const LoadedModel> smaller;  // with narrower blocks, where that was asked for
+
+  const LoadedModel& loaded() const { return smaller != nullptr ? *smaller : model.impl().loaded; }
   Result<Graph> graph() const { return loaded().build(head_of(loaded()), 1); }
-  bool needs_pictures() const { return std::any_of(schemes.begin(), schemes.end(), looks_at_pictures); }
+  bool needs_pictures() const {
+    return choice.structure.any() || std::any_of(schemes.begin(), schemes.end(), looks_at_pictures);
+  }
 
   /// One more step of the work is done; an error where the caller wants to stop.
   Result<void> step(const std::string& what, double seconds) {
@@ -117,6 +123,7 @@ struct Compressor::Impl {
     return {};
   }
 
+  Result<void> shrink(CompressReport* report);
   std::vector<std::vector<size_t>> groups() const;
   bool has_products(const std::string& input) const;
   Result<void> calibrate(const std::vector<size_t>& group, std::map<std::string, Moments>* moments);
@@ -124,6 +131,29 @@ struct Compressor::Impl {
                     CompressReport* report);
   Result<CompressReport> write(const std::string& folder);
 };
+
+/// Structure comes first: what is rounded then are the weights that are left.
+Result<void> Compressor::Impl::shrink(CompressReport* report) {
+  report->macs_before = layers.macs;
+  if (!choice.structure.any()) return {};
+  VIREO_ASSIGN(Smaller s,
+               make_smaller(loaded(), choice.structure, pictures, *device, pool,
+                            [this](const std::string& what, double seconds) { return step(what, seconds); }));
+  report->passes = s.passes;
+  report->parameters_before = s.parameters_before, report->parameters_after = s.parameters_after;
+  for (const SmallerBlock& b : s.blocks) {
+    CompressedBlock to;
+    to.block = b.block, to.kl = b.kl;
+    const auto sizes = [](const BlockSizes& x) { return CompressedBlock::Sizes{x.heads, x.qk, x.v, x.mlp}; };
+    to.before = sizes(b.before), to.after = sizes(b.after);
+    report->blocks.push_back(to);
+  }
+  smaller = std::move(s.model);
+  VIREO_ASSIGN(const Graph g, graph());
+  layers = find_layers(loaded(), g);
+  VIREO_ASSIGN(schemes, choice.schemes(layers, &notes));
+  return {};
+}
 
 /// Layers whose moments fit into memory at once, by index; those of one input stay together.
 std::vector<std::vector<size_t>> Compressor::Impl::groups() const {
@@ -211,6 +241,11 @@ Result<CompressReport> Compressor::Impl::write(const std::string& folder) {
                 "compress: '{}' was given {} to calibrate with and needs at least {}; 32 to 64 are usual", choice.name,
                 pictures.size() == 1 ? "1 picture" : fmt::format("{} pictures", pictures.size()), kLeastPictures);
   CompressReport report;
+  work = structure_work(loaded(), choice.structure, pictures.size()) + kLayerWork * double(layers.all.size()) +
+         kPictureWork * double(pictures.size());
+  report.bytes_before =
+      file_bytes(all_views(loaded(), std::vector<std::vector<StoredTensor>>(layers.all.size()), layers));
+  VIREO_TRY(shrink(&report));
   report.notes = notes;
   report.activations = choice.rows != RowScales::kNone;
   report.pictures = looks ? pictures.size() : 0;
@@ -221,10 +256,10 @@ Result<CompressReport> Compressor::Impl::write(const std::string& folder) {
   report.layers.resize(layers.all.size());
   std::vector<std::vector<StoredTensor>> coded(layers.all.size());
   const std::vector<std::vector<size_t>> by_memory = groups();
-  report.passes = by_memory.size();
+  report.passes += by_memory.size();
   const size_t tested = options.sensitivity ? std::min(pictures.size(), kSensitivityPictures) : 0;
   const std::vector<std::vector<size_t>> by_node = layers_by_node(layers, schemes);
-  work = kLayerWork * double(layers.all.size()) + kPictureWork * double(report.passes * pictures.size());
+  work = done + kLayerWork * double(layers.all.size()) + kPictureWork * double(by_memory.size() * pictures.size());
   if (tested > 0) work += kSensitivityWork * double(tested * by_node.size());
 
   std::set<size_t> waiting;
@@ -246,7 +281,6 @@ Result<CompressReport> Compressor::Impl::write(const std::string& folder) {
                                        own_scales.size(), own_scales[0]));
   report.kept = kept_modules(loaded(), layers, schemes);
   const std::vector<TensorView> views = all_views(loaded(), coded, layers);
-  report.bytes_before = file_bytes(all_views(loaded(), std::vector<std::vector<StoredTensor>>(coded.size()), layers));
   // What will be written must be what this library reads; with a model that has no config.json that is not certain.
   VIREO_TRY(open_coded(loaded(), config, views));
 

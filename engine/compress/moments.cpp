@@ -11,16 +11,6 @@ namespace {
 
 constexpr double kHalf = 0.5, kLastAll = 0.2, kLastShrink = 0.3;
 
-template <typename Args>
-void run_kernel(const simd::Kernel<Args>& kernel, const Args& args, ThreadPool& pool) {
-  const size_t each = size_t(round_up(int64_t(kernel.scratch_bytes(args)), int64_t(kAlignment)));
-  AlignedBuffer scratch(each * size_t(pool.threads()));
-  if (each > 0 && !scratch) throw std::bad_alloc();
-  pool.parallel_for(kernel.items(args), 1, [&](int64_t begin, int64_t end, int thread) {
-    kernel.run(args, begin, end, each > 0 ? scratch.as<uint8_t>() + size_t(thread) * each : nullptr);
-  });
-}
-
 }  // namespace
 
 Moments::Moments(int64_t cols, std::vector<int64_t> answer_tokens, bool products)

@@ -26,13 +26,6 @@ std::vector<std::string> recipe_names() {
   return names;
 }
 
-/// The rule of a policy, alone: does it match?
-bool matches(const std::string& pattern, const std::string& name) {
-  FormatPolicy one;
-  one.rules.push_back({pattern, format_of("i8"), false, {}});
-  return one.of(name, Grid{}).grid.coded();
-}
-
 /// The names that a policy's pattern may mean: as the file has them, and as plans print them.
 std::vector<std::string> names_of(const Layer& l) { return {l.tensor, l.module, l.node, l.node + ".weight"}; }
 
@@ -50,6 +43,12 @@ Result<void> check_written(const Format& f, const std::string& what) {
 }
 
 }  // namespace
+
+bool pattern_matches(const std::string& pattern, const std::string& name) {
+  FormatPolicy one;
+  one.rules.push_back({pattern, format_of("i8"), false, {}});
+  return one.of(name, Grid{}).grid.coded();
+}
 
 const std::vector<Recipe>& recipes() {
   static const std::vector<Recipe> all = {
@@ -81,13 +80,19 @@ Result<Choice> Choice::of_recipe(const std::string& names) {
                     names);
       c.rows = found->rows;
     }
+    if (*found->structure != '\0') {
+      if (c.structure.any())
+        return fail(ErrorCode::kInvalidArgument,
+                    "compress: '{}' has two recipes that say what becomes narrower; give one of them", names);
+      c.structure = StructureChoice::of_recipe(found->structure);
+    }
     if (*found->inner == '\0') continue;
     if (!weights.empty() && (c.inner != found->inner || c.others != found->others))
       return fail(ErrorCode::kInvalidArgument,
                   "compress: recipes '{}' and '{}' both say how weights are stored; give one of them", weights, name);
     weights = name, c.inner = found->inner, c.others = found->others;
   }
-  if (weights.empty())
+  if (weights.empty() && (!c.structure.any() || c.rows != RowScales::kNone))
     return fail(ErrorCode::kInvalidArgument,
                 "compress: recipe '{}' says nothing of weights; add one that does, for example 'w8+{}'", names, names);
   return c;
@@ -97,7 +102,9 @@ Result<Choice> Choice::of_policy(const std::string& text) {
   Choice c;
   c.by_policy = true;
   c.name = "policy";
-  VIREO_ASSIGN(c.policy, parse_policy(text, "policy"));
+  std::string formats = text;
+  VIREO_ASSIGN(c.structure, StructureChoice::of_policy(&formats));
+  VIREO_ASSIGN(c.policy, parse_policy(formats, "policy"));
   if (c.policy.products == Products::kI8) c.rows = RowScales::kDynamic;
   VIREO_TRY(check_written(c.policy.matrices, "'weights'"));
   for (const FormatPolicy::Rule& r : c.policy.rules) {
@@ -116,7 +123,8 @@ Result<std::vector<Scheme>> Choice::schemes(const Layers& layers, std::vector<st
     for (const FormatPolicy::Rule& r : policy.rules) {
       const bool used = std::any_of(layers.all.begin(), layers.all.end(), [&](const Layer& l) {
         const std::vector<std::string> names = names_of(l);
-        return std::any_of(names.begin(), names.end(), [&](const std::string& n) { return matches(r.pattern, n); });
+        return std::any_of(names.begin(), names.end(),
+                           [&](const std::string& n) { return pattern_matches(r.pattern, n); });
       });
       if (!used)
         return fail(ErrorCode::kInvalidArgument,
@@ -135,7 +143,7 @@ Result<std::vector<Scheme>> Choice::schemes(const Layers& layers, std::vector<st
       s.format = policy.matrices;
       for (const FormatPolicy::Rule& r : policy.rules)
         for (const std::string& n : names_of(l)) {
-          if (!matches(r.pattern, n)) continue;
+          if (!pattern_matches(r.pattern, n)) continue;
           s.format = r.format;
           if (r.says_rows) wanted = r.rows.coded() ? RowScales::kDynamic : RowScales::kNone;
         }
@@ -159,7 +167,7 @@ Result<std::vector<Scheme>> Choice::schemes(const Layers& layers, std::vector<st
         fmt::format("{} have columns that the groups do not divide and take 8 bits per output channel; "
                     "first: {}",
                     fmt::format("{} of the weights", coarse), first_coarse));
-  if (std::none_of(all.begin(), all.end(), [](const Scheme& s) { return s.format.grid.coded(); }))
+  if (!structure.any() && std::none_of(all.begin(), all.end(), [](const Scheme& s) { return s.format.grid.coded(); }))
     return fail(ErrorCode::kInvalidArgument, "compress: {} leaves every weight as it is: {}",
                 by_policy ? "the policy" : "recipe '" + name + "'",
                 layers.all.empty() ? "the model has no linears and convolutions that are compressed"

@@ -6,6 +6,7 @@
 
 #include "compress/layers.h"
 #include "compress/method.h"
+#include "compress/structure.h"
 #include "plan/policy.h"
 
 namespace vireo::compress {
@@ -22,8 +23,13 @@ struct Recipe {
   const char* inner;   // format of linears within the network; "" leaves weights alone
   const char* others;  // of head, embedding and convolutions
   RowScales rows;      // of linears
+  const char* structure =
+      "";  // what becomes narrower: `qk,v,mlp 15`, parts of blocks and the percentage of MACs that goes
 };
 const std::vector<Recipe>& recipes();
+
+/// Whether a name is one of a pattern's: * stands for any characters.
+bool pattern_matches(const std::string& pattern, const std::string& name);
 
 /// What a layer becomes.
 struct Scheme {
@@ -40,6 +46,7 @@ struct Choice {
   const Method* method = nullptr;  // of linears within the network, instead of what their format suggests
   FormatPolicy policy;             // instead of the formats above
   bool by_policy = false;
+  StructureChoice structure;
 
   /// Errors: kInvalidArgument (no recipe of that name, or two that contradict each other).
   static Result<Choice> of_recipe(const std::string& names);

@@ -3,13 +3,17 @@
 #pragma once
 
 #include <memory>
+#include <new>
 #include <string>
 #include <vector>
 
+#include "base/aligned.h"
 #include "base/thread_pool.h"
 #include "cpu/executable.h"
 #include "plan/plan.h"
 #include "runtime/device_impl.h"
+#include "simd/kernels.h"
+#include "tensor/tensor.h"
 
 namespace vireo::compress {
 
@@ -18,6 +22,17 @@ struct Rows {
   const float* data = nullptr;
   int64_t rows = 0, cols = 0, stride = 0;
 };
+
+/// Runs a CPU kernel over the pool.
+template <typename Args>
+void run_kernel(const simd::Kernel<Args>& kernel, const Args& args, ThreadPool& pool) {
+  const size_t each = size_t(round_up(int64_t(kernel.scratch_bytes(args)), int64_t(kAlignment)));
+  AlignedBuffer scratch(each * size_t(pool.threads()));
+  if (each > 0 && !scratch) throw std::bad_alloc();
+  pool.parallel_for(kernel.items(args), 1, [&](int64_t begin, int64_t end, int thread) {
+    kernel.run(args, begin, end, each > 0 ? scratch.as<uint8_t>() + size_t(thread) * each : nullptr);
+  });
+}
 
 class Runner {
  public:
@@ -32,9 +47,15 @@ class Runner {
   int64_t output_stride() const { return plan().values[size_t(plan().outputs[0])].desc.row_stride(); }
   /// Of the last run. Errors: kInternal where there is no such value of rows.
   Result<Rows> value(const std::string& name) const;
+  /// The same to write to, for run_behind(). Errors: likewise.
+  Result<float*> edit(const std::string& name);
+  /// Runs what stands behind a value's step again, with the bytes that the values have now. Errors: likewise.
+  Result<const float*> run_behind(const std::string& name);
   uint64_t bytes() const { return plan().arena_bytes + plan().weights_bytes; }
 
  private:
+  /// A value of rows.
+  Result<const PlanValue*> find(const std::string& name) const;
   const Plan& plan() const { return planned_.plan; }
 
   ThreadPool* pool_ = nullptr;

@@ -54,11 +54,27 @@ struct CompressedLayer {
   double kl = -1;      ///< mean KL(fp32 || this layer alone compressed), of the answer; -1: not measured
 };
 
+/// One transformer block that was made smaller.
+struct CompressedBlock {
+  struct Sizes {
+    int64_t heads = 0;  ///< 0: no attention
+    int64_t qk = 0;     ///< width of a head's queries and keys
+    int64_t v = 0;      ///< of its values
+    int64_t mlp = 0;    ///< between the two linears; 0: no MLP
+  };
+  std::string block;  ///< in plans: "blocks.3"
+  Sizes before, after;
+  double kl = -1;  ///< sum of what each narrower part alone costs on some of the pictures; -1: not measured
+};
+
 struct CompressReport {
   std::vector<CompressedLayer> layers;
-  std::vector<std::string> kept;               ///< matrices that stay floats
-  bool activations = false;                    ///< rows are quantised too, while running
-  size_t pictures = 0;                         ///< calibrated with
+  std::vector<CompressedBlock> blocks;                  ///< those whose tensors have shrunk
+  double macs_before = 0;                               ///< of a picture
+  int64_t parameters_before = 0, parameters_after = 0;  ///< where blocks shrink
+  std::vector<std::string> kept;                        ///< matrices that stay floats
+  bool activations = false;                             ///< rows are quantised too, while running
+  size_t pictures = 0;                                  ///< calibrated with
   size_t passes = 0;                           ///< over the pictures: layers go in groups where memory is short
   double macs = 0;                             ///< of a picture
   uint64_t bytes_before = 0, bytes_after = 0;  ///< of a file with all tensors
