@@ -7,7 +7,7 @@
 //
 // Bindings: 0 q (T), 1 k (T), 2 v (T), 3 out; PARTITION=1: 3 bias f32 [heads * tokens][ceil4(tokens)] (T, BIAS), 4 pad f32 (T, PAD), 5 out;
 //           PARTITION=2: 3 key bias rows [batch][ceil4(n_kv)] (T), 4 out.
-// Constants: 0 LX, 3 OUT_TYPE, 10 HD, 11 ALIGNED, 12 QI, 13 KB; PARTITION=1: 20 to 29, see groups.glsl.
+// Constants: 0 LX, 3 OUT_TYPE, 10 HD, 11 ALIGNED, 12 QI, 13 KB, 30 VD; PARTITION=1: 20 to 29, see groups.glsl.
 // Push constants: n_q, n_kv, heads, q_ld4, k_ld4, v_ld4, o_ld4, q_off, k_off, v_off, scale (float), q0; PARTITION=1: z0.
 // Grid: x = ceil((n_q - q0) / (LX * QI)), y = heads, z = batch; PARTITION=1: z = batch * groups - z0.
 #extension GL_GOOGLE_include_directive : require
@@ -37,25 +37,25 @@ layout(set = 0, binding = 1) uniform samplerBuffer k;
 layout(set = 0, binding = 2) uniform samplerBuffer v;
 
 // Group d4 of the head's slice. start: first group of the row; e0: first element of the head in the row.
-#define LOAD(b, start, ld4, e0, d4)                                                                                            \
+#define LOAD(b, start, ld4, e0, d4, width)                                                                                            \
     (ALIGNED != 0u ? texelFetch(b, int((start) + (e0) / 4u + (d4)))                                                            \
                    : within_head(shifted(texelFetch(b, int((start) + (e0) / 4u + (d4))),                                       \
-                                         texelFetch(b, int((start) + min((e0) / 4u + (d4) + 1u, (ld4) - 1u))), (e0) % 4u), d4))
+                                         texelFetch(b, int((start) + min((e0) / 4u + (d4) + 1u, (ld4) - 1u))), (e0) % 4u), d4, width))
 
 #if PARTITION == 1
 // The same of a row that may be no pixel's.
-vec4 pad_group(uint e0, uint d4, uint ld4)
+vec4 pad_group(uint e0, uint d4, uint ld4, uint width)
 {
     if (ALIGNED != 0u) return load_pad(e0 / 4u + d4);
-    return within_head(shifted(load_pad(e0 / 4u + d4), load_pad(min(e0 / 4u + d4 + 1u, ld4 - 1u)), e0 % 4u), d4);
+    return within_head(shifted(load_pad(e0 / 4u + d4), load_pad(min(e0 / 4u + d4 + 1u, ld4 - 1u)), e0 % 4u), d4, width);
 }
 vec4 pick(vec4 pixel, vec4 beyond, uint row) { return mix(pixel, beyond, bvec4(row == NO_ROW)); }   // both were read: no branch
-#define LOAD_ROW(b, row, ld4, e0, d4)                                                                                 \
-    (!PADDED ? LOAD(b, (row) * (ld4), ld4, e0, d4)                                                                    \
-             : pick(LOAD(b, ((row) == NO_ROW ? 0u : (row)) * (ld4), ld4, e0, d4), PAD != 0u ? pad_group(e0, d4, ld4) : vec4(0.0), row))
+#define LOAD_ROW(b, row, ld4, e0, d4, width)                                                                                 \
+    (!PADDED ? LOAD(b, (row) * (ld4), ld4, e0, d4, width)                                                                    \
+             : pick(LOAD(b, ((row) == NO_ROW ? 0u : (row)) * (ld4), ld4, e0, d4, width), PAD != 0u ? pad_group(e0, d4, ld4, width) : vec4(0.0), row))
 #define ROW(n, token) group_row(image, group, token)
 #else
-#define LOAD_ROW(b, row, ld4, e0, d4) LOAD(b, (row) * (ld4), ld4, e0, d4)
+#define LOAD_ROW(b, row, ld4, e0, d4, width) LOAD(b, (row) * (ld4), ld4, e0, d4, width)
 #define ROW(n, token) (image * (n) + (token))
 #endif
 
@@ -68,18 +68,16 @@ void main()
     const uint head = gl_WorkGroupID.y, image = gl_WorkGroupID.z;
 #endif
     const uint first = p.q0 + gl_WorkGroupID.x * LX * QI + gl_LocalInvocationID.x;
-    const uint q_e = p.q_off + head * HD, k_e = p.k_off + head * HD, v_e = p.v_off + head * HD;
+    const uint q_e = p.q_off + head * HD, k_e = p.k_off + head * HD, v_e = p.v_off + head * VD;
     const float scale = p.scale * LOG2E;
 
     PHASES_START()
-    vec4 qv[QI * HD4], sum[QI * HD4];
+    vec4 qv[QI * HD4], sum[QI * VD4];
     float top[QI], weight[QI];
     [[unroll]] for (uint i = 0u; i < QI; ++i) {
         const uint from = ROW(p.n_q, min(first + i * LX, p.n_q - 1u));
-        [[unroll]] for (uint d = 0u; d < HD4; ++d) {
-            qv[i * HD4 + d] = LOAD_ROW(q, from, p.q_ld4, q_e, d);
-            sum[i * HD4 + d] = vec4(0.0);
-        }
+        [[unroll]] for (uint d = 0u; d < HD4; ++d) qv[i * HD4 + d] = LOAD_ROW(q, from, p.q_ld4, q_e, d, HD);
+        [[unroll]] for (uint d = 0u; d < VD4; ++d) sum[i * VD4 + d] = vec4(0.0);
         top[i] = NO_SCORE;
         weight[i] = 0.0;
     }
@@ -93,10 +91,10 @@ void main()
             [[unroll]] for (uint i = 0u; i < QI; ++i) dots[i] = vec4(0.0);
 #if PHASES   // a key's groups first, to tell reading from arithmetic; likewise its values below
             vec4 key[HD4];
-            [[unroll]] for (uint d = 0u; d < HD4; ++d) key[d] = LOAD_ROW(k, row[j], p.k_ld4, k_e, d);
+            [[unroll]] for (uint d = 0u; d < HD4; ++d) key[d] = LOAD_ROW(k, row[j], p.k_ld4, k_e, d, HD);
 #define KEY(d) key[d]
 #else
-#define KEY(d) LOAD_ROW(k, row[j], p.k_ld4, k_e, d)
+#define KEY(d) LOAD_ROW(k, row[j], p.k_ld4, k_e, d, HD)
 #endif
             PHASE_END(LOAD)
             [[unroll]] for (uint d = 0u; d < HD4; ++d) {
@@ -144,22 +142,22 @@ void main()
                 s[i * KB + j] = k0 + j < p.n_kv ? e : 0.0;
                 weight[i] += s[i * KB + j];
             }
-            [[unroll]] for (uint d = 0u; d < HD4; ++d) sum[i * HD4 + d] *= shrink;
+            [[unroll]] for (uint d = 0u; d < VD4; ++d) sum[i * VD4 + d] *= shrink;
         }
         PHASE_END(COMPUTE)
         [[unroll]] for (uint j = 0u; j < KB; ++j)
 #if PHASES
         {
-            vec4 value[HD4];
-            [[unroll]] for (uint d = 0u; d < HD4; ++d) value[d] = LOAD_ROW(v, row[j], p.v_ld4, v_e, d);
+            vec4 value[VD4];
+            [[unroll]] for (uint d = 0u; d < VD4; ++d) value[d] = LOAD_ROW(v, row[j], p.v_ld4, v_e, d, VD);
             PHASE_END(LOAD)
 #define VALUE(d) value[d]
 #else
-#define VALUE(d) LOAD_ROW(v, row[j], p.v_ld4, v_e, d)
+#define VALUE(d) LOAD_ROW(v, row[j], p.v_ld4, v_e, d, VD)
 #endif
-            [[unroll]] for (uint d = 0u; d < HD4; ++d) {
+            [[unroll]] for (uint d = 0u; d < VD4; ++d) {
                 const vec4 vv = VALUE(d);
-                [[unroll]] for (uint i = 0u; i < QI; ++i) sum[i * HD4 + d] = fma(vec4(s[i * KB + j]), vv, sum[i * HD4 + d]);
+                [[unroll]] for (uint i = 0u; i < QI; ++i) sum[i * VD4 + d] = fma(vec4(s[i * KB + j]), vv, sum[i * VD4 + d]);
             }
 #if PHASES
             PHASE_END(COMPUTE)
@@ -175,7 +173,7 @@ void main()
 #if PARTITION == 1
             if (PADDED && out_row == NO_ROW) continue;
 #endif
-            [[unroll]] for (uint d = 0u; d < HD4; ++d) store_out(out_row, head, d, sum[i * HD4 + d] * norm);
+            [[unroll]] for (uint d = 0u; d < VD4; ++d) store_out(out_row, head, d, sum[i * VD4 + d] * norm);
             store_padding(out_row, head);
         }
     }

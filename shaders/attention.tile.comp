@@ -2,7 +2,7 @@
 // variants: PARTITION=0|1|2 PHASES=0|1
 // out = softmax(q k^T * scale) v per head, by online softmax on tiles: a workgroup owns BQ = LX / TX * TM queries of one head and walks over the
 // keys in blocks of BKV = TX * TN. Both products are register-tiled matrix products over shared memory: TM x TN scores per invocation, then
-// VM queries x ceil(HD4 / VX) groups of output, by as many invocations as that takes: heads need not be a multiple of TX groups wide.
+// VM queries x ceil(VD4 / VX) groups of output, by as many invocations as that takes: heads need not be a multiple of TX groups wide.
 // q and k are staged transposed, DC dimensions at a time; v VC keys at a time; all three use the same shared bytes in turn. Scores live in
 // registers, probabilities in shared memory for one block; neither reaches global memory.
 // Row maxima are exchanged through shared memory, row sums only once, after the last block.
@@ -12,7 +12,7 @@
 // Bindings: 0 q, 1 k, 2 v, 3 out; PARTITION=1: 3 bias f32 [heads * tokens][ceil4(tokens)] (BIAS), 4 pad f32 (PAD), 5 out;
 //           PARTITION=2: 3 key bias rows [batch][ceil4(n_kv)], 4 out.
 // Constants: 0 LX, 1 IN_TYPE, 3 OUT_TYPE, 9 WHOLE (1: n_kv is a multiple of BKV), 10 HD, 11 ALIGNED, 12 TX, 13 TM, 14 TN, 15 DC, 16 VC,
-//            17 SKIP_ROWS (1: warps whose queries all lie beyond n_q skip the products), 18 VX, 19 VM (LX / VX * VM >= BQ);
+//            17 SKIP_ROWS (1: warps whose queries all lie beyond n_q skip the products), 18 VX, 19 VM (LX / VX * VM >= BQ), 30 VD;
 //            PARTITION=1: 20 to 29, see groups.glsl; PARTITION=2: 4 KEY_TYPE.
 // Push constants: n_q, n_kv, heads, q_ld4, k_ld4, v_ld4, o_ld4, q_off, k_off, v_off, scale (float), q0; PARTITION=1: z0.
 // Grid: x = ceil((n_q - q0) / BQ), y = heads, z = batch; PARTITION=1: z = batch * groups - z0.
@@ -62,15 +62,15 @@ const uint LDQ = BQ + 4u;         // padded so that the transposing stores sprea
 const uint LDK = BKV + 4u;
 const uint DC4 = DC / 4u;
 const uint CHUNKS = (HD4 + DC4 - 1u) / DC4;
-const uint GROUPS = (HD4 + VX - 1u) / VX;    // groups of output per invocation
+const uint GROUPS = (VD4 + VX - 1u) / VX;    // groups of output per invocation
 const uint TM4 = TM / 4u, TN4 = TN / 4u;
 const bool SAME_ROWS = VX == TX && VM == TM;  // an invocation has the same queries in both products
-const uint Q_LOADS = (BQ * DC4 + LX - 1u) / LX, K_LOADS = (BKV * DC4 + LX - 1u) / LX, V_LOADS = (VC * HD4 + LX - 1u) / LX;
+const uint Q_LOADS = (BQ * DC4 + LX - 1u) / LX, K_LOADS = (BKV * DC4 + LX - 1u) / LX, V_LOADS = (VC * VD4 + LX - 1u) / LX;
 const uint K_AT = DC * (LDQ + 1u);           // where k starts behind q
-const uint QK_SIZE = K_AT + DC * (LDK + 1u), MAX_SIZE = TX * BQ, V_SIZE = VC * HD4 * 4u;
+const uint QK_SIZE = K_AT + DC * (LDK + 1u), MAX_SIZE = TX * BQ, V_SIZE = VC * VD4 * 4u;
 const uint STAGE = QK_SIZE > MAX_SIZE ? (QK_SIZE > V_SIZE ? QK_SIZE : V_SIZE) : (MAX_SIZE > V_SIZE ? MAX_SIZE : V_SIZE);
 
-shared float stage[STAGE];                // q and k, or the row maxima [TX][BQ], or v [VC][HD4]
+shared float stage[STAGE];                // q and k, or the row maxima [TX][BQ], or v [VC][VD4]
 shared float prob[BKV * LDQ];             // [key][query]; at the end the row sums [TX][BQ]
 shared float row_shrink[SAME_ROWS ? 4u : BQ];   // what the sums of a query are multiplied by before the next block
 
@@ -79,20 +79,20 @@ vec4 load_k(uint g) { return IN_TYPE == F32 ? k32[g] : from_half4(k16[g]); }
 vec4 load_v(uint g) { return IN_TYPE == F32 ? v32[g] : from_half4(v16[g]); }
 
 // Group d4 of the head's slice. start: first group of the row; e0: first element of the head in the row.
-#define LOAD(f, start, ld4, e0, d4)                                                                                   \
+#define LOAD(f, start, ld4, e0, d4, width)                                                                                   \
     (ALIGNED != 0u ? f((start) + (e0) / 4u + (d4))                                                                    \
                    : within_head(shifted(f((start) + (e0) / 4u + (d4)),                                               \
-                                         f((start) + min((e0) / 4u + (d4) + 1u, (ld4) - 1u)), (e0) % 4u), d4))
+                                         f((start) + min((e0) / 4u + (d4) + 1u, (ld4) - 1u)), (e0) % 4u), d4, width))
 
 #if PARTITION == 1
 // The same of a row that may be no pixel's.
-#define LOAD_ROW(f, start, ld4, e0, d4)                                                                               \
-    (!PADDED || (start) != NO_ROW ? LOAD(f, start, ld4, e0, d4) : PAD != 0u ? LOAD(load_pad, 0u, ld4, e0, d4) : vec4(0.0))
+#define LOAD_ROW(f, start, ld4, e0, d4, width)                                                                               \
+    (!PADDED || (start) != NO_ROW ? LOAD(f, start, ld4, e0, d4, width) : PAD != 0u ? LOAD(load_pad, 0u, ld4, e0, d4, width) : vec4(0.0))
 uint start_of(uint row, uint ld4) { return PADDED && row == NO_ROW ? NO_ROW : row * ld4; }
 #define ROW(n, token) group_row(image, group, token)
 #define START(n, token, ld4) start_of(group_row(image, group, token), ld4)
 #else
-#define LOAD_ROW(f, start, ld4, e0, d4) LOAD(f, start, ld4, e0, d4)
+#define LOAD_ROW(f, start, ld4, e0, d4, width) LOAD(f, start, ld4, e0, d4, width)
 #define ROW(n, token) (image * (n) + (token))
 #define START(n, token, ld4) ((image * (n) + (token)) * (ld4))
 #endif
@@ -131,7 +131,7 @@ void main()
     const uint head = gl_WorkGroupID.y, image = gl_WorkGroupID.z;
 #endif
     const uint first = p.q0 + gl_WorkGroupID.x * BQ;
-    const uint q_e = p.q_off + head * HD, k_e = p.k_off + head * HD, v_e = p.v_off + head * HD;
+    const uint q_e = p.q_off + head * HD, k_e = p.k_off + head * HD, v_e = p.v_off + head * VD;
     const float scale = p.scale * LOG2E;
     const bool has_rows = SKIP_ROWS == 0u || first + ty * TM < p.n_q;
 
@@ -172,14 +172,14 @@ void main()
                 if ((i + 1u) * LX <= BQ * DC4 || i * LX + t < BQ * DC4) {
                     const uint d = chunk * DC4 + staged_group(i);
                     vec4 x = vec4(0.0);
-                    if (CHUNKS * DC4 == HD4 || d < HD4) x = LOAD_ROW(load_q, q_at[i], p.q_ld4, q_e, d);
+                    if (CHUNKS * DC4 == HD4 || d < HD4) x = LOAD_ROW(load_q, q_at[i], p.q_ld4, q_e, d, HD);
                     stage_transposed(q_to[i], x, LDQ);
                 }
             [[unroll]] for (uint i = 0u; i < K_LOADS; ++i)
                 if ((i + 1u) * LX <= BKV * DC4 || i * LX + t < BKV * DC4) {
                     const uint d = chunk * DC4 + staged_group(i);
                     vec4 x = vec4(0.0);
-                    if (CHUNKS * DC4 == HD4 || d < HD4) x = LOAD_ROW(load_k, k_at[i], p.k_ld4, k_e, d);
+                    if (CHUNKS * DC4 == HD4 || d < HD4) x = LOAD_ROW(load_k, k_at[i], p.k_ld4, k_e, d, HD);
                     stage_transposed(k_to[i], x, LDK);
                 }
             barrier();
@@ -273,9 +273,9 @@ void main()
         [[dont_unroll]] for (uint v0 = 0u; v0 < keys; v0 += VC) {
             [[unroll]] for (uint i = 0u; i < V_LOADS; ++i) {
                 const uint e = i * LX + t;
-                if ((i + 1u) * LX <= VC * HD4 || e < VC * HD4) {
-                    const uint start = START(p.n_kv, key_at(k0 + v0 + e / HD4), p.v_ld4);
-                    const vec4 x = LOAD_ROW(load_v, start, p.v_ld4, v_e, e % HD4);
+                if ((i + 1u) * LX <= VC * VD4 || e < VC * VD4) {
+                    const uint start = START(p.n_kv, key_at(k0 + v0 + e / VD4), p.v_ld4);
+                    const vec4 x = LOAD_ROW(load_v, start, p.v_ld4, v_e, e % VD4, VD);
                     [[unroll]] for (uint c = 0u; c < 4u; ++c) stage[e * 4u + c] = x[c];
                 }
             }
@@ -286,7 +286,7 @@ void main()
                     float pr[VM];
                     [[unroll]] for (uint i = 0u; i < VM; ++i) pr[i] = prob[(v0 + e) * LDQ + v_row + i];
                     [[unroll]] for (uint g = 0u; g < GROUPS; ++g) {
-                        const vec4 vv = staged4((e * HD4 + min(g * VX + vx, HD4 - 1u)) * 4u);
+                        const vec4 vv = staged4((e * VD4 + min(g * VX + vx, VD4 - 1u)) * 4u);
                         [[unroll]] for (uint i = 0u; i < VM; ++i) sum[i * GROUPS + g] = fma(vec4(pr[i]), vv, sum[i * GROUPS + g]);
                     }
                 }
@@ -315,7 +315,7 @@ void main()
             [[unroll]] for (uint x = 0u; x < TX; ++x) all += prob[x * LDQ + v_row + i];
             all = 1.0 / all;
             [[unroll]] for (uint g = 0u; g < GROUPS; ++g)
-                if (g * VX + vx < HD4) store_out(row, head, g * VX + vx, sum[i * GROUPS + g] * all);
+                if (g * VX + vx < VD4) store_out(row, head, g * VX + vx, sum[i * GROUPS + g] * all);
             if (vx == 0u) store_padding(row, head);
         }
     }

@@ -1,7 +1,9 @@
 #include "model/builder.h"
 
+#include <algorithm>
 #include <cmath>
 
+#include "base/names.h"
 #include "model/config_parts.h"
 
 namespace vireo {
@@ -37,8 +39,38 @@ ValueId ModelBuilder::pixels(int64_t batch, int64_t h, int64_t w, int64_t channe
 
 Result<Graph> ModelBuilder::finish(ValueId v) {
   if (ok()) g_.output(v);
+  if (ok() && source_.extension != nullptr)
+    for (const auto& [block, sizes] : source_.extension->structure)
+      if (blocks_.count(block) == 0)
+        set_error(fail(ErrorCode::kCorrupt,
+                       "'{}': quantization_config.vireo.structure names the block '{}', which {} does not have{}",
+                       source_.config_path, block, source_.path,
+                       known_names(block, std::vector<std::string>(blocks_.begin(), blocks_.end()))));
   VIREO_TRY(std::move(status_));
   return g_.finish();
+}
+
+BlockSizes ModelBuilder::sizes(const std::string& block, const BlockSizes& whole) {
+  blocks_.insert(block);
+  if (source_.extension == nullptr) return whole;
+  const auto found = source_.extension->structure.find(block);
+  if (found == source_.extension->structure.end()) return whole;
+  BlockSizes s = whole;
+  const auto take = [&](const char* what, int64_t given, int64_t most, int64_t* to) {
+    if (given < 0) return;
+    if (given > most)
+      set_error(
+          fail(ErrorCode::kCorrupt,
+               "'{}': quantization_config.vireo.structure gives the block '{}' {} {}, expected at most the {} that "
+               "the network has",
+               source_.config_path, block, what, given, most));
+    *to = std::min(given, most);
+  };
+  take("heads", found->second.heads, whole.heads, &s.heads);
+  take("qk", found->second.qk, whole.qk, &s.qk);
+  take("v", found->second.v, whole.v, &s.v);
+  take("mlp", found->second.mlp, whole.mlp, &s.mlp);
+  return s;
 }
 
 ConstantPtr ModelBuilder::take(Result<ConstantPtr> loaded) {
@@ -160,6 +192,17 @@ ValueId ModelBuilder::conv(ValueId x, const ConvLayer& l, const std::string& nam
 
 ValueId ModelBuilder::activation(ValueId x, Activation act, const std::string& name) {
   return add(activation_op(act), name, {x});
+}
+
+ValueId ModelBuilder::attention(ValueId x, const BlockSizes& s, int64_t dim, const std::string& name,
+                                std::vector<ValueId> rest, std::vector<std::pair<const char*, double>> attrs) {
+  rest.insert(rest.begin(), x);
+  attrs.insert(attrs.begin(), {"heads", double(s.heads)});
+  if (s.qk != dim || s.v != dim) {
+    attrs.emplace_back("scale", 1.0 / std::sqrt(double(dim)));
+    attrs.emplace_back("qk_dim", double(s.qk));
+  }
+  return add(OpKind::kAttention, name, std::move(rest), std::move(attrs));
 }
 
 ValueId ModelBuilder::resize(ValueId x, int64_t h, int64_t w, bool align_corners, const std::string& name) {

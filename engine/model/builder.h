@@ -2,6 +2,7 @@
 // all networks have.
 #pragma once
 
+#include <set>
 #include <string>
 #include <utility>
 #include <vector>
@@ -58,6 +59,9 @@ class ModelBuilder {
   }
   ValueId constant(const std::string& name, ConstantPtr value);
 
+  /// The sizes of a transformer block, named as in plans: `whole`, or less where the configuration's extension says so.
+  BlockSizes sizes(const std::string& block, const BlockSizes& whole);
+
   // ---- operators; `name` is the node's
 
   ValueId add(OpKind op, const std::string& name, std::vector<ValueId> inputs,
@@ -75,6 +79,10 @@ class ModelBuilder {
   /// linear.
   ValueId conv(ValueId x, const ConvLayer& layer, const std::string& name);
   ValueId activation(ValueId x, Activation act, const std::string& name);
+  /// softmax(q k^T scale) v over the rows of x; `dim`: width of a whole head, from which the scale is. `rest`: further
+  /// operands and attributes.
+  ValueId attention(ValueId x, const BlockSizes& s, int64_t dim, const std::string& name,
+                    std::vector<ValueId> rest = {}, std::vector<std::pair<const char*, double>> attrs = {});
   /// Bilinear, to h x w; x itself where it has that size.
   ValueId resize(ValueId x, int64_t h, int64_t w, bool align_corners, const std::string& name);
   ValueId mean(ValueId x, int64_t start, const std::string& name) {
@@ -88,6 +96,7 @@ class ModelBuilder {
   std::string reason_;
   GraphBuilder g_;
   Result<void> status_;
+  std::set<std::string> blocks_;  // whose sizes were asked for
 };
 
 /// The operator of an activation; quick_gelu is SiLU here, its factors go into the weights around it.

@@ -167,6 +167,7 @@ Result<std::shared_ptr<const Compression>> parse_compression(const std::string& 
   f.string("quant_method", &method);
   f.string("format", &format);
   VIREO_TRY(f.status());
+  if (method == kOwnMethod) return none;  // floats, in an extension's shapes (model/extension.h)
   if (method != "compressed-tensors")
     return fail(ErrorCode::kUnsupported,
                 "'{}': {}.quant_method is '{}'; expected compressed-tensors. Use the original checkpoint, for example "

@@ -47,8 +47,11 @@ struct Compression {
   const CompressionScheme* find(const std::string& module, const char* kind) const;
 };
 
-/// Null where the configuration has no quantization_config. Errors: kUnsupported (another method, floats of 8 and 4
-/// bits, sparse forms), kCorrupt.
+/// quant_method of a quantization_config that has an extension alone and no codes.
+constexpr const char* kOwnMethod = "vireo";
+
+/// Null where the configuration has no quantization_config, or one without codes. Errors: kUnsupported (another method,
+/// floats of 8 and 4 bits, sparse forms), kCorrupt.
 Result<std::shared_ptr<const Compression>> parse_compression(const std::string& config, const std::string& source);
 
 /// A weight that is stored as codes: its tensors as the file has them.

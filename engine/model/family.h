@@ -11,6 +11,7 @@
 #include "base/error.h"
 #include "graph/graph.h"
 #include "model/checkpoint.h"
+#include "model/extension.h"
 #include "model/preprocess.h"
 
 #include <vireo/types.hpp>
@@ -24,6 +25,7 @@ struct ModelSource {
   std::string config_path;                    // for messages
   std::shared_ptr<const Checkpoint> weights;  // null: random weights from `seed`
   uint64_t seed = 0;
+  std::shared_ptr<const Extension> extension = nullptr;  // of `config`, read once; null: none
 };
 
 /// A configured model that can be built into graphs. Immutable; every method may be called from several threads.

@@ -294,25 +294,36 @@ class MobileVitBuilder {
   }
 
   ValueId transformer_layer(ValueId x, const std::string& at, int64_t d, const std::string& name) {
+    const int64_t dim = d / c_.heads;
+    const BlockSizes s = b_.sizes(name, {c_.heads, dim, dim, int64_t(double(d) * c_.mlp_ratio)});
+    if (s.heads > 0) x = attention(x, s, at, d, name);
+    return s.mlp > 0 ? mlp(x, s.mlp, at, d, name) : x;
+  }
+
+  ValueId attention(ValueId x, const BlockSizes& s, const std::string& at, int64_t d, const std::string& name) {
+    const int64_t qk = s.heads * s.qk, v = s.heads * s.v;
     ValueId y = b_.layer_norm(x, at + n_.norm1, c_.eps, name + ".norm1");
     if (c_.naming == Naming::kTimm) {
-      y = b_.linear(y, at + n_.qkv, 3 * d, c_.qkv_bias, name + ".attn.qkv");
+      y = b_.linear(y, at + n_.qkv, 2 * qk + v, c_.qkv_bias, name + ".attn.qkv");
     } else {
       std::vector<ConstantPtr> weights, biases;
       for (const std::string* part : {&n_.query, &n_.key, &n_.value}) {
-        weights.push_back(b_.matrix(at + *part, d, d));
-        biases.push_back(c_.qkv_bias ? b_.bias(at + *part, d) : nullptr);
+        const int64_t rows = part == &n_.value ? v : qk;
+        weights.push_back(b_.matrix(at + *part, rows, d));
+        biases.push_back(c_.qkv_bias ? b_.bias(at + *part, rows) : nullptr);
       }
       y = b_.stacked_linear(y, std::move(weights), std::move(biases), at + ".attention.attention.query|key|value",
                             name + ".attn.qkv");
     }
     const double patch = double(c_.patch);
-    y = b_.add(OpKind::kAttention, name + ".attn", {y},
-               {{"heads", double(c_.heads)}, {"step_h", patch}, {"step_w", patch}});
+    y = b_.attention(y, s, d / c_.heads, name + ".attn", {}, {{"step_h", patch}, {"step_w", patch}});
     y = b_.linear(y, at + n_.proj, d, true, name + ".attn.proj");
-    x = b_.add(OpKind::kAdd, name + ".attn.add", {x, y});
-    y = b_.layer_norm(x, at + n_.norm2, c_.eps, name + ".norm2");
-    y = b_.linear(y, at + n_.fc1, int64_t(double(d) * c_.mlp_ratio), true, name + ".mlp.fc1");
+    return b_.add(OpKind::kAdd, name + ".attn.add", {x, y});
+  }
+
+  ValueId mlp(ValueId x, int64_t width, const std::string& at, int64_t d, const std::string& name) {
+    ValueId y = b_.layer_norm(x, at + n_.norm2, c_.eps, name + ".norm2");
+    y = b_.linear(y, at + n_.fc1, width, true, name + ".mlp.fc1");
     y = b_.activation(y, c_.act, name + ".mlp.act");
     y = b_.linear(y, at + n_.fc2, d, true, name + ".mlp.fc2");
     return b_.add(OpKind::kAdd, name + ".mlp.add", {x, y});

@@ -200,6 +200,7 @@ Result<LoadedModel> LoadedModel::from_parts(ModelSource source, std::string prep
   if (source.weights != nullptr && (compression || source.weights->coded())) {
     VIREO_ASSIGN(source.weights, source.weights->with_compression(compression));
   }
+  VIREO_ASSIGN(source.extension, parse_extension(source.config, source.config_path));
   const Family* family = nullptr;
   for (const Family* candidate : model_families()) {
     if (family == nullptr && candidate->matches(source)) family = candidate;

@@ -274,37 +274,57 @@ class SwinBuilder {
     const auto norm = [&](ValueId v, const std::string& tensor, const char* part) {
       return b_.layer_norm(v, at + tensor, c_.eps, name + part);
     };
-    ValueId y = c_.v2 ? x : norm(x, n_.norm1, ".norm1");
-    y = attention(y, at, stage, odd, name + ".attn");
-    y = b_.linear(y, at + n_.proj, d, true, name + ".attn.proj");
-    if (c_.v2) y = norm(y, n_.norm1, ".norm1");
-    x = b_.add(OpKind::kAdd, name + ".attn.add", {x, y});
+    const BlockSizes s = sizes(stage, name);
+    ValueId y = kNoValue;
+    if (s.heads > 0) {
+      y = c_.v2 ? x : norm(x, n_.norm1, ".norm1");
+      y = attention(y, s, at, stage, odd, name + ".attn");
+      y = b_.linear(y, at + n_.proj, d, true, name + ".attn.proj");
+      if (c_.v2) y = norm(y, n_.norm1, ".norm1");
+      x = b_.add(OpKind::kAdd, name + ".attn.add", {x, y});
+    }
+    if (s.mlp == 0) return x;
     y = c_.v2 ? x : norm(x, n_.norm2, ".norm2");
-    y = b_.linear(y, at + n_.fc1, c_.inner(stage), true, name + ".mlp.fc1");
+    y = b_.linear(y, at + n_.fc1, s.mlp, true, name + ".mlp.fc1");
     y = b_.activation(y, c_.act, name + ".mlp.act");
     y = b_.linear(y, at + n_.fc2, d, true, name + ".mlp.fc2");
     if (c_.v2) y = norm(y, n_.norm2, ".norm2");
     return b_.add(OpKind::kAdd, name + ".mlp.add", {x, y});
   }
 
+  BlockSizes sizes(int64_t stage, const std::string& name) {
+    const int64_t heads = c_.heads[size_t(stage)], dim = c_.width(stage) / heads;
+    const BlockSizes s = b_.sizes(name, {heads, dim, dim, c_.inner(stage)});
+    // Norms of queries and keys are not those of their projections, and values share the rows that are normed.
+    if (c_.v2 && (s.qk != dim || s.v != dim))
+      b_.set_error(fail(ErrorCode::kUnsupported,
+                        "'{}': quantization_config.vireo.structure gives the block '{}' heads of {} and {} channels; "
+                        "Swin V2 normalises queries and keys, so they must keep their {}",
+                        b_.source().config_path, name, s.qk, s.v, dim));
+    return s;
+  }
+
   /// q, k, v and the attention within windows. A row of zeros becomes the qkv bias, which is what padding holds.
-  ValueId attention(ValueId x, const std::string& at, int64_t stage, bool odd, const std::string& name) {
-    const int64_t d = c_.width(stage), heads = c_.heads[size_t(stage)], h = b_.shape(x).h(), w = b_.shape(x).w();
+  ValueId attention(ValueId x, const BlockSizes& s, const std::string& at, int64_t stage, bool odd,
+                    const std::string& name) {
+    const int64_t d = c_.width(stage), heads = s.heads, h = b_.shape(x).h(), w = b_.shape(x).w();
+    const int64_t qk = heads * s.qk, all = 2 * qk + heads * s.v;
     const Windows win = windows(stage, odd, h, w);
     std::vector<ConstantPtr> weights, biases;
     for (int64_t i = 0; i < 3; ++i) {
+      const int64_t rows = i == 2 ? heads * s.v : qk;
       const bool biased =
           c_.qkv_bias && !(c_.v2 && i == 1);  // cosine attention's keys have none; torchvision's file has, unused
       if (joined()) {
-        weights.push_back(b_.part(at + ".attn.qkv.weight", {3 * d, d}, i * d, d, d, {0.f, 0.02f}));
+        weights.push_back(b_.part(at + ".attn.qkv.weight", {all, d}, i * qk, rows, d, {0.f, 0.02f}));
         const bool apart = timm() && c_.v2;  // q_bias and v_bias
         biases.push_back(!biased ? nullptr
-                         : apart ? b_.vector(at + (i == 0 ? ".attn.q_bias" : ".attn.v_bias"), d, {0.f, 0.02f})
-                                 : b_.part(at + ".attn.qkv.bias", {3 * d}, i, 1, d, {0.f, 0.02f}));
+                         : apart ? b_.vector(at + (i == 0 ? ".attn.q_bias" : ".attn.v_bias"), rows, {0.f, 0.02f})
+                                 : bias_part(at + ".attn.qkv.bias", all, i * qk, rows));
       } else {
         const std::string tensor = at + n_.attention + (i == 0 ? "query" : i == 1 ? "key" : "value");
-        weights.push_back(b_.matrix(tensor, d, d));
-        biases.push_back(biased ? b_.bias(tensor, d) : nullptr);
+        weights.push_back(b_.matrix(tensor, rows, d));
+        biases.push_back(biased ? b_.bias(tensor, rows) : nullptr);
       }
     }
     if (!b_.ok()) return kNoValue;
@@ -312,7 +332,7 @@ class SwinBuilder {
     ConstantPtr pad;
     if (padded && c_.qkv_bias) {
       std::vector<ConstantPtr> rows = biases;
-      if (c_.v2) rows[1] = fill_constant(1, d, 0.f);  // a key without length
+      if (c_.v2) rows[1] = fill_constant(1, qk, 0.f);  // a key without length
       pad = stack_cols(std::move(rows));
     }
     const std::string tensors = at + (joined() ? ".attn.qkv" : n_.attention + "query|key|value");
@@ -326,19 +346,28 @@ class SwinBuilder {
       const ValueId factor = b_.constant(at + n_.attention + "logit_scale", make_constant(1, heads, std::move(scale)));
       y = b_.add(OpKind::kHeadNorm, name + ".norm", {y, factor}, {{"heads", double(heads)}});
     }
-    const ValueId bias = b_.constant(at + n_.attention + "relative_position_bias", position_bias(at, stage, win.size));
+    const ValueId bias =
+        b_.constant(at + n_.attention + "relative_position_bias", position_bias(at, stage, heads, win.size));
     const ValueId pv = b_.constant(tensors + ".pad", std::move(pad));
-    return b_.add(OpKind::kAttention, name, {y, bias, pv},
-                  {{"heads", double(heads)},
-                   {"group_h", double(win.size)},
-                   {"group_w", double(win.size)},
-                   {"shift_h", double(win.shift_h)},
-                   {"shift_w", double(win.shift_w)},
-                   {"scale", c_.v2 ? 1.0 : 0.0}});
+    std::vector<std::pair<const char*, double>> attrs = {{"group_h", double(win.size)},
+                                                         {"group_w", double(win.size)},
+                                                         {"shift_h", double(win.shift_h)},
+                                                         {"shift_w", double(win.shift_w)}};
+    if (c_.v2) attrs.emplace_back("scale", 1.0);
+    return b_.attention(y, s, d / c_.heads[size_t(stage)], name, {bias, pv}, std::move(attrs));
   }
 
-  ConstantPtr position_bias(const std::string& at, int64_t stage, int64_t window) {
-    const int64_t heads = c_.heads[size_t(stage)], side = 2 * window - 1;
+  /// Elements [first, first + count) of a vector of `all`.
+  ConstantPtr bias_part(const std::string& tensor, int64_t all, int64_t first, int64_t count) {
+    if (all % count == 0 && first % count == 0) return b_.part(tensor, {all}, first / count, 1, count, {0.f, 0.02f});
+    const ConstantPtr whole = b_.vector(tensor, all, {0.f, 0.02f});
+    if (!b_.ok()) return nullptr;
+    const std::vector<float> values = whole->read_all();
+    return make_constant(1, count, std::vector<float>(values.begin() + first, values.begin() + first + count));
+  }
+
+  ConstantPtr position_bias(const std::string& at, int64_t stage, int64_t heads, int64_t window) {
+    const int64_t side = 2 * window - 1;
     if (!c_.v2) {
       ConstantPtr table = b_.weight(at + n_.attention + "relative_position_bias_table", {side * side, heads},
                                     side * side, heads, {0.f, 0.02f});

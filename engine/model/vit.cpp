@@ -217,12 +217,14 @@ class VitBuilder {
     return make_constant(patches, d_, resample_positions(cell_rows, from_h, from_w, out_h(), out_w(), d_, c_.resample));
   }
 
-  ValueId qkv(ValueId x, const std::string& at, const std::string& name) {
-    if (!n_.qkv.empty()) return b_.linear(x, at + n_.qkv, 3 * d_, c_.qkv_bias, name);
+  ValueId qkv(ValueId x, const BlockSizes& s, const std::string& at, const std::string& name) {
+    const int64_t qk = s.heads * s.qk, v = s.heads * s.v;
+    if (!n_.qkv.empty()) return b_.linear(x, at + n_.qkv, 2 * qk + v, c_.qkv_bias, name);
     std::vector<ConstantPtr> weights, biases;
     for (const std::string* part : {&n_.query, &n_.key, &n_.value}) {
-      weights.push_back(b_.matrix(at + *part, d_, d_));
-      biases.push_back(c_.qkv_bias ? b_.bias(at + *part, d_) : nullptr);
+      const int64_t rows = part == &n_.value ? v : qk;
+      weights.push_back(b_.matrix(at + *part, rows, d_));
+      biases.push_back(c_.qkv_bias ? b_.bias(at + *part, rows) : nullptr);
     }
     return b_.stacked_linear(x, std::move(weights), std::move(biases), at + ".attention.attention.query|key|value",
                              name);
@@ -236,17 +238,27 @@ class VitBuilder {
   ValueId block(ValueId x, int64_t index) {
     const std::string name = fmt::format("blocks.{}", index);
     const std::string at = n_.block + std::to_string(index);
+    const int64_t dim = d_ / c_.heads;
+    const BlockSizes s = b_.sizes(name, {c_.heads, dim, dim, c_.mlp});
+    if (s.heads > 0) x = attention(x, s, at, name);
+    if (s.mlp > 0) x = mlp(x, s.mlp, at, name);
+    return x;
+  }
+
+  ValueId attention(ValueId x, const BlockSizes& s, const std::string& at, const std::string& name) {
     ValueId y = layer_norm(x, at + n_.norm1, name + ".norm1");
-    y = qkv(y, at, name + ".attn.qkv");
-    y = b_.add(OpKind::kAttention, name + ".attn", {y}, {{"heads", double(c_.heads)}});
+    y = qkv(y, s, at, name + ".attn.qkv");
+    y = b_.attention(y, s, d_ / c_.heads, name + ".attn");
     y = b_.linear(y, at + n_.proj, d_, c_.proj_bias, name + ".attn.proj");
     if (c_.layerscale) y = layer_scale(y, at + n_.scale1, name + ".attn.ls");
-    x = b_.add(OpKind::kAdd, name + ".attn.add", {x, y});
+    return b_.add(OpKind::kAdd, name + ".attn.add", {x, y});
+  }
 
+  ValueId mlp(ValueId x, int64_t width, const std::string& at, const std::string& name) {
     const bool quick = !c_.swiglu && c_.act == Activation::kQuickGelu;
     const float factor = quick ? kQuickGelu : 1.f;
-    y = layer_norm(x, at + n_.norm2, name + ".norm2");
-    y = b_.linear(y, at + n_.fc1, c_.swiglu ? 2 * c_.mlp : c_.mlp, c_.proj_bias, name + ".mlp.fc1", factor, factor);
+    ValueId y = layer_norm(x, at + n_.norm2, name + ".norm2");
+    y = b_.linear(y, at + n_.fc1, c_.swiglu ? 2 * width : width, c_.proj_bias, name + ".mlp.fc1", factor, factor);
     y = b_.add(activation(), name + ".mlp.act", {y});
     y = b_.linear(y, at + n_.fc2, d_, c_.proj_bias, name + ".mlp.fc2", 1.f / factor);
     if (c_.layerscale) y = layer_scale(y, at + n_.scale2, name + ".mlp.ls");

@@ -1,53 +1,44 @@
-// attention: softmax(q k^T * scale + bias + mask) v for every head; x [b, h, w, 3 d] holds q, k and v heads side by
-// side, output [b, h, w, d]. The scores are never stored (online softmax: Milakov and Gimelshein 2018; Dao et al.
-// 2022). All tokens of an image attend to each other, or those of a group (simd::TokenGroups): windows, shifted and
-// masked (Swin, Liu et al. 2021), or equal positions of patches (MobileViT, Mehta and Rastegari 2022). bias [heads *
-// tokens, tokens] is a constant per pair of tokens of a group; pad [3 d] the row of tokens beyond the map's edge (the
-// qkv bias), zeros if absent. key_bias [b, 1, 1, tokens] is added to every score of a key and is found while running:
-// the logarithm of how many tokens a merged one stands for (proportional attention, Bolya et al. 2023).
+// attention: softmax(q k^T * scale + bias + mask) v for every head; x [b, h, w, heads (2 qk + v)] holds q, k and v
+// heads side by side, output [b, h, w, heads v]. A head's queries and keys may be narrower or wider than its values
+// (low-rank scores, pruned values); without qk_dim all are a third of the row. The scores are never stored (online
+// softmax: Milakov and Gimelshein 2018; Dao et al. 2022). All tokens of an image attend to each other, or those of a
+// group (simd::TokenGroups): windows, shifted and masked (Swin, Liu et al. 2021), or equal positions of patches
+// (MobileViT, Mehta and Rastegari 2022). bias [heads * tokens, tokens] is a constant per pair of tokens of a group; pad
+// the row of x of tokens beyond the map's edge (the qkv bias), zeros if absent. key_bias [b, 1, 1, tokens] is added to
+// every score of a key and is found while running: the logarithm of how many tokens a merged one stands for
+// (proportional attention, Bolya et al. 2023).
+#include "ops/attention.h"
+
 #include "ops/common.h"
 
 namespace vireo {
 namespace {
 using namespace ops;
 
-enum Attr { kHeads, kGroupH, kGroupW, kStepH, kStepW, kShiftH, kShiftW, kScale };
-enum In { kX, kBias, kPad, kKeyBias };
-// group_*: tokens of a group along y and x, 0 for as many as the map has; step_*: pixels between them; shift_*: cyclic
-// shift in pixels, which also turns the mask on; scale: 0 for 1 / sqrt(head dimension).
-constexpr AttrDef kAttrs[] = {{"heads", 1},   {"group_h", 0}, {"group_w", 0}, {"step_h", 1}, {"step_w", 1},
-                              {"shift_h", 0}, {"shift_w", 0}, {"scale", 0},   {nullptr, 0}};
+using attention::Attr, attention::add_consts, attention::Consts, attention::scale_of, attention::sizes,
+    attention::Sizes;
+using attention::kHeads, attention::kGroupH, attention::kGroupW, attention::kStepH, attention::kStepW;
+using attention::kShiftH, attention::kShiftW, attention::kScale, attention::kQkDim, attention::kX, attention::kBias,
+    attention::kPad, attention::kKeyBias;
 
-struct Sizes {
-  int64_t batch, tokens, heads, dim, width;  // tokens: of a group
-  simd::TokenGroups groups;
-  bool plain;  // one group of everything and no bias: the kernels without addresses to work out
-};
-Sizes sizes(const OpCall& c) {
-  const Shape& s = c.in[kX]->shape;
-  const int64_t heads = c.iattr(kHeads), width = s.c() / 3;
-  simd::TokenGroups g;
-  g.h = s.h(), g.w = s.w();
-  g.step_h = std::max<int64_t>(1, c.iattr(kStepH)), g.step_w = std::max<int64_t>(1, c.iattr(kStepW));
-  g.group_h = c.iattr(kGroupH) > 0 ? c.iattr(kGroupH) : div_up(g.h, g.step_h);
-  g.group_w = c.iattr(kGroupW) > 0 ? c.iattr(kGroupW) : div_up(g.w, g.step_w);
-  g.shift_h = c.iattr(kShiftH), g.shift_w = c.iattr(kShiftW);
-  const bool plain = g.count() == 1 && !g.padded() && g.shift_h == 0 && g.shift_w == 0 && !c.input(kBias);
-  return {s.n(), g.tokens(), heads, heads > 0 ? width / heads : 0, width, g, plain};
-}
-double scale_of(const OpCall& c) { return c.attr(kScale) > 0 ? c.attr(kScale) : 1.0 / std::sqrt(double(sizes(c).dim)); }
+constexpr AttrDef kAttrs[] = {{"heads", 1},   {"group_h", 0}, {"group_w", 0}, {"step_h", 1}, {"step_w", 1},
+                              {"shift_h", 0}, {"shift_w", 0}, {"scale", 0},   {"qk_dim", 0}, {nullptr, 0}};
 
 Result<TensorDesc> infer(const OpCall& c) {
   if (!c.input(kX)) return shape_error(c, "operand", "missing", "the qkv rows");
-  for (Attr a : {kGroupH, kGroupW, kShiftH, kShiftW})
+  for (Attr a : {kGroupH, kGroupW, kShiftH, kShiftW, kQkDim})
     if (c.iattr(a) < 0) return shape_error(c, kAttrs[a].name, fmt::format("{}", c.iattr(a)), "0 or more");
   for (Attr a : {kStepH, kStepW})
     if (c.iattr(a) < 1) return shape_error(c, kAttrs[a].name, fmt::format("{}", c.iattr(a)), "1 or more");
   if (c.attr(kScale) < 0)
     return shape_error(c, "scale", fmt::format("{:g}", c.attr(kScale)), "a positive factor, or 0 for 1 / sqrt(dim)");
   const Sizes s = sizes(c);
-  if (s.heads < 1 || c.in[kX]->shape.c() != 3 * s.heads * s.dim || s.dim < 1 || s.dim > 128)
-    return shape_error(c, "qkv", got(c.in[kX]), fmt::format("3 x {} heads of 1 to 128 channels each", s.heads));
+  if (s.heads < 1 || c.in[kX]->shape.c() != s.row() || s.dim < 1 || s.dim > 128 || s.vdim < 1 || s.vdim > 128 ||
+      (c.iattr(kQkDim) == 0 && s.vdim != s.dim))
+    return shape_error(c, "qkv", got(c.in[kX]),
+                       c.iattr(kQkDim) > 0
+                           ? fmt::format("{} heads of {} channels in q and in k and 1 to 128 in v", s.heads, s.dim)
+                           : fmt::format("3 x {} heads of 1 to 128 channels each", s.heads));
   const simd::TokenGroups& g = s.groups;
   if (g.shift_h >= g.group_h || g.shift_w >= g.group_w ||
       ((g.shift_h > 0 || g.shift_w > 0) && (g.step_h > 1 || g.step_w > 1)))
@@ -58,8 +49,8 @@ Result<TensorDesc> infer(const OpCall& c) {
     return shape_error(
         c, "bias", got(bias),
         fmt::format("[.., {}, {}] for {} heads and {} tokens", s.heads * s.tokens, s.tokens, s.heads, s.tokens));
-  if (c.input(kPad) && !is_vector(c.input(kPad), 3 * s.width))
-    return shape_error(c, "pad", got(c.input(kPad)), fmt::format("{} values", 3 * s.width));
+  if (c.input(kPad) && !is_vector(c.input(kPad), s.row()))
+    return shape_error(c, "pad", got(c.input(kPad)), fmt::format("{} values", s.row()));
   if (const TensorDesc* keys = c.input(kKeyBias)) {
     if (keys->shape != tokens_shape(s.batch, 1, s.tokens) || keys->layout != Layout::kRows)
       return shape_error(c, "key_bias", got(keys), fmt::format("[{}, 1, 1, {}]", s.batch, s.tokens));
@@ -68,20 +59,8 @@ Result<TensorDesc> infer(const OpCall& c) {
   }
   TensorDesc out;
   out.shape = c.in[kX]->shape;
-  out.shape.d[3] = s.width;
+  out.shape.d[3] = s.width();
   return out;
-}
-
-/// Constants in the order bias, pad; -1 for what is absent or not needed.
-struct Consts {
-  int bias = -1, pad = -1;
-};
-Consts add_consts(const OpCall& c, const Sizes& s, Lowering& l) {
-  Consts r;
-  if (c.input(kBias))
-    r.bias = int(l.consts.size()), l.consts.push_back(rows_const(kBias, s.heads * s.tokens, s.tokens));
-  if (c.input(kPad)) r.pad = int(l.consts.size()), l.consts.push_back(vector_const(kPad, 3 * s.width));
-  return r;
 }
 
 /// Sizes of attention.tile for a shape; the formulas are the shader's.
@@ -90,14 +69,14 @@ struct Tile {
   int64_t vx, vm;  // invocations that share a query in p v, and queries of each
   int64_t rows() const { return lx / tx * tm; }
   int64_t keys() const { return tx * tn; }
-  int64_t groups(int64_t dim) const { return div_up(groups4(dim), vx); }
+  int64_t groups(int64_t vdim) const { return div_up(groups4(vdim), vx); }
   bool same_rows() const { return vx == tx && vm == tm; }
-  int64_t shared_bytes(int64_t dim) const {
-    const int64_t stage = std::max({dc * (rows() + 5) + dc * (keys() + 5), tx * rows(), vc * round_up(dim, 4)});
+  int64_t shared_bytes(int64_t vdim) const {
+    const int64_t stage = std::max({dc * (rows() + 5) + dc * (keys() + 5), tx * rows(), vc * round_up(vdim, 4)});
     return 4 * (stage + keys() * (rows() + 4) + (same_rows() ? 4 : rows()));
   }
-  int64_t registers(int64_t dim) const {
-    return tm * tn + 4 * vm * groups(dim) + 2 * tm + 56;
+  int64_t registers(int64_t vdim) const {
+    return tm * tn + 4 * vm * groups(vdim) + 2 * tm + 56;
   }  // scores, sums, maxima and the rest
   /// Subgroups that have some of `queries` queries in q k^T, and in p v.
   int64_t score_subgroups(int64_t queries, int64_t subgroup) const {
@@ -116,19 +95,19 @@ struct Tile {
   double cost(const Sizes& s, const Tuning& t, int64_t subgroup) const {
     constexpr double kEnough = 16;   // subgroups of a core: there are several barriers per block of keys
     constexpr double kIdle = 0.125;  // of a subgroup's p v, where it has no query: it stages and waits like the others
-    const int64_t d4 = groups4(s.dim), g = groups(s.dim), all = div_up(lx, subgroup),
+    const int64_t d4 = groups4(s.dim), v4 = groups4(s.vdim), g = groups(s.vdim), all = div_up(lx, subgroup),
                   busy = value_subgroups(rows(), subgroup);
     const double scores = double(dc * (tm * tn + tm / 4 + tn / 4) +
                                  (div_up(rows() * dc / 4, lx) + div_up(keys() * dc / 4, lx)) * 16 + 30);
     const double products =
         double(vc * (4 * vm * g + div_up(vm, 4) + g)) * (double(busy) + kIdle * double(all - busy)) / double(all);
-    const double values = products + double(div_up(vc * d4, lx) * 25 + 30);
+    const double values = products + double(div_up(vc * v4, lx) * 25 + 30);
     const double powers = double(8 * tm * tn + 100 + 4 * vm * g + (same_rows() ? 0 : 12));
     const int64_t blocks = div_up(s.tokens, keys());
     const double slots =
         double(blocks) * (double(div_up(d4, dc / 4)) * scores + powers) + double(value_trips(s.tokens)) * values;
-    const int64_t fit = std::min(t.machine.registers / (registers(s.dim) * all * subgroup),
-                                 t.machine.shared_bytes / shared_bytes(s.dim));
+    const int64_t fit = std::min(t.machine.registers / (registers(s.vdim) * all * subgroup),
+                                 t.machine.shared_bytes / shared_bytes(s.vdim));
     const double resident = double(std::max<int64_t>(1, fit) * all);
     return double(div_up(s.tokens, rows()) * all) * slots * std::max(1.0, kEnough / resident);
   }
@@ -148,8 +127,8 @@ Tile choose_tile(const Sizes& s, const Tuning& t, const DeviceCaps& caps) {
       for (int64_t vc = q.vc; vc >= 4; vc /= 2) {
         if (q.tx * q.tn % vc) continue;
         const Tile tile{q.lx, q.tx, q.tm, q.tn, dc, vc, vx, vm};
-        const int64_t bytes = tile.shared_bytes(s.dim);
-        if (!smallest.lx || bytes < smallest.shared_bytes(s.dim)) smallest = tile;
+        const int64_t bytes = tile.shared_bytes(s.vdim);
+        if (!smallest.lx || bytes < smallest.shared_bytes(s.vdim)) smallest = tile;
         if (bytes > caps.max_shared_bytes) continue;
         const double cost = tile.cost(s, t, caps.subgroup_size);
         if (!best.lx || cost < least) best = tile, least = cost;
@@ -157,14 +136,14 @@ Tile choose_tile(const Sizes& s, const Tuning& t, const DeviceCaps& caps) {
   };
   consider(q.tx, q.tm);  // first, because it needs no exchange between the products
   for (int64_t vm = 1; vm <= 8; vm *= 2)
-    for (int64_t vx = 1; vx <= std::min<int64_t>(groups4(s.dim), q.lx); ++vx) consider(vx, vm);
+    for (int64_t vx = 1; vx <= std::min<int64_t>(groups4(s.vdim), q.lx); ++vx) consider(vx, vm);
   return best.lx ? best : smallest;
 }
 
 /// attention.tile's work for one dispatch of `queries` queries of `depth` images or groups.
 Work tile_work(const Sizes& s, const Tile& t, int64_t queries, int64_t depth, bool skip_rows, uint32_t subgroup) {
   const int64_t trips = div_up(s.tokens, t.keys()) * div_up(groups4(s.dim), t.dc / 4), values = t.value_trips(s.tokens);
-  const int64_t score = t.tm * t.tn * t.dc, value = t.vm * t.groups(s.dim) * 4 * t.vc;  // multiply-adds of one run
+  const int64_t score = t.tm * t.tn * t.dc, value = t.vm * t.groups(s.vdim) * 4 * t.vc;  // multiply-adds of one run
   Work w;
   w.loops = {{u32(div_up(s.tokens, t.keys())), 0}, {u32(trips), u32(score)}, {u32(values), u32(value)}};
   const int64_t full = queries / t.rows(), rest = queries % t.rows(), left = rest && !skip_rows ? t.rows() : rest;
@@ -197,7 +176,12 @@ void add_groups(const Sizes& s, const Consts& at, bool texel, Dispatch& d) {
 /// What does not depend on the kernel.
 struct Attention {
   Attention(const OpCall& c, const LowerContext& context)
-      : call(c), ctx(context), s(sizes(c)), x(*c.in[kX]), aligned(s.dim % 4 == 0), at(add_consts(c, s, lowering)) {
+      : call(c),
+        ctx(context),
+        s(sizes(c)),
+        x(*c.in[kX]),
+        aligned(s.dim % 4 == 0 && s.vdim % 4 == 0),
+        at(add_consts(c, s, lowering)) {
     lowering.out_f32 = !aligned;  // two heads would share a 32-bit word of halves
   }
 
@@ -207,17 +191,18 @@ struct Attention {
     d.shader = shader;
     d.spec = {{"OUT_TYPE", lowering.out_f32 ? type_code(DType::kF32) : type_code(call.out.dtype)},
               {"HD", u32(s.dim)},
-              {"ALIGNED", aligned}};  // the offsets d and 2d are multiples of dim
+              {"VD", u32(s.vdim)},
+              {"ALIGNED", aligned}};  // the offsets of k and v are multiples of dim
     d.push = {{"n_q", u32(s.tokens)},
               {"n_kv", u32(s.tokens)},
               {"heads", u32(s.heads)},
-              {"q_ld4", u32(groups4(3 * s.width))},
-              {"k_ld4", u32(groups4(3 * s.width))},
-              {"v_ld4", u32(groups4(3 * s.width))},
-              {"o_ld4", u32(groups4(s.width))},
+              {"q_ld4", u32(groups4(s.row()))},
+              {"k_ld4", u32(groups4(s.row()))},
+              {"v_ld4", u32(groups4(s.row()))},
+              {"o_ld4", u32(groups4(s.width()))},
               {"q_off", 0},
-              {"k_off", u32(s.width)},
-              {"v_off", u32(2 * s.width)},
+              {"k_off", u32(s.keys_at())},
+              {"v_off", u32(s.values_at())},
               {"scale", float_word(scale_of(call))}};
     d.operands = {input(kX, kind), input(kX, kind), input(kX, kind), output()};
     if (!s.plain) add_groups(s, at, kind != BindKind::kStorage, d);
@@ -238,7 +223,7 @@ struct Attention {
       lowering.kernel = fmt::format("{}, {}x{} tokens", lowering.kernel, s.groups.group_h, s.groups.group_w);
     if (call.input(kKeyBias)) lowering.kernel += ", key bias";
     const int64_t all = s.batch * s.groups.count(), blocks = div_up(s.tokens, rows);
-    const double flops = 4.0 * double(s.heads * s.dim) * double(s.tokens) * double(s.tokens),
+    const double flops = 2.0 * double(s.heads * (s.dim + s.vdim)) * double(s.tokens) * double(s.tokens),
                  most = ctx.tuning->max_dispatch_flops;
     const int64_t per_part = blocks_per_dispatch(s.plain ? flops * double(all) : flops, most, blocks);
     const int64_t per_z = s.plain ? all
@@ -291,7 +276,7 @@ Result<Lowering> lower_texel(const OpCall& c, const LowerContext& ctx) {
   // The query, the accumulator and kb scores of every query live in registers: wide heads leave room for one query.
   // In groups it is one of each: where a row lies is worked out for every load, and a software driver's compiler took
   // minutes for more.
-  const bool few = s.dim > 64 || !a.aligned;
+  const bool few = std::max(s.dim, s.vdim) > 64 || !a.aligned;
   const uint32_t queries = few || !s.plain ? 1 : qi, keys = !s.plain ? 1 : few ? std::min(kb, 2u) : kb;
   Dispatch d = a.begin("attention.texel", texel_kind(a.x.dtype));
   d.spec.add({{"LX", lx}, {"QI", queries}, {"KB", keys}});
@@ -324,7 +309,7 @@ Result<void> tile_accepts(const OpCall& c, const LowerContext& ctx) {
   if (ctx.tuning->of("attention.tile").empty()) return fail(ErrorCode::kUnsupported, "the tuning wants another kernel");
   const Sizes s = sizes(c);
   const Tile tile = choose_tile(s, *ctx.tuning, *ctx.caps);
-  const int64_t shared = tile.shared_bytes(s.dim);
+  const int64_t shared = tile.shared_bytes(s.vdim);
   if (shared > ctx.caps->max_shared_bytes || tile.lx > ctx.caps->max_workgroup_invocations)
     return fail(ErrorCode::kUnsupported,
                 "it needs {} bytes of shared memory and {} invocations; the device has {} and {}", shared, tile.lx,
@@ -389,53 +374,6 @@ void tile_candidates(const DeviceCaps&, const std::function<void(std::string)>& 
 /// heads' width.
 constexpr ConstantsDef kTileConstants = {"attention_tile", kTileNames, tile_legal, tile_defaults, tile_candidates};
 
-simd::AttentionArgs args_of(const OpCall& c, const float* x, float* out) {
-  const Sizes s = sizes(c);
-  return simd::AttentionArgs::from_qkv(x, c.in[kX]->row_stride(), s.batch, s.tokens, s.heads, s.dim, float(scale_of(c)),
-                                       out, c.out.row_stride());
-}
-
-simd::GroupAttentionArgs group_args_of(const OpCall& c) {
-  const Sizes s = sizes(c);
-  simd::GroupAttentionArgs a;
-  a.ldx = c.in[kX]->row_stride(), a.groups = s.groups, a.batch = s.batch, a.heads = s.heads, a.head_dim = s.dim,
-  a.scale = float(scale_of(c));
-  a.bias_ld = round_up(s.tokens, 4), a.ldo = c.out.row_stride();
-  return a;
-}
-
-Result<Lowering> lower_cpu(const OpCall& c, const LowerContext& ctx) {
-  Lowering l;
-  const Sizes s = sizes(c);
-  add_consts(c, s, l);
-  const simd::Kernels& k = kernels_for(*ctx.caps);
-  l.scratch_bytes = s.plain ? scratch_for(ctx, k.attention, args_of(c, nullptr, nullptr))
-                            : scratch_for(ctx, k.group_attention, group_args_of(c));
-  l.kernel = c.input(kKeyBias) ? "flash attention, key bias"
-             : s.plain         ? "flash attention"
-                               : "flash attention in groups";
-  return l;
-}
-
-void cpu(const CpuCall& call) {
-  const OpCall& c = *call.op;
-  if (sizes(c).plain) {
-    simd::AttentionArgs a = args_of(c, call.in[kX], call.out);
-    if (const TensorDesc* keys = c.input(kKeyBias)) {
-      // One row serves all heads and queries of an image.
-      a.bias = call.in[kKeyBias], a.bias_batch = a.batch, a.bias_batch_stride = keys->row_stride();
-      a.bias_head_stride = a.bias_ld = 0;
-    }
-    return run_kernel(call, call.kernels->attention, a);
-  }
-  simd::GroupAttentionArgs a = group_args_of(c);
-  a.x = call.in[kX], a.out = call.out;
-  int next = 0;
-  if (c.input(kBias)) a.bias = reinterpret_cast<const float*>(call.consts[next++]);
-  if (c.input(kPad)) a.pad = reinterpret_cast<const float*>(call.consts[next++]);
-  run_kernel(call, call.kernels->group_attention, a);
-}
-
 /// Pads and rolls the map as PyTorch's models do, then attends within each group; written apart from simd::TokenGroups.
 void reference(const RefCall& r) {
   const OpCall& c = *r.op;
@@ -443,7 +381,7 @@ void reference(const RefCall& r) {
   const simd::TokenGroups& g = s.groups;
   const double scale = scale_of(c);
   const std::vector<double>& x = *r.in[kX];
-  const int64_t ld = 3 * s.width, h = g.h, w = g.w, tile_h = g.group_h * g.step_h, tile_w = g.group_w * g.step_w;
+  const int64_t ld = s.row(), h = g.h, w = g.w, tile_h = g.group_h * g.step_h, tile_w = g.group_w * g.step_w;
   const int64_t ph = round_up(h, tile_h), pw = round_up(w, tile_w);
   const auto side = [](int64_t at, int64_t size, int64_t window, int64_t shift) {
     return at < size - window ? 0 : at < size - shift ? 1 : 2;
@@ -481,7 +419,7 @@ void reference(const RefCall& r) {
               for (int64_t j = 0; j < s.tokens; ++j) {
                 const Token& key = tokens[size_t(j)];
                 double score = 0;
-                for (int64_t e = 0; key.row && e < s.dim; ++e) score += q[e] * key.row[s.width + head * s.dim + e];
+                for (int64_t e = 0; key.row && e < s.dim; ++e) score += q[e] * key.row[s.keys_at() + head * s.dim + e];
                 score *= scale;
                 if (c.input(kBias)) score += (*r.in[kBias])[size_t((head * s.tokens + i) * s.tokens + j)];
                 if (c.input(kKeyBias)) score += (*r.in[kKeyBias])[size_t(b * s.tokens + j)];
@@ -490,11 +428,11 @@ void reference(const RefCall& r) {
                 highest = std::max(highest, score);
               }
               for (double& v : p) sum += v = std::exp(v - highest);
-              double* out = &(*r.out)[size_t(tokens[size_t(i)].out * s.width + head * s.dim)];
-              std::fill(out, out + s.dim, 0.0);
+              double* out = &(*r.out)[size_t(tokens[size_t(i)].out * s.width() + head * s.vdim)];
+              std::fill(out, out + s.vdim, 0.0);
               for (int64_t j = 0; j < s.tokens; ++j)
-                for (int64_t e = 0; tokens[size_t(j)].row && e < s.dim; ++e)
-                  out[e] += p[size_t(j)] / sum * tokens[size_t(j)].row[2 * s.width + head * s.dim + e];
+                for (int64_t e = 0; tokens[size_t(j)].row && e < s.vdim; ++e)
+                  out[e] += p[size_t(j)] / sum * tokens[size_t(j)].row[s.values_at() + head * s.vdim + e];
             }
         }
 }
@@ -502,7 +440,7 @@ void reference(const RefCall& r) {
 Cost cost(const OpCall& c) {
   const Sizes s = sizes(c);
   return cost_of(c, double(s.batch * s.groups.count() * s.heads) * double(s.tokens) * double(s.tokens) *
-                        (4.0 * double(s.dim) + 5));
+                        (2.0 * double(s.dim + s.vdim) + 5));
 }
 
 /// A score's error is rounding_bound(dim) times its size and becomes a relative error of exp; with values in [-1, 1]
@@ -513,12 +451,15 @@ double tolerance(const OpCall& c) {
   return 4 * rounding_bound(s.dim) + rounding_bound(s.tokens);
 }
 
-OpCase make(std::string label, int64_t batch, int64_t tokens, int64_t heads, int64_t dim, float amplitude = 1.f) {
+/// vdim 0: values as wide as queries. Otherwise with a scale, as of a head that was wider once.
+OpCase make(std::string label, int64_t batch, int64_t tokens, int64_t heads, int64_t dim, float amplitude = 1.f,
+            int64_t vdim = 0) {
   OpCase o;
   o.label = std::move(label);
-  o.in = {tokens_shape(batch, tokens, 3 * heads * dim)};
+  o.in = {tokens_shape(batch, tokens, heads * (2 * dim + (vdim ? vdim : dim)))};
   o.constant = {false};
   o.attrs = attrs_of({double(heads), 0, 0, 1, 1});
+  if (vdim) o.attrs[kScale] = 0.125, o.attrs[kQkDim] = double(dim);
   o.scale = amplitude;
   return o;
 }
@@ -534,12 +475,13 @@ OpCase make_keys(std::string label, int64_t batch, int64_t tokens, int64_t heads
 
 /// A map in groups; attributes in the order of kAttrs behind heads.
 OpCase make_groups(std::string label, Shape map, int64_t heads, int64_t dim, std::initializer_list<double> rest,
-                   bool bias, bool pad) {
+                   bool bias, bool pad, int64_t vdim = 0) {
   OpCase o;
   o.label = std::move(label);
-  map.d[3] = 3 * heads * dim;
+  map.d[3] = heads * (2 * dim + (vdim ? vdim : dim));
   o.attrs = attrs_of({double(heads)});
   std::copy(rest.begin(), rest.end(), o.attrs.begin() + 1);
+  if (vdim) o.attrs[kScale] = 0.125, o.attrs[kQkDim] = double(dim);
   for (int a : {kStepH, kStepW}) o.attrs[size_t(a)] = std::max(1.0, o.attrs[size_t(a)]);
   const TensorDesc x{DType::kF32, map};
   const OpCall call{"", &o.attrs, {&x}, {}};
@@ -552,12 +494,23 @@ OpCase make_groups(std::string label, Shape map, int64_t heads, int64_t dim, std
 
 std::vector<OpCase> cases() {
   std::vector<OpCase> all = {
-      make("vit-ti", 1, 197, 3, 64),     make("dinov2 registers", 1, 261, 2, 64),
-      make("batch", 3, 50, 4, 32),       make("one token", 2, 1, 2, 16),
-      make("dim 1", 1, 17, 3, 1),        make("dim 13", 2, 19, 5, 13),
-      make("dim 36", 1, 38, 2, 36),      make("dim 18", 1, 26, 3, 18),
-      make("dim 128", 1, 65, 1, 128),    make("dim 127", 1, 33, 2, 127),
+      make("vit-ti", 1, 197, 3, 64),
+      make("dinov2 registers", 1, 261, 2, 64),
+      make("batch", 3, 50, 4, 32),
+      make("one token", 2, 1, 2, 16),
+      make("dim 1", 1, 17, 3, 1),
+      make("dim 13", 2, 19, 5, 13),
+      make("dim 36", 1, 38, 2, 36),
+      make("dim 18", 1, 26, 3, 18),
+      make("dim 128", 1, 65, 1, 128),
+      make("dim 127", 1, 33, 2, 127),
       make("peaked", 1, 70, 2, 24, 4.f),
+      make("narrow q and k", 1, 197, 3, 32, 1.f, 64),
+      make("narrow v", 2, 50, 2, 64, 1.f, 44),
+      make("wide v, one channel of q", 1, 65, 2, 1, 1.f, 128),
+      make("wide q, one channel of v", 1, 34, 3, 128, 1.f, 1),
+      make("primes", 2, 37, 3, 13, 1.f, 31),
+      make("odd q, whole groups of v", 1, 70, 3, 7, 1.f, 16),
   };
   const auto add = [&all](OpCase o) { all.push_back(std::move(o)); };
   add(make_groups("swin-t shifted and padded", Shape{{2, 16, 16, 0}}, 2, 32, {7, 7, 1, 1, 3, 3}, true, true));
@@ -576,24 +529,49 @@ std::vector<OpCase> cases() {
   add(make_keys("key bias, whole blocks", 2, 64, 2, 64));
   add(make_keys("key bias, odd", 2, 37, 3, 13));
   add(make_keys("key bias, several blocks, large", 1, 301, 1, 20, 6.f));
+  add(make_groups("shifted and padded windows of narrow q and k", Shape{{2, 9, 11, 0}}, 2, 12, {4, 4, 1, 1, 2, 2}, true,
+                  true, 32));
+  add(make_groups("patches of narrow, odd v", Shape{{1, 6, 8, 0}}, 3, 20, {0, 0, 2, 2}, false, false, 9));
   return all;
 }
 
 }  // namespace
 
+namespace attention {
+
+Sizes sizes(const OpCall& c) {
+  const Shape& s = c.in[kX]->shape;
+  const int64_t heads = c.iattr(kHeads), each = heads > 0 ? s.c() / heads : 0;
+  const int64_t dim = c.iattr(kQkDim) > 0 ? c.iattr(kQkDim) : each / 3;
+  simd::TokenGroups g;
+  g.h = s.h(), g.w = s.w();
+  g.step_h = std::max<int64_t>(1, c.iattr(kStepH)), g.step_w = std::max<int64_t>(1, c.iattr(kStepW));
+  g.group_h = c.iattr(kGroupH) > 0 ? c.iattr(kGroupH) : div_up(g.h, g.step_h);
+  g.group_w = c.iattr(kGroupW) > 0 ? c.iattr(kGroupW) : div_up(g.w, g.step_w);
+  g.shift_h = c.iattr(kShiftH), g.shift_w = c.iattr(kShiftW);
+  const bool plain = g.count() == 1 && !g.padded() && g.shift_h == 0 && g.shift_w == 0 && !c.input(kBias);
+  return {s.n(), g.tokens(), heads, dim, each - 2 * dim, g, plain};
+}
+double scale_of(const OpCall& c) { return c.attr(kScale) > 0 ? c.attr(kScale) : 1.0 / std::sqrt(double(sizes(c).dim)); }
+
+Consts add_consts(const OpCall& c, const Sizes& s, Lowering& l) {
+  Consts r;
+  if (c.input(kBias))
+    r.bias = int(l.consts.size()), l.consts.push_back(rows_const(kBias, s.heads * s.tokens, s.tokens));
+  if (c.input(kPad)) r.pad = int(l.consts.size()), l.consts.push_back(vector_const(kPad, s.row()));
+  return r;
+}
+
+}  // namespace attention
+
 extern const OpDef kAttentionOp;
 const OpDef kAttentionOp = {"attention", kAttrs, infer, reference, cost, tolerance, cases};
 
-extern const KernelDef kAttentionTexel, kAttentionTile, kAttentionCpu;
+extern const KernelDef kAttentionTexel, kAttentionTile;
 const KernelDef kAttentionTexel = {"attention.texel", OpKind::kAttention, DeviceKind::kVulkan,
                                    texel_accepts,     lower_texel,        nullptr,
                                    nullptr,           &kTexelConstants};
 const KernelDef kAttentionTile = {"attention.tile", OpKind::kAttention, DeviceKind::kVulkan, tile_accepts, lower_tile,
                                   nullptr,          tile_cost,          &kTileConstants};
-const KernelDef kAttentionCpu = [] {
-  KernelDef k = cpu_kernel("attention.simd", OpKind::kAttention, lower_cpu, cpu);
-  k.exponentials = [](const OpCall& c) { return cost(c).flops / (4 * double(sizes(c).dim)); };
-  return k;
-}();
 
 }  // namespace vireo

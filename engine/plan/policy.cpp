@@ -88,6 +88,21 @@ FormatPolicy policy_of(Precision p) {
   return r;
 }
 
+const FormatPolicy::Rule* unmatched(const FormatPolicy& policy, const std::vector<const Graph*>& graphs) {
+  for (const FormatPolicy::Rule& r : policy.rules) {
+    bool used = false;
+    for (const Graph* g : graphs)
+      for (const Node& n : g->nodes) {
+        const int m = op_def(n.op).matrix;
+        if (m < 0 || size_t(m) >= n.inputs.size() || n.inputs[size_t(m)] == kNoValue) continue;
+        const Value& v = g->value(n.inputs[size_t(m)]);
+        used = used || (v.constant && matches(r.pattern, v.name));
+      }
+    if (!used) return &r;
+  }
+  return nullptr;
+}
+
 Result<FormatPolicy> parse_policy(const std::string& text, const std::string& source) {
   FormatPolicy r;
   r.name = source;
@@ -102,15 +117,16 @@ Result<FormatPolicy> parse_policy(const std::string& text, const std::string& so
       return fail(
           ErrorCode::kInvalidArgument,
           "policy '{}', line {}: {}; expected 'activations f32' or 'f16', 'products f32', 'bf16' or 'i8', "
-          "'weights FORMAT', "
+          "'attention f32' or 'i8', 'weights FORMAT', "
           "'checkpoint keep' or 'decode', or 'PATTERN FORMAT [ROWS]' with a format such as f32, f16, i8, i8g64, "
           "i4g32 or u4g128, and rows f32, i8 or i8:SCALE[:ZERO]",
           source, number, what);
     };
     if (!(words >> second)) return bad(fmt::format("'{}' has only one word", line));
     std::string rows;
-    const bool says_rows = bool(words >> rows),
-               whole = first == "checkpoint" || first == "products" || first == "activations" || first == "weights";
+    const bool says_rows = bool(words >> rows), whole = first == "checkpoint" || first == "products" ||
+                                                        first == "attention" || first == "activations" ||
+                                                        first == "weights";
     if (words >> more || (says_rows && whole)) return bad(fmt::format("'{}' has a word too many", line));
     if (first == "checkpoint") {
       if (second != "keep" && second != "decode") return bad(fmt::format("'{}' is neither keep nor decode", second));
@@ -123,6 +139,11 @@ Result<FormatPolicy> parse_policy(const std::string& text, const std::string& so
       r.products = second == "bf16" ? Products::kBf16 : second == "i8" ? Products::kI8 : Products::kF32;
       continue;
     }
+    if (first == "attention") {
+      if (second != "f32" && second != "i8") return bad(fmt::format("'{}' is neither f32 nor i8", second));
+      r.attention = second == "i8" ? Products::kI8 : Products::kF32;
+      continue;
+    }
     Format f;
     if (!parse_format(second, &f)) return bad(fmt::format("'{}' is no format", second));
     if (f.dtype == DType::kBF16) return bad("bf16 is chosen where the CPU multiplies it: write f16");
@@ -132,7 +153,7 @@ Result<FormatPolicy> parse_policy(const std::string& text, const std::string& so
     } else if (first == "weights") {
       r.matrices = f;
     } else {
-      FormatPolicy::Rule rule{first, f, says_rows, {}};
+      FormatPolicy::Rule rule{first, f, says_rows, {}, number};
       if (says_rows && !parse_rows(rows, &rule.rows))
         return bad(fmt::format("'{}' is neither f32, i8 nor i8:SCALE[:ZERO]", rows));
       if (rule.rows.coded() && !f.grid.coded())

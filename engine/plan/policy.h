@@ -5,7 +5,7 @@
 #include <vector>
 
 #include "base/error.h"
-#include "graph/constant.h"
+#include "graph/graph.h"
 #include "ops/op.h"
 #include "tensor/format.h"
 
@@ -22,12 +22,14 @@ struct FormatPolicy {
     Format format;
     bool says_rows = false;  // else as the policy has it for all
     RowCodes rows;
+    int line = 0;  // of the policy's text, for messages
   };
   std::string name = "fp32";        // for the plan's text
   DType activations = DType::kF32;  // of values between a GPU's steps; a CPU computes on fp32 rows
   Format matrices;                  // of weights that the checkpoint holds as floats
   Products products =
       Products::kF32;  // what the factors of a product may be rounded to where a CPU multiplies that faster
+  Products attention = Products::kF32;  // the same for attention's two products: kF32 or kI8
   bool decode = true;  // codes of the checkpoint become numbers in the format of `matrices`; else they stay
   std::vector<Rule> rules;
 
@@ -40,9 +42,11 @@ struct FormatPolicy {
 };
 
 FormatPolicy policy_of(Precision p);
-/// Lines of a policy file, # begins a comment: `activations f32|f16`, `products f32|bf16|i8`, `weights FORMAT`,
-/// `checkpoint keep|decode`, and `PATTERN FORMAT [ROWS]` with ROWS `f32`, `i8` (a scale for each row) or
-/// `i8:SCALE[:ZERO]`. Errors: kInvalidArgument, with the line.
+/// The first rule whose pattern matches none of the graphs' matrices; null if each matches one.
+const FormatPolicy::Rule* unmatched(const FormatPolicy& policy, const std::vector<const Graph*>& graphs);
+/// Lines of a policy file, # begins a comment: `activations f32|f16`, `products f32|bf16|i8`, `attention f32|i8`,
+/// `weights FORMAT`, `checkpoint keep|decode`, and `PATTERN FORMAT [ROWS]` with ROWS `f32`, `i8` (a scale for each row)
+/// or `i8:SCALE[:ZERO]`. Errors: kInvalidArgument, with the line.
 Result<FormatPolicy> parse_policy(const std::string& text, const std::string& source);
 
 }  // namespace vireo

@@ -29,6 +29,9 @@ bool fuses();
 SessionOptions resolved(const Model& model, SessionOptions options);
 /// Errors: a policy that is none.
 Result<PlanOptions> plan_options(const SessionOptions& options);
+/// make_plan() of build_graph()'s graph. Errors also: a rule of the policy that names no weight of the model.
+Result<Planned> plan_model(const Model& model, const SessionOptions& options, Graph graph, const DeviceCaps& caps,
+                           const PlanOptions& how);
 /// The plan of a model for a device given as text, with what was tuned for it on this machine; a tuning file that
 /// cannot be used is noted.
 Result<Planned> plan_for_caps(const Model& model, const std::string& caps_text, const SessionOptions& options,

@@ -93,6 +93,35 @@ Result<PlanOptions> plan_options(const SessionOptions& o) {
   return p;
 }
 
+Result<Planned> plan_model(const Model& model, const SessionOptions& o, Graph graph, const DeviceCaps& caps,
+                           const PlanOptions& how) {
+  VIREO_ASSIGN(Planned planned, make_plan(std::move(graph), caps, how));
+  if (!how.policy) return planned;
+  std::vector<const Graph*> graphs = {&planned.graph};
+  const FormatPolicy::Rule* lost = unmatched(*how.policy, graphs);
+  // What reads features has no head, which one policy for the whole model may well name.
+  Result<Graph> whole = fail(ErrorCode::kUnsupported, "");
+  if (lost && model.classes() > 0 && (o.head == Head::kFeatures || o.head == Head::kTokens)) {
+    SessionOptions scores = o;
+    scores.head = Head::kLogits;
+    whole = build_graph(model, scores);
+    if (whole && how.fuse) whole = fuse(std::move(*whole), *how.policy, caps.kind);
+    if (whole) graphs.push_back(&*whole);
+    lost = unmatched(*how.policy, graphs);
+  }
+  if (!lost) return planned;
+  std::string example = "head.weight";
+  for (const PlanConst& c : planned.plan.consts)
+    if (c.pack.pack != Pack::kVector && c.pack.pack != Pack::kRows) {
+      example = c.name;
+      break;
+    }
+  return fail(ErrorCode::kInvalidArgument,
+              "policy '{}', line {}: '{}' names no weight of model '{}'; expected a name that `vireo plan` prints "
+              "among the constants, such as '{}', with * for any characters and ? for one",
+              how.policy->name, lost->line, lost->pattern, model.name(), example);
+}
+
 Result<Graph> build_graph(const Model& model, const SessionOptions& o) {
   VIREO_TRY(check_options(model, o));
   const int h = o.height ? o.height : model.input_height(), w = o.width ? o.width : model.input_width();
@@ -115,7 +144,7 @@ Result<Planned> plan_for_caps(const Model& model, const std::string& caps_text, 
   VIREO_ASSIGN(PlanOptions how, plan_options(resolved(model, options)));
   const TunedSteps tuned = tuned_steps(options, caps, notes);
   how.tuned = &tuned;
-  return make_plan(std::move(graph), caps, how);
+  return plan_model(model, options, std::move(graph), caps, how);
 }
 
 Result<std::string> plan_text(const Model& model, const std::string& caps_text, const SessionOptions& options,

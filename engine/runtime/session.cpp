@@ -84,7 +84,7 @@ Result<void> Session::Impl::open_on(const Device::Impl& target) {
     }
   }
 #endif
-  VIREO_ASSIGN(planned, make_plan(std::move(graph), target.caps, how));
+  VIREO_ASSIGN(planned, plan_model(model, options, std::move(graph), target.caps, how));
   places[place].kind = target.kind;
   places[place].name = target.caps.name;
   cpu.reset();

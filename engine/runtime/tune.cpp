@@ -349,7 +349,7 @@ Result<TuneReport> tune(const Model& model, const Device& device, const TuneOpti
     VIREO_ASSIGN(Graph graph, build_graph(model, options.session));
     const SessionOptions session = resolved(model, options.session);
     VIREO_ASSIGN(const PlanOptions how, plan_options(session));
-    VIREO_ASSIGN(const Planned planned, make_plan(std::move(graph), caps, how));
+    VIREO_ASSIGN(const Planned planned, plan_model(model, session, std::move(graph), caps, how));
     VIREO_ASSIGN(const std::shared_ptr<vk::Gpu> gpu, device.impl()->open_gpu());
 
     const TuningId id = tuning_id(caps, shader::all_hash());

@@ -28,11 +28,12 @@ HWY_INLINE int64_t up(int64_t a, int64_t b) { return (a + b - 1) / b; }
 struct Plan {
   int64_t splits;   // query ranges per (batch, head)
   int64_t queries;  // of the largest
-  int64_t dims;     // head_dim, rounded up to whole panels
+  int64_t dims;     // of a head's queries and keys, rounded up to whole panels
+  int64_t values;   // of its values, likewise
   int64_t keys;     // of the largest key block, rounded up likewise
   int64_t k_floats() const { return keys * dims; }
-  int64_t v_floats() const { return keys * dims; }
-  int64_t o_floats() const { return queries * dims; }
+  int64_t v_floats() const { return keys * values; }
+  int64_t o_floats() const { return queries * values; }
 };
 
 HWY_INLINE Plan make_plan(const AttentionArgs& a) {
@@ -42,6 +43,7 @@ HWY_INLINE Plan make_plan(const AttentionArgs& a) {
   p.splits = std::max<int64_t>(1, p.splits);
   p.queries = up(a.tokens, p.splits);
   p.dims = up(a.head_dim, kPanel) * kPanel;
+  p.values = up(a.values(), kPanel) * kPanel;
   p.keys = up(std::min(kKeys, a.kv_tokens), kPanel) * kPanel;
   return p;
 }
@@ -170,7 +172,7 @@ size_t scratch_bytes(const AttentionArgs& a) {
 /// Queries [q0, q1) of one head.
 void run_item(const AttentionArgs& a, const Plan& p, int64_t b, int64_t h, int64_t q0, int64_t q1, float* scratch) {
   const D d;
-  const int64_t dim = a.head_dim, queries = q1 - q0, blocks = up(queries, kPairBlock);
+  const int64_t dim = a.head_dim, vdim = a.values(), queries = q1 - q0, blocks = up(queries, kPairBlock);
   float* const kp = scratch;
   float* const vp = kp + p.k_floats();
   float* const o = vp + p.v_floats();
@@ -181,7 +183,7 @@ void run_item(const AttentionArgs& a, const Plan& p, int64_t b, int64_t h, int64
   std::fill(row_max, row_max + queries, -FLT_MAX);
   std::fill(row_sum, row_sum + queries, 0.0f);
   const float* const keys = a.k + b * a.kv_tokens * a.ldk + h * dim;
-  const float* const values = a.v + b * a.kv_tokens * a.ldv + h * dim;
+  const float* const values = a.v + b * a.kv_tokens * a.ldv + h * vdim;
   const float* const bias =
       a.bias == nullptr ? nullptr : a.bias + b % a.bias_batch * a.bias_batch_stride + h * a.bias_head_stride;
   const V vscale = hn::Set(d, a.scale * kLog2E);
@@ -189,7 +191,7 @@ void run_item(const AttentionArgs& a, const Plan& p, int64_t b, int64_t h, int64
     const int64_t count = std::min(kKeys, a.kv_tokens - j0);
     const bool last = j0 + count == a.kv_tokens;
     pack_keys(keys + j0 * a.ldk, a.ldk, count, dim, kp);
-    pack_values(values + j0 * a.ldv, a.ldv, count, dim, p.keys, vp);
+    pack_values(values + j0 * a.ldv, a.ldv, count, vdim, p.keys, vp);
     for (int64_t blk = 0; blk < blocks; blk += kGroup) {
       const int64_t blk_end = std::min(blocks, blk + kGroup);
       const int64_t r0 = split(queries, blocks, blk), rows = split(queries, blocks, blk_end) - r0;
@@ -227,35 +229,35 @@ void run_item(const AttentionArgs& a, const Plan& p, int64_t b, int64_t h, int64
         const float shrink = soften(s + r * kScoreStride, row_bias, count, j0 == 0, row_max + row, row_sum + row);
         if (j0 != 0 && shrink != 1.0f) {
           const V vs = hn::Set(d, shrink);
-          float* acc = o + row * p.dims;
-          for (int64_t i = 0; i < p.dims; i += kLanes) hn::StoreU(hn::Mul(vs, hn::LoadU(d, acc + i)), d, acc + i);
+          float* acc = o + row * p.values;
+          for (int64_t i = 0; i < p.values; i += kLanes) hn::StoreU(hn::Mul(vs, hn::LoadU(d, acc + i)), d, acc + i);
         }
       }
-      for (int64_t c = 0; c < dim; c += kPanel) {
-        if (kPairs && c + kPanel < dim) {
+      for (int64_t c = 0; c < vdim; c += kPanel) {
+        if (kPairs && c + kPanel < vdim) {
           for_blocks([&](int64_t r, int64_t n) HWY_ATTR {
-            float* to = o + (r0 + r) * p.dims + c;
+            float* to = o + (r0 + r) * p.values + c;
             panel_pair(n, s + r * kScoreStride, kScoreStride, vp + c * p.keys, vp + (c + kPanel) * p.keys, count, to,
-                       to + kPanel, p.dims, j0 != 0);
+                       to + kPanel, p.values, j0 != 0);
           });
           c += kPanel;
           continue;
         }
         for_blocks([&](int64_t r, int64_t n) HWY_ATTR {
-          panel(n, s + r * kScoreStride, kScoreStride, vp + c * p.keys, kPanel, count, o + (r0 + r) * p.dims + c,
-                p.dims, std::min(kPanel, dim - c), j0 != 0);
+          panel(n, s + r * kScoreStride, kScoreStride, vp + c * p.keys, kPanel, count, o + (r0 + r) * p.values + c,
+                p.values, std::min(kPanel, vdim - c), j0 != 0);
         });
       }
       if (!last) continue;
       for (int64_t r = 0; r < rows; ++r) {
-        float* out = a.out + (b * a.tokens + q0 + r0 + r) * a.ldo + h * dim;
+        float* out = a.out + (b * a.tokens + q0 + r0 + r) * a.ldo + h * vdim;
         const V inverse = hn::Set(d, 1.0f / row_sum[r0 + r]);
-        const float* acc = o + (r0 + r) * p.dims;
-        for (int64_t i = 0; i < dim; i += kLanes) {
-          store_n(hn::Mul(inverse, hn::LoadU(d, acc + i)), out + i, dim - i);
+        const float* acc = o + (r0 + r) * p.values;
+        for (int64_t i = 0; i < vdim; i += kLanes) {
+          store_n(hn::Mul(inverse, hn::LoadU(d, acc + i)), out + i, vdim - i);
         }
         if (h + 1 == a.heads) {
-          for (int64_t i = dim * a.heads; i < pad4(dim * a.heads); ++i) out[i - h * dim] = 0.0f;
+          for (int64_t i = vdim * a.heads; i < pad4(vdim * a.heads); ++i) out[i - h * vdim] = 0.0f;
         }
       }
     }
@@ -279,7 +281,8 @@ HWY_INLINE AttentionArgs gathered_head(const GroupAttentionArgs& g) {
   AttentionArgs a;
   a.tokens = a.kv_tokens = g.groups.tokens();
   a.heads = g.heads, a.batch = g.batch * g.groups.count(), a.head_dim = g.head_dim, a.scale = g.scale;
-  a.ldq = a.ldk = a.ldv = a.ldo = up(g.head_dim, 16) * 16;
+  a.value_dim = g.value_dim;
+  a.ldq = a.ldk = a.ldv = a.ldo = up(std::max(g.head_dim, g.values()), 16) * 16;
   return a;
 }
 
@@ -325,7 +328,7 @@ HWY_INLINE bool masked_bias(const GroupAttentionArgs& g, const int32_t* regions,
 void group_run(const GroupAttentionArgs& g, int64_t begin, int64_t end, void* scratch) {
   AttentionArgs a = gathered_head(g);
   const Plan p = make_plan(a);
-  const int64_t tokens = a.tokens, dim = g.head_dim, width = g.heads * dim, ld = a.ldq,
+  const int64_t tokens = a.tokens, dim = g.head_dim, vdim = g.values(), width = g.heads * vdim, ld = a.ldq,
                 pixels = g.groups.h * g.groups.w;
   a.batch = a.heads = 1;
   float* const q = static_cast<float*>(scratch);
@@ -351,8 +354,9 @@ void group_run(const GroupAttentionArgs& g, int64_t begin, int64_t end, void* sc
       const float* from = pixel >= 0 ? g.x + (image * pixels + pixel) * g.ldx : g.pad;
       for (int64_t part3 = t >= q0 && t < q1 ? 0 : 1; part3 < 3; ++part3) {
         float* to = q + (part3 * tokens + t) * ld;
-        if (from == nullptr) std::fill(to, to + dim, 0.0f);
-        else copy_head(from + part3 * width + h * dim, dim, to);
+        const int64_t wide = part3 == 2 ? vdim : dim;
+        if (from == nullptr) std::fill(to, to + wide, 0.0f);
+        else copy_head(from + part3 * g.heads * dim + h * wide, wide, to);
       }
     }
     if (mask_floats(g) != 0 && masked_bias(g, region_of, h, q0, q1, mask)) {
@@ -365,7 +369,7 @@ void group_run(const GroupAttentionArgs& g, int64_t begin, int64_t end, void* sc
       const int64_t pixel = pixel_of[t];
       if (pixel < 0) continue;
       float* out = g.out + (image * pixels + pixel) * g.ldo;
-      copy_head(q + t * ld, dim, out + h * dim);
+      copy_head(q + t * ld, vdim, out + h * vdim);
       if (h + 1 == g.heads) std::fill(out + width, out + pad4(width), 0.0f);
     }
   }

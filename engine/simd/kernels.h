@@ -161,7 +161,8 @@ struct DepthwiseArgs {
 };
 
 /// softmax(scale * Q K^T + bias) V per (batch, head), online in fp32; memory per thread does not grow with tokens.
-/// Row of q: heads * head_dim floats (head h at h*head_dim); the same for k, v and out. Rows: batch * tokens.
+/// Row of q: heads * head_dim floats (head h at h*head_dim); the same for k, and with values() for v and out. Rows:
+/// batch * tokens.
 struct AttentionArgs {
   const float* q = nullptr;
   int64_t ldq = 0;
@@ -170,21 +171,25 @@ struct AttentionArgs {
   const float* v = nullptr;
   int64_t ldv = 0;
   int64_t batch = 1, tokens = 0, kv_tokens = 0, heads = 1, head_dim = 0;  // head_dim 1..128
+  int64_t value_dim = 0;                                                  // 1..128; 0: head_dim
   float scale = 1.0f;
   // Added to score (b, h, i, j): bias[(b % bias_batch) * bias_batch_stride + h * bias_head_stride + i * bias_ld + j].
   const float* bias = nullptr;
   int64_t bias_batch = 1, bias_batch_stride = 0, bias_head_stride = 0, bias_ld = 0;
-  float* out = nullptr;  // [batch * tokens, heads * head_dim]; never an input
+  float* out = nullptr;  // [batch * tokens, heads * values()]; never an input
   int64_t ldo = 0;
+
+  int64_t values() const { return value_dim > 0 ? value_dim : head_dim; }
 
   /// The common case: one matrix whose rows hold all q heads, then all k heads, then all v heads.
   static AttentionArgs from_qkv(const float* qkv, int64_t ld, int64_t batch, int64_t tokens, int64_t heads,
-                                int64_t head_dim, float scale, float* out, int64_t ldo) {
+                                int64_t head_dim, float scale, float* out, int64_t ldo, int64_t value_dim = 0) {
     AttentionArgs r;
     r.q = qkv;
     if (qkv) r.k = qkv + heads * head_dim, r.v = qkv + 2 * heads * head_dim;  // null: only the sizes are asked for
     r.ldq = r.ldk = r.ldv = ld;
     r.batch = batch, r.tokens = r.kv_tokens = tokens, r.heads = heads, r.head_dim = head_dim;
+    r.value_dim = value_dim;
     r.scale = scale, r.out = out, r.ldo = ldo;
     return r;
   }
@@ -223,16 +228,19 @@ constexpr float kMaskedScore = -100.0f;
 
 /// Attention within every group of a map's tokens: softmax(scale * q k^T + bias + mask) v.
 struct GroupAttentionArgs {
-  const float* x = nullptr;  // [batch * h * w, 3 * heads * head_dim]: q, k, v heads side by side
+  const float* x = nullptr;  // [batch * h * w, heads * (2 * head_dim + values())]: q, k, v heads side by side
   int64_t ldx = 0;
-  const float* pad = nullptr;  // [3 * heads * head_dim], the row of every padding token; null: zeros
+  const float* pad = nullptr;  // as wide as x, the row of every padding token; null: zeros
   TokenGroups groups;
   int64_t batch = 1, heads = 1, head_dim = 0;  // head_dim 1..128
+  int64_t value_dim = 0;                       // 1..128; 0: head_dim
   float scale = 1.0f;
   const float* bias = nullptr;  // [heads * tokens, tokens] or null
   int64_t bias_ld = 0;
-  float* out = nullptr;  // [batch * h * w, heads * head_dim]; never an input
+  float* out = nullptr;  // [batch * h * w, heads * values()]; never an input
   int64_t ldo = 0;
+
+  int64_t values() const { return value_dim > 0 ? value_dim : head_dim; }
 };
 
 /// out = residual + (x - mean) / sqrt(var + eps) * gamma + beta per row; var is a second pass around the mean. out may

@@ -3,6 +3,7 @@
 layout(constant_id = 3) const uint OUT_TYPE = 0u;
 layout(constant_id = 10) const uint HD = 64u;
 layout(constant_id = 11) const uint ALIGNED = 1u;
+layout(constant_id = 30) const uint VD = 64u;   // width of a head's values and output; HD is that of its queries and keys
 
 #if PARTITION == 1
 #define OUT_BINDING 5   // behind bias and pad
@@ -11,7 +12,7 @@ layout(constant_id = 11) const uint ALIGNED = 1u;
 #else
 #define OUT_BINDING 3
 #endif
-// Heads that are not a multiple of 4 wide share groups, so each writes its own elements: floats, or pairs of halves where HD is even.
+// Heads that are not a multiple of 4 wide share groups, so each writes its own elements: floats, or pairs of halves where VD is even.
 layout(set = 0, binding = OUT_BINDING) writeonly buffer Out32 { vec4 out32[]; };
 layout(set = 0, binding = OUT_BINDING) writeonly buffer Out16 { uvec2 out16[]; };
 layout(set = 0, binding = OUT_BINDING) writeonly buffer Out32s { float out32s[]; };
@@ -27,7 +28,7 @@ layout(push_constant) uniform Push
 #endif
 } p;
 
-const uint HD4 = (HD + 3u) / 4u;
+const uint HD4 = (HD + 3u) / 4u, VD4 = (VD + 3u) / 4u;
 // Finite, so that (no score yet) - (no score yet) is 0 and not NaN.
 const float NO_SCORE = -3.0e38;
 const float LOG2E = 1.44269504;
@@ -36,17 +37,17 @@ const float LOG2E = 1.44269504;
 void store_out(uint row, uint head, uint d4, vec4 v)
 {
     if (ALIGNED != 0u) {
-        const uint g = row * p.o_ld4 + head * HD4 + d4;
+        const uint g = row * p.o_ld4 + head * VD4 + d4;
         if (OUT_TYPE == F32) out32[g] = v;
         else out16[g] = to_half4(v);
     } else {
-        const uint e = row * p.o_ld4 * 4u + head * HD + d4 * 4u;
+        const uint e = row * p.o_ld4 * 4u + head * VD + d4 * 4u;
         if (OUT_TYPE == F32) {
             [[unroll]] for (uint i = 0u; i < 4u; ++i)
-                if (d4 * 4u + i < HD) out32s[e + i] = v[i];
+                if (d4 * 4u + i < VD) out32s[e + i] = v[i];
         } else {
-            if (d4 * 4u < HD) out16s[e / 2u] = packHalf2x16(v.xy);
-            if (d4 * 4u + 2u < HD) out16s[e / 2u + 1u] = packHalf2x16(v.zw);
+            if (d4 * 4u < VD) out16s[e / 2u] = packHalf2x16(v.xy);
+            if (d4 * 4u + 2u < VD) out16s[e / 2u + 1u] = packHalf2x16(v.zw);
         }
     }
 }
@@ -56,9 +57,9 @@ void store_padding(uint row, uint head)
 {
     if (ALIGNED != 0u || head + 1u != p.heads) return;
     if (OUT_TYPE == F32) {
-        for (uint c = p.heads * HD; c < p.o_ld4 * 4u; ++c) out32s[row * p.o_ld4 * 4u + c] = 0.0;
+        for (uint c = p.heads * VD; c < p.o_ld4 * 4u; ++c) out32s[row * p.o_ld4 * 4u + c] = 0.0;
     } else {
-        for (uint c = p.heads * HD / 2u; c < p.o_ld4 * 2u; ++c) out16s[row * p.o_ld4 * 2u + c] = 0u;
+        for (uint c = p.heads * VD / 2u; c < p.o_ld4 * 2u; ++c) out16s[row * p.o_ld4 * 2u + c] = 0u;
     }
 }
 
@@ -71,9 +72,9 @@ vec4 shifted(vec4 lo, vec4 hi, uint s)
     return s == 3u ? vec4(lo.w, hi.xyz) : v;
 }
 
-// Zeroes what lies beyond the head's last dimension (only in its last group, only if HD is not a multiple of 4).
-vec4 within_head(vec4 v, uint d4)
+// Zeroes what lies beyond the head's last dimension (only in its last group, only if its width is not a multiple of 4).
+vec4 within_head(vec4 v, uint d4, uint width)
 {
-    if (HD % 4u == 0u) return v;
-    return mix(vec4(0.0), v, lessThan(uvec4(d4 * 4u) + uvec4(0u, 1u, 2u, 3u), uvec4(HD)));
+    if (width % 4u == 0u) return v;
+    return mix(vec4(0.0), v, lessThan(uvec4(d4 * 4u) + uvec4(0u, 1u, 2u, 3u), uvec4(width)));
 }

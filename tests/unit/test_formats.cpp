@@ -69,9 +69,9 @@ TEST(Policy, RowsAreCodesWhereItSaysSo) {
 }
 
 TEST(Policy, WrongLinesAreNamed) {
-  for (const char* text :
-       {"weights", "weights i9", "activations i8", "checkpoint maybe", "a b c", "products f64", "weights bf16",
-        "a i8 u8", "a i8 i8:0", "a i8 i8:0.1:200", "a i8 i8:0.1:3x", "a f32 i8", "a i8 i8 i8", "weights i8 i8"}) {
+  for (const char* text : {"weights", "weights i9", "activations i8", "checkpoint maybe", "a b c", "products f64",
+                           "attention i4", "attention i8 i8", "weights bf16", "a i8 u8", "a i8 i8:0", "a i8 i8:0.1:200",
+                           "a i8 i8:0.1:3x", "a f32 i8", "a i8 i8 i8", "weights i8 i8"}) {
     const auto p = parse_policy(std::string("weights f32\n") + text, "mine.txt");
     ASSERT_FALSE(p.ok()) << text;
     EXPECT_NE(p.error().message.find("'mine.txt', line 2"), std::string::npos) << p.error().message;

@@ -162,11 +162,14 @@ TEST(ShaderReflect, SharedBytesFollowTheConstants) {
             up16(4 * 24 * 109) + 16 * 4 * 312 + 8 * 104);
   for (uint32_t hd : {13u, 64u, 128u}) {
     const uint64_t bq = 128 / 8 * 4, bkv = 8 * 4, dc = 16, vc = 16, hd4 = (hd + 3) / 4 * 4;
-    const std::vector<uint32_t> spec{128, 0, 0, 0, 0, 0, 0, 0, 0, 0, hd, 0, 8, 4, 4, 16, 16};
+    // The width of q and k (constant 10) is another than that of v (constant 30), which alone counts.
+    std::vector<uint32_t> spec{128, 0, 0, 0, 0, 0, 0, 0, 0, 0, 20, 0, 8, 4, 4, 16, 16, 0, 8, 4};
+    spec.resize(30, 0);
+    spec.push_back(hd);
     const uint64_t stage = std::max({dc * (bq + bkv + 10), 8 * bq, vc * hd4});
     EXPECT_EQ(shared("attention.tile", spec), up16(4 * stage) + 4 * bkv * (bq + 4) + 16);
     std::vector<uint32_t> other_rows = spec;
-    other_rows.insert(other_rows.end(), {1, 3, 2});
+    other_rows[17] = 1, other_rows[18] = 3, other_rows[19] = 2;
     EXPECT_EQ(shared("attention.tile", other_rows), up16(4 * stage) + 4 * bkv * (bq + 4) + 4 * bq);
   }
   EXPECT_EQ(shared("attention.texel", {64}), 0u);

@@ -335,19 +335,20 @@ struct AttentionCase {
   int64_t batch, tokens, kv, heads, dim;
   float size;  // of q and k
   bool bias;
+  int64_t values = 0;  // of a head; 0: dim
 };
 
 void check_attention(const Kernels& kernels, const AttentionCase& c, int64_t row_step) {
   const std::string what = "attention " + std::to_string(c.batch) + "x" + std::to_string(c.tokens) + "x" +
                            std::to_string(c.kv) + " heads " + std::to_string(c.heads) + "x" + std::to_string(c.dim);
-  const int64_t d = c.heads * c.dim;
+  const int64_t d = c.heads * c.dim, vdim = c.values ? c.values : c.dim, vd = c.heads * vdim;
   Rows q = Rows::random(c.batch * c.tokens, d, 1, c.size, 4), key = Rows::random(c.batch * c.kv, d, 2, c.size),
-       v = Rows::random(c.batch * c.kv, d, 3), out = Rows::output(c.batch * c.tokens, d, 4);
+       v = Rows::random(c.batch * c.kv, vd, 3), out = Rows::output(c.batch * c.tokens, vd, 4);
   const int64_t bias_batch = std::min<int64_t>(c.batch, 2);
   Rows bias = Rows::random(bias_batch * c.heads * c.tokens, c.kv, 4);
   AttentionArgs a;
   a.q = q.p(), a.ldq = q.ld, a.k = key.p(), a.ldk = key.ld, a.v = v.p(), a.ldv = v.ld, a.batch = c.batch;
-  a.tokens = c.tokens, a.kv_tokens = c.kv, a.heads = c.heads, a.head_dim = c.dim;
+  a.tokens = c.tokens, a.kv_tokens = c.kv, a.heads = c.heads, a.head_dim = c.dim, a.value_dim = c.values;
   a.scale = float(1.0 / std::sqrt(double(c.dim))), a.out = out.p(), a.ldo = out.ld;
   if (c.bias) {
     a.bias = bias.p(), a.bias_ld = bias.ld, a.bias_head_stride = c.tokens * bias.ld;
@@ -375,10 +376,10 @@ void check_attention(const Kernels& kernels, const AttentionCase& c, int64_t row
       for (double& t : s) t = std::exp(t - most), sum += t;
       // An error e of a score is a factor 1 + e of its weight; then the rounding of the weighted sum itself.
       const double bound = 2.0 * (double(c.dim) + 4.0) * kEps * size + (double(c.kv) + 16.0) * kEps;
-      for (int64_t x = 0; x < c.dim; ++x) {
+      for (int64_t x = 0; x < vdim; ++x) {
         double y = 0.0;
-        for (int64_t j = 0; j < c.kv; ++j) y += s[size_t(j)] / sum * double(v(b * c.kv + j, h * c.dim + x));
-        expect_near(what, out(row, h * c.dim + x), y, bound, row, h * c.dim + x, &failures);
+        for (int64_t j = 0; j < c.kv; ++j) y += s[size_t(j)] / sum * double(v(b * c.kv + j, h * vdim + x));
+        expect_near(what, out(row, h * vdim + x), y, bound, row, h * vdim + x, &failures);
       }
     }
   }
@@ -386,10 +387,12 @@ void check_attention(const Kernels& kernels, const AttentionCase& c, int64_t row
 
 TEST_P(Simd, Attention) {
   const AttentionCase cases[] = {
-      {1, 1, 1, 1, 1, 1, false},      {1, 1, 1, 2, 64, 1, true},     {2, 5, 5, 3, 7, 2, false},
-      {1, 49, 49, 4, 32, 3, true},    {3, 17, 17, 2, 36, 1, true},   {1, 197, 197, 3, 64, 3, false},
-      {1, 33, 300, 2, 128, 2, false}, {1, 7, 513, 1, 80, 4, true},   {1, 257, 257, 1, 64, 1, false},
-      {1, 64, 256, 2, 16, 1, false},  {1, 577, 577, 1, 64, 2, false}};
+      {1, 1, 1, 1, 1, 1, false},        {1, 1, 1, 2, 64, 1, true},       {2, 5, 5, 3, 7, 2, false},
+      {1, 49, 49, 4, 32, 3, true},      {3, 17, 17, 2, 36, 1, true},     {1, 197, 197, 3, 64, 3, false},
+      {1, 33, 300, 2, 128, 2, false},   {1, 7, 513, 1, 80, 4, true},     {1, 257, 257, 1, 64, 1, false},
+      {1, 64, 256, 2, 16, 1, false},    {1, 577, 577, 1, 64, 2, false},  {1, 197, 197, 3, 32, 3, false, 64},
+      {2, 40, 300, 2, 64, 2, true, 20}, {1, 19, 19, 3, 7, 1, false, 33}, {1, 9, 260, 2, 1, 2, false, 128},
+      {2, 11, 11, 3, 128, 1, false, 1}};
   for (const AttentionCase& c : cases) {
     if (slow() && c.tokens > 300) continue;
     check_attention(k(), c, c.tokens > 60 ? 5 : 1);

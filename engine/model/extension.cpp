@@ -1,0 +1,82 @@
+#include "model/extension.h"
+
+#include "base/names.h"
+#include "model/json.h"
+
+namespace vireo {
+namespace {
+
+constexpr int64_t kMostWidth = 1 << 20;
+constexpr size_t kMostBlocks = 4096;
+
+/// {"blocks.3": {"heads": 3, "qk": 32, "v": 64, "mlp": 690}}: only what differs from the rest of the configuration.
+Result<void> parse_structure(const Json& section, const std::string& where, const std::string& source, Extension* out) {
+  if (section.size() > kMostBlocks)
+    return fail(ErrorCode::kUnsupported, "{} has {} blocks, expected at most {}", where, section.size(), kMostBlocks);
+  for (const auto& [block, sizes] : section.items()) {
+    if (!sizes.is_object())
+      return fail(ErrorCode::kCorrupt, "{}.{} is {}, expected an object with heads, qk, v or mlp", where, block,
+                  json_text(sizes));
+    for (const auto& [key, value] : sizes.items())
+      if (key != "heads" && key != "qk" && key != "v" && key != "mlp")
+        return fail(
+            ErrorCode::kUnsupported,
+            "{}.{} has the key '{}', which this Vireo does not know; expected heads, qk, v and mlp. Use a newer "
+            "Vireo",
+            where, block, key);
+    BlockSizes s;
+    Fields f(sizes, source);
+    f.integer("heads", &s.heads, 0, kMostWidth);
+    f.integer("qk", &s.qk, 1, kMostWidth);
+    f.integer("v", &s.v, 1, kMostWidth);
+    f.integer("mlp", &s.mlp, 0, kMostWidth);
+    VIREO_TRY(f.status());
+    out->structure[block] = s;
+  }
+  return {};
+}
+
+struct Section {
+  const char* name;
+  Result<void> (*parse)(const Json& section, const std::string& where, const std::string& source, Extension* out);
+};
+constexpr Section kSections[] = {{"structure", parse_structure}};
+
+}  // namespace
+
+Result<std::shared_ptr<const Extension>> parse_extension(const std::string& config, const std::string& source) {
+  const std::shared_ptr<const Extension> none;
+  const Json json = config.empty() ? Json() : parse_json(config);
+  const Json* q = json.is_object() ? find_member(json, "quantization_config") : nullptr;
+  const Json* all = q != nullptr && q->is_object() ? find_member(*q, "vireo") : nullptr;
+  if (all == nullptr) return none;
+  const std::string where = fmt::format("'{}': quantization_config.vireo", source);
+  if (!all->is_object()) return fail(ErrorCode::kCorrupt, "{} is {}, expected an object", where, json_text(*all));
+  int64_t version = 0;
+  Fields f(*all, source);
+  f.integer("version", &version, 0, INT32_MAX);
+  VIREO_TRY(f.status());
+  if (version != kExtensionVersion)
+    return fail(ErrorCode::kUnsupported, "{} has the version {}; this Vireo knows {}. Use a newer Vireo", where,
+                version, kExtensionVersion);
+  auto out = std::make_shared<Extension>();
+  for (const auto& [key, value] : all->items()) {
+    if (key == "version") continue;
+    const Section* section = nullptr;
+    std::vector<std::string> known;
+    for (const Section& s : kSections) {
+      known.push_back(s.name);
+      if (key == s.name) section = &s;
+    }
+    if (section == nullptr)
+      return fail(ErrorCode::kUnsupported,
+                  "{} has the section '{}', which this Vireo does not know{}. Use a newer Vireo", where, key,
+                  known_names(key, known));
+    if (!value.is_object())
+      return fail(ErrorCode::kCorrupt, "{}.{} is {}, expected an object", where, key, json_text(value));
+    VIREO_TRY(section->parse(value, where + "." + key, source, out.get()));
+  }
+  return std::shared_ptr<const Extension>(std::move(out));
+}
+
+}  // namespace vireo

@@ -1,0 +1,61 @@
+// Policy files on the command line: a line that changes nothing is refused, by every verb that plans.
+#include <gtest/gtest.h>
+
+#include <fstream>
+
+#include "cli/running.h"
+
+namespace cli_test {
+namespace {
+
+using Words = std::vector<std::string>;
+
+const std::string kShipped = std::string(VIREO_SOURCE_DIR) + "/models/fashion-vit";
+const std::string kPicture = kShipped + "/samples/03_dress.png";
+
+struct Policy {
+  Scratch scratch;
+  std::string file = scratch.path("policy.txt");
+  explicit Policy(const std::string& text) { std::ofstream(file) << text; }
+};
+
+TEST(PolicyLines, APatternThatMatchesNoWeightIsRefusedByLineAndName) {
+  // No weight of that name; a bias, which no policy stores otherwise; and a name that only begins like one.
+  for (const std::string pattern : {"blocks.*.mlp.fc9.weight", "*.bias", "vit"}) {
+    const Policy p("weights i8\n\n" + pattern + " i4g32\n");
+    for (const Words& verb : {Words{"classify", "--device", "cpu", kPicture}, Words{"plan", "--caps", "jetson-nano"},
+                              Words{"predict", "--caps", "jetson-nano"},
+                              Words{"embed", "--device", "cpu", "--out", p.scratch.path("x.npy"), kPicture},
+                              Words{"bench", "--device", "cpu"}}) {
+      Words all = verb;
+      all.insert(all.begin() + 1, {"--model", kShipped, "--precision", p.file});
+      const Answer a = run_cli(all);
+      EXPECT_TRUE(a.fails_clearly(1)) << a.text();
+      EXPECT_NE(a.err.find("line 3: '" + pattern + "' names no weight of model"), std::string::npos) << a.err;
+      EXPECT_NE(a.err.find("vireo plan"), std::string::npos) << a.err;
+    }
+  }
+}
+
+TEST(PolicyLines, TheNameThatTheRefusalGivesIsTaken) {
+  const Policy wrong("nothing i8\n");
+  const Answer refusal = run_cli({"plan", "--model", kShipped, "--device", "cpu", "--precision", wrong.file});
+  const size_t at = refusal.err.find("such as '") + 9, end = refusal.err.find('\'', at);
+  ASSERT_NE(end, std::string::npos) << refusal.err;
+  const Policy right(refusal.err.substr(at, end - at) + " i8\n");
+  const Answer a = run_cli({"plan", "--model", kShipped, "--device", "cpu", "--precision", right.file});
+  EXPECT_EQ(a.code, 0) << a.text();
+}
+
+TEST(PolicyLines, APolicyOfTheWholeModelServesFeaturesThatHaveNoHead) {
+  const Policy p("*classifier* i8\n");
+  for (const Words& verb : {Words{"classify"}, Words{"embed", "--out", p.scratch.path("x.npy")}}) {
+    Words all = verb;
+    all.insert(all.end(), {"--model", kShipped, "--device", "cpu", "--precision", p.file, kPicture});
+    const Answer a = run_cli(all);
+    EXPECT_EQ(a.code, 0) << a.text();
+  }
+}
+
+}  // namespace
+}  // namespace cli_test
