@@ -22,6 +22,7 @@ struct Recipe {
   const char* inner;   // format of linears within the network; "" leaves weights alone
   const char* others;  // of head, embedding and convolutions
   RowScales rows;      // of linears
+  double tokens = 0;   // the percentage of MACs that merging tokens takes away
 };
 const std::vector<Recipe>& recipes();
 
@@ -40,6 +41,7 @@ struct Choice {
   const Method* method = nullptr;  // of linears within the network, instead of what their format suggests
   FormatPolicy policy;             // instead of the formats above
   bool by_policy = false;
+  double tokens = 0;  // percentage of MACs, as in a recipe
 
   /// Errors: kInvalidArgument (no recipe of that name, or two that contradict each other).
   static Result<Choice> of_recipe(const std::string& names);

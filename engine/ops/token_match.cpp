@@ -159,7 +159,7 @@ std::vector<OpCase> cases_match() {
           make_match("dim 13", 2, 29, 5, 13, 1),
           make_match("dim 128", 1, 33, 1, 128, 1),
           make_match("dim 127", 1, 35, 2, 127, 1),
-          make_match("dim 1", 1, 9, 3, 1, 1),
+          make_match("dim 2", 1, 9, 3, 2, 1),
           make_match("two tokens", 2, 2, 1, 8, 1),
           make_match("one token", 1, 1, 1, 8, 0),
           make_match("keys narrower than values", 1, 50, 3, 64, 1, 24),

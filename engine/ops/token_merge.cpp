@@ -3,6 +3,7 @@
 // token_merge: x [b, 1, t, c] -> [b, 1, rows, c], each row the mean of its tokens, weighted by how many tokens of the
 // picture they stand for. lists [b, 1, 2, t]: of row j the first token, of token i the next of its row, which is
 // larger; a number that is none ends the row. log_sizes [b, 1, 1, t]: the logarithms of the weights; absent: all are 1.
+// Without lists the tokens from `start` on are the one row.
 //
 // token_sizes: the logarithms of the sums of those weights, [b, 1, 1, rows]: the next block adds them to its scores.
 #include "ops/common.h"
@@ -11,13 +12,13 @@ namespace vireo {
 namespace {
 using namespace ops;
 
-enum MergeAttr { kMergeRows };
+enum MergeAttr { kMergeRows, kMergeStart };
 enum MergeIn { kX, kLists, kLogSizes };
-constexpr AttrDef kMergeAttrs[] = {{"rows", 1}, {nullptr, 0}};
+constexpr AttrDef kMergeAttrs[] = {{"rows", 1}, {"start", 0}, {nullptr, 0}};  // start: without lists
 
 Result<void> check_lists(const OpCall& c, const TensorDesc* lists, const TensorDesc* sizes, int64_t batch,
                          int64_t tokens, int64_t rows) {
-  if (!lists || lists->shape != tokens_shape(batch, 2, tokens) || lists->layout != Layout::kRows)
+  if (lists && (lists->shape != tokens_shape(batch, 2, tokens) || lists->layout != Layout::kRows))
     return shape_error(c, "lists", got(lists), fmt::format("[{}, 1, 2, {}]", batch, tokens));
   if (sizes && (sizes->shape != tokens_shape(batch, 1, tokens) || sizes->layout != Layout::kRows))
     return shape_error(c, "log_sizes", got(sizes), fmt::format("[{}, 1, 1, {}]", batch, tokens));
@@ -43,6 +44,10 @@ Result<TensorDesc> infer_merge(const OpCall& c) {
   if (s.h() != 1 || c.in[kX]->layout != Layout::kRows)
     return shape_error(c, "tokens", got(c.in[kX]), "rows of tokens, [.., 1, tokens, channels]");
   VIREO_TRY(check_lists(c, c.input(kLists), c.input(kLogSizes), s.n(), s.w(), c.iattr(kMergeRows)));
+  const int64_t start = c.iattr(kMergeStart);
+  if (c.input(kLists) ? start != 0 : c.iattr(kMergeRows) != 1 || start < 0 || start >= s.w())
+    return shape_error(c, "start", fmt::format("{}, {} rows", start, c.iattr(kMergeRows)),
+                       fmt::format("0, or without lists one row and a start below {}", s.w()));
   TensorDesc out;
   out.shape = tokens_shape(s.n(), c.iattr(kMergeRows), s.c());
   return out;
@@ -54,12 +59,12 @@ constexpr uint32_t kLocal = 64;
 void add_lists(const OpCall& c, size_t lists, int64_t tokens, int64_t rows, Dispatch& d) {
   const TensorDesc* sizes = c.input(lists + 1);
   d.spec.add({{"LX", kLocal},
-              {"LIST_TYPE", type_code(c.in[lists]->dtype)},
+              {"LIST_TYPE", type_code(c.input(lists) ? c.in[lists]->dtype : DType::kF32)},
               {"SIZE_TYPE", type_code(sizes ? sizes->dtype : DType::kF32)},
               {"SIZES", sizes != nullptr},
               {"TOKENS", u32(tokens)},
               {"ROWS", u32(rows)}});
-  d.operands.push_back(input(int(lists)));
+  d.operands.push_back(c.input(lists) ? input(int(lists)) : dummy());
   d.operands.push_back(sizes ? input(int(lists) + 1) : dummy());
   d.operands.push_back(output());
 }
@@ -70,8 +75,12 @@ Result<Lowering> lower_merge(const OpCall& c, const LowerContext& ctx) {
   const int64_t rows = c.iattr(kMergeRows), c4 = groups4(s.c());
   Lowering l;
   Dispatch d;
-  d.shader = l.kernel = "token_merge";
-  d.spec = {{"IN_TYPE", type_code(x.dtype)}, {"OUT_TYPE", type_code(c.out.dtype)}};
+  d.shader = "token_merge";
+  l.kernel = c.input(kLists) ? "token_merge" : "token_merge to one";
+  d.spec = {{"IN_TYPE", type_code(x.dtype)},
+            {"OUT_TYPE", type_code(c.out.dtype)},
+            {"LISTS", c.input(kLists) != nullptr},
+            {"START", u32(c.iattr(kMergeStart))}};
   d.push = {{"B", u32(s.n())}, {"c4", u32(c4)}, {"i_ld4", u32(stride4(x))}, {"o_ld4", u32(stride4(c.out))}};
   d.operands = {input(kX)};
   add_lists(c, kLists, s.w(), rows, d);
@@ -80,9 +89,9 @@ Result<Lowering> lower_merge(const OpCall& c, const LowerContext& ctx) {
   return l;
 }
 
-Result<Lowering> lower_merge_cpu(const OpCall&, const LowerContext&) {
+Result<Lowering> lower_merge_cpu(const OpCall& c, const LowerContext&) {
   Lowering l;
-  l.kernel = "means of rows";
+  l.kernel = c.input(kLists) ? "means of rows" : "mean by sizes";
   return l;
 }
 
@@ -91,7 +100,8 @@ void cpu_merge(const CpuCall& call) {
   const Shape& s = c.in[kX]->shape;
   simd::TokenMergeArgs a;
   a.x = call.in[kX], a.ldx = c.in[kX]->row_stride();
-  a.lists = call.in[kLists], a.ldl = c.in[kLists]->row_stride();
+  if (c.input(kLists)) a.lists = call.in[kLists], a.ldl = c.in[kLists]->row_stride();
+  a.start = c.iattr(kMergeStart);
   if (c.input(kLogSizes)) a.log_sizes = call.in[kLogSizes], a.lds = c.in[kLogSizes]->row_stride();
   a.batch = s.n(), a.tokens = s.w(), a.rows = c.iattr(kMergeRows), a.cols = s.c();
   a.out = call.out, a.ldo = c.out.row_stride();
@@ -109,20 +119,25 @@ void reference_merge(const RefCall& r) {
     for (int64_t j = 0; j < rows; ++j) {
       double* out = &(*r.out)[size_t((b * rows + j) * width)];
       std::fill(out, out + width, 0.0);
-      const double* firsts = r.in[kLists]->data() + 2 * b * tokens;
       double total = 0;
-      for_tokens(firsts, firsts + tokens, j, tokens, [&](int64_t i) {
+      const auto take = [&](int64_t i) {
         const double w = weight(r, kLogSizes, b * tokens + i);
         total += w;
         for (int64_t e = 0; e < width; ++e) out[e] += w * (*r.in[kX])[size_t((b * tokens + i) * width + e)];
-      });
+      };
+      if (r.op->input(kLists)) {
+        const double* firsts = r.in[kLists]->data() + 2 * b * tokens;
+        for_tokens(firsts, firsts + tokens, j, tokens, take);
+      } else {
+        for (int64_t i = r.op->iattr(kMergeStart); i < tokens; ++i) take(i);
+      }
       for (int64_t e = 0; e < width && total > 0; ++e) out[e] /= total;
     }
 }
 
 Cost cost_merge(const OpCall& c) { return cost_of(c, 2.0 * double(c.in[kX]->shape.elements())); }
-/// A mean of as many terms as a row has tokens, most of one or two.
-double tolerance_merge(const OpCall&) { return rounding_bound(16); }
+/// A mean of as many terms as a row has tokens.
+double tolerance_merge(const OpCall& c) { return rounding_bound(c.in[kX]->shape.w()); }
 
 OpCase make_merge(std::string label, int64_t batch, int64_t tokens, int64_t rows, int64_t width, bool sizes,
                   float amplitude) {
@@ -135,9 +150,20 @@ OpCase make_merge(std::string label, int64_t batch, int64_t tokens, int64_t rows
   o.scale = amplitude;  // of the lists as well: half their numbers are no tokens, and rows share tokens
   return o;
 }
+/// All tokens from `start` on as one row.
+OpCase make_mean(std::string label, int64_t batch, int64_t tokens, int64_t start, int64_t width, bool sizes) {
+  OpCase o = make_merge(std::move(label), batch, tokens, 1, width, sizes, 2.f);
+  o.in[kLists] = Shape{{1, 1, 1, 0}};
+  o.attrs[kMergeStart] = double(start);
+  return o;
+}
 std::vector<OpCase> cases_merge() {
-  return {make_merge("few tokens", 1, 5, 4, 192, true, 5.f), make_merge("batch", 3, 7, 5, 32, true, 7.f),
-          make_merge("all of size 1", 2, 40, 20, 24, false, 40.f), make_merge("odd width", 2, 6, 3, 13, true, 6.f),
+  return {make_mean("all tokens but the first", 2, 53, 1, 36, true),
+          make_mean("all tokens", 1, 21, 0, 13, false),
+          make_merge("few tokens", 1, 5, 4, 192, true, 5.f),
+          make_merge("batch", 3, 7, 5, 32, true, 7.f),
+          make_merge("all of size 1", 2, 40, 20, 24, false, 40.f),
+          make_merge("odd width", 2, 6, 3, 13, true, 6.f),
           make_merge("one row", 1, 9, 1, 64, true, 4.f)};
 }
 
@@ -149,7 +175,7 @@ constexpr AttrDef kSizesAttrs[] = {{"rows", 1}, {nullptr, 0}};
 
 Result<TensorDesc> infer_sizes(const OpCall& c) {
   const TensorDesc* lists = c.input(kSizesLists);
-  if (!lists) return shape_error(c, "operand", "missing", "lists of tokens");
+  if (!lists) return shape_error(c, "lists", "missing", "lists of tokens");
   VIREO_TRY(check_lists(c, lists, c.input(kSizesLogSizes), lists->shape.n(), lists->shape.c(), c.iattr(kSizesRows)));
   TensorDesc out;
   out.shape = tokens_shape(lists->shape.n(), 1, c.iattr(kSizesRows));

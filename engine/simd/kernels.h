@@ -358,15 +358,16 @@ constexpr float kNeverMerged = -3.0f, kNoCosine = -2.0f;
 
 /// Rows of several tokens: the mean of their rows, weighted by how many tokens each stands for already. The tokens of
 /// row j are lists[2 b][j], and behind token i comes lists[2 b + 1][i], larger than i; anything else ends the row's.
+/// Without lists the one row has the tokens from `start` on.
 struct TokenMergeArgs {
   const float* x = nullptr;  // [batch * tokens, cols]
   int64_t ldx = 0;
-  const float* lists = nullptr;  // [batch * 2, tokens]
+  const float* lists = nullptr;  // [batch * 2, tokens] or null
   int64_t ldl = 0;
   const float* log_sizes = nullptr;  // [batch, tokens]; null: each stands for itself
   int64_t lds = 0;
-  int64_t batch = 1, tokens = 0, rows = 0, cols = 0;  // rows: of each image's result
-  float* out = nullptr;                               // [batch * rows, cols]
+  int64_t batch = 1, tokens = 0, rows = 0, cols = 0, start = 0;  // rows: of each image's result
+  float* out = nullptr;                                          // [batch * rows, cols]
   int64_t ldo = 0;
 };
 

@@ -142,20 +142,24 @@ void token_merge_run(const TokenMergeArgs& a, int64_t begin, int64_t end, void*)
   const int64_t parts = up(a.rows, kMergeRows), padded = pad4(a.cols);
   for (int64_t item = begin; item < end; ++item) {
     const int64_t b = item / parts, first = item % parts * kMergeRows;
-    const float* const firsts = a.lists + 2 * b * a.ldl;
-    const float* const nexts = firsts + a.ldl;
+    const float* const firsts = a.lists == nullptr ? nullptr : a.lists + 2 * b * a.ldl;
+    const float* const nexts = firsts + (a.lists == nullptr ? 0 : a.ldl);
     const float* const sizes = a.log_sizes == nullptr ? nullptr : a.log_sizes + b * a.lds;
     for (int64_t j = first; j < std::min(a.rows, first + kMergeRows); ++j) {
       float* const out = a.out + (b * a.rows + j) * a.ldo;
-      int64_t i = token_at(firsts, j, 0, a.tokens);
-      if (i >= 0 && token_at(nexts, i, i + 1, a.tokens) < 0) {
+      const auto next = [&](int64_t i) {
+        if (a.lists == nullptr) return i + 1 < a.tokens ? i + 1 : -1;
+        return token_at(nexts, i, i + 1, a.tokens);
+      };
+      int64_t i = a.lists == nullptr ? a.start : token_at(firsts, j, 0, a.tokens);
+      if (i >= 0 && next(i) < 0) {
         std::memcpy(out, a.x + (b * a.tokens + i) * a.ldx, size_t(a.cols) * sizeof(float));
         for (int64_t c = a.cols; c < padded; ++c) out[c] = 0.0f;
         continue;
       }
       std::fill(out, out + padded, 0.0f);
       float total = 0.0f;
-      for (; i >= 0; i = token_at(nexts, i, i + 1, a.tokens)) {
+      for (; i >= 0; i = next(i)) {
         const float* const x = a.x + (b * a.tokens + i) * a.ldx;
         const float size = sizes == nullptr ? 1.0f : std::exp(sizes[i]);
         const V weight = hn::Set(d, size);
