@@ -19,11 +19,15 @@ layout(constant_id = 13) const uint START = 0u;
 
 layout(push_constant) uniform Push { uint B, c4, i_ld4, o_ld4; } p;
 
-uint first_token(uint image, uint row) { return LISTS != 0u ? token_in(2u * image, row, 0u) : START; }
-uint next_token(uint image, uint token)
+float first_token(uint image, uint row)
 {
-    if (LISTS != 0u) return token_in(2u * image + 1u, token, token + 1u);
-    return token + 1u < TOKENS ? token + 1u : NO_TOKEN;
+    if (LISTS != 0u) return token_in(2u * image, row);
+    return float(START);
+}
+float next_token(uint image, uint token)
+{
+    if (LISTS != 0u) return token_in(2u * image + 1u, token);
+    return token + 1u < TOKENS ? float(token + 1u) : -1.0;
 }
 
 void main()
@@ -31,19 +35,22 @@ void main()
     const uint n = flat_workgroup() * LX + gl_LocalInvocationID.x;
     if (n >= p.B * ROWS * p.c4) return;
     const uint g = n % p.c4, row = n / p.c4, image = row / ROWS;
-    uint token = first_token(image, row % ROWS);
+    const float first = first_token(image, row % ROWS);
     vec4 sum = vec4(0.0);
-    if (token != NO_TOKEN) {
+    if (first >= 0.0) {
+        uint token = uint(first);
         sum = load_x((image * TOKENS + token) * p.i_ld4 + g);
-        uint next = next_token(image, token);
-        if (next != NO_TOKEN) {
+        float next = next_token(image, token);
+        if (next >= float(token + 1u)) {
             float size = exp(log_size(image, token)), total = size;
             sum *= size;
-            while (next != NO_TOKEN) {
-                size = exp(log_size(image, next));
-                sum = fma(vec4(size), load_x((image * TOKENS + next) * p.i_ld4 + g), sum);
+            for (;;) {
+                token = uint(next);
+                size = exp(log_size(image, token));
+                sum = fma(vec4(size), load_x((image * TOKENS + token) * p.i_ld4 + g), sum);
                 total += size;
-                next = next_token(image, next);
+                next = next_token(image, token);
+                if (next < float(token + 1u)) break;
             }
             sum /= total;
         }

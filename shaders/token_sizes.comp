@@ -17,15 +17,18 @@ layout(push_constant) uniform Push { uint B; } p;
 
 float size_of(uint image, uint row)
 {
-    uint token = token_in(2u * image, row, 0u);
-    if (token == NO_TOKEN) return 0.0;
+    const float first = token_in(2u * image, row);
+    if (first < 0.0) return 0.0;
+    uint token = uint(first);
     const float alone = log_size(image, token);
-    token = token_in(2u * image + 1u, token, token + 1u);
-    if (token == NO_TOKEN) return alone;
+    float next = token_in(2u * image + 1u, token);
+    if (next < float(token + 1u)) return alone;
     float total = exp(alone);
-    while (token != NO_TOKEN) {
+    for (;;) {
+        token = uint(next);
         total += exp(log_size(image, token));
-        token = token_in(2u * image + 1u, token, token + 1u);
+        next = token_in(2u * image + 1u, token);
+        if (next < float(token + 1u)) break;
     }
     return log(total);
 }

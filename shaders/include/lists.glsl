@@ -14,16 +14,16 @@ layout(set = 0, binding = LISTS_BINDING + 1) readonly buffer Sizes32 { float siz
 layout(set = 0, binding = LISTS_BINDING + 1) readonly buffer Sizes16 { uint sizes16[]; };
 
 const uint LIST_LD = (TOKENS + 3u) / 4u * 4u;
-const uint NO_TOKEN = 0xFFFFFFFFu;
 
-// The token that stands in list `row` at i, if it is one from `least` on.
-uint token_in(uint row, uint i, uint least)
+// What stands in list `row` at i; -1 for what is no token. It is one from `least` on where it is not below that. As a float, because what
+// is not known when a shader's instructions are counted is taken to hold there: a loop that ends by such a comparison ends.
+float token_in(uint row, uint i)
 {
     const uint e = row * LIST_LD + i;
     float at;
     if (LIST_TYPE == F32) at = lists32[e];
     else at = unpackHalf2x16(lists16[e / 2u])[e % 2u];
-    return at >= float(least) && at < float(TOKENS) ? uint(at) : NO_TOKEN;
+    return at < float(TOKENS) ? at : -1.0;
 }
 
 float log_size(uint image, uint token)
