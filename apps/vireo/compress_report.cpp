@@ -163,6 +163,7 @@ Json compression_json(const Compressed& c, const vireo::Model& model) {
          {"passes", r.passes},
          {"macs", r.macs},
          {"macs_before", r.macs_before},
+         {"tokens_merged", r.merged},
          {"bytes_before", r.bytes_before},
          {"bytes_after", r.bytes_after},
          {"size_ratio", r.bytes_before > 0 ? double(r.bytes_after) / double(r.bytes_before) : 0.0},
@@ -228,14 +229,13 @@ Json compression_json(const Compressed& c, const vireo::Model& model) {
 
 void print_compression(const Compressed& c, const vireo::Model& model) {
   const vireo::CompressReport& r = c.report;
-  std::printf("%s by %s: %zu weights, %.1f MiB to %.1f MiB (%.3f of it), %.2f GMACs, in %.1f s\n", c.model.c_str(),
-              c.recipe.c_str(), r.layers.size(), mib(r.bytes_before), mib(r.bytes_after),
-              r.bytes_before > 0 ? double(r.bytes_after) / double(r.bytes_before) : 0.0, r.macs / 1e9, c.seconds);
+  std::printf("%s by %s: %zu weights, %.1f MiB to %.1f MiB (%.3f of it), %.2f GMACs of %.2f, in %.1f s\n",
+              c.model.c_str(), c.recipe.c_str(), r.layers.size(), mib(r.bytes_before), mib(r.bytes_after),
+              r.bytes_before > 0 ? double(r.bytes_after) / double(r.bytes_before) : 0.0, r.macs / 1e9,
+              r.macs_before / 1e9, c.seconds);
   if (!r.blocks.empty())
-    std::printf("%zu blocks are smaller: %.2f GMACs to %.2f (%.1f %% less), %.2f million parameters to %.2f\n",
-                r.blocks.size(), r.macs_before / 1e9, r.macs / 1e9,
-                r.macs_before > 0 ? 100 * (1 - r.macs / r.macs_before) : 0.0, double(r.parameters_before) / 1e6,
-                double(r.parameters_after) / 1e6);
+    std::printf("%zu blocks are smaller: %.2f million parameters to %.2f\n", r.blocks.size(),
+                double(r.parameters_before) / 1e6, double(r.parameters_after) / 1e6);
   if (c.comparison != nullptr && c.comparison->pictures > 0) {
     const Comparison& o = *c.comparison;
     std::printf("on %zu pictures%s: %s %.3g, same answer on %.1f %%", o.pictures,

@@ -12,6 +12,7 @@
 #include "compress/moments.h"
 #include "compress/sensitivity.h"
 #include "compress/structure.h"
+#include "compress/tokens.h"
 #include "runtime/model_impl.h"
 
 namespace vireo {
@@ -90,6 +91,8 @@ struct Compressor::Impl {
   Layers layers;
   std::vector<Scheme> schemes;
   std::vector<std::string> notes;
+  std::vector<int64_t> merged;  // tokens by block; `model` is the one that merges them
+  double macs_before = 0;
   std::shared_ptr<const Device::Impl> device;
   ThreadPool pool;
   Preprocessor preprocessor;
@@ -134,7 +137,6 @@ struct Compressor::Impl {
 
 /// Structure comes first: what is rounded then are the weights that are left.
 Result<void> Compressor::Impl::shrink(CompressReport* report) {
-  report->macs_before = layers.macs;
   if (!choice.structure.any()) return {};
   VIREO_ASSIGN(Smaller s,
                make_smaller(loaded(), choice.structure, pictures, *device, pool,
@@ -191,7 +193,10 @@ Result<void> Compressor::Impl::calibrate(const std::vector<size_t>& group, std::
       VIREO_ASSIGN(const Rows rows, runner->value(l.input));
       if (rows.cols != l.cols)
         return fail(ErrorCode::kInternal, "calibration: '{}' has {} columns, expected {}", l.input, rows.cols, l.cols);
-      const auto tokens = rows.rows == layers.tokens ? layers.answer_tokens : std::vector<int64_t>();
+      // Where tokens are merged, the last value has the fewest.
+      const bool all =
+          rows.rows == layers.tokens || (!merged.empty() && l.kind == LayerKind::kInner && rows.rows >= layers.tokens);
+      const auto tokens = all ? layers.answer_tokens : std::vector<int64_t>();
       const auto [m, fresh] = moments->try_emplace(l.input, l.cols, tokens, has_products(l.input));
       if (m->second.pictures() > p) continue;  // several layers read this value
       if (!m->second.add(rows, *device->kernels, pool))
@@ -250,6 +255,8 @@ Result<CompressReport> Compressor::Impl::write(const std::string& folder) {
   report.activations = choice.rows != RowScales::kNone;
   report.pictures = looks ? pictures.size() : 0;
   report.macs = layers.macs;
+  report.macs_before = macs_before;
+  report.merged = merged;
   if (looks && pictures.size() < kFewPictures)
     report.notes.push_back(
         fmt::format("calibrated with {} pictures; 32 to 64 are usual, and fewer cost accuracy", pictures.size()));
@@ -284,7 +291,7 @@ Result<CompressReport> Compressor::Impl::write(const std::string& folder) {
   // What will be written must be what this library reads; with a model that has no config.json that is not certain.
   VIREO_TRY(open_coded(loaded(), config, views));
 
-  if (tested > 0) {
+  if (tested > 0 && !by_node.empty()) {
     Sensitivity s(loaded(), layers, config, coded, *device, pool);
     VIREO_TRY(s.begin(pictures, tested, head_of(loaded())));
     for (const std::vector<size_t>& node : by_node) {
@@ -330,8 +337,16 @@ Result<Compressor> Compressor::create(const Model& model, const CompressOptions&
       return fail(ErrorCode::kInvalidArgument, "compress: there is no method '{}'{}", options.method,
                   known_names(options.method, known));
     }
+    if (impl->choice.tokens > 0) {
+      VIREO_ASSIGN(const Graph whole, impl->graph());
+      impl->macs_before = find_layers(impl->loaded(), whole).macs;
+      VIREO_ASSIGN(MergedModel m, merge_tokens(impl->loaded(), head_of(impl->loaded()), impl->choice.tokens));
+      impl->merged = std::move(m.schedule);
+      impl->model = Model::Impl::wrap(std::move(m.model), model.name());
+    }
     VIREO_ASSIGN(const Graph graph, impl->graph());
     impl->layers = find_layers(impl->loaded(), graph);
+    if (impl->choice.tokens == 0) impl->macs_before = impl->layers.macs;
     VIREO_ASSIGN(impl->schemes, impl->choice.schemes(impl->layers, &impl->notes));
     return Compressor(std::move(impl));
   });

@@ -20,6 +20,12 @@ const Method* method_for(const Layer& l, const Format& f) {
   return f.grid.bits >= 8 || !rows ? &kRtn : &kGptq;
 }
 
+Recipe token_recipe(const char* name, const char* what, const char* source, double percent) {
+  Recipe r{name, what, source, "", "", RowScales::kNone};
+  r.tokens = percent;
+  return r;
+}
+
 std::vector<std::string> recipe_names() {
   std::vector<std::string> names;
   for (const Recipe& r : recipes()) names.push_back(r.name);
@@ -53,7 +59,9 @@ bool pattern_matches(const std::string& pattern, const std::string& name) {
 const std::vector<Recipe>& recipes() {
   static const std::vector<Recipe> all = {
 #define RECIPE(...) Recipe{__VA_ARGS__},
+#define TOKENS(...) token_recipe(__VA_ARGS__),
 #include "compress/recipes.def"
+#undef TOKENS
 #undef RECIPE
   };
   return all;
@@ -86,13 +94,20 @@ Result<Choice> Choice::of_recipe(const std::string& names) {
                     "compress: '{}' has two recipes that say what becomes narrower; give one of them", names);
       c.structure = StructureChoice::of_recipe(found->structure);
     }
+    if (found->tokens > 0) {
+      if (c.tokens > 0 && c.tokens != found->tokens)
+        return fail(ErrorCode::kInvalidArgument,
+                    "compress: '{}' asks for two amounts of token merging; give one of them", names);
+      c.tokens = found->tokens;
+    }
     if (*found->inner == '\0') continue;
     if (!weights.empty() && (c.inner != found->inner || c.others != found->others))
       return fail(ErrorCode::kInvalidArgument,
                   "compress: recipes '{}' and '{}' both say how weights are stored; give one of them", weights, name);
     weights = name, c.inner = found->inner, c.others = found->others;
   }
-  if (weights.empty() && (!c.structure.any() || c.rows != RowScales::kNone))
+  const bool smaller = c.structure.any() || c.tokens > 0;
+  if (weights.empty() && (!smaller || c.rows != RowScales::kNone))
     return fail(ErrorCode::kInvalidArgument,
                 "compress: recipe '{}' says nothing of weights; add one that does, for example 'w8+{}'", names, names);
   return c;
@@ -167,7 +182,8 @@ Result<std::vector<Scheme>> Choice::schemes(const Layers& layers, std::vector<st
         fmt::format("{} have columns that the groups do not divide and take 8 bits per output channel; "
                     "first: {}",
                     fmt::format("{} of the weights", coarse), first_coarse));
-  if (!structure.any() && std::none_of(all.begin(), all.end(), [](const Scheme& s) { return s.format.grid.coded(); }))
+  if (!structure.any() && tokens == 0 &&
+      std::none_of(all.begin(), all.end(), [](const Scheme& s) { return s.format.grid.coded(); }))
     return fail(ErrorCode::kInvalidArgument, "compress: {} leaves every weight as it is: {}",
                 by_policy ? "the policy" : "recipe '" + name + "'",
                 layers.all.empty() ? "the model has no linears and convolutions that are compressed"

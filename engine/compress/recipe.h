@@ -24,7 +24,8 @@ struct Recipe {
   const char* others;  // of head, embedding and convolutions
   RowScales rows;      // of linears
   const char* structure =
-      "";  // what becomes narrower: `qk,v,mlp 15`, parts of blocks and the percentage of MACs that goes
+      "";             // what becomes narrower: `qk,v,mlp 15`, parts of blocks and the percentage of MACs that goes
+  double tokens = 0;  // the percentage of MACs that merging tokens takes away
 };
 const std::vector<Recipe>& recipes();
 
@@ -47,6 +48,7 @@ struct Choice {
   FormatPolicy policy;             // instead of the formats above
   bool by_policy = false;
   StructureChoice structure;
+  double tokens = 0;  // percentage of MACs, as in a recipe
 
   /// Errors: kInvalidArgument (no recipe of that name, or two that contradict each other).
   static Result<Choice> of_recipe(const std::string& names);

@@ -112,7 +112,7 @@ class Maker {
       const auto fresh = [&](const std::string& value, int64_t cols) -> Result<std::unique_ptr<Moments>> {
         VIREO_ASSIGN(const Rows rows, runner.value(value));
         return std::make_unique<Moments>(cols,
-                                         rows.rows == layers_.tokens ? layers_.answer_tokens : std::vector<int64_t>());
+                                         rows.rows >= layers_.tokens ? layers_.answer_tokens : std::vector<int64_t>());
       };
       if (wanted[i].count(Part::kV) > 0) {
         VIREO_ASSIGN(m.mixed, fresh(b.mixed_value, b.whole.heads * b.whole.v));

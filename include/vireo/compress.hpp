@@ -77,6 +77,7 @@ struct CompressReport {
   size_t pictures = 0;                                  ///< calibrated with
   size_t passes = 0;                           ///< over the pictures: layers go in groups where memory is short
   double macs = 0;                             ///< of a picture
+  std::vector<int64_t> merged;                 ///< tokens that each block merges into others; empty: none
   uint64_t bytes_before = 0, bytes_after = 0;  ///< of a file with all tensors
   std::vector<std::string> notes;
 };
