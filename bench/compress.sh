@@ -7,7 +7,7 @@ root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 vireo=${1:-$root/build/bin/vireo}
 [ $# -eq 0 ] || shift  # the rest are recipes
 recipes=("$@")
-[ ${#recipes[@]} -gt 0 ] || recipes=(w8 w4g32 w4g64 w8a8 w8a8static w8a8mixed w4a8)
+[ ${#recipes[@]} -gt 0 ] || recipes=(w8 w4g32 w4g64 w8a8 w8a8static w8a8mixed w4a8 tome25 tome29 tome39 w8a8+tome29)
 model=$root/../shared/models/vit-tiny-patch16-224
 data=$root/../shared/data/imagenet-dev
 for needed in "$model" "$data/labels.csv"; do
@@ -33,7 +33,7 @@ while IFS= read -r line; do
 done <"$data/labels.csv"
 
 # What each row has to reach: KL at most, agreement at least, file at most.
-declare -A kl=([w8]=0.001 [w4g32]=0.075 [w4g64]=0.09 [w8a8]=0.0025 [w8a8static]=0.01 [w8a8mixed]=0.007 [w4a8]=0.09)
+declare -A kl=([w8]=0.001 [w4g32]=0.075 [w4g64]=0.09 [w8a8]=0.0025 [w8a8static]=0.01 [w8a8mixed]=0.007 [w4a8]=0.09 [tome29]=0.025 [tome39]=0.07 [w8a8+tome29]=0.03)
 declare -A agreement=([w8]=98 [w4g32]=92 [w4g64]=92 [w8a8]=98)
 declare -A size=([w4g32]=0.16 [w4g64]=0.152)
 value() { sed -n "s/^ *\"$1\": \([0-9.e+-]*\),*\$/\1/p" "$work/out/report.json" | head -n 1; }
