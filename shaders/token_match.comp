@@ -4,7 +4,8 @@
 // as NO_COSINE. A workgroup has ROWS even tokens and walks over the odd ones, ROWS at a time; both are in shared memory.
 //
 // Bindings: 0 qkv rows [B * TOKENS], 1 out rows [B * ceil(TOKENS / 2)]: cosine, number among the odd tokens, 0, 0.
-// Constants: 0 LX, 1 IN_TYPE, 3 OUT_TYPE, 10 HEADS, 11 HD, 12 ROWS (LX is a multiple), 13 TOKENS, 14 PREFIX, 15 LD4 (of the rows).
+// Constants: 0 LX, 1 IN_TYPE, 3 OUT_TYPE, 10 HEADS, 11 HD, 12 ROWS (LX is a multiple), 13 TOKENS, 14 PREFIX.
+// Push constants: ld4 (of the rows).
 // Grid: x = ceil(ceil(TOKENS / 2) / ROWS), y = B.
 #extension GL_GOOGLE_include_directive : require
 #extension GL_EXT_control_flow_attributes : require
@@ -19,7 +20,8 @@ layout(constant_id = 11) const uint HD = 64u;
 layout(constant_id = 12) const uint ROWS = 16u;
 layout(constant_id = 13) const uint TOKENS = 197u;
 layout(constant_id = 14) const uint PREFIX = 1u;
-layout(constant_id = 15) const uint LD4 = 144u;
+
+layout(push_constant) uniform Push { uint ld4; } p;
 
 const uint EVEN = (TOKENS + 1u) / 2u, ODD = TOKENS / 2u;
 const uint HD4 = (HD + 3u) / 4u, LD = HD4 + 1u;   // groups from row to row: an odd number spreads them over the banks where HD4 is even
@@ -36,7 +38,7 @@ shared vec2 found[LX];
 // Group d4 of a token's keys, summed over the heads: a factor that no cosine shows.
 vec4 key(uint token, uint d4)
 {
-    const uint start = (gl_WorkGroupID.y * TOKENS + token) * LD4;
+    const uint start = (gl_WorkGroupID.y * TOKENS + token) * p.ld4;
     vec4 sum = vec4(0.0);
     for (uint h = 0u; h < HEADS; ++h) {
         const uint e = (HEADS + h) * HD + d4 * 4u;

@@ -60,8 +60,8 @@ Result<Lowering> lower_match(const OpCall& c, const LowerContext& ctx) {
             {"HD", u32(m.dim)},
             {"ROWS", rows},
             {"TOKENS", u32(m.tokens)},
-            {"PREFIX", u32(m.prefix)},
-            {"LD4", u32(groups4(x.shape.c()))}};
+            {"PREFIX", u32(m.prefix)}};
+  d.push = {{"ld4", u32(groups4(x.shape.c()))}};
   const int64_t shared = 4 * (2 * rows * (round_up(m.dim, 4) + 4) + 2 * rows + 2 * kMatchLocal);
   if (shared > ctx.caps->max_shared_bytes)
     return fail(ErrorCode::kUnsupported, "token_match needs {} bytes of shared memory, the device has {}", shared,

@@ -1,8 +1,9 @@
-// Token merging: what a configuration may ask for, that whole networks give what their definition gives, ties and
-// numbers that are none, and the schedules of recipes. The operators themselves are for ops_conformance, and networks
-// against PyTorch for model_e2e (tome-*).
+// Token merging: what a configuration may ask for, ties and numbers that are none, and the schedules of recipes. The
+// operators themselves and whole networks against their definition are for ops_conformance, networks against PyTorch
+// for model_e2e (tome-*).
 #include <gtest/gtest.h>
 
+#include <array>
 #include <cmath>
 #include <fstream>
 #include <numeric>
@@ -11,7 +12,6 @@
 #include "compress/runner.h"
 #include "compress/tokens.h"
 #include "model/model.h"
-#include "reference.h"
 
 namespace vireo {
 namespace {
@@ -64,42 +64,6 @@ struct Cpu {
   ThreadPool pool{2};
 };
 
-/// What the CPU gives for a graph of one input, and the definition in double.
-void compare(const Graph& g, const std::string& what) {
-  Cpu cpu;
-  const Shape& in = g.value(g.inputs[0]).desc.shape;
-  const std::vector<double> pixels = test::noise(size_t(in.elements()), 7, 1.0);
-  const auto expected = test::run_reference(g, {pixels})[size_t(g.outputs[0])];
-  // The reference takes channels last, the network planar.
-  std::vector<float> planar;
-  for (int64_t n = 0; n < in.n(); ++n)
-    for (int64_t c = 0; c < in.c(); ++c)
-      for (int64_t p = 0; p < in.h() * in.w(); ++p) planar.push_back(float(pixels[size_t((n * in.c() + c) * in.h() * in.w() + p)]));
-  auto runner = Runner::create(g, *cpu.device, cpu.pool, false);
-  ASSERT_TRUE(runner.ok()) << runner.error().message;
-  const float* got = (*runner)->run(planar);
-  double largest = 0, off = 0;
-  for (int64_t r = 0; r < (*runner)->output_rows(); ++r)
-    for (int64_t c = 0; c < (*runner)->outputs(); ++c) {
-      const double e = expected[size_t(r * (*runner)->outputs() + c)];
-      largest = std::max(largest, std::fabs(e));
-      off = std::max(off, std::fabs(double(got[r * (*runner)->output_stride() + c]) - e));
-    }
-  EXPECT_LE(off, 2e-5 * largest) << what;
-}
-
-TEST(TokenMerging, NetworksGiveWhatTheirDefinitionGives) {
-  for (const std::string& config : {kVit, kDistilled, kRegisters})
-    for (const char* schedule : {"4, 0, 6", "0, 9, 0", "10, 5, 3"})
-      for (const Head head : {Head::kLogits, Head::kFeatures}) {
-        const auto model = open_text(with_tokens(config, merging(schedule)));
-        ASSERT_TRUE(model.ok()) << model.error().message;
-        const auto graph = model->build(head, 2);
-        ASSERT_TRUE(graph.ok()) << graph.error().message;
-        compare(*graph, model->architecture() + " " + schedule);
-      }
-}
-
 TEST(TokenMerging, RowsShrinkBehindTheAttentionOfTheirBlock) {
   const auto model = open_text(with_tokens(kVit, merging("4, 0, 6")));
   ASSERT_TRUE(model.ok()) << model.error().message;
@@ -126,7 +90,9 @@ TEST(TokenMerging, NoneIsTheNetworkItself) {
 }
 
 TEST(TokenMerging, ConfigurationsThatCannotBe) {
-  const struct { const char *tokens, *says; } bad[] = {
+  const struct {
+    const char *tokens, *says;
+  } bad[] = {
       {R"({"method": "tome"})", "merge is missing, expected a list"},
       {R"({"method": "tome", "merge": 3})", "merge is 3, expected a list"},
       {R"({"method": "tome", "merge": []})", "expected a list with a number of tokens"},
@@ -147,7 +113,8 @@ Result<Graph> built(const std::string& config, Head head, int64_t side = 0) {
 }
 
 TEST(TokenMerging, SchedulesThatDoNotFit) {
-  expect_says(built(with_tokens(kVit, merging("4, 0")), Head::kLogits), "has 2 numbers, expected one for each of the 3");
+  expect_says(built(with_tokens(kVit, merging("4, 0")), Head::kLogits),
+              "has 2 numbers, expected one for each of the 3");
   expect_says(built(with_tokens(kVit, merging("16, 0, 0")), Head::kLogits),
               "merges 16 tokens in blocks.0, which has 31 at this size of pictures; expected at most 15");
   EXPECT_TRUE(built(with_tokens(kVit, merging("15, 0, 0")), Head::kLogits).ok());
@@ -163,7 +130,7 @@ TEST(TokenMerging, UsesThatNeedEveryToken) {
   for (const char* name : {"swin-t", "mobilevit-s", "upernet-mobilevit-s"})
     expect_says(open_text(with_tokens(config_of(name), merging("4, 4"))).ok()
                     ? built(with_tokens(config_of(name), merging("4, 4")),
-                            std::string(name).find("upernet") == 0 ? Head::kLogits : Head::kFeatures, 64)
+                            std::string(name).find("upernet") == 0 ? Head::kLogits : Head::kFeatures)
                     : Result<Graph>(open_text(with_tokens(config_of(name), merging("4, 4"))).error()),
                 "merges tokens, which folder cannot");
 }
@@ -189,7 +156,8 @@ std::vector<float> lists_of(const std::vector<std::array<float, 4>>& keys, int64
   }
   const float* got = (*runner)->run(rows);
   std::vector<float> out;
-  for (int64_t r = 0; r < 2; ++r) out.insert(out.end(), got + r * (*runner)->output_stride(), got + r * (*runner)->output_stride() + t);
+  for (int64_t r = 0; r < 2; ++r)
+    out.insert(out.end(), got + r * (*runner)->output_stride(), got + r * (*runner)->output_stride() + t);
   return out;
 }
 
@@ -202,7 +170,7 @@ TEST(TokenMerging, OfEqualsTheFirst) {
 
 TEST(TokenMerging, ARowsPlaceIsThatOfItsOddToken) {
   // Token 2 is token 5's twin, token 8 token 1's.
-  std::vector<std::array<float, 4>> keys = {{1, 0, 0, 0}, {0, 1, 0, 0}, {0, 0, 1, 0}, {1, 1, 0, 0}, {0, 1, 1, 1},
+  std::vector<std::array<float, 4>> keys = {{1, 0, 0, 0}, {0, 1, 0, 0},  {0, 0, 1, 0}, {1, 1, 0, 0}, {0, 1, 1, 1},
                                             {0, 0, 1, 0}, {1, 0, 1, -1}, {1, 1, 1, 0}, {0, 1, 0, 0}};
   const std::vector<float> got = lists_of(keys, 2);
   EXPECT_EQ(got, (std::vector<float>{0, 1, 3, 4, 2, 6, 7, -1, -1,  //
@@ -222,9 +190,12 @@ TEST(TokenMerging, KeysThatAreNoNumbersStillGiveRows) {
 TEST(TokenMerging, SchedulesOfRecipes) {
   const auto vit = open_text(config_of("vit-ti"));
   ASSERT_TRUE(vit.ok()) << vit.error().message;
-  const struct { double percent; std::vector<int64_t> schedule; } known[] = {
+  const struct {
+    double percent;
+    std::vector<int64_t> schedule;
+  } known[] = {
       {29, {0, 0, 0, 16, 16, 16, 16, 16, 16, 16, 16, 16}},
-      {39, {0, 0, 0, 22, 22, 22, 22, 22, 22, 21, 11, 5}},
+      {39, {0, 0, 0, 22, 22, 22, 22, 22, 22, 22, 21, 10}},
   };
   for (const auto& k : known) {
     const auto merged = merge_tokens(*vit, Head::kLogits, k.percent);
