@@ -15,14 +15,14 @@ number() { sed -n "s/^ *\"$1\": \([0-9.e+-]*\),*\$/\1/p" <<<"$json"; }
 median() { sort -n | awk '{ v[NR] = $1 } END { print NR % 2 ? v[(NR + 1) / 2] : (v[NR / 2] + v[NR / 2 + 1]) / 2 }'; }
 
 speed() {
-  local rounds=$1 simd model precision round name
+  local rounds=$1 simd model precision name
   printf 'weights i8\nproducts i8\nattention i8\n' >"$work/attention8"
   echo '| CPU as | model | fp32 ms | w8a8 ms | + int8 attention ms | fp32 / w8a8 | w8a8 / + int8 attention |'
   echo '|---|---|---|---|---|---|---|'
   for simd in avx2 ''; do
     for model in vit-ti vit-s vit-b; do
       rm -f "$work"/*.times
-      for round in $(seq "$rounds"); do
+      for _ in $(seq "$rounds"); do
         for precision in fp32 w8a8 "$work/attention8"; do
           json=$(VIREO_SIMD=$simd "$vireo" bench --json --config "$root/models/configs/$model.json" --device cpu --threads 1 \
             --precision "$precision" --warmup 1 --iters 5)
