@@ -133,12 +133,17 @@ Comparison compare_models(const vireo::Model& before, const vireo::Model& after,
 }
 
 Predicted predict_both(const vireo::Model& before, const vireo::Model& after, const std::string& machine,
-                       std::vector<std::string>* notes) {
+                       const std::string& caps_file, std::vector<std::string>* notes) {
   Predicted p;
   p.machine = machine;
   vireo::PredictOptions options;
   options.machine = machine_argument(machine), options.caps_name = machine;
-  const std::string caps = caps_argument(machine);
+  const std::vector<std::string> built_in = vireo::machine_names();
+  const bool known = std::find(built_in.begin(), built_in.end(), machine) != built_in.end();
+  // A description that is a file was fitted somewhere, most often here.
+  const std::string caps = !caps_file.empty() ? caps_argument(caps_file)
+                           : known            ? caps_argument(machine)
+                                              : open_device("cpu", 0).caps_text();
   const auto predict = [&](const vireo::Model& model, vireo::Precision precision) {
     options.session.precision = precision;
     options.session.head = default_head(model);
@@ -161,6 +166,7 @@ Json compression_json(const Compressed& c, const vireo::Model& model) {
          {"activations", r.activations},
          {"calibration_pictures", r.pictures},
          {"passes", r.passes},
+         {"resumed_layers", r.found},
          {"macs", r.macs},
          {"macs_before", r.macs_before},
          {"tokens_merged", r.merged},
@@ -224,6 +230,8 @@ Json compression_json(const Compressed& c, const vireo::Model& model) {
                                {"kl", l.kl < 0 ? Json(nullptr) : Json(l.kl)}});
   j["kept"] = r.kept;
   j["notes"] = r.notes;
+  if (!c.policy.empty()) j["policy"] = c.policy;
+  if (c.front != nullptr) j["search"] = *c.front;
   return with_made(j, made_on(c.caps));
 }
 

@@ -9,6 +9,7 @@
 
 #include "base/names.h"
 #include "compress/encode.h"
+#include "compress/kept.h"
 #include "compress/moments.h"
 #include "compress/sensitivity.h"
 #include "compress/structure.h"
@@ -21,14 +22,14 @@ using namespace compress;
 
 std::vector<CompressEntry> compress_recipes() {
   std::vector<CompressEntry> all;
-  for (const Recipe& r : recipes()) all.push_back({r.name, r.what, r.source});
+  for (const Recipe& r : recipes()) all.push_back({r.name, r.what, r.source, r.inner, compress::to_string(r.rows)});
   return all;
 }
 
 std::vector<CompressEntry> compress_methods() {
   std::vector<CompressEntry> all;
-  for (const Method* m : methods()) all.push_back({m->name, m->what, m->source});
-  for (const Narrower* n : narrowers()) all.push_back({n->name, n->what, n->source});
+  for (const Method* m : methods()) all.push_back({m->name, m->what, m->source, "", ""});
+  for (const Narrower* n : narrowers()) all.push_back({n->name, n->what, n->source, "", ""});
   return all;
 }
 
@@ -130,8 +131,11 @@ struct Compressor::Impl {
   std::vector<std::vector<size_t>> groups() const;
   bool has_products(const std::string& input) const;
   Result<void> calibrate(const std::vector<size_t>& group, std::map<std::string, Moments>* moments);
-  Result<void> code(size_t layer, const Moments* moments, std::vector<std::vector<StoredTensor>>* coded,
-                    CompressReport* report);
+  Key everything() const;
+  Key key_of(const Key& all, size_t layer) const;
+  Result<KeptLayer> code(size_t layer, const Moments* moments);
+  void take(size_t layer, const KeptLayer& found, std::vector<std::vector<StoredTensor>>* coded,
+            CompressReport* report);
   Result<CompressReport> write(const std::string& folder);
 };
 
@@ -210,33 +214,66 @@ Result<void> Compressor::Impl::calibrate(const std::vector<size_t>& group, std::
   return {};
 }
 
-Result<void> Compressor::Impl::code(size_t i, const Moments* moments, std::vector<std::vector<StoredTensor>>* coded,
-                                    CompressReport* report) {
+/// Of what every layer's codes depend on: the network, its numbers and the pictures.
+Key Compressor::Impl::everything() const {
+  Key key;
+  key.add(std::string(version())).add(loaded().source().config).add(loaded().architecture());
+  std::vector<uint8_t> block;
+  for (const auto& [name, view] : loaded().source().weights->tensors()) {
+    key.add(name).add(view.dtype);
+    for (size_t at = 0; at < view.bytes; at += kTensorBlock) {
+      block.resize(std::min(kTensorBlock, view.bytes - at));
+      if (view.read(at, block.size(), block.data())) key.add(block.data(), block.size());
+    }
+  }
+  key.add(uint64_t(pictures.size()));
+  for (const std::vector<float>& p : pictures) key.add(p.data(), p.size() * sizeof(float));
+  return key;
+}
+
+Key Compressor::Impl::key_of(const Key& all, size_t i) const {
+  const Scheme& s = schemes[i];
+  Key key = all;
+  key.add(layers.all[i].tensor).add(vireo::to_string(s.format)).add(std::string(s.method->name));
+  return key.add(uint64_t(s.rows == RowScales::kStatic));
+}
+
+Result<KeptLayer> Compressor::Impl::code(size_t i, const Moments* moments) {
   const Layer& l = layers.all[i];
-  Scheme& s = schemes[i];
-  VIREO_TRY(step(l.node, kLayerWork));
+  const Scheme& s = schemes[i];
   VIREO_ASSIGN(const std::vector<float> values, weight_values(loaded(), l));
   std::vector<double> hessian;
   if (moments != nullptr && s.method->needs_pictures) hessian = moments->hessian(l.last);
   const Weight weight{values.data(), l.rows, l.cols, hessian.empty() ? nullptr : hessian.data()};
   Grid grid = s.format.grid;
   if (grid.scope == Scope::kGroup && grid.group > l.cols) grid.group = int32_t(l.cols);
-  VIREO_ASSIGN(const Coded c, s.method->run(weight, grid, pool));
+  KeptLayer k;
+  VIREO_ASSIGN(k.coded, s.method->run(weight, grid, pool));
+  k.rows = l.rows;
+  k.error = relative_error(weight, k.coded, pool);
+  k.has_range = s.rows == RowScales::kStatic;
+  if (k.has_range) k.least = moments->least(), k.most = moments->most(), k.outlier = moments->has_outlier_column();
+  return k;
+}
+
+void Compressor::Impl::take(size_t i, const KeptLayer& k, std::vector<std::vector<StoredTensor>>* coded,
+                            CompressReport* report) {
+  const Layer& l = layers.all[i];
+  Scheme& s = schemes[i];
   CompressedLayer r;
   r.tensor = l.tensor, r.node = l.node, r.kind = compress::to_string(l.kind);
   r.format = vireo::to_string(s.format), r.method = s.method->name;
   r.rows = l.rows, r.cols = l.cols, r.macs = l.macs;
-  r.error = relative_error(weight, c, pool);
-  (*coded)[i] = encode(l, c);
-  if (s.rows == RowScales::kStatic && moments->has_outlier_column()) {
+  r.error = k.error;
+  (*coded)[i] = encode(l, k.coded);
+  if (s.rows == RowScales::kStatic && k.outlier) {
     s.rows = RowScales::kDynamic;
     own_scales.push_back(l.node);
   }
   if (s.rows == RowScales::kStatic)
-    for (StoredTensor& t : encode_rows(l, moments->least(), moments->most())) (*coded)[i].push_back(std::move(t));
+    for (StoredTensor& t : encode_rows(l, k.least, k.most)) (*coded)[i].push_back(std::move(t));
   for (const StoredTensor& t : (*coded)[i]) r.bytes += t.bytes.size();
   report->layers[i] = std::move(r);
-  return {};
 }
 
 Result<CompressReport> Compressor::Impl::write(const std::string& folder) {
@@ -272,15 +309,39 @@ Result<CompressReport> Compressor::Impl::write(const std::string& folder) {
   std::set<size_t> waiting;
   for (size_t i = 0; i < layers.all.size(); ++i)
     if (schemes[i].method != nullptr) waiting.insert(i);
+  const Kept kept(options.work);
+  const Key all = kept.on() ? everything() : Key();
   for (const std::vector<size_t>& group : by_memory) {
-    std::map<std::string, Moments> moments;
-    VIREO_TRY(calibrate(group, &moments));
+    std::vector<size_t> missing;
     for (const size_t i : group) {
-      VIREO_TRY(code(i, &moments.at(layers.all[i].input), &coded, &report));
       waiting.erase(i);
+      KeptLayer k;
+      if (!kept.find(key_of(all, i), layers.all[i].rows, layers.all[i].cols, &k)) {
+        missing.push_back(i);
+        continue;
+      }
+      VIREO_TRY(step(layers.all[i].node, kLayerWork));
+      take(i, k, &coded, &report), ++report.found;
+    }
+    if (missing.empty()) {
+      VIREO_TRY(step("pictures", kPictureWork * double(pictures.size())));
+      continue;
+    }
+    std::map<std::string, Moments> moments;
+    VIREO_TRY(calibrate(missing, &moments));
+    for (const size_t i : missing) {
+      VIREO_TRY(step(layers.all[i].node, kLayerWork));
+      const Key key = key_of(all, i);
+      VIREO_ASSIGN(const KeptLayer k, code(i, &moments.at(layers.all[i].input)));
+      VIREO_TRY(kept.keep(key, k));
+      take(i, k, &coded, &report);
     }
   }
-  for (const size_t i : waiting) VIREO_TRY(code(i, nullptr, &coded, &report));
+  for (const size_t i : waiting) {
+    VIREO_TRY(step(layers.all[i].node, kLayerWork));
+    VIREO_ASSIGN(const KeptLayer k, code(i, nullptr));
+    take(i, k, &coded, &report);
+  }
 
   VIREO_ASSIGN(const std::string config, configuration(loaded(), layers, schemes));
   if (!own_scales.empty())
@@ -296,7 +357,16 @@ Result<CompressReport> Compressor::Impl::write(const std::string& folder) {
     VIREO_TRY(s.begin(pictures, tested, head_of(loaded())));
     for (const std::vector<size_t>& node : by_node) {
       VIREO_TRY(step("sensitivity of " + layers.all[node[0]].node, kSensitivityWork * double(tested)));
-      VIREO_ASSIGN(const double kl, s.of(node));
+      Key key = all;
+      for (const size_t i : node) {
+        key.add(std::string("moves")).add(uint64_t(tested)).add(compress::to_string(schemes[i].rows));
+        for (const StoredTensor& t : coded[i]) key.add(t.name).add(t.bytes.data(), t.bytes.size());
+      }
+      double kl = 0;
+      if (!kept.find(key, &kl)) {
+        VIREO_ASSIGN(kl, s.of(node));
+        VIREO_TRY(kept.keep(key, kl));
+      }
       for (const size_t i : node) report.layers[i].kl = kl;
     }
   }
@@ -329,8 +399,9 @@ Result<Compressor> Compressor::create(const Model& model, const CompressOptions&
                   "the original checkpoint",
                   model.name());
     auto impl = std::make_unique<Impl>(model, options, make_cpu_device(options.threads, ""));
-    VIREO_ASSIGN(impl->choice,
-                 options.policy.empty() ? Choice::of_recipe(options.recipe) : Choice::of_policy(options.policy));
+    VIREO_ASSIGN(impl->choice, options.recipe.empty() && !options.policy.empty() ? Choice::of_policy(options.policy)
+                                                                                 : Choice::of_recipe(options.recipe));
+    if (!impl->choice.by_policy && !options.policy.empty()) VIREO_TRY(impl->choice.refine(options.policy));
     if (!options.method.empty() && (impl->choice.method = find_method(options.method)) == nullptr) {
       std::vector<std::string> known;
       for (const Method* m : methods()) known.push_back(m->name);

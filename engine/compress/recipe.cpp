@@ -56,6 +56,16 @@ bool pattern_matches(const std::string& pattern, const std::string& name) {
   return one.of(name, Grid{}).grid.coded();
 }
 
+const char* to_string(RowScales r) {
+  switch (r) {
+    case RowScales::kNone: return "";
+    case RowScales::kDynamic: return "dynamic";
+    case RowScales::kStatic: return "static";
+    case RowScales::kMixed: return "mixed";
+  }
+  return "";
+}
+
 const std::vector<Recipe>& recipes() {
   static const std::vector<Recipe> all = {
 #define RECIPE(...) Recipe{__VA_ARGS__},
@@ -133,38 +143,44 @@ Result<Choice> Choice::of_policy(const std::string& text) {
   return c;
 }
 
+Result<void> Choice::refine(const std::string& text) {
+  VIREO_ASSIGN(Choice said, of_policy(text));
+  if (said.policy.matrices != Format() || said.policy.products != Products::kF32)
+    return fail(ErrorCode::kInvalidArgument,
+                "policy: beside recipe '{}' only lines 'PATTERN FORMAT [ROWS]' count; leave out 'weights' and "
+                "'products', which the recipe says",
+                name);
+  policy.rules = std::move(said.policy.rules);
+  return {};
+}
+
 Result<std::vector<Scheme>> Choice::schemes(const Layers& layers, std::vector<std::string>* notes) const {
-  if (by_policy)
-    for (const FormatPolicy::Rule& r : policy.rules) {
-      const bool used = std::any_of(layers.all.begin(), layers.all.end(), [&](const Layer& l) {
-        const std::vector<std::string> names = names_of(l);
-        return std::any_of(names.begin(), names.end(),
-                           [&](const std::string& n) { return pattern_matches(r.pattern, n); });
-      });
-      if (!used)
-        return fail(ErrorCode::kInvalidArgument,
-                    "policy: '{}' names no weight of this model; expected names such as '{}' or '{}', with * for any "
-                    "characters",
-                    r.pattern, layers.all.empty() ? "head.weight" : layers.all[0].tensor,
-                    layers.all.empty() ? "head" : layers.all[0].node);
-    }
+  for (const FormatPolicy::Rule& r : policy.rules) {
+    const bool used = std::any_of(layers.all.begin(), layers.all.end(), [&](const Layer& l) {
+      const std::vector<std::string> names = names_of(l);
+      return std::any_of(names.begin(), names.end(),
+                         [&](const std::string& n) { return pattern_matches(r.pattern, n); });
+    });
+    if (!used)
+      return fail(ErrorCode::kInvalidArgument,
+                  "policy: '{}' names no weight of this model; expected names such as '{}' or '{}', with * for any "
+                  "characters",
+                  r.pattern, layers.all.empty() ? "head.weight" : layers.all[0].tensor,
+                  layers.all.empty() ? "head" : layers.all[0].node);
+  }
   std::vector<Scheme> all;
   size_t coarse = 0;
   std::string first_coarse;
   for (const Layer& l : layers.all) {
     Scheme s;
     RowScales wanted = rows;
-    if (by_policy) {
-      s.format = policy.matrices;
-      for (const FormatPolicy::Rule& r : policy.rules)
-        for (const std::string& n : names_of(l)) {
-          if (!pattern_matches(r.pattern, n)) continue;
-          s.format = r.format;
-          if (r.says_rows) wanted = r.rows.coded() ? RowScales::kDynamic : RowScales::kNone;
-        }
-    } else {
-      s.format = format_of(l.kind == LayerKind::kInner ? inner : others);
-    }
+    s.format = by_policy ? policy.matrices : format_of(l.kind == LayerKind::kInner ? inner : others);
+    for (const FormatPolicy::Rule& r : policy.rules)
+      for (const std::string& n : names_of(l)) {
+        if (!pattern_matches(r.pattern, n)) continue;
+        s.format = r.format;
+        if (r.says_rows) wanted = r.rows.coded() ? RowScales::kDynamic : RowScales::kNone;
+      }
     if (s.format.grid.scope == Scope::kGroup && l.cols > s.format.grid.group && l.cols % s.format.grid.group != 0) {
       if (coarse++ == 0) first_coarse = l.tensor;
       s.format = format_of("i8");

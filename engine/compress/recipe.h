@@ -39,14 +39,17 @@ struct Scheme {
   RowScales rows = RowScales::kNone;
 };
 
-/// A recipe or a policy, checked.
+/// "", "dynamic", "static", "mixed".
+const char* to_string(RowScales r);
+
+/// A recipe, a policy, or a recipe with a policy's rules for single weights, checked.
 struct Choice {
   std::string name;  // for configurations and messages
   std::string inner, others;
   RowScales rows = RowScales::kNone;
   const Method* method = nullptr;  // of linears within the network, instead of what their format suggests
   FormatPolicy policy;             // instead of the formats above
-  bool by_policy = false;
+  bool by_policy = false;          // without a recipe
   StructureChoice structure;
   double tokens = 0;  // percentage of MACs, as in a recipe
 
@@ -54,6 +57,9 @@ struct Choice {
   static Result<Choice> of_recipe(const std::string& names);
   /// Errors: those of parse_policy; formats that no method writes.
   static Result<Choice> of_policy(const std::string& text);
+  /// Adds the rules of a policy, which count where they name a weight. Errors: those of of_policy; a policy that also
+  /// says what the recipe does.
+  Result<void> refine(const std::string& text);
 
   /// What each layer becomes; `notes` receives what turned out otherwise. Errors: kInvalidArgument (a rule that matches
   /// no layer; nothing is compressed).

@@ -21,6 +21,15 @@ const float* Runner::run(const std::vector<float>& pixels) {
   return executable_->output(0);
 }
 
+const float* Runner::run(const std::vector<float>& pixels, const Before& before, const After& after) {
+  std::copy(pixels.begin(), pixels.end(), executable_->input(0));
+  for (size_t i = 0; i < plan().steps.size(); ++i) {
+    if (!before(plan(), plan().steps[i])) executable_->run_step(0, i, *pool_);
+    after(plan(), plan().steps[i]);
+  }
+  return executable_->output(0);
+}
+
 Result<const PlanValue*> Runner::find(const std::string& name) const {
   for (const PlanValue& v : plan().values)
     if (v.name == name && v.desc.dtype == DType::kF32 && v.desc.layout == Layout::kRows) return &v;

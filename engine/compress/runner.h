@@ -2,6 +2,7 @@
 // comparisons look at.
 #pragma once
 
+#include <functional>
 #include <memory>
 #include <new>
 #include <string>
@@ -41,6 +42,12 @@ class Runner {
 
   /// `pixels`: of the graph's input, planar. The answer is readable until the next run.
   const float* run(const std::vector<float>& pixels);
+  /// The same, asking before each step whether the caller has done it itself, and telling after it.
+  using Before = std::function<bool(const Plan& plan, const Step& step)>;
+  using After = std::function<void(const Plan& plan, const Step& step)>;
+  const float* run(const std::vector<float>& pixels, const Before& before, const After& after);
+  /// The memory of a value, which steps to come read.
+  float* numbers(const PlanValue& v) { return reinterpret_cast<float*>(executable_->at(v.where, 0)); }
   int64_t outputs() const { return plan().values[size_t(plan().outputs[0])].desc.shape.c(); }
   /// Rows of the answer: pixels of a map, 1 of a classification.
   int64_t output_rows() const { return plan().values[size_t(plan().outputs[0])].desc.shape.rows(); }

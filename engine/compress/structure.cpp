@@ -41,7 +41,7 @@ std::vector<int64_t> widths_of(const Block& b, Part p) {
 class Maker {
  public:
   Maker(const LoadedModel& model, const StructureChoice& choice, const std::vector<std::vector<float>>& pictures,
-        const Device::Impl& device, ThreadPool& pool, const Step& step)
+        const Device::Impl& device, ThreadPool& pool, const Progress& step)
       : model_(model), choice_(choice), pictures_(pictures), device_(device), pool_(pool), step_(step) {}
 
   Result<Smaller> run() {
@@ -350,7 +350,7 @@ class Maker {
   const std::vector<std::vector<float>>& pictures_;
   const Device::Impl& device_;
   ThreadPool& pool_;
-  const Step& step_;
+  const Progress& step_;
   Graph graph_;
   Layers layers_;
   std::vector<Block> blocks_;
@@ -390,7 +390,7 @@ double structure_work(const LoadedModel& model, const StructureChoice& choice, s
 
 Result<Smaller> make_smaller(const LoadedModel& model, const StructureChoice& choice,
                              const std::vector<std::vector<float>>& pictures, const Device::Impl& device,
-                             ThreadPool& pool, const Step& step) {
+                             ThreadPool& pool, const Progress& step) {
   return Maker(model, choice, pictures, device, pool, step).run();
 }
 

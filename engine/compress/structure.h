@@ -46,7 +46,7 @@ struct Smaller {
 };
 
 /// What is being done and how many seconds of work, in compress.cpp's terms; an error ends the work.
-using Step = std::function<Result<void>(const std::string& what, double seconds)>;
+using Progress = std::function<Result<void>(const std::string& what, double seconds)>;
 
 /// Seconds of work that run() will report.
 double structure_work(const LoadedModel& model, const StructureChoice& choice, size_t pictures);
@@ -55,7 +55,7 @@ double structure_work(const LoadedModel& model, const StructureChoice& choice, s
 /// than can go), kCorrupt (activations that are not finite), those of `step`.
 Result<Smaller> make_smaller(const LoadedModel& model, const StructureChoice& choice,
                              const std::vector<std::vector<float>>& pictures, const Device::Impl& device,
-                             ThreadPool& pool, const Step& step);
+                             ThreadPool& pool, const Progress& step);
 
 /// Which level of each part to take, -1 for none, so that at least `macs` go at the least sum of KL: steps along the
 /// lower convex hull of each part's KL over the MACs that it saves, the cheapest per MAC first. All that there is where

@@ -38,6 +38,8 @@ for (const l of p.layers) if (!joined.length || joined[joined.length - 1].node !
 if (joined.length && joined.every(l => l.kl != null)) section(main, "Sensitivity", "How far the answer moves (mean KL divergence) when this layer alone is compressed. Blue: linears, orange: head, green: embedding, violet: convolutions.", plot(joined, l => l.kl, "KL"));
 if (p.layers.length) section(main, "Error of each layer's output", p.calibration_pictures ? "Squared, over the square of the output, by the inputs that calibration saw." : "Squared error of the weight over its square.", plot(p.layers.map(l => ({...l, name: l.tensor})), l => l.error, "error"));
 
+if (p.search) { main.append(el("p", {}, p.search.sentence)); front(main, p.search); }
+
 if (c && c.changed.length) {
   main.append(el("h2", {}, "Pictures whose answer changed"));
   table(main, [{title: "picture", left: true, name: true, of: r => r.picture, show: r => r.picture}, {title: "before", left: true, rank: 1, of: r => r.before, show: r => r.before}, {title: "after", left: true, rank: 0, of: r => r.after, show: r => r.after},
