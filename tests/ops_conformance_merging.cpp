@@ -52,7 +52,7 @@ void compare(const Graph& g, const std::string& what) {
   for (int64_t n = 0; n < in.n(); ++n)
     for (int64_t c = 0; c < in.c(); ++c)
       for (int64_t p = 0; p < in.h() * in.w(); ++p)
-        planar.push_back(float(pixels[size_t((n * in.c() + c) * in.h() * in.w() + p)]));
+        planar.push_back(float(pixels[size_t((n * in.h() * in.w() + p) * in.c() + c)]));
   auto runner = Runner::create(g, *cpu.device, cpu.pool, false);
   ASSERT_TRUE(runner.ok()) << runner.error().message;
   const float* got = (*runner)->run(planar);
