@@ -1,4 +1,4 @@
-// The CPU kernels of attention: attention.simd.
+// The CPU kernels of attention: attention.simd and attention.int8.
 #include "ops/attention.h"
 #include "ops/common.h"
 
@@ -12,6 +12,17 @@ simd::AttentionArgs args_of(const OpCall& c, const float* x, float* out) {
   const Sizes s = sizes(c);
   return simd::AttentionArgs::from_qkv(x, c.in[kX]->row_stride(), s.batch, s.tokens, s.heads, s.dim, float(scale_of(c)),
                                        out, c.out.row_stride(), s.vdim);
+}
+
+simd::AttentionArgs args_of(const CpuCall& call) {
+  const OpCall& c = *call.op;
+  simd::AttentionArgs a = args_of(c, call.in[kX], call.out);
+  if (const TensorDesc* keys = c.input(kKeyBias)) {
+    // One row serves all heads and queries of an image.
+    a.bias = call.in[kKeyBias], a.bias_batch = a.batch, a.bias_batch_stride = keys->row_stride();
+    a.bias_head_stride = a.bias_ld = 0;
+  }
+  return a;
 }
 
 simd::GroupAttentionArgs group_args_of(const OpCall& c) {
@@ -33,20 +44,13 @@ Result<Lowering> lower_cpu(const OpCall& c, const LowerContext& ctx) {
   l.kernel = c.input(kKeyBias) ? "flash attention, key bias"
              : s.plain         ? "flash attention"
                                : "flash attention in groups";
+  if (ctx.attention == Products::kI8) l.kernel += attention::kStayFloats;
   return l;
 }
 
 void cpu(const CpuCall& call) {
   const OpCall& c = *call.op;
-  if (sizes(c).plain) {
-    simd::AttentionArgs a = args_of(c, call.in[kX], call.out);
-    if (const TensorDesc* keys = c.input(kKeyBias)) {
-      // One row serves all heads and queries of an image.
-      a.bias = call.in[kKeyBias], a.bias_batch = a.batch, a.bias_batch_stride = keys->row_stride();
-      a.bias_head_stride = a.bias_ld = 0;
-    }
-    return run_kernel(call, call.kernels->attention, a);
-  }
+  if (sizes(c).plain) return run_kernel(call, call.kernels->attention, args_of(call));
   simd::GroupAttentionArgs a = group_args_of(c);
   a.x = call.in[kX], a.out = call.out;
   int next = 0;
@@ -55,14 +59,43 @@ void cpu(const CpuCall& call) {
   run_kernel(call, call.kernels->group_attention, a);
 }
 
+double exponentials(const OpCall& c) {
+  return op_def(OpKind::kAttention).cost(c).flops / (2 * double(sizes(c).dim + sizes(c).vdim));
+}
+
+// ---- attention.int8: both products are of codes
+
+Result<void> int8_accepts(const OpCall& c, const LowerContext& ctx) {
+  const auto no = [](const char* why) { return fail(ErrorCode::kUnsupported, "{}", why); };
+  if (ctx.attention != Products::kI8) return no("the policy leaves attention's products floats");
+  // Not within a Vulkan plan, as for linears.
+  if (ctx.caps->kind != DeviceKind::kCpu) return no("steps of a Vulkan plan are the same on every CPU");
+  if (!sizes(c).plain) return no("it takes no groups of tokens and no table of biases");
+  return {};
+}
+
+Result<Lowering> lower_int8(const OpCall& c, const LowerContext& ctx) {
+  Lowering l;
+  add_consts(c, sizes(c), l);
+  const simd::Kernels& k = kernels_for(*ctx.caps);
+  l.scratch_bytes = scratch_for(ctx, k.attention_i8, args_of(c, nullptr, nullptr));
+  l.kernel = fmt::format("attention {}{}", k.int8_name, c.input(kKeyBias) ? ", key bias" : "");
+  return l;
+}
+
+void run_int8(const CpuCall& call) { run_kernel(call, call.kernels->attention_i8, args_of(call)); }
+
 }  // namespace
 
-extern const KernelDef kAttentionCpu;
+extern const KernelDef kAttentionInt8Cpu, kAttentionCpu;
+const KernelDef kAttentionInt8Cpu = [] {
+  KernelDef k = cpu_kernel("attention.int8", OpKind::kAttention, lower_int8, run_int8);
+  k.accepts = int8_accepts, k.cost = integer_cost, k.rate = Rate::kInt8, k.exponentials = exponentials;
+  return k;
+}();
 const KernelDef kAttentionCpu = [] {
   KernelDef k = cpu_kernel("attention.simd", OpKind::kAttention, lower_cpu, cpu);
-  k.exponentials = [](const OpCall& c) {
-    return op_def(OpKind::kAttention).cost(c).flops / (2 * double(sizes(c).dim + sizes(c).vdim));
-  };
+  k.cost = fp32_cost, k.exponentials = exponentials;
   return k;
 }();
 

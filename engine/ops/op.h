@@ -149,7 +149,8 @@ struct LowerContext {
   const DeviceCaps* caps = nullptr;
   const Tuning* tuning = nullptr;
   Products products = Products::kF32;
-  bool allow_views = true;  // false when the operand's or the output's memory is not the arena's
+  bool allow_views = true;              // false when the operand's or the output's memory is not the arena's
+  Products attention = Products::kF32;  // of attention's products alone: kF32 or kI8
 };
 
 /// What other operators' rewrites, labels and layouts may do with an operator; -1: nothing of the kind.

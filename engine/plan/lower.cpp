@@ -325,7 +325,8 @@ class Lowerer {
     else if (plan_.device == DeviceKind::kCpu) call.out.gap = row_gap(n, call.out);
 
     wanted.out = call.out;
-    LowerContext ctx{&plan_.caps, &tuning_, policy_.products, !is_output(n.output) && !options_.keep_all};
+    LowerContext ctx{&plan_.caps, &tuning_, policy_.products, !is_output(n.output) && !options_.keep_all,
+                     policy_.attention};
     Result<Lowering> lowered = fail(ErrorCode::kUnsupported, "");
     step.device = plan_.device;
     if (plan_.device == DeviceKind::kVulkan) {
@@ -356,6 +357,11 @@ class Lowerer {
       lowered->kernel += ", rows stay floats";  // no such product here: said, as every fallback is
     if (lowered->out_f32) call.out.dtype = DType::kF32;
     step.cost = def.cost(call);
+    // Costs count a matrix as the floats of the graph; what is read is what was packed: codes with their scales,
+    // halves.
+    for (const PackedConst& c : lowered->consts)
+      if (c.operand == def.matrix && c.dtype != DType::kF32)
+        step.cost.read_bytes += double(c.bytes) - double(call.in[size_t(c.operand)]->bytes());
     call.in.clear(), wanted.in.clear();  // point into plan_.values, which is about to grow
     const int32_t number = int32_t(plan_.steps.size());
     const int32_t out = add_value(n.output, call.out);

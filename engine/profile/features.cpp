@@ -26,7 +26,7 @@ double weight_bytes(const Plan& plan, const Step& step) {
 
 const char* dtype_of_weights(const Plan& plan, const Step& step) {
   for (int32_t c : step.consts)
-    if (const PackedConst& p = plan.consts[size_t(c)].pack; p.pack == Pack::kCpuPanels)
+    if (const PackedConst& p = plan.consts[size_t(c)].pack; p.pack == Pack::kCpuPanels || p.pack == Pack::kCpuInteger)
       return p.bf16_rows ? "bf16" : dtype_name(p.dtype);
   return nullptr;
 }

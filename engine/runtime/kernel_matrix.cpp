@@ -107,10 +107,11 @@ Result<std::vector<Row>> rows_of(const DeviceCaps& caps) {
     if (k->device != caps.kind) continue;
     const bool matrix = op_def(k->op).matrix >= 0;
     for (const Rows* rows = first; rows != last; ++rows) {
-      const LowerContext ctx{&caps, &tuning, rows->products};
+      const LowerContext ctx{&caps, &tuning, rows->products, true, rows->products};
       if (!matrix) {
-        if (cpu && rows != first) continue;  // what products are rounded to does not concern it
         VIREO_ASSIGN(Cell cell, cell_of(*k, *rows, nullptr, ctx));
+        // Most do not care what products are rounded to.
+        if (cpu && rows != first && cell.taken == all.back().cell.taken) continue;
         all.push_back({k, rows->name, "", std::move(cell)});
         continue;
       }

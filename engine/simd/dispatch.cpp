@@ -50,6 +50,7 @@ VIREO_SIMD_TABLE(N_SCALAR, "portable", 1)
 namespace vireo::simd::N_AVX3 {
 Kernel<ToI8Args> vnni_to_i8_kernel();  // i8.cpp
 Kernel<I8GemmArgs> vnni_gemm_i8_kernel();
+Kernel<AttentionArgs> vnni_attention_i8_kernel();  // attention_i8.cpp
 }  // namespace vireo::simd::N_AVX3
 #endif
 
@@ -103,6 +104,7 @@ Tables detect() {
     for (int i = 0; i < t.count; ++i) {  // those so far are AVX-512's
       t.table[i].int8_name = "int8 vnni";
       t.table[i].to_i8 = N_AVX3::vnni_to_i8_kernel(), t.table[i].gemm_i8 = N_AVX3::vnni_gemm_i8_kernel();
+      t.table[i].attention_i8 = N_AVX3::vnni_attention_i8_kernel();
     }
 #endif
 #if HWY_TARGETS & HWY_AVX2

@@ -422,6 +422,10 @@ struct Kernels {
   Kernel<DepthwiseArgs> depthwise;
   Kernel<AttentionArgs> attention;
   Kernel<GroupAttentionArgs> group_attention;
+  /// attention with int8 codes of q and k per token and head (scale max|x| / 127, k less the mean of its channel), of v
+  /// per channel likewise, less the middle of its range, and codes round(255 p) of the powers, relative to the maximum
+  /// of each 256 keys; sums in 32 bits, exact, divided by the sum of the powers themselves. The same bits on every CPU.
+  Kernel<AttentionArgs> attention_i8;
   Kernel<LayerNormArgs> layer_norm;
   Kernel<UnaryArgs> unary;
   Kernel<AddArgs> add;

@@ -19,6 +19,7 @@
   X(depthwise, DepthwiseArgs)            \
   X(attention, AttentionArgs)            \
   X(group_attention, GroupAttentionArgs) \
+  X(attention_i8, AttentionArgs)         \
   X(layer_norm, LayerNormArgs)           \
   X(unary, UnaryArgs)                    \
   X(add, AddArgs)                        \

@@ -57,5 +57,27 @@ TEST(PolicyLines, APolicyOfTheWholeModelServesFeaturesThatHaveNoHead) {
   }
 }
 
+TEST(PolicyLines, AttentionMultipliesCodesWhereThereIsSuchAKernelAndElseThePlanSaysSo) {
+  const Policy p("attention i8\n");
+  const std::string swin = std::string(VIREO_SOURCE_DIR) + "/models/configs/swin-t.json";
+  const std::string on_cpu = "attention int8", floats = "products stay floats";
+  const auto plan = [](Words more) {
+    more.insert(more.begin(), "plan");
+    const Answer a = run_cli(more);
+    EXPECT_EQ(a.code, 0) << a.text();
+    return a.out;
+  };
+  const std::string cpu = plan({"--model", kShipped, "--device", "cpu", "--precision", p.file});
+  EXPECT_NE(cpu.find(on_cpu), std::string::npos) << cpu;
+  EXPECT_EQ(cpu.find(floats), std::string::npos) << cpu;
+  const std::string gpu = plan({"--model", kShipped, "--caps", "jetson-nano", "--precision", p.file});
+  EXPECT_EQ(gpu.find(on_cpu), std::string::npos) << gpu;
+  EXPECT_NE(gpu.find(floats), std::string::npos) << gpu;
+  const std::string windows = plan({"--config", swin, "--device", "cpu", "--precision", p.file});
+  EXPECT_NE(windows.find("in groups, " + floats), std::string::npos) << windows;
+  // Nobody asked: nothing is said.
+  EXPECT_EQ(plan({"--model", kShipped, "--device", "cpu", "--precision", "w8a8"}).find(floats), std::string::npos);
+}
+
 }  // namespace
 }  // namespace cli_test
