@@ -151,8 +151,8 @@ TEST(SimulateGrids, ZerosStayAndEveryGridSaysWhatItIs) {
     std::vector<float> zeros(5, 0.f);
     g->round(zeros.data(), 5, 4);
     for (const float v : zeros) EXPECT_TRUE(std::isfinite(v)) << g->name;
-    if (std::string(g->name) != "shiftlog")
-      for (const float v : zeros) EXPECT_EQ(v, 0) << g->name;
+    if (std::string(g->name) == "shiftlog") continue;  // 0 is no number of its own there
+    for (const float v : zeros) EXPECT_EQ(v, 0) << g->name;
   }
 }
 
