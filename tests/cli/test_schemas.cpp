@@ -419,6 +419,7 @@ void run_compress(Runs& runs, const Scratch& scratch) {
   scratch.write("policy", "weights i2\n");
   runs.run(compress + Words{kVit, "--policy", scratch.path("policy"), "--calibrate", data, "--eval", data});
   runs.run(compress + Words{kVit, "--recipe", "w8+tome29"});
+  runs.run(compress + Words{kVit, "--recipe", "prune15", "--calibrate", data});
   runs.run(compress + Words{embed, "--recipe", "w8", "--eval", plain});
 }
 void run_compress_list(Runs& runs, const Scratch&) { runs.run({"compress", "--list"}); }
