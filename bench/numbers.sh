@@ -15,14 +15,14 @@ number() { sed -n "s/^ *\"$1\": \([0-9.e+-]*\),*\$/\1/p" <<<"$json"; }
 median() { sort -n | awk '{ v[NR] = $1 } END { print NR % 2 ? v[(NR + 1) / 2] : (v[NR / 2] + v[NR / 2 + 1]) / 2 }'; }
 
 speed() {
-  local rounds=$1 simd model precision round name
+  local rounds=$1 simd model precision name
   printf 'weights i8\nproducts i8\nattention i8\n' >"$work/attention8"
   echo '| CPU as | model | fp32 ms | w8a8 ms | + int8 attention ms | fp32 / w8a8 | w8a8 / + int8 attention |'
   echo '|---|---|---|---|---|---|---|'
   for simd in avx2 ''; do
     for model in vit-ti vit-s vit-b; do
       rm -f "$work"/*.times
-      for round in $(seq "$rounds"); do
+      for _ in $(seq "$rounds"); do
         for precision in fp32 w8a8 "$work/attention8"; do
           json=$(VIREO_SIMD=$simd "$vireo" bench --json --config "$root/models/configs/$model.json" --device cpu --threads 1 \
             --precision "$precision" --warmup 1 --iters 5)
@@ -38,35 +38,25 @@ speed() {
 }
 
 size() {
-  local recipe policy bytes before weights
-  printf 'weights i8\n' >"$work/i8"
-  printf 'weights i4g32\n' >"$work/i4g32"
-  printf 'weights i4g64\n' >"$work/i4g64"
+  local name bytes before weights folder
   python3 "$root/bench/model_folder.py" "$root/models/configs/vit-b.json" "$work/fp32" --dtype F32
-  mkdir "$work/pictures"  # without the labels of another model
-  cp "$root"/models/fashion-vit/samples/*.png "$work/pictures"
   before=$(wc -c <"$work/fp32/model.safetensors")
-  json=$("$vireo" bench --json --model "$work/fp32" --device cpu --warmup 1 --iters 1)
-  weights=$(number weights_mib)
   echo '| ViT-B | file MiB | of fp32 | weights in memory MiB | of fp32 | peak RSS MiB | ms |'
   echo '|---|---|---|---|---|---|---|'
-  for recipe in fp32 i8 'i8, rows too' i4g32 i4g64; do
-    policy=${recipe%%,*}
-    if [ "$policy" != fp32 ] && [ ! -d "$work/$policy.out" ]; then
-      "$vireo" compress --model "$work/fp32" --policy "$work/$policy" --method rtn \
-        --calibrate "$work/pictures" --out "$work/$policy.out" >/dev/null
-    fi
-    local folder=$work/fp32
-    [ "$policy" = fp32 ] || folder=$work/$policy.out
-    printf 'checkpoint keep\n' >"$work/how"
-    [ "$recipe" != 'i8, rows too' ] || printf 'checkpoint decode\nweights i8\nproducts i8\n' >"$work/how"
+  for name in fp32 w8 w8a8 w4g32 w4g64; do
+    folder=$work/$name
+    # Head and patch embedding have 8 bits in the last two; how codes are rounded is no matter here.
+    [ "$name" = fp32 ] ||
+      "$vireo" compress --model "$work/fp32" --recipe "$name" --method rtn --out "$folder" >/dev/null
     bytes=$(wc -c <"$folder/model.safetensors")
     for _ in 1 2; do  # the first run fills the page cache
-      json=$("$vireo" bench --json --model "$folder" --device cpu --precision "$work/how" --warmup 1 --iters 3)
+      json=$("$vireo" bench --json --model "$folder" --device cpu --warmup 1 --iters 3)
     done
-    awk -v n="$recipe" -v f="$bytes" -v b="$before" -v w="$(number weights_mib)" -v v="$weights" -v r="$(number peak_rss_mib)" \
+    [ "$name" != fp32 ] || weights=$(number weights_mib)
+    awk -v n="$name" -v f="$bytes" -v b="$before" -v w="$(number weights_mib)" -v v="$weights" -v r="$(number peak_rss_mib)" \
       -v t="$(number median_ms)" \
       'BEGIN { printf "| %s | %.1f | %.3f | %.1f | %.3f | %.1f | %.1f |\n", n, f / 1048576, f / b, w, w / v, r, t }'
+    [ "$name" = fp32 ] || rm -rf "$folder"
   done
 }
 

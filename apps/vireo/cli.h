@@ -184,6 +184,7 @@ void add_capture(CLI::App& app);
 void add_replay(CLI::App& app);
 void add_eval(CLI::App& app);
 void add_compress(CLI::App& app);
+void add_simulate(CLI::App& app);
 void add_env(CLI::App& app);
 
 /// Deterministic pixels in about [-2, 2], for runs without a picture.

@@ -5,6 +5,7 @@
 
 #include "cli.h"
 #include "compress_report.h"
+#include "compress_search.h"
 #include "interrupt.h"
 #include "measure.h"
 #include "new_folder.h"
@@ -16,9 +17,11 @@ namespace {
 
 struct Args {
   Common common;
-  std::string out, calibrate, eval, recipe, policy, method, machine = "jetson-nano";
+  std::string out, calibrate, eval, recipe, policy, method, caps, html;
+  Budget budget;
   int pictures = 64;
-  bool list = false, force = false, no_sensitivity = false;
+  bool list = false, force = false, no_sensitivity = false, sweep = false, closest = false, resume = false;
+  bool searches() const { return sweep || budget.any(); }
 };
 
 const std::vector<std::string> kFiles = {"config.json", "model.safetensors", "preprocessor_config.json", "report.json",
@@ -28,7 +31,8 @@ void print_list(bool json) {
   const auto entries = [](const std::vector<vireo::CompressEntry>& all) {
     Json list = Json::array();
     for (const vireo::CompressEntry& e : all)
-      list.push_back(Json{{"name", e.name}, {"what", e.what}, {"source", e.source}});
+      list.push_back(
+          Json{{"name", e.name}, {"what", e.what}, {"source", e.source}, {"weights", e.weights}, {"rows", e.rows}});
     return list;
   };
   if (json)
@@ -77,14 +81,57 @@ void stop_where_interrupted() {
   if (interrupted()) throw Interrupted("interrupted; nothing was written");
 }
 
+void check(const Args& args) {
+  const bool says = !args.recipe.empty() || !args.policy.empty();
+  if (args.searches() && says)
+    throw UsageError("compress: a budget or --sweep chooses the recipe; leave out --recipe and --policy");
+  if (!args.searches() && !says)
+    throw UsageError(
+        "compress: say what is wanted: --recipe NAME (see --list; w8 needs no pictures), --policy FILE, or a budget of "
+        "--target-fps, --max-size and --max-kl");
+  if (args.out.empty() && !args.sweep) throw UsageError("compress: --out DIR is required");
+  if (args.searches() && args.calibrate.empty())
+    throw UsageError("compress: a budget is met on pictures: give --calibrate DIR, a folder of 32 to 64 of them");
+  if (args.closest && !args.budget.any())
+    throw UsageError("compress: --closest goes with a budget: --target-fps, --max-size, --max-kl");
+  if (!args.html.empty() && !args.sweep) throw UsageError("compress: --html goes with --sweep");
+  if (args.resume && args.out.empty()) throw UsageError("compress: --resume goes with --out DIR");
+  if (!args.searches() && (args.budget.machine == "this" || !args.caps.empty()))
+    throw UsageError("compress: --machine this and --caps go with a budget or --sweep");
+  check_outputs("compress", model_files(args.common), {args.out, args.html});
+  if (!args.out.empty() && same_file(args.out, args.common.model))
+    throw UsageError("compress: '" + args.out + "' is the model that is read; choose another name");
+}
+
+/// The recipe that a budget asks for, into `args` and `options`; false where that was all (--sweep without --out).
+bool choose_recipe(Args& args, const vireo::Model& model, const PictureSet& seen, const WorkFolder& work,
+                   vireo::CompressOptions* options, Json* front) {
+  SearchOptions how;
+  how.budget = args.budget, how.caps = args.caps, how.method = args.method, how.work = work.path();
+  how.all = args.sweep;
+  const Found found = search(model, args.common, seen, spread(seen.data.samples, size_t(args.pictures)), how);
+  *front = front_json(found, model);
+  if (!args.html.empty()) {
+    const std::string page = html_page("vireo compress --sweep", "front.js", *front);
+    write_file(args.html, page.data(), page.size());
+  }
+  if (args.sweep && args.out.empty()) {
+    if (args.common.json) print_json(*front);
+    else print_front(found);
+    return false;
+  }
+  const bool writes = found.verdict.met || args.closest || !args.budget.any();
+  if (!args.common.json) print_front(found);
+  else if (!writes) print_json(*front);
+  if (!writes) throw Failure("compress: " + found.verdict.sentence + "; nothing was written (--closest writes it)");
+  const Candidate& c = found.all[found.verdict.chosen];
+  args.recipe = c.recipe(), options->policy = c.policy;
+  return true;
+}
+
 void run(Args& args) {
   if (args.list) return print_list(args.common.json);
-  if (args.out.empty()) throw UsageError("compress: --out DIR is required");
-  if (args.recipe.empty() == args.policy.empty())
-    throw UsageError("compress: give one of --recipe NAME (see --list) and --policy FILE");
-  check_outputs("compress", model_files(args.common), {args.out});
-  if (same_file(args.out, args.common.model))
-    throw UsageError("compress: '" + args.out + "' is the model that is read; choose another name");
+  check(args);
   const vireo::Model model = open_model(args.common);
   vireo::CompressOptions options;
   options.recipe = args.recipe;
@@ -101,17 +148,35 @@ void run(Args& args) {
     progress->step(size_t(100 * done), what);
   };
   options.stop = [] { return interrupted(); };
+  std::optional<PictureSet> seen, judged;
+  const auto open_sets = [&] {
+    if (!args.calibrate.empty()) seen = open_pictures(args.calibrate, model, args.common);
+    if (!args.eval.empty()) judged = open_pictures(args.eval, model, args.common);
+    if (!args.calibrate.empty() && seen->data.samples.empty())
+      throw Failure("'" + args.calibrate + "' holds no pictures to calibrate with");
+  };
+  std::optional<WorkFolder> work;
+  const Interruptible meanwhile;
+  Json front;
+  if (args.searches()) {
+    // What would be wrong at the end is found before the work.
+    if (!args.out.empty()) NewFolder("compress", args.out, kFiles, args.force);
+    open_sets();
+    work.emplace(args.out, args.resume);
+    if (!choose_recipe(args, model, *seen, *work, &options, &front)) return;
+  }
+  options.recipe = args.recipe;
+  if (args.resume && !work) {
+    NewFolder("compress", args.out, kFiles, args.force);
+    work.emplace(args.out, true);
+  }
+  if (work) options.work = work->path();
   vireo::Compressor compressor = need(vireo::Compressor::create(model, options));
   if (compressor.least_pictures() > 0 && args.calibrate.empty())
     throw UsageError("compress: '" + (args.recipe.empty() ? args.policy : args.recipe) +
                      "' looks at pictures: give --calibrate DIR, a folder of 32 to 64 of them");
-  std::optional<PictureSet> seen, judged;
-  if (!args.calibrate.empty()) seen = open_pictures(args.calibrate, model, args.common);
-  if (!args.eval.empty()) judged = open_pictures(args.eval, model, args.common);
-  if (!args.calibrate.empty() && seen->data.samples.empty())
-    throw Failure("'" + args.calibrate + "' holds no pictures to calibrate with");
+  if (!args.searches()) open_sets();
 
-  const Interruptible meanwhile;
   const Clock::time_point start = Clock::now();
   NewFolder folder("compress", args.out, kFiles, args.force);
   std::vector<Sample> used;
@@ -126,6 +191,8 @@ void run(Args& args) {
   c.report.notes.insert(c.report.notes.end(), left_out.begin(), left_out.end());
   c.model = model.name(), c.out = args.out;
   c.recipe = args.recipe.empty() ? args.policy : args.recipe;
+  c.policy = args.searches() ? options.policy : "";
+  c.front = front.is_null() ? nullptr : &front;
   c.caps = open_device("cpu", args.common.threads).caps_text();
 
   const vireo::Model smaller = need(vireo::Model::open(folder.at()));
@@ -140,7 +207,8 @@ void run(Args& args) {
                                " pictures could not be compared; first: " + comparison.errors[0]);
   }
   stop_where_interrupted();
-  c.predicted = predict_both(model, smaller, args.machine, &c.report.notes);
+  if (args.budget.machine != "this")
+    c.predicted = predict_both(model, smaller, args.budget.machine, args.caps, &c.report.notes);
   c.seconds = ms_since(start) / 1000;
   const Json report = compression_json(c, model);
   const std::string text = report.dump(2, ' ', false, Json::error_handler_t::replace) + "\n";
@@ -149,6 +217,7 @@ void run(Args& args) {
   write_file(folder.at() + "/report.html", page.data(), page.size());
   stop_where_interrupted();
   folder.commit();
+  if (work) work->done();
   if (args.common.json) print_json(report);
   else print_notes(model), print_compression(c, model);
 }
@@ -165,7 +234,8 @@ void add_compress(CLI::App& app) {
       ->type_name("DIR");
   verb->add_option("--recipe", args->recipe, "what is done (--list); recipes compose: w4g32+a8")->type_name("NAME");
   verb->add_option("--policy", args->policy,
-                   "instead: a file with lines `weights FORMAT`, `PATTERN FORMAT [ROWS]` and `products i8`")
+                   "instead: a file with lines `weights FORMAT`, `PATTERN FORMAT [ROWS]` and `products i8`; beside "
+                   "--recipe only lines `PATTERN FORMAT [ROWS]`, which then count")
       ->type_name("FILE");
   verb->add_option("--method", args->method,
                    "how weights of linears within the network are rounded (--list) [below 8 bits gptq, else rtn]")
@@ -179,9 +249,26 @@ void add_compress(CLI::App& app) {
                    "pictures to compare the two models on, with labels.csv or a folder per class for top-1; default: "
                    "those of --calibrate")
       ->type_name("DIR");
-  verb->add_option("--machine", args->machine, "also predict the time on this machine (`vireo predict --list`)")
-      ->type_name("NAME")
+  verb->add_option("--machine", args->budget.machine,
+                   "also predict the time on this machine (`vireo predict --list`); of a budget also a file of "
+                   "`predict --fit`, or `this`, which is measured")
+      ->type_name("NAME|FILE")
       ->capture_default_str();
+  verb->add_option("--caps", args->caps, "its device, beside a file [this CPU's]")->type_name("FILE");
+  verb->add_option("--target-fps", args->budget.fps, "a budget instead of a recipe: pictures per second on --machine")
+      ->type_name("F")
+      ->check(CLI::Range(1e-3, 1e6));
+  verb->add_option("--max-size", args->budget.mb, "and size of the file, in millions of bytes")
+      ->type_name("MB")
+      ->check(CLI::Range(1e-3, 1e9));
+  verb->add_option("--max-kl", args->budget.kl, "and mean KL divergence from the original")
+      ->type_name("X")
+      ->check(CLI::Range(1e-9, 1e3));
+  verb->add_flag("--closest", args->closest, "write the model that is closest to a budget that cannot be met");
+  verb->add_flag("--sweep", args->sweep, "print what can be had: KL against ms against MB; --out is not needed");
+  verb->add_option("--html", args->html, "of --sweep: write one page that needs no network")->type_name("FILE");
+  verb->add_flag("--resume", args->resume,
+                 "keep what was worked out in DIR.resume until the end, and continue what a killed run left there");
   verb->add_option("--threads", args->common.threads, "CPU threads; 0 = all cores")
       ->type_name("N")
       ->check(CLI::Range(0, 1024))
@@ -190,7 +277,9 @@ void add_compress(CLI::App& app) {
   verb->add_flag("--force", args->force, "replace a folder that this verb wrote");
   verb->add_flag("--list", args->list, "what recipes and methods do, and where they are from");
   add_examples(*verb, {"vireo compress --model vit --out vit-w8 --recipe w8",
-                       "vireo compress --model vit --out vit-w4 --recipe w4g64 --calibrate pictures --eval labelled"});
+                       "vireo compress --model vit --out vit-w4 --recipe w4g64 --calibrate pictures --eval labelled",
+                       "vireo compress --model vit --out fits --calibrate pictures --max-size 4 --target-fps 12",
+                       "vireo compress --model vit --sweep --calibrate pictures --machine this --html front.html"});
   verb->callback([args] {
     if (!args->list && args->common.model.empty()) throw UsageError("compress: --model DIR is required, or --list");
     args->common.device = "cpu";

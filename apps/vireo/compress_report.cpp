@@ -133,12 +133,17 @@ Comparison compare_models(const vireo::Model& before, const vireo::Model& after,
 }
 
 Predicted predict_both(const vireo::Model& before, const vireo::Model& after, const std::string& machine,
-                       std::vector<std::string>* notes) {
+                       const std::string& caps_file, std::vector<std::string>* notes) {
   Predicted p;
   p.machine = machine;
   vireo::PredictOptions options;
   options.machine = machine_argument(machine), options.caps_name = machine;
-  const std::string caps = caps_argument(machine);
+  const std::vector<std::string> built_in = vireo::machine_names();
+  const bool known = std::find(built_in.begin(), built_in.end(), machine) != built_in.end();
+  // A description that is a file was fitted somewhere, most often here.
+  const std::string caps = !caps_file.empty() ? caps_argument(caps_file)
+                           : known            ? caps_argument(machine)
+                                              : open_device("cpu", 0).caps_text();
   const auto predict = [&](const vireo::Model& model, vireo::Precision precision) {
     options.session.precision = precision;
     options.session.head = default_head(model);
@@ -161,7 +166,10 @@ Json compression_json(const Compressed& c, const vireo::Model& model) {
          {"activations", r.activations},
          {"calibration_pictures", r.pictures},
          {"passes", r.passes},
+         {"resumed_layers", r.found},
          {"macs", r.macs},
+         {"macs_before", r.macs_before},
+         {"tokens_merged", r.merged},
          {"bytes_before", r.bytes_before},
          {"bytes_after", r.bytes_after},
          {"size_ratio", r.bytes_before > 0 ? double(r.bytes_after) / double(r.bytes_before) : 0.0},
@@ -195,6 +203,18 @@ Json compression_json(const Compressed& c, const vireo::Model& model) {
                           {"fp32_ms", c.predicted.before_ms},
                           {"fp16_ms", c.predicted.before_half_ms},
                           {"ms", c.predicted.after_ms}};
+  if (!r.blocks.empty()) {
+    j["parameters_before"] = r.parameters_before, j["parameters_after"] = r.parameters_after;
+    const auto sizes = [](const vireo::CompressedBlock::Sizes& s) {
+      return Json{{"heads", s.heads}, {"qk", s.qk}, {"v", s.v}, {"mlp", s.mlp}};
+    };
+    j["blocks"] = Json::array();
+    for (const vireo::CompressedBlock& b : r.blocks)
+      j["blocks"].push_back(Json{{"block", b.block},
+                                 {"before", sizes(b.before)},
+                                 {"after", sizes(b.after)},
+                                 {"kl", b.kl < 0 ? Json(nullptr) : Json(b.kl)}});
+  }
   j["layers"] = Json::array();
   for (const vireo::CompressedLayer& l : r.layers)
     j["layers"].push_back(Json{{"tensor", l.tensor},
@@ -210,14 +230,20 @@ Json compression_json(const Compressed& c, const vireo::Model& model) {
                                {"kl", l.kl < 0 ? Json(nullptr) : Json(l.kl)}});
   j["kept"] = r.kept;
   j["notes"] = r.notes;
+  if (!c.policy.empty()) j["policy"] = c.policy;
+  if (c.front != nullptr) j["search"] = *c.front;
   return with_made(j, made_on(c.caps));
 }
 
 void print_compression(const Compressed& c, const vireo::Model& model) {
   const vireo::CompressReport& r = c.report;
-  std::printf("%s by %s: %zu weights, %.1f MiB to %.1f MiB (%.3f of it), %.2f GMACs, in %.1f s\n", c.model.c_str(),
-              c.recipe.c_str(), r.layers.size(), mib(r.bytes_before), mib(r.bytes_after),
-              r.bytes_before > 0 ? double(r.bytes_after) / double(r.bytes_before) : 0.0, r.macs / 1e9, c.seconds);
+  std::printf("%s by %s: %zu weights, %.1f MiB to %.1f MiB (%.3f of it), %.2f GMACs of %.2f, in %.1f s\n",
+              c.model.c_str(), c.recipe.c_str(), r.layers.size(), mib(r.bytes_before), mib(r.bytes_after),
+              r.bytes_before > 0 ? double(r.bytes_after) / double(r.bytes_before) : 0.0, r.macs / 1e9,
+              r.macs_before / 1e9, c.seconds);
+  if (!r.blocks.empty())
+    std::printf("%zu blocks are smaller: %.2f million parameters to %.2f\n", r.blocks.size(),
+                double(r.parameters_before) / 1e6, double(r.parameters_after) / 1e6);
   if (c.comparison != nullptr && c.comparison->pictures > 0) {
     const Comparison& o = *c.comparison;
     std::printf("on %zu pictures%s: %s %.3g, same answer on %.1f %%", o.pictures,

@@ -46,7 +46,7 @@ struct Predicted {
   double before_ms = 0, before_half_ms = 0, after_ms = 0;
 };
 Predicted predict_both(const vireo::Model& before, const vireo::Model& after, const std::string& machine,
-                       std::vector<std::string>* notes);
+                       const std::string& caps_file, std::vector<std::string>* notes);
 
 struct Compressed {
   std::string model, out, recipe, caps;
@@ -54,6 +54,8 @@ struct Compressed {
   const Comparison* comparison = nullptr;  // null: no pictures
   Predicted predicted;
   double seconds = 0;
+  std::string policy;           // that a budget chose beside the recipe
+  const Json* front = nullptr;  // of a budget: schema vireo-front/1
 };
 /// Schema vireo-compression/1.
 Json compression_json(const Compressed& c, const vireo::Model& model);

@@ -107,6 +107,7 @@ int run(int argc, char** argv) {
   cli::add_replay(app);
   cli::add_eval(app);
   cli::add_compress(app);
+  cli::add_simulate(app);
   cli::add_env(app);
   std::string about;
   const CLI::App* help = add_help(app, about);

@@ -9,8 +9,11 @@
 
 #include "base/names.h"
 #include "compress/encode.h"
+#include "compress/kept.h"
 #include "compress/moments.h"
 #include "compress/sensitivity.h"
+#include "compress/structure.h"
+#include "compress/tokens.h"
 #include "runtime/model_impl.h"
 
 namespace vireo {
@@ -19,13 +22,14 @@ using namespace compress;
 
 std::vector<CompressEntry> compress_recipes() {
   std::vector<CompressEntry> all;
-  for (const Recipe& r : recipes()) all.push_back({r.name, r.what, r.source});
+  for (const Recipe& r : recipes()) all.push_back({r.name, r.what, r.source, r.inner, compress::to_string(r.rows)});
   return all;
 }
 
 std::vector<CompressEntry> compress_methods() {
   std::vector<CompressEntry> all;
-  for (const Method* m : methods()) all.push_back({m->name, m->what, m->source});
+  for (const Method* m : methods()) all.push_back({m->name, m->what, m->source, "", ""});
+  for (const Narrower* n : narrowers()) all.push_back({n->name, n->what, n->source, "", ""});
   return all;
 }
 
@@ -88,6 +92,8 @@ struct Compressor::Impl {
   Layers layers;
   std::vector<Scheme> schemes;
   std::vector<std::string> notes;
+  std::vector<int64_t> merged;  // tokens by block; `model` is the one that merges them
+  double macs_before = 0;
   std::shared_ptr<const Device::Impl> device;
   ThreadPool pool;
   Preprocessor preprocessor;
@@ -104,9 +110,13 @@ struct Compressor::Impl {
         pool(device->threads),
         preprocessor(model.impl().loaded.preprocess()) {}
 
-  const LoadedModel& loaded() const { return model.impl().loaded; }
+  std::shared_ptr<const LoadedModel> smaller;  // with narrower blocks, where that was asked for
+
+  const LoadedModel& loaded() const { return smaller != nullptr ? *smaller : model.impl().loaded; }
   Result<Graph> graph() const { return loaded().build(head_of(loaded()), 1); }
-  bool needs_pictures() const { return std::any_of(schemes.begin(), schemes.end(), looks_at_pictures); }
+  bool needs_pictures() const {
+    return choice.structure.any() || std::any_of(schemes.begin(), schemes.end(), looks_at_pictures);
+  }
 
   /// One more step of the work is done; an error where the caller wants to stop.
   Result<void> step(const std::string& what, double seconds) {
@@ -117,13 +127,39 @@ struct Compressor::Impl {
     return {};
   }
 
+  Result<void> shrink(CompressReport* report);
   std::vector<std::vector<size_t>> groups() const;
   bool has_products(const std::string& input) const;
   Result<void> calibrate(const std::vector<size_t>& group, std::map<std::string, Moments>* moments);
-  Result<void> code(size_t layer, const Moments* moments, std::vector<std::vector<StoredTensor>>* coded,
-                    CompressReport* report);
+  Key everything() const;
+  Key key_of(const Key& all, size_t layer) const;
+  Result<KeptLayer> code(size_t layer, const Moments* moments);
+  void take(size_t layer, const KeptLayer& found, std::vector<std::vector<StoredTensor>>* coded,
+            CompressReport* report);
   Result<CompressReport> write(const std::string& folder);
 };
+
+/// Structure comes first: what is rounded then are the weights that are left.
+Result<void> Compressor::Impl::shrink(CompressReport* report) {
+  if (!choice.structure.any()) return {};
+  VIREO_ASSIGN(Smaller s,
+               make_smaller(loaded(), choice.structure, pictures, *device, pool,
+                            [this](const std::string& what, double seconds) { return step(what, seconds); }));
+  report->passes = s.passes;
+  report->parameters_before = s.parameters_before, report->parameters_after = s.parameters_after;
+  for (const SmallerBlock& b : s.blocks) {
+    CompressedBlock to;
+    to.block = b.block, to.kl = b.kl;
+    const auto sizes = [](const BlockSizes& x) { return CompressedBlock::Sizes{x.heads, x.qk, x.v, x.mlp}; };
+    to.before = sizes(b.before), to.after = sizes(b.after);
+    report->blocks.push_back(to);
+  }
+  smaller = std::move(s.model);
+  VIREO_ASSIGN(const Graph g, graph());
+  layers = find_layers(loaded(), g);
+  VIREO_ASSIGN(schemes, choice.schemes(layers, &notes));
+  return {};
+}
 
 /// Layers whose moments fit into memory at once, by index; those of one input stay together.
 std::vector<std::vector<size_t>> Compressor::Impl::groups() const {
@@ -161,7 +197,10 @@ Result<void> Compressor::Impl::calibrate(const std::vector<size_t>& group, std::
       VIREO_ASSIGN(const Rows rows, runner->value(l.input));
       if (rows.cols != l.cols)
         return fail(ErrorCode::kInternal, "calibration: '{}' has {} columns, expected {}", l.input, rows.cols, l.cols);
-      const auto tokens = rows.rows == layers.tokens ? layers.answer_tokens : std::vector<int64_t>();
+      // Where tokens are merged, the last value has the fewest.
+      const bool all =
+          rows.rows == layers.tokens || (!merged.empty() && l.kind == LayerKind::kInner && rows.rows >= layers.tokens);
+      const auto tokens = all ? layers.answer_tokens : std::vector<int64_t>();
       const auto [m, fresh] = moments->try_emplace(l.input, l.cols, tokens, has_products(l.input));
       if (m->second.pictures() > p) continue;  // several layers read this value
       if (!m->second.add(rows, *device->kernels, pool))
@@ -175,33 +214,66 @@ Result<void> Compressor::Impl::calibrate(const std::vector<size_t>& group, std::
   return {};
 }
 
-Result<void> Compressor::Impl::code(size_t i, const Moments* moments, std::vector<std::vector<StoredTensor>>* coded,
-                                    CompressReport* report) {
+/// Of what every layer's codes depend on: the network, its numbers and the pictures.
+Key Compressor::Impl::everything() const {
+  Key key;
+  key.add(std::string(version())).add(loaded().source().config).add(loaded().architecture());
+  std::vector<uint8_t> block;
+  for (const auto& [name, view] : loaded().source().weights->tensors()) {
+    key.add(name).add(view.dtype);
+    for (size_t at = 0; at < view.bytes; at += kTensorBlock) {
+      block.resize(std::min(kTensorBlock, view.bytes - at));
+      if (view.read(at, block.size(), block.data())) key.add(block.data(), block.size());
+    }
+  }
+  key.add(uint64_t(pictures.size()));
+  for (const std::vector<float>& p : pictures) key.add(p.data(), p.size() * sizeof(float));
+  return key;
+}
+
+Key Compressor::Impl::key_of(const Key& all, size_t i) const {
+  const Scheme& s = schemes[i];
+  Key key = all;
+  key.add(layers.all[i].tensor).add(vireo::to_string(s.format)).add(std::string(s.method->name));
+  return key.add(uint64_t(s.rows == RowScales::kStatic));
+}
+
+Result<KeptLayer> Compressor::Impl::code(size_t i, const Moments* moments) {
   const Layer& l = layers.all[i];
-  Scheme& s = schemes[i];
-  VIREO_TRY(step(l.node, kLayerWork));
+  const Scheme& s = schemes[i];
   VIREO_ASSIGN(const std::vector<float> values, weight_values(loaded(), l));
   std::vector<double> hessian;
   if (moments != nullptr && s.method->needs_pictures) hessian = moments->hessian(l.last);
   const Weight weight{values.data(), l.rows, l.cols, hessian.empty() ? nullptr : hessian.data()};
   Grid grid = s.format.grid;
   if (grid.scope == Scope::kGroup && grid.group > l.cols) grid.group = int32_t(l.cols);
-  VIREO_ASSIGN(const Coded c, s.method->run(weight, grid, pool));
+  KeptLayer k;
+  VIREO_ASSIGN(k.coded, s.method->run(weight, grid, pool));
+  k.rows = l.rows;
+  k.error = relative_error(weight, k.coded, pool);
+  k.has_range = s.rows == RowScales::kStatic;
+  if (k.has_range) k.least = moments->least(), k.most = moments->most(), k.outlier = moments->has_outlier_column();
+  return k;
+}
+
+void Compressor::Impl::take(size_t i, const KeptLayer& k, std::vector<std::vector<StoredTensor>>* coded,
+                            CompressReport* report) {
+  const Layer& l = layers.all[i];
+  Scheme& s = schemes[i];
   CompressedLayer r;
   r.tensor = l.tensor, r.node = l.node, r.kind = compress::to_string(l.kind);
   r.format = vireo::to_string(s.format), r.method = s.method->name;
   r.rows = l.rows, r.cols = l.cols, r.macs = l.macs;
-  r.error = relative_error(weight, c, pool);
-  (*coded)[i] = encode(l, c);
-  if (s.rows == RowScales::kStatic && moments->has_outlier_column()) {
+  r.error = k.error;
+  (*coded)[i] = encode(l, k.coded);
+  if (s.rows == RowScales::kStatic && k.outlier) {
     s.rows = RowScales::kDynamic;
     own_scales.push_back(l.node);
   }
   if (s.rows == RowScales::kStatic)
-    for (StoredTensor& t : encode_rows(l, moments->least(), moments->most())) (*coded)[i].push_back(std::move(t));
+    for (StoredTensor& t : encode_rows(l, k.least, k.most)) (*coded)[i].push_back(std::move(t));
   for (const StoredTensor& t : (*coded)[i]) r.bytes += t.bytes.size();
   report->layers[i] = std::move(r);
-  return {};
 }
 
 Result<CompressReport> Compressor::Impl::write(const std::string& folder) {
@@ -211,34 +283,65 @@ Result<CompressReport> Compressor::Impl::write(const std::string& folder) {
                 "compress: '{}' was given {} to calibrate with and needs at least {}; 32 to 64 are usual", choice.name,
                 pictures.size() == 1 ? "1 picture" : fmt::format("{} pictures", pictures.size()), kLeastPictures);
   CompressReport report;
+  work = structure_work(loaded(), choice.structure, pictures.size()) + kLayerWork * double(layers.all.size()) +
+         kPictureWork * double(pictures.size());
+  report.bytes_before =
+      file_bytes(all_views(loaded(), std::vector<std::vector<StoredTensor>>(layers.all.size()), layers));
+  VIREO_TRY(shrink(&report));
   report.notes = notes;
   report.activations = choice.rows != RowScales::kNone;
   report.pictures = looks ? pictures.size() : 0;
   report.macs = layers.macs;
+  report.macs_before = macs_before;
+  report.merged = merged;
   if (looks && pictures.size() < kFewPictures)
     report.notes.push_back(
         fmt::format("calibrated with {} pictures; 32 to 64 are usual, and fewer cost accuracy", pictures.size()));
   report.layers.resize(layers.all.size());
   std::vector<std::vector<StoredTensor>> coded(layers.all.size());
   const std::vector<std::vector<size_t>> by_memory = groups();
-  report.passes = by_memory.size();
+  report.passes += by_memory.size();
   const size_t tested = options.sensitivity ? std::min(pictures.size(), kSensitivityPictures) : 0;
   const std::vector<std::vector<size_t>> by_node = layers_by_node(layers, schemes);
-  work = kLayerWork * double(layers.all.size()) + kPictureWork * double(report.passes * pictures.size());
+  work = done + kLayerWork * double(layers.all.size()) + kPictureWork * double(by_memory.size() * pictures.size());
   if (tested > 0) work += kSensitivityWork * double(tested * by_node.size());
 
   std::set<size_t> waiting;
   for (size_t i = 0; i < layers.all.size(); ++i)
     if (schemes[i].method != nullptr) waiting.insert(i);
+  const Kept kept(options.work);
+  const Key all = kept.on() ? everything() : Key();
   for (const std::vector<size_t>& group : by_memory) {
-    std::map<std::string, Moments> moments;
-    VIREO_TRY(calibrate(group, &moments));
+    std::vector<size_t> missing;
     for (const size_t i : group) {
-      VIREO_TRY(code(i, &moments.at(layers.all[i].input), &coded, &report));
       waiting.erase(i);
+      KeptLayer k;
+      if (!kept.find(key_of(all, i), layers.all[i].rows, layers.all[i].cols, &k)) {
+        missing.push_back(i);
+        continue;
+      }
+      VIREO_TRY(step(layers.all[i].node, kLayerWork));
+      take(i, k, &coded, &report), ++report.found;
+    }
+    if (missing.empty()) {
+      VIREO_TRY(step("pictures", kPictureWork * double(pictures.size())));
+      continue;
+    }
+    std::map<std::string, Moments> moments;
+    VIREO_TRY(calibrate(missing, &moments));
+    for (const size_t i : missing) {
+      VIREO_TRY(step(layers.all[i].node, kLayerWork));
+      const Key key = key_of(all, i);
+      VIREO_ASSIGN(const KeptLayer k, code(i, &moments.at(layers.all[i].input)));
+      VIREO_TRY(kept.keep(key, k));
+      take(i, k, &coded, &report);
     }
   }
-  for (const size_t i : waiting) VIREO_TRY(code(i, nullptr, &coded, &report));
+  for (const size_t i : waiting) {
+    VIREO_TRY(step(layers.all[i].node, kLayerWork));
+    VIREO_ASSIGN(const KeptLayer k, code(i, nullptr));
+    take(i, k, &coded, &report);
+  }
 
   VIREO_ASSIGN(const std::string config, configuration(loaded(), layers, schemes));
   if (!own_scales.empty())
@@ -246,16 +349,24 @@ Result<CompressReport> Compressor::Impl::write(const std::string& folder) {
                                        own_scales.size(), own_scales[0]));
   report.kept = kept_modules(loaded(), layers, schemes);
   const std::vector<TensorView> views = all_views(loaded(), coded, layers);
-  report.bytes_before = file_bytes(all_views(loaded(), std::vector<std::vector<StoredTensor>>(coded.size()), layers));
   // What will be written must be what this library reads; with a model that has no config.json that is not certain.
   VIREO_TRY(open_coded(loaded(), config, views));
 
-  if (tested > 0) {
+  if (tested > 0 && !by_node.empty()) {
     Sensitivity s(loaded(), layers, config, coded, *device, pool);
     VIREO_TRY(s.begin(pictures, tested, head_of(loaded())));
     for (const std::vector<size_t>& node : by_node) {
       VIREO_TRY(step("sensitivity of " + layers.all[node[0]].node, kSensitivityWork * double(tested)));
-      VIREO_ASSIGN(const double kl, s.of(node));
+      Key key = all;
+      for (const size_t i : node) {
+        key.add(std::string("moves")).add(uint64_t(tested)).add(compress::to_string(schemes[i].rows));
+        for (const StoredTensor& t : coded[i]) key.add(t.name).add(t.bytes.data(), t.bytes.size());
+      }
+      double kl = 0;
+      if (!kept.find(key, &kl)) {
+        VIREO_ASSIGN(kl, s.of(node));
+        VIREO_TRY(kept.keep(key, kl));
+      }
       for (const size_t i : node) report.layers[i].kl = kl;
     }
   }
@@ -288,16 +399,25 @@ Result<Compressor> Compressor::create(const Model& model, const CompressOptions&
                   "the original checkpoint",
                   model.name());
     auto impl = std::make_unique<Impl>(model, options, make_cpu_device(options.threads, ""));
-    VIREO_ASSIGN(impl->choice,
-                 options.policy.empty() ? Choice::of_recipe(options.recipe) : Choice::of_policy(options.policy));
+    VIREO_ASSIGN(impl->choice, options.recipe.empty() && !options.policy.empty() ? Choice::of_policy(options.policy)
+                                                                                 : Choice::of_recipe(options.recipe));
+    if (!impl->choice.by_policy && !options.policy.empty()) VIREO_TRY(impl->choice.refine(options.policy));
     if (!options.method.empty() && (impl->choice.method = find_method(options.method)) == nullptr) {
       std::vector<std::string> known;
       for (const Method* m : methods()) known.push_back(m->name);
       return fail(ErrorCode::kInvalidArgument, "compress: there is no method '{}'{}", options.method,
                   known_names(options.method, known));
     }
+    if (impl->choice.tokens > 0) {
+      VIREO_ASSIGN(const Graph whole, impl->graph());
+      impl->macs_before = find_layers(impl->loaded(), whole).macs;
+      VIREO_ASSIGN(MergedModel m, merge_tokens(impl->loaded(), head_of(impl->loaded()), impl->choice.tokens));
+      impl->merged = std::move(m.schedule);
+      impl->model = Model::Impl::wrap(std::move(m.model), model.name());
+    }
     VIREO_ASSIGN(const Graph graph, impl->graph());
     impl->layers = find_layers(impl->loaded(), graph);
+    if (impl->choice.tokens == 0) impl->macs_before = impl->layers.macs;
     VIREO_ASSIGN(impl->schemes, impl->choice.schemes(impl->layers, &impl->notes));
     return Compressor(std::move(impl));
   });

@@ -115,6 +115,8 @@ Result<std::string> configuration(const LoadedModel& model, const Layers& layers
   } else {
     config["architecture"] = model.architecture();
   }
+  if (std::none_of(schemes.begin(), schemes.end(), [](const Scheme& s) { return s.format.grid.coded(); }))
+    return config.dump(2, ' ', false, OrderedJson::error_handler_t::replace) + "\n";
   // One group for each kind of scheme. Modules are named one by one: a reader need not know which class each is of.
   struct Group {
     const Scheme* scheme;
@@ -151,12 +153,15 @@ Result<std::string> configuration(const LoadedModel& model, const Layers& layers
                                                   {"output_activations", nullptr},
                                                   {"format", storage_of(s)}};
   }
+  OrderedJson own = nullptr;  // of a model that was made smaller first
+  if (const OrderedJson& q = config["quantization_config"]; q.is_object() && q.contains("vireo")) own = q["vireo"];
   config["quantization_config"] =
       OrderedJson{{"quant_method", "compressed-tensors"},
                   {"quantization_status", "compressed"},
                   {"format", storages.size() == 1 ? *storages.begin() : std::string("mixed-precision")},
                   {"config_groups", all},
                   {"ignore", kept_modules(model, layers, schemes)}};
+  if (!own.is_null()) config["quantization_config"]["vireo"] = own;
   return config.dump(2, ' ', false, OrderedJson::error_handler_t::replace) + "\n";
 }
 

@@ -17,15 +17,6 @@ double attribute(const Node& n, const char* name, double otherwise) {
   return otherwise;
 }
 
-double macs_of(const Graph& g, const Node& n) {
-  OpCall call;
-  call.name = n.name.c_str();
-  call.attrs = &n.attrs;
-  for (const ValueId v : n.inputs) call.in.push_back(v == kNoValue ? nullptr : &g.value(v).desc);
-  call.out = g.value(n.output).desc;
-  return op_def(n.op).cost(call).flops / 2;
-}
-
 bool is_activation(OpKind op) {
   for (const OpKind k : {OpKind::kGeluErf, OpKind::kGeluTanh, OpKind::kSilu, OpKind::kRelu, OpKind::kTanh,
                          OpKind::kHardswish, OpKind::kSwiglu})
@@ -37,7 +28,8 @@ bool is_activation(OpKind op) {
 void find_answer_tokens(const Graph& g, size_t last_attention, Layers* layers) {
   for (size_t i = last_attention + 1; i < g.nodes.size(); ++i) {
     const Node& n = g.nodes[i];
-    if (n.op == OpKind::kMean) {  // the answer is of all tokens too
+    const bool merged_mean = n.op == OpKind::kTokenMerge && n.inputs[1] == kNoValue;
+    if (n.op == OpKind::kMean || merged_mean) {  // the answer is of all tokens too
       layers->answer_tokens.clear();
       return;
     }
@@ -48,6 +40,15 @@ void find_answer_tokens(const Graph& g, size_t last_attention, Layers* layers) {
 }
 
 }  // namespace
+
+double macs_of(const Graph& g, const Node& n) {
+  OpCall call;
+  call.name = n.name.c_str();
+  call.attrs = &n.attrs;
+  for (const ValueId v : n.inputs) call.in.push_back(v == kNoValue ? nullptr : &g.value(v).desc);
+  call.out = g.value(n.output).desc;
+  return op_def(n.op).cost(call).flops / 2;
+}
 
 const char* to_string(LayerKind k) {
   switch (k) {
@@ -73,7 +74,7 @@ Layers find_layers(const LoadedModel& model, const Graph& graph) {
   for (size_t i = 0; i < graph.nodes.size(); ++i) {
     const Node& n = graph.nodes[i];
     const int operand = op_def(n.op).matrix;
-    if (operand >= 0 || n.op == OpKind::kAttention) found.macs += macs_of(graph, n);
+    if (operand >= 0 || n.op == OpKind::kAttention || n.op == OpKind::kTokenMatch) found.macs += macs_of(graph, n);
     if (operand < 0 || size_t(operand) >= n.inputs.size() || n.inputs[size_t(operand)] == kNoValue) continue;
     const ConstantPtr& constant = graph.value(n.inputs[size_t(operand)]).constant;
     if (constant == nullptr || attribute(n, "groups", 1) != 1) continue;

@@ -48,6 +48,9 @@ struct Layers {
 /// own.
 Layers find_layers(const LoadedModel& model, const Graph& graph);
 
+/// Multiply-adds of a node, as its operator counts them.
+double macs_of(const Graph& g, const Node& n);
+
 /// A layer's weight as numbers, [rows, cols]. Errors: those of Checkpoint::constant.
 Result<std::vector<float>> weight_values(const LoadedModel& model, const Layer& layer);
 

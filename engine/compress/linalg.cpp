@@ -78,4 +78,52 @@ void invert_lower(double* l, int64_t n, ThreadPool& pool) {
   }
 }
 
+void svd(std::vector<double>* a, std::vector<double>* s, std::vector<double>* v, int64_t n) {
+  constexpr int kSweeps = 60;
+  constexpr double kEnough = 1e-14;  // cosine between two columns
+  // Columns are rows here, [column][row], so that a rotation runs over neighbours.
+  std::vector<double> u(size_t(n * n)), w(size_t(n * n), 0.0);
+  for (int64_t i = 0; i < n; ++i) {
+    w[size_t(i * n + i)] = 1;
+    for (int64_t j = 0; j < n; ++j) u[size_t(j * n + i)] = (*a)[size_t(i * n + j)];
+  }
+  for (int sweep = 0; sweep < kSweeps; ++sweep) {
+    bool turned = false;
+    for (int64_t p = 0; p < n; ++p)
+      for (int64_t q = p + 1; q < n; ++q) {
+        double *const x = u.data() + p * n, *const y = u.data() + q * n;
+        const double xx = dot(x, x, n), yy = dot(y, y, n), xy = dot(x, y, n);
+        if (std::fabs(xy) <= kEnough * std::sqrt(xx * yy) || xy == 0) continue;
+        turned = true;
+        const double zeta = (yy - xx) / (2 * xy);
+        const double t = (zeta >= 0 ? 1.0 : -1.0) / (std::fabs(zeta) + std::sqrt(1 + zeta * zeta));
+        const double c = 1 / std::sqrt(1 + t * t), d = c * t;
+        double *const vx = w.data() + p * n, *const vy = w.data() + q * n;
+        for (int64_t i = 0; i < n; ++i) {
+          const double xi = x[i], vi = vx[i];
+          x[i] = c * xi - d * y[i], y[i] = d * xi + c * y[i];
+          vx[i] = c * vi - d * vy[i], vy[i] = d * vi + c * vy[i];
+        }
+      }
+    if (!turned) break;
+  }
+  std::vector<double> lengths(static_cast<size_t>(n));
+  std::vector<int64_t> order(static_cast<size_t>(n));
+  for (int64_t i = 0; i < n; ++i) {
+    lengths[size_t(i)] = std::sqrt(dot(u.data() + i * n, u.data() + i * n, n));
+    order[size_t(i)] = i;
+  }
+  std::stable_sort(order.begin(), order.end(),
+                   [&](int64_t x, int64_t y) { return lengths[size_t(x)] > lengths[size_t(y)]; });
+  s->resize(size_t(n)), v->resize(size_t(n * n));
+  for (int64_t i = 0; i < n; ++i) {
+    const int64_t from = order[size_t(i)];
+    const double length = (*s)[size_t(i)] = lengths[size_t(from)];
+    for (int64_t r = 0; r < n; ++r) {
+      (*a)[size_t(r * n + i)] = length > 0 ? u[size_t(from * n + r)] / length : 0;
+      (*v)[size_t(r * n + i)] = w[size_t(from * n + r)];
+    }
+  }
+}
+
 }  // namespace vireo::compress

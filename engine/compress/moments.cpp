@@ -11,16 +11,6 @@ namespace {
 
 constexpr double kHalf = 0.5, kLastAll = 0.2, kLastShrink = 0.3;
 
-template <typename Args>
-void run_kernel(const simd::Kernel<Args>& kernel, const Args& args, ThreadPool& pool) {
-  const size_t each = size_t(round_up(int64_t(kernel.scratch_bytes(args)), int64_t(kAlignment)));
-  AlignedBuffer scratch(each * size_t(pool.threads()));
-  if (each > 0 && !scratch) throw std::bad_alloc();
-  pool.parallel_for(kernel.items(args), 1, [&](int64_t begin, int64_t end, int thread) {
-    kernel.run(args, begin, end, each > 0 ? scratch.as<uint8_t>() + size_t(thread) * each : nullptr);
-  });
-}
-
 }  // namespace
 
 Moments::Moments(int64_t cols, std::vector<int64_t> answer_tokens, bool products)
@@ -76,10 +66,21 @@ bool Moments::has_outlier_column() const {
 }
 
 std::vector<double> Moments::hessian(bool last) const {
-  const int64_t stride = round_up(cols_, 4), answers = int64_t(answer_.size()) / std::max<int64_t>(cols_, 1);
+  const int64_t answers = int64_t(answer_.size()) / std::max<int64_t>(cols_, 1);
   const double share = answers == 0 ? 1.0 : last ? kLastAll : kHalf;
-  const double all = share / double(std::max<int64_t>(rows_, 1)),
-               one = (1 - share) / double(std::max<int64_t>(answers, 1));
+  return weighted(share / double(std::max<int64_t>(rows_, 1)), (1 - share) / double(std::max<int64_t>(answers, 1)),
+                  last && answers > 0 ? kLastShrink : 0);
+}
+
+std::vector<double> Moments::hessian_times(double times) const {
+  const int64_t answers = int64_t(answer_.size()) / std::max<int64_t>(cols_, 1);
+  const double all = double(rows_) + (times - 1) * double(answers);
+  return weighted(1 / std::max(all, 1.0), (times - 1) / std::max(all, 1.0), 0);
+}
+
+/// `all` of every row's x x^T and `one` more of every row of the answer's; what is off the diagonal `shrink` less.
+std::vector<double> Moments::weighted(double all, double one, double shrink) const {
+  const int64_t stride = round_up(cols_, 4), answers = int64_t(answer_.size()) / std::max<int64_t>(cols_, 1);
   std::vector<double> h(size_t(cols_ * cols_));
   for (int64_t i = 0; i < cols_; ++i)
     for (int64_t j = 0; j <= i; ++j) h[size_t(i * cols_ + j)] = all * double(gram_[size_t(i * stride + j)]);
@@ -94,7 +95,7 @@ std::vector<double> Moments::hessian(bool last) const {
   for (int64_t i = 0; i < cols_; ++i)
     for (int64_t j = 0; j < i; ++j) {
       double& below = h[size_t(i * cols_ + j)];
-      if (last && answers > 0) below *= 1 - kLastShrink;
+      if (shrink > 0) below *= 1 - shrink;
       h[size_t(j * cols_ + i)] = below;
     }
   return h;

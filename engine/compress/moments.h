@@ -38,10 +38,14 @@ class Moments {
   /// rows of the answer, half of each. For a layer behind the last attention only the latter reach the answer: 0.2 and
   /// 0.8, and off the diagonal 0.3 less, as they are few. Without such rows, all rows alone.
   std::vector<double> hessian(bool last) const;
+  /// The mean of x x^T over all rows, where each row of the answer counts `times` times.
+  std::vector<double> hessian_times(double times) const;
 
   static uint64_t bytes(int64_t cols) { return uint64_t(cols) * uint64_t(cols) * sizeof(float); }
 
  private:
+  std::vector<double> weighted(double all, double one, double shrink) const;
+
   int64_t cols_, rows_ = 0;
   size_t pictures_ = 0;
   std::vector<int64_t> answer_tokens_;

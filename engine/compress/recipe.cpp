@@ -20,17 +20,16 @@ const Method* method_for(const Layer& l, const Format& f) {
   return f.grid.bits >= 8 || !rows ? &kRtn : &kGptq;
 }
 
+Recipe token_recipe(const char* name, const char* what, const char* source, double percent) {
+  Recipe r{name, what, source, "", "", RowScales::kNone};
+  r.tokens = percent;
+  return r;
+}
+
 std::vector<std::string> recipe_names() {
   std::vector<std::string> names;
   for (const Recipe& r : recipes()) names.push_back(r.name);
   return names;
-}
-
-/// The rule of a policy, alone: does it match?
-bool matches(const std::string& pattern, const std::string& name) {
-  FormatPolicy one;
-  one.rules.push_back({pattern, format_of("i8"), false, {}});
-  return one.of(name, Grid{}).grid.coded();
 }
 
 /// The names that a policy's pattern may mean: as the file has them, and as plans print them.
@@ -51,10 +50,28 @@ Result<void> check_written(const Format& f, const std::string& what) {
 
 }  // namespace
 
+bool pattern_matches(const std::string& pattern, const std::string& name) {
+  FormatPolicy one;
+  one.rules.push_back({pattern, format_of("i8"), false, {}});
+  return one.of(name, Grid{}).grid.coded();
+}
+
+const char* to_string(RowScales r) {
+  switch (r) {
+    case RowScales::kNone: return "";
+    case RowScales::kDynamic: return "dynamic";
+    case RowScales::kStatic: return "static";
+    case RowScales::kMixed: return "mixed";
+  }
+  return "";
+}
+
 const std::vector<Recipe>& recipes() {
   static const std::vector<Recipe> all = {
 #define RECIPE(...) Recipe{__VA_ARGS__},
+#define TOKENS(...) token_recipe(__VA_ARGS__),
 #include "compress/recipes.def"
+#undef TOKENS
 #undef RECIPE
   };
   return all;
@@ -81,13 +98,26 @@ Result<Choice> Choice::of_recipe(const std::string& names) {
                     names);
       c.rows = found->rows;
     }
+    if (*found->structure != '\0') {
+      if (c.structure.any())
+        return fail(ErrorCode::kInvalidArgument,
+                    "compress: '{}' has two recipes that say what becomes narrower; give one of them", names);
+      c.structure = StructureChoice::of_recipe(found->structure);
+    }
+    if (found->tokens > 0) {
+      if (c.tokens > 0 && c.tokens != found->tokens)
+        return fail(ErrorCode::kInvalidArgument,
+                    "compress: '{}' asks for two amounts of token merging; give one of them", names);
+      c.tokens = found->tokens;
+    }
     if (*found->inner == '\0') continue;
     if (!weights.empty() && (c.inner != found->inner || c.others != found->others))
       return fail(ErrorCode::kInvalidArgument,
                   "compress: recipes '{}' and '{}' both say how weights are stored; give one of them", weights, name);
     weights = name, c.inner = found->inner, c.others = found->others;
   }
-  if (weights.empty())
+  const bool smaller = c.structure.any() || c.tokens > 0;
+  if (weights.empty() && (!smaller || c.rows != RowScales::kNone))
     return fail(ErrorCode::kInvalidArgument,
                 "compress: recipe '{}' says nothing of weights; add one that does, for example 'w8+{}'", names, names);
   return c;
@@ -97,7 +127,9 @@ Result<Choice> Choice::of_policy(const std::string& text) {
   Choice c;
   c.by_policy = true;
   c.name = "policy";
-  VIREO_ASSIGN(c.policy, parse_policy(text, "policy"));
+  std::string formats = text;
+  VIREO_ASSIGN(c.structure, StructureChoice::of_policy(&formats));
+  VIREO_ASSIGN(c.policy, parse_policy(formats, "policy"));
   if (c.policy.products == Products::kI8) c.rows = RowScales::kDynamic;
   VIREO_TRY(check_written(c.policy.matrices, "'weights'"));
   for (const FormatPolicy::Rule& r : c.policy.rules) {
@@ -111,37 +143,44 @@ Result<Choice> Choice::of_policy(const std::string& text) {
   return c;
 }
 
+Result<void> Choice::refine(const std::string& text) {
+  VIREO_ASSIGN(Choice said, of_policy(text));
+  if (said.policy.matrices != Format() || said.policy.products != Products::kF32)
+    return fail(ErrorCode::kInvalidArgument,
+                "policy: beside recipe '{}' only lines 'PATTERN FORMAT [ROWS]' count; leave out 'weights' and "
+                "'products', which the recipe says",
+                name);
+  policy.rules = std::move(said.policy.rules);
+  return {};
+}
+
 Result<std::vector<Scheme>> Choice::schemes(const Layers& layers, std::vector<std::string>* notes) const {
-  if (by_policy)
-    for (const FormatPolicy::Rule& r : policy.rules) {
-      const bool used = std::any_of(layers.all.begin(), layers.all.end(), [&](const Layer& l) {
-        const std::vector<std::string> names = names_of(l);
-        return std::any_of(names.begin(), names.end(), [&](const std::string& n) { return matches(r.pattern, n); });
-      });
-      if (!used)
-        return fail(ErrorCode::kInvalidArgument,
-                    "policy: '{}' names no weight of this model; expected names such as '{}' or '{}', with * for any "
-                    "characters",
-                    r.pattern, layers.all.empty() ? "head.weight" : layers.all[0].tensor,
-                    layers.all.empty() ? "head" : layers.all[0].node);
-    }
+  for (const FormatPolicy::Rule& r : policy.rules) {
+    const bool used = std::any_of(layers.all.begin(), layers.all.end(), [&](const Layer& l) {
+      const std::vector<std::string> names = names_of(l);
+      return std::any_of(names.begin(), names.end(),
+                         [&](const std::string& n) { return pattern_matches(r.pattern, n); });
+    });
+    if (!used)
+      return fail(ErrorCode::kInvalidArgument,
+                  "policy: '{}' names no weight of this model; expected names such as '{}' or '{}', with * for any "
+                  "characters",
+                  r.pattern, layers.all.empty() ? "head.weight" : layers.all[0].tensor,
+                  layers.all.empty() ? "head" : layers.all[0].node);
+  }
   std::vector<Scheme> all;
   size_t coarse = 0;
   std::string first_coarse;
   for (const Layer& l : layers.all) {
     Scheme s;
     RowScales wanted = rows;
-    if (by_policy) {
-      s.format = policy.matrices;
-      for (const FormatPolicy::Rule& r : policy.rules)
-        for (const std::string& n : names_of(l)) {
-          if (!matches(r.pattern, n)) continue;
-          s.format = r.format;
-          if (r.says_rows) wanted = r.rows.coded() ? RowScales::kDynamic : RowScales::kNone;
-        }
-    } else {
-      s.format = format_of(l.kind == LayerKind::kInner ? inner : others);
-    }
+    s.format = by_policy ? policy.matrices : format_of(l.kind == LayerKind::kInner ? inner : others);
+    for (const FormatPolicy::Rule& r : policy.rules)
+      for (const std::string& n : names_of(l)) {
+        if (!pattern_matches(r.pattern, n)) continue;
+        s.format = r.format;
+        if (r.says_rows) wanted = r.rows.coded() ? RowScales::kDynamic : RowScales::kNone;
+      }
     if (s.format.grid.scope == Scope::kGroup && l.cols > s.format.grid.group && l.cols % s.format.grid.group != 0) {
       if (coarse++ == 0) first_coarse = l.tensor;
       s.format = format_of("i8");
@@ -159,7 +198,8 @@ Result<std::vector<Scheme>> Choice::schemes(const Layers& layers, std::vector<st
         fmt::format("{} have columns that the groups do not divide and take 8 bits per output channel; "
                     "first: {}",
                     fmt::format("{} of the weights", coarse), first_coarse));
-  if (std::none_of(all.begin(), all.end(), [](const Scheme& s) { return s.format.grid.coded(); }))
+  if (!structure.any() && tokens == 0 &&
+      std::none_of(all.begin(), all.end(), [](const Scheme& s) { return s.format.grid.coded(); }))
     return fail(ErrorCode::kInvalidArgument, "compress: {} leaves every weight as it is: {}",
                 by_policy ? "the policy" : "recipe '" + name + "'",
                 layers.all.empty() ? "the model has no linears and convolutions that are compressed"

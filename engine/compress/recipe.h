@@ -6,6 +6,7 @@
 
 #include "compress/layers.h"
 #include "compress/method.h"
+#include "compress/structure.h"
 #include "plan/policy.h"
 
 namespace vireo::compress {
@@ -22,8 +23,14 @@ struct Recipe {
   const char* inner;   // format of linears within the network; "" leaves weights alone
   const char* others;  // of head, embedding and convolutions
   RowScales rows;      // of linears
+  const char* structure =
+      "";             // what becomes narrower: `qk,v,mlp 15`, parts of blocks and the percentage of MACs that goes
+  double tokens = 0;  // the percentage of MACs that merging tokens takes away
 };
 const std::vector<Recipe>& recipes();
+
+/// Whether a name is one of a pattern's: * stands for any characters.
+bool pattern_matches(const std::string& pattern, const std::string& name);
 
 /// What a layer becomes.
 struct Scheme {
@@ -32,19 +39,27 @@ struct Scheme {
   RowScales rows = RowScales::kNone;
 };
 
-/// A recipe or a policy, checked.
+/// "", "dynamic", "static", "mixed".
+const char* to_string(RowScales r);
+
+/// A recipe, a policy, or a recipe with a policy's rules for single weights, checked.
 struct Choice {
   std::string name;  // for configurations and messages
   std::string inner, others;
   RowScales rows = RowScales::kNone;
   const Method* method = nullptr;  // of linears within the network, instead of what their format suggests
   FormatPolicy policy;             // instead of the formats above
-  bool by_policy = false;
+  bool by_policy = false;          // without a recipe
+  StructureChoice structure;
+  double tokens = 0;  // percentage of MACs, as in a recipe
 
   /// Errors: kInvalidArgument (no recipe of that name, or two that contradict each other).
   static Result<Choice> of_recipe(const std::string& names);
   /// Errors: those of parse_policy; formats that no method writes.
   static Result<Choice> of_policy(const std::string& text);
+  /// Adds the rules of a policy, which count where they name a weight. Errors: those of of_policy; a policy that also
+  /// says what the recipe does.
+  Result<void> refine(const std::string& text);
 
   /// What each layer becomes; `notes` receives what turned out otherwise. Errors: kInvalidArgument (a rule that matches
   /// no layer; nothing is compressed).

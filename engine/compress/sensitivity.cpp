@@ -45,6 +45,11 @@ double squared_difference(const float* p, const float* q, int64_t rows, int64_t 
 
 }  // namespace
 
+double answer_difference(bool classes, const float* before, const float* after, int64_t rows, int64_t cols,
+                         int64_t stride) {
+  return (classes ? mean_kl : squared_difference)(before, after, rows, cols, stride);
+}
+
 Result<void> Sensitivity::begin(const std::vector<std::vector<float>>& pictures, size_t count, Head head) {
   head_ = head;
   VIREO_ASSIGN(Graph g, model_.build(head, 1));
@@ -68,8 +73,8 @@ Result<double> Sensitivity::of(const std::vector<size_t>& only) {
   double sum = 0;
   for (size_t i = 0; i < pictures_.size(); ++i) {
     const float* const answer = runner->run(*pictures_[i]);
-    sum += (model_.has_classes() ? mean_kl : squared_difference)(answers_[i].data(), answer, runner->output_rows(),
-                                                                 runner->outputs(), runner->output_stride());
+    sum += answer_difference(model_.has_classes(), answers_[i].data(), answer, runner->output_rows(), runner->outputs(),
+                             runner->output_stride());
   }
   return sum / double(std::max<size_t>(pictures_.size(), 1));
 }

@@ -24,6 +24,10 @@ std::vector<std::vector<size_t>> layers_by_node(const Layers& layers, const std:
 /// Mean KL(p || q) over rows of scores, p and q by softmax, in double precision.
 double mean_kl(const float* p, const float* q, int64_t rows, int64_t cols, int64_t stride);
 
+/// How far an answer has moved: mean_kl of scores (`classes`); else the squared difference over the square.
+double answer_difference(bool classes, const float* before, const float* after, int64_t rows, int64_t cols,
+                         int64_t stride);
+
 class Sensitivity {
  public:
   Sensitivity(const LoadedModel& model, const Layers& layers, const std::string& config,

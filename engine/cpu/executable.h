@@ -25,6 +25,8 @@ class Executable {
   void run_step(int slot, size_t step, ThreadPool& pool) { runners_[size_t(slot)][step].run(pool); }
   /// The bytes of a value of the last run.
   const uint8_t* read(const BufferRef& where, int slot) const { return memory(slot).at(where); }
+  /// The same, to be changed before the steps that read it.
+  uint8_t* at(const BufferRef& where, int slot) { return memory(slot).at(where); }
 
  private:
   Executable() = default;

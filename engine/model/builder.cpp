@@ -46,6 +46,11 @@ Result<Graph> ModelBuilder::finish(ValueId v) {
                        "'{}': quantization_config.vireo.structure names the block '{}', which {} does not have{}",
                        source_.config_path, block, source_.path,
                        known_names(block, std::vector<std::string>(blocks_.begin(), blocks_.end()))));
+  if (ok() && source_.extension != nullptr && !source_.extension->merge.empty() && !asked_for_merging_)
+    set_error(fail(ErrorCode::kUnsupported,
+                   "'{}': quantization_config.vireo.tokens merges tokens, which {} cannot: its blocks work on maps of "
+                   "them. A ViT, DeiT or DINOv2 with a class can",
+                   source_.config_path, source_.path));
   VIREO_TRY(std::move(status_));
   return g_.finish();
 }

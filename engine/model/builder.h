@@ -61,6 +61,12 @@ class ModelBuilder {
 
   /// The sizes of a transformer block, named as in plans: `whole`, or less where the configuration's extension says so.
   BlockSizes sizes(const std::string& block, const BlockSizes& whole);
+  /// How many tokens each block merges, where the configuration's extension says so. A network that does not ask cannot
+  /// merge, and finish() refuses it.
+  std::vector<int64_t> merge_schedule() {
+    asked_for_merging_ = true;
+    return source_.extension != nullptr ? source_.extension->merge : std::vector<int64_t>();
+  }
 
   // ---- operators; `name` is the node's
 
@@ -97,6 +103,7 @@ class ModelBuilder {
   GraphBuilder g_;
   Result<void> status_;
   std::set<std::string> blocks_;  // whose sizes were asked for
+  bool asked_for_merging_ = false;
 };
 
 /// The operator of an activation; quick_gelu is SiLU here, its factors go into the weights around it.

@@ -1,5 +1,7 @@
 #include "model/extension.h"
 
+#include <algorithm>
+
 #include "base/names.h"
 #include "model/json.h"
 
@@ -36,11 +38,38 @@ Result<void> parse_structure(const Json& section, const std::string& where, cons
   return {};
 }
 
+/// {"method": "tome", "merge": [0, 0, 16]}: how many tokens each block makes one with another.
+Result<void> parse_tokens(const Json& section, const std::string& where, const std::string& source, Extension* out) {
+  for (const auto& [key, value] : section.items())
+    if (key != "method" && key != "merge")
+      return fail(ErrorCode::kUnsupported,
+                  "{} has the key '{}', which this Vireo does not know; expected method and merge. Use a newer Vireo",
+                  where, key);
+  std::string method;
+  Fields f(section, source);
+  f.string("method", &method);
+  VIREO_TRY(f.status());
+  if (method != "tome")
+    return fail(ErrorCode::kUnsupported, "{} has the method '{}'; this Vireo knows 'tome'. Use a newer Vireo", where,
+                method);
+  const Json* merge = find_member(section, "merge");
+  const auto number = [](const Json& n) {
+    return n.is_number_integer() && n.get<int64_t>() >= 0 && n.get<int64_t>() <= kMostWidth;
+  };
+  if (merge == nullptr || !merge->is_array() || merge->empty() || merge->size() > kMostBlocks ||
+      !std::all_of(merge->begin(), merge->end(), number))
+    return fail(ErrorCode::kCorrupt,
+                "{}.merge is {}, expected a list with a number of tokens, 0 or more, for each block", where,
+                merge == nullptr ? "missing" : json_text(*merge));
+  for (const Json& n : *merge) out->merge.push_back(n.get<int64_t>());
+  return {};
+}
+
 struct Section {
   const char* name;
   Result<void> (*parse)(const Json& section, const std::string& where, const std::string& source, Extension* out);
 };
-constexpr Section kSections[] = {{"structure", parse_structure}};
+constexpr Section kSections[] = {{"structure", parse_structure}, {"tokens", parse_tokens}};
 
 }  // namespace
 

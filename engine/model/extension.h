@@ -6,6 +6,7 @@
 #include <map>
 #include <memory>
 #include <string>
+#include <vector>
 
 #include "base/error.h"
 
@@ -25,6 +26,7 @@ struct BlockSizes {
 
 struct Extension {
   std::map<std::string, BlockSizes> structure;  // by the block's name in plans: "blocks.3"
+  std::vector<int64_t> merge;                   // tokens that token merging takes away in each block; empty: none
 };
 
 constexpr int kExtensionVersion = 1;

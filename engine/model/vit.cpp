@@ -6,6 +6,7 @@
 #include "model/backbone.h"
 #include "model/config_parts.h"
 #include "model/position.h"
+#include "model/token_merging.h"
 
 namespace vireo {
 namespace {
@@ -77,7 +78,8 @@ Names timm_names(const VitConfig& c, const Has& has) {
 /// Adds a Vision Transformer to a graph.
 class VitBuilder {
  public:
-  VitBuilder(const VitConfig& config, ModelBuilder& b) : c_(config), b_(b), d_(config.hidden) {
+  VitBuilder(const VitConfig& config, ModelBuilder& b)
+      : c_(config), b_(b), merging_(b, config.layers, config.prefix_tokens()), d_(config.hidden) {
     n_ = c_.naming == Naming::kHuggingFace ? hf_names(c_)
                                            : timm_names(c_, [&](const std::string& name) { return b.has(name); });
   }
@@ -85,6 +87,7 @@ class VitBuilder {
   /// The answer of a head to the picture.
   ValueId head(Head head, int64_t batch, int64_t h, int64_t w) {
     check(head, h, w);
+    if (head == Head::kTokens) refuse_merging("gives every token");
     ValueId x = embed(b_.pixels(batch, h, w, c_.channels));
     for (int64_t i = 0; i < c_.layers && b_.ok(); ++i) x = block(x, i);
     if (!b_.ok()) return kNoValue;
@@ -95,6 +98,7 @@ class VitBuilder {
   /// the final norm where `norm` (Transformers' Dinov2Backbone).
   std::vector<ValueId> taps(ValueId pixels, const std::vector<int64_t>& stages, bool norm) {
     check(Head::kTokens, b_.shape(pixels).h(), b_.shape(pixels).w());
+    refuse_merging("reads maps of all tokens");
     std::vector<ValueId> maps;
     ValueId x = embed(pixels);
     for (int64_t i = 0; i <= c_.layers && b_.ok(); ++i) {
@@ -137,6 +141,14 @@ class VitBuilder {
                         "`embed --tokens`, or set global_pool to 'token' or 'avg'",
                         path, c_.architecture));
     }
+  }
+
+  void refuse_merging(const char* what) {
+    if (merging_.any())
+      b_.set_error(fail(ErrorCode::kUnsupported,
+                        "'{}': quantization_config.vireo.tokens merges tokens, and this use of the network {}; take "
+                        "the checkpoint without merging for it",
+                        b_.source().config_path, what));
   }
 
   ConstantPtr weight(const std::string& name, const std::vector<int64_t>& shape, int64_t rows, int64_t cols,
@@ -240,18 +252,26 @@ class VitBuilder {
     const std::string at = n_.block + std::to_string(index);
     const int64_t dim = d_ / c_.heads;
     const BlockSizes s = b_.sizes(name, {c_.heads, dim, dim, c_.mlp});
-    if (s.heads > 0) x = attention(x, s, at, name);
+    if (s.heads > 0) x = attention(x, s, at, name, index);
+    else if (merging_.count(index) > 0)
+      b_.set_error(fail(ErrorCode::kCorrupt,
+                        "'{}': quantization_config.vireo.tokens merges tokens in {}, which has no attention by whose "
+                        "keys it could",
+                        b_.source().config_path, name));
     if (s.mlp > 0) x = mlp(x, s.mlp, at, name);
     return x;
   }
 
-  ValueId attention(ValueId x, const BlockSizes& s, const std::string& at, const std::string& name) {
+  ValueId attention(ValueId x, const BlockSizes& s, const std::string& at, const std::string& name, int64_t index) {
     ValueId y = layer_norm(x, at + n_.norm1, name + ".norm1");
-    y = qkv(y, s, at, name + ".attn.qkv");
-    y = b_.attention(y, s, d_ / c_.heads, name + ".attn");
+    const ValueId rows = qkv(y, s, at, name + ".attn.qkv");
+    std::vector<ValueId> rest;
+    if (merging_.key_bias() != kNoValue) rest = {kNoValue, kNoValue, merging_.key_bias()};
+    y = b_.attention(rows, s, d_ / c_.heads, name + ".attn", std::move(rest));
+    merging_.match(rows, index, s, name);
     y = b_.linear(y, at + n_.proj, d_, c_.proj_bias, name + ".attn.proj");
     if (c_.layerscale) y = layer_scale(y, at + n_.scale1, name + ".attn.ls");
-    return b_.add(OpKind::kAdd, name + ".attn.add", {x, y});
+    return merging_.merge(b_.add(OpKind::kAdd, name + ".attn.add", {x, y}), name);
   }
 
   ValueId mlp(ValueId x, int64_t width, const std::string& at, const std::string& name) {
@@ -285,8 +305,8 @@ class VitBuilder {
     }
     // The mean of normed tokens is not the norm of their mean: the order is the model's.
     const int64_t start = c_.pool_prefix ? 0 : c_.prefix_tokens();
-    if (c_.final_norm == FinalNorm::kBeforePool) return b_.mean(layer_norm(x, n_.norm, "norm"), start, "pool");
-    return norm_rows(b_.mean(x, start, "pool"), "norm");
+    if (c_.final_norm == FinalNorm::kBeforePool) return merging_.mean(layer_norm(x, n_.norm, "norm"), start, "pool");
+    return norm_rows(merging_.mean(x, start, "pool"), "norm");
   }
 
   ValueId features(ValueId x) {
@@ -308,7 +328,7 @@ class VitBuilder {
     if (c_.head == HeadKind::kTokenAndMean) {
       const ValueId normed = layer_norm(x, n_.norm, "norm");
       const ValueId cls = slice(normed, 0, 1, "pool.cls");
-      const ValueId patches = b_.mean(normed, c_.prefix_tokens(), "pool.mean");
+      const ValueId patches = merging_.mean(normed, c_.prefix_tokens(), "pool.mean");
       return b_.linear(b_.add(OpKind::kConcat, "pool", {cls, patches}), n_.head, c_.classes, true, "head");
     }
     return b_.linear(pooled(x), n_.head, c_.classes, true, "head");
@@ -316,6 +336,7 @@ class VitBuilder {
 
   const VitConfig& c_;
   ModelBuilder& b_;
+  TokenMerging merging_;
   Names n_;
   int64_t h_ = 0, w_ = 0, d_;
 };

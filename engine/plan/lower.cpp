@@ -56,6 +56,20 @@ Result<void> set_access(const std::string& step, const shader::Reflection& refle
   return {};
 }
 
+/// The CPU computes on fp32 rows: what its runner (cpu/step_runner.h) converts around a step, for the plan's text.
+std::string conversions(const OpCall& call) {
+  int64_t in = 0;
+  for (const TensorDesc* t : call.in)
+    if (t && t->dtype == DType::kF16) ++in;
+  const bool out = call.out.dtype == DType::kF16;
+  if (in == 0 && !out) return {};
+  return fmt::format(", converts {}{}{}",
+                     in == 0   ? ""
+                     : in == 1 ? "an input from f16"
+                               : fmt::format("{} inputs from f16", in),
+                     in > 0 && out ? " and " : "", out ? "its output to f16" : "");
+}
+
 class Lowerer {
  public:
   /// `copied`: by value, the concatenations that copy although their parts seem to have a place; run() may find more.
@@ -356,6 +370,7 @@ class Lowerer {
                      [](const PackedConst& c) { return c.pack == Pack::kCpuInteger; }))
       lowered->kernel += ", rows stay floats";  // no such product here: said, as every fallback is
     if (lowered->out_f32) call.out.dtype = DType::kF32;
+    if (step.device == DeviceKind::kCpu) lowered->kernel += conversions(call);
     step.cost = def.cost(call);
     // Costs count a matrix as the floats of the graph; what is read is what was packed: codes with their scales,
     // halves.

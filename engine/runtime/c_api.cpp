@@ -77,19 +77,30 @@ Result<Device> device_of(const std::string& name, int threads) {
   return wanted.index < 0 ? Device::best_vulkan(threads) : Device::vulkan(wanted.index, threads);
 }
 
+/// What C wrote into a field of an enumeration, which there may be any number; reading it as the enumeration is
+/// undefined in C++ when no name has it.
+template <class E>
+int number_of(const E& field) {
+  int number;
+  static_assert(sizeof(number) == sizeof(field), "enumerations of C are of the size of int");
+  std::memcpy(&number, &field, sizeof(number));
+  return number;
+}
+
 Result<vireo_session*> open(const char* path, const vireo_options& o) {
   if (path == nullptr) return fail(ErrorCode::kInvalidArgument, "vireo_open: model is NULL; expected a path");
-  if (int(o.precision) < 0 || int(o.precision) > VIREO_W8A8 || int(o.head) < 0 || int(o.head) > VIREO_CLASS_MAP)
-    return fail(ErrorCode::kInvalidArgument, "vireo_open: precision {} or head {} is not one of the list",
-                int(o.precision), int(o.head));
+  const int precision = number_of(o.precision), head = number_of(o.head);
+  if (precision < 0 || precision > VIREO_W8A8 || head < 0 || head > VIREO_CLASS_MAP)
+    return fail(ErrorCode::kInvalidArgument, "vireo_open: precision {} or head {} is not one of the list", precision,
+                head);
   const std::string device_name = o.device == nullptr ? "auto" : o.device;
   ModelOptions how;
   if (o.weights != nullptr) how.weights = o.weights;
   VIREO_ASSIGN(Model model, Model::open(path, how));
   VIREO_ASSIGN(const Device device, device_of(device_name, o.threads));
   SessionOptions options;
-  options.precision = Precision(int(o.precision));
-  options.head = Head(int(o.head));
+  options.precision = Precision(precision);
+  options.head = Head(head);
   options.batch = o.batch;
   options.height = o.height;
   options.width = o.width;

@@ -342,6 +342,35 @@ struct HeadNormArgs {
   int64_t ldo = 0;
 };
 
+/// Token merging (Bolya et al. 2023), which even token of an image is most like which odd one: for each even token, the
+/// cosine between its key and that of its best partner, and the partner's number among the odd tokens (token 2 p + 1);
+/// keys are means over the heads. Even tokens below `prefix` get the score kNeverMerged, odd ones are nobody's partner;
+/// of equal partners the first. A score that is no number counts as less than all that are one.
+struct TokenMatchArgs {
+  const float* keys = nullptr;  // [batch * tokens]: the heads' keys side by side
+  int64_t ld = 0;
+  int64_t batch = 1, tokens = 0, heads = 1, dim = 0;  // dim: of a head's keys
+  int64_t prefix = 0;
+  float* out = nullptr;  // [batch * ceil(tokens / 2), 2]
+  int64_t ldo = 0;
+};
+constexpr float kNeverMerged = -3.0f, kNoCosine = -2.0f;
+
+/// Rows of several tokens: the mean of their rows, weighted by how many tokens each stands for already. The tokens of
+/// row j are lists[2 b][j], and behind token i comes lists[2 b + 1][i], larger than i; anything else ends the row's.
+/// Without lists the one row has the tokens from `start` on.
+struct TokenMergeArgs {
+  const float* x = nullptr;  // [batch * tokens, cols]
+  int64_t ldx = 0;
+  const float* lists = nullptr;  // [batch * 2, tokens] or null
+  int64_t ldl = 0;
+  const float* log_sizes = nullptr;  // [batch, tokens]; null: each stands for itself
+  int64_t lds = 0;
+  int64_t batch = 1, tokens = 0, rows = 0, cols = 0, start = 0;  // rows: of each image's result
+  float* out = nullptr;                                          // [batch * rows, cols]
+  int64_t ldo = 0;
+};
+
 enum class Interpolation : int { kNearest, kBilinear, kBicubic };
 
 /// NHWC rows to another size by PyTorch's rules (interpolate.h), plus residual.
@@ -435,6 +464,8 @@ struct Kernels {
   Kernel<PoolArgs> pool;
   Kernel<CopyArgs> copy;
   Kernel<HeadNormArgs> head_norm;
+  Kernel<TokenMatchArgs> token_match;
+  Kernel<TokenMergeArgs> token_merge;
   Kernel<ResizeArgs> resize;
   Kernel<AdaptivePoolArgs> adaptive_pool;
   Kernel<MergeArgs> merge;

@@ -29,6 +29,8 @@
   X(pool, PoolArgs)                      \
   X(copy, CopyArgs)                      \
   X(head_norm, HeadNormArgs)             \
+  X(token_match, TokenMatchArgs)         \
+  X(token_merge, TokenMergeArgs)         \
   X(resize, ResizeArgs)                  \
   X(adaptive_pool, AdaptivePoolArgs)     \
   X(merge, MergeArgs)                    \

@@ -21,6 +21,10 @@ struct CompressEntry {
   std::string name;
   std::string what;    ///< what it does, one sentence
   std::string source;  ///< where it is from
+  // Of a recipe, what it says; "" where it says nothing of that. One that says nothing of either is about the network
+  // itself.
+  std::string weights;  ///< the format of linears within the network: "i8", "i4g32"
+  std::string rows;     ///< "dynamic", "static", "mixed"
 };
 /// What CompressOptions::recipe may name. Recipes compose: "w4g32+a8".
 VIREO_API std::vector<CompressEntry> compress_recipes();
@@ -30,11 +34,15 @@ VIREO_API std::vector<CompressEntry> compress_methods();
 struct CompressOptions {
   std::string recipe;  ///< names of compress_recipes(), joined by '+'
   /// Text of a format policy instead: `weights FORMAT`, `PATTERN FORMAT [ROWS]`, `products i8`, with formats f32 and i2
-  /// to i8, in groups (i4g32) or per output channel (i8), and rows f32 or i8.
+  /// to i8, in groups (i4g32) or per output channel (i8), and rows f32 or i8. Beside a recipe: `PATTERN FORMAT [ROWS]`
+  /// for the weights that it names.
   std::string policy;
   std::string method;       ///< of compress_methods(), for linears within the network; empty: as the format suggests
   int threads = 0;          ///< 0 = all cores
   bool sensitivity = true;  ///< also measure how far the answer moves when one layer alone is compressed
+  /// A folder that exists, where what was worked out on pictures is kept and found again: a run with the same model,
+  /// pictures and options continues one that was killed, and gives the same bytes. Empty: nothing is kept.
+  std::string work;
   /// What is being done and the share of all work that is done, 0 to 1; called in the thread of write().
   std::function<void(const std::string& what, double done)> progress;
   /// Asked between steps; true ends write() with kInvalidArgument and leaves no file.
@@ -54,13 +62,31 @@ struct CompressedLayer {
   double kl = -1;      ///< mean KL(fp32 || this layer alone compressed), of the answer; -1: not measured
 };
 
+/// One transformer block that was made smaller.
+struct CompressedBlock {
+  struct Sizes {
+    int64_t heads = 0;  ///< 0: no attention
+    int64_t qk = 0;     ///< width of a head's queries and keys
+    int64_t v = 0;      ///< of its values
+    int64_t mlp = 0;    ///< between the two linears; 0: no MLP
+  };
+  std::string block;  ///< in plans: "blocks.3"
+  Sizes before, after;
+  double kl = -1;  ///< sum of what each narrower part alone costs on some of the pictures; -1: not measured
+};
+
 struct CompressReport {
   std::vector<CompressedLayer> layers;
-  std::vector<std::string> kept;               ///< matrices that stay floats
-  bool activations = false;                    ///< rows are quantised too, while running
-  size_t pictures = 0;                         ///< calibrated with
+  std::vector<CompressedBlock> blocks;                  ///< those whose tensors have shrunk
+  double macs_before = 0;                               ///< of a picture
+  int64_t parameters_before = 0, parameters_after = 0;  ///< where blocks shrink
+  std::vector<std::string> kept;                        ///< matrices that stay floats
+  bool activations = false;                             ///< rows are quantised too, while running
+  size_t pictures = 0;                                  ///< calibrated with
   size_t passes = 0;                           ///< over the pictures: layers go in groups where memory is short
+  size_t found = 0;                            ///< layers whose codes CompressOptions::work held already
   double macs = 0;                             ///< of a picture
+  std::vector<int64_t> merged;                 ///< tokens that each block merges into others; empty: none
   uint64_t bytes_before = 0, bytes_after = 0;  ///< of a file with all tensors
   std::vector<std::string> notes;
 };

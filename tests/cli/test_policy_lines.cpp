@@ -13,6 +13,11 @@ using Words = std::vector<std::string>;
 const std::string kShipped = std::string(VIREO_SOURCE_DIR) + "/models/fashion-vit";
 const std::string kPicture = kShipped + "/samples/03_dress.png";
 
+Words operator+(Words a, const Words& b) {
+  a.insert(a.end(), b.begin(), b.end());
+  return a;
+}
+
 struct Policy {
   Scratch scratch;
   std::string file = scratch.path("policy.txt");
@@ -77,6 +82,18 @@ TEST(PolicyLines, AttentionMultipliesCodesWhereThereIsSuchAKernelAndElseThePlanS
   EXPECT_NE(windows.find("in groups, " + floats), std::string::npos) << windows;
   // Nobody asked: nothing is said.
   EXPECT_EQ(plan({"--model", kShipped, "--device", "cpu", "--precision", "w8a8"}).find(floats), std::string::npos);
+}
+
+// A step on the CPU of a plan whose values are halves: what is converted around it is no secret.
+TEST(PolicyLines, ConversionsAroundStepsOfTheCpuAreSaid) {
+  const Words command{"plan", "--model", kShipped, "--caps", "jetson-nano", "--cpu-ops", "attention"};
+  const Answer half = run_cli(command + Words{"--precision", "fp16"}), full = run_cli(command);
+  ASSERT_EQ(half.code, 0) << half.text();
+  EXPECT_NE(half.out.find("[flash attention, converts an input from f16 and its output to f16]"), std::string::npos)
+      << half.out;
+  ASSERT_EQ(full.code, 0) << full.text();
+  EXPECT_NE(full.out.find("[flash attention]"), std::string::npos) << full.out;
+  EXPECT_EQ(full.out.find("converts"), std::string::npos) << full.out;
 }
 
 }  // namespace

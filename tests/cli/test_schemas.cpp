@@ -418,10 +418,26 @@ void run_compress(Runs& runs, const Scratch& scratch) {
   // Two bits change answers; a picture that cannot be read is an error of the comparison.
   scratch.write("policy", "weights i2\n");
   runs.run(compress + Words{kVit, "--policy", scratch.path("policy"), "--calibrate", data, "--eval", data});
-  runs.run(compress + Words{kVit, "--recipe", "w8"});
+  runs.run(compress + Words{kVit, "--recipe", "w8+tome29"});
+  runs.run(compress + Words{kVit, "--recipe", "prune15", "--calibrate", data});
   runs.run(compress + Words{embed, "--recipe", "w8", "--eval", plain});
 }
 void run_compress_list(Runs& runs, const Scratch&) { runs.run({"compress", "--list"}); }
+
+void run_compress_sweep(Runs& runs, const Scratch& scratch) {
+  for (int i = 0; i < 16; ++i)
+    scratch.write(std::to_string(i) + ".png", read_file(std::string(VIREO_TEST_DATA) + "/images/rgb8.png"));
+  runs.run({"compress", "--sweep", "--model", kVit, "--calibrate", scratch.path()});
+}
+
+void run_simulate(Runs& runs, const Scratch& scratch) {
+  const std::string data = scratch.make_folder("data");
+  scratch.write("data/a.png", read_file(std::string(VIREO_TEST_DATA) + "/images/rgb8.png"));
+  scratch.write("data/labels.csv", "file,label\na.png,LABEL_0\n");
+  scratch.write("policy", "weights i6\nrows asymmetric 6\n");
+  runs.run({"simulate", "--model", kVit, "--policy", scratch.path("policy"), "--pictures", data});
+}
+void run_simulate_list(Runs& runs, const Scratch&) { runs.run({"simulate", "--list"}); }
 
 void run_env(Runs& runs, const Scratch&) { runs.run({"env"}); }
 
@@ -453,6 +469,9 @@ const Case kRuns[] = {{"devices", run_devices},
                       {"eval --segmentation", run_eval_segmentation},
                       {"compress", run_compress},
                       {"compress --list", run_compress_list},
+                      {"compress --sweep", run_compress_sweep},
+                      {"simulate", run_simulate},
+                      {"simulate --list", run_simulate_list},
                       {"env", run_env}};
 
 void PrintTo(const Case& c, std::ostream* out) { *out << c.block; }

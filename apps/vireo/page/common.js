@@ -324,3 +324,26 @@ function finish() {
   const paper = on => () => { main.style.width = on ? "700px" : ""; main.classList.toggle("paper", on); layout(); };
   addEventListener("beforeprint", paper(true)); addEventListener("afterprint", paper(false));
 }
+
+// ---- what a search of `vireo compress` found (schema vireo-front/1): KL against ms, as large as the file, and a table.
+function front(where, f) {
+  const all = f.candidates.filter(c => c.kl != null && c.ms != null), best = new Set(f.front), biggest = Math.max(...all.map(c => c.bytes), 1);
+  const least = Math.max(1e-7, Math.min(...all.filter(c => c.kl > 0).map(c => c.kl), 1)), most = Math.max(least * 10, ...all.map(c => c.kl));
+  const slow = Math.max(f.original.ms, ...all.map(c => c.ms)) * 1.05, quick = Math.min(f.original.ms, ...all.map(c => c.ms)) * 0.95;
+  const short = x => x === 0 ? "0" : x < 1e-3 ? x.toExponential(1) : x.toPrecision(3);
+  const told = c => `${c.name}: ${f.distance === "kl" ? "KL" : "difference"} ${short(c.kl)}, ${c.ms.toFixed(2)} ms, ${(c.bytes / 1e6).toFixed(2)} MB`;
+  section(where, "Answers against time", `Each circle is a model, its area the size of the file; filled: on the front, where nothing is better in one without being worse in another; ring: chosen. Time is ${f.measured ? "measured here" : "predicted on " + f.machine}; the scale of ${f.distance === "kl" ? "KL" : "difference"} is logarithmic.`, w => {
+    const tall = 300, left = 64, bottom = 26, v = picture("front", tall + bottom), x = ms => left + 12 + (w - left - 32) * (ms - quick) / (slow - quick || 1);
+    const y = kl => 12 + (tall - 24) * (1 - Math.log(Math.max(kl, least) / least) / Math.log(most / least));
+    for (let d = Math.ceil(Math.log10(least)); d <= Math.log10(most); ++d) v.append(s("line", {x1: left, x2: w - 8, y1: y(10 ** d), y2: y(10 ** d), stroke: "var(--line)"}), s("text", {class: "dim", x: left - 6, y: y(10 ** d) + 4, "text-anchor": "end"}, short(10 ** d)));
+    for (const part of [0, 0.5, 1]) v.append(s("text", {class: "dim", x: x(quick + part * (slow - quick)), y: tall + 18, "text-anchor": "middle"}, (quick + part * (slow - quick)).toFixed(1) + " ms"));
+    for (const c of all) {
+      const r = 3 + 9 * Math.sqrt(c.bytes / biggest), on = best.has(c.name);
+      v.append(tipped(s("circle", {cx: x(c.ms), cy: y(c.kl), r, fill: on ? "#3b7dd8" : "none", "fill-opacity": 0.7, stroke: on ? "#3b7dd8" : "#8a8f98"}), told(c)));
+      if (c.name === f.chosen && Object.keys(f.budget).length) v.append(s("circle", {cx: x(c.ms), cy: y(c.kl), r: r + 4, fill: "none", stroke: "#e08a1e", "stroke-width": 2}));
+    }
+    return v;
+  });
+  table(where, [{title: "recipe", left: true, name: true, of: c => c.name, show: c => c.name, mark: (c, td) => { if (c.why_not) td.append(el("small", {class: "bad"}, c.why_not)); }}, {title: "front", left: true, rank: 3, of: c => best.has(c.name) ? 0 : 1, show: c => best.has(c.name) ? "yes" : ""},
+    {title: f.distance === "kl" ? "KL" : "difference", rank: 0, of: c => c.kl ?? 1e9, show: c => c.kl == null ? "–" : short(c.kl)}, {title: "ms", rank: 1, of: c => c.ms ?? 1e9, show: c => c.ms == null ? "–" : c.ms.toFixed(2)}, {title: "MB", rank: 2, of: c => c.bytes, show: c => (c.bytes / 1e6).toFixed(2)}], f.candidates, {filtered: false, whole: true});
+}

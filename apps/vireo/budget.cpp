@@ -1,0 +1,191 @@
+#include "budget.h"
+
+#include <algorithm>
+#include <cmath>
+#include <cstdio>
+#include <cstdlib>
+#include <limits>
+#include <tuple>
+
+namespace cli {
+namespace {
+
+constexpr int kShares[] = {75, 50, 25};
+
+struct Limit {
+  const char* name;
+  double most;                     // of what `of` gives
+  double (*of)(const Candidate&);  // smaller is better
+};
+
+double ms_of(const Candidate& c) { return c.ms; }
+double mb_of(const Candidate& c) { return double(c.bytes) / 1e6; }
+double kl_of(const Candidate& c) { return c.kl; }
+
+std::vector<Limit> limits(const Budget& b) {
+  std::vector<Limit> all;
+  if (b.fps > 0) all.push_back({"target-fps", 1000 / b.fps, ms_of});
+  if (b.mb > 0) all.push_back({"max-size", b.mb, mb_of});
+  if (b.kl > 0) all.push_back({"max-kl", b.kl, kl_of});
+  return all;
+}
+
+bool meets(const Candidate& c, const std::vector<Limit>& all, const char* but = "") {
+  return c.known() && std::all_of(all.begin(), all.end(),
+                                  [&](const Limit& l) { return std::string(but) == l.name || l.of(c) <= l.most; });
+}
+
+/// Fewer bits than 8: what is worth giving to a part of the linears only.
+bool has_few_bits(const std::string& format) { return format.size() > 1 && std::atoi(format.c_str() + 1) < 8; }
+
+std::string text(const char* format, double x) {
+  char out[64];
+  std::snprintf(out, sizeof out, format, x);
+  return out;
+}
+
+std::string figures(const Candidate& c, const Budget& b) {
+  return "KL " + text("%.3g", c.kl) + ", " + text("%.3g", 1000 / c.ms) + " pictures/s on " + b.machine + ", " +
+         text("%.3g", mb_of(c)) + " MB";
+}
+
+}  // namespace
+
+std::string Candidate::recipe() const {
+  std::string all;
+  for (const std::string* part : {&weights, &rows, &network})
+    if (!part->empty()) all += (all.empty() ? "" : "+") + *part;
+  return all;
+}
+
+std::string Candidate::name() const {
+  std::string all = weights;
+  if (share < 100) all += "/" + std::to_string(share) + "%";
+  for (const std::string* part : {&rows, &network})
+    if (!part->empty()) all += (all.empty() ? "" : "+") + *part;
+  return all;
+}
+
+std::vector<Candidate> candidates(const std::vector<vireo::CompressEntry>& recipes) {
+  std::vector<std::string> rows{""}, network{""};
+  for (const vireo::CompressEntry& r : recipes) {
+    if (r.weights.empty() && !r.rows.empty()) rows.push_back(r.name);
+    if (r.weights.empty() && r.rows.empty()) network.push_back(r.name);
+  }
+  std::vector<Candidate> all;
+  for (const std::string& n : network) {
+    for (const vireo::CompressEntry& w : recipes) {
+      if (w.weights.empty() || !w.rows.empty()) continue;
+      for (const std::string& r : rows) {
+        Candidate c;
+        c.weights = w.name, c.rows = r, c.network = n;
+        all.push_back(c);
+        if (!has_few_bits(w.weights)) continue;
+        for (const int share : kShares) c.share = share, all.push_back(c);
+      }
+    }
+    if (n.empty()) continue;
+    Candidate alone;
+    alone.network = n;
+    all.push_back(alone);
+  }
+  return all;
+}
+
+std::vector<std::string> kept_at_8_bits(const std::vector<vireo::CompressedLayer>& layers, int share) {
+  struct Group {
+    std::string node;
+    double weights = 0, kl = 0;
+  };
+  std::vector<Group> nodes;  // query, key and value are one
+  double all = 0;
+  for (const vireo::CompressedLayer& l : layers) {
+    if (l.kind != "linear" || !has_few_bits(l.format)) continue;
+    const double n = double(l.rows) * double(l.cols);
+    all += n;
+    if (nodes.empty() || nodes.back().node != l.node) nodes.push_back({l.node, 0, std::max(0.0, l.kl)});
+    nodes.back().weights += n;
+  }
+  std::stable_sort(nodes.begin(), nodes.end(), [](const Group& a, const Group& b) {
+    return a.kl * b.weights > b.kl * a.weights;  // per weight
+  });
+  std::vector<std::string> kept;
+  double few = all;
+  for (const Group& g : nodes) {
+    if (few <= all * share / 100) break;
+    few -= g.weights;
+    kept.push_back(g.node);
+  }
+  return kept;
+}
+
+std::vector<size_t> pareto_front(const std::vector<Candidate>& all) {
+  const auto better = [&](size_t a, size_t b) {  // a is nowhere worse than b, and better somewhere or the earlier one
+    const auto x = std::make_tuple(all[a].kl, all[a].ms, all[a].bytes);
+    const auto y = std::make_tuple(all[b].kl, all[b].ms, all[b].bytes);
+    return all[a].kl <= all[b].kl && all[a].ms <= all[b].ms && all[a].bytes <= all[b].bytes && (x != y || a < b);
+  };
+  std::vector<size_t> front;
+  for (size_t i = 0; i < all.size(); ++i) {
+    bool beaten = !all[i].known();
+    for (size_t j = 0; j < all.size() && !beaten; ++j) beaten = j != i && all[j].known() && better(j, i);
+    if (!beaten) front.push_back(i);
+  }
+  std::stable_sort(front.begin(), front.end(), [&](size_t a, size_t b) { return all[a].kl < all[b].kl; });
+  return front;
+}
+
+double excess(const Candidate& c, const Budget& b) {
+  if (!c.known()) return std::numeric_limits<double>::infinity();
+  double worst = 0;
+  for (const Limit& l : limits(b)) worst = std::max(worst, l.of(c) / l.most);
+  return worst;
+}
+
+Verdict choose(const std::vector<Candidate>& all, const Budget& b) {
+  const std::vector<Limit> asked = limits(b);
+  const bool smallest = b.kl > 0 && b.fps <= 0 && b.mb <= 0;
+  const auto key = [&](const Candidate& c) {
+    return smallest ? std::make_tuple(mb_of(c), c.ms, c.kl) : std::make_tuple(c.kl, c.ms, mb_of(c));
+  };
+  Verdict v;
+  const Candidate* best = nullptr;
+  for (const Candidate& c : all)
+    if (meets(c, asked) && (best == nullptr || key(c) < key(*best))) best = &c;
+  if (best != nullptr) {
+    v.met = true, v.chosen = size_t(best - all.data());
+    for (const Limit& l : asked)
+      if (std::any_of(all.begin(), all.end(),
+                      [&](const Candidate& c) { return meets(c, asked, l.name) && key(c) < key(*best); }))
+        v.binds.push_back(l.name);
+    std::string binds;
+    for (const std::string& n : v.binds) binds += (binds.empty() ? "--" : " and --") + n;
+    v.sentence = best->name() + " meets it (" + figures(*best, b) + "); " +
+                 (binds.empty() ? "nothing stands in the way of a better one"
+                                : binds + (v.binds.size() > 1 ? " bind" : " binds"));
+    return v;
+  }
+  double least = std::numeric_limits<double>::infinity();
+  for (size_t i = 0; i < all.size(); ++i)
+    if (const double e = excess(all[i], b); e < least) least = e, v.chosen = i;
+  // Limits that nothing meets, or else all of them, which can be met one by one only.
+  std::string why;
+  for (const Limit& l : asked) {
+    const Candidate* nearest = nullptr;
+    for (const Candidate& c : all)
+      if (c.known() && (nearest == nullptr || l.of(c) < l.of(*nearest))) nearest = &c;
+    if (nearest == nullptr || l.of(*nearest) <= l.most) continue;
+    v.binds.push_back(l.name);
+    why += (why.empty() ? "" : "; ") + std::string("nothing meets --") + l.name + ", nearest is " + nearest->name() +
+           " with " + figures(*nearest, b);
+  }
+  if (v.binds.empty()) {
+    for (const Limit& l : asked) v.binds.push_back(l.name);
+    why = "each limit can be met, but not all of them by one model";
+  }
+  v.sentence = "the budget cannot be met: " + why + ". The closest is " + all[v.chosen].name() + " (" +
+               figures(all[v.chosen], b) + ")";
+  return v;
+}
+
+}  // namespace cli

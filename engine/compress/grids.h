@@ -1,0 +1,39 @@
+// Grids that numbers may be rounded to while a model runs in simulation: each turns the numbers that share a scale (a
+// token's row, or a whole value) into the numbers that their codes stand for. One file and one line of grids.def each.
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+namespace vireo::compress {
+
+struct RowGrid {
+  const char* name;
+  const char* what;    // for --list
+  const char* source;  // where it is from
+  /// Rounds x[0..n) in place, to codes of `bits`, 2 to 8.
+  void (*round)(float* x, int64_t n, int bits);
+};
+
+#define ROW_GRID(name) extern const RowGrid name;
+#include "compress/grids.def"
+#undef ROW_GRID
+
+/// All, in the order of grids.def; null where there is none of that name.
+const std::vector<const RowGrid*>& row_grids();
+const RowGrid* find_row_grid(const std::string& name);
+
+// ---- what grids share
+
+/// round_half_even(x / step), from `least` to `most`.
+double nearest_code(double x, double step, double least, double most);
+/// -log_base(x / from), rounded to a code from 0 to 2^bits - 1; the last code stands for 0, as does x <= 0.
+int log_code(double x, double from, double base, int bits);
+/// from * base^-code, 0 for the last code.
+double of_log_code(int code, double from, double base, int bits);
+/// The numbers of [0, inf) of a row as log codes relative to its largest, then multiplied so that the row keeps its
+/// sum.
+void round_by_row_log(float* x, int64_t n, int bits, double base);
+
+}  // namespace vireo::compress

@@ -1,0 +1,110 @@
+#include <cstdlib>
+#include <sstream>
+
+#include "base/names.h"
+#include "compress/simulate.h"
+
+namespace vireo::compress {
+namespace {
+
+std::vector<std::string> grid_names() {
+  std::vector<std::string> names;
+  for (const RowGrid* g : row_grids()) names.push_back(g->name);
+  return names;
+}
+
+std::vector<std::string> method_names() {
+  std::vector<std::string> names;
+  for (const Method* m : methods()) names.push_back(m->name);
+  return names;
+}
+
+Result<void> weights_of(const std::vector<std::string>& words, const std::string& where, Format* format,
+                        const Method** method) {
+  if (words.size() < 2 || !parse_format(words[1], format) ||
+      (format->grid.coded() && (format->grid.zero_points || format->grid.scope == Scope::kTensor)) ||
+      (!format->grid.coded() && format->dtype != DType::kF32))
+    return fail(ErrorCode::kInvalidArgument,
+                "{}: '{}' is no format of weights; expected f32, or i2 to i8 by itself or in groups as in i4g64", where,
+                words.size() > 1 ? words[1] : "");
+  if (words.size() > 2 && (method == nullptr || (*method = find_method(words[2])) == nullptr))
+    return fail(ErrorCode::kInvalidArgument, "{}: there is no method '{}'{}", where, words[2],
+                known_names(words[2], method_names()));
+  return {};
+}
+
+Result<Rounding> rounding_of(const std::vector<std::string>& words, const std::string& where) {
+  Rounding r;
+  const std::string name = words.size() > 1 ? words[1] : "";
+  r.grid = find_row_grid(name);
+  if (r.grid == nullptr)
+    return fail(ErrorCode::kInvalidArgument, "{}: there is no grid '{}'{}", where, name,
+                known_names(name, grid_names()));
+  const std::string bits = words.size() > 2 ? words[2] : "";
+  if (bits.size() != 1 || bits[0] < '2' || bits[0] > '8')
+    return fail(ErrorCode::kInvalidArgument, "{}: '{}' is no number of bits; expected 2 to 8", where, bits);
+  r.bits = bits[0] - '0';
+  if (words.size() > 3 && words[3] != "token" && words[3] != "tensor")
+    return fail(ErrorCode::kInvalidArgument, "{}: '{}' is neither token nor tensor: what has a scale of its own", where,
+                words[3]);
+  r.tensor = words.size() > 3 && words[3] == "tensor";
+  return r;
+}
+
+}  // namespace
+
+Result<SimulatedPolicy> parse_simulated_policy(const std::string& text, const std::string& source) {
+  SimulatedPolicy p;
+  std::istringstream lines(text);
+  std::string line;
+  size_t said = 0;
+  for (int number = 1; std::getline(lines, line); ++number) {
+    std::istringstream in(line.substr(0, line.find('#')));
+    std::vector<std::string> words;
+    for (std::string w; in >> w;) words.push_back(w);
+    if (words.empty()) continue;
+    ++said;
+    const std::string where = fmt::format("policy '{}', line {}", source, number);
+    if (words.size() > 4) return fail(ErrorCode::kInvalidArgument, "{}: '{}' is more than a line has", where, words[4]);
+    if (words[0] == "weights") {
+      VIREO_TRY(weights_of(words, where, &p.weights, &p.method));
+    } else if (words[0] == "others") {
+      VIREO_TRY(weights_of(words, where, &p.others, nullptr));
+    } else if (words[0] == "rows") {
+      VIREO_ASSIGN(p.rows, rounding_of(words, where));
+    } else if (words[0] == "gelu") {
+      VIREO_ASSIGN(p.gelu, rounding_of(words, where));
+    } else if (words[0] == "operands") {
+      VIREO_ASSIGN(p.operands, rounding_of(words, where));
+    } else if (words[0] == "softmax") {
+      VIREO_ASSIGN(p.softmax, rounding_of(words, where));
+    } else if (words[0] == "fold") {
+      if (words.size() != 2 || (words[1] != "on" && words[1] != "off"))
+        return fail(ErrorCode::kInvalidArgument, "{}: expected 'fold on' or 'fold off'", where);
+      p.fold = words[1] == "on";
+    } else if (words[0] == "answer-rows") {
+      char* end = nullptr;
+      for (size_t i = 1; i < words.size() && i < 3; ++i) {
+        double& times = i == 1 ? p.answer_rows : p.answer_rows_last;
+        times = std::strtod(words[i].c_str(), &end);
+        if (*end != '\0' || !(times >= 1 && times <= 1e6))
+          return fail(ErrorCode::kInvalidArgument, "{}: '{}' is no number from 1 to 1000000", where, words[i]);
+      }
+      if (words.size() != 3)
+        return fail(ErrorCode::kInvalidArgument, "{}: expected 'answer-rows TIMES TIMES', the second of the last block",
+                    where);
+    } else {
+      return fail(
+          ErrorCode::kInvalidArgument, "{}: unknown '{}'{}", where, words[0],
+          known_names(words[0], {"weights", "others", "rows", "gelu", "operands", "softmax", "fold", "answer-rows"}));
+    }
+  }
+  if (said == 0)
+    return fail(ErrorCode::kInvalidArgument,
+                "policy '{}' says nothing; expected lines such as 'weights i6' and 'rows asymmetric 6'", source);
+  if (p.fold && p.rows.grid == nullptr)
+    return fail(ErrorCode::kInvalidArgument, "policy '{}': 'fold on' goes with a line 'rows'", source);
+  return p;
+}
+
+}  // namespace vireo::compress

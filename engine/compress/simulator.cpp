@@ -1,0 +1,109 @@
+// vireo::Simulator: the original and the simulated model side by side.
+#include <algorithm>
+#include <cmath>
+
+#include "compress/simulate.h"
+#include "runtime/model_impl.h"
+
+#include <vireo/simulate.hpp>
+
+namespace vireo {
+
+using namespace compress;
+
+std::vector<CompressEntry> simulate_grids() {
+  std::vector<CompressEntry> all;
+  for (const RowGrid* g : row_grids()) all.push_back({g->name, g->what, g->source, "", ""});
+  return all;
+}
+
+struct Simulator::Impl {
+  Model model;
+  SimulatedPolicy policy;
+  std::shared_ptr<const Device::Impl> device;
+  ThreadPool pool;
+  Preprocessor preprocessor;
+  std::vector<std::vector<float>> pictures;
+  std::unique_ptr<Runner> original;
+  std::unique_ptr<Simulated> simulated;
+
+  Impl(Model m, SimulatedPolicy p, std::shared_ptr<const Device::Impl> d)
+      : model(std::move(m)),
+        policy(p),
+        device(std::move(d)),
+        pool(device->threads),
+        preprocessor(model.impl().loaded.preprocess()) {}
+
+  Head head() const { return model.impl().loaded.has_classes() ? Head::kLogits : Head::kFeatures; }
+  Result<std::vector<float>> pixels(const Image& picture) {
+    std::vector<float> p(size_t(preprocessor.output_size()));
+    const ptrdiff_t stride = picture.stride ? picture.stride : ptrdiff_t(picture.width) * 3;
+    VIREO_TRY(preprocessor.run(picture.rgb, picture.width, picture.height, stride, p.data()));
+    return p;
+  }
+  Result<SimulatedAnswer> run(const Image& picture);
+};
+
+Result<SimulatedAnswer> Simulator::Impl::run(const Image& picture) {
+  const LoadedModel& loaded = model.impl().loaded;
+  VIREO_ASSIGN(const std::vector<float> x, pixels(picture));
+  if (simulated == nullptr) {
+    VIREO_ASSIGN(Graph g, loaded.build(head(), 1));
+    VIREO_ASSIGN(original, Runner::create(std::move(g), *device, pool, false));
+    VIREO_ASSIGN(simulated, Simulated::create(loaded, policy, head(), *device, pool, pictures));
+    pictures.clear();
+  }
+  SimulatedAnswer a;
+  a.cols = int(original->outputs());
+  const auto take = [&](const Runner& runner, const float* from, std::vector<float>* to) {
+    for (int64_t r = 0; r < runner.output_rows(); ++r)
+      to->insert(to->end(), from + r * runner.output_stride(), from + r * runner.output_stride() + runner.outputs());
+  };
+  take(*original, original->run(x), &a.before);
+  take(simulated->runner(), simulated->run(x), &a.after);
+  for (const std::vector<float>* side : {&a.before, &a.after})
+    if (!std::all_of(side->begin(), side->end(), [](float v) { return std::isfinite(v); }))
+      return fail(ErrorCode::kCorrupt, "simulate: '{}' gives an answer that is not finite {}", model.name(),
+                  side == &a.before ? "in fp32 already" : "when it is rounded so");
+  return a;
+}
+
+Simulator::Simulator(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}
+Simulator::Simulator(Simulator&&) noexcept = default;
+Simulator& Simulator::operator=(Simulator&&) noexcept = default;
+Simulator::~Simulator() = default;
+
+Result<Simulator> Simulator::create(const Model& model, const std::string& policy, const std::string& source,
+                                    int threads) {
+  return no_throw([&]() -> Result<Simulator> {
+    const std::shared_ptr<const Checkpoint>& weights = model.impl().loaded.source().weights;
+    if (weights == nullptr)
+      return fail(ErrorCode::kUnsupported, "simulate: '{}' has random weights, which answer nothing", model.name());
+    if (weights->coded())
+      return fail(ErrorCode::kUnsupported,
+                  "simulate: '{}' is compressed already (quantization_config); its codes would be rounded twice. Use "
+                  "the original checkpoint",
+                  model.name());
+    VIREO_ASSIGN(const SimulatedPolicy p, parse_simulated_policy(policy, source));
+    return Simulator(std::make_unique<Impl>(model, p, make_cpu_device(threads, "")));
+  });
+}
+
+bool Simulator::needs_pictures() const {
+  const SimulatedPolicy& p = impl_->policy;
+  return p.fold || (p.weights.grid.coded() && p.method != nullptr && p.method->needs_pictures);
+}
+
+Result<void> Simulator::calibrate(const Image& picture) {
+  return no_throw([&]() -> Result<void> {
+    VIREO_ASSIGN(std::vector<float> p, impl_->pixels(picture));
+    impl_->pictures.push_back(std::move(p));
+    return {};
+  });
+}
+
+Result<SimulatedAnswer> Simulator::run(const Image& picture) {
+  return no_throw([&] { return impl_->run(picture); });
+}
+
+}  // namespace vireo

@@ -1,0 +1,77 @@
+// Tensors that really shrink: which parts of which blocks become how narrow, and the model that comes of it.
+#pragma once
+
+#include <functional>
+#include <memory>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "base/thread_pool.h"
+#include "compress/narrow.h"
+#include "runtime/device_impl.h"
+
+namespace vireo::compress {
+
+/// Either a share of all MACs that goes, from where it costs least, or sizes by a block's name.
+struct StructureChoice {
+  std::vector<Part> parts;
+  double share = 0;
+  struct Rule {
+    std::string pattern;  // a block's name, with * for any characters
+    BlockSizes sizes;     // -1: as it is
+  };
+  std::vector<Rule> rules;
+
+  bool any() const { return share > 0 || !rules.empty(); }
+  /// `qk,mlp,v 15`, as recipes.def has it. Errors: none; the table is our own.
+  static StructureChoice of_recipe(const std::string& text);
+  /// Takes the lines `block PATTERN [heads N] [qk N] [v N] [mlp N]` out of a policy's text. Errors: kInvalidArgument.
+  static Result<StructureChoice> of_policy(std::string* text);
+};
+
+/// A block that was made smaller.
+struct SmallerBlock {
+  std::string block;
+  BlockSizes before, after;
+  double kl = -1;  // the sum of what each part alone costs; -1: not measured
+};
+
+struct Smaller {
+  std::shared_ptr<const LoadedModel> model;
+  std::vector<SmallerBlock> blocks;
+  double macs_before = 0, macs_after = 0;  // of a picture
+  int64_t parameters_before = 0, parameters_after = 0;
+  size_t passes = 0;  // over the pictures
+};
+
+/// What is being done and how many seconds of work, in compress.cpp's terms; an error ends the work.
+using Progress = std::function<Result<void>(const std::string& what, double seconds)>;
+
+/// Seconds of work that run() will report.
+double structure_work(const LoadedModel& model, const StructureChoice& choice, size_t pictures);
+
+/// The model with narrower blocks. Errors: kInvalidArgument (a rule that names no block, sizes above the block's, more
+/// than can go), kCorrupt (activations that are not finite), those of `step`.
+Result<Smaller> make_smaller(const LoadedModel& model, const StructureChoice& choice,
+                             const std::vector<std::vector<float>>& pictures, const Device::Impl& device,
+                             ThreadPool& pool, const Progress& step);
+
+/// Which level of each part to take, -1 for none, so that at least `macs` go at the least sum of KL: steps along the
+/// lower convex hull of each part's KL over the MACs that it saves, the cheapest per MAC first. All that there is where
+/// it is not enough.
+std::vector<int> allocate(const std::vector<Block>& blocks, const std::vector<Narrowed>& parts, double macs);
+
+/// What a block became: sizes, the heads that stay, and for each part the level (null: as it was).
+struct Chosen {
+  const Block* block = nullptr;
+  BlockSizes sizes;
+  std::vector<int64_t> heads;
+  const Narrowed* parts[kParts] = {};
+  const Level* levels[kParts] = {};
+  std::vector<float> whole[kParts];  // the linears behind the parts, as the graph has them
+};
+/// The model of these blocks: tensors, configuration, opened. Errors: those of LoadedModel.
+Result<std::shared_ptr<const LoadedModel>> open_smaller(const LoadedModel& model, const std::vector<Chosen>& blocks);
+
+}  // namespace vireo::compress

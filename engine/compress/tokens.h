@@ -1,0 +1,21 @@
+// Token merging as a way to compress: how many tokens each block merges so that a share of the multiply-adds goes.
+#pragma once
+
+#include <vector>
+
+#include "model/model.h"
+
+namespace vireo::compress {
+
+struct MergedModel {
+  LoadedModel model;
+  std::vector<int64_t> schedule;  // tokens that go in each block
+};
+
+/// The model whose configuration asks for merging: nothing in the first quarter of the blocks, whose tokens are not yet
+/// alike, then equally many in each, as many as come closest to `percent` of the multiply-adds; where fewer can be
+/// merged, those. Errors: kUnsupported (no plain transformer blocks; tokens are merged already), kInvalidArgument (too
+/// few tokens for that much).
+Result<MergedModel> merge_tokens(const LoadedModel& model, Head head, double percent);
+
+}  // namespace vireo::compress

@@ -1,0 +1,59 @@
+#version 450
+// Token merging: rows that are the means of their tokens, weighted by how many each stands for. Rows of one token are copied. Without LISTS
+// all tokens of an image from START on are its one row.
+//
+// Bindings: 0 x rows [B * TOKENS], 1 lists rows [B * 2][TOKENS] (LISTS), 2 logarithms of sizes rows [B][TOKENS] (SIZES), 3 out rows [B * ROWS].
+// Constants: 0 LX, 1 IN_TYPE, 3 OUT_TYPE, 12 LISTS, 13 START; see lists.glsl. Push constants: B, c4, i_ld4, o_ld4. Grid: flat, ceil(B * ROWS * c4 / LX).
+#extension GL_GOOGLE_include_directive : require
+#include "types.glsl"
+#define OUT_BINDING 3
+#include "rows.glsl"
+#define LISTS_BINDING 1
+#include "lists.glsl"
+
+layout(local_size_x_id = 0) in;
+layout(constant_id = 0) const uint LX = 64u;
+
+layout(constant_id = 12) const uint LISTS = 1u;
+layout(constant_id = 13) const uint START = 0u;
+
+layout(push_constant) uniform Push { uint B, c4, i_ld4, o_ld4; } p;
+
+float first_token(uint image, uint row)
+{
+    if (LISTS != 0u) return token_in(2u * image, row);
+    return float(START);
+}
+float next_token(uint image, uint token)
+{
+    if (LISTS != 0u) return token_in(2u * image + 1u, token);
+    return token + 1u < TOKENS ? float(token + 1u) : -1.0;
+}
+
+void main()
+{
+    const uint n = flat_workgroup() * LX + gl_LocalInvocationID.x;
+    if (n >= p.B * ROWS * p.c4) return;
+    const uint g = n % p.c4, row = n / p.c4, image = row / ROWS;
+    const float first = first_token(image, row % ROWS);
+    vec4 sum = vec4(0.0);
+    if (first >= 0.0) {
+        uint token = uint(first);
+        sum = load_x((image * TOKENS + token) * p.i_ld4 + g);
+        float next = next_token(image, token);
+        if (next >= float(token + 1u)) {
+            float size = exp(log_size(image, token)), total = size;
+            sum *= size;
+            for (;;) {
+                token = uint(next);
+                size = exp(log_size(image, token));
+                sum = fma(vec4(size), load_x((image * TOKENS + token) * p.i_ld4 + g), sum);
+                total += size;
+                next = next_token(image, token);
+                if (next < float(token + 1u)) break;
+            }
+            sum /= total;
+        }
+    }
+    store_out(row * p.o_ld4 + g, sum);
+}
