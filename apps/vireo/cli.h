@@ -20,6 +20,10 @@ using Json = vireo::OrderedJson;
 struct Failure : std::runtime_error {
   using std::runtime_error::runtime_error;
 };
+/// One of the machine's (a full disk), which nothing else that is tried will not meet.
+struct IoFailure : Failure {
+  using Failure::Failure;
+};
 /// Ends the program with exit code 2 and this one line on stderr.
 struct UsageError : std::runtime_error {
   using std::runtime_error::runtime_error;
@@ -28,6 +32,7 @@ struct UsageError : std::runtime_error {
 /// The value of a Result, or Failure with its message.
 template <typename T>
 T need(vireo::Result<T> result) {
+  if (!result && result.error().code == vireo::ErrorCode::kIo) throw IoFailure(result.error().message);
   if (!result) throw Failure(result.error().message);
   return std::move(*result);
 }

@@ -129,6 +129,18 @@ bool choose_recipe(Args& args, const vireo::Model& model, const PictureSet& seen
   return true;
 }
 
+/// What a search judged was calibrated with half of the pictures, and blocks become narrower by what those say.
+void still_within(const Budget& b, const Compressed& c) {
+  const double mb = double(c.report.bytes_after) / 1e6, ms = c.predicted.after_ms;
+  char over[160] = "";
+  if (b.mb > 0 && mb > b.mb) std::snprintf(over, sizeof over, "has %.3f MB and not --max-size %g", mb, b.mb);
+  else if (b.fps > 0 && ms > 1000 / b.fps)
+    std::snprintf(over, sizeof over, "takes %.2f ms and not the %.2f of --target-fps %g", ms, 1000 / b.fps, b.fps);
+  if (*over != '\0')
+    throw Failure("compress: calibrated with all pictures, '" + c.recipe + "' " + over +
+                  "; give --closest to have it all the same, or a limit with some room");
+}
+
 void run(Args& args) {
   if (args.list) return print_list(args.common.json);
   check(args);
@@ -209,6 +221,7 @@ void run(Args& args) {
   stop_where_interrupted();
   if (args.budget.machine != "this")
     c.predicted = predict_both(model, smaller, args.budget.machine, args.caps, &c.report.notes);
+  if (args.searches() && !args.closest) still_within(args.budget, c);
   c.seconds = ms_since(start) / 1000;
   const Json report = compression_json(c, model);
   const std::string text = report.dump(2, ' ', false, Json::error_handler_t::replace) + "\n";

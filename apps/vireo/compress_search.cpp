@@ -209,6 +209,8 @@ void Searcher::measure(Candidate* c, bool judged) try {
   }
   c->kl = std::max(0.0, kl / double(pictures));
   if (here_) c->ms = ms / double(pictures);
+} catch (const IoFailure&) {
+  throw;
 } catch (const Failure& e) {  // this one cannot be had; the others may
   c->why_not = e.what();
 }

@@ -28,6 +28,7 @@ std::vector<int> allocate(const std::vector<Block>& blocks, const std::vector<Na
     std::vector<Point> hull = {{0, 0, -1}};
     for (size_t l = 0; l < parts[p].levels.size(); ++l) {
       const Level& level = parts[p].levels[l];
+      if (!std::isfinite(level.kl)) continue;  // an answer that is no number is not free
       const Point next{double(b.width(parts[p].part) - level.width) * b.macs[size_t(parts[p].part)],
                        std::max(0.0, level.kl), int(l)};
       if (next.saved <= hull.back().saved) continue;

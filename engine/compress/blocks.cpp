@@ -146,6 +146,9 @@ bool add_attention(const Graph& g, const Finder& find, const Node& n, Block* b) 
   const Shape &x = g.value(n.inputs[0]).desc.shape, &y = g.value(n.output).desc.shape;
   const int64_t heads = int64_t(attribute(n, "heads"));
   b->whole.heads = heads, b->whole.v = y.c() / heads, b->whole.qk = (x.c() / heads - b->whole.v) / 2;
+  b->merges = std::any_of(g.nodes.begin(), g.nodes.end(), [&](const Node& o) {
+    return o.op == OpKind::kTokenMatch && !o.inputs.empty() && o.inputs[0] == qkv->output;
+  });
   b->narrow_attention = in == qkv && find.reader(qkv->output) == &n;
   b->plain_heads = b->narrow_attention && (n.inputs.size() < 2 || n.inputs[1] == kNoValue);
   b->proj = proj[0];

@@ -22,6 +22,7 @@ const char* to_string(Part p);
 struct Block {
   std::string name;               // as in plans: "blocks.3"
   BlockSizes whole;               // as it is; heads 0: no attention, mlp 0: no MLP that is understood
+  bool merges = false;            // tokens, by its keys
   bool narrow_attention = false;  // widths of its heads may change: nothing stands between projections and products
   bool plain_heads = false;       // its heads have nothing of their own beside them, so some may go
 

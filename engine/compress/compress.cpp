@@ -92,7 +92,7 @@ struct Compressor::Impl {
   Layers layers;
   std::vector<Scheme> schemes;
   std::vector<std::string> notes;
-  std::vector<int64_t> merged;  // tokens by block; `model` is the one that merges them
+  std::vector<int64_t> merged;  // tokens by block, where a recipe asks for it
   double macs_before = 0;
   std::shared_ptr<const Device::Impl> device;
   ThreadPool pool;
@@ -155,8 +155,15 @@ Result<void> Compressor::Impl::shrink(CompressReport* report) {
     report->blocks.push_back(to);
   }
   smaller = std::move(s.model);
+  if (choice.tokens > 0) {
+    // Behind structure: what is measured there could not see what narrower keys do to the choice of tokens.
+    VIREO_ASSIGN(MergedModel m, merge_tokens(loaded(), head_of(loaded()), choice.tokens));
+    merged = std::move(m.schedule);
+    smaller = std::make_shared<const LoadedModel>(std::move(m.model));
+  }
   VIREO_ASSIGN(const Graph g, graph());
   layers = find_layers(loaded(), g);
+  notes.clear();  // schemes() says them again
   VIREO_ASSIGN(schemes, choice.schemes(layers, &notes));
   return {};
 }
@@ -190,6 +197,7 @@ bool Compressor::Impl::has_products(const std::string& input) const {
 Result<void> Compressor::Impl::calibrate(const std::vector<size_t>& group, std::map<std::string, Moments>* moments) {
   VIREO_ASSIGN(Graph g, graph());
   VIREO_ASSIGN(const std::unique_ptr<Runner> runner, Runner::create(std::move(g), *device, pool, true));
+  const bool merges = merges_tokens(loaded());
   for (size_t p = 0; p < pictures.size(); ++p) {
     runner->run(pictures[p]);
     for (const size_t i : group) {
@@ -199,7 +207,7 @@ Result<void> Compressor::Impl::calibrate(const std::vector<size_t>& group, std::
         return fail(ErrorCode::kInternal, "calibration: '{}' has {} columns, expected {}", l.input, rows.cols, l.cols);
       // Where tokens are merged, the last value has the fewest.
       const bool all =
-          rows.rows == layers.tokens || (!merged.empty() && l.kind == LayerKind::kInner && rows.rows >= layers.tokens);
+          rows.rows == layers.tokens || (merges && l.kind == LayerKind::kInner && rows.rows >= layers.tokens);
       const auto tokens = all ? layers.answer_tokens : std::vector<int64_t>();
       const auto [m, fresh] = moments->try_emplace(l.input, l.cols, tokens, has_products(l.input));
       if (m->second.pictures() > p) continue;  // several layers read this value
@@ -413,7 +421,7 @@ Result<Compressor> Compressor::create(const Model& model, const CompressOptions&
       impl->macs_before = find_layers(impl->loaded(), whole).macs;
       VIREO_ASSIGN(MergedModel m, merge_tokens(impl->loaded(), head_of(impl->loaded()), impl->choice.tokens));
       impl->merged = std::move(m.schedule);
-      impl->model = Model::Impl::wrap(std::move(m.model), model.name());
+      if (!impl->choice.structure.any()) impl->model = Model::Impl::wrap(std::move(m.model), model.name());
     }
     VIREO_ASSIGN(const Graph graph, impl->graph());
     impl->layers = find_layers(impl->loaded(), graph);

@@ -130,6 +130,10 @@ Result<Choice> Choice::of_policy(const std::string& text) {
   std::string formats = text;
   VIREO_ASSIGN(c.structure, StructureChoice::of_policy(&formats));
   VIREO_ASSIGN(c.policy, parse_policy(formats, "policy"));
+  if (c.policy.attention != Products::kF32 || c.policy.activations != DType::kF32)
+    return fail(ErrorCode::kInvalidArgument,
+                "policy: 'attention' and 'activations' are said when the model runs (--precision FILE), and a "
+                "checkpoint does not hold them; leave these lines out");
   if (c.policy.products == Products::kI8) c.rows = RowScales::kDynamic;
   VIREO_TRY(check_written(c.policy.matrices, "'weights'"));
   for (const FormatPolicy::Rule& r : c.policy.rules) {
@@ -146,10 +150,15 @@ Result<Choice> Choice::of_policy(const std::string& text) {
 Result<void> Choice::refine(const std::string& text) {
   VIREO_ASSIGN(Choice said, of_policy(text));
   if (said.policy.matrices != Format() || said.policy.products != Products::kF32)
+    return fail(
+        ErrorCode::kInvalidArgument,
+        "policy: beside recipe '{}' only lines 'PATTERN FORMAT [ROWS]' and 'block' count; leave out 'weights' and "
+        "'products', which the recipe says",
+        name);
+  if (said.structure.any() && structure.any())
     return fail(ErrorCode::kInvalidArgument,
-                "policy: beside recipe '{}' only lines 'PATTERN FORMAT [ROWS]' count; leave out 'weights' and "
-                "'products', which the recipe says",
-                name);
+                "policy: recipe '{}' says what becomes narrower, and so do lines 'block'; give one of them", name);
+  if (said.structure.any()) structure = std::move(said.structure);
   policy.rules = std::move(said.policy.rules);
   return {};
 }

@@ -5,6 +5,7 @@
 #include <cstring>
 
 #include "compress/sensitivity.h"
+#include "compress/tokens.h"
 #include "ops/attention.h"
 
 namespace vireo::compress {
@@ -185,7 +186,9 @@ const float* Simulated::run(Runner& runner, const std::vector<float>& pixels, Se
     Rows rows{runner.numbers(v), v.desc.shape.rows(), v.desc.shape.c(), v.desc.row_stride()};
     if (rounding_of(l).grid != nullptr) round_rows(l, rows, &kept), changed = runner.numbers(v);
     if (seen == nullptr || l.kind != LayerKind::kInner || rows.cols != l.cols) return false;
-    const auto tokens = rows.rows == layers_.tokens ? layers_.answer_tokens : std::vector<int64_t>();
+    // Where tokens are merged, the last value has the fewest.
+    const bool all = rows.rows == layers_.tokens || (merges_ && rows.rows >= layers_.tokens);
+    const auto tokens = all ? layers_.answer_tokens : std::vector<int64_t>();
     Moments& m = seen->try_emplace(l.node, l.cols, tokens, true).first->second;
     std::vector<float> scaled;  // as the folded weight multiplies it
     if (const auto f = folds_.find(l.input); f != folds_.end()) {
@@ -245,6 +248,7 @@ Result<std::unique_ptr<Simulated>> Simulated::create(const LoadedModel& model, c
   std::unique_ptr<Simulated> s(new Simulated(policy, device, pool));
   VIREO_ASSIGN(Graph graph, model.build(head, 1));
   s->layers_ = find_layers(model, graph);
+  s->merges_ = merges_tokens(model);
   for (size_t i = 0; i < s->layers_.all.size(); ++i) s->by_node_.emplace(s->layers_.all[i].node, i);
   if (policy.operands.grid != nullptr || policy.softmax.grid != nullptr)
     for (const Node& n : graph.nodes) {

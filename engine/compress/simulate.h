@@ -76,6 +76,7 @@ class Simulated {
   const Device::Impl& device_;
   ThreadPool& pool_;
   Layers layers_;
+  bool merges_ = false;  // tokens, so that values have more or fewer rows
   std::map<std::string, size_t> by_node_;
   std::map<std::string, Fold> folds_;  // by value
   std::unique_ptr<Runner> runner_;

@@ -284,7 +284,11 @@ class Maker {
   Result<void> apply(const StructureChoice::Rule& rule, size_t i) {
     const Block& b = blocks_[i];
     const auto take = [&](const char* what, int64_t wanted, int64_t whole, bool can, int64_t* to) -> Result<void> {
-      if (wanted < 0 || wanted == whole) return {};
+      if (wanted < 0) return {};
+      if (wanted == whole) {  // takes back what an earlier line said
+        *to = whole;
+        return {};
+      }
       if (wanted > whole)
         return fail(ErrorCode::kInvalidArgument, "policy: block '{}' has {} {}, so it cannot keep {}", b.name, whole,
                     what, wanted);
@@ -292,7 +296,7 @@ class Maker {
         return fail(
             ErrorCode::kInvalidArgument,
             "policy: block '{}' cannot have {} {}: what stands beside its attention (norms of queries and keys, "
-            "a table of positions for each head) is made for {}",
+            "a table of positions for each head, merging of tokens) is made for {}",
             b.name, wanted, what, whole);
       *to = wanted;
       return {};
@@ -304,6 +308,9 @@ class Maker {
           "policy: block '{}' is the first, whose attention and MLP cannot go: a checkpoint is recognised by the "
           "names of its tensors. Name a later block",
           b.name);
+    if (w.heads == 0 && b.merges)
+      return fail(ErrorCode::kInvalidArgument,
+                  "policy: block '{}' merges tokens by the keys of its attention, which cannot go", b.name);
     VIREO_TRY(take("heads", w.heads, b.whole.heads, b.plain_heads || w.heads == 0, &sizes_[i].heads));
     VIREO_TRY(take("channels in queries and keys", w.qk, b.whole.qk, b.narrow_attention, &sizes_[i].qk));
     VIREO_TRY(take("channels in values", w.v, b.whole.v, b.narrow_attention, &sizes_[i].v));

@@ -90,8 +90,12 @@ std::vector<int64_t> schedule_of(const Network& n, int64_t each) {
 
 }  // namespace
 
+bool merges_tokens(const LoadedModel& model) {
+  return model.source().extension != nullptr && !model.source().extension->merge.empty();
+}
+
 Result<MergedModel> merge_tokens(const LoadedModel& model, Head head, double percent) {
-  if (model.source().extension != nullptr && !model.source().extension->merge.empty())
+  if (merges_tokens(model))
     return fail(ErrorCode::kUnsupported, "compress: '{}' merges tokens already; use the original checkpoint",
                 model.source().path);
   VIREO_ASSIGN(const Graph g, model.build(head, 1));

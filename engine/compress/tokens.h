@@ -18,4 +18,7 @@ struct MergedModel {
 /// few tokens for that much).
 Result<MergedModel> merge_tokens(const LoadedModel& model, Head head, double percent);
 
+/// Whether blocks of this model merge tokens, so that its values have more or fewer rows.
+bool merges_tokens(const LoadedModel& model);
+
 }  // namespace vireo::compress

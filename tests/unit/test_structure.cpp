@@ -417,5 +417,20 @@ TEST(Structure, AllocationIsTheBestForWhatItSaves) {
   EXPECT_EQ(allocate({}, {}, 1).size(), 0u);
 }
 
+TEST(StructureAllocate, AnAnswerThatIsNoNumberIsNotFree) {
+  Block block;
+  block.whole = {2, 16, 16, 64};
+  block.macs = {10, 7, 2};
+  Narrowed n;
+  n.block = 0, n.part = Part::kQk;
+  for (const int64_t width : {12, 8}) {
+    Level level;
+    level.width = width, level.kl = width == 8 ? std::nan("") : 0.5;
+    n.levels.push_back(level);
+  }
+  EXPECT_EQ(allocate({block}, {n}, 1), std::vector<int>{0});
+  EXPECT_EQ(allocate({block}, {n}, 1e9), std::vector<int>{0});
+}
+
 }  // namespace
 }  // namespace vireo::compress
