@@ -239,6 +239,17 @@ void Searcher::give_parts(std::vector<Candidate>* all) {
       all->end());
 }
 
+/// Whether nothing else of the same kind is better in everything: of changes to the network in KL and time, since few
+/// bits save more bytes than those do; of weights and rows in size too. What is put together of others is not better.
+bool leads(const Candidate& c, const std::vector<Candidate>& all) {
+  const bool network = !c.network.empty();
+  return c.known() && std::none_of(all.begin(), all.end(), [&](const Candidate& o) {
+           const bool alike = network ? !o.network.empty() && o.weights.empty() && o.rows.empty() : o.network.empty();
+           return alike && o.known() && o.kl <= c.kl && o.ms <= c.ms && (network || o.bytes <= c.bytes) &&
+                  (o.kl < c.kl || o.ms < c.ms || (!network && o.bytes < c.bytes));
+         });
+}
+
 /// KL of a candidate as the sum of what its parts cost by themselves; 0 where one of them is not known.
 double estimate(const Candidate& c, const std::vector<Candidate>& all) {
   const auto kl_of = [&](const std::string& weights, const std::string& rows, const std::string& network, int share) {
@@ -301,8 +312,16 @@ Found search(const vireo::Model& model, const Common& common, const PictureSet& 
       const bool parts = !c.network.empty() && !c.weights.empty();
       if (parts != combined) continue;
       progress.step(++done, c.name());
-      // What combined ones are put together from is judged whatever the budget says.
-      searcher.measure(&c, false);
+      if (combined && !std::all_of(f.all.begin(), f.all.end(), [&](const Candidate& o) {
+            const bool part = o.network.empty() ? o.weights == c.weights && o.rows == c.rows && o.share == c.share
+                                                : o.weights.empty() && o.rows.empty() && o.network == c.network;
+            return !part || leads(o, f.all);
+          })) {
+        c.why_not = "another is better than one of its parts in everything";
+        continue;
+      }
+      // What combined ones are put together from is judged whatever the budget says, but rows only where they pay.
+      searcher.measure(&c, !combined && c.rows.empty());
       if (c.kl >= 0 || !c.why_not.empty()) continue;
       bool worth = options.all || !combined || affordable(c);
       // Rows as codes pay in time alone: where they do not, the same without them is better.
