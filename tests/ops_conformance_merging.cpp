@@ -7,11 +7,13 @@
 #include "compress/runner.h"
 #include "model/model.h"
 #include "support/reference.h"
+#include "support/small_vits.h"
 
 namespace vireo {
 namespace {
 
 using compress::Runner;
+using test::kDistilled, test::kRegisters, test::kVit;
 
 Result<LoadedModel> open_with(const std::string& config, const std::vector<int64_t>& merge) {
   ModelSource source;
@@ -22,19 +24,6 @@ Result<LoadedModel> open_with(const std::string& config, const std::vector<int64
   source.config = j.dump();
   return LoadedModel::from_parts(source, "", "");
 }
-
-/// Small networks of every kind of token sequence: 30 patches.
-std::string small(const std::string& rest) {
-  return R"({"hidden_size": 24, "num_hidden_layers": 3, "num_attention_heads": 2, "intermediate_size": 48, "patch_size": 8,
-             "image_size": [40, 48], "num_labels": 5, "id2label": {"0": "a", "1": "b", "2": "c", "3": "d", "4": "e"},)" +
-         rest + "}";
-}
-const std::string kVit = small(R"("architectures": ["ViTForImageClassification"], "model_type": "vit")");
-const std::string kDistilled =
-    small(R"("architectures": ["DeiTForImageClassificationWithTeacher"], "model_type": "deit")");
-const std::string kRegisters = small(
-    R"("architectures": ["Dinov2WithRegistersForImageClassification"], "model_type": "dinov2_with_registers",
-       "num_register_tokens": 4, "mlp_ratio": 2, "use_swiglu_ffn": false, "layerscale_value": 0.7)");
 
 struct Cpu {
   std::shared_ptr<const Device::Impl> device = make_cpu_device(2, "");

@@ -126,15 +126,6 @@ class Finder {
   std::map<std::string, std::vector<int64_t>> shapes_;
 };
 
-double op_macs(const Graph& g, const Node& n) {
-  OpCall call;
-  call.name = n.name.c_str();
-  call.attrs = &n.attrs;
-  for (const ValueId v : n.inputs) call.in.push_back(v == kNoValue ? nullptr : &g.value(v).desc);
-  call.out = g.value(n.output).desc;
-  return op_def(n.op).cost(call).flops / 2;
-}
-
 /// Fills what an attention tells of its block; false where its linears are not understood.
 bool add_attention(const Graph& g, const Finder& find, const Node& n, Block* b) {
   const Node *in = find.writer(n.inputs[0]), *out = find.reader(n.output);
@@ -157,7 +148,7 @@ bool add_attention(const Graph& g, const Finder& find, const Node& n, Block* b) 
   b->attention_tensors = find.branch(n.output);
   find.add_below(b->qkv[0], b->proj, &b->attention_tensors);
   // The operator's cost is pairs of tokens times (2 (qk + v) + 5) flops.
-  const double pairs = 2 * op_macs(g, n) / double(2 * (b->whole.qk + b->whole.v) + 5);
+  const double pairs = 2 * macs_of(g, n) / double(2 * (b->whole.qk + b->whole.v) + 5);
   const double tokens = double(y.rows()), inner = double(g.value(qkv->inputs[0]).desc.shape.c()),
                outer = double(g.value(out->output).desc.shape.c());
   b->macs[size_t(Part::kQk)] = double(heads) * 2 * tokens * inner + pairs;

@@ -291,7 +291,7 @@ Result<CompressReport> Compressor::Impl::write(const std::string& folder) {
                 "compress: '{}' was given {} to calibrate with and needs at least {}; 32 to 64 are usual", choice.name,
                 pictures.size() == 1 ? "1 picture" : fmt::format("{} pictures", pictures.size()), kLeastPictures);
   CompressReport report;
-  work = structure_work(loaded(), choice.structure, pictures.size()) + kLayerWork * double(layers.all.size()) +
+  work = structure_work(choice.structure, pictures.size()) + kLayerWork * double(layers.all.size()) +
          kPictureWork * double(pictures.size());
   report.bytes_before =
       file_bytes(all_views(loaded(), std::vector<std::vector<StoredTensor>>(layers.all.size()), layers));

@@ -41,14 +41,7 @@ void find_answer_tokens(const Graph& g, size_t last_attention, Layers* layers) {
 
 }  // namespace
 
-double macs_of(const Graph& g, const Node& n) {
-  OpCall call;
-  call.name = n.name.c_str();
-  call.attrs = &n.attrs;
-  for (const ValueId v : n.inputs) call.in.push_back(v == kNoValue ? nullptr : &g.value(v).desc);
-  call.out = g.value(n.output).desc;
-  return op_def(n.op).cost(call).flops / 2;
-}
+double macs_of(const Graph& g, const Node& n) { return op_def(n.op).cost(op_call(g, n)).flops / 2; }
 
 const char* to_string(LayerKind k) {
   switch (k) {

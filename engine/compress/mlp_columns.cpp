@@ -15,11 +15,7 @@ Result<Narrowed> mlp_columns(const Block& b, const BlockMoments& m, const std::v
   int64_t left = cols;
   for (const int64_t width : widths) {
     for (; left > width; --left) e.remove(e.least(0, cols), pool);
-    Level level;
-    level.width = width, level.loss = e.total(), level.weight = e.weight();
-    for (int64_t k = 0; k < cols; ++k)
-      if (!e.gone(k)) level.kept.push_back(k);
-    all.levels.push_back(std::move(level));
+    all.levels.push_back(level_of(e, width));
   }
   return all;
 }

@@ -8,6 +8,7 @@
 
 #include "compress/blocks.h"
 #include "compress/moments.h"
+#include "compress/obs.h"
 
 namespace vireo::compress {
 
@@ -30,6 +31,9 @@ struct Level {
   std::vector<float> weight;  // kV, kMlp: of the linear behind it, whole, zeros in columns that go
   std::vector<int64_t> kept;  // kV, kMlp: columns that stay, rising
 };
+
+/// What an elimination has left of a part.
+Level level_of(const Elimination& e, int64_t width);
 
 /// A part of a block and how narrow it can be.
 struct Narrowed {

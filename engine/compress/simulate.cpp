@@ -197,7 +197,7 @@ const float* Simulated::run(Runner& runner, const std::vector<float>& pixels, Se
         for (int64_t c = 0; c < rows.cols; ++c) scaled[size_t(r * rows.stride + c)] /= f->second.by[size_t(c)];
       rows.data = scaled.data();
     }
-    (void)m.add(rows, *device_.kernels, pool_);
+    if (!m.add(rows, *device_.kernels, pool_)) not_finite_ = l.node;
     return false;
   };
   const auto after = [&](const Plan&, const Step&) {
@@ -253,10 +253,7 @@ Result<std::unique_ptr<Simulated>> Simulated::create(const LoadedModel& model, c
   if (policy.operands.grid != nullptr || policy.softmax.grid != nullptr)
     for (const Node& n : graph.nodes) {
       if (n.op != OpKind::kAttention) continue;
-      OpCall call;
-      call.name = n.name.c_str(), call.attrs = &n.attrs, call.out = graph.value(n.output).desc;
-      for (const ValueId v : n.inputs) call.in.push_back(v == kNoValue ? nullptr : &graph.value(v).desc);
-      if (!attention::sizes(call).plain)
+      if (!attention::sizes(op_call(graph, n)).plain)
         return fail(ErrorCode::kUnsupported,
                     "simulate: '{}' attends in windows or with a bias, whose operands and probabilities are not "
                     "simulated; leave out the lines 'operands' and 'softmax'",
@@ -272,6 +269,11 @@ Result<std::unique_ptr<Simulated>> Simulated::create(const LoadedModel& model, c
     VIREO_ASSIGN(Graph g, model.build(head, 1));
     VIREO_ASSIGN(const std::unique_ptr<Runner> runner, Runner::create(std::move(g), device, pool, true));
     for (const std::vector<float>& p : pictures) (void)s->run(*runner, p, &seen);
+    if (!s->not_finite_.empty())
+      return fail(ErrorCode::kCorrupt,
+                  "model '{}': the input of '{}' is not finite; nothing can be calibrated with it. The model overflows "
+                  "in fp32, or the policy's bits are too few",
+                  model.source().path, s->not_finite_);
   }
   std::vector<std::vector<StoredTensor>> stored;  // read when the runner packs them
   VIREO_ASSIGN(const LoadedModel rounded, s->with_rounded_weights(model, seen, &stored));

@@ -76,7 +76,8 @@ class Simulated {
   const Device::Impl& device_;
   ThreadPool& pool_;
   Layers layers_;
-  bool merges_ = false;  // tokens, so that values have more or fewer rows
+  bool merges_ = false;     // tokens, so that values have more or fewer rows
+  std::string not_finite_;  // a linear whose inputs were no numbers while they were looked at
   std::map<std::string, size_t> by_node_;
   std::map<std::string, Fold> folds_;  // by value
   std::unique_ptr<Runner> runner_;

@@ -387,10 +387,17 @@ const Narrower& narrower_of(Part part) {
   return *narrowers()[0];
 }
 
-double structure_work(const LoadedModel& model, const StructureChoice& choice, size_t pictures) {
+Level level_of(const Elimination& e, int64_t width) {
+  Level level;
+  level.width = width, level.loss = e.total(), level.weight = e.weight();
+  for (int64_t k = 0; k < e.cols(); ++k)
+    if (!e.gone(k)) level.kept.push_back(k);
+  return level;
+}
+
+double structure_work(const StructureChoice& choice, size_t pictures) {
   if (!choice.any()) return 0;
   const double blocks = 12;  // of most: what is shown is a share
-  (void)model;
   return kPictureWork * double(pictures) + kBlockWork * blocks +
          (choice.share > 0 ? kMeasureWork * double(pictures / kEvery) : 0);
 }

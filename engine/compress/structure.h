@@ -49,7 +49,7 @@ struct Smaller {
 using Progress = std::function<Result<void>(const std::string& what, double seconds)>;
 
 /// Seconds of work that run() will report.
-double structure_work(const LoadedModel& model, const StructureChoice& choice, size_t pictures);
+double structure_work(const StructureChoice& choice, size_t pictures);
 
 /// The model with narrower blocks. Errors: kInvalidArgument (a rule that names no block, sizes above the block's, more
 /// than can go), kCorrupt (activations that are not finite), those of `step`.

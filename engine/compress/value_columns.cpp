@@ -18,7 +18,7 @@ Result<Elimination> elimination_of(const Block& b, const BlockMoments& m, const 
 Result<Narrowed> value_columns(const Block& b, const BlockMoments& m, const std::vector<float>& weight,
                                const std::vector<int64_t>& heads, const std::vector<int64_t>& widths,
                                ThreadPool& pool) {
-  const int64_t dim = b.whole.v, cols = b.whole.heads * dim;
+  const int64_t dim = b.whole.v;
   VIREO_ASSIGN(Elimination e, elimination_of(b, m, weight, pool));
   for (int64_t h = 0; h < b.whole.heads; ++h)
     if (std::find(heads.begin(), heads.end(), h) == heads.end())
@@ -29,11 +29,7 @@ Result<Narrowed> value_columns(const Block& b, const BlockMoments& m, const std:
   for (const int64_t width : widths) {
     for (; left > width; --left)
       for (const int64_t h : heads) e.remove(e.least(h * dim, dim), pool);
-    Level level;
-    level.width = width, level.loss = e.total(), level.weight = e.weight();
-    for (int64_t k = 0; k < cols; ++k)
-      if (!e.gone(k)) level.kept.push_back(k);
-    all.levels.push_back(std::move(level));
+    all.levels.push_back(level_of(e, width));
   }
   return all;
 }

@@ -1,17 +1,15 @@
 #include "graph/graph.h"
 
 namespace vireo {
-namespace {
 
-Result<TensorDesc> infer_node(const Graph& g, const Node& n) {
+OpCall op_call(const Graph& g, const Node& n) {
   OpCall call;
   call.name = n.name.c_str();
   call.attrs = &n.attrs;
   for (ValueId v : n.inputs) call.in.push_back(v == kNoValue ? nullptr : &g.value(v).desc);
-  return op_def(n.op).infer(call);
+  if (n.output != kNoValue) call.out = g.value(n.output).desc;
+  return call;
 }
-
-}  // namespace
 
 ValueId GraphBuilder::input(std::string name, TensorDesc desc) {
   const ValueId id = ValueId(graph_.values.size());
@@ -43,7 +41,7 @@ ValueId GraphBuilder::add(OpKind op, std::string name, std::vector<ValueId> inpu
     return kNoValue;
   }
   Node n{std::move(name), op, *a, std::move(inputs), kNoValue};
-  Result<TensorDesc> out = infer_node(graph_, n);
+  Result<TensorDesc> out = op_def(n.op).infer(op_call(graph_, n));
   if (!out) {
     error_ = out.error();
     return kNoValue;
@@ -72,7 +70,7 @@ Result<void> validate(const Graph& g) {
       if (v != kNoValue && !ready[size_t(v)])
         return fail(ErrorCode::kInternal, "graph '{}': node '{}' reads '{}' before it is written", g.name, n.name,
                     g.value(v).name);
-    VIREO_ASSIGN(const TensorDesc out, infer_node(g, n));
+    VIREO_ASSIGN(const TensorDesc out, op_def(n.op).infer(op_call(g, n)));
     if (out.shape != g.value(n.output).desc.shape)
       return fail(ErrorCode::kInternal, "graph '{}': node '{}' yields {} but its value is declared {}", g.name, n.name,
                   to_string(out), to_string(g.value(n.output).desc));

@@ -41,6 +41,9 @@ struct Graph {
   const Value& value(ValueId v) const { return values[size_t(v)]; }
 };
 
+/// What a node's operator is told of it; `out` only where the node's value exists.
+OpCall op_call(const Graph& g, const Node& n);
+
 /// Builds a graph call by call; the first error sticks and is returned by finish().
 class GraphBuilder {
  public:

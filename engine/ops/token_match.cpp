@@ -234,7 +234,8 @@ void route_image(const Route& t, const RouteImage& i, int64_t padded) {
     return x != y ? x > y : a < b;
   });
   std::fill(i.nexts, i.nexts + padded, -1.0f);
-  for (int64_t k = 0; k < t.count; ++k) i.nexts[2 * i.order[k]] = 0.0f;  // joins another, for now
+  for (int64_t k = 0; k < t.count; ++k)
+    i.nexts[2 * i.order[k]] = 0.0f;  // marks those that join another; below it becomes which
   std::fill(i.later, i.later + t.odd, -1);
   // Backwards, so that each token meets the next one of its row.
   for (int64_t token = t.tokens - 1; token >= 0; --token) {
