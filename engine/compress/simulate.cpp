@@ -4,6 +4,7 @@
 #include <cmath>
 #include <cstring>
 
+#include "compress/replace.h"
 #include "compress/sensitivity.h"
 #include "compress/tokens.h"
 #include "ops/attention.h"
@@ -59,12 +60,6 @@ void attend_head(const HeadOperands& h, const float* key_bias, double scale, con
       for (int64_t c = 0; c < h.wide; ++c) o[c] += w * h.v[size_t(j * h.wide + c)];
     }
   }
-}
-
-StoredTensor as_floats(const Layer& l, const std::vector<float>& values) {
-  StoredTensor t{l.tensor, "F32", l.shape, std::vector<uint8_t>(values.size() * sizeof(float))};
-  std::memcpy(t.bytes.data(), values.data(), t.bytes.size());
-  return t;
 }
 
 }  // namespace
@@ -237,7 +232,7 @@ Result<LoadedModel> Simulated::with_rounded_weights(const LoadedModel& model, co
         v = decode(c.codes[size_t(r * l.cols + k)], 0, c.scales[size_t(r * groups + k / span)]);
         if (folded) v /= fold->second.by[size_t(k)];
       }
-    stored[i].push_back(as_floats(l, values));
+    stored[i].push_back(as_floats(l.tensor, "F32", l.shape, values));
   }
   return open_coded(model, model.source().config, all_views(model, stored, layers_));
 }
