@@ -9,6 +9,7 @@
 
 #include "base/names.h"
 #include "compress/encode.h"
+#include "compress/extend.h"
 #include "compress/kept.h"
 #include "compress/moments.h"
 #include "compress/sensitivity.h"
@@ -22,7 +23,8 @@ using namespace compress;
 
 std::vector<CompressEntry> compress_recipes() {
   std::vector<CompressEntry> all;
-  for (const Recipe& r : recipes()) all.push_back({r.name, r.what, r.source, r.inner, compress::to_string(r.rows)});
+  for (const Recipe& r : recipes())
+    all.push_back({r.name, r.what, r.source, r.inner, compress::to_string(r.rows), r.attention});
   return all;
 }
 
@@ -297,6 +299,7 @@ Result<CompressReport> Compressor::Impl::write(const std::string& folder) {
       file_bytes(all_views(loaded(), std::vector<std::vector<StoredTensor>>(layers.all.size()), layers));
   VIREO_TRY(shrink(&report));
   report.notes = notes;
+  report.attention = choice.attention;
   report.activations = choice.rows != RowScales::kNone;
   report.pictures = looks ? pictures.size() : 0;
   report.macs = layers.macs;
@@ -415,6 +418,10 @@ Result<Compressor> Compressor::create(const Model& model, const CompressOptions&
       for (const Method* m : methods()) known.push_back(m->name);
       return fail(ErrorCode::kInvalidArgument, "compress: there is no method '{}'{}", options.method,
                   known_names(options.method, known));
+    }
+    if (!impl->choice.attention.empty()) {
+      VIREO_ASSIGN(LoadedModel m, attention_in(impl->loaded(), impl->choice.attention));
+      impl->model = Model::Impl::wrap(std::move(m), model.name());
     }
     if (impl->choice.tokens > 0) {
       VIREO_ASSIGN(const Graph whole, impl->graph());
