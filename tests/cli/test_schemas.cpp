@@ -418,7 +418,7 @@ void run_compress(Runs& runs, const Scratch& scratch) {
   // Two bits change answers; a picture that cannot be read is an error of the comparison.
   scratch.write("policy", "weights i2\n");
   runs.run(compress + Words{kVit, "--policy", scratch.path("policy"), "--calibrate", data, "--eval", data});
-  runs.run(compress + Words{kVit, "--recipe", "w8+tome29"});
+  runs.run(compress + Words{kVit, "--recipe", "w8+attn8+tome29"});
   runs.run(compress + Words{kVit, "--recipe", "prune15", "--calibrate", data});
   runs.run(compress + Words{embed, "--recipe", "w8", "--eval", plain});
 }
