@@ -1,6 +1,7 @@
 #include "compress/calibrate.h"
 
 #include <algorithm>
+#include <set>
 
 #include "compress/tokens.h"
 
@@ -18,31 +19,40 @@ bool Calibration::has_products(const std::string& input) const {
   return false;
 }
 
-const RangeMethod* Calibration::range_of(const std::string& input) const {
+RangeStatistics::Looks Calibration::looks_of(const std::string& input) const {
   for (size_t i = 0; i < layers_.all.size(); ++i)
-    if (layers_.all[i].input == input && needs_[i].range != nullptr) return needs_[i].range;
-  return nullptr;
+    if (layers_.all[i].input == input && needs_[i].range != nullptr) return needs_[i].range->looks;
+  return {};
 }
 
-std::vector<std::vector<size_t>> Calibration::groups() const {
+std::vector<std::vector<size_t>> groups_by_memory(const LoadedModel& model, const Layers& layers,
+                                                  const std::function<bool(size_t)>& looks,
+                                                  const std::function<uint64_t(size_t)>& bytes) {
   uint64_t stored = 0;
-  for (const auto& [name, view] : model_.source().weights->tensors()) stored += view.bytes;
+  for (const auto& [name, view] : model.source().weights->tensors()) stored += view.bytes;
   const uint64_t most = std::max(kLeastMoments, stored / 2);
   std::vector<std::vector<size_t>> all;
   std::set<std::string> inputs;  // of the last group
   uint64_t used = 0;
-  for (size_t i = 0; i < layers_.all.size(); ++i) {
-    const Layer& l = layers_.all[i];
-    if (!needs_[i].looks) continue;
-    const bool more = inputs.count(l.input) == 0;
-    const uint64_t bytes = more ? (has_products(l.input) ? Moments::bytes(l.cols) : 0) +
-                                      RangeStatistics::bytes(l.cols, range_of(l.input), pictures_.size())
-                                : 0;
-    if (all.empty() || (more && used + bytes > most)) all.emplace_back(), inputs.clear(), used = 0;
+  for (size_t i = 0; i < layers.all.size(); ++i) {
+    if (!looks(i)) continue;
+    const std::string& input = layers.all[i].input;
+    const bool more = inputs.count(input) == 0;
+    if (all.empty() || (more && used + bytes(i) > most)) all.emplace_back(), inputs.clear(), used = 0;
     all.back().push_back(i);
-    if (inputs.insert(l.input).second) used += bytes;
+    if (inputs.insert(input).second) used += bytes(i);
   }
   return all;
+}
+
+std::vector<std::vector<size_t>> Calibration::groups() const {
+  return groups_by_memory(
+      model_, layers_, [this](size_t i) { return needs_[i].looks; },
+      [this](size_t i) {
+        const Layer& l = layers_.all[i];
+        return (has_products(l.input) ? Moments::bytes(l.cols) : 0) +
+               RangeStatistics::bytes(l.cols, looks_of(l.input), pictures_.size());
+      });
 }
 
 Result<SeenValues> Calibration::run(const std::vector<size_t>& group, const Progress& step) const {
@@ -64,7 +74,7 @@ Result<SeenValues> Calibration::run(const std::vector<size_t>& group, const Prog
       const auto found = seen.find(l.input);
       Seen& s = found != seen.end() ? found->second
                                     : seen.emplace(l.input, Seen{Moments(l.cols, tokens, has_products(l.input)),
-                                                                 RangeStatistics(l.cols, range_of(l.input))})
+                                                                 RangeStatistics(l.cols, looks_of(l.input))})
                                           .first->second;
       if (s.moments.pictures() > p) continue;  // several layers read this value
       if (!s.moments.add(rows, *device_.kernels, pool_))

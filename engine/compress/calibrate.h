@@ -2,8 +2,8 @@
 // memory allows.
 #pragma once
 
+#include <functional>
 #include <map>
-#include <set>
 #include <string>
 #include <vector>
 
@@ -30,6 +30,12 @@ using SeenValues = std::map<std::string, Seen>;  // by the value's name
 /// Seconds of a picture's work, as Progress counts them.
 constexpr double kCalibrationWork = 0.02;
 
+/// Layers that look at pictures, by index, in groups of which everything fits into half of the checkpoint's size or 64
+/// MiB; those of one value, which takes `bytes` once, stay together.
+std::vector<std::vector<size_t>> groups_by_memory(const LoadedModel& model, const Layers& layers,
+                                                  const std::function<bool(size_t layer)>& looks,
+                                                  const std::function<uint64_t(size_t layer)>& bytes);
+
 class Calibration {
  public:
   /// `needs`: by layer.
@@ -37,8 +43,6 @@ class Calibration {
               const std::vector<std::vector<float>>& pictures, const Device::Impl& device, ThreadPool& pool)
       : model_(model), layers_(layers), needs_(std::move(needs)), pictures_(pictures), device_(device), pool_(pool) {}
 
-  /// Layers that look at pictures, by index, in groups of which everything fits into memory at once; those of one value
-  /// stay together.
   std::vector<std::vector<size_t>> groups() const;
   /// Of the values that these layers multiply. Errors: kCorrupt (a value that is not finite, with the layer), those of
   /// planning and of `step`.
@@ -46,7 +50,7 @@ class Calibration {
 
  private:
   bool has_products(const std::string& input) const;
-  const RangeMethod* range_of(const std::string& input) const;
+  RangeStatistics::Looks looks_of(const std::string& input) const;
 
   const LoadedModel& model_;
   const Layers& layers_;

@@ -89,8 +89,7 @@ const RangeMethod kPearsonRange = {"pearson",
                                    "of 71 ranges from half to 1.2 times that of the values, the one for which the "
                                    "linears' answers correlate best with those in fp32",
                                    "similarity-aware quantisation (Liu et al. 2021, arXiv 2106.14156)",
-                                   false,
-                                   true,
+                                   {false, true},
                                    pearson};
 
 }  // namespace vireo::compress

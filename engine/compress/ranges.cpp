@@ -53,6 +53,7 @@ void Histogram::widen(float magnitude) {
 }
 
 void Histogram::add(const float* x, int64_t n) {
+  counts_.resize(2 * kHalf, 0);
   for (int64_t i = 0; i < n; ++i) {
     const float magnitude = std::fabs(x[i]);
     if (magnitude > 0 && (width_ == 0 || double(magnitude) >= width_ * kHalf)) widen(magnitude);
@@ -67,20 +68,19 @@ void RangeStatistics::add(const Rows& x) {
     const float* const row = x.data + r * x.stride;
     for (int64_t k = 0; k < cols_; ++k)
       whole_.least = std::min(whole_.least, row[k]), whole_.most = std::max(whole_.most, row[k]);
-    if (method_ != nullptr && method_->looks_at_histogram) histogram_.add(row, cols_);
+    if (looks_.histogram) histogram_.add(row, cols_);
   }
-  if (method_ != nullptr && method_->looks_at_rows)
+  if (looks_.rows)
     for (int64_t i = 0; i < std::min(kRowsOfAPicture, x.rows); ++i) {
-      const int64_t r = i == 0 ? 0 : (i * x.rows / kRowsOfAPicture + pictures_) % x.rows;
+      const int64_t r = i == 0 ? 0 : (i * x.rows / kRowsOfAPicture + added_) % x.rows;
       rows_.insert(rows_.end(), x.data + r * x.stride, x.data + r * x.stride + cols_);
     }
-  ++pictures_;
+  ++added_;
 }
 
-uint64_t RangeStatistics::bytes(int64_t cols, const RangeMethod* method, size_t pictures) {
-  if (method == nullptr) return 0;
-  return (method->looks_at_histogram ? 2 * Histogram::kHalf * sizeof(uint64_t) : 0) +
-         (method->looks_at_rows ? uint64_t(cols) * kRowsOfAPicture * pictures * sizeof(float) : 0);
+uint64_t RangeStatistics::bytes(int64_t cols, Looks looks, size_t pictures) {
+  return (looks.histogram ? 2 * Histogram::kHalf * sizeof(uint64_t) : 0) +
+         (looks.rows ? uint64_t(cols) * kRowsOfAPicture * pictures * sizeof(float) : 0);
 }
 
 // ---- the methods that look at single values
@@ -136,22 +136,19 @@ Range least_squares(const RangeStatistics& seen, const std::vector<RangeReader>&
 const RangeMethod kMinMaxRange = {"minmax",
                                   "from the least to the largest value that the pictures give",
                                   "min-max, compressed-tensors static",
-                                  false,
-                                  false,
+                                  {false, false},
                                   min_max};
 
 const RangeMethod kPercentileRange = {"percentile",
                                       "one value of 100,000 may lie beyond on either side",
                                       "percentile 0.99999, as in FQ-ViT (Lin et al. 2022, arXiv 2111.13824)",
-                                      true,
-                                      false,
+                                      {true, false},
                                       percentile};
 
 const RangeMethod kMseRange = {"mse",
                                "of 90 ranges, each 1 % smaller, that with the least squared error of the values",
                                "OMSE (Choukroun et al. 2019, arXiv 1902.06822), steps as in FQ-ViT",
-                               true,
-                               false,
+                               {true, false},
                                least_squares};
 
 }  // namespace vireo::compress

@@ -31,7 +31,6 @@ class Histogram {
  public:
   static constexpr int kHalf = 16384;  // bins on either side of 0
 
-  Histogram() : counts_(2 * kHalf, 0) {}
   void add(const float* x, int64_t n);
 
   double width() const { return width_; }
@@ -48,32 +47,32 @@ class Histogram {
   std::vector<uint64_t> counts_;
 };
 
-struct RangeMethod;
-
-/// What the pictures gave of a value, as far as a method looks at it.
+/// What the pictures gave of a value, as far as somebody looks at it.
 class RangeStatistics {
  public:
-  RangeStatistics(int64_t cols, const RangeMethod* method) : cols_(cols), method_(method) {}
+  struct Looks {
+    bool histogram = false, rows = false;
+  };
+  RangeStatistics(int64_t cols, Looks looks) : cols_(cols), looks_(looks) {}
 
-  /// The rows of one picture, which are finite.
+  /// Rows of one picture, which are finite.
   void add(const Rows& x);
 
   Range whole() const { return whole_; }
   const Histogram& histogram() const { return histogram_; }
-  /// Some rows of every picture, [rows, cols]: the first, where a class token is, and three that differ from picture to
-  /// picture.
+  /// Some rows of each add(), [rows, cols]: the first, where a class token is, and three that differ from time to time.
   const std::vector<float>& rows() const { return rows_; }
   int64_t cols() const { return cols_; }
 
-  static uint64_t bytes(int64_t cols, const RangeMethod* method, size_t pictures);
+  static uint64_t bytes(int64_t cols, Looks looks, size_t pictures);
 
  private:
   int64_t cols_;
-  const RangeMethod* method_;  // null: ranges alone
+  Looks looks_;
   Range whole_;
   Histogram histogram_;
   std::vector<float> rows_;
-  int64_t pictures_ = 0;
+  int64_t added_ = 0;
 };
 
 /// A weight that multiplies the rows.
@@ -86,7 +85,7 @@ struct RangeMethod {
   const char* name;
   const char* what;    // for --list
   const char* source;  // where it is from
-  bool looks_at_histogram, looks_at_rows;
+  RangeStatistics::Looks looks;
   Range (*find)(const RangeStatistics& seen, const std::vector<RangeReader>& readers, const simd::Kernels& kernels,
                 ThreadPool& pool);
 };

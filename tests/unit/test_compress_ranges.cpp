@@ -29,7 +29,7 @@ struct Sample {
     }
   }
   RangeStatistics seen(const RangeMethod& method) const {
-    RangeStatistics s(cols, &method);
+    RangeStatistics s(cols, method.looks);
     for (const auto& x : values) s.add({x.data(), rows, cols, cols});
     return s;
   }
@@ -202,7 +202,7 @@ TEST(CompressRanges, ZerosAreARange) {
   ThreadPool pool(1);
   for (const RangeMethod* m : range_methods()) {
     EXPECT_EQ(find_range_method(m->name), m);
-    RangeStatistics s(8, m);
+    RangeStatistics s(8, m->looks);
     s.add({zeros.data(), 4, 8, 8});
     const Range r = m->find(s, {{weight.data(), 1}}, simd::best(), pool);
     EXPECT_EQ(r.least, 0.f) << m->name;
