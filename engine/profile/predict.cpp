@@ -133,9 +133,10 @@ Result<PlanPrediction> predict(const Plan& plan, const std::vector<DispatchWork>
                 m.name, plan.caps_name);
   if (plan.device == DeviceKind::kCpu && m.threads && m.threads != plan.caps.threads)
     return fail(ErrorCode::kInvalidArgument,
-                "machine '{}' is one of {} threads, the caps have {}; write them with `vireo devices --caps cpu "
+                "machine '{}' was {} with {} threads, the caps have {}; write them with `vireo devices --caps cpu "
                 "--threads {}`, or fit again",
-                m.name, m.threads, plan.caps.threads, m.threads);
+                m.name, m.kind == Machine::Kind::kFitted ? "fitted" : "counted", m.threads, plan.caps.threads,
+                m.threads);
   PlanPrediction all;
   if (!m.device.empty() && plan.caps_name.rfind(m.device, 0) != 0)
     all.notes.push_back(

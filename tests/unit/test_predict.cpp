@@ -449,7 +449,7 @@ TEST(Predict, PublicCallSaysWhatIsWrongWithCaps) {
   EXPECT_NE(error(cpu, "jetson-nano").find("describes a GPU"), std::string::npos);
   EXPECT_NE(
       error(cpu, "name: x\nkind: fitted\nthreads: 2\ndispatch_us: 0\ninference_us: 0\nentries: 1\ncost steps: 1\n")
-          .find("is one of 2 threads"),
+          .find("fitted with 2 threads"),
       std::string::npos);
 }
 
