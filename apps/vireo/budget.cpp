@@ -67,11 +67,14 @@ std::string Candidate::name() const {
 }
 
 std::vector<Candidate> candidates(const std::vector<vireo::CompressEntry>& recipes) {
-  std::vector<std::string> rows{""}, network{""};
+  std::vector<std::string> rows{""}, network{""}, attention;
   for (const vireo::CompressEntry& r : recipes) {
-    if (r.weights.empty() && !r.rows.empty()) rows.push_back(r.name);
-    if (r.weights.empty() && r.rows.empty()) network.push_back(r.name);
+    if (!r.weights.empty()) continue;
+    if (!r.rows.empty()) rows.push_back(r.name);
+    else (r.attention.empty() ? network : attention).push_back(r.name);
   }
+  for (size_t i = 1, count = rows.size(); i < count; ++i)
+    for (const std::string& a : attention) rows.push_back(rows[i] + "+" + a);
   std::vector<Candidate> all;
   for (const std::string& n : network) {
     for (const vireo::CompressEntry& w : recipes) {

@@ -22,7 +22,7 @@ struct Budget {
 /// One way to compress: recipes, and where a part of the linears keeps 8 bits the policy that names them.
 struct Candidate {
   std::string weights;  // the recipe that says how weights are stored; "" leaves them
-  std::string rows;     // that of rows; "" leaves them floats
+  std::string rows;     // those of rows and, beside them, of attention: "a8+attn8"; "" leaves them floats
   std::string network;  // that which changes the network itself; "" none
   int share = 100;      // percent of the linears' weights in the format of `weights`, the rest has 8 bits
   std::string policy;
@@ -38,8 +38,9 @@ struct Candidate {
   std::string name() const;
 };
 
-/// Every recipe for weights alone (those of few bits also for parts of the linears), with every recipe for rows alone,
-/// with every recipe that says neither. Recipes that are shorthands of several of these are not looked at.
+/// Every recipe for weights alone (those of few bits also for parts of the linears), with every recipe for rows alone
+/// (also with every one for attention), with every recipe that says none of these. Recipes that are shorthands of
+/// several of these are not looked at.
 std::vector<Candidate> candidates(const std::vector<vireo::CompressEntry>& recipes);
 
 /// The nodes of a model's linears that keep 8 bits when `share` percent of their weights get few bits: those whose few

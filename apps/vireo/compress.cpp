@@ -32,8 +32,12 @@ void print_list(bool json) {
   const auto entries = [](const std::vector<vireo::CompressEntry>& all) {
     Json list = Json::array();
     for (const vireo::CompressEntry& e : all)
-      list.push_back(
-          Json{{"name", e.name}, {"what", e.what}, {"source", e.source}, {"weights", e.weights}, {"rows", e.rows}});
+      list.push_back(Json{{"name", e.name},
+                          {"what", e.what},
+                          {"source", e.source},
+                          {"weights", e.weights},
+                          {"rows", e.rows},
+                          {"attention", e.attention}});
     return list;
   };
   if (json)
@@ -258,8 +262,8 @@ void add_compress(CLI::App& app) {
       ->type_name("DIR");
   verb->add_option("--recipe", args->recipe, "what is done (--list); recipes compose: w4g32+a8")->type_name("NAME");
   verb->add_option("--policy", args->policy,
-                   "instead: a file with lines `weights FORMAT`, `PATTERN FORMAT [ROWS]` and `products i8`; beside "
-                   "--recipe only lines `PATTERN FORMAT [ROWS]`, which then count")
+                   "instead: a file with lines `weights FORMAT`, `PATTERN FORMAT [ROWS]`, `products i8` and "
+                   "`attention i8`; beside --recipe only lines `PATTERN FORMAT [ROWS]`, which then count")
       ->type_name("FILE");
   verb->add_option("--method", args->method,
                    "how weights of linears within the network are rounded (--list) [below 8 bits gptq, else rtn]")

@@ -164,6 +164,7 @@ Json compression_json(const Compressed& c, const vireo::Model& model) {
          {"out", c.out},
          {"recipe", c.recipe},
          {"activations", r.activations},
+         {"attention", r.attention.empty() ? Json(nullptr) : Json(r.attention)},
          {"calibration_pictures", r.pictures},
          {"passes", r.passes},
          {"resumed_layers", r.found},

@@ -324,11 +324,12 @@ Found search(const vireo::Model& model, const Common& common, const PictureSet& 
       searcher.measure(&c, !combined && c.rows.empty());
       if (c.kl >= 0 || !c.why_not.empty()) continue;
       bool worth = options.all || !combined || affordable(c);
-      // Rows as codes pay in time alone: where they do not, the same without them is better.
-      worth = worth && (c.rows.empty() || std::none_of(f.all.begin(), f.all.end(), [&](const Candidate& o) {
-                          return o.rows.empty() && o.weights == c.weights && o.network == c.network &&
-                                 o.share == c.share && o.ms >= 0 && o.ms <= c.ms && o.bytes <= c.bytes;
-                        }));
+      // Codes of rows and of attention pay in time alone: where they do not, the same without them is better.
+      worth = worth && std::none_of(f.all.begin(), f.all.end(), [&](const Candidate& o) {
+                const bool fewer = c.rows != o.rows && (o.rows.empty() || vireo::starts_with(c.rows, o.rows + "+"));
+                return fewer && o.weights == c.weights && o.network == c.network && o.share == c.share && o.ms >= 0 &&
+                       o.ms <= c.ms && o.bytes <= c.bytes;
+              });
       if (combined) {
         const double least = kSlack * estimate(c, f.all);
         worth = worth && std::none_of(f.all.begin(), f.all.end(), [&](const Candidate& o) {

@@ -21,10 +21,10 @@ def bench(binary, args, config, threads, precision):
 
 
 def main():
-    parser = argparse.ArgumentParser(prog="bash bench/compare/revisions.sh [REVISION]", description=__doc__)
+    parser = argparse.ArgumentParser(prog="bash bench/compare/revisions.sh [OLD [NEW]]", description=__doc__)
     parser.add_argument("--models", default="vit-b,vit-s,vit-ti", help="of models/configs (default all three)")
     parser.add_argument("--threads", default="2,1", help="thread counts (default 2,1)")
-    parser.add_argument("--precisions", default="fp32", help="of fp32, fp16, int8 (default fp32)")
+    parser.add_argument("--precisions", default="fp32", help="of fp32, fp16, int8, w8a8 (default fp32)")
     parser.add_argument("--device", default="cpu", help="cpu, vulkan, ... (default cpu)")
     parser.add_argument("--batch", type=int, default=1)
     parser.add_argument("--rounds", type=int, default=9, help="turns of both (default 9)")
@@ -63,7 +63,7 @@ def main():
         json.dump(results, sys.stdout, indent=1)
         print()
     else:
-        print("base / head above 1: the work tree is faster (medians over rounds).")
+        print("base / head above 1: the new one is faster (medians of pairs).")
 
 
 if __name__ == "__main__":

@@ -1,10 +1,11 @@
 #!/usr/bin/env bash
-# Builds another revision beside the work tree and runs both in turns:
-#   bash bench/compare/revisions.sh [REVISION] [OPTIONS]
-# REVISION defaults to HEAD~1; `--help` lists the options. A slip of a few per cent is seen only in turns: the machine's
-# own speed moves by more than that within minutes.
+# Builds two revisions, each in a tree of its own, and runs them in turns:
+#   bash bench/compare/revisions.sh [OLD [NEW]] [OPTIONS]
+# OLD defaults to HEAD~1, NEW to the work tree as it is; `--help` lists the options. A slip of a few per cent is seen
+# only in turns: the machine's own speed moves by more than that within minutes.
 # Environment: VIREO_BUILD (build folder of the work tree, default build), VIREO_COMPARE_WORK (default under it).
 set -euo pipefail
+shopt -s inherit_errexit
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 root=$(cd "$here/../.." && pwd)
 build=${VIREO_BUILD:-$root/build}
@@ -14,22 +15,32 @@ python=${VIREO_PYTHON:-python3}
 case " $* " in
   *" --help "*|*" -h "*) exec "$python" "$here/revisions.py" --help ;;
 esac
-revision=HEAD~1
-if [ $# -gt 0 ] && [ "${1#-}" = "$1" ]; then revision=$1; shift; fi
-commit=$(git -C "$root" rev-parse --verify --quiet "$revision^{commit}") ||
-  { echo "revisions: no revision '$revision' here" >&2; exit 1; }
+revisions=()
+while [ $# -gt 0 ] && [ "${1#-}" = "$1" ]; do revisions+=("$1"); shift; done
+[ ${#revisions[@]} -gt 0 ] || revisions=(HEAD~1)
+[ ${#revisions[@]} -le 2 ] || { echo "revisions: at most two revisions, got ${revisions[*]}" >&2; exit 2; }
 
-# The base has a folder of its own per commit, so that a second comparison with it builds nothing.
-base=$work/base-$commit
-if [ ! -d "$base/source" ]; then
-  mkdir -p "$base/source"
-  git -C "$root" archive "$commit" | tar -x -C "$base/source"
-fi
-for tree in "$base/source $base/build" "$root $build"; do
-  read -r source folder <<<"$tree"
+# Prints the binary of the revision. Its folder is the commit's, so that a second comparison with it builds nothing.
+binary_of() {
+  local commit source folder
+  if [ $# -eq 0 ]; then
+    source=$root folder=$build
+  else
+    commit=$(git -C "$root" rev-parse --verify --quiet "$1^{commit}") ||
+      { echo "revisions: no revision '$1' here" >&2; return 1; }
+    git -C "$root" --no-pager log -1 --format='%h %s' "$commit" >&2
+    source=$work/base-$commit/source folder=$work/base-$commit/build
+    if [ ! -d "$source" ]; then
+      mkdir -p "$source.part"
+      git -C "$root" archive "$commit" | tar -x -C "$source.part"
+      mv "$source.part" "$source"
+    fi
+  fi
   [ -f "$folder/CMakeCache.txt" ] || cmake -S "$source" -B "$folder" -G Ninja -DCMAKE_BUILD_TYPE=Release \
     -DVIREO_BUILD_TESTS=OFF >&2
   cmake --build "$folder" --target vireo_cli >&2
-done
-echo "base: $(git -C "$root" log -1 --format='%h %s' "$commit")" >&2
-exec "$python" "$here/revisions.py" --base "$base/build/bin/vireo" --head "$build/bin/vireo" "$@"
+  echo "$folder/bin/vireo"
+}
+base=$(binary_of "${revisions[0]}")
+head=$(binary_of "${revisions[@]:1}")
+exec "$python" "$here/revisions.py" --base "$base" --head "$head" "$@"

@@ -11,6 +11,7 @@
 #include "compress/bias_correction.h"
 #include "compress/calibrate.h"
 #include "compress/encode.h"
+#include "compress/extend.h"
 #include "compress/kept_structure.h"
 #include "compress/replace.h"
 #include "compress/sensitivity.h"
@@ -23,7 +24,8 @@ using namespace compress;
 
 std::vector<CompressEntry> compress_recipes() {
   std::vector<CompressEntry> all;
-  for (const Recipe& r : recipes()) all.push_back({r.name, r.what, r.source, r.inner, compress::to_string(r.rows)});
+  for (const Recipe& r : recipes())
+    all.push_back({r.name, r.what, r.source, r.inner, compress::to_string(r.rows), r.attention});
   return all;
 }
 
@@ -310,6 +312,7 @@ Result<CompressReport> Compressor::Impl::write(const std::string& folder) {
   VIREO_TRY(shrink(kept, &report));
   VIREO_TRY(scale(&report));
   report.notes = notes;
+  report.attention = choice.attention;
   report.activations = choice.rows != RowScales::kNone;
   report.pictures = looks ? pictures.size() : 0;
   report.macs = layers.macs;
@@ -439,6 +442,10 @@ Result<Compressor> Compressor::create(const Model& model, const CompressOptions&
       for (const RangeMethod* m : range_methods()) known.push_back(m->name);
       return fail(ErrorCode::kInvalidArgument, "compress: there is no way '{}' to find ranges{}", options.ranges,
                   known_names(options.ranges, known));
+    }
+    if (!impl->choice.attention.empty()) {
+      VIREO_ASSIGN(LoadedModel m, attention_in(impl->loaded(), impl->choice.attention));
+      impl->model = Model::Impl::wrap(std::move(m), model.name());
     }
     if (impl->choice.tokens > 0) {
       VIREO_ASSIGN(const Graph whole, impl->graph());

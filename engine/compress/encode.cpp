@@ -7,9 +7,9 @@
 #include <set>
 
 #include "base/half.h"
-#include "base/json.h"
 #include "base/text.h"
 #include "base/write_file.h"
+#include "compress/extend.h"
 
 namespace vireo::compress {
 namespace {
@@ -107,15 +107,9 @@ std::vector<std::string> kept_modules(const LoadedModel& model, const Layers& la
 }
 
 Result<std::string> configuration(const LoadedModel& model, const Layers& layers, const std::vector<Scheme>& schemes) {
-  OrderedJson config = OrderedJson::object();
-  if (!model.source().config.empty()) {
-    config = OrderedJson::parse(model.source().config, nullptr, false);
-    if (!config.is_object()) return fail(ErrorCode::kCorrupt, "'{}' is no JSON object", model.source().config_path);
-  } else {
-    config["architecture"] = model.architecture();
-  }
+  VIREO_ASSIGN(OrderedJson config, configuration_of(model));
   if (std::none_of(schemes.begin(), schemes.end(), [](const Scheme& s) { return s.format.grid.coded(); }))
-    return config.dump(2, ' ', false, OrderedJson::error_handler_t::replace) + "\n";
+    return text_of(config);
   // One group for each kind of scheme. Modules are named one by one: a reader need not know which class each is of.
   struct Group {
     const Scheme* scheme;
@@ -161,7 +155,7 @@ Result<std::string> configuration(const LoadedModel& model, const Layers& layers
                   {"config_groups", all},
                   {"ignore", kept_modules(model, layers, schemes)}};
   if (!own.is_null()) config["quantization_config"]["vireo"] = own;
-  return config.dump(2, ' ', false, OrderedJson::error_handler_t::replace) + "\n";
+  return text_of(config);
 }
 
 std::vector<TensorView> all_views(const LoadedModel& model, const std::vector<std::vector<StoredTensor>>& coded,

@@ -26,6 +26,12 @@ Recipe token_recipe(const char* name, const char* what, const char* source, doub
   return r;
 }
 
+Recipe attention_recipe(const char* name, const char* what, const char* source, const char* format) {
+  Recipe r{name, what, source, "", "", RowScales::kNone};
+  r.attention = format;
+  return r;
+}
+
 std::vector<std::string> recipe_names() {
   std::vector<std::string> names;
   for (const Recipe& r : recipes()) names.push_back(r.name);
@@ -70,7 +76,9 @@ const std::vector<Recipe>& recipes() {
   static const std::vector<Recipe> all = {
 #define RECIPE(...) Recipe{__VA_ARGS__},
 #define TOKENS(...) token_recipe(__VA_ARGS__),
+#define ATTENTION(...) attention_recipe(__VA_ARGS__),
 #include "compress/recipes.def"
+#undef ATTENTION
 #undef TOKENS
 #undef RECIPE
   };
@@ -110,6 +118,7 @@ Result<Choice> Choice::of_recipe(const std::string& names) {
                     "compress: '{}' asks for two amounts of token merging; give one of them", names);
       c.tokens = found->tokens;
     }
+    if (*found->attention != '\0') c.attention = found->attention;
     if (*found->inner == '\0') continue;
     if (!weights.empty() && (c.inner != found->inner || c.others != found->others))
       return fail(ErrorCode::kInvalidArgument,
@@ -119,8 +128,8 @@ Result<Choice> Choice::of_recipe(const std::string& names) {
   // What becomes narrower must leave whole groups, or the linears behind it would take 8 bits instead.
   if (const Grid g = format_of(c.inner).grid; !c.inner.empty() && g.scope == Scope::kGroup)
     c.structure.columns = g.group;
-  const bool smaller = c.structure.any() || c.tokens > 0;
-  if (weights.empty() && (!smaller || c.rows != RowScales::kNone))
+  const bool others = c.structure.any() || c.tokens > 0 || !c.attention.empty();
+  if (weights.empty() && (!others || c.rows != RowScales::kNone))
     return fail(ErrorCode::kInvalidArgument,
                 "compress: recipe '{}' says nothing of weights; add one that does, for example 'w8+{}'", names, names);
   return c;
@@ -133,10 +142,11 @@ Result<Choice> Choice::of_policy(const std::string& text) {
   std::string formats = text;
   VIREO_ASSIGN(c.structure, StructureChoice::of_policy(&formats));
   VIREO_ASSIGN(c.policy, parse_policy(formats, "policy"));
-  if (c.policy.attention != Products::kF32 || c.policy.activations != DType::kF32)
+  if (c.policy.activations != DType::kF32)
     return fail(ErrorCode::kInvalidArgument,
-                "policy: 'attention' and 'activations' are said when the model runs (--precision FILE), and a "
-                "checkpoint does not hold them; leave these lines out");
+                "policy: 'activations' are said when the model runs (--precision FILE), and a checkpoint does not hold "
+                "them; leave this line out");
+  if (c.policy.attention == Products::kI8) c.attention = "i8";
   if (c.policy.products == Products::kI8) c.rows = RowScales::kDynamic;
   VIREO_TRY(check_written(c.policy.matrices, "'weights'"));
   for (const FormatPolicy::Rule& r : c.policy.rules) {
@@ -155,13 +165,14 @@ Result<void> Choice::refine(const std::string& text) {
   if (said.policy.matrices != Format() || said.policy.products != Products::kF32)
     return fail(
         ErrorCode::kInvalidArgument,
-        "policy: beside recipe '{}' only lines 'PATTERN FORMAT [ROWS]' and 'block' count; leave out 'weights' and "
-        "'products', which the recipe says",
+        "policy: beside recipe '{}' only lines 'PATTERN FORMAT [ROWS]', 'block' and 'attention' count; leave out "
+        "'weights' and 'products', which the recipe says",
         name);
   if (said.structure.any() && structure.any())
     return fail(ErrorCode::kInvalidArgument,
                 "policy: recipe '{}' says what becomes narrower, and so do lines 'block'; give one of them", name);
   if (said.structure.any()) structure = std::move(said.structure);
+  if (!said.attention.empty()) attention = std::move(said.attention);
   policy.rules = std::move(said.policy.rules);
   return {};
 }
@@ -210,7 +221,7 @@ Result<std::vector<Scheme>> Choice::schemes(const Layers& layers, std::vector<st
         fmt::format("{} have columns that the groups do not divide and take 8 bits per output channel; "
                     "first: {}",
                     fmt::format("{} of the weights", coarse), first_coarse));
-  if (!structure.any() && tokens == 0 &&
+  if (!structure.any() && tokens == 0 && attention.empty() &&
       std::none_of(all.begin(), all.end(), [](const Scheme& s) { return s.format.grid.coded(); }))
     return fail(ErrorCode::kInvalidArgument, "compress: {} leaves every weight as it is: {}",
                 by_policy ? "the policy" : "recipe '" + name + "'",

@@ -26,6 +26,7 @@ struct Recipe {
   const char* structure =
       "";             // what becomes narrower: `qk,v,mlp 15`, parts of blocks and the percentage of MACs that goes
   double tokens = 0;  // the percentage of MACs that merging tokens takes away
+  const char* attention = "";  // what the factors of attention's products are rounded to while running: `i8`
 };
 const std::vector<Recipe>& recipes();
 
@@ -51,7 +52,8 @@ struct Choice {
   FormatPolicy policy;             // instead of the formats above
   bool by_policy = false;          // without a recipe
   StructureChoice structure;
-  double tokens = 0;  // percentage of MACs, as in a recipe
+  double tokens = 0;      // percentage of MACs, as in a recipe
+  std::string attention;  // likewise
 
   /// Errors: kInvalidArgument (no recipe of that name, or two that contradict each other).
   static Result<Choice> of_recipe(const std::string& names);

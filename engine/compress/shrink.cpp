@@ -4,7 +4,7 @@
 #include <map>
 #include <set>
 
-#include "base/json.h"
+#include "compress/extend.h"
 #include "compress/replace.h"
 #include "compress/structure.h"
 
@@ -178,18 +178,8 @@ class Shrinker {
 
 /// config.json with what has changed of each block, beside what it said before.
 Result<std::string> configuration(const LoadedModel& model, const std::vector<Chosen>& blocks) {
-  OrderedJson config = OrderedJson::object();
-  if (!model.source().config.empty()) {
-    config = OrderedJson::parse(model.source().config, nullptr, false);
-    if (!config.is_object()) return fail(ErrorCode::kCorrupt, "'{}' is no JSON object", model.source().config_path);
-  } else {
-    config["architecture"] = model.architecture();
-  }
-  OrderedJson& q = config["quantization_config"];
-  if (!q.is_object()) q = OrderedJson{{"quant_method", kOwnMethod}};
-  OrderedJson& all = q["vireo"];
-  if (!all.is_object()) all = OrderedJson{{"version", kExtensionVersion}};
-  OrderedJson& structure = all["structure"];
+  VIREO_ASSIGN(OrderedJson config, configuration_of(model));
+  OrderedJson& structure = section_of(config, "structure");
   if (!structure.is_object()) structure = OrderedJson::object();
   for (const Chosen& c : blocks) {
     const BlockSizes &was = c.block->whole, &is = c.sizes;
@@ -201,7 +191,7 @@ Result<std::string> configuration(const LoadedModel& model, const std::vector<Ch
     if (is.heads > 0 && is.v != was.v) b["v"] = is.v;
     if (is.mlp != was.mlp) b["mlp"] = is.mlp;
   }
-  return config.dump(2, ' ', false, OrderedJson::error_handler_t::replace) + "\n";
+  return text_of(config);
 }
 
 }  // namespace

@@ -3,7 +3,7 @@
 #include <algorithm>
 #include <cmath>
 
-#include "base/json.h"
+#include "compress/extend.h"
 #include "compress/layers.h"
 #include "model/token_merging.h"
 
@@ -116,18 +116,9 @@ Result<MergedModel> merge_tokens(const LoadedModel& model, Head head, double per
                 "another recipe, or larger pictures",
                 n.tokens, model.source().path,
                 merged.schedule.empty() ? 0.0 : 100 * (1 - n.macs(merged.schedule) / all), percent);
-  ModelSource source = model.source();
-  OrderedJson config = OrderedJson::object();
-  if (!source.config.empty()) config = OrderedJson::parse(source.config, nullptr, false);
-  else config["architecture"] = model.architecture();
-  if (!config.is_object()) return fail(ErrorCode::kCorrupt, "'{}' is no JSON object", source.config_path);
-  OrderedJson& q = config["quantization_config"];
-  if (!q.is_object()) q = OrderedJson{{"quant_method", "vireo"}};
-  if (!q.contains("vireo")) q["vireo"] = OrderedJson{{"version", kExtensionVersion}};
-  q["vireo"]["tokens"] = OrderedJson{{"method", "tome"}, {"merge", merged.schedule}};
-  source.config = config.dump(2, ' ', false, OrderedJson::error_handler_t::replace) + "\n";
-  VIREO_ASSIGN(merged.model,
-               LoadedModel::from_parts(std::move(source), model.preprocessor_text(), model.source().path));
+  VIREO_ASSIGN(OrderedJson config, configuration_of(model));
+  section_of(config, "tokens") = OrderedJson{{"method", "tome"}, {"merge", merged.schedule}};
+  VIREO_ASSIGN(merged.model, reconfigured(model, config));
   return merged;
 }
 

@@ -37,6 +37,8 @@ struct Graph {
   std::vector<Node> nodes;
   std::vector<ValueId> inputs;
   std::vector<ValueId> outputs;
+  Products attention = Products::kF32;  // what the checkpoint says of attention's products, as of its codes: a policy
+                                        // that keeps what is stored takes it
 
   const Value& value(ValueId v) const { return values[size_t(v)]; }
 };

@@ -65,11 +65,30 @@ Result<void> parse_tokens(const Json& section, const std::string& where, const s
   return {};
 }
 
+/// {"format": "i8"}: the factors of attention's two products are rounded while running.
+Result<void> parse_attention(const Json& section, const std::string& where, const std::string& source, Extension* out) {
+  for (const auto& [key, value] : section.items())
+    if (key != "format")
+      return fail(ErrorCode::kUnsupported,
+                  "{} has the key '{}', which this Vireo does not know; expected format. Use a newer Vireo", where,
+                  key);
+  std::string format;
+  Fields f(section, source);
+  f.string("format", &format);
+  VIREO_TRY(f.status());
+  if (format != "i8")
+    return fail(ErrorCode::kUnsupported, "{} has the format '{}'; this Vireo knows 'i8'. Use a newer Vireo", where,
+                format);
+  out->attention = Products::kI8;
+  return {};
+}
+
 struct Section {
   const char* name;
   Result<void> (*parse)(const Json& section, const std::string& where, const std::string& source, Extension* out);
 };
-constexpr Section kSections[] = {{"structure", parse_structure}, {"tokens", parse_tokens}};
+constexpr Section kSections[] = {
+    {"structure", parse_structure}, {"tokens", parse_tokens}, {"attention", parse_attention}};
 
 }  // namespace
 

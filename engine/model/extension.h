@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "base/error.h"
+#include "ops/op.h"
 
 namespace vireo {
 
@@ -26,6 +27,7 @@ struct BlockSizes {
 
 struct Extension {
   std::map<std::string, BlockSizes> structure;  // by the block's name in plans: "blocks.3"
+  Products attention = Products::kF32;          // what the factors of attention's products are rounded to
   std::vector<int64_t> merge;                   // tokens that token merging takes away in each block; empty: none
 };
 

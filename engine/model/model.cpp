@@ -273,7 +273,9 @@ Result<Graph> LoadedModel::build(Head head, int64_t batch, int64_t h, int64_t w)
                 "segment`) or its logits",
                 architecture(), head == Head::kFeatures ? "pooled features" : "tokens");
   }
-  return vision_->build(head, batch, h > 0 ? h : input_h(), w > 0 ? w : input_w());
+  VIREO_ASSIGN(Graph graph, vision_->build(head, batch, h > 0 ? h : input_h(), w > 0 ? w : input_w()));
+  if (source_.extension != nullptr) graph.attention = source_.extension->attention;
+  return graph;
 }
 
 }  // namespace vireo

@@ -340,7 +340,7 @@ class Lowerer {
 
     wanted.out = call.out;
     LowerContext ctx{&plan_.caps, &tuning_, policy_.products, !is_output(n.output) && !options_.keep_all,
-                     policy_.attention};
+                     policy_.attention_of(graph_.attention)};
     Result<Lowering> lowered = fail(ErrorCode::kUnsupported, "");
     step.device = plan_.device;
     if (plan_.device == DeviceKind::kVulkan) {

@@ -1,6 +1,7 @@
 // Which number format the planner gives every value: `--precision` as data. Text, like caps and tuning files.
 #pragma once
 
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -29,13 +30,16 @@ struct FormatPolicy {
   Format matrices;                  // of weights that the checkpoint holds as floats
   Products products =
       Products::kF32;  // what the factors of a product may be rounded to where a CPU multiplies that faster
-  Products attention = Products::kF32;  // the same for attention's two products: kF32 or kI8
+  std::optional<Products> attention;  // the same for attention's two products: kF32 or kI8; none: as the checkpoint
+                                      // says where its codes stay
   bool decode = true;  // codes of the checkpoint become numbers in the format of `matrices`; else they stay
   std::vector<Rule> rules;
 
   /// What becomes of the rows that a coded weight multiplies: codes where products are of int8, with the scale that the
   /// checkpoint says or else one for each row; as the checkpoint says where its codes stay.
   RowCodes rows_of(const std::string& constant, const RowCodes& stored) const;
+  /// Of attention, where the checkpoint says `stored`.
+  Products attention_of(Products stored) const { return attention ? *attention : decode ? Products::kF32 : stored; }
   /// The format of a weight matrix: by a rule; the checkpoint's own codes; `matrices`. A rule that asks for codes does
   /// not touch what the checkpoint holds as codes: nothing is quantised twice.
   Format of(const std::string& constant, const Grid& stored) const;

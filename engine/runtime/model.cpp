@@ -63,8 +63,9 @@ int Model::classes() const { return int(impl_->loaded.classes()); }
 Scores Model::scores() const { return impl_->loaded.scores(); }
 std::string Model::label(int index) const { return impl_->loaded.label(index); }
 Precision Model::precision() const {
-  const std::shared_ptr<const Checkpoint>& weights = impl_->loaded.source().weights;
-  return weights && weights->coded() ? Precision::kCheckpoint : Precision::kFp32;
+  const ModelSource& s = impl_->loaded.source();
+  const bool says = (s.weights && s.weights->coded()) || (s.extension && s.extension->attention != Products::kF32);
+  return says ? Precision::kCheckpoint : Precision::kFp32;
 }
 const std::vector<std::string>& Model::warnings() const { return impl_->loaded.warnings(); }
 

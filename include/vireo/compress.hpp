@@ -21,10 +21,11 @@ struct CompressEntry {
   std::string name;
   std::string what;    ///< what it does, one sentence
   std::string source;  ///< where it is from
-  // Of a recipe, what it says; "" where it says nothing of that. One that says nothing of either is about the network
+  // Of a recipe, what it says; "" where it says nothing of that. One that says nothing of any is about the network
   // itself.
-  std::string weights;  ///< the format of linears within the network: "i8", "i4g32"
-  std::string rows;     ///< "dynamic", "static", "mixed"
+  std::string weights;         ///< the format of linears within the network: "i8", "i4g32"
+  std::string rows;            ///< "dynamic", "static", "mixed"
+  std::string attention = {};  ///< what the factors of its products are rounded to: "i8"
 };
 /// What CompressOptions::recipe may name. Recipes compose: "w4g32+a8".
 VIREO_API std::vector<CompressEntry> compress_recipes();
@@ -38,8 +39,8 @@ VIREO_API std::vector<CompressEntry> compress_extras();
 struct CompressOptions {
   std::string recipe;  ///< names of compress_recipes(), joined by '+'
   /// Text of a format policy instead: `weights FORMAT`, `PATTERN FORMAT [ROWS]`, `products i8`, with formats f32 and i2
-  /// to i8, in groups (i4g32) or per output channel (i8), and rows f32 or i8. Beside a recipe: `PATTERN FORMAT [ROWS]`
-  /// for the weights that it names.
+  /// to i8, in groups (i4g32) or per output channel (i8), and rows f32 or i8; `attention i8`. Beside a recipe:
+  /// `PATTERN FORMAT [ROWS]` for the weights that it names.
   std::string policy;
   std::string method;  ///< of compress_methods(), for linears within the network; empty: as the format suggests
   std::string ranges;  ///< of compress_ranges(), for rows that share one scale; empty: minmax
@@ -91,6 +92,7 @@ struct CompressReport {
   int64_t parameters_before = 0, parameters_after = 0;  ///< where blocks shrink
   std::vector<std::string> kept;                        ///< matrices that stay floats
   bool activations = false;                             ///< rows are quantised too, while running
+  std::string attention;                                ///< what the factors of its products become; "": floats
   size_t pictures = 0;                                  ///< calibrated with
   size_t passes = 0;                           ///< over the pictures: layers go in groups where memory is short
   size_t found = 0;                            ///< layers whose codes CompressOptions::work held already

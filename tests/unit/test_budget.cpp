@@ -48,6 +48,18 @@ TEST(Budget, CandidatesAreMadeOfTheRecipesThereAre) {
   EXPECT_EQ(std::set<std::string>(all.begin(), all.end()).size(), all.size());
 }
 
+TEST(Budget, CodesOfAttentionGoWithCodesOfRows) {
+  vireo::CompressEntry attention{"attn8", "", "", "", ""};
+  attention.attention = "i8";
+  const std::vector<Candidate> all =
+      candidates({{"w8", "", "", "i8", ""}, {"a8", "", "", "", "dynamic"}, {"tokens", "", "", "", ""}, attention});
+  EXPECT_EQ(all.size(), 3u + 1u + 3u) << ::testing::PrintToString(names(all));
+  EXPECT_TRUE(has(all, "w8+a8+attn8", "w8+a8+attn8"));
+  EXPECT_TRUE(has(all, "w8+a8+attn8+tokens", "w8+a8+attn8+tokens"));
+  EXPECT_FALSE(has(all, "w8+attn8", "w8+attn8"));
+  EXPECT_FALSE(has(all, "attn8", "attn8")) << "it is no change to the network";
+}
+
 TEST(Budget, TheShippedRecipesGiveCandidates) {
   const std::vector<Candidate> all = candidates(vireo::compress_recipes());
   EXPECT_TRUE(has(all, "w8", "w8"));

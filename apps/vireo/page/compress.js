@@ -19,7 +19,7 @@ function plot(list, of, what) {
   };
 }
 
-main.append(el("h1", {}, `${p.model}, compressed by ${p.recipe}`), el("p", {class: "note"}, `${p.blocks ? `${p.blocks.length} blocks smaller, ` : ""}${p.layers.length} weights as codes${p.activations ? ", rows as int8 while running" : ""}${p.tokens_merged && p.tokens_merged.length ? ", tokens merged by block: " + p.tokens_merged.join(" ") : ""} · ${p.calibration_pictures ? `calibrated with ${p.calibration_pictures} pictures` : "without pictures"} · ${p.seconds.toFixed(1)} s`), made(p));
+main.append(el("h1", {}, `${p.model}, compressed by ${p.recipe}`), el("p", {class: "note"}, `${p.blocks ? `${p.blocks.length} blocks smaller, ` : ""}${p.layers.length} weights as codes${p.activations ? ", rows as int8 while running" : ""}${p.attention ? `, attention's factors as ${p.attention}` : ""}${p.tokens_merged && p.tokens_merged.length ? ", tokens merged by block: " + p.tokens_merged.join(" ") : ""} · ${p.calibration_pictures ? `calibrated with ${p.calibration_pictures} pictures` : "without pictures"} · ${p.seconds.toFixed(1)} s`), made(p));
 const cards = [card(`${mib(p.bytes_before)} → ${mib(p.bytes_after)}`, `size, ${p.size_ratio.toFixed(3)} of it`), p.macs_before > p.macs ? card(`${(p.macs_before / 1e9).toFixed(2)} → ${(p.macs / 1e9).toFixed(2)} G`, `multiply-adds, ${share(1 - p.macs / p.macs_before)} fewer`) : card((p.macs / 1e9).toFixed(2) + " G", "multiply-adds")];
 if (p.blocks) cards.push(card(`${(p.parameters_before / 1e6).toFixed(2)} → ${(p.parameters_after / 1e6).toFixed(2)} M`, "parameters"));
 if (c) {

@@ -1,0 +1,42 @@
+#include "compress/extend.h"
+
+#include "model/compressed.h"
+
+namespace vireo::compress {
+
+Result<OrderedJson> configuration_of(const LoadedModel& model) {
+  OrderedJson config = OrderedJson::object();
+  if (model.source().config.empty()) {
+    config["architecture"] = model.architecture();
+    return config;
+  }
+  config = OrderedJson::parse(model.source().config, nullptr, false);
+  if (!config.is_object()) return fail(ErrorCode::kCorrupt, "'{}' is no JSON object", model.source().config_path);
+  return config;
+}
+
+OrderedJson& section_of(OrderedJson& config, const char* name) {
+  OrderedJson& q = config["quantization_config"];
+  if (!q.is_object()) q = OrderedJson{{"quant_method", kOwnMethod}};
+  OrderedJson& all = q["vireo"];
+  if (!all.is_object()) all = OrderedJson{{"version", kExtensionVersion}};
+  return all[name];
+}
+
+std::string text_of(const OrderedJson& config) {
+  return config.dump(2, ' ', false, OrderedJson::error_handler_t::replace) + "\n";
+}
+
+Result<LoadedModel> reconfigured(const LoadedModel& model, const OrderedJson& config) {
+  ModelSource source = model.source();
+  source.config = text_of(config);
+  return LoadedModel::from_parts(std::move(source), model.preprocessor_text(), model.source().path);
+}
+
+Result<LoadedModel> attention_in(const LoadedModel& model, const std::string& format) {
+  VIREO_ASSIGN(OrderedJson config, configuration_of(model));
+  section_of(config, "attention") = OrderedJson{{"format", format}};
+  return reconfigured(model, config);
+}
+
+}  // namespace vireo::compress
