@@ -12,7 +12,6 @@
 #include "compress/calibrate.h"
 #include "compress/encode.h"
 #include "compress/extend.h"
-#include "compress/kept.h"
 #include "compress/kept_structure.h"
 #include "compress/replace.h"
 #include "compress/sensitivity.h"
