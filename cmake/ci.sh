@@ -178,6 +178,7 @@ ci_aarch64() {
   preset=aarch64
   build vireo_cli unit_tests ops_conformance
   check_case "the tool is for aarch64" grep -q AArch64 <(readelf -h "$build_dir/bin/vireo")
+  check_case "inner loops on a Cortex-A57" bash bench/a57.sh
 }
 
 # CPUs to emulate: the Jetson Nano's, and one with all that qemu knows.

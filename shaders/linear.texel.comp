@@ -120,7 +120,7 @@ void main()
 #if SHUFFLE
     // A lane fills, per block of RL rows, one register: row (lane % RL), k-group (lane / RL) of the step. All lane numbers read below are constants:
     // some drivers broadcast from a constant lane in one instruction and take a loop for any other.
-    const uint BLOCKS = R / RL;
+    const uint BLOCKS = (R + RL - 1u) / RL;
     const bool shuffled = gl_SubgroupSize >= RL * Q && gl_NumSubgroups * gl_SubgroupSize == LX;
     const uint my_row = gl_SubgroupInvocationID % RL, my_k = gl_SubgroupInvocationID / RL % Q;
     uint piece_start[BLOCKS];

@@ -190,6 +190,7 @@ void add_replay(CLI::App& app);
 void add_eval(CLI::App& app);
 void add_compress(CLI::App& app);
 void add_simulate(CLI::App& app);
+void add_doctor(CLI::App& app);
 void add_env(CLI::App& app);
 
 /// Deterministic pixels in about [-2, 2], for runs without a picture.

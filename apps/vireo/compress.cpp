@@ -17,10 +17,11 @@ namespace {
 
 struct Args {
   Common common;
-  std::string out, calibrate, eval, recipe, policy, method, caps, html;
+  std::string out, calibrate, eval, recipe, policy, method, ranges, caps, html;
   Budget budget;
   int pictures = 64;
   bool list = false, force = false, no_sensitivity = false, sweep = false, closest = false, resume = false;
+  bool awq = false, bias_correction = false;
   bool searches() const { return sweep || budget.any(); }
 };
 
@@ -40,8 +41,10 @@ void print_list(bool json) {
     return list;
   };
   if (json)
-    return print_json(
-        Json{{"recipes", entries(vireo::compress_recipes())}, {"methods", entries(vireo::compress_methods())}});
+    return print_json(Json{{"recipes", entries(vireo::compress_recipes())},
+                           {"methods", entries(vireo::compress_methods())},
+                           {"ranges", entries(vireo::compress_ranges())},
+                           {"extras", entries(vireo::compress_extras())}});
   const auto print = [](const char* title, const std::vector<vireo::CompressEntry>& all) {
     std::printf("%s\n", title);
     for (const vireo::CompressEntry& e : all)
@@ -49,6 +52,8 @@ void print_list(bool json) {
   };
   print("recipes, which compose with '+':", vireo::compress_recipes());
   print("methods, which recipes choose:", vireo::compress_methods());
+  print("how one scale of all rows is found (--ranges):", vireo::compress_ranges());
+  print("off by default (--awq, --bias-correction):", vireo::compress_extras());
 }
 
 /// Reads the pictures and gives them to the compressor; those that cannot be read are left out, with a note.
@@ -98,6 +103,8 @@ void check(const Args& args) {
     throw UsageError("compress: a budget is met on pictures: give --calibrate DIR, a folder of 32 to 64 of them");
   if (args.closest && !args.budget.any())
     throw UsageError("compress: --closest goes with a budget: --target-fps, --max-size, --max-kl");
+  if (args.searches() && (!args.ranges.empty() || args.awq || args.bias_correction))
+    throw UsageError("compress: --ranges, --awq and --bias-correction go with --recipe or --policy, not with a budget");
   if (!args.html.empty() && !args.sweep) throw UsageError("compress: --html goes with --sweep");
   if (args.resume && args.out.empty()) throw UsageError("compress: --resume goes with --out DIR");
   if (!args.searches() && (args.budget.machine == "this" || !args.caps.empty()))
@@ -155,7 +162,8 @@ void run(Args& args) {
     options.policy = read_text(args.policy, "a format policy");
     if (options.policy.empty()) throw Failure("'" + args.policy + "' is empty, expected a format policy");
   }
-  options.method = args.method;
+  options.method = args.method, options.ranges = args.ranges;
+  options.awq = args.awq, options.bias_correction = args.bias_correction;
   options.threads = args.common.threads;
   options.sensitivity = !args.no_sensitivity;
   std::unique_ptr<Progress> progress;
@@ -208,6 +216,9 @@ void run(Args& args) {
   c.model = model.name(), c.out = args.out;
   c.recipe = args.recipe.empty() ? args.policy : args.recipe;
   c.policy = args.searches() ? options.policy : "";
+  if (!args.ranges.empty()) c.options.push_back("ranges " + args.ranges);
+  if (args.awq) c.options.emplace_back("awq");
+  if (args.bias_correction) c.options.emplace_back("bias-correction");
   c.front = front.is_null() ? nullptr : &front;
   c.caps = open_device("cpu", args.common.threads).caps_text();
 
@@ -257,6 +268,12 @@ void add_compress(CLI::App& app) {
   verb->add_option("--method", args->method,
                    "how weights of linears within the network are rounded (--list) [below 8 bits gptq, else rtn]")
       ->type_name("NAME");
+  verb->add_option("--ranges", args->ranges,
+                   "how one scale of all rows is found, for recipes such as w8a8static (--list) [minmax]")
+      ->type_name("NAME");
+  verb->add_flag("--awq", args->awq, "scale columns of weights by their inputs before they are rounded");
+  verb->add_flag("--bias-correction", args->bias_correction,
+                 "move biases by what rounding does to the mean of a linear's answer");
   verb->add_option("--calibrate", args->calibrate, "pictures like those that the model will see")->type_name("DIR");
   verb->add_option("--pictures", args->pictures, "at most so many of them, evenly spread")
       ->type_name("N")

@@ -232,6 +232,7 @@ Json compression_json(const Compressed& c, const vireo::Model& model) {
   j["kept"] = r.kept;
   j["notes"] = r.notes;
   if (!c.policy.empty()) j["policy"] = c.policy;
+  if (!c.options.empty()) j["options"] = c.options;
   if (c.front != nullptr) j["search"] = *c.front;
   return with_made(j, made_on(c.caps));
 }

@@ -54,8 +54,9 @@ struct Compressed {
   const Comparison* comparison = nullptr;  // null: no pictures
   Predicted predicted;
   double seconds = 0;
-  std::string policy;           // that a budget chose beside the recipe
-  const Json* front = nullptr;  // of a budget: schema vireo-front/1
+  std::string policy;                // that a budget chose beside the recipe
+  std::vector<std::string> options;  // --ranges, --awq and --bias-correction, where given
+  const Json* front = nullptr;       // of a budget: schema vireo-front/1
 };
 /// Schema vireo-compression/1.
 Json compression_json(const Compressed& c, const vireo::Model& model);

@@ -108,6 +108,7 @@ int run(int argc, char** argv) {
   cli::add_eval(app);
   cli::add_compress(app);
   cli::add_simulate(app);
+  cli::add_doctor(app);
   cli::add_env(app);
   std::string about;
   const CLI::App* help = add_help(app, about);

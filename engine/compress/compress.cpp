@@ -2,16 +2,17 @@
 #include <vireo/compress.hpp>
 
 #include <algorithm>
-#include <cmath>
 #include <map>
 #include <memory>
 #include <set>
 
 #include "base/names.h"
+#include "compress/awq.h"
+#include "compress/bias_correction.h"
+#include "compress/calibrate.h"
 #include "compress/encode.h"
 #include "compress/extend.h"
 #include "compress/kept.h"
-#include "compress/moments.h"
 #include "compress/sensitivity.h"
 #include "compress/structure.h"
 #include "compress/tokens.h"
@@ -35,13 +36,27 @@ std::vector<CompressEntry> compress_methods() {
   return all;
 }
 
+std::vector<CompressEntry> compress_ranges() {
+  std::vector<CompressEntry> all;
+  for (const RangeMethod* m : range_methods()) all.push_back({m->name, m->what, m->source, "", ""});
+  return all;
+}
+
+std::vector<CompressEntry> compress_extras() {
+  return {{"awq",
+           "columns of weights within the network are multiplied by mean |x|^alpha of their inputs before they are "
+           "rounded, and the LayerNorm or the values before them divided by it; alpha is searched",
+           "AWQ (Lin et al. 2023, arXiv 2306.00978)", "", ""},
+          {"bias-correction", "biases make good for what rounding a weight does to the mean of its linear's answer",
+           "Nagel et al. 2019 (arXiv 1906.04721), Liu et al. 2021 (arXiv 2106.14156)", "", ""}};
+}
+
 namespace {
 
 constexpr size_t kLeastPictures = 8, kFewPictures = 32;
-constexpr uint64_t kLeastMoments = 64ull << 20;
 
-/// How far the work is, in seconds as they were once measured: only their ratios matter.
-constexpr double kPictureWork = 0.02, kLayerWork = 0.06;
+/// Of a layer's codes, in seconds as calibrate.h has them.
+constexpr double kLayerWork = 0.06;
 
 Head head_of(const LoadedModel& m) { return m.has_classes() ? Head::kLogits : Head::kFeatures; }
 
@@ -53,35 +68,12 @@ uint64_t file_bytes(const std::vector<TensorView>& views) {
 }
 
 bool needs_products(const Scheme& s) { return s.method != nullptr && s.method->needs_pictures; }
-bool looks_at_pictures(const Scheme& s) { return needs_products(s) || s.rows == RowScales::kStatic; }
 
 /// The squared error of the layer's output over its square, from H; without one, of the weight.
 double relative_error(const Weight& w, const Coded& c, ThreadPool& pool) {
-  const int64_t n = w.cols, span = span_of(c.grid, n), groups = div_up(n, span);
-  std::vector<double> errors(size_t(w.rows)), squares(size_t(w.rows));
-  pool.parallel_for(w.rows, 4, [&](int64_t begin, int64_t end, int) {
-    std::vector<double> off(static_cast<size_t>(n));
-    const auto square = [&](const double* x) {
-      double sum = 0;
-      for (int64_t i = 0; i < n; ++i) {
-        double with = 0;
-        if (w.hessian == nullptr) with = x[i];
-        else
-          for (int64_t j = 0; j < n; ++j) with += w.hessian[i * n + j] * x[j];
-        sum += x[i] * with;
-      }
-      return sum;
-    };
-    for (int64_t r = begin; r < end; ++r) {
-      for (int64_t k = 0; k < n; ++k) off[size_t(k)] = double(w.values[r * n + k]);
-      squares[size_t(r)] = square(off.data());
-      for (int64_t k = 0; k < n; ++k)
-        off[size_t(k)] -= double(decode(c.codes[size_t(r * n + k)], 0, c.scales[size_t(r * groups + k / span)]));
-      errors[size_t(r)] = square(off.data());
-    }
-  });
-  double error = 0, all = 0;
-  for (int64_t r = 0; r < w.rows; ++r) error += errors[size_t(r)], all += squares[size_t(r)];
+  const std::vector<double> whole(w.values, w.values + w.rows * w.cols);
+  const double all = output_square(whole, w.rows, w.cols, w.hessian, pool);
+  const double error = output_square(rounding_errors(w, c), w.rows, w.cols, w.hessian, pool);
   return all > 0 ? std::max(0.0, error) / all : 0;
 }
 
@@ -91,6 +83,7 @@ struct Compressor::Impl {
   Model model;
   CompressOptions options;
   Choice choice;
+  const RangeMethod* ranges = range_methods()[0];
   Layers layers;
   std::vector<Scheme> schemes;
   std::vector<std::string> notes;
@@ -117,7 +110,9 @@ struct Compressor::Impl {
   const LoadedModel& loaded() const { return smaller != nullptr ? *smaller : model.impl().loaded; }
   Result<Graph> graph() const { return loaded().build(head_of(loaded()), 1); }
   bool needs_pictures() const {
-    return choice.structure.any() || std::any_of(schemes.begin(), schemes.end(), looks_at_pictures);
+    const std::vector<Needs> all = needs();
+    return choice.structure.any() || options.awq ||
+           std::any_of(all.begin(), all.end(), [](const Needs& n) { return n.looks; });
   }
 
   /// One more step of the work is done; an error where the caller wants to stop.
@@ -130,14 +125,15 @@ struct Compressor::Impl {
   }
 
   Result<void> shrink(CompressReport* report);
-  std::vector<std::vector<size_t>> groups() const;
-  bool has_products(const std::string& input) const;
-  Result<void> calibrate(const std::vector<size_t>& group, std::map<std::string, Moments>* moments);
+  Result<void> scale(CompressReport* report);
+  bool corrects(size_t layer) const;
+  std::vector<Needs> needs() const;
+  Result<Range> range_of(const std::string& value, const Seen& seen);
   Key everything() const;
   Key key_of(const Key& all, size_t layer) const;
-  Result<KeptLayer> code(size_t layer, const Moments* moments);
-  void take(size_t layer, const KeptLayer& found, std::vector<std::vector<StoredTensor>>* coded,
-            CompressReport* report);
+  Result<KeptLayer> code(size_t layer, const Seen* seen, Range range);
+  Result<void> take(size_t layer, const KeptLayer& found, std::vector<std::vector<StoredTensor>>* coded,
+                    CompressReport* report);
   Result<CompressReport> write(const std::string& folder);
 };
 
@@ -170,58 +166,48 @@ Result<void> Compressor::Impl::shrink(CompressReport* report) {
   return {};
 }
 
-/// Layers whose moments fit into memory at once, by index; those of one input stay together.
-std::vector<std::vector<size_t>> Compressor::Impl::groups() const {
-  uint64_t stored = 0;
-  for (const auto& [name, view] : loaded().source().weights->tensors()) stored += view.bytes;
-  const uint64_t most = std::max(kLeastMoments, stored / 2);
-  std::vector<std::vector<size_t>> all;
-  std::set<std::string> inputs;  // of the last group
-  uint64_t used = 0;
-  for (size_t i = 0; i < layers.all.size(); ++i) {
-    if (!looks_at_pictures(schemes[i])) continue;
-    const bool more = has_products(layers.all[i].input) && inputs.count(layers.all[i].input) == 0;
-    const uint64_t bytes = more ? Moments::bytes(layers.all[i].cols) : 0;
-    if (all.empty() || used + bytes > most) all.emplace_back(), inputs.clear(), used = 0;
-    all.back().push_back(i);
-    if (more) inputs.insert(layers.all[i].input), used += bytes;
+/// Behind structure too, and before anything is rounded.
+Result<void> Compressor::Impl::scale(CompressReport* report) {
+  if (!options.awq) return {};
+  VIREO_ASSIGN(AwqScaled s,
+               scale_by_awq(loaded(), layers, schemes, pictures, *device, pool,
+                            [this](const std::string& what, double seconds) { return step(what, seconds); }));
+  report->passes += s.passes;
+  notes.push_back(s.scaled == 0
+                      ? fmt::format("awq: of {} values whose columns can be scaled none gains by it", s.places)
+                      : fmt::format("awq: columns of {} of {} values are scaled, alpha {:.2f} to {:.2f}", s.scaled,
+                                    s.places, s.least, s.most));
+  if (s.model != nullptr) smaller = std::move(s.model);
+  return {};
+}
+
+/// Whether rounding this layer's weight moves its bias.
+bool Compressor::Impl::corrects(size_t i) const {
+  return options.bias_correction && schemes[i].method != nullptr && !layers.all[i].conv() &&
+         has_bias(loaded(), layers.all[i]);
+}
+
+std::vector<Needs> Compressor::Impl::needs() const {
+  std::vector<Needs> all(layers.all.size());
+  for (size_t i = 0; i < all.size(); ++i) {
+    all[i].products = needs_products(schemes[i]);
+    if (schemes[i].rows == RowScales::kStatic) all[i].range = ranges;
+    all[i].looks = all[i].products || all[i].range != nullptr || corrects(i);
   }
   return all;
 }
 
-/// Whether a layer that multiplies this value needs its second moments.
-bool Compressor::Impl::has_products(const std::string& input) const {
-  for (size_t i = 0; i < layers.all.size(); ++i)
-    if (layers.all[i].input == input && needs_products(schemes[i])) return true;
-  return false;
-}
-
-Result<void> Compressor::Impl::calibrate(const std::vector<size_t>& group, std::map<std::string, Moments>* moments) {
-  VIREO_ASSIGN(Graph g, graph());
-  VIREO_ASSIGN(const std::unique_ptr<Runner> runner, Runner::create(std::move(g), *device, pool, true));
-  const bool merges = merges_tokens(loaded());
-  for (size_t p = 0; p < pictures.size(); ++p) {
-    runner->run(pictures[p]);
-    for (const size_t i : group) {
-      const Layer& l = layers.all[i];
-      VIREO_ASSIGN(const Rows rows, runner->value(l.input));
-      if (rows.cols != l.cols)
-        return fail(ErrorCode::kInternal, "calibration: '{}' has {} columns, expected {}", l.input, rows.cols, l.cols);
-      // Where tokens are merged, the last value has the fewest.
-      const bool all =
-          rows.rows == layers.tokens || (merges && l.kind == LayerKind::kInner && rows.rows >= layers.tokens);
-      const auto tokens = all ? layers.answer_tokens : std::vector<int64_t>();
-      const auto [m, fresh] = moments->try_emplace(l.input, l.cols, tokens, has_products(l.input));
-      if (m->second.pictures() > p) continue;  // several layers read this value
-      if (!m->second.add(rows, *device->kernels, pool))
-        return fail(ErrorCode::kCorrupt,
-                    "model '{}': the input of '{}' is not finite for picture {} of {}; nothing can be calibrated with "
-                    "it. The model overflows in fp32: use another checkpoint or other pictures",
-                    model.name(), l.node, p + 1, pictures.size());
-    }
-    VIREO_TRY(step(fmt::format("picture {} of {}", p + 1, pictures.size()), kPictureWork));
+/// Of a value, for all layers that multiply it by one scale: the runtime multiplies them as one linear.
+Result<Range> Compressor::Impl::range_of(const std::string& value, const Seen& seen) {
+  std::vector<std::vector<float>> weights;
+  std::vector<RangeReader> readers;
+  for (size_t i = 0; i < layers.all.size(); ++i) {
+    if (layers.all[i].input != value || schemes[i].rows != RowScales::kStatic) continue;
+    VIREO_ASSIGN(std::vector<float> w, weight_values(loaded(), layers.all[i]));
+    weights.push_back(std::move(w));
+    readers.push_back({weights.back().data(), layers.all[i].rows});
   }
-  return {};
+  return ranges->find(seen.range, readers, *device->kernels, pool);
 }
 
 /// Of what every layer's codes depend on: the network, its numbers and the pictures.
@@ -245,15 +231,17 @@ Key Compressor::Impl::key_of(const Key& all, size_t i) const {
   const Scheme& s = schemes[i];
   Key key = all;
   key.add(layers.all[i].tensor).add(vireo::to_string(s.format)).add(std::string(s.method->name));
-  return key.add(uint64_t(s.rows == RowScales::kStatic));
+  key.add(std::string(s.rows == RowScales::kStatic ? ranges->name : ""));
+  return key.add(uint64_t(corrects(i)));
 }
 
-Result<KeptLayer> Compressor::Impl::code(size_t i, const Moments* moments) {
+/// `seen`: null where the layer looks at no pictures.
+Result<KeptLayer> Compressor::Impl::code(size_t i, const Seen* seen, Range range) {
   const Layer& l = layers.all[i];
   const Scheme& s = schemes[i];
   VIREO_ASSIGN(const std::vector<float> values, weight_values(loaded(), l));
   std::vector<double> hessian;
-  if (moments != nullptr && s.method->needs_pictures) hessian = moments->hessian(l.last);
+  if (seen != nullptr && s.method->needs_pictures) hessian = seen->moments.hessian(l.last);
   const Weight weight{values.data(), l.rows, l.cols, hessian.empty() ? nullptr : hessian.data()};
   Grid grid = s.format.grid;
   if (grid.scope == Scope::kGroup && grid.group > l.cols) grid.group = int32_t(l.cols);
@@ -262,12 +250,13 @@ Result<KeptLayer> Compressor::Impl::code(size_t i, const Moments* moments) {
   k.rows = l.rows;
   k.error = relative_error(weight, k.coded, pool);
   k.has_range = s.rows == RowScales::kStatic;
-  if (k.has_range) k.least = moments->least(), k.most = moments->most(), k.outlier = moments->has_outlier_column();
+  if (k.has_range) k.least = range.least, k.most = range.most, k.outlier = seen->moments.has_outlier_column();
+  if (corrects(i)) k.shift = bias_shift(weight, k.coded, seen->moments.means());
   return k;
 }
 
-void Compressor::Impl::take(size_t i, const KeptLayer& k, std::vector<std::vector<StoredTensor>>* coded,
-                            CompressReport* report) {
+Result<void> Compressor::Impl::take(size_t i, const KeptLayer& k, std::vector<std::vector<StoredTensor>>* coded,
+                                    CompressReport* report) {
   const Layer& l = layers.all[i];
   Scheme& s = schemes[i];
   CompressedLayer r;
@@ -281,9 +270,14 @@ void Compressor::Impl::take(size_t i, const KeptLayer& k, std::vector<std::vecto
     own_scales.push_back(l.node);
   }
   if (s.rows == RowScales::kStatic)
-    for (StoredTensor& t : encode_rows(l, k.least, k.most)) (*coded)[i].push_back(std::move(t));
+    for (StoredTensor& t : encode_rows(l, {k.least, k.most})) (*coded)[i].push_back(std::move(t));
   for (const StoredTensor& t : (*coded)[i]) r.bytes += t.bytes.size();
+  if (!k.shift.empty()) {
+    VIREO_ASSIGN(StoredTensor bias, moved_bias(loaded(), l, k.shift));
+    (*coded)[i].push_back(std::move(bias));
+  }
   report->layers[i] = std::move(r);
+  return {};
 }
 
 Result<CompressReport> Compressor::Impl::write(const std::string& folder) {
@@ -294,10 +288,11 @@ Result<CompressReport> Compressor::Impl::write(const std::string& folder) {
                 pictures.size() == 1 ? "1 picture" : fmt::format("{} pictures", pictures.size()), kLeastPictures);
   CompressReport report;
   work = structure_work(choice.structure, pictures.size()) + kLayerWork * double(layers.all.size()) +
-         kPictureWork * double(pictures.size());
+         kCalibrationWork * double(pictures.size());
   report.bytes_before =
       file_bytes(all_views(loaded(), std::vector<std::vector<StoredTensor>>(layers.all.size()), layers));
   VIREO_TRY(shrink(&report));
+  VIREO_TRY(scale(&report));
   report.notes = notes;
   report.attention = choice.attention;
   report.activations = choice.rows != RowScales::kNone;
@@ -310,11 +305,12 @@ Result<CompressReport> Compressor::Impl::write(const std::string& folder) {
         fmt::format("calibrated with {} pictures; 32 to 64 are usual, and fewer cost accuracy", pictures.size()));
   report.layers.resize(layers.all.size());
   std::vector<std::vector<StoredTensor>> coded(layers.all.size());
-  const std::vector<std::vector<size_t>> by_memory = groups();
+  const Calibration calibration(loaded(), layers, needs(), pictures, *device, pool);
+  const std::vector<std::vector<size_t>> by_memory = calibration.groups();
   report.passes += by_memory.size();
   const size_t tested = options.sensitivity ? std::min(pictures.size(), kSensitivityPictures) : 0;
   const std::vector<std::vector<size_t>> by_node = layers_by_node(layers, schemes);
-  work = done + kLayerWork * double(layers.all.size()) + kPictureWork * double(by_memory.size() * pictures.size());
+  work = done + kLayerWork * double(layers.all.size()) + kCalibrationWork * double(by_memory.size() * pictures.size());
   if (tested > 0) work += kSensitivityWork * double(tested * by_node.size());
 
   std::set<size_t> waiting;
@@ -332,26 +328,33 @@ Result<CompressReport> Compressor::Impl::write(const std::string& folder) {
         continue;
       }
       VIREO_TRY(step(layers.all[i].node, kLayerWork));
-      take(i, k, &coded, &report), ++report.found;
+      VIREO_TRY(take(i, k, &coded, &report));
+      ++report.found;
     }
     if (missing.empty()) {
-      VIREO_TRY(step("pictures", kPictureWork * double(pictures.size())));
+      VIREO_TRY(step("pictures", kCalibrationWork * double(pictures.size())));
       continue;
     }
-    std::map<std::string, Moments> moments;
-    VIREO_TRY(calibrate(missing, &moments));
+    VIREO_ASSIGN(const SeenValues seen, calibration.run(missing, [this](const std::string& what, double seconds) {
+      return step(what, seconds);
+    }));
+    std::map<std::string, Range> found;
     for (const size_t i : missing) {
       VIREO_TRY(step(layers.all[i].node, kLayerWork));
+      const std::string& input = layers.all[i].input;
+      if (schemes[i].rows == RowScales::kStatic && found.count(input) == 0) {
+        VIREO_ASSIGN(found[input], range_of(input, seen.at(input)));
+      }
       const Key key = key_of(all, i);
-      VIREO_ASSIGN(const KeptLayer k, code(i, &moments.at(layers.all[i].input)));
+      VIREO_ASSIGN(const KeptLayer k, code(i, &seen.at(input), found[input]));
       VIREO_TRY(kept.keep(key, k));
-      take(i, k, &coded, &report);
+      VIREO_TRY(take(i, k, &coded, &report));
     }
   }
   for (const size_t i : waiting) {
     VIREO_TRY(step(layers.all[i].node, kLayerWork));
-    VIREO_ASSIGN(const KeptLayer k, code(i, nullptr));
-    take(i, k, &coded, &report);
+    VIREO_ASSIGN(const KeptLayer k, code(i, nullptr, {}));
+    VIREO_TRY(take(i, k, &coded, &report));
   }
 
   VIREO_ASSIGN(const std::string config, configuration(loaded(), layers, schemes));
@@ -419,6 +422,12 @@ Result<Compressor> Compressor::create(const Model& model, const CompressOptions&
       return fail(ErrorCode::kInvalidArgument, "compress: there is no method '{}'{}", options.method,
                   known_names(options.method, known));
     }
+    if (!options.ranges.empty() && (impl->ranges = find_range_method(options.ranges)) == nullptr) {
+      std::vector<std::string> known;
+      for (const RangeMethod* m : range_methods()) known.push_back(m->name);
+      return fail(ErrorCode::kInvalidArgument, "compress: there is no way '{}' to find ranges{}", options.ranges,
+                  known_names(options.ranges, known));
+    }
     if (!impl->choice.attention.empty()) {
       VIREO_ASSIGN(LoadedModel m, attention_in(impl->loaded(), impl->choice.attention));
       impl->model = Model::Impl::wrap(std::move(m), model.name());
@@ -434,6 +443,17 @@ Result<Compressor> Compressor::create(const Model& model, const CompressOptions&
     impl->layers = find_layers(impl->loaded(), graph);
     if (impl->choice.tokens == 0) impl->macs_before = impl->layers.macs;
     VIREO_ASSIGN(impl->schemes, impl->choice.schemes(impl->layers, &impl->notes));
+    const auto any = [&](auto what) { return std::any_of(impl->schemes.begin(), impl->schemes.end(), what); };
+    if (!options.ranges.empty() && !any([](const Scheme& s) { return s.rows == RowScales::kStatic; }))
+      return fail(ErrorCode::kInvalidArgument,
+                  "compress: '{}' says how one scale of all rows is found, and no rows get one: take a recipe such as "
+                  "w8a8static, or leave it out",
+                  options.ranges);
+    if ((options.awq || options.bias_correction) && !any([](const Scheme& s) { return s.format.grid.coded(); }))
+      return fail(ErrorCode::kInvalidArgument,
+                  "compress: no weight is rounded, so {} would change nothing: add a recipe such as w4g32, or leave it "
+                  "out",
+                  options.awq ? "awq" : "bias correction");
     return Compressor(std::move(impl));
   });
 }

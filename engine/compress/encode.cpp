@@ -82,14 +82,13 @@ std::vector<StoredTensor> encode(const Layer& l, const Coded& c) {
   return all;
 }
 
-std::vector<StoredTensor> encode_rows(const Layer& l, float least, float most) {
-  const float scale = most > least ? (most - least) / 255.f : 1.f;
-  const float zero = std::nearbyint(-128.f - least / scale);
+std::vector<StoredTensor> encode_rows(const Layer& l, Range range) {
+  const RangeCodes codes(range);
   std::vector<StoredTensor> all(2);
   all[0].name = l.module + ".input_scale", all[0].dtype = "F32", all[0].shape = {1};
-  append(&all[0].bytes, scale);
+  append(&all[0].bytes, codes.scale);
   all[1].name = l.module + ".input_zero_point", all[1].dtype = "I8", all[1].shape = {1};
-  append(&all[1].bytes, int8_t(std::max(-128.f, std::min(127.f, zero))));
+  append(&all[1].bytes, int8_t(codes.zero));
   return all;
 }
 
@@ -164,12 +163,15 @@ std::vector<TensorView> all_views(const LoadedModel& model, const std::vector<st
   std::map<std::string, const std::vector<StoredTensor>*> replaced;
   for (size_t i = 0; i < layers.all.size(); ++i)
     if (!coded[i].empty()) replaced[layers.all[i].tensor] = &coded[i];
+  std::set<std::string> moved;  // biases, which stand beside the weight that moves them
+  for (const std::vector<StoredTensor>& layer : coded)
+    for (const StoredTensor& t : layer) moved.insert(t.name);
   std::vector<TensorView> views;
   for (const auto& [name, view] : model.source().weights->tensors()) {
     const auto found = replaced.find(view.name);
-    if (found == replaced.end()) views.push_back(view);
-    else
+    if (found != replaced.end())
       for (const StoredTensor& t : *found->second) views.push_back(t.view());
+    else if (moved.count(view.name) == 0) views.push_back(view);
   }
   // As the format's own writer has it: wide elements first, so that every tensor is aligned to its own.
   const auto width = [](const TensorView& v) { return v.elements() == 0 ? size_t(0) : v.bytes / size_t(v.elements()); };

@@ -6,6 +6,7 @@
 
 #include "compress/layers.h"
 #include "compress/method.h"
+#include "compress/ranges.h"
 #include "compress/recipe.h"
 #include "model/safetensors.h"
 
@@ -27,9 +28,8 @@ struct StoredTensor {
 /// 8 bits: `weight` I8 and `weight_scale`; fewer: `weight_packed` I32, `weight_scale` and `weight_shape`.
 std::vector<StoredTensor> encode(const Layer& layer, const Coded& coded);
 
-/// The grid of a linear's rows, from the range that calibration saw, 0 included: `input_scale` and `input_zero_point`,
-/// value = (code - zero) * scale with codes from -128 to 127.
-std::vector<StoredTensor> encode_rows(const Layer& layer, float least, float most);
+/// The grid of a linear's rows: `input_scale` and `input_zero_point`.
+std::vector<StoredTensor> encode_rows(const Layer& layer, Range range);
 
 /// config.json of the compressed model: that of the model with a quantization_config that names every layer which is
 /// coded. `architecture`: of a model that has no config.json. Errors: kCorrupt.

@@ -6,8 +6,6 @@
 namespace vireo::compress {
 namespace {
 
-constexpr double kLeastOfGelu = 0.16997124254703522;
-
 void round(float* x, int64_t n, int bits) {
   const double base = std::sqrt(2.0);
   double most = 0;

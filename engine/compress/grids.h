@@ -6,14 +6,21 @@
 #include <string>
 #include <vector>
 
+#include "compress/ranges.h"
+
 namespace vireo::compress {
 
 struct RowGrid {
   const char* name;
   const char* what;    // for --list
   const char* source;  // where it is from
-  /// Rounds x[0..n) in place, to codes of `bits`, 2 to 8.
+  /// Rounds x[0..n) in place, to codes of `bits`, 2 to 8. Null: of a grid that is fitted to pictures first.
   void (*round)(float* x, int64_t n, int bits);
+  /// What such a grid finds in the values that the pictures give, of which it looks at rows, and rounding by it.
+  std::vector<double> (*fit)(const RangeStatistics& seen, int bits) = nullptr;
+  void (*round_fitted)(float* row, int64_t cols, const std::vector<double>& fit, int bits) = nullptr;
+
+  bool fitted() const { return fit != nullptr; }
 };
 
 #define ROW_GRID(name) extern const RowGrid name;
@@ -25,6 +32,9 @@ const std::vector<const RowGrid*>& row_grids();
 const RowGrid* find_row_grid(const std::string& name);
 
 // ---- what grids share
+
+/// Minus the least value that GELU gives: log grids for the rows behind it count from there.
+constexpr double kLeastOfGelu = 0.16997124254703522;
 
 /// round_half_even(x / step), from `least` to `most`.
 double nearest_code(double x, double step, double least, double most);

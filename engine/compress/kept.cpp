@@ -9,10 +9,10 @@
 namespace vireo::compress {
 namespace {
 
-/// A file is this, codes and scales, and the sum of all bytes before it. Read where it was written, so the order of
-/// bytes is the machine's own.
+/// A file is this, codes, scales and what biases move by, and the sum of all bytes before it. Read where it was
+/// written, so the order of bytes is the machine's own.
 struct Header {
-  int64_t rows = 0, cols = 0, scales = 0;
+  int64_t rows = 0, cols = 0, scales = 0, shifts = 0;
   double error = 0;
   float least = 0, most = 0;
   int32_t group = 0;
@@ -58,10 +58,13 @@ bool Kept::find(const Key& key, int64_t rows, int64_t cols, KeptLayer* layer) co
   std::vector<uint8_t> bytes;
   Header h;
   const size_t weights = size_t(rows * cols);
-  if (!read(key, sizeof h + weights * (1 + sizeof(float)), &bytes) || bytes.size() < sizeof h) return false;
+  if (!read(key, sizeof h + weights * (1 + sizeof(float)) + size_t(rows) * sizeof(float), &bytes) ||
+      bytes.size() < sizeof h)
+    return false;
   std::memcpy(&h, bytes.data(), sizeof h);
   if (h.rows != rows || h.cols != cols || h.scales < 0 || uint64_t(h.scales) > weights ||
-      bytes.size() != sizeof h + weights + size_t(h.scales) * sizeof(float))
+      (h.shifts != 0 && h.shifts != rows) ||
+      bytes.size() != sizeof h + weights + size_t(h.scales + h.shifts) * sizeof(float))
     return false;
   KeptLayer k;
   k.rows = rows;
@@ -71,8 +74,11 @@ bool Kept::find(const Key& key, int64_t rows, int64_t cols, KeptLayer* layer) co
   k.coded.codes.resize(weights);
   k.coded.scales.resize(size_t(h.scales));
   std::memcpy(k.coded.codes.data(), bytes.data() + sizeof h, weights);
-  if (h.scales > 0)
-    std::memcpy(k.coded.scales.data(), bytes.data() + sizeof h + weights, size_t(h.scales) * sizeof(float));
+  k.shift.resize(size_t(h.shifts));
+  const uint8_t* const scales = bytes.data() + sizeof h + weights;
+  if (h.scales > 0) std::memcpy(k.coded.scales.data(), scales, size_t(h.scales) * sizeof(float));
+  if (h.shifts > 0)
+    std::memcpy(k.shift.data(), scales + size_t(h.scales) * sizeof(float), size_t(h.shifts) * sizeof(float));
   k.error = h.error, k.least = h.least, k.most = h.most;
   k.has_range = (h.flags & 1) != 0, k.outlier = (h.flags & 2) != 0;
   *layer = std::move(k);
@@ -82,7 +88,7 @@ bool Kept::find(const Key& key, int64_t rows, int64_t cols, KeptLayer* layer) co
 Result<void> Kept::keep(const Key& key, const KeptLayer& layer) const {
   Header h;
   const Grid& g = layer.coded.grid;
-  h.scales = int64_t(layer.coded.scales.size());
+  h.scales = int64_t(layer.coded.scales.size()), h.shifts = int64_t(layer.shift.size());
   const int64_t weights = int64_t(layer.coded.codes.size());
   h.rows = layer.rows, h.cols = h.rows > 0 ? weights / h.rows : 0;
   h.error = layer.error, h.least = layer.least, h.most = layer.most;
@@ -92,6 +98,7 @@ Result<void> Kept::keep(const Key& key, const KeptLayer& layer) const {
   append(&bytes, &h, sizeof h);
   append(&bytes, layer.coded.codes.data(), layer.coded.codes.size());
   append(&bytes, layer.coded.scales.data(), layer.coded.scales.size() * sizeof(float));
+  append(&bytes, layer.shift.data(), layer.shift.size() * sizeof(float));
   return write(key, std::move(bytes));
 }
 

@@ -25,7 +25,7 @@ class Key {
   uint64_t value() const { return sum_; }
 
  private:
-  uint64_t sum_ = checksum("vireo-kept/1", 12);
+  uint64_t sum_ = checksum("vireo-kept/2", 12);
 };
 
 /// A layer as Compressor codes it.
@@ -35,6 +35,7 @@ struct KeptLayer {
   double error = 0;
   bool has_range = false, outlier = false;  // of the rows that it multiplies, where those get one scale
   float least = 0, most = 0;
+  std::vector<float> shift;  // what its bias is to be moved by, [rows]; empty: nothing
 };
 
 class Kept {

@@ -49,4 +49,44 @@ void round_all(const Weight& w, ThreadPool& pool, Coded* coded) {
   });
 }
 
+std::vector<double> rounding_errors(const Weight& w, const Coded& c) {
+  const int64_t span = span_of(c.grid, w.cols), groups = div_up(w.cols, span);
+  std::vector<double> off(size_t(w.rows * w.cols));
+  for (int64_t r = 0; r < w.rows; ++r)
+    for (int64_t k = 0; k < w.cols; ++k)
+      off[size_t(r * w.cols + k)] =
+          double(w.values[r * w.cols + k]) -
+          double(decode(c.codes[size_t(r * w.cols + k)], 0, c.scales[size_t(r * groups + k / span)]));
+  return off;
+}
+
+double output_square(const std::vector<double>& off, int64_t rows, int64_t cols, const double* hessian,
+                     ThreadPool& pool) {
+  constexpr int64_t kRows = 8;  // side by side: each pass over H serves them all
+  std::vector<double> squares(size_t(rows), 0.0);
+  pool.parallel_for(div_up(rows, kRows), 1, [&](int64_t begin, int64_t end, int) {
+    std::vector<double> turned(size_t(cols * kRows));
+    for (int64_t block = begin; block < end; ++block) {
+      const int64_t first = block * kRows, count = std::min(kRows, rows - first);
+      std::fill(turned.begin(), turned.end(), 0.0);
+      for (int64_t r = 0; r < count; ++r)
+        for (int64_t k = 0; k < cols; ++k) turned[size_t(k * kRows + r)] = off[size_t((first + r) * cols + k)];
+      double sums[kRows] = {};
+      for (int64_t i = 0; i < cols; ++i) {
+        const double* const own = turned.data() + i * kRows;
+        double with[kRows] = {};
+        if (hessian == nullptr) std::copy_n(own, kRows, with);
+        else
+          for (int64_t j = 0; j < cols; ++j)
+            for (int64_t r = 0; r < kRows; ++r) with[r] += hessian[i * cols + j] * turned[size_t(j * kRows + r)];
+        for (int64_t r = 0; r < kRows; ++r) sums[r] += own[r] * with[r];
+      }
+      for (int64_t r = 0; r < count; ++r) squares[size_t(first + r)] = sums[r];
+    }
+  });
+  double sum = 0;
+  for (const double s : squares) sum += s;
+  return sum;
+}
+
 }  // namespace vireo::compress

@@ -67,6 +67,13 @@ int8_t code_of(double value, double scale, const Grid& grid);
 /// Codes of all weights, each rounded by itself.
 void round_all(const Weight& weight, ThreadPool& pool, Coded* coded);
 
+/// sum over rows of off H off^T, `off` [rows, cols] times what the inputs are: a squared error at the output. Without
+/// a Hessian the sum of squares. Does not depend on the number of threads.
+double output_square(const std::vector<double>& off, int64_t rows, int64_t cols, const double* hessian,
+                     ThreadPool& pool);
+/// w - code * scale of all weights.
+std::vector<double> rounding_errors(const Weight& weight, const Coded& coded);
+
 /// The scales that search() finds, and rtn()'s.
 Coded scales_by_max(const Weight& weight, const Grid& grid);
 Coded scales_by_search(const Weight& weight, const Grid& grid, ThreadPool& pool);

@@ -18,7 +18,9 @@ Moments::Moments(int64_t cols, std::vector<int64_t> answer_tokens, bool products
       answer_tokens_(std::move(answer_tokens)),
       products_(products),
       gram_(products ? size_t(cols * round_up(cols, 4)) : 0, 0.f),
-      largest_(size_t(cols), 0.f) {}
+      largest_(size_t(cols), 0.f),
+      sums_(size_t(cols), 0.0),
+      magnitudes_(size_t(cols), 0.0) {}
 
 bool Moments::add(const Rows& x, const simd::Kernels& kernels, ThreadPool& pool) {
   // x^T, so that both factors of the product have the rows along their columns.
@@ -36,7 +38,7 @@ bool Moments::add(const Rows& x, const simd::Kernels& kernels, ThreadPool& pool)
     for (int64_t r = 0; r < x.rows; ++r) {
       const float v = turned[size_t(k * stride + r)];
       largest_[size_t(k)] = std::max(largest_[size_t(k)], std::fabs(v));
-      least_ = std::min(least_, v), most_ = std::max(most_, v);
+      sums_[size_t(k)] += double(v), magnitudes_[size_t(k)] += std::fabs(double(v));
     }
   rows_ += x.rows;
   ++pictures_;
@@ -55,6 +57,18 @@ bool Moments::add(const Rows& x, const simd::Kernels& kernels, ThreadPool& pool)
   if (pictures_ > 1) product.residual = gram_.data(), product.ldr = product.ldo;
   run_kernel(kernels.gemm, product, pool);
   return true;
+}
+
+std::vector<double> Moments::means() const {
+  std::vector<double> all = sums_;
+  for (double& s : all) s /= double(std::max<int64_t>(rows_, 1));
+  return all;
+}
+
+std::vector<double> Moments::mean_magnitudes() const {
+  std::vector<double> all = magnitudes_;
+  for (double& s : all) s /= double(std::max<int64_t>(rows_, 1));
+  return all;
 }
 
 bool Moments::has_outlier_column() const {

@@ -16,7 +16,7 @@ namespace vireo::compress {
 /// damping of 1 % is far above its rounding.
 class Moments {
  public:
-  /// `products` false: ranges only, and no memory of cols^2.
+  /// `products` false: without gram(), and no memory of cols^2.
   Moments(int64_t cols, std::vector<int64_t> answer_tokens, bool products = true);
 
   /// The rows of one picture. False where one of them is not finite: nothing has been added then.
@@ -28,8 +28,8 @@ class Moments {
   /// sum x x^T, rows of [cols, cols] padded to a multiple of 4.
   const std::vector<float>& gram() const { return gram_; }
   const std::vector<float>& largest() const { return largest_; }  // |x| by column
-  float least() const { return least_; }                          // of all x and 0
-  float most() const { return most_; }
+  std::vector<double> means() const;                              // of x by column
+  std::vector<double> mean_magnitudes() const;                    // of |x|
   /// Whether one column's largest |x| is more than 6 times the 99th percentile of all columns': a scale for all would
   /// be that column's alone.
   bool has_outlier_column() const;
@@ -50,9 +50,9 @@ class Moments {
   size_t pictures_ = 0;
   std::vector<int64_t> answer_tokens_;
   bool products_;
-  float least_ = 0, most_ = 0;
   std::vector<float> gram_, largest_;
-  std::vector<float> answer_;  // [pictures * tokens of the answer, cols]
+  std::vector<double> sums_, magnitudes_;  // of x and of |x|, by column
+  std::vector<float> answer_;              // [pictures * tokens of the answer, cols]
 };
 
 }  // namespace vireo::compress

@@ -18,6 +18,10 @@
 
 namespace vireo::compress {
 
+/// What is being done and how many seconds of work it was when it was measured once, of which only the ratios matter;
+/// an error ends the work.
+using Progress = std::function<Result<void>(const std::string& what, double seconds)>;
+
 /// Rows in memory, `stride` floats apart.
 struct Rows {
   const float* data = nullptr;

@@ -1,20 +1,15 @@
 // The tensors and the configuration of a model with narrower blocks.
 #include <algorithm>
 #include <cmath>
-#include <cstring>
 #include <map>
 #include <set>
 
-#include "base/half.h"
-#include "compress/encode.h"
 #include "compress/extend.h"
+#include "compress/replace.h"
 #include "compress/structure.h"
 
 namespace vireo::compress {
 namespace {
-
-/// What replaces tensors of the file, by its names; without bytes: the tensor goes.
-using Replaced = std::map<std::string, StoredTensor>;
 
 /// A matrix and its bias as numbers. No bias: empty.
 struct Linear {
@@ -54,27 +49,8 @@ class Shrinker {
     return l;
   }
 
-  /// In the floats that the tensor had.
   void store(const std::string& tensor, std::vector<int64_t> shape, const std::vector<float>& values) {
-    const std::string& dtype = views_.at(tensor)->dtype;
-    StoredTensor t{tensor, dtype == "F16" || dtype == "BF16" ? dtype : "F32", std::move(shape), {}};
-    const auto append = [&t](const auto value) {
-      const size_t at = t.bytes.size();
-      t.bytes.resize(at + sizeof value);
-      std::memcpy(t.bytes.data() + at, &value, sizeof value);
-    };
-    for (const float v : values) {
-      if (t.dtype == "F32") append(v);
-      else if (t.dtype == "F16") append(float_to_half(v));
-      else append(to_bf16(v));
-    }
-    replaced_[tensor] = std::move(t);
-  }
-
-  static uint16_t to_bf16(float v) {  // to nearest, ties to even
-    uint32_t bits;
-    std::memcpy(&bits, &v, sizeof bits);
-    return uint16_t((bits + 0x7fffu + ((bits >> 16) & 1u)) >> 16);
+    replaced_[tensor] = as_floats(tensor, views_.at(tensor)->dtype, std::move(shape), values);
   }
 
   void store(const std::string& module, const Linear& l) {
@@ -218,32 +194,13 @@ Result<std::string> configuration(const LoadedModel& model, const std::vector<Ch
   return text_of(config);
 }
 
-/// Keeps the new tensors and the old file alive.
-struct Owned {
-  std::vector<StoredTensor> tensors;
-  std::shared_ptr<const Checkpoint> before;
-};
-
 }  // namespace
 
 Result<std::shared_ptr<const LoadedModel>> open_smaller(const LoadedModel& model, const std::vector<Chosen>& blocks) {
   Shrinker shrinker(model);
   for (const Chosen& c : blocks) VIREO_TRY(shrinker.shrink(c));
-  Replaced replaced = shrinker.take();
-  auto owned = std::make_shared<Owned>();
-  owned->before = model.source().weights;
-  std::vector<TensorView> views;
-  for (const auto& [name, view] : owned->before->tensors())
-    if (replaced.count(view.name) == 0) views.push_back(view);
-  for (auto& [name, tensor] : replaced)
-    if (!tensor.bytes.empty()) owned->tensors.push_back(std::move(tensor));
-  for (const StoredTensor& t : owned->tensors) views.push_back(t.view());
-  ModelSource source = model.source();
-  VIREO_ASSIGN(source.config, configuration(model, blocks));
-  VIREO_ASSIGN(source.weights, Checkpoint::from_views(std::move(views), owned, source.path));
-  VIREO_ASSIGN(LoadedModel opened,
-               LoadedModel::from_parts(std::move(source), model.preprocessor_text(), model.source().path));
-  return std::shared_ptr<const LoadedModel>(std::make_shared<LoadedModel>(std::move(opened)));
+  VIREO_ASSIGN(const std::string config, configuration(model, blocks));
+  return with_tensors(model, config, shrinker.take());
 }
 
 }  // namespace vireo::compress

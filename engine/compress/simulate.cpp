@@ -2,8 +2,10 @@
 
 #include <algorithm>
 #include <cmath>
-#include <cstring>
 
+#include "compress/calibrate.h"
+#include "compress/integer.h"
+#include "compress/replace.h"
 #include "compress/sensitivity.h"
 #include "compress/tokens.h"
 #include "ops/attention.h"
@@ -11,60 +13,51 @@
 namespace vireo::compress {
 namespace {
 
-/// Rounds rows [rows, cols], `stride` floats apart.
-void round_with(const Rounding& r, float* x, int64_t rows, int64_t cols, int64_t stride, ThreadPool& pool) {
-  if (r.grid == nullptr) return;
-  if (!r.tensor) {
-    pool.parallel_for(rows, 4, [&](int64_t begin, int64_t end, int) {
-      for (int64_t i = begin; i < end; ++i) r.grid->round(x + i * stride, cols, r.bits);
+constexpr int kGeluBits = 8;                  // of ShiftGELU's sigmoid
+constexpr double kLeastGeluStep = 0.0078125;  // finer ones gain nothing and would overflow 31 bits
+
+bool is_gelu(OpKind op) { return op == OpKind::kGeluErf || op == OpKind::kGeluTanh; }
+
+/// Rounds rows in place. `fit`: of a fitted grid.
+void round_with(const Rounding& r, const std::vector<double>* fit, const Rows& rows, ThreadPool& pool) {
+  float* const x = const_cast<float*>(rows.data);  // the runner's own memory
+  if (r.grid->fitted() || !r.tensor) {
+    pool.parallel_for(rows.rows, 4, [&](int64_t begin, int64_t end, int) {
+      for (int64_t i = begin; i < end; ++i)
+        if (r.grid->fitted()) r.grid->round_fitted(x + i * rows.stride, rows.cols, *fit, r.bits);
+        else r.grid->round(x + i * rows.stride, rows.cols, r.bits);
     });
     return;
   }
-  std::vector<float> all(size_t(rows * cols));
-  for (int64_t i = 0; i < rows; ++i) std::copy_n(x + i * stride, cols, all.data() + i * cols);
-  r.grid->round(all.data(), rows * cols, r.bits);
-  for (int64_t i = 0; i < rows; ++i) std::copy_n(all.data() + i * cols, cols, x + i * stride);
+  std::vector<float> all(size_t(rows.rows * rows.cols));
+  for (int64_t i = 0; i < rows.rows; ++i) std::copy_n(x + i * rows.stride, rows.cols, all.data() + i * rows.cols);
+  r.grid->round(all.data(), rows.rows * rows.cols, r.bits);
+  for (int64_t i = 0; i < rows.rows; ++i) std::copy_n(all.data() + i * rows.cols, rows.cols, x + i * rows.stride);
 }
 
-/// One head: q, k [n, dim] and v [n, wide], contiguous; out [n, wide], `stride` floats apart.
-struct HeadOperands {
-  int64_t n, dim, wide;
-  std::vector<float> q, k, v;
-};
-
-void attend_head(const HeadOperands& h, const float* key_bias, double scale, const Rounding& softmax, float* out,
-                 int64_t stride) {
-  std::vector<float> p(size_t(h.n * h.n));
-  for (int64_t i = 0; i < h.n; ++i) {
-    float* const row = p.data() + i * h.n;
-    float most = -INFINITY;
-    for (int64_t j = 0; j < h.n; ++j) {
-      float sum = 0;
-      for (int64_t c = 0; c < h.dim; ++c) sum += h.q[size_t(i * h.dim + c)] * h.k[size_t(j * h.dim + c)];
-      row[j] = sum * float(scale) + (key_bias ? key_bias[j] : 0.f);
-      most = std::max(most, row[j]);
-    }
-    double all = 0;
-    for (int64_t j = 0; j < h.n; ++j) row[j] = std::exp(row[j] - most), all += double(row[j]);
-    for (int64_t j = 0; j < h.n; ++j) row[j] = float(double(row[j]) / all);
-    if (softmax.grid != nullptr && !softmax.tensor) softmax.grid->round(row, h.n, softmax.bits);
-  }
-  if (softmax.grid != nullptr && softmax.tensor) softmax.grid->round(p.data(), h.n * h.n, softmax.bits);
-  for (int64_t i = 0; i < h.n; ++i) {
-    float* const o = out + i * stride;
-    std::fill_n(o, h.wide, 0.f);
-    for (int64_t j = 0; j < h.n; ++j) {
-      const float w = p[size_t(i * h.n + j)];
-      if (w == 0) continue;
-      for (int64_t c = 0; c < h.wide; ++c) o[c] += w * h.v[size_t(j * h.wide + c)];
-    }
-  }
+Rows rows_of(const Plan& plan, int32_t value, Runner& runner) {
+  const PlanValue& v = plan.values[size_t(value)];
+  return {runner.numbers(v), v.desc.shape.rows(), v.desc.shape.c(), v.desc.row_stride()};
 }
 
-StoredTensor as_floats(const Layer& l, const std::vector<float>& values) {
-  StoredTensor t{l.tensor, "F32", l.shape, std::vector<uint8_t>(values.size() * sizeof(float))};
-  std::memcpy(t.bytes.data(), values.data(), t.bytes.size());
-  return t;
+/// Calls run(row, codes of it, their step) for every row.
+template <typename Run>
+void for_codes(const Rows& x, const IntegerFunction& how, double least_step, const Run& run) {
+  const double top = double((1 << (how.bits - 1)) - 1);
+  const auto largest = [&](int64_t from, int64_t to) {
+    double most = 0;
+    for (int64_t r = from; r < to; ++r)
+      for (int64_t k = 0; k < x.cols; ++k) most = std::max(most, std::fabs(double(x.data[r * x.stride + k])));
+    return most;
+  };
+  const double all = how.tensor ? largest(0, x.rows) : 0;
+  std::vector<int32_t> codes(static_cast<size_t>(x.cols));
+  for (int64_t r = 0; r < x.rows; ++r) {
+    const double step = std::max(least_step, (how.tensor ? all : largest(r, r + 1)) / top);
+    for (int64_t k = 0; k < x.cols; ++k)
+      codes[size_t(k)] = int32_t(nearest_code(double(x.data[r * x.stride + k]), step, -top, top));
+    run(r, codes.data(), step);
+  }
 }
 
 }  // namespace
@@ -74,50 +67,10 @@ Rounding Simulated::rounding_of(const Layer& l) const {
   return l.behind_activation && policy_.gelu.grid != nullptr ? policy_.gelu : policy_.rows;
 }
 
-/// RepQ-ViT's reparameterisation (Li et al. 2023): of what LayerNorm gives every column has a step s and a zero point z
-/// of its own; with their means s~ and z~ the columns y = x / r + s~ (z - z~), r = s / s~, have all the same.
-Result<void> Simulated::find_folds(const LoadedModel& model, const Graph& graph,
-                                   const std::vector<std::vector<float>>& pictures, Head head) {
-  VIREO_ASSIGN(Graph g, model.build(head, 1));
-  VIREO_ASSIGN(const std::unique_ptr<Runner> runner, Runner::create(std::move(g), device_, pool_, true));
-  std::map<std::string, std::pair<std::vector<float>, std::vector<float>>> ranges;  // least and most by column
-  for (const Layer& l : layers_.all)
-    for (const Node& n : graph.nodes)
-      if (l.kind == LayerKind::kInner && n.op == OpKind::kLayerNorm && graph.value(n.output).name == l.input)
-        ranges[l.input] = {std::vector<float>(size_t(l.cols), 0.f), std::vector<float>(size_t(l.cols), 0.f)};
-  for (const std::vector<float>& p : pictures) {
-    runner->run(p);
-    for (auto& [name, range] : ranges) {
-      VIREO_ASSIGN(const Rows x, runner->value(name));
-      for (int64_t r = 0; r < x.rows; ++r)
-        for (int64_t c = 0; c < x.cols; ++c) {
-          range.first[size_t(c)] = std::min(range.first[size_t(c)], x.data[r * x.stride + c]);
-          range.second[size_t(c)] = std::max(range.second[size_t(c)], x.data[r * x.stride + c]);
-        }
-    }
-  }
-  const double top = double((1 << policy_.rows.bits) - 1);
-  for (const auto& [name, range] : ranges) {
-    const size_t n = range.first.size();
-    std::vector<double> step(n), zero(n);
-    double mean_step = 0, mean_zero = 0;
-    for (size_t c = 0; c < n; ++c) {
-      step[c] = std::max(1e-8, (double(range.second[c]) - double(range.first[c])) / top);
-      zero[c] = std::nearbyint(-double(range.first[c]) / step[c]);
-      mean_step += step[c] / double(n), mean_zero += zero[c] / double(n);
-    }
-    Fold& f = folds_[name];
-    for (size_t c = 0; c < n; ++c) {
-      f.by.push_back(float(step[c] / mean_step));
-      f.shift.push_back(float(mean_step * (zero[c] - mean_zero)));
-    }
-  }
-  return {};
-}
+// ---- while the model runs
 
-void Simulated::round_rows(const Layer& l, const Rows& rows, std::vector<float>* kept) {
+void Simulated::round_rows(const Layer& l, Rows rows) {
   float* const x = const_cast<float*>(rows.data);  // the runner's own memory
-  kept->assign(x, x + rows.rows * rows.stride);
   const auto fold = folds_.find(l.input);
   const auto each = [&](auto change) {
     if (fold == folds_.end()) return;
@@ -125,79 +78,104 @@ void Simulated::round_rows(const Layer& l, const Rows& rows, std::vector<float>*
       for (int64_t c = 0; c < rows.cols; ++c)
         change(x[r * rows.stride + c], fold->second.by[size_t(c)], fold->second.shift[size_t(c)]);
   };
+  const auto fit = fits_.find(l.input);
   each([](float& v, float by, float shift) { v = v / by + shift; });
-  round_with(rounding_of(l), x, rows.rows, rows.cols, rows.stride, pool_);
+  round_with(rounding_of(l), fit == fits_.end() ? nullptr : &fit->second, rows, pool_);
   each([](float& v, float by, float shift) { v = (v - shift) * by; });
 }
 
-void Simulated::attend(const Plan& plan, const Step& step, Runner& runner) {
+void Simulated::attend(const Plan& plan, const Step& step, Runner& runner, RangeStatistics* seen) const {
   const OpCall call = op_call(plan, step);
   const attention::Sizes s = attention::sizes(call);
-  const double scale = attention::scale_of(call);
-  const PlanValue& in = plan.values[size_t(step.inputs[attention::kX])];
-  const PlanValue& result = plan.values[size_t(step.output)];
-  const float* const x = runner.numbers(in);
-  float* const out = runner.numbers(result);
-  const int64_t ldx = in.desc.row_stride(), ldo = result.desc.row_stride();
-  const bool biased = step.inputs.size() > attention::kKeyBias && step.inputs[attention::kKeyBias] >= 0;
+  const Rows x = rows_of(plan, step.inputs[attention::kX], runner), out = rows_of(plan, step.output, runner);
   std::vector<float> bias;
-  if (biased) {
-    const PlanValue& b = plan.values[size_t(step.inputs[attention::kKeyBias])];
-    for (int64_t j = 0; j < s.tokens; ++j)
-      bias.push_back(runner.numbers(b)[b.desc.shape.c() == 1 ? j * b.desc.row_stride() : j]);
+  if (step.inputs.size() > attention::kKeyBias && step.inputs[attention::kKeyBias] >= 0) {
+    const Rows b = rows_of(plan, step.inputs[attention::kKeyBias], runner);
+    for (int64_t j = 0; j < s.tokens; ++j) bias.push_back(b.data[b.cols == 1 ? j * b.stride : j]);
   }
-  pool_.parallel_for(s.heads, 1, [&](int64_t begin, int64_t end, int) {
-    for (int64_t h = begin; h < end; ++h) {
-      HeadOperands o{s.tokens, s.dim, s.vdim, {}, {}, {}};
-      const auto take = [&](int64_t from, int64_t wide, std::vector<float>* to) {
-        for (int64_t t = 0; t < s.tokens; ++t) to->insert(to->end(), x + t * ldx + from, x + t * ldx + from + wide);
-      };
-      take(h * s.dim, s.dim, &o.q), take(s.keys_at() + h * s.dim, s.dim, &o.k);
-      take(s.values_at() + h * s.vdim, s.vdim, &o.v);
-      if (const Rounding& r = policy_.operands; r.grid != nullptr) {
-        for (std::vector<float>* rows : {&o.q, &o.k})
-          for (int64_t t = 0; t < (r.tensor ? 1 : s.tokens); ++t)
-            r.grid->round(rows->data() + t * s.dim, r.tensor ? s.tokens * s.dim : s.dim, r.bits);
-        std::vector<float> column(size_t(s.tokens));
-        for (int64_t c = 0; c < s.vdim; ++c) {
-          for (int64_t t = 0; t < s.tokens; ++t) column[size_t(t)] = o.v[size_t(t * s.vdim + c)];
-          r.grid->round(column.data(), s.tokens, r.bits);
-          for (int64_t t = 0; t < s.tokens; ++t) o.v[size_t(t * s.vdim + c)] = column[size_t(t)];
-        }
-      }
-      attend_head(o, biased ? bias.data() : nullptr, scale, policy_.softmax, out + h * s.vdim, ldo);
+  SimulatedAttention a;
+  a.tokens = s.tokens, a.heads = s.heads, a.dim = s.dim, a.vdim = s.vdim, a.scale = attention::scale_of(call);
+  a.x = x.data, a.ldx = x.stride;
+  a.key_bias = bias.empty() ? nullptr : bias.data();
+  a.out = const_cast<float*>(out.data), a.ldo = out.stride;
+  a.operands = policy_.operands, a.softmax = policy_.softmax, a.integer_softmax = policy_.integer_softmax;
+  if (const auto fit = fits_.find(step.name + " in"); fit != fits_.end()) a.fit = fit->second;
+  a.seen = seen;
+  a.run(pool_);
+}
+
+void Simulated::integer_gelu(const Plan& plan, const Step& step, Runner& runner) const {
+  const Rows x = rows_of(plan, step.inputs[0], runner), out = rows_of(plan, step.output, runner);
+  std::vector<int64_t> codes(static_cast<size_t>(x.cols));
+  for_codes(x, policy_.integer_gelu, kLeastGeluStep, [&](int64_t r, const int32_t* row, double step_of_row) {
+    shift_gelu(row, x.cols, codes_of_one(1.702 * step_of_row), kGeluBits, codes.data());
+    for (int64_t k = 0; k < x.cols; ++k)
+      const_cast<float*>(out.data)[r * out.stride + k] =
+          float(double(codes[size_t(k)]) * step_of_row / double(1 << (kGeluBits - 1)));
+  });
+}
+
+void Simulated::integer_layernorm(const Plan& plan, const Step& step, Runner& runner) const {
+  const Rows x = rows_of(plan, step.inputs[0], runner), out = rows_of(plan, step.output, runner);
+  const auto& [gain, offset] = norms_.at(step.name);
+  const double unit = std::sqrt(double(x.cols)) / double(1 << 30);
+  std::vector<int64_t> codes(static_cast<size_t>(x.cols));
+  for_codes(x, policy_.integer_layernorm, 1e-30, [&](int64_t r, const int32_t* row, double) {
+    integer_norm(row, x.cols, codes.data());
+    for (int64_t k = 0; k < x.cols; ++k) {
+      // The offset is a whole number of codes, as the paper adds it; where a gain of 0 leaves no codes, itself.
+      const double g = double(gain[size_t(k)]), b = double(offset[size_t(k)]), whole = std::floor(b / g / unit);
+      const bool fits = std::fabs(whole) < 9e15;
+      const double code = double(codes[size_t(k)]) + (fits ? whole : 0);
+      const_cast<float*>(out.data)[r * out.stride + k] = float(code * unit * g + (fits ? 0 : b));
     }
   });
 }
 
-const float* Simulated::run(Runner& runner, const std::vector<float>& pixels, Seen* seen) {
+/// As the folded weight multiplies them.
+void Simulated::add_moments(const Layer& l, Rows rows, Moments* moments) {
+  const auto found = moments->find(l.node);
+  if (found == moments->end() || rows.cols != l.cols) return;
+  std::vector<float> scaled;
+  if (const auto f = folds_.find(l.input); f != folds_.end()) {
+    scaled.assign(rows.data, rows.data + rows.rows * rows.stride);
+    for (int64_t r = 0; r < rows.rows; ++r)
+      for (int64_t c = 0; c < rows.cols; ++c) scaled[size_t(r * rows.stride + c)] /= f->second.by[size_t(c)];
+    rows.data = scaled.data();
+  }
+  // Where tokens are merged, the last value has the fewest.
+  const bool all = rows.rows == layers_.tokens || (merges_ && rows.rows >= layers_.tokens);
+  if (found->second.pictures() == 0 && !all) found->second = compress::Moments(l.cols, {}, true);
+  if (!found->second.add(rows, *device_.kernels, pool_)) not_finite_ = l.node;
+}
+
+const float* Simulated::run(Runner& runner, const std::vector<float>& pixels, Moments* moments) {
+  // What a step reads is rounded for it alone: others read the same value.
   std::vector<float> kept;
   float* changed = nullptr;
+  const auto keep = [&](const Rows& rows) {
+    changed = const_cast<float*>(rows.data);
+    kept.assign(rows.data, rows.data + rows.rows * rows.stride);
+  };
   const auto before = [&](const Plan& plan, const Step& step) {
-    if (step.op == OpKind::kAttention && (policy_.operands.grid != nullptr || policy_.softmax.grid != nullptr)) {
-      attend(plan, step, runner);
-      return true;
-    }
-    const auto layer = by_node_.find(step.name);
-    if (layer == by_node_.end() || step.inputs.empty() || step.inputs[0] < 0) return false;
-    const Layer& l = layers_.all[layer->second];
+    if (step.op == OpKind::kAttention && policy_.attends()) return attend(plan, step, runner, nullptr), true;
+    if (is_gelu(step.op) && policy_.integer_gelu.bits > 0) return integer_gelu(plan, step, runner), true;
+    if (norms_.count(step.name) > 0) return integer_layernorm(plan, step, runner), true;
+    if (step.inputs.empty() || step.inputs[0] < 0) return false;
     const PlanValue& v = plan.values[size_t(step.inputs[0])];
     if (v.desc.dtype != DType::kF32 || v.desc.layout != Layout::kRows) return false;
-    Rows rows{runner.numbers(v), v.desc.shape.rows(), v.desc.shape.c(), v.desc.row_stride()};
-    if (rounding_of(l).grid != nullptr) round_rows(l, rows, &kept), changed = runner.numbers(v);
-    if (seen == nullptr || l.kind != LayerKind::kInner || rows.cols != l.cols) return false;
-    // Where tokens are merged, the last value has the fewest.
-    const bool all = rows.rows == layers_.tokens || (merges_ && rows.rows >= layers_.tokens);
-    const auto tokens = all ? layers_.answer_tokens : std::vector<int64_t>();
-    Moments& m = seen->try_emplace(l.node, l.cols, tokens, true).first->second;
-    std::vector<float> scaled;  // as the folded weight multiplies it
-    if (const auto f = folds_.find(l.input); f != folds_.end()) {
-      scaled.assign(rows.data, rows.data + rows.rows * rows.stride);
-      for (int64_t r = 0; r < rows.rows; ++r)
-        for (int64_t c = 0; c < rows.cols; ++c) scaled[size_t(r * rows.stride + c)] /= f->second.by[size_t(c)];
-      rows.data = scaled.data();
+    const Rows rows = rows_of(plan, step.inputs[0], runner);
+    if (step.op == OpKind::kLayerNorm && policy_.layernorm.grid != nullptr) {
+      keep(rows);
+      const auto fit = fits_.find(step.name + " in");
+      round_with(policy_.layernorm, fit == fits_.end() ? nullptr : &fit->second, rows, pool_);
+      return false;
     }
-    if (!m.add(rows, *device_.kernels, pool_)) not_finite_ = l.node;
+    const auto layer = by_node_.find(step.name);
+    if (layer == by_node_.end()) return false;
+    const Layer& l = layers_.all[layer->second];
+    if (rounding_of(l).grid != nullptr) keep(rows), round_rows(l, rows);
+    if (moments != nullptr && l.kind == LayerKind::kInner) add_moments(l, rows, moments);
     return false;
   };
   const auto after = [&](const Plan&, const Step&) {
@@ -207,76 +185,110 @@ const float* Simulated::run(Runner& runner, const std::vector<float>& pixels, Se
   return runner.run(pixels, before, after);
 }
 
-Result<LoadedModel> Simulated::with_rounded_weights(const LoadedModel& model, const Seen& seen,
-                                                    std::vector<std::vector<StoredTensor>>* rounded) {
-  std::vector<std::vector<StoredTensor>>& stored = *rounded;
-  stored.resize(layers_.all.size());
-  for (size_t i = 0; i < layers_.all.size(); ++i) {
-    const Layer& l = layers_.all[i];
-    const bool inner = l.kind == LayerKind::kInner;
-    Grid grid = (inner ? policy_.weights : policy_.others).grid;
-    if (!grid.coded()) continue;
-    if (grid.scope == Scope::kGroup && (grid.group > l.cols || l.cols % grid.group != 0)) grid.scope = Scope::kRow;
-    VIREO_ASSIGN(std::vector<float> values, weight_values(model, l));
-    const auto fold = folds_.find(l.input);
-    const bool folded = inner && fold != folds_.end();
-    if (folded)
-      for (size_t k = 0; k < values.size(); ++k) values[k] *= fold->second.by[k % size_t(l.cols)];
-    std::vector<double> hessian;
-    if (const auto m = seen.find(l.node); inner && m != seen.end())
-      hessian = policy_.answer_rows > 0
-                    ? m->second.hessian_times(l.last ? policy_.answer_rows_last : policy_.answer_rows)
-                    : m->second.hessian(l.last);
-    const Method* const method = hessian.empty() ? &kRtn : policy_.method;
-    VIREO_ASSIGN(const Coded c,
-                 method->run({values.data(), l.rows, l.cols, hessian.empty() ? nullptr : hessian.data()}, grid, pool_));
-    const int64_t span = span_of(grid, l.cols), groups = div_up(l.cols, span);
-    for (int64_t r = 0; r < l.rows; ++r)
-      for (int64_t k = 0; k < l.cols; ++k) {
-        float& v = values[size_t(r * l.cols + k)];
-        v = decode(c.codes[size_t(r * l.cols + k)], 0, c.scales[size_t(r * groups + k / span)]);
-        if (folded) v /= fold->second.by[size_t(k)];
-      }
-    stored[i].push_back(as_floats(l, values));
+// ---- before it runs
+
+Result<void> Simulated::round_weight(const LoadedModel& model, size_t i, const compress::Moments* moments,
+                                     std::vector<StoredTensor>* rounded) {
+  const Layer& l = layers_.all[i];
+  const bool inner = l.kind == LayerKind::kInner;
+  Grid grid = (inner ? policy_.weights : policy_.others).grid;
+  if (!grid.coded()) return {};
+  if (grid.scope == Scope::kGroup && (grid.group > l.cols || l.cols % grid.group != 0)) grid.scope = Scope::kRow;
+  VIREO_ASSIGN(std::vector<float> values, weight_values(model, l));
+  const auto fold = folds_.find(l.input);
+  const bool folded = inner && fold != folds_.end();
+  if (folded)
+    for (size_t k = 0; k < values.size(); ++k) values[k] *= fold->second.by[k % size_t(l.cols)];
+  std::vector<double> hessian;
+  if (moments != nullptr)
+    hessian = policy_.answer_rows > 0 ? moments->hessian_times(l.last ? policy_.answer_rows_last : policy_.answer_rows)
+                                      : moments->hessian(l.last);
+  const Method* const method = moments == nullptr ? &kRtn : policy_.method;
+  VIREO_ASSIGN(const Coded c,
+               method->run({values.data(), l.rows, l.cols, hessian.empty() ? nullptr : hessian.data()}, grid, pool_));
+  const int64_t span = span_of(grid, l.cols), groups = div_up(l.cols, span);
+  for (int64_t r = 0; r < l.rows; ++r)
+    for (int64_t k = 0; k < l.cols; ++k) {
+      float& v = values[size_t(r * l.cols + k)];
+      v = decode(c.codes[size_t(r * l.cols + k)], 0, c.scales[size_t(r * groups + k / span)]);
+      if (folded) v /= fold->second.by[size_t(k)];
+    }
+  rounded->push_back(as_floats(l.tensor, "F32", l.shape, values));
+  return {};
+}
+
+Result<void> Simulated::round_weights(const LoadedModel& model, const std::vector<std::vector<float>>& pictures,
+                                      Head head, std::vector<std::vector<StoredTensor>>* rounded) {
+  rounded->resize(layers_.all.size());
+  const auto looks = [&](size_t i) { return policy_.needs_moments() && layers_.all[i].kind == LayerKind::kInner; };
+  for (size_t i = 0; i < layers_.all.size(); ++i)
+    if (!looks(i)) VIREO_TRY(round_weight(model, i, nullptr, &(*rounded)[i]));
+  const auto groups =
+      groups_by_memory(model, layers_, looks, [&](size_t i) { return compress::Moments::bytes(layers_.all[i].cols); });
+  if (groups.empty()) return {};
+  VIREO_ASSIGN(Graph g, model.build(head, 1));
+  VIREO_ASSIGN(const std::unique_ptr<Runner> runner, Runner::create(std::move(g), device_, pool_, true));
+  for (const std::vector<size_t>& group : groups) {
+    Moments moments;
+    for (const size_t i : group)  // by node: several weights of one node see the same rows
+      moments.try_emplace(layers_.all[i].node, layers_.all[i].cols, layers_.answer_tokens, true);
+    for (const std::vector<float>& p : pictures) (void)run(*runner, p, &moments);
+    ++passes_;
+    if (!not_finite_.empty())
+      return fail(ErrorCode::kCorrupt,
+                  "model '{}': the input of '{}' is not finite; nothing can be calibrated with it. The model overflows "
+                  "in fp32, or the policy's bits are too few",
+                  model.source().path, not_finite_);
+    for (const size_t i : group) VIREO_TRY(round_weight(model, i, &moments.at(layers_.all[i].node), &(*rounded)[i]));
   }
-  return open_coded(model, model.source().config, all_views(model, stored, layers_));
+  return {};
+}
+
+/// Whether everything that the policy names can be simulated on this graph.
+Result<void> Simulated::check(const Graph& graph) const {
+  for (const Node& n : graph.nodes) {
+    if (n.op == OpKind::kAttention && policy_.attends() && !attention::sizes(op_call(graph, n)).plain)
+      return fail(ErrorCode::kUnsupported,
+                  "simulate: '{}' attends in windows or with a bias, whose operands and probabilities are not "
+                  "simulated; leave out the lines 'operands', 'softmax' and 'integer softmax'",
+                  n.name);
+    if (n.op == OpKind::kLayerNorm && policy_.integer_layernorm.bits > 0 && n.inputs.size() > 3 &&
+        n.inputs[3] != kNoValue)
+      return fail(ErrorCode::kUnsupported,
+                  "simulate: '{}' adds what it normalises to another value, which is not simulated in integers; leave "
+                  "out the line 'integer layernorm'",
+                  n.name);
+  }
+  return {};
 }
 
 Result<std::unique_ptr<Simulated>> Simulated::create(const LoadedModel& model, const SimulatedPolicy& policy, Head head,
                                                      const Device::Impl& device, ThreadPool& pool,
                                                      const std::vector<std::vector<float>>& pictures) {
   std::unique_ptr<Simulated> s(new Simulated(policy, device, pool));
-  VIREO_ASSIGN(Graph graph, model.build(head, 1));
+  VIREO_ASSIGN(const Graph graph, model.build(head, 1));
   s->layers_ = find_layers(model, graph);
   s->merges_ = merges_tokens(model);
   for (size_t i = 0; i < s->layers_.all.size(); ++i) s->by_node_.emplace(s->layers_.all[i].node, i);
-  if (policy.operands.grid != nullptr || policy.softmax.grid != nullptr)
-    for (const Node& n : graph.nodes) {
-      if (n.op != OpKind::kAttention) continue;
-      if (!attention::sizes(op_call(graph, n)).plain)
-        return fail(ErrorCode::kUnsupported,
-                    "simulate: '{}' attends in windows or with a bias, whose operands and probabilities are not "
-                    "simulated; leave out the lines 'operands' and 'softmax'",
-                    n.name);
-    }
-  const bool looks = policy.method != nullptr && policy.method->needs_pictures && policy.weights.grid.coded();
-  if ((looks || policy.fold) && pictures.empty())
+  VIREO_TRY(s->check(graph));
+  if (policy.needs_pictures() && pictures.empty())
     return fail(ErrorCode::kInvalidArgument,
                 "simulate: the policy looks at pictures to calibrate with; none were given");
-  if (policy.fold) VIREO_TRY(s->find_folds(model, graph, pictures, head));
-  Seen seen;
-  if (looks) {
-    VIREO_ASSIGN(Graph g, model.build(head, 1));
-    VIREO_ASSIGN(const std::unique_ptr<Runner> runner, Runner::create(std::move(g), device, pool, true));
-    for (const std::vector<float>& p : pictures) (void)s->run(*runner, p, &seen);
-    if (!s->not_finite_.empty())
-      return fail(ErrorCode::kCorrupt,
-                  "model '{}': the input of '{}' is not finite; nothing can be calibrated with it. The model overflows "
-                  "in fp32, or the policy's bits are too few",
-                  model.source().path, s->not_finite_);
+  for (const Node& n : graph.nodes) {
+    if (n.op != OpKind::kLayerNorm || policy.integer_layernorm.bits == 0) continue;
+    const size_t cols = size_t(graph.value(n.output).desc.shape.c());
+    const auto constant = [&](size_t input, float otherwise) {
+      const bool has = n.inputs.size() > input && n.inputs[input] != kNoValue;
+      return has ? graph.value(n.inputs[input]).constant->read_all() : std::vector<float>(cols, otherwise);
+    };
+    s->norms_[n.name] = {constant(1, 1.f), constant(2, 0.f)};
   }
+  if (policy.fold) VIREO_TRY(s->find_folds(model, graph, pictures, head));
+  VIREO_TRY(s->fit_grids(model, graph, pictures, head));
   std::vector<std::vector<StoredTensor>> stored;  // read when the runner packs them
-  VIREO_ASSIGN(const LoadedModel rounded, s->with_rounded_weights(model, seen, &stored));
+  VIREO_TRY(s->round_weights(model, pictures, head, &stored));
+  VIREO_ASSIGN(const LoadedModel rounded,
+               open_coded(model, model.source().config, all_views(model, stored, s->layers_)));
   VIREO_ASSIGN(Graph g, rounded.build(head, 1));
   VIREO_ASSIGN(s->runner_, Runner::create(std::move(g), device, pool, true));
   return s;

@@ -33,6 +33,14 @@ Result<void> weights_of(const std::vector<std::string>& words, const std::string
   return {};
 }
 
+/// Whether a scale is all rows' own: the word behind the bits.
+Result<bool> is_tensor(const std::vector<std::string>& words, const std::string& where) {
+  if (words.size() > 3 && words[3] != "token" && words[3] != "tensor")
+    return fail(ErrorCode::kInvalidArgument, "{}: '{}' is neither token nor tensor: what has a scale of its own", where,
+                words[3]);
+  return words.size() > 3 && words[3] == "tensor";
+}
+
 Result<Rounding> rounding_of(const std::vector<std::string>& words, const std::string& where) {
   Rounding r;
   const std::string name = words.size() > 1 ? words[1] : "";
@@ -44,14 +52,41 @@ Result<Rounding> rounding_of(const std::vector<std::string>& words, const std::s
   if (bits.size() != 1 || bits[0] < '2' || bits[0] > '8')
     return fail(ErrorCode::kInvalidArgument, "{}: '{}' is no number of bits; expected 2 to 8", where, bits);
   r.bits = bits[0] - '0';
-  if (words.size() > 3 && words[3] != "token" && words[3] != "tensor")
-    return fail(ErrorCode::kInvalidArgument, "{}: '{}' is neither token nor tensor: what has a scale of its own", where,
-                words[3]);
-  r.tensor = words.size() > 3 && words[3] == "tensor";
+  VIREO_ASSIGN(r.tensor, is_tensor(words, where));
+  if (r.grid->fitted() && words.size() > 3)
+    return fail(ErrorCode::kInvalidArgument, "{}: '{}' is fitted to pictures and takes no '{}'", where, name, words[3]);
+  if (r.grid->fitted() && words[0] == "operands")
+    return fail(ErrorCode::kInvalidArgument,
+                "{}: '{}' is fitted to pictures, which operands of attention are not; take another grid", where, name);
   return r;
 }
 
+Result<void> integer_of(const std::vector<std::string>& words, const std::string& where, SimulatedPolicy* p) {
+  const std::string name = words.size() > 1 ? words[1] : "", bits = words.size() > 2 ? words[2] : "";
+  IntegerFunction* const f = name == "softmax"     ? &p->integer_softmax
+                             : name == "gelu"      ? &p->integer_gelu
+                             : name == "layernorm" ? &p->integer_layernorm
+                                                   : nullptr;
+  if (f == nullptr)
+    return fail(ErrorCode::kInvalidArgument, "{}: '{}' has no form in integers{}", where, name,
+                known_names(name, {"softmax", "gelu", "layernorm"}));
+  const int most = name == "layernorm" ? 16 : 8;
+  char* end = nullptr;
+  const long number = std::strtol(bits.c_str(), &end, 10);
+  if (bits.empty() || *end != '\0' || number < 2 || number > most)
+    return fail(ErrorCode::kInvalidArgument, "{}: '{}' is no number of bits; {} takes codes of 2 to {}", where, bits,
+                name, most);
+  f->bits = int(number);
+  VIREO_ASSIGN(f->tensor, is_tensor(words, where));
+  return {};
+}
+
 }  // namespace
+
+bool SimulatedPolicy::needs_pictures() const {
+  const auto fitted = [](const Rounding& r) { return r.grid != nullptr && r.grid->fitted(); };
+  return fold || needs_moments() || fitted(rows) || fitted(gelu) || fitted(softmax) || fitted(layernorm);
+}
 
 Result<SimulatedPolicy> parse_simulated_policy(const std::string& text, const std::string& source) {
   SimulatedPolicy p;
@@ -78,6 +113,10 @@ Result<SimulatedPolicy> parse_simulated_policy(const std::string& text, const st
       VIREO_ASSIGN(p.operands, rounding_of(words, where));
     } else if (words[0] == "softmax") {
       VIREO_ASSIGN(p.softmax, rounding_of(words, where));
+    } else if (words[0] == "layernorm") {
+      VIREO_ASSIGN(p.layernorm, rounding_of(words, where));
+    } else if (words[0] == "integer") {
+      VIREO_TRY(integer_of(words, where, &p));
     } else if (words[0] == "fold") {
       if (words.size() != 2 || (words[1] != "on" && words[1] != "off"))
         return fail(ErrorCode::kInvalidArgument, "{}: expected 'fold on' or 'fold off'", where);
@@ -94,9 +133,9 @@ Result<SimulatedPolicy> parse_simulated_policy(const std::string& text, const st
         return fail(ErrorCode::kInvalidArgument, "{}: expected 'answer-rows TIMES TIMES', the second of the last block",
                     where);
     } else {
-      return fail(
-          ErrorCode::kInvalidArgument, "{}: unknown '{}'{}", where, words[0],
-          known_names(words[0], {"weights", "others", "rows", "gelu", "operands", "softmax", "fold", "answer-rows"}));
+      return fail(ErrorCode::kInvalidArgument, "{}: unknown '{}'{}", where, words[0],
+                  known_names(words[0], {"weights", "others", "rows", "gelu", "operands", "softmax", "layernorm",
+                                         "integer", "fold", "answer-rows"}));
     }
   }
   if (said == 0)
@@ -104,6 +143,10 @@ Result<SimulatedPolicy> parse_simulated_policy(const std::string& text, const st
                 "policy '{}' says nothing; expected lines such as 'weights i6' and 'rows asymmetric 6'", source);
   if (p.fold && p.rows.grid == nullptr)
     return fail(ErrorCode::kInvalidArgument, "policy '{}': 'fold on' goes with a line 'rows'", source);
+  if (p.layernorm.grid != nullptr && p.integer_layernorm.bits > 0)
+    return fail(ErrorCode::kInvalidArgument,
+                "policy '{}': 'layernorm' and 'integer layernorm' both say what LayerNorms are given; keep one of them",
+                source);
   return p;
 }
 

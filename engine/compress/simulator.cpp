@@ -89,10 +89,7 @@ Result<Simulator> Simulator::create(const Model& model, const std::string& polic
   });
 }
 
-bool Simulator::needs_pictures() const {
-  const SimulatedPolicy& p = impl_->policy;
-  return p.fold || (p.weights.grid.coded() && p.method != nullptr && p.method->needs_pictures);
-}
+bool Simulator::needs_pictures() const { return impl_->policy.needs_pictures(); }
 
 Result<void> Simulator::calibrate(const Image& picture) {
   return no_throw([&]() -> Result<void> {

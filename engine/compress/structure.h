@@ -1,7 +1,6 @@
 // Tensors that really shrink: which parts of which blocks become how narrow, and the model that comes of it.
 #pragma once
 
-#include <functional>
 #include <memory>
 #include <string>
 #include <utility>
@@ -44,9 +43,6 @@ struct Smaller {
   int64_t parameters_before = 0, parameters_after = 0;
   size_t passes = 0;  // over the pictures
 };
-
-/// What is being done and how many seconds of work, in compress.cpp's terms; an error ends the work.
-using Progress = std::function<Result<void>(const std::string& what, double seconds)>;
 
 /// Seconds of work that run() will report.
 double structure_work(const StructureChoice& choice, size_t pictures);

@@ -62,12 +62,12 @@ struct Tile {
 struct Texel {
   Texel(const Constants& q, const Tuning& t, const DeviceCaps& caps, const Sizes& s)
       : lx(q[0]), rows(q[1]), c(q[2]), panels(q[5]) {
-    while (rows > 1 && rows / 2 >= s.m) rows /= 2;
+    rows = u32(div_up(s.m, div_up(s.m, rows)));  // as many workgroups, with their rows shared out evenly
     if (groups4(s.n) < int64_t(lx) * c) c = 1;
     // A broadcast register holds rl rows times as many groups of k as the subgroup has room for.
     rl = std::min(q[3], rows);
     while (rl > caps.subgroup_size) rl /= 2;
-    shuffle = t.shuffle && rl > 1 && rows % rl == 0;
+    shuffle = t.shuffle && rl > 1;
     if (!shuffle) rl = 1;
     steps = shuffle ? std::max(1u, caps.subgroup_size / rl) : 1;
     unroll = shuffle ? q[4] : 1;

@@ -43,6 +43,43 @@ Result<TensorDesc> infer_match(const OpCall& c) {
   return out;
 }
 
+/// What both shaders take. Results are fp32: fp16 counts tokens to 2048 only.
+Dispatch match_dispatch(const Match& m, const TensorDesc& x, const char* shader, Lowering* l) {
+  l->out_f32 = true;
+  Dispatch d;
+  d.shader = l->kernel = shader;
+  d.spec = {{"HEADS", u32(m.heads)}, {"HD", u32(m.dim)}, {"TOKENS", u32(m.tokens)}, {"PREFIX", u32(m.prefix)}};
+  d.push = {{"ld4", u32(groups4(x.shape.c()))}};
+  return d;
+}
+
+// ---- token_match.texel
+
+Result<void> match_texel_accepts(const OpCall& c, const LowerContext& ctx) {
+  const TensorDesc& x = *c.in[0];
+  if (!ctx.tuning->texel) return fail(ErrorCode::kUnsupported, "devices of this class read storage buffers");
+  if (!texel_fits(*ctx.caps, x.bytes(), x.dtype))
+    return fail(ErrorCode::kUnsupported, "rows are more than the device's {} texels", ctx.caps->max_texel_elements);
+  return {};
+}
+
+Result<Lowering> lower_match_texel(const OpCall& c, const LowerContext& ctx) {
+  const TensorDesc& x = *c.in[0];
+  const Match m = match_of(c);
+  const uint32_t lx = std::max(1u, std::min(ctx.caps->subgroup_size, ctx.caps->max_workgroup_invocations));
+  const uint32_t queries = m.dim > 64 || m.dim % 4 != 0 ? 1 : 6;  // each takes dim registers
+  Lowering l;
+  Dispatch d = match_dispatch(m, x, "token_match.texel", &l);
+  d.spec.add({{"LX", lx}, {"QI", queries}});
+  d.groups = {u32(div_up(m.even, int64_t(lx) * queries)), u32(m.batch), 1};
+  VIREO_TRY(check_grid(c, *ctx.caps, d.groups));
+  d.operands = {input(0, texel_kind(x.dtype)), output()};
+  l.dispatches.push_back(std::move(d));
+  return l;
+}
+
+// ---- token_match, of storage buffers
+
 constexpr uint32_t kMatchLocal = 64;
 
 Result<Lowering> lower_match(const OpCall& c, const LowerContext& ctx) {
@@ -50,18 +87,9 @@ Result<Lowering> lower_match(const OpCall& c, const LowerContext& ctx) {
   const Match m = match_of(c);
   const uint32_t rows = m.dim > 64 ? 8 : 16;  // of A, and of B at a time, in shared memory
   Lowering l;
-  l.out_f32 = true;  // fp16 counts to 2048 only
-  Dispatch d;
-  d.shader = l.kernel = "token_match";
-  d.spec = {{"LX", kMatchLocal},
-            {"IN_TYPE", type_code(x.dtype)},
-            {"OUT_TYPE", type_code(DType::kF32)},
-            {"HEADS", u32(m.heads)},
-            {"HD", u32(m.dim)},
-            {"ROWS", rows},
-            {"TOKENS", u32(m.tokens)},
-            {"PREFIX", u32(m.prefix)}};
-  d.push = {{"ld4", u32(groups4(x.shape.c()))}};
+  Dispatch d = match_dispatch(m, x, "token_match", &l);
+  d.spec.add(
+      {{"LX", kMatchLocal}, {"IN_TYPE", type_code(x.dtype)}, {"OUT_TYPE", type_code(DType::kF32)}, {"ROWS", rows}});
   const int64_t shared = 4 * (2 * rows * (round_up(m.dim, 4) + 4) + 2 * rows + 2 * kMatchLocal);
   if (shared > ctx.caps->max_shared_bytes)
     return fail(ErrorCode::kUnsupported, "token_match needs {} bytes of shared memory, the device has {}", shared,
@@ -344,7 +372,9 @@ const OpDef kTokenMatchOp = {"token_match", kMatchAttrs,     infer_match, refere
 const OpDef kTokenRouteOp = {"token_route", kRouteAttrs,     infer_route, reference_route,
                              cost_route,    tolerance_exact, cases_route};
 
-extern const KernelDef kTokenMatchVulkan, kTokenRouteVulkan, kTokenMatchCpu, kTokenRouteCpu;
+extern const KernelDef kTokenMatchTexel, kTokenMatchVulkan, kTokenRouteVulkan, kTokenMatchCpu, kTokenRouteCpu;
+const KernelDef kTokenMatchTexel = {"token_match.texel", OpKind::kTokenMatch, DeviceKind::kVulkan,
+                                    match_texel_accepts, lower_match_texel,   nullptr};
 const KernelDef kTokenMatchVulkan = vulkan_kernel("token_match", OpKind::kTokenMatch, lower_match);
 const KernelDef kTokenRouteVulkan = vulkan_kernel("token_route", OpKind::kTokenRoute, lower_route);
 const KernelDef kTokenMatchCpu = cpu_kernel("token_match.simd", OpKind::kTokenMatch, lower_match_cpu, cpu_match);

@@ -71,20 +71,24 @@ void add_lists(const OpCall& c, size_t lists, int64_t tokens, int64_t rows, Disp
 
 Result<Lowering> lower_merge(const OpCall& c, const LowerContext& ctx) {
   const TensorDesc& x = *c.in[kX];
+  const bool texel = ctx.tuning->texel && texel_fits(*ctx.caps, x.bytes(), x.dtype);
   const Shape& s = x.shape;
   const int64_t rows = c.iattr(kMergeRows), c4 = groups4(s.c());
+  // Where loads cost most, lists are read for four groups at once; elsewhere neighbours share them in a cache.
+  const uint32_t each = texel ? 4 : 1;
   Lowering l;
   Dispatch d;
-  d.shader = "token_merge";
+  d.shader = texel ? "token_merge.TEXEL=1" : "token_merge";
   l.kernel = c.input(kLists) ? "token_merge" : "token_merge to one";
-  d.spec = {{"IN_TYPE", type_code(x.dtype)},
-            {"OUT_TYPE", type_code(c.out.dtype)},
+  d.spec = {{"OUT_TYPE", type_code(c.out.dtype)},
             {"LISTS", c.input(kLists) != nullptr},
-            {"START", u32(c.iattr(kMergeStart))}};
+            {"START", u32(c.iattr(kMergeStart))},
+            {"EACH", each}};
+  if (!texel) d.spec.add({{"IN_TYPE", type_code(x.dtype)}});
   d.push = {{"B", u32(s.n())}, {"c4", u32(c4)}, {"i_ld4", u32(stride4(x))}, {"o_ld4", u32(stride4(c.out))}};
-  d.operands = {input(kX)};
+  d.operands = {input(kX, texel ? texel_kind(x.dtype) : BindKind::kStorage)};
   add_lists(c, kLists, s.w(), rows, d);
-  d.groups = flat_grid(*ctx.caps, div_up(s.n() * rows * c4, kLocal));
+  d.groups = flat_grid(*ctx.caps, div_up(s.n() * rows * div_up(c4, each), kLocal));
   l.dispatches.push_back(std::move(d));
   return l;
 }

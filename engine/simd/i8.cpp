@@ -1,8 +1,8 @@
 // Integer products: int8 rows times int8 weights with 32-bit sums, exact and the same on every CPU. Factors are widened
-// to 16 bits and multiplied in pairs (x86 vpmaddwd, NEON smlal), which no pair of codes overflows; where there is
-// AVX-512 VNNI, its vpdpbusd multiplies four pairs of bytes at once and adds them in 32 bits without saturation. It
-// takes one unsigned factor, so W is stored plus 128: sum_k a (w + 128) = sum_k a w + 128 sum_k a, and a row's sum is
-// known.
+// to 16 bits and multiplied in pairs (x86 vpmaddwd), which no pair of codes overflows; NEON multiplies bytes into 16
+// bits (smull), which hold any product, and adds those in pairs to 32 (sadalp); where there is AVX-512 VNNI, its
+// vpdpbusd multiplies four pairs of bytes at once and adds them in 32 bits without saturation. It takes one unsigned
+// factor, so W is stored plus 128: sum_k a (w + 128) = sum_k a w + 128 sum_k a, and a row's sum is known.
 #include "simd/targets.h"
 
 #undef HWY_TARGET_INCLUDE
@@ -13,8 +13,12 @@
 #include "simd/gemm_plan.h"
 #include "tensor/tensor.h"
 
+#undef VIREO_NEON_BYTES
 #if HWY_TARGET == HWY_AVX3
 #include <immintrin.h>
+#elif HWY_TARGET == HWY_NEON && HWY_ARCH_ARM_A64
+#include <arm_neon.h>
+#define VIREO_NEON_BYTES 1
 #endif
 
 HWY_BEFORE_NAMESPACE();
@@ -29,6 +33,8 @@ constexpr int64_t kGroupRows = 512, kItems = 16;
 constexpr int64_t kRows = 12;
 #elif HWY_TARGET == HWY_AVX2
 constexpr int64_t kRows = 3;
+#elif VIREO_NEON_BYTES
+constexpr int64_t kRows = 3;  // of 4, GCC keeps sums in memory
 #else
 constexpr int64_t kRows = 1;
 #endif
@@ -53,6 +59,13 @@ HWY_INLINE Plan make_plan(const I8GemmArgs& a) {
 HWY_INLINE int64_t begin_of(int64_t total, int64_t blocks, int64_t i) {
   return total / blocks * i + std::min(i, total % blocks);
 }
+
+/// What rows' codes are stored in.
+#if VIREO_NEON_BYTES
+using Code = int8_t;
+#else
+using Code = int16_t;
+#endif
 
 // ---- rows to codes ----
 
@@ -79,7 +92,7 @@ HWY_INLINE float total(const V* part) {
   return lane[0];
 }
 
-template <typename Code>
+template <typename T>
 HWY_INLINE void convert_row(const ToI8Args& a, int64_t row, float* room) {
   const D d;
   const hn::RebindToSigned<D> di;
@@ -117,7 +130,7 @@ HWY_INLINE void convert_row(const ToI8Args& a, int64_t row, float* room) {
           high_code = hn::Set(d, 127.0f);
   // -max / (max / 127.5) is a tie, which fp32's rounding would decide either way; -128 is the even one.
   const V lowest = hn::Set(d, a.fixed > 0 || most == 0 ? -HUGE_VALF : -most);
-  Code* const out = static_cast<Code*>(a.out) + row * a.ldo;
+  T* const out = static_cast<T*>(a.out) + row * a.ldo;
   auto sum = hn::Zero(di);
   HWY_ALIGN int32_t lanes[kLanes];
   const int64_t padded = round_up(n, kI8Step);
@@ -128,11 +141,11 @@ HWY_INLINE void convert_row(const ToI8Args& a, int64_t row, float* room) {
     if (n - c < kLanes) code = hn::IfThenElseZero(hn::RebindMask(di, hn::FirstN(d, size_t(n - c))), code);
     sum = hn::Add(sum, code);
     if (c + kLanes <= padded) {
-      const hn::Rebind<Code, D> dc;
+      const hn::Rebind<T, D> dc;
       hn::StoreU(hn::DemoteTo(dc, code), dc, out + c);
     } else {
       hn::Store(code, di, lanes);
-      for (int64_t l = 0; c + l < padded; ++l) out[c + l] = Code(lanes[l]);
+      for (int64_t l = 0; c + l < padded; ++l) out[c + l] = T(lanes[l]);
     }
   });
   a.scales[row] = bad == 0 ? scale : bad;
@@ -151,20 +164,31 @@ HWY_INLINE void convert_row(const ToI8Args& a, int64_t row, float* room) {
   a.sums[row] = all;
 }
 
-template <typename Code>
+template <typename T>
 void convert_run(const ToI8Args& a, int64_t begin, int64_t end, void* scratch) {
   const int64_t last = std::min(a.rows, end * kConvertRows);
-  for (int64_t row = begin * kConvertRows; row < last; ++row) convert_row<Code>(a, row, static_cast<float*>(scratch));
+  for (int64_t row = begin * kConvertRows; row < last; ++row) convert_row<T>(a, row, static_cast<float*>(scratch));
 }
 
 // ---- products ----
 
 int64_t items(const I8GemmArgs& a) { return a.gemm.m <= 0 || a.gemm.n <= 0 ? 0 : make_plan(a).items(); }
 
-/// Sums, the same as floats, the panel in bytes where it is in nibbles, and in 16 bits.
+/// What a panel takes as its tile wants it: 16 bits a value, or on NEON bytes, those of each group of columns padded.
+constexpr int64_t kDotStep = 16;
+HWY_INLINE size_t panel_room(const GemmArgs& g) {
+#if VIREO_NEON_BYTES
+  const int64_t span = g.b_group > 0 ? g.b_group : std::max<int64_t>(g.k, 1);
+  return size_t(div_up(g.k, span) * round_up(span, kDotStep) * kPanel);
+#else
+  return size_t(round_up(g.k, kI8Step) * kPanel) * sizeof(int16_t);
+#endif
+}
+
+/// Sums, the same as floats, the panel in bytes where it is in nibbles, and as the tile wants it.
 size_t scratch_bytes(const I8GemmArgs& a) {
-  const int64_t k = round_up(a.gemm.k, 2 * kI8Step);
-  return size_t(kRows * kPanel) * 8 + size_t(k * kPanel) * (sizeof(int16_t) + (a.gemm.b_nibbles ? 1 : 0));
+  const size_t bytes = a.gemm.b_nibbles ? size_t(round_up(a.gemm.k, 2 * kI8Step) * kPanel) : 0;
+  return size_t(kRows * kPanel) * 8 + panel_room(a.gemm) + bytes;
 }
 
 /// A panel of nibbles as one of bytes: codes plus 8 become codes plus 128.
@@ -185,9 +209,9 @@ HWY_INLINE void run_items(const I8GemmArgs& a, int64_t begin, int64_t end, void*
   GemmArgs g = a.gemm;
   int32_t* const sums = static_cast<int32_t*>(scratch);
   float* const c = reinterpret_cast<float*>(sums + kRows * kPanel);
-  int16_t* const room = reinterpret_cast<int16_t*>(c + kRows * kPanel);
+  void* const room = c + kRows * kPanel;
   const int64_t k = round_up(g.k, kI8Step), padded = round_up(g.k, 2 * kI8Step);
-  uint8_t* const wide = reinterpret_cast<uint8_t*>(room + padded * kPanel);
+  uint8_t* const wide = static_cast<uint8_t*>(room) + panel_room(g);
   const int64_t span = g.b_group > 0 ? g.b_group : k, groups = div_up(k, span), ld = round_up(g.n, kPanel);
   const float* const group_scales = g.b_group > 0 ? g.b_scales : nullptr;
   if (group_scales != nullptr) g.b_scales = nullptr;  // applied here, not by the epilogue
@@ -227,6 +251,7 @@ HWY_INLINE void run_items(const I8GemmArgs& a, int64_t begin, int64_t end, void*
   }
 }
 
+#if !VIREO_NEON_BYTES
 /// Pairs of 16-bit factors.
 struct Pairs {
   static constexpr bool kShifted = false;
@@ -235,7 +260,8 @@ struct Pairs {
   const int16_t* w = nullptr;
 
   /// [k / 4][32][4] codes plus 128 become [k / 2][32][2] codes.
-  void prepare(const uint8_t* from, int64_t k, int16_t* to) {
+  void prepare(const uint8_t* from, int64_t k, void* room) {
+    int16_t* to = static_cast<int16_t*>(room);
     w = to;
     for (int64_t i = 0; i < k; i += 4, from += 4 * kPanel, to += 4 * kPanel)
       for (int64_t c = 0; c < kPanel; ++c)
@@ -287,6 +313,83 @@ struct Pairs {
 void run(const I8GemmArgs& a, int64_t begin, int64_t end, void* scratch) {
   run_items(a, begin, end, scratch, Pairs{static_cast<const int16_t*>(a.a), a.lda});
 }
+#else
+/// Dot products: a vector holds 16 values of k of one row or one column, so that nothing is broadcast, and the four
+/// partial sums of a product are added when it is done. Of the two units of a Cortex-A57 one takes every smull and the
+/// other every sadalp: 8 products a cycle where fp32 has 4.
+struct Dots {
+  static constexpr bool kShifted = false;
+  static constexpr int64_t kCols = 4, kStep = kDotStep;
+  const int8_t* a;
+  int64_t lda, span;  // the panel is laid out anew for every `span` values of k
+  const int8_t* w = nullptr;
+
+  /// Per span: [k / 4][32][4] codes plus 128 become [32 / 4][k / 16][4][16] codes, k padded with zeros.
+  void prepare(const uint8_t* from, int64_t k, void* room) {
+    int8_t* to = static_cast<int8_t*>(room);
+    w = to;
+    for (int64_t first = 0; first < k; first += span) {
+      const int64_t now = std::min(span, k - first);
+      for (int64_t column = 0; column < kPanel; column += kCols)
+        for (int64_t i = 0; i < now; i += kStep)
+          for (int64_t c = 0; c < kCols; ++c)
+            for (int64_t j = i; j < i + kStep; j += 4, to += 4) {
+              uint32_t four = 0x80808080u;
+              if (j < now) std::memcpy(&four, from + (first + j) * kPanel + 4 * (column + c), 4);
+              four ^= 0x80808080u;
+              std::memcpy(to, &four, 4);
+            }
+    }
+  }
+
+  /// sums[kNow][32] of kNow rows.
+  template <int64_t kNow>
+  HWY_INLINE void tile(const int8_t* from, const int8_t* panel, int64_t k, int32_t* sums) const {
+    const int64_t whole = k / kStep * kStep;
+    int8_t rest[kNow][kStep] = {};
+    for (int64_t r = 0; r < kNow; ++r) std::memcpy(rest[r], from + r * lda + whole, size_t(k - whole));
+    for (int64_t column = 0; column < kPanel; column += kCols) {
+      int32x4_t acc[kNow][kCols];
+      for (int64_t r = 0; r < kNow; ++r)
+        for (int64_t c = 0; c < kCols; ++c) acc[r][c] = vdupq_n_s32(0);
+      for (int64_t i = 0; i < whole; i += kStep, panel += kCols * kStep) add(from + i, lda, panel, acc);
+      if (whole < k) add(rest[0], kStep, panel, acc), panel += kCols * kStep;
+      for (int64_t r = 0; r < kNow; ++r)
+        vst1q_s32(sums + r * kPanel + column,
+                  vpaddq_s32(vpaddq_s32(acc[r][0], acc[r][1]), vpaddq_s32(acc[r][2], acc[r][3])));
+    }
+  }
+
+  template <int64_t kNow>
+  static HWY_INLINE void add(const int8_t* from, int64_t ld, const int8_t* panel, int32x4_t (&acc)[kNow][kCols]) {
+    int8x16_t x[kNow];
+    for (int64_t r = 0; r < kNow; ++r) x[r] = vld1q_s8(from + r * ld);
+    for (int64_t c = 0; c < kCols; ++c) {
+      const int8x16_t y = vld1q_s8(panel + c * kStep);
+      for (int64_t r = 0; r < kNow; ++r) {
+        acc[r][c] = vpadalq_s16(acc[r][c], vmull_s8(vget_low_s8(x[r]), vget_low_s8(y)));
+        acc[r][c] = vpadalq_s16(acc[r][c], vmull_high_s8(x[r], y));
+      }
+    }
+  }
+
+  void run(int64_t r0, int64_t rows, int64_t first, int64_t k, int32_t* sums) const {
+    const int8_t* const from = a + r0 * lda + first;
+    const int8_t* const panel = w + first / span * round_up(span, kStep) * kPanel;
+    switch (rows) {
+      case 1: return tile<1>(from, panel, k, sums);
+      case 2: return tile<2>(from, panel, k, sums);
+      case 3: return tile<3>(from, panel, k, sums);
+      default: return;
+    }
+  }
+};
+
+void run(const I8GemmArgs& a, int64_t begin, int64_t end, void* scratch) {
+  const int64_t span = a.gemm.b_group > 0 ? a.gemm.b_group : round_up(a.gemm.k, kI8Step);
+  run_items(a, begin, end, scratch, Dots{static_cast<const int8_t*>(a.a), a.lda, span});
+}
+#endif
 
 #if HWY_TARGET == HWY_AVX3
 #define VIREO_VNNI __attribute__((target("avx512vnni")))
@@ -325,7 +428,7 @@ struct Vnni {
   int64_t lda;
   const uint8_t* w = nullptr;
 
-  void prepare(const uint8_t* from, int64_t, int16_t*) { w = from; }
+  void prepare(const uint8_t* from, int64_t, void*) { w = from; }
   void run(int64_t r0, int64_t rows, int64_t first, int64_t k, int32_t* sums) const {
     const int8_t* const from = a + r0 * lda + first;
     const uint8_t* const panel = w + first * kPanel;
@@ -344,7 +447,7 @@ void vnni_run(const I8GemmArgs& a, int64_t begin, int64_t end, void* scratch) {
 
 }  // namespace i8
 
-Kernel<ToI8Args> to_i8_kernel() { return {&i8::convert_items, &i8::convert_scratch, &i8::convert_run<int16_t>}; }
+Kernel<ToI8Args> to_i8_kernel() { return {&i8::convert_items, &i8::convert_scratch, &i8::convert_run<i8::Code>}; }
 Kernel<I8GemmArgs> gemm_i8_kernel() { return {&i8::items, &i8::scratch_bytes, &i8::run}; }
 
 #if HWY_TARGET == HWY_AVX3

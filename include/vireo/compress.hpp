@@ -31,6 +31,10 @@ struct CompressEntry {
 VIREO_API std::vector<CompressEntry> compress_recipes();
 /// How weights are rounded; recipes choose.
 VIREO_API std::vector<CompressEntry> compress_methods();
+/// How one scale of all rows is found on the pictures: CompressOptions::ranges.
+VIREO_API std::vector<CompressEntry> compress_ranges();
+/// What may be done besides, off by default: a member of CompressOptions each.
+VIREO_API std::vector<CompressEntry> compress_extras();
 
 struct CompressOptions {
   std::string recipe;  ///< names of compress_recipes(), joined by '+'
@@ -38,9 +42,14 @@ struct CompressOptions {
   /// to i8, in groups (i4g32) or per output channel (i8), and rows f32 or i8; `attention i8`. Beside a recipe:
   /// `PATTERN FORMAT [ROWS]` for the weights that it names.
   std::string policy;
-  std::string method;       ///< of compress_methods(), for linears within the network; empty: as the format suggests
-  int threads = 0;          ///< 0 = all cores
-  bool sensitivity = true;  ///< also measure how far the answer moves when one layer alone is compressed
+  std::string method;  ///< of compress_methods(), for linears within the network; empty: as the format suggests
+  std::string ranges;  ///< of compress_ranges(), for rows that share one scale; empty: minmax
+  /// Columns of a linear's weight are scaled up by what its inputs are like, and what stands before it down by the
+  /// same, before weights are rounded (AWQ).
+  bool awq = false;
+  bool bias_correction = false;  ///< biases make good for what rounding does to the mean of a linear's answer
+  int threads = 0;               ///< 0 = all cores
+  bool sensitivity = true;       ///< also measure how far the answer moves when one layer alone is compressed
   /// A folder that exists, where what was worked out on pictures is kept and found again: a run with the same model,
   /// pictures and options continues one that was killed, and gives the same bytes. Empty: nothing is kept.
   std::string work;

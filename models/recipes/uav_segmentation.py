@@ -5,6 +5,7 @@ Visual Learning" (arXiv 2309.02617) on CamVid, reduced so that one CPU core does
     python3 uav_segmentation.py --data CAMVID --work WORK              # teacher, student, distilled student: an hour
     python3 uav_segmentation.py --data CAMVID --work WORK --stage student --minutes 120
     python3 uav_segmentation.py --data CAMVID --work WORK --evaluate --vireo build/bin/vireo    # WORK/table.md
+    python3 uav_segmentation.py --data CAMVID --work WORK --compress --vireo build/bin/vireo    # WORK/compressed.md
 
 - teacher    UPerNet on Swin V2
 - student    UPerNet on MobileViT
@@ -32,6 +33,11 @@ and contrast. On a CPU that multiplies bfloat16 (AMX or AVX512_BF16) the matrix 
 mIoU is over the 11 classes of the confusion of all test pixels: logits at the input's size, argmax, then enlarged to the
 label's size by the nearest pixel (source = floor((i + 0.5) * input / label)). PyTorch's is computed in float32.
 
+--compress goes on from there: `vireo compress` makes a smaller model of the distilled student by each of --recipes, calibrated on
+64 of the training pictures, and the table says what it costs in mIoU, on the CPU and on Vulkan, beside its own fp32, with sizes,
+memory, times here and the time that `vireo predict` computes for a Jetson Nano in half precision (codes stay codes; never
+measured). The paper's own figures stand below it; they are of other pictures and networks.
+
 Needs torch, numpy and Pillow, and for training in float32 a fast BLAS: Debian's torch calls the system's libblas.so.3, and with the
 reference one (libblas3) a step takes four to seven times as long as with libopenblas0.
 """
@@ -49,17 +55,25 @@ import torch.nn as nn
 import torch.nn.functional as F
 from PIL import Image
 
-sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "..", "tests", "oracle"))
+sys.path.insert(1, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "..", "tests", "oracle"))
 import cases
 import mobilevit
 import swin
 import upernet
+from common import Progress, multiplies_bfloat16
 
 CLASSES = ["sky", "building", "pole", "road", "pavement", "tree", "sign", "fence", "car", "pedestrian", "bicyclist"]
 VOID = 11
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 STAGES = ("teacher", "student", "distilled")
 SHARE = {"teacher": 0.35, "student": 0.27, "distilled": 0.38}  # of --minutes
+# Of a checkpoint's tensors: what codes need beside themselves, and what batch norm counted.
+NOT_PARAMETERS = ("__metadata__", ".weight_packed", ".weight_scale", ".weight_zero_point", ".weight_g_idx", ".input_scale", ".input_zero_point",
+                  "running_mean", "running_var", "num_batches_tracked")
+# Ranks of queries and keys, then columns as well; rows and weights as codes; both; tokens, which MobileViT's blocks do not merge.
+RECIPES = "qkrank10,prune15,prune20,w8a8,w4g32,prune20+w8a8,prune20+w4g32,tome25"
+PAPER = ("arXiv 2309.02617 reports 0.61 mIoU, 3 to 4.5 pictures a second (222 to 333 ms) and 3.7 GB on a Jetson Nano: measured there,\n"
+         "on pictures of a drone, by larger networks.")
 
 
 # ------------------------------------------------------------------- models
@@ -229,35 +243,7 @@ def evaluate(model, pictures, labels, half, quick=True, tell=None, batch=4):
     return scores(confusion.view(k, k))
 
 
-class Progress:
-    """One line that is rewritten on a terminal; elsewhere a line every half minute."""
-
-    def __init__(self, title):
-        self.title, self.start, self.last, self.terminal = title, time.time(), 0.0, sys.stderr.isatty()
-
-    def __call__(self, part, text, spent=None):
-        now = time.time()
-        if part < 1 and now - self.last < (0.2 if self.terminal else 30):
-            return
-        self.last = now
-        spent = now - self.start if spent is None else spent
-        left = spent * (1 - part) / max(part, 1e-6)
-        bar = "#" * int(20 * part) + "." * (20 - int(20 * part))
-        line = "%s [%s] %3d %%  %s left  %s" % (self.title, bar, 100 * part, "%d:%02d" % divmod(int(left), 60), text)
-        sys.stderr.write(("\r" + line + "\x1b[K" if self.terminal else line + "\n") + ("\n" if self.terminal and part >= 1 else ""))
-        sys.stderr.flush()
-
-
 # ------------------------------------------------------------------- training
-
-def multiplies_bfloat16():
-    try:
-        with open("/proc/cpuinfo") as f:
-            flags = next((line.split() for line in f if line.startswith("flags")), [])
-    except OSError:
-        return False
-    return "amx_bf16" in flags or "avx512_bf16" in flags
-
 
 def distillation(kind, student, teacher, valid, temperature):
     """valid: [B,H,W], where the label is not void."""
@@ -398,14 +384,17 @@ def torch_scores(stage, o):
     return s
 
 
-def run_vireo(o, folder, device, precision):
-    """What `vireo eval --segmentation` prints as JSON, or None and why."""
-    command = [o.vireo, "eval", "--model", folder, "--device", device, "--precision", precision, "--segmentation", o.data,
-               "--split", "test", "--ignore", str(VOID), "--threads", str(o.threads), "--json"]
-    r = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, universal_newlines=True)
+def vireo_json(o, *arguments):
+    """What a verb of Vireo prints as JSON, or None and why."""
+    r = subprocess.run([o.vireo, *arguments, "--json"], stdout=subprocess.PIPE, stderr=subprocess.PIPE, universal_newlines=True)
     if r.returncode:
         return None, (r.stderr.strip().splitlines() or ["exit code %d" % r.returncode])[-1]
     return json.loads(r.stdout), None
+
+
+def run_vireo(o, folder, device, precision):
+    return vireo_json(o, "eval", "--model", folder, "--device", device, "--precision", precision, "--segmentation", o.data,
+                      "--split", "test", "--ignore", str(VOID), "--threads", str(o.threads))
 
 
 def table(o):
@@ -446,6 +435,82 @@ def table(o):
     print("\n" + text)
 
 
+def parameters(folder):
+    """Of a checkpoint of floats or codes: weight_shape says how many weights packed codes hold."""
+    total = 0
+    with open(os.path.join(folder, "model.safetensors"), "rb") as f:
+        header = json.loads(f.read(int.from_bytes(f.read(8), "little")))
+        data = f.tell()
+        for name, h in header.items():
+            if name.endswith(".weight_shape"):
+                f.seek(data + h["data_offsets"][0])
+                total += int(np.prod(np.frombuffer(f.read(h["data_offsets"][1] - h["data_offsets"][0]), {"I64": "<i8", "I32": "<i4"}[h["dtype"]])))
+            elif not name.endswith(NOT_PARAMETERS):
+                total += math.prod(h["shape"])
+    return total
+
+
+def predicted(o, folder):
+    """Milliseconds on the Nano with activations in half precision; codes of the checkpoint stay codes, floats become halves."""
+    with open(os.path.join(folder, "config.json")) as f:
+        codes = "config_groups" in json.load(f).get("quantization_config", {})
+    policy = os.path.join(o.work, "nano.policy")
+    with open(policy, "w") as f:
+        f.write("checkpoint keep\nactivations f16\n")
+    p, why = vireo_json(o, "predict", "--model", folder, "--machine", "jetson-nano", "--precision", policy if codes else "fp16")
+    return "%.1f" % (p["us"] / 1e3) if p else why
+
+
+def compress(o):
+    """WORK/compressed.md: the distilled student by each recipe. What was made and measured before is kept in WORK/compressed."""
+    source = os.path.join(o.work, "distilled", "export")
+    weights = os.path.join(source, "model.safetensors")
+    if not os.path.exists(weights):
+        sys.exit("uav_segmentation.py: '%s' is not there; train first" % weights)
+    if not o.vireo:
+        sys.exit("uav_segmentation.py: --compress needs --vireo FILE, the command line tool")
+    devices = o.devices.split(",")
+    rows = ["| distilled student | " + " | ".join("mIoU %%, %s | against fp32" % d for d in devices) +
+            " | parameters | file MiB | KL | peak RSS MiB, ms (cpu) | predicted on the Nano, fp16, ms |",
+            "|---" * (6 + 2 * len(devices)) + "|"]
+    base = {}
+    for recipe in ["fp32"] + o.recipes.split(","):
+        folder = source if recipe == "fp32" else os.path.join(o.work, "compressed", recipe)
+        kept = os.path.join(o.work, "compressed", recipe + ".json")
+        os.makedirs(os.path.dirname(kept), exist_ok=True)
+        known = {}
+        if os.path.exists(kept) and os.path.getmtime(kept) > os.path.getmtime(weights):
+            known = json.load(open(kept))
+        if recipe != "fp32" and not known:
+            report, why = vireo_json(o, "compress", "--model", source, "--recipe", recipe, "--calibrate", os.path.join(o.data, "train"),
+                                     "--eval", os.path.join(o.data, "val"), "--out", folder, "--force", "--threads", str(o.threads))
+            if not report:
+                rows.append("| `%s`: %s" % (recipe, why.replace("|", "/")) + " |" * (6 + 2 * len(devices)))
+                print(rows[-1], flush=True)
+                continue
+            known = {"kl": report["compared"]["kl"], "macs": report["macs"] / report["macs_before"]}
+        for device in devices:
+            if device not in known:
+                known[device], why = run_vireo(o, folder, device, "checkpoint")
+                if not known[device]:
+                    sys.exit("uav_segmentation.py: '%s' on %s: %s" % (folder, device, why))
+            cases.write_json(kept, known)
+        cells = []
+        for device in devices:
+            miou = 100 * known[device]["miou"]
+            cells += ["%.2f" % miou, "%+.2f" % (miou - base.setdefault(device, miou))]
+        cpu = known.get("cpu")
+        cells += [str(parameters(folder)), "%.2f" % (os.path.getsize(os.path.join(folder, "model.safetensors")) / 2 ** 20),
+                  "%.2g" % known["kl"] if "kl" in known else "", "%.0f, %.1f" % (cpu["peak_rss_mib"], cpu["median_ms"]) if cpu else "",
+                  predicted(o, folder)]
+        rows.append("| %s | " % (recipe if recipe == "fp32" else "`%s`" % recipe) + " | ".join(cells) + " |")
+        print(rows[-1], flush=True)
+    text = "\n".join(["CamVid, %d pictures of test, input %d x %d." % (len(names(o.data, "test")), *o.size), ""] + rows + ["", PAPER])
+    with open(os.path.join(o.work, "compressed.md"), "w") as f:
+        f.write(text + "\n")
+    print("\n" + text)
+
+
 def main():
     p = argparse.ArgumentParser(description=__doc__.split("\n\n")[0])
     p.add_argument("--data", required=True, help="the folder of CamVid")
@@ -466,15 +531,19 @@ def main():
     p.add_argument("--threads", type=int, default=1)
     p.add_argument("--measure", type=int, metavar="N", help="time N steps of the stage and stop")
     p.add_argument("--evaluate", action="store_true", help="no training: the table of what was exported")
-    p.add_argument("--vireo", help="with --evaluate: the command line tool")
-    p.add_argument("--devices", default="cpu,vulkan", help="of Vireo, with --evaluate")
+    p.add_argument("--compress", action="store_true", help="no training: the distilled student by each of --recipes, and their table")
+    p.add_argument("--recipes", default=RECIPES, help="of `vireo compress`, with --compress")
+    p.add_argument("--vireo", help="with --evaluate and --compress: the command line tool")
+    p.add_argument("--devices", default="cpu,vulkan", help="of Vireo, with --evaluate and --compress")
     p.add_argument("--precisions", default="fp32,fp16,int8", help="of Vireo, with --evaluate")
     o = p.parse_args()
     o.half = not o.fp32 and multiplies_bfloat16()
     torch.set_num_threads(o.threads)
     os.makedirs(o.work, exist_ok=True)
-    if o.evaluate:
-        return table(o)
+    if o.evaluate or o.compress:
+        if o.evaluate:
+            table(o)
+        return compress(o) if o.compress else None
     data = load(o.data, "train") + load(o.data, "val", o.size)
     for stage in STAGES if o.stage == "all" else [o.stage]:
         train(stage, o, data)

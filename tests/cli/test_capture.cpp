@@ -2,6 +2,9 @@
 // kept roofs.
 #include <gtest/gtest.h>
 
+#include <optional>
+#include <string>
+
 #include "run_cli.h"
 
 namespace cli_test {
@@ -137,7 +140,20 @@ TEST(KeptRoofs, AreMeasuredOnceAndSaidToBeKept) {
     return a.out;
   };
   const auto roofs = [&] { return nlohmann::json::parse(read_file(dir.path("p.json")), nullptr, false)["roofs"]; };
-  EXPECT_FALSE(has(profile({}), "note: roofs"));
+  // What was measured on a busy machine is not kept, which it says; then the next call measures anew.
+  const auto measured = [&]() -> std::optional<std::string> {
+    for (int i = 0; i < 10; ++i) {
+      const std::string out = profile({});
+      EXPECT_FALSE(has(out, "note: roofs as measured")) << out;
+      if (!has(out, "measured on a busy machine")) return out;
+      EXPECT_TRUE(has(out, "they are not kept; the next profile measures anew")) << out;
+    }
+    return std::nullopt;
+  };
+  const char* const busy = "other work had the cores in ten measurements in a row";
+  const std::optional<std::string> of_first = measured();
+  if (!of_first) GTEST_SKIP() << busy;
+  EXPECT_FALSE(has(*of_first, "note: roofs")) << *of_first;
   const nlohmann::json first = roofs();
   ASSERT_EQ(Scratch::names_in(dir.path("cache")).size(), 1u);
   const std::string file = dir.path("cache/" + Scratch::names_in(dir.path("cache"))[0]);
@@ -149,7 +165,9 @@ TEST(KeptRoofs, AreMeasuredOnceAndSaidToBeKept) {
   std::string text = read_file(file);
   text.resize(text.size() / 2);
   dir.write("cache/" + Scratch::names_in(dir.path("cache"))[0], text);
-  EXPECT_TRUE(has(profile({}), "are not used: ")) << "a damaged file is said and measured over";
+  const std::optional<std::string> over = measured();
+  if (!over) GTEST_SKIP() << busy;
+  EXPECT_TRUE(has(*over, "are not used: ")) << "a damaged file is said and measured over";
   EXPECT_TRUE(has(profile({}), "note: roofs as measured 20"));
   EXPECT_TRUE(run_cli({"profile", "--model", kModel, "--no-roofs", "--measure-roofs"}).fails_clearly(2));
 }

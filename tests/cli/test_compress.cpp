@@ -155,7 +155,7 @@ TEST(Compress, ListSaysWhatEachDoesAndItsSource) {
   ASSERT_EQ(text.code, 0) << text.text();
   const Answer json = run_cli({"compress", "--list", "--json"});
   ASSERT_EQ(json.code, 0) << json.text();
-  for (const char* kind : {"recipes", "methods"})
+  for (const char* kind : {"recipes", "methods", "ranges", "extras"})
     for (const auto& entry : json.json()[kind])
       for (const char* field : {"name", "what", "source"}) {
         EXPECT_FALSE(entry[field].get<std::string>().empty());

@@ -441,6 +441,57 @@ void run_simulate_list(Runs& runs, const Scratch&) { runs.run({"simulate", "--li
 
 void run_env(Runs& runs, const Scratch&) { runs.run({"env"}); }
 
+void run_doctor(Runs& runs, const Scratch& scratch) {
+  runs.run({"doctor"});
+  // A board's files, which this machine may lack.
+  const std::string sys = "sys", cpu = "sys/devices/system/cpu", freq = cpu + "/cpu0/cpufreq",
+                    gpu = "sys/class/devfreq/57000000.gpu", zone = "sys/class/thermal/thermal_zone0";
+  for (const std::string& folder : {std::string("etc"),
+                                    std::string("etc/vulkan"),
+                                    std::string("etc/vulkan/icd.d"),
+                                    std::string("var"),
+                                    std::string("var/lib"),
+                                    std::string("var/lib/nvpmodel"),
+                                    std::string("dev"),
+                                    std::string("proc"),
+                                    std::string("proc/device-tree"),
+                                    sys,
+                                    sys + "/devices",
+                                    sys + "/devices/system",
+                                    cpu,
+                                    cpu + "/cpu0",
+                                    freq,
+                                    sys + "/class",
+                                    sys + "/class/devfreq",
+                                    gpu,
+                                    sys + "/class/thermal",
+                                    zone})
+    scratch.make_folder(folder);
+  for (const auto& [file, text] : std::vector<std::pair<std::string, std::string>>{
+           {"etc/nv_tegra_release", "# R32 (release), REVISION: 7.6, GCID: 1"},
+           {"etc/nvpmodel.conf", "< POWER_MODEL ID=0 NAME=MAXN >"},
+           {"etc/vulkan/icd.d/nvidia_icd.json", R"({"ICD": {"library_path": "libGLX_nvidia.so.0"}})"},
+           {"var/lib/nvpmodel/status", "pmode:0000"},
+           {"proc/device-tree/model", "NVIDIA Jetson Nano Developer Kit"},
+           {"dev/nvmap", ""},
+           {cpu + "/present", "0-3"},
+           {cpu + "/online", "0-3"},
+           {freq + "/scaling_governor", "schedutil"},
+           {freq + "/scaling_cur_freq", "102000"},
+           {freq + "/scaling_max_freq", "1479000"},
+           {freq + "/cpuinfo_max_freq", "1479000"},
+           {gpu + "/governor", "nvhost_podgov"},
+           {gpu + "/cur_freq", "76800000"},
+           {gpu + "/max_freq", "921600000"},
+           {gpu + "/available_frequencies", "76800000 921600000"},
+           {zone + "/type", "GPU-therm"},
+           {zone + "/temp", "37500"},
+           {zone + "/trip_point_0_type", "passive"},
+           {zone + "/trip_point_0_temp", "85000"}})
+    scratch.write(file, text);
+  runs.run({"doctor", "--root", scratch.path(), "--caps", "jetson-nano"});
+}
+
 struct Case {
   const char* block;
   void (*run)(Runs&, const Scratch&);
@@ -472,6 +523,7 @@ const Case kRuns[] = {{"devices", run_devices},
                       {"compress --sweep", run_compress_sweep},
                       {"simulate", run_simulate},
                       {"simulate --list", run_simulate_list},
+                      {"doctor", run_doctor},
                       {"env", run_env}};
 
 void PrintTo(const Case& c, std::ostream* out) { *out << c.block; }

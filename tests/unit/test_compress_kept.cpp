@@ -27,6 +27,7 @@ KeptLayer some_layer() {
   for (int i = 0; i < 6; ++i) k.coded.scales.push_back(0.1f * float(i + 1));
   k.coded.half_scales = false;
   k.error = 0.125, k.has_range = true, k.outlier = true, k.least = -2.5f, k.most = 7.f;
+  k.shift = {0.5f, -0.25f, 3.f};
   return k;
 }
 
@@ -48,6 +49,7 @@ TEST(CompressKept, IsFoundAgainToTheBit) {
   EXPECT_TRUE(found.has_range && found.outlier);
   EXPECT_EQ(found.least, k.least);
   EXPECT_EQ(found.most, k.most);
+  EXPECT_EQ(found.shift, k.shift);
   EXPECT_FALSE(kept.find(other, 3, 16, &found));
   EXPECT_FALSE(kept.find(key, 16, 3, &found));
   EXPECT_FALSE(kept.find(key, 3, 17, &found));
