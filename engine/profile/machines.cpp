@@ -89,7 +89,7 @@ threads: 4
 # Clocks of the inner loops as `bash bench/a57.sh` counts them with llvm-mca: 3.93 products of floats a clock, 7.63 of int8 (a flop is
 # half a product), 2.97 in depthwise windows, 4.4 clocks for a score's power, 9.3 for a GELU, 2.5 for a normalised value. Every byte of
 # an operand at LPDDR4's rate; a step's start and end on four threads is assumed.
-entries: 60
+entries: 61
 cost linear.gemm f32 flops: 2.224e-05
 cost linear.gemm f16 flops: 2.224e-05
 cost linear.gemm i8 flops: 2.224e-05
@@ -147,6 +147,7 @@ cost token_match.simd bytes: 3.906e-05
 cost token_route.scalar bytes: 3.906e-05
 cost token_merge.simd bytes: 3.906e-05
 cost token_sizes.scalar bytes: 3.906e-05
+cost convert.simd bytes: 3.906e-05
 cost argmax.simd bytes: 3.906e-05
 cost weights: 3.906e-05
 cost steps: 5
