@@ -5,9 +5,9 @@
 #include <random>
 #include <set>
 
-#include "budget.h"
+#include "compress/budget.h"
 
-namespace cli {
+namespace vireo::compress {
 namespace {
 
 Candidate made(const std::string& name, double kl, double ms, double mb) {
@@ -171,4 +171,4 @@ TEST(Budget, WhatCannotBeMetSaysWhyAndWhatIsClosest) {
 }
 
 }  // namespace
-}  // namespace cli
+}  // namespace vireo::compress
