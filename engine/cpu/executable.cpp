@@ -44,10 +44,7 @@ Result<std::unique_ptr<Executable>> Executable::create(const Plan& plan, const G
 
   e->runners_.resize(size_t(slots));
   for (int slot = 0; slot < slots; ++slot)
-    for (const Step& s : plan.steps) {
-      VIREO_ASSIGN(StepRunner r, StepRunner::create(plan, s, e->memory(slot), kernels));
-      e->runners_[size_t(slot)].push_back(std::move(r));
-    }
+    for (const Step& s : plan.steps) e->runners_[size_t(slot)].emplace_back(plan, s, e->memory(slot), kernels);
   return e;
 }
 

@@ -3,6 +3,7 @@
 
 #include <memory>
 
+#include "base/aligned.h"
 #include "cpu/step_runner.h"
 #include "graph/graph.h"
 

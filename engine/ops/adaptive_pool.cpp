@@ -52,8 +52,8 @@ void cpu(const CpuCall& call) {
   const OpCall& c = *call.op;
   const Shape& s = c.in[0]->shape;
   simd::AdaptivePoolArgs a;
-  a.x = call.in[0], a.ldx = c.in[0]->row_stride(), a.n = s.n(), a.h = s.h(), a.w = s.w(), a.c = s.c();
-  a.out_h = c.out.shape.h(), a.out_w = c.out.shape.w(), a.out = call.out, a.ldo = c.out.row_stride();
+  a.x = call.rows(0), a.ldx = c.in[0]->row_stride(), a.n = s.n(), a.h = s.h(), a.w = s.w(), a.c = s.c();
+  a.out_h = c.out.shape.h(), a.out_w = c.out.shape.w(), a.out = call.result(), a.ldo = c.out.row_stride();
   run_kernel(call, call.kernels->adaptive_pool, a);
 }
 

@@ -19,8 +19,8 @@ Result<Lowering> lower_cpu(const OpCall&, const LowerContext&) {
 void cpu(const CpuCall& call) {
   const OpCall& c = *call.op;
   simd::AddArgs a;
-  a.a = call.in[0], a.lda = c.in[0]->row_stride(), a.b = call.in[1], a.ldb = c.in[1]->row_stride();
-  a.rows = a.b_rows = c.out.shape.rows(), a.cols = c.out.shape.c(), a.out = call.out, a.ldo = c.out.row_stride();
+  a.a = call.rows(0), a.lda = c.in[0]->row_stride(), a.b = call.rows(1), a.ldb = c.in[1]->row_stride();
+  a.rows = a.b_rows = c.out.shape.rows(), a.cols = c.out.shape.c(), a.out = call.result(), a.ldo = c.out.row_stride();
   run_kernel(call, call.kernels->add, a);
 }
 void reference(const RefCall& r) {

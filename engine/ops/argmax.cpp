@@ -124,8 +124,8 @@ Result<Lowering> lower_cpu(const OpCall& c, const LowerContext& ctx) {
 void cpu(const CpuCall& call) {
   const OpCall& c = *call.op;
   simd::ArgmaxArgs a = kernel_args(c, call.sized ? sizes(c, call.sized->h, call.sized->w) : sizes(c));
-  a.x = call.in[0];
-  a.out = call.sized ? call.sized->out : call.out;
+  a.x = call.rows(0);
+  a.out = call.sized ? call.sized->out : call.result();
   a.ldo = call.sized ? 1 : c.out.row_stride();
   run_kernel(call, call.kernels->argmax, a);
 }

@@ -16,10 +16,10 @@ simd::AttentionArgs args_of(const OpCall& c, const float* x, float* out) {
 
 simd::AttentionArgs args_of(const CpuCall& call) {
   const OpCall& c = *call.op;
-  simd::AttentionArgs a = args_of(c, call.in[kX], call.out);
+  simd::AttentionArgs a = args_of(c, call.rows(kX), call.result());
   if (const TensorDesc* keys = c.input(kKeyBias)) {
     // One row serves all heads and queries of an image.
-    a.bias = call.in[kKeyBias], a.bias_batch = a.batch, a.bias_batch_stride = keys->row_stride();
+    a.bias = call.rows(kKeyBias), a.bias_batch = a.batch, a.bias_batch_stride = keys->row_stride();
     a.bias_head_stride = a.bias_ld = 0;
   }
   return a;
@@ -52,7 +52,7 @@ void cpu(const CpuCall& call) {
   const OpCall& c = *call.op;
   if (sizes(c).plain) return run_kernel(call, call.kernels->attention, args_of(call));
   simd::GroupAttentionArgs a = group_args_of(c);
-  a.x = call.in[kX], a.out = call.out;
+  a.x = call.rows(kX), a.out = call.result();
   int next = 0;
   if (c.input(kBias)) a.bias = reinterpret_cast<const float*>(call.consts[next++]);
   if (c.input(kPad)) a.pad = reinterpret_cast<const float*>(call.consts[next++]);

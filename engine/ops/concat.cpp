@@ -79,9 +79,9 @@ void cpu(const CpuCall& call) {
   const OpCall& c = *call.op;
   simd::CopyArgs a;
   a.groups = 1, a.rows = c.out.shape.rows(), a.src_group_rows = a.dst_group_rows = a.rows;
-  a.dst = call.out, a.ldd = c.out.row_stride();
+  a.dst = call.result(), a.ldd = c.out.row_stride();
   for (size_t i = 0; i < c.in.size(); ++i, a.dst += a.cols) {
-    a.src = call.in[i], a.lds = c.in[i]->row_stride(), a.cols = c.in[i]->shape.c();
+    a.src = call.rows(i), a.lds = c.in[i]->row_stride(), a.cols = c.in[i]->shape.c();
     if (i + 1 == c.in.size()) a.zero_cols = round_up(c.out.shape.c(), 4) - c.out.shape.c();
     run_kernel(call, call.kernels->copy, a);
   }

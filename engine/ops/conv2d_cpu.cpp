@@ -63,10 +63,10 @@ Lowering cpu_weight(const OpCall& c, const Geometry& g, PackedConst weight) {
 
 simd::ConvArgs cpu_args(const CpuCall& call) {
   simd::ConvArgs a = conv_args(*call.op);
-  a.geometry.x = call.in[kX];
+  a.geometry.x = call.rows(kX);
   set_weight(call.packs[0], call.consts[0], a.gemm);
   if (call.op->input(kBias)) a.gemm.bias = reinterpret_cast<const float*>(call.consts[1]);
-  a.gemm.out = call.out;
+  a.gemm.out = call.result();
   return a;
 }
 
@@ -78,7 +78,7 @@ void by_patches(const CpuCall& call, simd::ConvArgs a, float* patches, const Mul
   const int64_t all = a.gemm.m, together = patch_rows(a);
   for (gather.first = 0; gather.first < all; gather.first += together) {
     gather.count = a.gemm.m = std::min(together, all - gather.first);
-    a.gemm.out = call.out + gather.first * a.gemm.ldo;
+    a.gemm.out = call.result() + gather.first * a.gemm.ldo;
     run_kernel(call, call.kernels->im2col, gather);
     multiply(a.gemm, gather);
   }
@@ -92,12 +92,12 @@ Result<Lowering> lower_depthwise_cpu(const OpCall& c, const LowerContext&) {
 
 void run_depthwise(const CpuCall& call) {
   simd::ConvArgs a = conv_args(*call.op);
-  a.geometry.x = call.in[kX];
+  a.geometry.x = call.rows(kX);
   simd::DepthwiseArgs d;
   d.geometry = a.geometry;
   d.weight = reinterpret_cast<const float*>(call.consts[0]), d.ldw = round_up(a.geometry.c, 4);
   if (call.op->input(kBias)) d.bias = reinterpret_cast<const float*>(call.consts[1]);
-  d.act = a.gemm.act, d.out = call.out, d.ldo = a.gemm.ldo;
+  d.act = a.gemm.act, d.out = call.result(), d.ldo = a.gemm.ldo;
   run_kernel(call, call.kernels->depthwise, d);
 }
 

@@ -34,8 +34,8 @@ struct Unary {
   static void cpu(const CpuCall& call) {
     const OpCall& c = *call.op;
     simd::UnaryArgs a;
-    a.x = call.in[0], a.ldx = c.in[0]->row_stride(), a.rows = c.out.shape.rows(), a.cols = c.out.shape.c();
-    a.act = simd::Act(kAct), a.out = call.out, a.ldo = c.out.row_stride();
+    a.x = call.rows(0), a.ldx = c.in[0]->row_stride(), a.rows = c.out.shape.rows(), a.cols = c.out.shape.c();
+    a.act = simd::Act(kAct), a.out = call.result(), a.ldo = c.out.row_stride();
     run_kernel(call, call.kernels->unary, a);
   }
   static void reference(const RefCall& r) {

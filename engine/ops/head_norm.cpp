@@ -57,9 +57,9 @@ Result<Lowering> lower_cpu(const OpCall& c, const LowerContext&) {
 void cpu(const CpuCall& call) {
   const OpCall& c = *call.op;
   simd::HeadNormArgs a;
-  a.x = call.in[kX], a.ldx = c.in[kX]->row_stride(), a.rows = c.in[kX]->shape.rows(), a.heads = c.iattr(kHeads),
+  a.x = call.rows(kX), a.ldx = c.in[kX]->row_stride(), a.rows = c.in[kX]->shape.rows(), a.heads = c.iattr(kHeads),
   a.head_dim = head_dim(c);
-  a.scale = reinterpret_cast<const float*>(call.consts[0]), a.out = call.out, a.ldo = c.out.row_stride();
+  a.scale = reinterpret_cast<const float*>(call.consts[0]), a.out = call.result(), a.ldo = c.out.row_stride();
   run_kernel(call, call.kernels->head_norm, a);
 }
 

@@ -56,10 +56,10 @@ Result<Lowering> lower_cpu(const OpCall& c, const LowerContext&) {
 void cpu(const CpuCall& call) {
   const OpCall& c = *call.op;
   simd::LayerNormArgs a;
-  a.x = call.in[kX], a.ldx = c.in[kX]->row_stride(), a.rows = c.in[kX]->shape.rows(), a.cols = c.in[kX]->shape.c();
+  a.x = call.rows(kX), a.ldx = c.in[kX]->row_stride(), a.rows = c.in[kX]->shape.rows(), a.cols = c.in[kX]->shape.c();
   a.gamma = reinterpret_cast<const float*>(call.consts[0]), a.beta = reinterpret_cast<const float*>(call.consts[1]);
-  if (c.input(kResidual)) a.residual = call.in[kResidual], a.ldr = c.in[kResidual]->row_stride();
-  a.eps = float(c.attr(kEps)), a.out = call.out, a.ldo = c.out.row_stride();
+  if (c.input(kResidual)) a.residual = call.rows(kResidual), a.ldr = c.in[kResidual]->row_stride();
+  a.eps = float(c.attr(kEps)), a.out = call.result(), a.ldo = c.out.row_stride();
   run_kernel(call, call.kernels->layer_norm, a);
 }
 

@@ -50,15 +50,15 @@ CpuArgs cpu_args(const CpuCall& call) {
   const OpCall& c = *call.op;
   CpuArgs r;
   simd::GemmArgs& a = r.a = gemm_args(c);
-  a.a = call.in[kX];
+  a.a = call.rows(kX);
   set_weight(call.packs[0], call.consts[0], a);
   int next = 1;
   if (c.input(kBias)) a.bias = reinterpret_cast<const float*>(call.consts[next++]);
   if (c.input(kScaleIn)) a.col_scale = reinterpret_cast<const float*>(call.consts[next++]);
   if (c.input(kAffine)) r.gain = reinterpret_cast<const float*>(call.consts[next++]);
   if (r.gain && c.in[kAffine]->shape.w() == 2) r.offset = r.gain + round_up(a.k, 4);
-  if (c.input(kResidualIn)) a.residual = call.in[kResidualIn];
-  a.out = call.out;
+  if (c.input(kResidualIn)) a.residual = call.rows(kResidualIn);
+  a.out = call.result();
   return r;
 }
 

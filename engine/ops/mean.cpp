@@ -48,10 +48,10 @@ Result<Lowering> lower_cpu(const OpCall&, const LowerContext&) {
 void cpu(const CpuCall& call) {
   const OpCall& c = *call.op;
   simd::MeanArgs a;
-  a.x = call.in[0], a.ldx = c.in[0]->row_stride();
+  a.x = call.rows(0), a.ldx = c.in[0]->row_stride();
   a.groups = c.out.shape.n(), a.group_rows = tokens(c), a.first = c.iattr(kStart), a.count = tokens(c) - a.first,
   a.cols = c.out.shape.c();
-  a.out = call.out, a.ldo = c.out.row_stride();
+  a.out = call.result(), a.ldo = c.out.row_stride();
   run_kernel(call, call.kernels->mean, a);
 }
 

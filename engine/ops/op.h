@@ -176,18 +176,24 @@ struct SizedOutput {
   float* out = nullptr;
 };
 
-/// A CPU step ready to run. Pointers are to fp32 rows with TensorDesc::row_stride() (or planar for the picture input).
+/// A CPU step ready to run. Rows lie TensorDesc::row_stride() apart (or planar for the picture input) and are of the
+/// types that `op` describes: fp32, but for operators that convert.
 struct CpuCall {
   const OpCall* op = nullptr;
-  const float* const* in = nullptr;        // by operand; null for constants
+  const void* const* in = nullptr;         // by operand; null for constants
   const uint8_t* const* consts = nullptr;  // by index into Lowering::consts
   const PackedConst* packs = nullptr;      // the same index
-  float* out = nullptr;
+  void* out = nullptr;
   uint8_t* scratch = nullptr;
   uint64_t scratch_bytes = 0;
   const simd::Kernels* kernels = nullptr;
   ThreadPool* pool = nullptr;
   const SizedOutput* sized = nullptr;  // instead of `out`; only of operators that have OpDef::sized
+
+  const float* rows(size_t i) const { return static_cast<const float*>(in[i]); }
+  const uint16_t* half_rows(size_t i) const { return static_cast<const uint16_t*>(in[i]); }
+  float* result() const { return static_cast<float*>(out); }
+  uint16_t* half_result() const { return static_cast<uint16_t*>(out); }
 };
 
 /// Dense double tensors for the reference (rows without padding; constants as [1,1,rows,cols]).
@@ -247,6 +253,8 @@ struct OpDef {
   /// On the CPU: rows of operand 0 that are a multiple of so many bytes apart slow it down; 0: it does not matter.
   /// Null: it never matters, or it cannot take other rows.
   int64_t (*row_conflict)(const Attrs& attrs, const Shape& in, const Shape& out) = nullptr;
+  bool conversion =
+      false;              ///< its output is operand 0 in another type; on the CPU too, where all others take fp32 rows
   bool row_gaps = false;  ///< its output may have gaps for readers that ask for them
 };
 

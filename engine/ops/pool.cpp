@@ -65,12 +65,12 @@ void cpu(const CpuCall& call) {
   const Shape& s = c.in[0]->shape;
   simd::PoolArgs a;
   auto& g = a.geometry;
-  g.x = call.in[0], g.ldx = c.in[0]->row_stride(), g.n = s.n(), g.h = s.h(), g.w = s.w(), g.c = s.c();
+  g.x = call.rows(0), g.ldx = c.in[0]->row_stride(), g.n = s.n(), g.h = s.h(), g.w = s.w(), g.c = s.c();
   g.kernel_h = g.kernel_w = c.iattr(kKernel), g.stride_y = g.stride_x = c.iattr(kStride),
   g.pad_y = g.pad_x = c.iattr(kPad);
   g.out_h = c.out.shape.h(), g.out_w = c.out.shape.w();
   a.average = c.iattr(kMode) == 0;
-  a.out = call.out, a.ldo = c.out.row_stride();
+  a.out = call.result(), a.ldo = c.out.row_stride();
   run_kernel(call, call.kernels->pool, a);
 }
 

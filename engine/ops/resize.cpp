@@ -71,11 +71,11 @@ void cpu(const CpuCall& call) {
   const OpCall& c = *call.op;
   const Shape& s = c.in[kX]->shape;
   simd::ResizeArgs a;
-  a.x = call.in[kX], a.ldx = c.in[kX]->row_stride(), a.n = s.n(), a.h = s.h(), a.w = s.w(), a.c = s.c();
+  a.x = call.rows(kX), a.ldx = c.in[kX]->row_stride(), a.n = s.n(), a.h = s.h(), a.w = s.w(), a.c = s.c();
   a.out_h = c.out.shape.h(), a.out_w = c.out.shape.w();
   a.mode = simd::Interpolation(c.iattr(kMode)), a.align_corners = c.iattr(kAlignCorners) != 0;
-  if (c.input(kResidual)) a.residual = call.in[kResidual], a.ldr = c.in[kResidual]->row_stride();
-  a.out = call.out, a.ldo = c.out.row_stride();
+  if (c.input(kResidual)) a.residual = call.rows(kResidual), a.ldr = c.in[kResidual]->row_stride();
+  a.out = call.result(), a.ldo = c.out.row_stride();
   run_kernel(call, call.kernels->resize, a);
 }
 

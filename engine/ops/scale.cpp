@@ -21,8 +21,8 @@ Result<Lowering> lower_cpu(const OpCall& c, const LowerContext&) {
 void cpu(const CpuCall& call) {
   const OpCall& c = *call.op;
   simd::AffineArgs a;
-  a.x = call.in[0], a.ldx = c.in[0]->row_stride(), a.rows = c.out.shape.rows(), a.cols = c.out.shape.c();
-  a.scale = reinterpret_cast<const float*>(call.consts[0]), a.out = call.out, a.ldo = c.out.row_stride();
+  a.x = call.rows(0), a.ldx = c.in[0]->row_stride(), a.rows = c.out.shape.rows(), a.cols = c.out.shape.c();
+  a.scale = reinterpret_cast<const float*>(call.consts[0]), a.out = call.result(), a.ldo = c.out.row_stride();
   run_kernel(call, call.kernels->affine, a);
 }
 void reference(const RefCall& r) {

@@ -69,8 +69,8 @@ void cpu(const CpuCall& call) {
   const OpCall& c = *call.op;
   simd::CopyArgs a;
   a.lds = c.in[0]->row_stride(), a.ldd = c.out.row_stride();
-  a.src = call.in[0] + c.iattr(kStart) * a.lds, a.src_group_rows = tokens(c);
-  a.dst = call.out, a.dst_group_rows = c.iattr(kCount);
+  a.src = call.rows(0) + c.iattr(kStart) * a.lds, a.src_group_rows = tokens(c);
+  a.dst = call.result(), a.dst_group_rows = c.iattr(kCount);
   a.groups = c.out.shape.n(), a.rows = c.iattr(kCount), a.cols = c.out.shape.c(),
   a.zero_cols = round_up(a.cols, 4) - a.cols;
   run_kernel(call, call.kernels->copy, a);

@@ -34,8 +34,8 @@ Result<Lowering> lower_cpu(const OpCall&, const LowerContext&) {
 void cpu(const CpuCall& call) {
   const OpCall& c = *call.op;
   simd::SwigluArgs a;
-  a.x = call.in[0], a.ldx = c.in[0]->row_stride(), a.rows = c.out.shape.rows(), a.hidden = c.out.shape.c(),
-  a.out = call.out, a.ldo = c.out.row_stride();
+  a.x = call.rows(0), a.ldx = c.in[0]->row_stride(), a.rows = c.out.shape.rows(), a.hidden = c.out.shape.c(),
+  a.out = call.result(), a.ldo = c.out.row_stride();
   run_kernel(call, call.kernels->swiglu, a);
 }
 void reference(const RefCall& r) {

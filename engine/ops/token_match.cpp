@@ -120,8 +120,8 @@ Result<Lowering> lower_match_cpu(const OpCall& c, const LowerContext& ctx) {
 void cpu_match(const CpuCall& call) {
   simd::TokenMatchArgs a = match_args(*call.op);
   const Match m = match_of(*call.op);
-  a.keys = call.in[0] + m.heads * m.dim;
-  a.out = call.out;
+  a.keys = call.rows(0) + m.heads * m.dim;
+  a.out = call.result();
   run_kernel(call, call.kernels->token_match, a);
 }
 
@@ -304,8 +304,8 @@ void cpu_route(const CpuCall& call) {
     int32_t* const scratch = reinterpret_cast<int32_t*>(call.scratch + thread * round_up((t.even + t.odd) * 4, 64));
     for (int64_t b = begin; b < end; ++b)
       route_image(t,
-                  {call.in[0] + b * t.even * ld, ld, call.out + 2 * b * ldo, call.out + (2 * b + 1) * ldo, scratch,
-                   scratch + t.even},
+                  {call.rows(0) + b * t.even * ld, ld, call.result() + 2 * b * ldo, call.result() + (2 * b + 1) * ldo,
+                   scratch, scratch + t.even},
                   padded);
   });
 }

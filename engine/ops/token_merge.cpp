@@ -103,12 +103,12 @@ void cpu_merge(const CpuCall& call) {
   const OpCall& c = *call.op;
   const Shape& s = c.in[kX]->shape;
   simd::TokenMergeArgs a;
-  a.x = call.in[kX], a.ldx = c.in[kX]->row_stride();
-  if (c.input(kLists)) a.lists = call.in[kLists], a.ldl = c.in[kLists]->row_stride();
+  a.x = call.rows(kX), a.ldx = c.in[kX]->row_stride();
+  if (c.input(kLists)) a.lists = call.rows(kLists), a.ldl = c.in[kLists]->row_stride();
   a.start = c.iattr(kMergeStart);
-  if (c.input(kLogSizes)) a.log_sizes = call.in[kLogSizes], a.lds = c.in[kLogSizes]->row_stride();
+  if (c.input(kLogSizes)) a.log_sizes = call.rows(kLogSizes), a.lds = c.in[kLogSizes]->row_stride();
   a.batch = s.n(), a.tokens = s.w(), a.rows = c.iattr(kMergeRows), a.cols = s.c();
-  a.out = call.out, a.ldo = c.out.row_stride();
+  a.out = call.result(), a.ldo = c.out.row_stride();
   run_kernel(call, call.kernels->token_merge, a);
 }
 
@@ -211,9 +211,9 @@ void cpu_sizes(const CpuCall& call) {
   const int64_t tokens = c.in[kSizesLists]->shape.c(), rows = c.iattr(kSizesRows), ld = c.in[kSizesLists]->row_stride();
   const TensorDesc* desc = c.input(kSizesLogSizes);
   for (int64_t b = 0; b < c.out.shape.n(); ++b) {
-    const float* firsts = call.in[kSizesLists] + 2 * b * ld;
-    const float* sizes = desc ? call.in[kSizesLogSizes] + b * desc->row_stride() : nullptr;
-    float* out = call.out + b * c.out.row_stride();
+    const float* firsts = call.rows(kSizesLists) + 2 * b * ld;
+    const float* sizes = desc ? call.rows(kSizesLogSizes) + b * desc->row_stride() : nullptr;
+    float* out = call.result() + b * c.out.row_stride();
     for (int64_t j = 0; j < rows; ++j) {
       // Nearly all rows are one token, whose logarithm is there.
       int64_t members = 0, only = 0;

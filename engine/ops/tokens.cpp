@@ -57,16 +57,16 @@ void cpu(const CpuCall& call) {
                 total = p + hw;
   for (int64_t b = 0; b < s.n(); ++b) {
     simd::AddArgs a;
-    a.lda = c.in[kPatches]->row_stride(), a.a = call.in[kPatches] + b * hw * a.lda;
+    a.lda = c.in[kPatches]->row_stride(), a.a = call.rows(kPatches) + b * hw * a.lda;
     a.b = reinterpret_cast<const float*>(call.consts[0]), a.ldb = table, a.b_rows = hw;
     a.rows = hw, a.cols = s.c();
-    a.out = call.out + (b * total + p) * ld, a.ldo = ld;
+    a.out = call.result() + (b * total + p) * ld, a.ldo = ld;
     run_kernel(call, call.kernels->add, a);
   }
   if (!p) return;
   simd::CopyArgs a;
   a.src = reinterpret_cast<const float*>(call.consts[1]), a.lds = table, a.src_group_rows = 0;
-  a.dst = call.out, a.ldd = ld, a.dst_group_rows = total;
+  a.dst = call.result(), a.ldd = ld, a.dst_group_rows = total;
   a.groups = s.n(), a.rows = p, a.cols = s.c(), a.zero_cols = table - s.c();
   run_kernel(call, call.kernels->copy, a);
 }

@@ -56,18 +56,11 @@ Result<void> set_access(const std::string& step, const shader::Reflection& refle
   return {};
 }
 
-/// The CPU computes on fp32 rows: what its runner (cpu/step_runner.h) converts around a step, for the plan's text.
-std::string conversions(const OpCall& call) {
-  int64_t in = 0;
-  for (const TensorDesc* t : call.in)
-    if (t && t->dtype == DType::kF16) ++in;
-  const bool out = call.out.dtype == DType::kF16;
-  if (in == 0 && !out) return {};
-  return fmt::format(", converts {}{}{}",
-                     in == 0   ? ""
-                     : in == 1 ? "an input from f16"
-                               : fmt::format("{} inputs from f16", in),
-                     in > 0 && out ? " and " : "", out ? "its output to f16" : "");
+/// The operator that gives rows another type.
+OpKind conversion() {
+  for (const OpKind k : all_ops())
+    if (op_def(k).conversion) return k;
+  return OpKind{};  // there is one: ops.def
 }
 
 class Lowerer {
@@ -86,6 +79,8 @@ class Lowerer {
     plan_.precision = o.precision;
     plan_.policy = policy_.name;
     value_index_.assign(g.values.size(), -1);
+    floats_.assign(g.values.size(), -1);
+    descs_.resize(g.values.size());
     parts_.resize(g.values.size());
   }
 
@@ -99,7 +94,7 @@ class Lowerer {
     find_parts();
     for (const Node& n : graph_.nodes) VIREO_TRY(lower_node(n));
     for (ValueId v : graph_.outputs) {
-      const int32_t i = value_index_[size_t(v)];
+      VIREO_ASSIGN(const int32_t i, as_planned(v));
       plan_.values[size_t(i)].where.region = Region::kOutput;
       plan_.values[size_t(i)].last_step = int32_t(plan_.steps.size());
       plan_.outputs.push_back(i);
@@ -121,7 +116,67 @@ class Lowerer {
     p.name = graph_.value(v).name;
     p.desc = desc;
     plan_.values.push_back(std::move(p));
+    descs_[size_t(v)] = desc;
     return value_index_[size_t(v)] = int32_t(plan_.values.size()) - 1;
+  }
+
+  // A CPU computes on fp32 rows. In a plan of 16 bits a value of which its steps and the GPU's have to do is there
+  // twice, and what makes one of the other is a step beside the CPU's own.
+
+  /// The value in the type that the plan has for it: index into Plan::values.
+  Result<int32_t> as_planned(ValueId v) {
+    if (value_index_[size_t(v)] < 0) {
+      const int32_t from = floats_[size_t(v)];
+      VIREO_ASSIGN(value_index_[size_t(v)],
+                   convert(from, descs_[size_t(v)].dtype, plan_.values[size_t(from)].first_step + 1));
+    }
+    return value_index_[size_t(v)];
+  }
+  /// In fp32, for a step of the CPU that is about to be added.
+  Result<int32_t> as_floats(ValueId v) {
+    int32_t& floats = floats_[size_t(v)];
+    if (floats < 0 && descs_[size_t(v)].dtype == DType::kF32) floats = value_index_[size_t(v)];
+    if (floats < 0) {
+      VIREO_ASSIGN(floats, convert(value_index_[size_t(v)], DType::kF32, int32_t(plan_.steps.size())));
+    }
+    return floats;
+  }
+
+  /// Adds step number `at`, those behind it move: value `from` in another type. Gives the new value.
+  Result<int32_t> convert(int32_t from, DType to, int32_t at) {
+    const PlanValue source = plan_.values[size_t(from)];
+    PlanValue made;
+    made.id = source.id, made.name = source.name + "." + to_string(Format{to, {}});
+    made.desc.shape = source.desc.shape, made.desc.dtype = to;
+    made.first_step = made.last_step = at;
+    Step step;
+    step.name = made.name;
+    step.op = conversion();
+    step.device = DeviceKind::kCpu;
+    step.reason = "beside a step on the cpu";
+    step.formats = policy_.name;
+    step.inputs = {from}, step.operand_present = {true}, step.const_descs = {TensorDesc{}};
+    step.output = int32_t(plan_.values.size());
+    OpCall call{step.name.c_str(), &step.attrs, {&source.desc}, made.desc};
+    VIREO_ASSIGN(const Lowering lowered, lower_op(step.op, DeviceKind::kCpu, call, {&plan_.caps, &tuning_}));
+    step.by = lowered.by, step.kernel = lowered.kernel, step.scratch.bytes = lowered.scratch_bytes;
+    step.cost = op_def(step.op).cost(call);
+    for (PlanValue& v : plan_.values)
+      for (int32_t* const s : {&v.first_step, &v.last_step})
+        if (*s >= at) ++*s;
+    plan_.steps.insert(plan_.steps.begin() + at, std::move(step));
+    plan_.values.push_back(std::move(made));
+    lives_until(from, at);
+    return int32_t(plan_.values.size()) - 1;
+  }
+
+  /// Step number `step` reads the value.
+  void lives_until(int32_t value, int32_t step) {
+    PlanValue& v = plan_.values[size_t(value)];
+    v.last_step = std::max(v.last_step, step);
+    if (v.view_of < 0) return;
+    PlanValue& root = plan_.values[size_t(v.view_of)];
+    root.last_step = std::max(root.last_step, step);
   }
 
   int32_t add_const(ValueId v, const PackedConst& pack) {
@@ -249,8 +304,9 @@ class Lowerer {
 
   /// The value of a concatenation whose parts are in place: it lives from the first part's step on. A part of another
   /// type, or one that begins where the device binds nothing, has no place in it.
-  void assemble(const Node& n, const TensorDesc& desc) {
+  Result<void> assemble(const Node& n, const TensorDesc& desc) {
     const uint64_t alignment = std::max(plan_.caps.storage_alignment, plan_.caps.texel_alignment);
+    for (ValueId v : n.inputs) VIREO_TRY(as_planned(v));
     const int32_t whole = add_value(n.output, desc);
     PlanValue& w = plan_.values[size_t(whole)];
     w.first_step = int32_t(plan_.steps.size());
@@ -263,6 +319,7 @@ class Lowerer {
       w.first_step = std::min(w.first_step, part.first_step);
       w.last_step = std::max(w.last_step, part.last_step);
     }
+    return {};
   }
 
   /// A concatenation that may be no step at all: not one that is asked to be a step of the CPU.
@@ -307,13 +364,13 @@ class Lowerer {
     step.name = n.name;
     step.op = n.op;
     step.attrs = n.attrs;
+    std::vector<bool> is_row;  // by operand: an activation
     for (ValueId v : n.inputs) {
       const bool constant = v != kNoValue && graph_.value(v).constant;
-      const int32_t index = v == kNoValue || constant ? -1 : value_index_[size_t(v)];
-      step.inputs.push_back(index);
+      is_row.push_back(v != kNoValue && !constant);
       step.operand_present.push_back(v != kNoValue);
       step.const_descs.push_back(constant ? graph_.value(v).desc : TensorDesc{});
-      call.in.push_back(v == kNoValue ? nullptr : constant ? &graph_.value(v).desc : &plan_.values[size_t(index)].desc);
+      call.in.push_back(v == kNoValue ? nullptr : constant ? &graph_.value(v).desc : &descs_[size_t(v)]);
     }
     VIREO_ASSIGN(call.out, def.infer(call));
     // fp16 halves what a GPU moves; an output leaves as fp32, and the CPU computes on fp32 rows.
@@ -332,8 +389,7 @@ class Lowerer {
     }
 
     if (def.gather && parts_[size_t(n.inputs[0])].whole == n.output) {
-      assemble(n, call.out);
-      return {};
+      return assemble(n, call.out);
     }
     if (parts_[size_t(n.output)].whole != kNoValue) call.out.gap = part_gap(n);
     else if (plan_.device == DeviceKind::kCpu) call.out.gap = row_gap(n, call.out);
@@ -360,6 +416,18 @@ class Lowerer {
         if (parts_[size_t(n.output)].whole != kNoValue) copy_after_all(parts_[size_t(n.output)].whole);
       }
     }
+    const bool host = step.device == DeviceKind::kCpu && plan_.device != DeviceKind::kCpu;
+    std::vector<TensorDesc> floats(host ? n.inputs.size() : 0);
+    const DType planned = call.out.dtype;
+    if (host) {
+      for (size_t i = 0; i < n.inputs.size(); ++i) {
+        if (!is_row[i]) continue;
+        floats[i] = *call.in[i];
+        if (floats[i].dtype != DType::kF32) floats[i].dtype = DType::kF32, floats[i].gap = 0;
+        call.in[i] = wanted.in[i] = &floats[i];
+      }
+      call.out.dtype = wanted.out.dtype = DType::kF32;
+    }
     if (step.device == DeviceKind::kCpu) lowered = lower_op(n.op, DeviceKind::kCpu, wanted, ctx);
     if (!lowered) return lowered.error();
 
@@ -370,16 +438,23 @@ class Lowerer {
                      [](const PackedConst& c) { return c.pack == Pack::kCpuInteger; }))
       lowered->kernel += ", rows stay floats";  // no such product here: said, as every fallback is
     if (lowered->out_f32) call.out.dtype = DType::kF32;
-    if (step.device == DeviceKind::kCpu) lowered->kernel += conversions(call);
     step.cost = def.cost(call);
     // Costs count a matrix as the floats of the graph; what is read is what was packed: codes with their scales,
     // halves.
     for (const PackedConst& c : lowered->consts)
       if (c.operand == def.matrix && c.dtype != DType::kF32)
         step.cost.read_bytes += double(c.bytes) - double(call.in[size_t(c.operand)]->bytes());
-    call.in.clear(), wanted.in.clear();  // point into plan_.values, which is about to grow
+    for (size_t i = 0; i < n.inputs.size(); ++i) {
+      step.inputs.push_back(-1);
+      if (!is_row[i]) continue;
+      VIREO_ASSIGN(step.inputs[i], host ? as_floats(n.inputs[i]) : as_planned(n.inputs[i]));
+    }
     const int32_t number = int32_t(plan_.steps.size());
     const int32_t out = add_value(n.output, call.out);
+    if (planned != call.out.dtype && host) {  // until somebody wants it as planned
+      floats_[size_t(n.output)] = out, value_index_[size_t(n.output)] = -1;
+      descs_[size_t(n.output)].dtype = planned;
+    }
     PlanValue& value = plan_.values[size_t(out)];
     value.first_step = value.last_step = number;
     if (lowered->view_of >= 0) {  // nothing to run: the output's lifetime begins with its source's
@@ -390,17 +465,11 @@ class Lowerer {
       if (source.view_of >= 0) value.view_offset += source.view_offset, value.view_of = source.view_of;
       value.first_step = source.first_step;
       value.last_step = source.first_step;
+      descs_[size_t(n.output)] = value.desc;
       return {};
     }
     for (int32_t i : step.inputs)
-      if (i >= 0) {
-        PlanValue& v = plan_.values[size_t(i)];
-        v.last_step = std::max(v.last_step, number);
-        if (v.view_of >= 0) {
-          PlanValue& root = plan_.values[size_t(v.view_of)];
-          root.last_step = std::max(root.last_step, number);
-        }
-      }
+      if (i >= 0) lives_until(i, number);
     for (const PackedConst& c : lowered->consts) step.consts.push_back(add_const(n.inputs[size_t(c.operand)], c));
     step.output = out;
     step.by = lowered->by;
@@ -433,8 +502,10 @@ class Lowerer {
   const Tuning tuning_;
   const FormatPolicy policy_;
   Plan plan_;
-  std::vector<int32_t> value_index_;
-  std::vector<Part> parts_;  // by value
+  std::vector<int32_t> value_index_;  // by value: in the type that is planned for it; -1: not yet
+  std::vector<int32_t> floats_;       // by value: in fp32, where a step of the CPU has to do with it
+  std::vector<TensorDesc> descs_;     // by value: as planned
+  std::vector<Part> parts_;           // by value
   std::vector<bool>& copied_;
   bool again_ = false;
   std::map<ConstKey, int32_t> consts_;

@@ -297,6 +297,21 @@ Result<void> check_strides(const Plan& plan) {
   return {};
 }
 
+/// The CPU's kernels compute on fp32 rows; what makes others of them are steps of their own.
+Result<void> check_types(const Plan& plan) {
+  for (const Step& s : plan.steps) {
+    if (s.device != DeviceKind::kCpu || op_def(s.op).conversion) continue;
+    std::vector<int32_t> values = s.inputs;
+    values.push_back(s.output);
+    for (const int32_t v : values)
+      if (v >= 0 && plan.values[size_t(v)].desc.dtype != DType::kF32)
+        return fail(ErrorCode::kInternal,
+                    "plan check: step '{}' on the CPU has to do with '{}' ({}), expected fp32 rows", s.name,
+                    plan.values[size_t(v)].name, to_string(plan.values[size_t(v)].desc));
+  }
+  return {};
+}
+
 /// No two dispatches without a barrier between them may touch the same bytes if one of them writes. The data flow was
 /// checked: a binding's source is what it says.
 Result<void> check_races(const Plan& plan) {
@@ -356,6 +371,7 @@ Result<void> verify(const Plan& plan) {
                   plan.barriers[i].before_step, plan.steps.size());
   VIREO_TRY(check_dataflow(plan));
   VIREO_TRY(check_strides(plan));
+  VIREO_TRY(check_types(plan));
   return plan.device == DeviceKind::kCpu ? Result<void>{} : check_races(plan);
 }
 

@@ -56,7 +56,10 @@ static std::string cpu_steps_note(const Plan& plan) {
   size_t count = 0;
   const Step* first = nullptr;
   for (const Step& s : plan.steps)
-    if (s.device == DeviceKind::kCpu && ++count == 1) first = &s;
+    if (s.device == DeviceKind::kCpu) {
+      ++count;
+      if (first == nullptr && !op_def(s.op).conversion) first = &s;
+    }
   return first ? fmt::format("{} of {} steps run on the CPU, first '{}': {}", count, plan.steps.size(), first->name,
                              first->reason)
                : std::string();
@@ -114,7 +117,7 @@ Result<void> Session::Impl::open_on(const Device::Impl& target) {
     o.buffers = buffers;
     VIREO_ASSIGN(gpu, vk::Executable::create(device_gpu, planned.plan, planned.graph, pool, std::move(o)));
     warnings.insert(warnings.end(), gpu->notes().begin(), gpu->notes().end());
-    VIREO_TRY(make_host_steps(*target.kernels));
+    make_host_steps(*target.kernels);
     VIREO_TRY(check_validation());
   }
 #endif
@@ -184,7 +187,7 @@ Result<void> Session::Impl::check_validation() const {
 }
 
 #if VIREO_VULKAN
-Result<void> Session::Impl::make_host_steps(const simd::Kernels& kernels) {
+void Session::Impl::make_host_steps(const simd::Kernels& kernels) {
   const Plan& plan = planned.plan;
   for (int slot = 0; slot < kSlots; ++slot)
     for (size_t i = 0; i < plan.steps.size(); ++i) {
@@ -192,10 +195,8 @@ Result<void> Session::Impl::make_host_steps(const simd::Kernels& kernels) {
       const vk::HostMemory memory = gpu->host_memory(slot);
       cpu::Memory m;
       std::memcpy(m.base, memory.base, sizeof m.base);
-      VIREO_ASSIGN(cpu::StepRunner runner, cpu::StepRunner::create(plan, plan.steps[i], m, kernels));
-      host_steps[slot].emplace(i, std::move(runner));
+      host_steps[slot].emplace(i, cpu::StepRunner(plan, plan.steps[i], m, kernels));
     }
-  return {};
 }
 #endif
 

@@ -143,7 +143,7 @@ struct Session::Impl {
   std::unique_ptr<vk::Executable> gpu;
   // CPU steps of a Vulkan plan, by step number. The slots differ in where input and output lie, so each has its own.
   std::map<size_t, cpu::StepRunner> host_steps[kSlots];
-  Result<void> make_host_steps(const simd::Kernels& kernels);
+  void make_host_steps(const simd::Kernels& kernels);
 #endif
   std::array<Slot, kSlots> slots;
   Result<void>

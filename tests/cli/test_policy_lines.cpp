@@ -84,16 +84,18 @@ TEST(PolicyLines, AttentionMultipliesCodesWhereThereIsSuchAKernelAndElseThePlanS
   EXPECT_EQ(plan({"--model", kShipped, "--device", "cpu", "--precision", "w8a8"}).find(floats), std::string::npos);
 }
 
-// A step on the CPU of a plan whose values are halves: what is converted around it is no secret.
-TEST(PolicyLines, ConversionsAroundStepsOfTheCpuAreSaid) {
+// A step on the CPU of a plan whose values are halves: what is converted around it are steps, with bytes in the arena.
+TEST(PolicyLines, ConversionsAroundStepsOfTheCpuAreSteps) {
   const Words command{"plan", "--model", kShipped, "--caps", "jetson-nano", "--cpu-ops", "attention"};
   const Answer half = run_cli(command + Words{"--precision", "fp16"}), full = run_cli(command);
   ASSERT_EQ(half.code, 0) << half.text();
-  EXPECT_NE(half.out.find("[flash attention, converts an input from f16 and its output to f16]"), std::string::npos)
-      << half.out;
+  for (const char* step : {"cpu convert [f16 to f32] blocks.0.attn.qkv.f32 f32[1, 1, 50, 384] -> ",
+                           "cpu attention heads=4 [flash attention] blocks.0.attn f32[1, 1, 50, 128] -> ",
+                           "cpu convert [f32 to f16] blocks.0.attn.f16 f16[1, 1, 50, 128] -> "})
+    EXPECT_NE(half.out.find(step), std::string::npos) << half.out;
   ASSERT_EQ(full.code, 0) << full.text();
   EXPECT_NE(full.out.find("[flash attention]"), std::string::npos) << full.out;
-  EXPECT_EQ(full.out.find("converts"), std::string::npos) << full.out;
+  EXPECT_EQ(full.out.find("convert"), std::string::npos) << full.out;
 }
 
 }  // namespace
