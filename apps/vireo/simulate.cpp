@@ -51,12 +51,19 @@ void add(const vireo::SimulatedAnswer& a, int classes, int label, Sums* s) {
 }
 
 void print_list(bool json) {
-  Json list = Json::array();
-  for (const vireo::CompressEntry& g : vireo::simulate_grids()) {
-    list.push_back(Json{{"name", g.name}, {"what", g.what}, {"source", g.source}});
-    if (!json) std::printf("  %-13s %s\n  %-13s (%s)\n", g.name.c_str(), g.what.c_str(), "", g.source.c_str());
-  }
-  if (json) print_json(Json{{"grids", list}});
+  Json lists = Json::object();
+  const auto list = [&](const char* key, const char* title, const std::vector<vireo::CompressEntry>& all) {
+    Json entries = Json::array();
+    if (!json) std::printf("%s\n", title);
+    for (const vireo::CompressEntry& e : all) {
+      entries.push_back(Json{{"name", e.name}, {"what", e.what}, {"source", e.source}});
+      if (!json) std::printf("  %-13s %s\n  %-13s (%s)\n", e.name.c_str(), e.what.c_str(), "", e.source.c_str());
+    }
+    lists[key] = entries;
+  };
+  list("grids", "grids:", vireo::simulate_grids());
+  list("functions", "functions in integers (`integer NAME BITS`):", vireo::simulate_functions());
+  if (json) print_json(lists);
 }
 
 void run(Args& args) {
@@ -160,7 +167,7 @@ void add_simulate(CLI::App& app) {
       ->type_name("N")
       ->check(CLI::Range(0, 1024))
       ->capture_default_str();
-  verb->add_flag("--list", args->list, "the grids, and where they are from");
+  verb->add_flag("--list", args->list, "grids and functions in integers, and where they are from");
   add_examples(*verb, {"vireo simulate --model vit --policy w6a6.txt --calibrate pictures --pictures labelled",
                        "vireo simulate --list"});
   verb->callback([args] {

@@ -101,7 +101,7 @@ const RowGrid kAdaLogGrid = {
     [](float* row, int64_t cols, const std::vector<double>& found, int bits) { round_row(row, cols, found, bits, 0); }};
 
 const RowGrid kShiftAdaLogGrid = {"shiftadalog",
-                                  "the same of what is shifted by the least that GELU gives, for the rows behind it",
+                                  "as adalog, of what is shifted by the least that GELU gives, for the rows behind it",
                                   "AdaLog's shifted log grid (Wu et al. 2024, arXiv 2407.12951)",
                                   nullptr,
                                   [](const RangeStatistics& seen, int bits) { return fit(seen, bits, kLeastOfGelu); },

@@ -35,7 +35,7 @@ int64_t nearest(int64_t sum, int64_t n) {
 
 }  // namespace
 
-int64_t codes_of_one(double step) { return int64_t(std::ceil(1 / step)); }
+int64_t codes_of_one(double step) { return std::max<int64_t>(1, int64_t(std::ceil(1 / step))); }
 
 void shiftmax(const int32_t* x, int64_t n, int64_t one, int bits, int32_t* out) {
   if (n == 0) return;

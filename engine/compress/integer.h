@@ -7,7 +7,7 @@
 
 namespace vireo::compress {
 
-/// How many codes of this step make up 1, as ShiftExp counts: ceil(1 / step).
+/// How many codes of this step make up 1, as ShiftExp counts: ceil(1 / step), and 1 where the step is not finite.
 int64_t codes_of_one(double step);
 
 /// Shiftmax: probabilities of a row, in codes of 2^-(bits - 1). `one`: codes_of_one of the scores' step. Exact in 64

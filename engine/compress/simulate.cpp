@@ -158,9 +158,18 @@ const float* Simulated::run(Runner& runner, const std::vector<float>& pixels, Mo
     kept.assign(rows.data, rows.data + rows.rows * rows.stride);
   };
   const auto before = [&](const Plan& plan, const Step& step) {
-    if (step.op == OpKind::kAttention && policy_.attends()) return attend(plan, step, runner, nullptr), true;
-    if (is_gelu(step.op) && policy_.integer_gelu.bits > 0) return integer_gelu(plan, step, runner), true;
-    if (norms_.count(step.name) > 0) return integer_layernorm(plan, step, runner), true;
+    if (step.op == OpKind::kAttention && policy_.attends()) {
+      attend(plan, step, runner, nullptr);
+      return true;
+    }
+    if (is_gelu(step.op) && policy_.integer_gelu.bits > 0) {
+      integer_gelu(plan, step, runner);
+      return true;
+    }
+    if (norms_.count(step.name) > 0) {
+      integer_layernorm(plan, step, runner);
+      return true;
+    }
     if (step.inputs.empty() || step.inputs[0] < 0) return false;
     const PlanValue& v = plan.values[size_t(step.inputs[0])];
     if (v.desc.dtype != DType::kF32 || v.desc.layout != Layout::kRows) return false;

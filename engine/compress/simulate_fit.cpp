@@ -97,7 +97,9 @@ Result<void> Simulated::fit_grids(const LoadedModel& model, const Graph& graph,
     }
   }
   for (const auto& [key, w] : wanted) {
-    if (!std::isfinite(w.seen.whole().least) || !std::isfinite(w.seen.whole().most))
+    const std::vector<float>& x = w.seen.rows();
+    if (!std::all_of(x.begin(), x.end(), [](float v) { return std::isfinite(v); }) ||
+        !std::isfinite(w.seen.whole().least) || !std::isfinite(w.seen.whole().most))
       return fail(ErrorCode::kCorrupt,
                   "model '{}': '{}' is not finite; no grid can be fitted to it. The model overflows in fp32",
                   model.source().path, w.value.empty() ? key : w.value);

@@ -17,6 +17,13 @@ std::vector<CompressEntry> simulate_grids() {
   return all;
 }
 
+std::vector<CompressEntry> simulate_functions() {
+  const char* const source = "I-ViT (Li and Gu 2023, arXiv 2207.01405)";
+  return {{"softmax", "Shiftmax: powers of 2 by shifts, one division a row; answers of 16 bits", source, "", ""},
+          {"gelu", "ShiftGELU: x sigmoid(1.702 x) by the same shifts; a sigmoid of 8 bits", source, "", ""},
+          {"layernorm", "I-LayerNorm: a root by 10 steps of Newton's iteration, one division a row", source, "", ""}};
+}
+
 struct Simulator::Impl {
   Model model;
   SimulatedPolicy policy;

@@ -16,6 +16,8 @@ namespace vireo {
 
 /// The grids that a policy may name.
 VIREO_API std::vector<CompressEntry> simulate_grids();
+/// The functions that a policy's line `integer` may name.
+VIREO_API std::vector<CompressEntry> simulate_functions();
 
 /// What the original and the simulated model answer: scores of a picture, or of pixels of a map row by row.
 struct SimulatedAnswer {

@@ -248,6 +248,17 @@ TEST(SimulateInteger, NormIsThePapers) {
   }
 }
 
+TEST(SimulateInteger, AStepThatIsNotFiniteDividesByNothing) {
+  EXPECT_EQ(codes_of_one(0.3), 4);
+  EXPECT_EQ(codes_of_one(0.25), 4);
+  EXPECT_EQ(codes_of_one(7), 1);
+  EXPECT_EQ(codes_of_one(INFINITY), 1);
+  const int32_t x[] = {-127, 0, 127};
+  int32_t shares[3];
+  shiftmax(x, 3, codes_of_one(INFINITY), 8, shares);
+  EXPECT_EQ(shares[0], 0);
+}
+
 TEST(SimulateInteger, PolicyLines) {
   const auto p = parse_simulated_policy("integer softmax 8\ninteger gelu 6 tensor\ninteger layernorm 16\n", "f");
   ASSERT_TRUE(p.ok()) << p.error().message;

@@ -494,6 +494,32 @@ TEST(SimulateNetwork, TheSamePictureGivesTheSameAnswer) {
   EXPECT_EQ(std::vector<float>(y, y + kClasses), first);
 }
 
+TEST(SimulateNetwork, WhatIsNoNumberIsSaid) {
+  const auto device = make_cpu_device(1, "");
+  ThreadPool pool(1);
+  Network network(3);
+  const TempDir dir;
+  const auto model = opened(dir, network);
+  ASSERT_TRUE(model.ok());
+  const std::vector<float> good(kPixels, 0.3f);
+  for (const float bad : {NAN, INFINITY}) {
+    std::vector<float> picture = good;
+    picture[5] = bad;
+    for (const char* text : {"weights i4 gptq\n", "layernorm ptf 6\n", "softmax adalog 4\n"}) {
+      const auto policy = parse_simulated_policy(text, "p");
+      ASSERT_TRUE(policy.ok());
+      const auto s = Simulated::create(*model, *policy, Head::kLogits, *device, pool, {good, picture});
+      ASSERT_FALSE(s.ok()) << text;
+      EXPECT_NE(s.error().message.find("is not finite"), std::string::npos) << s.error().message;
+    }
+    // Functions in integers are given codes all the same, and end.
+    const auto policy = parse_simulated_policy("integer softmax 8\ninteger gelu 8\ninteger layernorm 16\n", "p");
+    const auto s = Simulated::create(*model, *policy, Head::kLogits, *device, pool, {});
+    ASSERT_TRUE(s.ok()) << s.error().message;
+    (void)(*s)->run(picture);
+  }
+}
+
 /// GPTQ in simulation is GPTQ in a file: the folder that compress writes, run in fp32, gives the simulated answer.
 TEST(SimulateNetwork, WeightsAreThoseThatCompressWrites) {
   const auto model = Model::open(family_test::kCases + "hf-vit");
