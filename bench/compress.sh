@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # The tables of bench/README.md on compression: `vireo compress` by each recipe, the real ViT-Tiny on photographs. Usage:
-#   bash bench/compress.sh [path to vireo] [recipe...]
+#   bash bench/compress.sh [path to vireo] [recipe...]      a recipe may have options: 'w8a8static --ranges percentile'
 # Model and pictures lie beside the checkout (../shared); calibration sees every fifth picture, the figures are of the others.
 set -euo pipefail
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
@@ -45,7 +45,8 @@ echo '| recipe | KL | at most | same answer % | at least | top-1 % (before) | at
 echo '|---|---|---|---|---|---|---|---|---|---|---|---|---|'
 for recipe in "${recipes[@]}"; do
   start=$(date +%s.%N)
-  "$vireo" compress --model "$model" --recipe "$recipe" --calibrate "$work/seen" --eval "$work/judged" --out "$work/out" --force >/dev/null
+  read -ra words <<<"$recipe"
+  "$vireo" compress --model "$model" --recipe "${words[@]}" --calibrate "$work/seen" --eval "$work/judged" --out "$work/out" --force >/dev/null
   seconds=$(awk -v a="$start" -v b="$(date +%s.%N)" 'BEGIN { print b - a }')
   printf '| %s | %.2g | %s | %.1f | %s | %.1f (%.1f) | %s | %.3f | %s | %.1f | %.1f (%.1f) | %.1f (%.1f, %.1f) | %.1f |\n' "$recipe" "$(value kl)" "${kl[$recipe]:-}" \
     "$(percent agreement)" "${agreement[$recipe]:-}" "$(percent top1_after)" \

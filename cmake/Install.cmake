@@ -2,7 +2,11 @@
 
 include(CMakePackageConfigHelpers)
 
-install(TARGETS vireo EXPORT vireoTargets
+set(libraries vireo)
+if(TARGET vireo_shared)
+  list(APPEND libraries vireo_shared)
+endif()
+install(TARGETS ${libraries} EXPORT vireoTargets
   ARCHIVE DESTINATION ${CMAKE_INSTALL_LIBDIR} LIBRARY DESTINATION ${CMAKE_INSTALL_LIBDIR}
   RUNTIME DESTINATION ${CMAKE_INSTALL_BINDIR})
 install(DIRECTORY include/vireo DESTINATION ${CMAKE_INSTALL_INCLUDEDIR} FILES_MATCHING PATTERN "*.h" PATTERN "*.hpp")

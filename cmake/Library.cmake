@@ -80,14 +80,21 @@ add_custom_command(OUTPUT "${PROJECT_BINARY_DIR}/layers.stamp"
 add_custom_target(vireo_layers DEPENDS "${PROJECT_BINARY_DIR}/layers.stamp")
 add_dependencies(vireo_engine vireo_layers)
 
-add_library(vireo $<TARGET_OBJECTS:vireo_engine>)
-add_library(vireo::vireo ALIAS vireo)
-set_target_properties(vireo PROPERTIES VERSION ${PROJECT_VERSION} SOVERSION ${PROJECT_VERSION_MAJOR}.${PROJECT_VERSION_MINOR}
-  LINKER_LANGUAGE CXX)
-target_compile_features(vireo PUBLIC cxx_std_17)
-target_include_directories(vireo PUBLIC
-  $<BUILD_INTERFACE:${PROJECT_SOURCE_DIR}/include> $<INSTALL_INTERFACE:${CMAKE_INSTALL_INCLUDEDIR}>)
-target_link_libraries(vireo PRIVATE Threads::Threads ${CMAKE_DL_LIBS})
+# vireo_library(NAME [KIND]): what others link.
+function(vireo_library name)
+  add_library(${name} ${ARGN} $<TARGET_OBJECTS:vireo_engine>)
+  add_library(vireo::${name} ALIAS ${name})
+  set_target_properties(${name} PROPERTIES VERSION ${PROJECT_VERSION} SOVERSION ${PROJECT_VERSION_MAJOR}.${PROJECT_VERSION_MINOR}
+    OUTPUT_NAME vireo LINKER_LANGUAGE CXX)
+  target_compile_features(${name} PUBLIC cxx_std_17)
+  target_include_directories(${name} PUBLIC
+    $<BUILD_INTERFACE:${PROJECT_SOURCE_DIR}/include> $<INSTALL_INTERFACE:${CMAKE_INSTALL_INCLUDEDIR}>)
+  target_link_libraries(${name} PRIVATE Threads::Threads ${CMAKE_DL_LIBS})
+endfunction()
+vireo_library(vireo)
+if(VIREO_SHARED_TOO AND NOT BUILD_SHARED_LIBS)
+  vireo_library(vireo_shared SHARED)
+endif()
 
 if(BUILD_SHARED_LIBS)
   add_library(vireo_internal STATIC EXCLUDE_FROM_ALL $<TARGET_OBJECTS:vireo_engine>)

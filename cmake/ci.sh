@@ -7,7 +7,7 @@
 conformance_runs=14000 qemu_runs=400
 
 ci_default=(format test clang novulkan aarch64 qemu)  # what .ci/run runs
-ci_all=("${ci_default[@]}" asan)
+ci_all=("${ci_default[@]}" asan package)
 
 ci_about() {
   case $1 in
@@ -18,6 +18,7 @@ ci_about() {
     novulkan) echo "4 library, tool and units built with VIREO_VULKAN=OFF" ;;
     aarch64)  echo "5 library, tool, and the tests that qemu runs, cross-built for aarch64" ;;
     qemu)     echo "5 the SIMD tests, conformance in part and the tool on emulated aarch64 CPUs" ;;
+    package)  echo "40 packages for aarch64 and amd64, and what they answer on emulated CPUs" ;;
     *) return 1 ;;
   esac
 }
@@ -213,6 +214,13 @@ emulated_classify() {
     answer=$(sed -n 's/.*"label": *"\([^"]*\)".*/\1/p' <<<"$answer" | tr 'A-Z /' 'a-z--')
     [ "${expected#*_}" = "$answer" ] || { say "$picture: '$answer'"; return 1; }
   done
+}
+
+# ---- packages
+
+ci_package() {
+  package aarch64 --check
+  package amd64 --check
 }
 
 # ---- clang-tidy (a command, no stage)

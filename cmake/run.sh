@@ -6,10 +6,12 @@
 #   bash cmake/run.sh bench [ARG...]  `vireo bench` with the shipped model, on Vulkan and on the CPU
 #   bash cmake/run.sh fuzz MINUTES [TARGET...]  fuzz every reader of strangers' files (tests/fuzz), the time shared evenly;
 #                                     exit code 1 when something was found
-#   bash cmake/run.sh ci [STAGE...]   what CI runs: format, test, clang, novulkan; also asan, aarch64, qemu, all (cmake/ci.sh); the
+#   bash cmake/run.sh ci [STAGE...]   what CI runs: format, test, clang, novulkan, aarch64, qemu; also asan, package, all (cmake/ci.sh); the
 #                                     last line counts the cases of all stages
 #   bash cmake/run.sh format [--check] [FILE...]  clang-format 14 over every C++ file, or over those named
 #   bash cmake/run.sh tidy [FILE...]  clang-tidy by the rules of .clang-tidy
+#   bash cmake/run.sh package aarch64|amd64 [--check]  a .deb and a .tar.gz that start on glibc 2.27 (cmake/package.sh) in build/package/;
+#                                     --check runs them on emulated CPUs
 #   bash cmake/run.sh packages [SECTION...]  install packages only: build, run and test, or sections of cmake/packages.txt
 # Environment: VIREO_PRESET (a configure preset; default release), VIREO_JOBS (default: all cores).
 set -euo pipefail
@@ -23,7 +25,7 @@ preset=${preset:-release}
 say() { printf '%s\n' "$*" >&2; }
 die() { say "run.sh: $*"; exit 1; }
 
-usage() { sed -n '2,15s/^# \{0,1\}//p' "${BASH_SOURCE[0]}"; }
+usage() { sed -n '2,17s/^# \{0,1\}//p' "${BASH_SOURCE[0]}"; }
 
 as_root() {
   if [ "$(id -u)" -eq 0 ]; then env DEBIAN_FRONTEND=noninteractive "$@"; return; fi
@@ -303,6 +305,8 @@ fuzz() {
 
 # shellcheck source=cmake/ci.sh
 . cmake/ci.sh
+# shellcheck source=cmake/package.sh
+. cmake/package.sh
 
 command=${1:-}
 [ $# -gt 0 ] && shift
@@ -320,6 +324,9 @@ case $command in
   stage)    stage "$@" ;;  # one of them without the table; `ci` calls it
   format)   format "$@" ;;
   tidy)     tidy "$@" ;;
+  package)  package "$@"
+            printf '%d passed, %d failed, %d skipped\n' "$passed" "$failed" "$skipped"
+            [ "$failed" -eq 0 ] ;;
   packages) [ $# -gt 0 ] || set -- build run test; install_packages "$@" ;;
   -h|--help|help) usage ;;
   *) usage >&2; exit 2 ;;

@@ -18,7 +18,7 @@ namespace {
 struct Args {
   Common common;
   std::string out, calibrate, eval, recipe, policy, method, ranges, caps, html;
-  Budget budget;
+  vireo::Budget budget;
   int pictures = 64;
   bool list = false, force = false, no_sensitivity = false, sweep = false, closest = false, resume = false;
   bool awq = false, bias_correction = false;
@@ -135,13 +135,13 @@ bool choose_recipe(Args& args, const vireo::Model& model, const PictureSet& seen
   if (!args.common.json) print_front(found);
   else if (!writes) print_json(*front);
   if (!writes) throw Failure("compress: " + found.verdict.sentence + "; nothing was written (--closest writes it)");
-  const Candidate& c = found.all[found.verdict.chosen];
+  const vireo::Candidate& c = found.all[found.verdict.chosen];
   args.recipe = c.recipe(), options->policy = c.policy;
   return true;
 }
 
 /// What a search judged was calibrated with half of the pictures, and blocks become narrower by what those say.
-void still_within(const Budget& b, const Compressed& c) {
+void still_within(const vireo::Budget& b, const Compressed& c) {
   const double mb = double(c.report.bytes_after) / 1e6, ms = c.predicted.after_ms;
   char over[160] = "";
   if (b.mb > 0 && mb > b.mb) std::snprintf(over, sizeof over, "has %.3f MB and not --max-size %g", mb, b.mb);

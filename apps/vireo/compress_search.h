@@ -1,12 +1,11 @@
-// `vireo compress` with a budget or --sweep: candidates are compressed, predicted or timed, and judged on pictures that
-// they were not calibrated with.
+// `vireo compress` with a budget or --sweep: pictures and machine for vireo::search_budget, and what it found as text
+// and JSON.
 #pragma once
 
 #include <string>
 #include <vector>
-#include <vireo/compress.hpp>
+#include <vireo/budget.hpp>
 
-#include "budget.h"
 #include "cli.h"
 #include "compress_report.h"
 
@@ -32,20 +31,15 @@ class WorkFolder {
 };
 
 struct SearchOptions {
-  Budget budget;
+  vireo::Budget budget;
   std::string caps;    // a file, beside a machine that is one
   std::string method;  // CompressOptions::method
   std::string work;    // folder of WorkFolder
   bool all = false;    // every candidate (--sweep), else those that the budget leaves
 };
 
-struct Found {
-  Budget budget;
-  Candidate original;  // kl 0
-  std::vector<Candidate> all;
-  std::vector<size_t> front;
-  Verdict verdict;
-  size_t pictures = 0, folds = 0;
+struct Found : vireo::BudgetFound {
+  vireo::Budget budget;
   double seconds = 0;
 };
 

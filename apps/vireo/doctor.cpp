@@ -95,6 +95,11 @@ void look_here(Findings* f) {
   f->cache_trouble = cache_trouble(f->cache);
 }
 
+/// The loader that was opened here, or the one that another machine has.
+std::string loader_of(const SystemFacts& s, const Findings& f) {
+  return f.here ? f.loader : s.loaders.empty() ? "" : s.loaders.front();
+}
+
 Findings look(const Args& args) {
   Findings f;
   f.here = args.root.empty() && args.caps.empty();
@@ -149,7 +154,7 @@ Json to_json(const Args& args, const SystemFacts& s, const Findings& f, const Ad
                                {"celsius", std::round(zone.celsius * 10) / 10},
                                {"throttles_at", number_or_null(zone.throttles_at)}});
   Json& vulkan = json["vulkan"];
-  vulkan["loader"] = text_or_null(!f.loader.empty() ? f.loader : s.loaders.empty() ? "" : s.loaders.front());
+  vulkan["loader"] = text_or_null(loader_of(s, f));
   vulkan["drivers"] = Json::array();
   for (const VulkanDriver& d : s.drivers)
     vulkan["drivers"].push_back({{"file", d.file}, {"library", text_or_null(d.library)}});
@@ -221,8 +226,9 @@ void print(const SystemFacts& s, const Findings& f, const Advice& advice) {
   for (const ThermalZone& zone : s.thermal)
     thermal += (thermal.empty() ? "" : ", ") + zone.name + " " + std::to_string(std::lround(zone.celsius)) + " C";
   row("temperature", thermal);
-  const std::string loader = !f.loader.empty() ? f.loader : s.loaders.empty() ? "none" : s.loaders.front();
-  row("Vulkan", "loader " + loader + ", drivers described: " + std::to_string(s.drivers.size()));
+  const std::string loader = loader_of(s, f);
+  row("Vulkan",
+      "loader " + (loader.empty() ? "none" : loader) + ", drivers described: " + std::to_string(s.drivers.size()));
   for (const DoctorDevice& d : f.devices) row("", device_text(d));
   row("", f.no_device);
   row("cache", f.cache);

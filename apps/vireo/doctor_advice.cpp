@@ -43,7 +43,8 @@ void device_sentences(const Findings& found, std::vector<std::string>* will) {
 void vulkan_advice(const SystemFacts& s, const Findings& found, std::vector<std::string>* change) {
   const bool tegra = !s.l4t.empty();
   if (gpu_of(found) != nullptr) return;
-  if (s.loaders.empty() && found.loader.empty()) {
+  // Files alone are no loader of this process: they may be of another architecture.
+  if (found.here ? found.loader.empty() : s.loaders.empty()) {
     change->push_back(tegra
                           ? "There is no Vulkan loader (libvulkan.so.1), though JetPack has one: its driver's packages "
                             "are not installed, or this is a container that was not started with --runtime nvidia."

@@ -12,9 +12,9 @@
 #include "compress/calibrate.h"
 #include "compress/encode.h"
 #include "compress/extend.h"
-#include "compress/kept.h"
+#include "compress/kept_structure.h"
+#include "compress/replace.h"
 #include "compress/sensitivity.h"
-#include "compress/structure.h"
 #include "compress/tokens.h"
 #include "runtime/model_impl.h"
 
@@ -65,6 +65,12 @@ uint64_t file_bytes(const std::vector<TensorView>& views) {
   uint64_t bytes = safetensors_header(views, {{"format", "pt"}}).size();
   for (const TensorView& v : views) bytes += v.bytes;
   return bytes;
+}
+
+int64_t parameters(const LoadedModel& model) {
+  int64_t count = 0;
+  for (const auto& [name, view] : model.source().weights->tensors()) count += view.elements();
+  return count;
 }
 
 bool needs_products(const Scheme& s) { return s.method != nullptr && s.method->needs_pictures; }
@@ -124,7 +130,11 @@ struct Compressor::Impl {
     return {};
   }
 
-  Result<void> shrink(CompressReport* report);
+  Progress progress() {
+    return [this](const std::string& what, double seconds) { return step(what, seconds); };
+  }
+
+  Result<void> shrink(const Kept& kept, CompressReport* report);
   Result<void> scale(CompressReport* report);
   bool corrects(size_t layer) const;
   std::vector<Needs> needs() const;
@@ -138,21 +148,28 @@ struct Compressor::Impl {
 };
 
 /// Structure comes first: what is rounded then are the weights that are left.
-Result<void> Compressor::Impl::shrink(CompressReport* report) {
+Result<void> Compressor::Impl::shrink(const Kept& kept, CompressReport* report) {
   if (!choice.structure.any()) return {};
-  VIREO_ASSIGN(Smaller s,
-               make_smaller(loaded(), choice.structure, pictures, *device, pool,
-                            [this](const std::string& what, double seconds) { return step(what, seconds); }));
-  report->passes = s.passes;
-  report->parameters_before = s.parameters_before, report->parameters_after = s.parameters_after;
-  for (const SmallerBlock& b : s.blocks) {
+  const LoadedModel& whole = loaded();
+  const Key key = kept.on() ? everything().add("structure " + choice.structure.text()) : Key();
+  Narrowing n;
+  if (find_kept(kept, key, &n)) {
+    VIREO_TRY(step("structure", structure_work(choice.structure, pictures.size())));
+  } else {
+    VIREO_ASSIGN(n, find_narrowing(whole, choice.structure, pictures, *device, pool, progress()));
+    VIREO_TRY(keep(kept, key, n));
+  }
+  report->passes = n.passes;
+  for (const SmallerBlock& b : n.blocks) {
     CompressedBlock to;
     to.block = b.block, to.kl = b.kl;
     const auto sizes = [](const BlockSizes& x) { return CompressedBlock::Sizes{x.heads, x.qk, x.v, x.mlp}; };
     to.before = sizes(b.before), to.after = sizes(b.after);
     report->blocks.push_back(to);
   }
-  smaller = std::move(s.model);
+  report->parameters_before = parameters(whole);
+  VIREO_ASSIGN(smaller, with_tensors(whole, n.config, std::move(n.tensors)));
+  report->parameters_after = parameters(loaded());
   if (choice.tokens > 0) {
     // Behind structure: what is measured there could not see what narrower keys do to the choice of tokens.
     VIREO_ASSIGN(MergedModel m, merge_tokens(loaded(), head_of(loaded()), choice.tokens));
@@ -291,7 +308,8 @@ Result<CompressReport> Compressor::Impl::write(const std::string& folder) {
          kCalibrationWork * double(pictures.size());
   report.bytes_before =
       file_bytes(all_views(loaded(), std::vector<std::vector<StoredTensor>>(layers.all.size()), layers));
-  VIREO_TRY(shrink(&report));
+  const Kept kept(options.work);
+  VIREO_TRY(shrink(kept, &report));
   VIREO_TRY(scale(&report));
   report.notes = notes;
   report.attention = choice.attention;
@@ -316,7 +334,6 @@ Result<CompressReport> Compressor::Impl::write(const std::string& folder) {
   std::set<size_t> waiting;
   for (size_t i = 0; i < layers.all.size(); ++i)
     if (schemes[i].method != nullptr) waiting.insert(i);
-  const Kept kept(options.work);
   const Key all = kept.on() ? everything() : Key();
   for (const std::vector<size_t>& group : by_memory) {
     std::vector<size_t> missing;
@@ -335,9 +352,7 @@ Result<CompressReport> Compressor::Impl::write(const std::string& folder) {
       VIREO_TRY(step("pictures", kCalibrationWork * double(pictures.size())));
       continue;
     }
-    VIREO_ASSIGN(const SeenValues seen, calibration.run(missing, [this](const std::string& what, double seconds) {
-      return step(what, seconds);
-    }));
+    VIREO_ASSIGN(const SeenValues seen, calibration.run(missing, progress()));
     std::map<std::string, Range> found;
     for (const size_t i : missing) {
       VIREO_TRY(step(layers.all[i].node, kLayerWork));

@@ -8,22 +8,9 @@
 #include "compress/method.h"
 #include "compress/ranges.h"
 #include "compress/recipe.h"
-#include "model/safetensors.h"
+#include "compress/stored.h"
 
 namespace vireo::compress {
-
-/// A tensor of the file, whose bytes lie in memory.
-struct StoredTensor {
-  std::string name, dtype;
-  std::vector<int64_t> shape;
-  std::vector<uint8_t> bytes;
-
-  TensorView view() const {
-    TensorView v;
-    v.name = name, v.dtype = dtype, v.shape = shape, v.data = bytes.data(), v.bytes = bytes.size();
-    return v;
-  }
-};
 
 /// 8 bits: `weight` I8 and `weight_scale`; fewer: `weight_packed` I32, `weight_scale` and `weight_shape`.
 std::vector<StoredTensor> encode(const Layer& layer, const Coded& coded);

@@ -102,6 +102,8 @@ Result<void> Kept::keep(const Key& key, const KeptLayer& layer) const {
   return write(key, std::move(bytes));
 }
 
+bool Kept::find(const Key& key, std::vector<uint8_t>* bytes) const { return read(key, SIZE_MAX / 2, bytes); }
+
 bool Kept::find(const Key& key, double* number) const {
   std::vector<uint8_t> bytes;
   double found = 0;

@@ -47,9 +47,11 @@ class Kept {
   /// False where there is none, also where a file is damaged or of another shape: it is worked out again then.
   bool find(const Key& key, int64_t rows, int64_t cols, KeptLayer* layer) const;
   bool find(const Key& key, double* number) const;
+  bool find(const Key& key, std::vector<uint8_t>* bytes) const;
   /// Errors: kIo, with what the system says.
   Result<void> keep(const Key& key, const KeptLayer& layer) const;
   Result<void> keep(const Key& key, double number) const;
+  Result<void> keep(const Key& key, std::vector<uint8_t> bytes) const { return write(key, std::move(bytes)); }
 
  private:
   std::string name(const Key& key) const;

@@ -125,6 +125,9 @@ Result<Choice> Choice::of_recipe(const std::string& names) {
                   "compress: recipes '{}' and '{}' both say how weights are stored; give one of them", weights, name);
     weights = name, c.inner = found->inner, c.others = found->others;
   }
+  // What becomes narrower must leave whole groups, or the linears behind it would take 8 bits instead.
+  if (const Grid g = format_of(c.inner).grid; !c.inner.empty() && g.scope == Scope::kGroup)
+    c.structure.columns = g.group;
   const bool others = c.structure.any() || c.tokens > 0 || !c.attention.empty();
   if (weights.empty() && (!others || c.rows != RowScales::kNone))
     return fail(ErrorCode::kInvalidArgument,

@@ -1,17 +1,14 @@
 // A model some of whose tensors are others, before they are written to any file.
 #pragma once
 
-#include <map>
 #include <memory>
 #include <string>
 #include <vector>
 
-#include "compress/encode.h"
+#include "compress/stored.h"
+#include "model/model.h"
 
 namespace vireo::compress {
-
-/// What replaces tensors of the file, by its names; without bytes: the tensor goes.
-using Replaced = std::map<std::string, StoredTensor>;
 
 /// Numbers in the floats that a tensor of this type had: fp16, bfloat16, else fp32.
 StoredTensor as_floats(const std::string& name, const std::string& dtype, std::vector<int64_t> shape,

@@ -196,11 +196,12 @@ Result<std::string> configuration(const LoadedModel& model, const std::vector<Ch
 
 }  // namespace
 
-Result<std::shared_ptr<const LoadedModel>> open_smaller(const LoadedModel& model, const std::vector<Chosen>& blocks) {
+Result<void> narrow_tensors(const LoadedModel& model, const std::vector<Chosen>& blocks, Narrowing* narrowing) {
   Shrinker shrinker(model);
   for (const Chosen& c : blocks) VIREO_TRY(shrinker.shrink(c));
-  VIREO_ASSIGN(const std::string config, configuration(model, blocks));
-  return with_tensors(model, config, shrinker.take());
+  VIREO_ASSIGN(narrowing->config, configuration(model, blocks));
+  narrowing->tensors = shrinker.take();
+  return {};
 }
 
 }  // namespace vireo::compress

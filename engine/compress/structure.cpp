@@ -27,9 +27,13 @@ const std::vector<double>& shares(Part p) {
   return p == Part::kQk ? qk : p == Part::kV ? v : mlp;
 }
 
-/// Whole groups of 4 channels, so that kernels keep reading them as such; of an MLP 16.
-std::vector<int64_t> widths_of(const Block& b, Part p) {
-  const int64_t whole = b.width(p), step = p == Part::kMlp ? 16 : 4;
+/// Whole groups of 4 channels, so that kernels keep reading them as such; of an MLP 16. What the linear behind reads of
+/// all heads, or of the MLP, is a multiple of `columns` too.
+std::vector<int64_t> widths_of(const Block& b, Part p, int64_t columns) {
+  const int64_t whole = b.width(p);
+  int64_t step = p == Part::kMlp ? 16 : 4;
+  if (p == Part::kMlp) step = std::lcm(step, columns);
+  if (p == Part::kV) step = std::lcm(step, columns / std::gcd(columns, b.whole.heads));
   std::vector<int64_t> all;
   for (const double share : shares(p)) {
     const int64_t width = int64_t(std::lround(share * double(whole) / double(step))) * step;
@@ -44,7 +48,7 @@ class Maker {
         const Device::Impl& device, ThreadPool& pool, const Progress& step)
       : model_(model), choice_(choice), pictures_(pictures), device_(device), pool_(pool), step_(step) {}
 
-  Result<Smaller> run() {
+  Result<Narrowing> run() {
     VIREO_ASSIGN(graph_, build());
     layers_ = find_layers(model_, graph_);
     blocks_ = find_blocks(model_, graph_);
@@ -171,7 +175,8 @@ class Maker {
     double most = 0;
     for (size_t i = 0; i < blocks_.size(); ++i)
       for (size_t p = 0; p < kParts; ++p)
-        if (const std::vector<int64_t> widths = widths_of(blocks_[i], Part(p)); may(i, Part(p)) && !widths.empty()) {
+        if (const std::vector<int64_t> widths = widths_of(blocks_[i], Part(p), choice_.columns);
+            may(i, Part(p)) && !widths.empty()) {
           wanted[i].insert(Part(p));
           most += double(blocks_[i].width(Part(p)) - widths.back()) * blocks_[i].macs[p];
         }
@@ -195,7 +200,7 @@ class Maker {
         VIREO_TRY(step_("narrowing " + blocks_[i].name, kBlockWork));
         for (const Part p : {Part::kQk, Part::kV, Part::kMlp}) {
           if (wanted[i].count(p) == 0) continue;
-          VIREO_ASSIGN(Narrowed n, narrow(i, p, all_heads(blocks_[i]), widths_of(blocks_[i], p)));
+          VIREO_ASSIGN(Narrowed n, narrow(i, p, all_heads(blocks_[i]), widths_of(blocks_[i], p, choice_.columns)));
           here.push_back(std::move(n));
           VIREO_ASSIGN(std::vector<float> w, weight_behind(blocks_[i], p));
           weights.push_back(std::move(w));
@@ -319,13 +324,7 @@ class Maker {
 
   // ---- the model
 
-  static int64_t parameters(const LoadedModel& model) {
-    int64_t count = 0;
-    for (const auto& [name, view] : model.source().weights->tensors()) count += view.elements();
-    return count;
-  }
-
-  Result<Smaller> finish() {
+  Result<Narrowing> finish() {
     std::vector<Chosen> all(blocks_.size());
     for (size_t i = 0; i < blocks_.size(); ++i) {
       all[i].block = &blocks_[i], all[i].sizes = sizes_[i];
@@ -337,19 +336,15 @@ class Maker {
       c.parts[size_t(n.part)] = &n, c.levels[size_t(n.part)] = &n.levels[0];
       VIREO_ASSIGN(c.whole[size_t(n.part)], weight_behind(blocks_[n.block], n.part));
     }
-    Smaller s;
-    s.macs_before = layers_.macs, s.passes = passes_;
-    s.parameters_before = parameters(model_);
+    Narrowing n;
+    n.passes = passes_;
     for (size_t i = 0; i < blocks_.size(); ++i)
-      if (sizes_[i] != blocks_[i].whole) s.blocks.push_back({blocks_[i].name, blocks_[i].whole, sizes_[i], kl_[i]});
-    if (s.blocks.empty())
+      if (sizes_[i] != blocks_[i].whole) n.blocks.push_back({blocks_[i].name, blocks_[i].whole, sizes_[i], kl_[i]});
+    if (n.blocks.empty())
       return fail(ErrorCode::kInvalidArgument,
                   "compress: every block keeps the sizes that it has; nothing is to be done");
-    VIREO_ASSIGN(s.model, open_smaller(model_, all));
-    s.parameters_after = parameters(*s.model);
-    VIREO_ASSIGN(const Graph smaller, s.model->build(model_.has_classes() ? Head::kLogits : Head::kFeatures, 1));
-    s.macs_after = find_layers(*s.model, smaller).macs;
-    return s;
+    VIREO_TRY(narrow_tensors(model_, all, &n));
+    return n;
   }
 
   const LoadedModel& model_;
@@ -402,9 +397,9 @@ double structure_work(const StructureChoice& choice, size_t pictures) {
          (choice.share > 0 ? kMeasureWork * double(pictures / kEvery) : 0);
 }
 
-Result<Smaller> make_smaller(const LoadedModel& model, const StructureChoice& choice,
-                             const std::vector<std::vector<float>>& pictures, const Device::Impl& device,
-                             ThreadPool& pool, const Progress& step) {
+Result<Narrowing> find_narrowing(const LoadedModel& model, const StructureChoice& choice,
+                                 const std::vector<std::vector<float>>& pictures, const Device::Impl& device,
+                                 ThreadPool& pool, const Progress& step) {
   return Maker(model, choice, pictures, device, pool, step).run();
 }
 

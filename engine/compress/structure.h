@@ -8,6 +8,7 @@
 
 #include "base/thread_pool.h"
 #include "compress/narrow.h"
+#include "compress/stored.h"
 #include "runtime/device_impl.h"
 
 namespace vireo::compress {
@@ -21,12 +22,16 @@ struct StructureChoice {
     BlockSizes sizes;     // -1: as it is
   };
   std::vector<Rule> rules;
+  /// Of a share: linears that read what became narrower keep a multiple of so many columns, the groups of their codes.
+  int64_t columns = 1;
 
   bool any() const { return share > 0 || !rules.empty(); }
   /// `qk,mlp,v 15`, as recipes.def has it. Errors: none; the table is our own.
   static StructureChoice of_recipe(const std::string& text);
   /// Takes the lines `block PATTERN [heads N] [qk N] [v N] [mlp N]` out of a policy's text. Errors: kInvalidArgument.
   static Result<StructureChoice> of_policy(std::string* text);
+  /// Everything that it says, for comparison.
+  std::string text() const;
 };
 
 /// A block that was made smaller.
@@ -36,22 +41,22 @@ struct SmallerBlock {
   double kl = -1;  // the sum of what each part alone costs; -1: not measured
 };
 
-struct Smaller {
-  std::shared_ptr<const LoadedModel> model;
+/// Which blocks become how narrow, with the tensors and the configuration that come of it.
+struct Narrowing {
+  std::string config;
+  Replaced tensors;
   std::vector<SmallerBlock> blocks;
-  double macs_before = 0, macs_after = 0;  // of a picture
-  int64_t parameters_before = 0, parameters_after = 0;
   size_t passes = 0;  // over the pictures
 };
 
-/// Seconds of work that run() will report.
+/// Seconds of work that find_narrowing() will report.
 double structure_work(const StructureChoice& choice, size_t pictures);
 
-/// The model with narrower blocks. Errors: kInvalidArgument (a rule that names no block, sizes above the block's, more
-/// than can go), kCorrupt (activations that are not finite), those of `step`.
-Result<Smaller> make_smaller(const LoadedModel& model, const StructureChoice& choice,
-                             const std::vector<std::vector<float>>& pictures, const Device::Impl& device,
-                             ThreadPool& pool, const Progress& step);
+/// Errors: kInvalidArgument (a rule that names no block, sizes above the block's, more than can go), kCorrupt
+/// (activations that are not finite), those of `step`.
+Result<Narrowing> find_narrowing(const LoadedModel& model, const StructureChoice& choice,
+                                 const std::vector<std::vector<float>>& pictures, const Device::Impl& device,
+                                 ThreadPool& pool, const Progress& step);
 
 /// Which level of each part to take, -1 for none, so that at least `macs` go at the least sum of KL: steps along the
 /// lower convex hull of each part's KL over the MACs that it saves, the cheapest per MAC first. All that there is where
@@ -67,7 +72,7 @@ struct Chosen {
   const Level* levels[kParts] = {};
   std::vector<float> whole[kParts];  // the linears behind the parts, as the graph has them
 };
-/// The model of these blocks: tensors, configuration, opened. Errors: those of LoadedModel.
-Result<std::shared_ptr<const LoadedModel>> open_smaller(const LoadedModel& model, const std::vector<Chosen>& blocks);
+/// Tensors and configuration of these blocks, into `narrowing`. Errors: those of Checkpoint::constant; kCorrupt.
+Result<void> narrow_tensors(const LoadedModel& model, const std::vector<Chosen>& blocks, Narrowing* narrowing);
 
 }  // namespace vireo::compress

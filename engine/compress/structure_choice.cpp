@@ -25,6 +25,15 @@ StructureChoice StructureChoice::of_recipe(const std::string& text) {
   return c;
 }
 
+std::string StructureChoice::text() const {
+  std::string all = fmt::format("{} {}", share, columns);
+  for (const Part p : parts) all += std::string(" ") + to_string(p);
+  for (const Rule& r : rules)
+    all += fmt::format("\nblock {} heads {} qk {} v {} mlp {}", r.pattern, r.sizes.heads, r.sizes.qk, r.sizes.v,
+                       r.sizes.mlp);
+  return all;
+}
+
 Result<StructureChoice> StructureChoice::of_policy(std::string* text) {
   StructureChoice c;
   std::istringstream lines(*text);

@@ -232,8 +232,11 @@ Error shape_error(const OpCall& call, const char* operand, const std::string& go
 }
 
 const simd::Kernels& kernels_for(const DeviceCaps& caps) {
-  const simd::Kernels* k = caps.simd.empty() ? nullptr : simd::find(caps.simd.c_str());
-  return k ? *k : simd::best();
+  if (caps.simd.empty()) return simd::best();
+  if (const simd::Kernels* k = simd::find(caps.simd.c_str())) return *k;
+  const simd::Kernels* last = &simd::best();
+  for (int i = 0; const simd::Kernels* k = simd::supported(i); ++i) last = k;
+  return *last;
 }
 
 double act_reference(int act, double x) {

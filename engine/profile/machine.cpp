@@ -2,12 +2,15 @@
 
 #include <algorithm>
 #include <cmath>
+#include <iterator>
 #include <set>
 
 #include "base/number.h"
 
 namespace vireo {
 namespace {
+
+constexpr const char* kKinds[] = {"cores", "fitted", "counted"};  // as Machine::Kind
 
 /// One list of fields serves printing and parsing. v(key, member, least, most) for each kind of machine.
 template <typename M, typename V>
@@ -32,12 +35,15 @@ void visit_cores(M& m, V&& v) {
   v("cache_bytes", m.cache_bytes, 1024, 1e10);
   v("latency_clocks", m.latency_clocks, 1, 1e5);
   v("bandwidth_gbs", m.bandwidth_gbs, 0.01, 1e5);
+}
+template <typename M, typename V>
+void visit_efficiency(M& m, V&& v) {
   v("efficiency", m.efficiency, 0.01, 1);
   v("efficiency_low", m.efficiency_low, 0.01, 1);
   v("efficiency_high", m.efficiency_high, 0.01, 1);
 }
 template <typename M, typename V>
-void visit_both(M& m, V&& v) {
+void visit_all(M& m, V&& v) {
   v("error_median", m.error_median, 0, 100);
   v("error_worst", m.error_worst, 0, 100);
   v("dispatch_us", m.dispatch_us, 0, 1e6);
@@ -55,13 +61,14 @@ std::string trimmed(const std::string& s) {
 std::string to_text(const Machine& m) {
   std::string s = fmt::format("name: {}\n", m.name);
   if (!m.device.empty()) s += fmt::format("device: {}\n", m.device);
-  s += fmt::format("kind: {}\n", m.kind == Machine::Kind::kCores ? "cores" : "fitted");
+  s += fmt::format("kind: {}\n", kKinds[size_t(m.kind)]);
   const auto print = [&](const char* key, double v, double, double) { s += fmt::format("{}: {:.6g}\n", key, v); };
   if (m.kind == Machine::Kind::kCores) visit_cores(m, print);
-  visit_both(m, print);
+  if (m.kind != Machine::Kind::kFitted) visit_efficiency(m, print);
+  visit_all(m, print);
   if (m.threads) s += fmt::format("threads: {}\n", m.threads);
   if (m.probe_us > 0) s += fmt::format("probe_us: {:.6g}\n", m.probe_us);
-  if (m.kind == Machine::Kind::kFitted || !m.scales.empty())
+  if (m.kind != Machine::Kind::kCores || !m.scales.empty())
     s += fmt::format("entries: {}\n", m.costs.size() + m.scales.size());
   for (const UnitCost& c : m.costs) s += fmt::format("cost {}: {:.6g}\n", c.name, c.value);
   for (const UnitCost& c : m.scales) s += fmt::format("scale {}: {:.6g}\n", c.name, c.value);
@@ -111,9 +118,9 @@ Result<Machine> machine_from_text(const std::string& text, const std::string& so
     else if (key == "device") m.device = value, known = true;
     else if (key == "kind") {
       known = has_kind = true;
-      if (value == "cores") m.kind = Machine::Kind::kCores;
-      else if (value == "fitted") m.kind = Machine::Kind::kFitted;
-      else problem = "expected 'cores' or 'fitted'";
+      const auto found = std::find(std::begin(kKinds), std::end(kKinds), value);
+      if (found != std::end(kKinds)) m.kind = Machine::Kind(found - std::begin(kKinds));
+      else problem = "expected 'cores', 'fitted' or 'counted'";
     } else if (key.rfind("cost ", 0) == 0 || key.rfind("scale ", 0) == 0) {
       known = true;
       const bool cost = key[0] == 'c';
@@ -133,24 +140,26 @@ Result<Machine> machine_from_text(const std::string& text, const std::string& so
     } else {
       take("probe_us", m.probe_us, 0, 1e9);
       visit_cores(m, take);
-      visit_both(m, take);
+      visit_efficiency(m, take);
+      visit_all(m, take);
     }
     if (!known) return bad("there is no such key in a device description");
     if (!problem.empty()) return bad(problem);
   }
   if (!has_name || !has_kind)
     return fail(ErrorCode::kCorrupt,
-                "{}: it has no '{}'; a device description names the device and its kind (cores or fitted)", source,
-                has_name ? "kind" : "name");
+                "{}: it has no '{}'; a device description names the device and its kind (cores, fitted or counted)",
+                source, has_name ? "kind" : "name");
   const size_t found = m.costs.size() + m.scales.size();
-  if ((entries >= 0 || m.kind == Machine::Kind::kFitted || !m.scales.empty()) && entries != double(found))
+  const bool has_costs = m.kind != Machine::Kind::kCores;
+  if ((entries >= 0 || has_costs || !m.scales.empty()) && entries != double(found))
     return fail(ErrorCode::kCorrupt,
                 "{}: it has {} cost and scale lines and says 'entries: {}'; a part of it is missing. Write it anew "
                 "with `vireo predict --fit`",
                 source, found, entries < 0 ? "nothing" : fmt::format("{:.0f}", entries));
-  if (m.kind == Machine::Kind::kFitted && m.costs.empty())
-    return fail(ErrorCode::kCorrupt,
-                "{}: a fitted description needs 'cost' lines; write one with `vireo predict --fit`", source);
+  if (has_costs && m.costs.empty())
+    return fail(ErrorCode::kCorrupt, "{}: a {} description needs 'cost' lines; write one with `vireo predict --fit`",
+                source, kKinds[size_t(m.kind)]);
   if (!(m.efficiency_low <= m.efficiency && m.efficiency <= m.efficiency_high))
     return fail(ErrorCode::kCorrupt,
                 "{}: efficiency is {:g}, expected one between efficiency_low ({:g}) and efficiency_high ({:g})", source,
@@ -160,6 +169,7 @@ Result<Machine> machine_from_text(const std::string& text, const std::string& so
     if (!seen.count(key)) missing.push_back(key);
   };
   if (m.kind == Machine::Kind::kCores) visit_cores(m, need);
+  if (m.kind != Machine::Kind::kFitted) visit_efficiency(m, need);
   for (const char* key : {"dispatch_us", "inference_us"}) need(key, 0, 0, 0);
   if (!missing.empty())
     return fail(ErrorCode::kCorrupt,

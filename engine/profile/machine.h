@@ -20,6 +20,7 @@ struct Machine {
   enum class Kind : uint8_t {
     kCores,   ///< a GPU by the rates of its cores: instructions and occupancy are worked out
     kFitted,  ///< costs per feature, fitted on measurements
+    kCounted  ///< costs per feature that are worked out: bounds, of which a share is assumed to be reached
   };
   std::string name;
   std::string device;  // how the DeviceCaps::name of what it describes begins; empty: any
@@ -36,15 +37,16 @@ struct Machine {
   double latency_clocks = 400;                                                              // of a load from memory
   double bandwidth_gbs = 10;
   double ram_mib = 0;  // of the board; 0: not known
-  /// What a real compiler and scheduler reach of the bound that counting gives: best guess and its range.
+  /// What a real compiler and scheduler reach of the bound that counting gives: best guess and its range. Cores and
+  /// counted.
   double efficiency = 0.75, efficiency_low = 0.6, efficiency_high = 1;
 
-  // Fitted.
+  // Fitted and counted.
   std::vector<UnitCost> costs;  // per feature
   uint32_t threads = 0;         // of the measurements; 0: does not matter
   double probe_us = 0;          // what FitOptions::probe took when the costs were measured; 0: nobody asked
 
-  // Both.
+  // All.
   std::vector<UnitCost> scales;  // per kernel or shader that was measured: measured over worked out
   double error_median = 0,
          error_worst = 0;   // of models left out of the measurements, max(p / m, m / p) - 1; 0: unknown

@@ -114,17 +114,17 @@ double fitted_us(const DispatchWork& w, const Machine& m) {
   for (const Feature& f : w.features)
     for (const UnitCost& c : m.costs)
       if (c.name == f.name) us += c.value * f.n;
-  return us * factor_of(m, w.group);
+  return us * factor_of(m, w.group) / (m.kind == Machine::Kind::kCounted ? m.efficiency : 1);
 }
 
 double dispatch_us(const DispatchWork& w, const Machine& m) {
-  return m.kind == Machine::Kind::kFitted ? fitted_us(w, m) : w.cpu ? 0 : on_cores(w, m).us;
+  return m.kind != Machine::Kind::kCores ? fitted_us(w, m) : w.cpu ? 0 : on_cores(w, m).us;
 }
 
 Result<PlanPrediction> predict(const Plan& plan, const std::vector<DispatchWork>& work, const Machine& m) {
-  if (m.kind == Machine::Kind::kFitted && plan.device == DeviceKind::kVulkan && m.threads)
+  if (m.kind != Machine::Kind::kCores && plan.device == DeviceKind::kVulkan && m.threads)
     return fail(ErrorCode::kUnsupported,
-                "machine '{}' was fitted on a CPU, but the plan is for {}; give a description of that device", m.name,
+                "machine '{}' describes a CPU, but the plan is for {}; give a description of that device", m.name,
                 plan.caps_name);
   if (m.kind == Machine::Kind::kCores && plan.device == DeviceKind::kCpu)
     return fail(ErrorCode::kUnsupported,
@@ -133,9 +133,10 @@ Result<PlanPrediction> predict(const Plan& plan, const std::vector<DispatchWork>
                 m.name, plan.caps_name);
   if (plan.device == DeviceKind::kCpu && m.threads && m.threads != plan.caps.threads)
     return fail(ErrorCode::kInvalidArgument,
-                "machine '{}' was fitted with {} threads, the caps have {}; write them with `vireo devices --caps cpu "
+                "machine '{}' was {} with {} threads, the caps have {}; write them with `vireo devices --caps cpu "
                 "--threads {}`, or fit again",
-                m.name, m.threads, plan.caps.threads, m.threads);
+                m.name, m.kind == Machine::Kind::kFitted ? "fitted" : "counted", m.threads, plan.caps.threads,
+                m.threads);
   PlanPrediction all;
   if (!m.device.empty() && plan.caps_name.rfind(m.device, 0) != 0)
     all.notes.push_back(
@@ -155,7 +156,9 @@ Result<PlanPrediction> predict(const Plan& plan, const std::vector<DispatchWork>
       p = on_cores(w, m);
     } else {
       p.us = fitted_us(w, m);
-      p.low_us = p.us / (1 + m.error_worst), p.high_us = p.us * (1 + m.error_worst);
+      const bool counted = m.kind == Machine::Kind::kCounted;
+      p.low_us = p.us * (counted ? m.efficiency / m.efficiency_high : 1 / (1 + m.error_worst));
+      p.high_us = p.us * (counted ? m.efficiency / m.efficiency_low : 1 + m.error_worst);
     }
     const bool measured = m.scales.empty() || std::any_of(m.scales.begin(), m.scales.end(),
                                                           [&](const UnitCost& k) { return k.name == w.group; });
@@ -164,7 +167,7 @@ Result<PlanPrediction> predict(const Plan& plan, const std::vector<DispatchWork>
           return f.name != "steps" && f.name != "weights" &&
                  std::any_of(m.costs.begin(), m.costs.end(), [&](const UnitCost& c) { return c.name == f.name; });
         });
-    if (!measured) note(priced ? unknown : unpriced, w.group);
+    if (m.kind == Machine::Kind::kCounted ? !priced : !measured) note(priced ? unknown : unpriced, w.group);
     DispatchPrediction& t = all.total;
     t.us += p.us, t.low_us += p.low_us, t.high_us += p.high_us, t.roof_us += p.roof_us, t.bound_us += p.bound_us;
     for (size_t c = 0; c < kCauses; ++c) t.lost[c] += p.lost[c];

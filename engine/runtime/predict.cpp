@@ -76,11 +76,12 @@ std::string uncertainty_of(const Machine& m) {
   if (m.kind == Machine::Kind::kFitted)
     return "the description does not say how far its predictions were from measurements; the range is none";
   return fmt::format(
-      "{}: {:.0f} to {:.0f} % of the counted bound is assumed to be reached, {:.0f} % as the best guess, and every "
-      "byte read once or as often as it is used; "
-      "what dispatches and submissions cost has no range",
+      "{}: {:.0f} to {:.0f} % of the counted bound is assumed to be reached, {:.0f} % as the best guess{}",
       m.scales.empty() ? "computed, not measured" : "brought to the measurements of one model, and otherwise computed",
-      100 * m.efficiency_low, 100 * m.efficiency_high, 100 * m.efficiency);
+      100 * m.efficiency_low, 100 * m.efficiency_high, 100 * m.efficiency,
+      m.kind == Machine::Kind::kCores ? ", and every byte read once or as often as it is used; what dispatches and "
+                                        "submissions cost has no range"
+                                      : "");
 }
 
 std::vector<std::pair<std::string, double>> losses(const std::array<double, kCauses>& lost) {

@@ -303,6 +303,8 @@ TEST(Doctor, HereItFindsWhatDevicesFinds) {
   }
   EXPECT_EQ(f["vulkan"]["devices"].size(), vulkan);
   EXPECT_EQ(f["vulkan"]["reason"], devices["reason"]);
+  EXPECT_EQ(f["vulkan"]["loader"].is_null(),
+            devices["reason"].get<std::string>().find("no loader") != std::string::npos);
   if (vulkan > 0) {
     EXPECT_NE(f["vulkan"]["loader"].get<std::string>().find("libvulkan.so"), std::string::npos);
   }

@@ -5,9 +5,9 @@
 #include <random>
 #include <set>
 
-#include "budget.h"
+#include "compress/budget.h"
 
-namespace cli {
+namespace vireo::compress {
 namespace {
 
 Candidate made(const std::string& name, double kl, double ms, double mb) {
@@ -64,6 +64,7 @@ TEST(Budget, TheShippedRecipesGiveCandidates) {
   const std::vector<Candidate> all = candidates(vireo::compress_recipes());
   EXPECT_TRUE(has(all, "w8", "w8"));
   EXPECT_TRUE(has(all, "w4g32/75%+a8static", "w4g32+a8static"));
+  EXPECT_TRUE(has(all, "w8+a8mixed", "w8+a8mixed"));
 }
 
 vireo::CompressedLayer layer(const std::string& node, int64_t rows, int64_t cols, double kl, const char* format,
@@ -170,4 +171,4 @@ TEST(Budget, WhatCannotBeMetSaysWhyAndWhatIsClosest) {
 }
 
 }  // namespace
-}  // namespace cli
+}  // namespace vireo::compress

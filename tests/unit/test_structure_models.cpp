@@ -7,6 +7,7 @@
 
 #include "base/json.h"
 #include "compress/partial.h"
+#include "compress/replace.h"
 #include "compress/sensitivity.h"
 #include "compress/structure.h"
 #include "runtime/model_impl.h"
@@ -112,7 +113,9 @@ TEST(StructureModels, SmallerTensorsAnswerAsTheWholeWithZeros) {
         c.block = &b, c.sizes = b.whole, c.heads = heads;
         (p == Part::kQk ? c.sizes.qk : p == Part::kV ? c.sizes.v : c.sizes.mlp) = width;
         c.parts[size_t(p)] = &parts[0], c.levels[size_t(p)] = &parts[0].levels[0], c.whole[size_t(p)] = behind;
-        const auto smaller = open_smaller(whole, {c});
+        Narrowing narrowing;
+        ASSERT_TRUE(narrow_tensors(whole, {c}, &narrowing).ok());
+        const auto smaller = with_tensors(whole, narrowing.config, std::move(narrowing.tensors));
         ASSERT_TRUE(smaller.ok()) << name << " " << b.name << " " << to_string(p) << ": " << smaller.error().message;
         const Graph is = graph_of(**smaller);
         EXPECT_LT(find_layers(**smaller, is).macs, find_layers(whole, graph).macs) << name;

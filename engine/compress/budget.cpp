@@ -1,4 +1,4 @@
-#include "budget.h"
+#include "compress/budget.h"
 
 #include <algorithm>
 #include <cmath>
@@ -7,7 +7,26 @@
 #include <limits>
 #include <tuple>
 
-namespace cli {
+namespace vireo {
+
+std::string Candidate::recipe() const {
+  std::string all;
+  for (const std::string* part : {&weights, &rows, &network})
+    if (!part->empty()) all += (all.empty() ? "" : "+") + *part;
+  return all;
+}
+
+std::string Candidate::name() const {
+  std::string all = weights;
+  if (share < 100) all += "/" + std::to_string(share) + "%";
+  for (const std::string* part : {&rows, &network})
+    if (!part->empty()) all += (all.empty() ? "" : "+") + *part;
+  return all;
+}
+
+}  // namespace vireo
+
+namespace vireo::compress {
 namespace {
 
 constexpr int kShares[] = {75, 50, 25};
@@ -51,24 +70,9 @@ std::string figures(const Candidate& c, const Budget& b) {
 
 }  // namespace
 
-std::string Candidate::recipe() const {
-  std::string all;
-  for (const std::string* part : {&weights, &rows, &network})
-    if (!part->empty()) all += (all.empty() ? "" : "+") + *part;
-  return all;
-}
-
-std::string Candidate::name() const {
-  std::string all = weights;
-  if (share < 100) all += "/" + std::to_string(share) + "%";
-  for (const std::string* part : {&rows, &network})
-    if (!part->empty()) all += (all.empty() ? "" : "+") + *part;
-  return all;
-}
-
-std::vector<Candidate> candidates(const std::vector<vireo::CompressEntry>& recipes) {
+std::vector<Candidate> candidates(const std::vector<CompressEntry>& recipes) {
   std::vector<std::string> rows{""}, network{""}, attention;
-  for (const vireo::CompressEntry& r : recipes) {
+  for (const CompressEntry& r : recipes) {
     if (!r.weights.empty()) continue;
     if (!r.rows.empty()) rows.push_back(r.name);
     else (r.attention.empty() ? network : attention).push_back(r.name);
@@ -77,7 +81,7 @@ std::vector<Candidate> candidates(const std::vector<vireo::CompressEntry>& recip
     for (const std::string& a : attention) rows.push_back(rows[i] + "+" + a);
   std::vector<Candidate> all;
   for (const std::string& n : network) {
-    for (const vireo::CompressEntry& w : recipes) {
+    for (const CompressEntry& w : recipes) {
       if (w.weights.empty() || !w.rows.empty()) continue;
       for (const std::string& r : rows) {
         Candidate c;
@@ -95,14 +99,14 @@ std::vector<Candidate> candidates(const std::vector<vireo::CompressEntry>& recip
   return all;
 }
 
-std::vector<std::string> kept_at_8_bits(const std::vector<vireo::CompressedLayer>& layers, int share) {
+std::vector<std::string> kept_at_8_bits(const std::vector<CompressedLayer>& layers, int share) {
   struct Group {
     std::string node;
     double weights = 0, kl = 0;
   };
   std::vector<Group> nodes;  // query, key and value are one
   double all = 0;
-  for (const vireo::CompressedLayer& l : layers) {
+  for (const CompressedLayer& l : layers) {
     if (l.kind != "linear" || !has_few_bits(l.format)) continue;
     const double n = double(l.rows) * double(l.cols);
     all += n;
@@ -191,4 +195,4 @@ Verdict choose(const std::vector<Candidate>& all, const Budget& b) {
   return v;
 }
 
-}  // namespace cli
+}  // namespace vireo::compress
