@@ -146,6 +146,10 @@ Result<Choice> Choice::of_policy(const std::string& text) {
     return fail(ErrorCode::kInvalidArgument,
                 "policy: 'activations' are said when the model runs (--precision FILE), and a checkpoint does not hold "
                 "them; leave this line out");
+  if (c.policy.attention == Products::kBf16)
+    return fail(ErrorCode::kInvalidArgument,
+                "policy: 'attention bf16' is said when the model runs (--precision FILE), since few CPUs have it; a "
+                "checkpoint holds 'attention i8' or nothing");
   if (c.policy.attention == Products::kI8) c.attention = "i8";
   if (c.policy.products == Products::kI8) c.rows = RowScales::kDynamic;
   VIREO_TRY(check_written(c.policy.matrices, "'weights'"));

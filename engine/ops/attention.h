@@ -28,7 +28,7 @@ double scale_of(const OpCall& c);
 struct Consts {
   int bias = -1, pad = -1;
 };
-/// Behind a kernel's text where the policy asks for products of int8 that it does not have: said, as every fallback is.
+/// Behind a kernel's text where the policy asks for rounded products that it does not have: said, as every fallback is.
 constexpr const char* kStayFloats = ", products stay floats";
 Consts add_consts(const OpCall& c, const Sizes& s, Lowering& l);
 }  // namespace vireo::attention

@@ -1,4 +1,4 @@
-// The CPU kernels of attention: attention.simd and attention.int8.
+// The CPU kernels of attention: attention.simd, attention.bf16 and attention.int8.
 #include "ops/attention.h"
 #include "ops/common.h"
 
@@ -44,7 +44,7 @@ Result<Lowering> lower_cpu(const OpCall& c, const LowerContext& ctx) {
   l.kernel = c.input(kKeyBias) ? "flash attention, key bias"
              : s.plain         ? "flash attention"
                                : "flash attention in groups";
-  if (ctx.attention == Products::kI8) l.kernel += attention::kStayFloats;
+  if (ctx.attention != Products::kF32) l.kernel += attention::kStayFloats;
   return l;
 }
 
@@ -63,34 +63,57 @@ double exponentials(const OpCall& c) {
   return op_def(OpKind::kAttention).cost(c).flops / (2 * double(sizes(c).dim + sizes(c).vdim));
 }
 
-// ---- attention.int8: both products are of codes
+// ---- attention.int8 and attention.bf16: the factors of both products are rounded
 
-Result<void> int8_accepts(const OpCall& c, const LowerContext& ctx) {
+Result<void> accepts(Products wanted, const OpCall& c, const LowerContext& ctx) {
   const auto no = [](const char* why) { return fail(ErrorCode::kUnsupported, "{}", why); };
-  if (ctx.attention != Products::kI8) return no("the policy leaves attention's products floats");
+  if (ctx.attention != wanted) return no("the policy has attention's products otherwise");
   // Not within a Vulkan plan, as for linears.
   if (ctx.caps->kind != DeviceKind::kCpu) return no("steps of a Vulkan plan are the same on every CPU");
   if (!sizes(c).plain) return no("it takes no groups of tokens and no table of biases");
   return {};
 }
 
-Result<Lowering> lower_int8(const OpCall& c, const LowerContext& ctx) {
+/// `name`: of the products, in plans.
+Lowering lower_rounded(const OpCall& c, const LowerContext& ctx, const simd::Kernel<simd::AttentionArgs>& kernel,
+                       const char* name) {
   Lowering l;
   add_consts(c, sizes(c), l);
-  const simd::Kernels& k = kernels_for(*ctx.caps);
-  l.scratch_bytes = scratch_for(ctx, k.attention_i8, args_of(c, nullptr, nullptr));
-  l.kernel = fmt::format("attention {}{}", k.int8_name, c.input(kKeyBias) ? ", key bias" : "");
+  l.scratch_bytes = scratch_for(ctx, kernel, args_of(c, nullptr, nullptr));
+  l.kernel = fmt::format("attention {}{}", name, c.input(kKeyBias) ? ", key bias" : "");
   return l;
 }
 
+Result<void> int8_accepts(const OpCall& c, const LowerContext& ctx) { return accepts(Products::kI8, c, ctx); }
+Result<Lowering> lower_int8(const OpCall& c, const LowerContext& ctx) {
+  const simd::Kernels& k = kernels_for(*ctx.caps);
+  return lower_rounded(c, ctx, k.attention_i8, k.int8_name);
+}
 void run_int8(const CpuCall& call) { run_kernel(call, call.kernels->attention_i8, args_of(call)); }
+
+Result<void> bf16_accepts(const OpCall& c, const LowerContext& ctx) {
+  VIREO_TRY(accepts(Products::kBf16, c, ctx));
+  if (kernels_for(*ctx.caps).attention_bf16.run == nullptr)
+    return fail(ErrorCode::kUnsupported, "this CPU has no fast dot product of bfloat16");
+  return {};
+}
+Result<Lowering> lower_bf16(const OpCall& c, const LowerContext& ctx) {
+  const simd::Kernels& k = kernels_for(*ctx.caps);
+  return lower_rounded(c, ctx, k.attention_bf16, k.bf16_name);
+}
+void run_bf16(const CpuCall& call) { run_kernel(call, call.kernels->attention_bf16, args_of(call)); }
 
 }  // namespace
 
-extern const KernelDef kAttentionInt8Cpu, kAttentionCpu;
+extern const KernelDef kAttentionInt8Cpu, kAttentionBf16Cpu, kAttentionCpu;
 const KernelDef kAttentionInt8Cpu = [] {
   KernelDef k = cpu_kernel("attention.int8", OpKind::kAttention, lower_int8, run_int8);
   k.accepts = int8_accepts, k.cost = integer_cost, k.rate = Rate::kInt8, k.exponentials = exponentials;
+  return k;
+}();
+const KernelDef kAttentionBf16Cpu = [] {
+  KernelDef k = cpu_kernel("attention.bf16", OpKind::kAttention, lower_bf16, run_bf16);
+  k.accepts = bf16_accepts, k.cost = bf16_cost, k.rate = Rate::kHalf, k.exponentials = exponentials;
   return k;
 }();
 const KernelDef kAttentionCpu = [] {

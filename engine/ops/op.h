@@ -150,7 +150,7 @@ struct LowerContext {
   const Tuning* tuning = nullptr;
   Products products = Products::kF32;
   bool allow_views = true;              // false when the operand's or the output's memory is not the arena's
-  Products attention = Products::kF32;  // of attention's products alone: kF32 or kI8
+  Products attention = Products::kF32;  // of attention's products alone
 };
 
 /// What other operators' rewrites, labels and layouts may do with an operator; -1: nothing of the kind.

@@ -117,7 +117,7 @@ Result<FormatPolicy> parse_policy(const std::string& text, const std::string& so
       return fail(
           ErrorCode::kInvalidArgument,
           "policy '{}', line {}: {}; expected 'activations f32' or 'f16', 'products f32', 'bf16' or 'i8', "
-          "'attention f32' or 'i8', 'weights FORMAT', "
+          "'attention f32', 'bf16' or 'i8', 'weights FORMAT', "
           "'checkpoint keep' or 'decode', or 'PATTERN FORMAT [ROWS]' with a format such as f32, f16, i8, i8g64, "
           "i4g32 or u4g128, and rows f32, i8 or i8:SCALE[:ZERO]",
           source, number, what);
@@ -133,15 +133,12 @@ Result<FormatPolicy> parse_policy(const std::string& text, const std::string& so
       r.decode = second == "decode";
       continue;
     }
-    if (first == "products") {
+    if (first == "products" || first == "attention") {
       if (second != "f32" && second != "bf16" && second != "i8")
         return bad(fmt::format("'{}' is none of f32, bf16 and i8", second));
-      r.products = second == "bf16" ? Products::kBf16 : second == "i8" ? Products::kI8 : Products::kF32;
-      continue;
-    }
-    if (first == "attention") {
-      if (second != "f32" && second != "i8") return bad(fmt::format("'{}' is neither f32 nor i8", second));
-      r.attention = second == "i8" ? Products::kI8 : Products::kF32;
+      const Products p = second == "bf16" ? Products::kBf16 : second == "i8" ? Products::kI8 : Products::kF32;
+      if (first == "products") r.products = p;
+      else r.attention = p;
       continue;
     }
     Format f;

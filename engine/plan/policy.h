@@ -48,7 +48,7 @@ struct FormatPolicy {
 FormatPolicy policy_of(Precision p);
 /// The first rule whose pattern matches none of the graphs' matrices; null if each matches one.
 const FormatPolicy::Rule* unmatched(const FormatPolicy& policy, const std::vector<const Graph*>& graphs);
-/// Lines of a policy file, # begins a comment: `activations f32|f16`, `products f32|bf16|i8`, `attention f32|i8`,
+/// Lines of a policy file, # begins a comment: `activations f32|f16`, `products f32|bf16|i8`, `attention f32|bf16|i8`,
 /// `weights FORMAT`, `checkpoint keep|decode`, and `PATTERN FORMAT [ROWS]` with ROWS `f32`, `i8` (a scale for each row)
 /// or `i8:SCALE[:ZERO]`. Errors: kInvalidArgument, with the line.
 Result<FormatPolicy> parse_policy(const std::string& text, const std::string& source);

@@ -15,7 +15,6 @@
 
 #include "tensor/tensor.h"
 
-#define VIREO_BF16_TARGET __attribute__((target("avx512f,avx512bw,avx512dq,avx512vl,avx512bf16,fma,avx2")))
 #define VIREO_AMX_TARGET __attribute__((target("avx512f,amx-tile,amx-bf16")))
 
 namespace vireo::simd {

@@ -10,6 +10,9 @@
 #endif
 
 #if VIREO_SIMD_BF16
+/// Of functions that use AVX-512's dot product of bfloat16.
+#define VIREO_BF16_TARGET __attribute__((target("avx512f,avx512bw,avx512dq,avx512vl,avx512bf16,fma,avx2")))
+
 namespace vireo::simd {
 
 bool have_bf16_dot();
@@ -18,6 +21,7 @@ bool have_bf16_amx();
 Kernel<ToBf16Args> to_bf16_kernel();
 Kernel<Bf16GemmArgs> bf16_dot_kernel();
 Kernel<Bf16GemmArgs> bf16_amx_kernel();
+Kernel<AttentionArgs> attention_bf16_kernel();  // attention_bf16.cpp; of AVX-512's dot product
 Bf16Probe bf16_dot_probe();
 Bf16Probe bf16_amx_probe();
 

@@ -88,12 +88,16 @@ Tables detect() {
       Kernels& k = t.table[t.count++] = N_AVX3::make_table();
       k.name = name, k.bf16_name = in_plans, k.to_bf16 = to_bf16_kernel(), k.gemm_bf16 = gemm, k.bf16_probe = probe;
     };
+    const auto add_dot = [&] {
+      add_bf16("avx512_bf16", "bf16 dot", bf16_dot_kernel(), bf16_dot_probe());
+      t.table[t.count - 1].attention_bf16 = attention_bf16_kernel();
+    };
     if (have_bf16_amx()) add_bf16("amx", "bf16 amx", bf16_amx_kernel(), bf16_amx_probe());
     // AMD's dot products are twice as fast as its fp32; Intel's were measured at half the speed of fp32 beside AMX.
     const bool fast_dot = have_bf16_dot() && __builtin_cpu_is("amd");
-    if (fast_dot) add_bf16("avx512_bf16", "bf16 dot", bf16_dot_kernel(), bf16_dot_probe());
+    if (fast_dot) add_dot();
     t.table[t.count++] = N_AVX3::make_table();
-    if (have_bf16_dot() && !fast_dot) add_bf16("avx512_bf16", "bf16 dot", bf16_dot_kernel(), bf16_dot_probe());
+    if (have_bf16_dot() && !fast_dot) add_dot();
 #else
     t.table[t.count++] = N_AVX3::make_table();
 #endif

@@ -11,6 +11,7 @@
 #include "test_model_family.h"
 
 #include <vireo/compress.hpp>
+#include <vireo/predict.hpp>
 
 namespace vireo {
 namespace {
@@ -99,6 +100,25 @@ TEST(AttentionStored, WhatIsNotKnownIsRefusedByName) {
   for (const auto& b : bad) expect_says(open_text(with_sections(kVit, b.sections)), b.says);
 }
 
+// Rounded to bfloat16 where the CPU multiplies it faster; else the plan says that it is not.
+TEST(AttentionStored, ThePlanSaysWhetherBfloat16IsMultiplied) {
+  const auto model = open_text(kVit);
+  ASSERT_TRUE(model.ok()) << model.error().message;
+  const auto caps = caps_from_text(Device::cpu(1).caps_text(), "cpu");
+  ASSERT_TRUE(caps.ok()) << caps.error().message;
+  const simd::Kernels* const here = simd::find(caps->simd.c_str());
+  ASSERT_NE(here, nullptr) << caps->simd;
+  const bool fast = here->attention_bf16.run != nullptr;
+  const std::string plan = plan_of(*model, "attention bf16\n"), floats = "flash attention, products stay floats";
+  EXPECT_EQ(plan.find("[attention bf16 dot]") != std::string::npos, fast) << plan;
+  EXPECT_EQ(plan.find(floats) == std::string::npos, fast) << plan;
+  SessionOptions o;
+  o.policy = "attention bf16\n";
+  const auto nano = plan_text(*model, *machine_caps("jetson-nano"), o, false);
+  ASSERT_TRUE(nano.ok()) << nano.error().message;
+  EXPECT_NE(nano->find("products stay floats"), std::string::npos) << *nano;
+}
+
 struct Picture {
   std::vector<uint8_t> rgb;
   explicit Picture(int number) : rgb(50 * 50 * 3) {
@@ -177,7 +197,9 @@ TEST(AttentionStored, ItStandsBesideOtherSectionsAndOutlivesAnotherCompression) 
   ASSERT_TRUE(alone.ok()) << alone.error().message;
   EXPECT_TRUE(alone->layers.empty());
   EXPECT_TRUE(in_codes(plan_of(open_folder(by_policy.path()), "")));
-  const TempDir beside;
+  const TempDir beside, nowhere;
+  expect_says(compress_into(nowhere.path(), open_case("hf-vit"), "w8", "attention bf16\n"),
+              "a checkpoint holds 'attention i8' or nothing");
   ASSERT_TRUE(compress_into(beside.path(), open_case("hf-vit"), "w8", "attention i8\n").ok());
   EXPECT_TRUE(in_codes(plan_of(open_folder(beside.path()), "")));
 }
