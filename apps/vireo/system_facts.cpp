@@ -204,10 +204,12 @@ void read_vulkan(const Tree& tree, SystemFacts* f) {
     if (tree.exists(std::string(folder) + "/libvulkan.so.1"))
       f->loaders.push_back(std::string(folder) + "/libvulkan.so.1");
   for (const char* folder : {"/usr/local/etc", "/usr/local/share", "/etc", "/usr/share"}) {
-    const std::string at = std::string(folder) + "/vulkan/icd.d";
+    const std::string at = std::string(folder) + "/vulkan/icd.d/";
     for (const std::string& name : tree.names(at)) {
       if (name.size() < 5 || name.compare(name.size() - 5, 5, ".json") != 0) continue;
-      VulkanDriver driver{at + "/" + name, ""};
+      VulkanDriver driver;
+      driver.file = at;
+      driver.file += name;
       const auto json = vireo::OrderedJson::parse(tree.text(driver.file), nullptr, false);
       if (json.is_object() && json.contains("ICD") && json["ICD"].is_object() && json["ICD"].contains("library_path") &&
           json["ICD"]["library_path"].is_string())
