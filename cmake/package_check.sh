@@ -121,6 +121,7 @@ check_runs() {
   check_case "$1: a program of C++ with libvireo.a" example_runs classify.cpp "$unpacked/lib/libvireo.a"
   check_case "$1: a program of C++ with libvireo.so" example_runs classify.cpp "$unpacked/lib/libvireo.so"
   check_case "$1: a program of C with libvireo.so" example_runs classify.c "$unpacked/lib/libvireo.so"
+  [ "$(dpkg --print-architecture)" != "$debian_arch" ] || check_case "$1: a CMake project with this system's compiler" cmake_project_runs
 }
 emulated() { VK_DRIVER_FILES=/none "$emulator" -L "$sysroot" -cpu "$cpu" "$unpacked/bin/vireo" "$@"; }
 
@@ -192,4 +193,23 @@ example_runs() {
   "$compiler" "${flags[@]}" "$unpacked/share/vireo/examples/$1" "$2" -static-libgcc -static-libstdc++ -ldl -lm -pthread -o "$program" || return 1
   { printf 'P6\n28 28\n255\n'; yes abcdefghijklmnop | head -c 2352; } >"$picture"
   VIREO_DEVICE=cpu VK_DRIVER_FILES=/none "$emulator" -L "$sysroot" -E LD_LIBRARY_PATH="$root/$unpacked/lib" "$program" "$unpacked/share/vireo/models/fashion-vit" "$picture"
+}
+
+# A project that finds the package by CMake, with both libraries and the compiler of this machine.
+cmake_project_runs() {
+  local project=$unpacked/project target
+  mkdir -p "$project"
+  cat >"$project/CMakeLists.txt" <<'CMAKE'
+cmake_minimum_required(VERSION 3.10)
+project(finds_vireo CXX)
+find_package(vireo REQUIRED)
+foreach(target vireo vireo_shared)
+  add_executable(with_${target} ../share/vireo/examples/classify.cpp)
+  target_link_libraries(with_${target} PRIVATE vireo::${target})
+endforeach()
+CMAKE
+  cmake -G Ninja -S "$project" -B "$project/build" -DCMAKE_PREFIX_PATH="$root/$unpacked" && cmake --build "$project/build" || return 1
+  for target in vireo vireo_shared; do
+    VIREO_DEVICE=cpu "$project/build/with_$target" "$unpacked/share/vireo/models/fashion-vit" "$unpacked/picture.ppm" || return 1
+  done
 }

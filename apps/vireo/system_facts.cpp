@@ -25,7 +25,7 @@ class Tree {
     constexpr size_t kMost = 65536;  // none of these files is longer
     std::ifstream file(root_ + path, std::ios::binary);
     std::string all(kMost, '\0');
-    file.read(&all[0], std::streamsize(kMost));
+    file.read(all.data(), std::streamsize(kMost));
     all.resize(size_t(std::max<std::streamsize>(file.gcount(), 0)));
     return all;
   }
@@ -168,7 +168,10 @@ void read_thermal(const Tree& tree, SystemFacts* f) {
     if (tree.line(at + "temp").empty() || zone.name == "PMIC-Die") continue;
     zone.celsius = tree.number(at + "temp") / 1000;
     for (int trip = 0; trip < 16; ++trip) {
-      const std::string point = at + "trip_point_" + std::to_string(trip) + "_";
+      std::string point = at;
+      point += "trip_point_";
+      point += std::to_string(trip);
+      point += '_';
       const double celsius = tree.number(point + "temp") / 1000;
       if (tree.line(point + "type") != "passive" || celsius <= 0) continue;
       if (zone.throttles_at == 0 || celsius < zone.throttles_at) zone.throttles_at = celsius;
@@ -201,10 +204,12 @@ void read_vulkan(const Tree& tree, SystemFacts* f) {
     if (tree.exists(std::string(folder) + "/libvulkan.so.1"))
       f->loaders.push_back(std::string(folder) + "/libvulkan.so.1");
   for (const char* folder : {"/usr/local/etc", "/usr/local/share", "/etc", "/usr/share"}) {
-    const std::string at = std::string(folder) + "/vulkan/icd.d";
+    const std::string at = std::string(folder) + "/vulkan/icd.d/";
     for (const std::string& name : tree.names(at)) {
       if (name.size() < 5 || name.compare(name.size() - 5, 5, ".json") != 0) continue;
-      VulkanDriver driver{at + "/" + name, ""};
+      VulkanDriver driver;
+      driver.file = at;
+      driver.file += name;
       const auto json = vireo::OrderedJson::parse(tree.text(driver.file), nullptr, false);
       if (json.is_object() && json.contains("ICD") && json["ICD"].is_object() && json["ICD"].contains("library_path") &&
           json["ICD"]["library_path"].is_string())
