@@ -27,7 +27,7 @@ install(FILES "${PROJECT_BINARY_DIR}/vireo.pc" DESTINATION ${CMAKE_INSTALL_LIBDI
 if(TARGET vireo_cli)
   install(TARGETS vireo_cli RUNTIME DESTINATION ${CMAKE_INSTALL_BINDIR})
 endif()
-foreach(model fashion-vit disaster-upernet)
+foreach(model fashion-vit fashion-vit-small disaster-upernet)
   if(EXISTS "${PROJECT_SOURCE_DIR}/models/${model}/model.safetensors")
     install(DIRECTORY models/${model} DESTINATION ${CMAKE_INSTALL_DATADIR}/vireo/models PATTERN "*.py" EXCLUDE
       PATTERN "__pycache__" EXCLUDE)
