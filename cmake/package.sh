@@ -156,7 +156,7 @@ Package: vireo
 Version: $version
 Architecture: $debian_arch
 Maintainer: The Vireo authors <vireo@localhost>
-Installed-Size: $(du -sk "$stage" | cut -f1)
+Installed-Size: $(du -sk --apparent-size "$stage" | cut -f1)
 Depends: libc6 (>= $newest_glibc)
 Suggests: libvulkan1
 Section: science
@@ -170,7 +170,8 @@ CONTROL
   mv "$package_dir/md5sums" "$package_dir/deb/DEBIAN/md5sums"
   echo 'activate-noawait ldconfig' >"$package_dir/deb/DEBIAN/triggers"
   # gzip: every dpkg reads it.
-  SOURCE_DATE_EPOCH=$(package_time) dpkg-deb --root-owner-group -Zgzip --build "$package_dir/deb" "$deb" >/dev/null || die "dpkg-deb failed"
+  SOURCE_DATE_EPOCH=$(package_time) dpkg-deb --root-owner-group -Zgzip --build "$package_dir/deb" "$deb.part" >/dev/null || die "dpkg-deb failed"
+  mv "$deb.part" "$deb"
   rm -r "$package_dir/deb"
   say "package: $deb, $(size_of "$deb")"
 }
@@ -180,7 +181,8 @@ write_tarball() {
   rm -rf "${package_dir:?}/$name"
   cp -r "$stage/usr" "$package_dir/$name"
   tar -C "$package_dir" --sort=name --owner=0 --group=0 --numeric-owner --mtime="@$(package_time)" -cf - "$name" |
-    gzip -n9 >"$package_dir/$name.tar.gz" || die "tar failed"
+    gzip -n9 >"$package_dir/$name.tar.gz.part" || die "tar failed"
+  mv "$package_dir/$name.tar.gz.part" "$package_dir/$name.tar.gz"
   rm -r "${package_dir:?}/$name"
   say "package: $package_dir/$name.tar.gz, $(size_of "$package_dir/$name.tar.gz")"
 }

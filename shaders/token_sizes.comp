@@ -19,18 +19,17 @@ float size_of(uint image, uint row)
 {
     const float first = token_in(2u * image, row);
     if (first < 0.0) return 0.0;
-    uint token = uint(first);
+    uint token = uint(first), members = 1u;
     const float alone = log_size(image, token);
-    float next = token_in(2u * image + 1u, token);
-    if (next < float(token + 1u)) return alone;
     float total = exp(alone);
     for (;;) {
+        const float next = token_in(2u * image + 1u, token);
+        if (next < float(token + 1u)) break;
         token = uint(next);
         total += exp(log_size(image, token));
-        next = token_in(2u * image + 1u, token);
-        if (next < float(token + 1u)) break;
+        ++members;
     }
-    return log(total);
+    return members == 1u ? alone : log(total);
 }
 
 void main()

@@ -51,7 +51,7 @@ void vulkan_advice(const SystemFacts& s, const Findings& found, std::vector<std:
                           : "There is no Vulkan loader: `sudo apt-get install libvulkan1`, and the GPU's driver.");
     return;
   }
-  if (s.drivers.empty())
+  if (s.drivers.empty() && found.devices.empty())
     change->push_back(
         tegra
             ? "There is a Vulkan loader but no driver for it: JetPack's is described in "

@@ -110,7 +110,8 @@ std::vector<std::string> kept_at_8_bits(const std::vector<CompressedLayer>& laye
     if (l.kind != "linear" || !has_few_bits(l.format)) continue;
     const double n = double(l.rows) * double(l.cols);
     all += n;
-    if (nodes.empty() || nodes.back().node != l.node) nodes.push_back({l.node, 0, std::max(0.0, l.kl)});
+    if (nodes.empty() || nodes.back().node != l.node)
+      nodes.push_back({l.node, 0, std::isfinite(l.kl) ? std::max(0.0, l.kl) : INFINITY});
     nodes.back().weights += n;
   }
   std::stable_sort(nodes.begin(), nodes.end(), [](const Group& a, const Group& b) {

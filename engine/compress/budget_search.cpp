@@ -12,6 +12,7 @@
 
 #include "base/divergence.h"
 #include "base/text.h"
+#include "base/write_file.h"
 #include "compress/budget.h"
 #include "runtime/model_impl.h"
 
@@ -70,9 +71,8 @@ class Runs {
 class CandidateFolder {
  public:
   static Result<std::unique_ptr<CandidateFolder>> create(const std::string& work) {
-    const std::string path = work + "/candidate";
-    struct stat s {};
-    if (mkdir(path.c_str(), 0777) != 0 && (stat(path.c_str(), &s) != 0 || !S_ISDIR(s.st_mode)))
+    const std::string path = work + "/" + temporary_name();  // `work` may be another search's as well
+    if (mkdir(path.c_str(), 0777) != 0)
       return fail(ErrorCode::kIo, "cannot make the folder '{}'; check its parent, access rights and free space", path);
     return std::make_unique<CandidateFolder>(path);
   }

@@ -176,7 +176,7 @@ Result<void> Choice::refine(const std::string& text) {
     return fail(ErrorCode::kInvalidArgument,
                 "policy: recipe '{}' says what becomes narrower, and so do lines 'block'; give one of them", name);
   if (said.structure.any()) structure = std::move(said.structure);
-  if (!said.attention.empty()) attention = std::move(said.attention);
+  if (said.policy.attention) attention = std::move(said.attention);  // "" of `attention f32`
   policy.rules = std::move(said.policy.rules);
   return {};
 }

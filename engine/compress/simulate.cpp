@@ -117,7 +117,8 @@ void Simulated::integer_gelu(const Plan& plan, const Step& step, Runner& runner)
 
 void Simulated::integer_layernorm(const Plan& plan, const Step& step, Runner& runner) const {
   const Rows x = rows_of(plan, step.inputs[0], runner), out = rows_of(plan, step.output, runner);
-  const auto& [gain, offset] = norms_.at(step.name);
+  const auto& norm = norms_.at(step.name);
+  const auto &gain = norm.first, &offset = norm.second;
   const double unit = std::sqrt(double(x.cols)) / double(1 << 30);
   std::vector<int64_t> codes(static_cast<size_t>(x.cols));
   for_codes(x, policy_.integer_layernorm, 1e-30, [&](int64_t r, const int32_t* row, double) {

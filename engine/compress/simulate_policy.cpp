@@ -143,6 +143,12 @@ Result<SimulatedPolicy> parse_simulated_policy(const std::string& text, const st
                 "policy '{}' says nothing; expected lines such as 'weights i6' and 'rows asymmetric 6'", source);
   if (p.fold && p.rows.grid == nullptr)
     return fail(ErrorCode::kInvalidArgument, "policy '{}': 'fold on' goes with a line 'rows'", source);
+  if (p.fold && p.rows.grid->fitted())
+    return fail(
+        ErrorCode::kInvalidArgument,
+        "policy '{}': 'fold on' goes with a grid of 'rows' that is found on the values themselves; '{}' is fitted "
+        "to pictures before they are folded",
+        source, p.rows.grid->name);
   if (p.layernorm.grid != nullptr && p.integer_layernorm.bits > 0)
     return fail(ErrorCode::kInvalidArgument,
                 "policy '{}': 'layernorm' and 'integer layernorm' both say what LayerNorms are given; keep one of them",

@@ -134,8 +134,8 @@ inline int64_t bf16_stride(int64_t k) {
 }
 inline uint64_t bf16_bytes(int64_t rows, int64_t k) { return uint64_t(round_up(rows * bf16_stride(k) * 2, 64)); }
 
-/// The kernels that a plan for these caps will run on; of another architecture's, whose plans are only looked at, those
-/// here that ask least of a CPU, so that the plan does not depend on where it is made.
+/// The kernels that a plan for these caps will run on; of a target that is not to be had here, for plans that are only
+/// looked at, those that ask least of a CPU: such a plan's kernels are the same on every host, its scratch is not.
 const simd::Kernels& kernels_for(const DeviceCaps& caps);
 
 /// act() of the epilogue in double, by simd::Act's numbers.

@@ -71,24 +71,20 @@ void add_lists(const OpCall& c, size_t lists, int64_t tokens, int64_t rows, Disp
 
 Result<Lowering> lower_merge(const OpCall& c, const LowerContext& ctx) {
   const TensorDesc& x = *c.in[kX];
-  const bool texel = ctx.tuning->texel && texel_fits(*ctx.caps, x.bytes(), x.dtype);
   const Shape& s = x.shape;
   const int64_t rows = c.iattr(kMergeRows), c4 = groups4(s.c());
-  // Where loads cost most, lists are read for four groups at once; elsewhere neighbours share them in a cache.
-  const uint32_t each = texel ? 4 : 1;
   Lowering l;
   Dispatch d;
-  d.shader = texel ? "token_merge.TEXEL=1" : "token_merge";
+  d.shader = "token_merge";
   l.kernel = c.input(kLists) ? "token_merge" : "token_merge to one";
-  d.spec = {{"OUT_TYPE", type_code(c.out.dtype)},
+  d.spec = {{"IN_TYPE", type_code(x.dtype)},
+            {"OUT_TYPE", type_code(c.out.dtype)},
             {"LISTS", c.input(kLists) != nullptr},
-            {"START", u32(c.iattr(kMergeStart))},
-            {"EACH", each}};
-  if (!texel) d.spec.add({{"IN_TYPE", type_code(x.dtype)}});
+            {"START", u32(c.iattr(kMergeStart))}};
   d.push = {{"B", u32(s.n())}, {"c4", u32(c4)}, {"i_ld4", u32(stride4(x))}, {"o_ld4", u32(stride4(c.out))}};
-  d.operands = {input(kX, texel ? texel_kind(x.dtype) : BindKind::kStorage)};
+  d.operands = {input(kX)};
   add_lists(c, kLists, s.w(), rows, d);
-  d.groups = flat_grid(*ctx.caps, div_up(s.n() * rows * div_up(c4, each), kLocal));
+  d.groups = flat_grid(*ctx.caps, div_up(s.n() * rows * c4, kLocal));
   l.dispatches.push_back(std::move(d));
   return l;
 }
@@ -166,6 +162,7 @@ std::vector<OpCase> cases_merge() {
           make_mean("all tokens", 1, 21, 0, 13, false),
           make_merge("few tokens", 1, 5, 4, 192, true, 5.f),
           make_merge("batch", 3, 7, 5, 32, true, 7.f),
+          make_merge("several subgroups, batch", 3, 31, 28, 16, false, 31.f),
           make_merge("all of size 1", 2, 40, 20, 24, false, 40.f),
           make_merge("odd width", 2, 6, 3, 13, true, 6.f),
           make_merge("one row", 1, 9, 1, 64, true, 4.f)};
@@ -253,6 +250,7 @@ OpCase make_sizes(std::string label, int64_t batch, int64_t tokens, int64_t rows
 }
 std::vector<OpCase> cases_sizes() {
   return {make_sizes("few tokens", 1, 6, 5, true, 6.f), make_sizes("batch", 3, 9, 4, true, 7.f),
+          make_sizes("several subgroups, batch", 3, 131, 128, false, 131.f),
           make_sizes("all of size 1", 2, 181, 165, false, 181.f), make_sizes("one row", 2, 5, 1, true, 2.f)};
 }
 

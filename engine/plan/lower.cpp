@@ -418,7 +418,7 @@ class Lowerer {
     }
     const bool host = step.device == DeviceKind::kCpu && plan_.device != DeviceKind::kCpu;
     std::vector<TensorDesc> floats(host ? n.inputs.size() : 0);
-    const DType planned = call.out.dtype;
+    DType planned = call.out.dtype;
     if (host) {
       for (size_t i = 0; i < n.inputs.size(); ++i) {
         if (!is_row[i]) continue;
@@ -437,7 +437,7 @@ class Lowerer {
         std::none_of(lowered->consts.begin(), lowered->consts.end(),
                      [](const PackedConst& c) { return c.pack == Pack::kCpuInteger; }))
       lowered->kernel += ", rows stay floats";  // no such product here: said, as every fallback is
-    if (lowered->out_f32) call.out.dtype = DType::kF32;
+    if (lowered->out_f32) call.out.dtype = planned = DType::kF32;
     step.cost = def.cost(call);
     // Costs count a matrix as the floats of the graph; what is read is what was packed: codes with their scales,
     // halves.

@@ -145,9 +145,11 @@ Result<PlanPrediction> predict(const Plan& plan, const std::vector<DispatchWork>
   const auto note = [](std::vector<std::string>& names, const std::string& name) {
     if (std::find(names.begin(), names.end(), name) == names.end()) names.push_back(name);
   };
+  const auto beside = [&](const DispatchWork& w) { return op_def(plan.steps[size_t(w.step)].op).conversion; };
   for (const DispatchWork& w : work) {
     DispatchPrediction p;
     if (m.kind == Machine::Kind::kCores) {
+      if (w.cpu && beside(w)) continue;  // the step that it stands beside is the reason, and the error
       if (w.cpu)
         return fail(
             ErrorCode::kUnsupported,

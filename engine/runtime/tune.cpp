@@ -174,7 +174,8 @@ Result<Measured> Tuner::prepare(const Plan& plan, const Step& step, const std::s
   Measured m;
   m.use = use;
   VIREO_ASSIGN(Planned planned, make_plan(single(plan, step, false), plan.caps, o));
-  if (planned.plan.has_cpu_steps()) return fail(ErrorCode::kUnsupported, "{}", planned.plan.steps[0].reason);
+  for (const Step& s : planned.plan.steps)  // of conversions beside it the reason is the step
+    if (s.device == DeviceKind::kCpu && !op_def(s.op).conversion) return fail(ErrorCode::kUnsupported, "{}", s.reason);
   m.planned = std::make_unique<Planned>(std::move(planned));
   return m;
 }

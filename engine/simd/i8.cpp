@@ -174,8 +174,10 @@ void convert_run(const ToI8Args& a, int64_t begin, int64_t end, void* scratch) {
 
 int64_t items(const I8GemmArgs& a) { return a.gemm.m <= 0 || a.gemm.n <= 0 ? 0 : make_plan(a).items(); }
 
-/// What a panel takes as its tile wants it: 16 bits a value, or on NEON bytes, those of each group of columns padded.
+#if VIREO_NEON_BYTES
 constexpr int64_t kDotStep = 16;
+#endif
+/// What a panel takes as its tile wants it: 16 bits a value, or on NEON bytes, those of each group of columns padded.
 HWY_INLINE size_t panel_room(const GemmArgs& g) {
 #if VIREO_NEON_BYTES
   const int64_t span = g.b_group > 0 ? g.b_group : std::max<int64_t>(g.k, 1);

@@ -16,7 +16,8 @@ layout(set = 0, binding = LISTS_BINDING + 1) readonly buffer Sizes16 { uint size
 const uint LIST_LD = (TOKENS + 3u) / 4u * 4u;
 
 // What stands in list `row` at i; -1 for what is no token. It is one from `least` on where it is not below that. As a float, because what
-// is not known when a shader's instructions are counted is taken to hold there: a loop that ends by such a comparison ends.
+// is not known when a shader's instructions are counted is taken to hold there: a loop that ends by such a comparison ends. Loops over a
+// row's tokens break at their head: with the break at the end of the body Mesa 22.3's lavapipe gave some rows other tokens.
 float token_in(uint row, uint i)
 {
     const uint e = row * LIST_LD + i;

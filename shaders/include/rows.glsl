@@ -1,23 +1,14 @@
 // Access for the shaders that read rows at binding 0: constants IN_TYPE and OUT_TYPE, and a flat index over any two-dimensional grid.
-// The file that includes this defines OUT_BINDING, and TEXEL_X where binding 0 is a uniform texel buffer (then there is no IN_TYPE).
-// Needs types.glsl.
+// The file that includes this defines OUT_BINDING. Needs types.glsl.
 
-layout(constant_id = 3) const uint OUT_TYPE = 0u;
-#ifdef TEXEL_X
-layout(set = 0, binding = 0) uniform samplerBuffer x;
-#else
 layout(constant_id = 1) const uint IN_TYPE = 0u;
+layout(constant_id = 3) const uint OUT_TYPE = 0u;
 layout(set = 0, binding = 0) readonly buffer X32 { vec4 x32[]; };
 layout(set = 0, binding = 0) readonly buffer X16 { uvec2 x16[]; };
-#endif
 layout(set = 0, binding = OUT_BINDING) writeonly buffer Out32 { vec4 out32[]; };
 layout(set = 0, binding = OUT_BINDING) writeonly buffer Out16 { uvec2 out16[]; };
 
-#ifdef TEXEL_X
-vec4 load_x(uint g) { return texelFetch(x, int(g)); }
-#else
 vec4 load_x(uint g) { return IN_TYPE == F32 ? x32[g] : from_half4(x16[g]); }
-#endif
 
 void store_out(uint g, vec4 v)
 {

@@ -57,6 +57,27 @@ std::string steps_of(const Plan& plan) {
   return all;
 }
 
+/// Partners and lists are numbers of tokens, of which fp16 counts 2048: they are fp32 whoever makes and reads them.
+TEST(ConvertSteps, NumbersOfTokensAreNeverHalves) {
+  const auto graph = [] {
+    GraphBuilder g("merging");
+    const ValueId rows = g.input("x", {DType::kF32, Shape{{1, 1, 9, 12}}});
+    const ValueId qkv = g.add(OpKind::kLinear, "qkv", {rows, g.constant("w", random_constant(12, 12, 7, 0.2f))});
+    const ValueId match = g.add(OpKind::kTokenMatch, "match", {qkv}, {{"heads", 1}, {"prefix", 1}});
+    const ValueId route = g.add(OpKind::kTokenRoute, "route", {match}, {{"tokens", 9}, {"count", 2}});
+    g.output(g.add(OpKind::kTokenMerge, "merge", {qkv, route, kNoValue}, {{"rows", 7}}));
+    auto all = g.finish();
+    EXPECT_TRUE(all.ok()) << all.error().message;
+    return std::move(*all);
+  };
+  const auto fp16 = [&](std::vector<std::string> ops) {
+    return steps_of(plan_of(graph(), std::move(ops), Precision::kFp16).plan);
+  };
+  EXPECT_EQ(fp16({}), "qkv(f16) match(f32) route(f32) merge(f32)");
+  EXPECT_EQ(fp16({"token_match"}), "qkv(f16) qkv.f32 match(f32) route(f32) merge(f32)");
+  EXPECT_EQ(fp16({"token_route"}), "qkv(f16) match(f32) route(f32) merge(f32)");
+}
+
 TEST(ConvertSteps, StandBesideTheStepsThatNeedThem) {
   const auto fp16 = [](bool reads_t, std::vector<std::string> ops) {
     return steps_of(plan_of(chain(reads_t), std::move(ops), Precision::kFp16).plan);

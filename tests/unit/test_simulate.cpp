@@ -174,6 +174,7 @@ TEST(SimulatePolicy, WhatItSaysAndWhatIsWrong) {
                                                      {"collumns asymmetric 4\n", "unknown 'collumns'"},
                                                      {"fold maybe\n", "'fold on' or 'fold off'"},
                                                      {"fold on\n", "goes with a line 'rows'"},
+                                                     {"rows ptf 8\nfold on\n", "'ptf' is fitted"},
                                                      {"answer-rows 41\n", "answer-rows TIMES TIMES"},
                                                      {"answer-rows 0 41\n", "'0' is no number"}};
   for (const auto& [text, says] : bad) {
