@@ -30,8 +30,8 @@ struct FormatPolicy {
   Format matrices;                  // of weights that the checkpoint holds as floats
   Products products =
       Products::kF32;  // what the factors of a product may be rounded to where a CPU multiplies that faster
-  std::optional<Products> attention;  // the same for attention's two products: kF32, kBf16 or kI8; none: as the checkpoint
-                                      // says where its codes stay
+  std::optional<Products> attention;  // the same for attention's two products: kF32, kBf16 or kI8; none: as the
+                                      // checkpoint says where its codes stay
   bool decode = true;  // codes of the checkpoint become numbers in the format of `matrices`; else they stay
   std::vector<Rule> rules;
 
