@@ -108,6 +108,10 @@ Findings look(const Args& args) {
   } else if (!args.caps.empty()) {
     const std::string caps = caps_argument(args.caps);
     auto keys = caps_keys(caps);
+    if (keys["kind"] != "vulkan" || keys["name"].empty())
+      throw Failure("'" + args.caps +
+                    "' does not say what a GPU can do ('kind: vulkan' and a name); --caps takes what " +
+                    "`vireo devices --caps` prints for one, or the name of a built-in one");
     f.devices.push_back(doctor_device("vulkan:0", keys["class"] == "software", caps));
     f.takes = keys["class"] == "software" ? "the CPU" : f.devices[0].name + " (vulkan:0)";
   }

@@ -87,8 +87,9 @@ device: ARM Cortex-A57
 kind: counted
 threads: 4
 # Clocks of the inner loops as `bash bench/a57.sh` counts them with llvm-mca: 3.93 products of floats a clock, 7.63 of int8 (a flop is
-# half a product), 2.97 in depthwise windows, 4.4 clocks for a score's power, 9.3 for a GELU, 2.5 for a normalised value. Every byte of
-# an operand at LPDDR4's rate; a step's start and end on four threads is assumed.
+# half a product), 2.97 in depthwise windows, 4.4 clocks for a score's power, 9.3 for a GELU (its loops over 8 and 4 values). Assumed: the
+# other functions as GELU but for those of a clock or less, 2.5 clocks for a normalised value, every byte of an operand at LPDDR4's rate, a
+# step's start and end on four threads.
 entries: 61
 cost linear.gemm f32 flops: 2.224e-05
 cost linear.gemm f16 flops: 2.224e-05

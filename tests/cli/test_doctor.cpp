@@ -327,5 +327,15 @@ TEST(Doctor, SaysWhenNothingIsKept) {
   }
 }
 
+/// What describes no GPU is not taken for one.
+TEST(Doctor, CapsAreThoseOfAGpu) {
+  for (const std::string& caps : {std::string("jetson-nano-cpu"), std::string(VIREO_SOURCE_DIR) + "/README.md"}) {
+    const Answer a = run_cli({"doctor", "--caps", caps});
+    EXPECT_TRUE(a.fails_clearly(1)) << a.text();
+    EXPECT_NE(a.err.find("does not say what a GPU can do"), std::string::npos) << a.text();
+  }
+  EXPECT_EQ(run_cli({"doctor", "--caps", "jetson-nano"}).code, 0);
+}
+
 }  // namespace
 }  // namespace cli_test
