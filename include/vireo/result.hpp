@@ -3,9 +3,10 @@
 #ifndef VIREO_RESULT_HPP
 #define VIREO_RESULT_HPP
 
+#include <new>
 #include <string>
+#include <type_traits>
 #include <utility>
-#include <variant>
 
 #include <vireo/types.hpp>
 
@@ -32,26 +33,95 @@ struct Error {
   std::string message;
 };
 
-/// Either a T or an Error. Test with `if (!r)`, then use `*r`, `r->` or `r.error()`.
+namespace detail {
+
+// A T or an Error beside a flag. Not std::variant, which GCC lays out in one way until version 7 and in another since:
+// with this, a library compiled by a new GCC serves programs that the GCC 7 of JetPack 4.6 compiles.
 template <typename T>
-class [[nodiscard]] Result {
+class ValueOrError {
  public:
-  Result(T value) : state_(std::in_place_index<0>, std::move(value)) {}
-  Result(Error error) : state_(std::in_place_index<1>, std::move(error)) {}
+  explicit ValueOrError(T&& value) : ok_(true) { ::new (&value_) T(std::move(value)); }
+  explicit ValueOrError(Error&& error) : ok_(false) { ::new (&error_) Error(std::move(error)); }
+  ValueOrError(const ValueOrError& other) : ok_(other.ok_) {
+    if (ok_) {
+      ::new (&value_) T(other.value_);
+    } else {
+      ::new (&error_) Error(other.error_);
+    }
+  }
+  ValueOrError(ValueOrError&& other) noexcept : ok_(other.ok_) { take(other); }
+  ValueOrError& operator=(const ValueOrError& other) {
+    if (this != &other) *this = ValueOrError(other);  // what can throw is done before anything is lost
+    return *this;
+  }
+  ValueOrError& operator=(ValueOrError&& other) noexcept {
+    if (this != &other) {
+      destroy();
+      ok_ = other.ok_;
+      take(other);
+    }
+    return *this;
+  }
+  ~ValueOrError() { destroy(); }
 
-  bool ok() const noexcept { return state_.index() == 0; }
-  explicit operator bool() const noexcept { return ok(); }
-
-  T& operator*() & { return *std::get_if<0>(&state_); }
-  const T& operator*() const& { return *std::get_if<0>(&state_); }
-  T&& operator*() && { return std::move(*std::get_if<0>(&state_)); }
-  T* operator->() { return std::get_if<0>(&state_); }
-  const T* operator->() const { return std::get_if<0>(&state_); }
-  Error& error() { return *std::get_if<1>(&state_); }
-  const Error& error() const { return *std::get_if<1>(&state_); }
+  bool ok_;
+  union {
+    T value_;
+    Error error_;
+  };
 
  private:
-  std::variant<T, Error> state_;
+  void take(ValueOrError& other) noexcept {
+    static_assert(std::is_nothrow_move_constructible<T>::value, "vireo::Result holds what moves without throwing");
+    if (ok_) {
+      ::new (&value_) T(std::move(other.value_));
+    } else {
+      ::new (&error_) Error(std::move(other.error_));
+    }
+  }
+  void destroy() noexcept {
+    if (ok_) {
+      value_.~T();
+    } else {
+      error_.~Error();
+    }
+  }
+};
+
+// A member of this type makes a class copyable exactly where its T is.
+template <bool kCopyable>
+struct Copyable {};
+template <>
+struct Copyable<false> {
+  Copyable() = default;
+  Copyable(const Copyable&) = delete;
+  Copyable(Copyable&&) = default;
+  Copyable& operator=(const Copyable&) = delete;
+  Copyable& operator=(Copyable&&) = default;
+};
+
+}  // namespace detail
+
+/// Either a T or an Error. Test with `if (!r)`, then use `*r`, `r->` or `r.error()`.
+template <typename T>
+class [[nodiscard]] Result : private detail::Copyable<std::is_copy_constructible<T>::value> {
+ public:
+  Result(T value) : state_(std::move(value)) {}
+  Result(Error error) : state_(std::move(error)) {}
+
+  bool ok() const noexcept { return state_.ok_; }
+  explicit operator bool() const noexcept { return ok(); }
+
+  T& operator*() & { return state_.value_; }
+  const T& operator*() const& { return state_.value_; }
+  T&& operator*() && { return std::move(state_.value_); }
+  T* operator->() { return &state_.value_; }
+  const T* operator->() const { return &state_.value_; }
+  Error& error() { return state_.error_; }
+  const Error& error() const { return state_.error_; }
+
+ private:
+  detail::ValueOrError<T> state_;
 };
 
 /// Success without a value, or an Error.
