@@ -163,7 +163,7 @@ Result<Lowering> lower_direct(const OpCall& c, const LowerContext& ctx) {
   const Geometry g = geometry(c);
   const Tuning& t = *ctx.tuning;
   const Constants& chosen = t.of("conv2d.direct")[0];
-  const uint32_t ly = chosen[1], per_thread = chosen[2];
+  const uint32_t per_thread = chosen[2];
   const Format format = gpu_weight_format(*c.in[kWeight], *c.in[kX]);
   const DType w = format.dtype;
   const TensorDesc& x = *c.in[kX];
@@ -178,6 +178,9 @@ Result<Lowering> lower_direct(const OpCall& c, const LowerContext& ctx) {
   Dispatch d;
   d.shader = texel ? "conv2d.TEXEL=1" : "conv2d";
   const uint32_t lx = u32(std::min<int64_t>(chosen[0], n4));
+  // Invocations that few channels leave over take further pixels: a subgroup that is half empty issues as much as a
+  // full one. A class that reads texels keeps what was measured there.
+  const uint32_t ly = t.texel ? chosen[1] : chosen[1] * std::max(1u, chosen[0] / lx);
   d.spec = {{"LX", lx},
             {"W_TYPE", type_code(w)},
             {"OUT_TYPE", type_code(c.out.dtype)},

@@ -130,6 +130,22 @@ TEST(ConvHalf, IsTakenForHalvesWhereTheDeviceMultipliesThem) {
   EXPECT_EQ(Conv(64, 128, 96, 3).taken(caps), "conv2d.tile");
 }
 
+TEST(ConvDirect, SubgroupsAreFullWhateverTheChannels) {
+  const DeviceCaps caps = nano();
+  const Tuning tuning = tuning_for(caps);
+  for (int64_t cout : {4, 12, 16, 64, 100}) {
+    Conv stem(64, 3, cout, 3);
+    stem.x.layout = Layout::kPlanar, stem.x.dtype = DType::kF32;
+    const Result<Lowering> l = stem.lower(caps, tuning);
+    ASSERT_TRUE(l.ok());
+    uint32_t invocations = 1;
+    for (const auto& [name, value] : l->dispatches[0].spec)
+      if (name == std::string("LX") || name == std::string("LY")) invocations *= value;
+    EXPECT_GE(invocations, 56u) << cout;
+    EXPECT_LE(invocations, 64u) << cout;
+  }
+}
+
 #if VIREO_VULKAN
 /// A session asks a device about what its plan has, each once.
 TEST(SelfTests, AreThoseOfThePlan) {
