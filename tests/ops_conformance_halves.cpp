@@ -67,7 +67,7 @@ TEST(Tiles, PackedHalvesOfAttention) {
       bool wanted = false;
       for (const char* label :
            {"vit-ti", "one token", "batch", "dim 128", "peaked", "narrow v", "swin-t shifted and padded",
-            "swinv2-t, scale 1", "mobilevit-s at 512", "mobilevit-s, heads of 36, whole blocks of keys",
+            "mobilevit-s at 512", "mobilevit-s, heads of 36, whole blocks of keys",
             "shift along x only, zeros beyond the edge", "key bias, several blocks, large"})
         wanted |= spec.label == label;
       if (!wanted) continue;
@@ -87,7 +87,7 @@ TEST(Tiles, PackedHalvesOfAttention) {
     }
   }
   if (runs == 0) GTEST_SKIP() << "no device with shaderFloat16";
-  EXPECT_EQ(runs % 12, 0) << "every one of the cases is there";
+  EXPECT_EQ(runs % 11, 0) << "every one of the cases is there";
   EXPECT_EQ(vulkan().messages, "") << "the validation layer must stay silent";
 }
 

@@ -124,6 +124,9 @@ Result<void> accepts(const OpCall& c, const LowerContext& ctx) {
   const Sizes s = sizes(c);
   if (s.dim % 4 != 0 || s.vdim % 4 != 0)
     return fail(ErrorCode::kUnsupported, "it takes heads of a multiple of 4 channels");
+  // Cosine attention (Swin V2) has scales up to 100 in q already: what fp16 sums round of such scores would show.
+  if (attention::scale_of(c) * std::sqrt(double(s.dim)) > 2)
+    return fail(ErrorCode::kUnsupported, "scores of this scale may be too large for sums in fp16");
   if (choose(c, ctx).constants) return {};
   return fail(ErrorCode::kUnsupported,
               "no tile of the class fits heads of {} and {} channels, {} bytes of shared memory and {} invocations",

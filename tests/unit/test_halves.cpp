@@ -66,6 +66,9 @@ TEST(AttentionHalf, IsTakenForHalvesWhereTheDeviceMultipliesThem) {
       EXPECT_EQ(Heads(tokens, 3, dim, DType::kF32).taken(caps), "attention.tile") << tokens << " tokens, " << dim;
     }
   EXPECT_EQ(Heads(49, 3, 32).taken(caps), "attention.half") << "a window";
+  Heads cosine(64, 3, 32);
+  cosine.attrs[7] = 1;  // scale
+  EXPECT_EQ(cosine.taken(caps), "attention.tile") << "its scores may be large";
   EXPECT_EQ(Heads(197, 3, 30).taken(caps), "attention.tile") << "no whole groups of 4";
   Tuning without = tuning_for(caps);
   without.constants.erase("attention.half");
