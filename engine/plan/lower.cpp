@@ -27,7 +27,7 @@ struct ConstKey {
   PackedConst pack;
   auto fields() const {
     const Grid& g = pack.grid;
-    return std::tie(id, pack.pack, pack.dtype, g.bits, g.scope, g.zero_points, g.lowest, g.group, pack.permute,
+    return std::tie(id, pack.pack, pack.dtype, g.bits, g.scope, g.zero_points, g.lowest, g.group, g.wide, pack.permute,
                     pack.pad_channels, pack.centre, pack.panel, pack.groups, pack.taps, pack.bf16_rows,
                     pack.column_sums, pack.staged, pack.scale_rows, pack.bytes);
   }
@@ -562,7 +562,7 @@ Result<Planned> make_plan(Graph graph, const DeviceCaps& caps, const PlanOptions
   } else {
     p.graph = std::move(graph);
   }
-  assign(p.graph, policy);
+  VIREO_TRY(assign(p.graph, policy));
   VIREO_ASSIGN(p.plan, lower(p.graph, caps, options));
   place(p.plan, options.keep_all);
   order(p.plan);
