@@ -145,12 +145,22 @@ Prepared prepare(const FormatCase& c, const Grid& grid) {
   return p;
 }
 
+/// Whether a target does the case with rows of codes: a GPU where linear.dot can be had, which is then forced.
+bool multiplies_codes(const FormatCase& c, const Target& t) {
+  if (!t.gpu) return true;
+  const Grid grid = grid_of(c.format, 1);
+  return t.caps.integer_dot && c.op == OpKind::kLinear && grid.scope != Scope::kGroup && !grid.zero_points &&
+         grid.bits > 4;
+}
+
 /// The same runs of a case on every target; `kernel` receives what the plan says of the step.
-void run(const Prepared& p, const Target& t, const std::string& where, std::string* kernel) {
+void run(const Prepared& p, const Target& t, bool codes, const std::string& where, std::string* kernel) {
   PlanOptions options;
   options.precision = Precision::kCheckpoint;
   options.fuse = false;
-  const Result<Planned> planned = make_plan(p.graph, t.caps, options);
+  DeviceCaps caps = t.caps;
+  caps.integer_dot_fast = caps.integer_dot && codes;
+  const Result<Planned> planned = make_plan(p.graph, caps, options);
   ASSERT_TRUE(planned.ok()) << where << ": " << planned.error().message;
   const Plan& plan = planned->plan;
   ASSERT_FALSE(t.gpu && plan.has_cpu_steps()) << where << ": " << plan.steps[0].reason;
@@ -212,7 +222,7 @@ TEST(ConformanceOfFormats, EveryMatrixInEveryFormatOnEveryTarget) {
   }
   size_t runs = 0;
   for (const FormatCase& c : all)
-    for (const Target* t : on) runs += !(c.rows && t->gpu);  // there rows stay floats: the case without
+    for (const Target* t : on) runs += !c.rows || multiplies_codes(c, *t);  // else rows stay floats: the case without
   const test::Sample sample(4 * runs);  // a quarter of what the operators' own runs are cut down to
   std::printf("[   INFO   ] %zu runs (case, format, target); every %zuth is done\n", runs, sample.stride());
   size_t integers = 0, tried = 0;
@@ -221,14 +231,14 @@ TEST(ConformanceOfFormats, EveryMatrixInEveryFormatOnEveryTarget) {
     std::optional<Prepared> p;
     size_t k = 0;
     for (const Target* t : on) {
-      if ((c.rows && t->gpu) || !sample.takes(i, k++)) continue;
+      if ((c.rows && !multiplies_codes(c, *t)) || !sample.takes(i, k++)) continue;
       if (!p) p = prepare(c, grid_of(c.format, c.spec->in[size_t(op_def(c.op).matrix)].w()));
       std::string kernel;
-      run(*p, *t,
+      run(*p, *t, c.rows,
           fmt::format("{} / {} / {}{} / {}", op_def(c.op).name, c.spec->label, c.format, c.rows ? " i8" : "", t->label),
           &kernel);
       if (HasFatalFailure()) return;
-      if (c.rows) ++tried, integers += kernel.find("int8") != std::string::npos;
+      if (c.rows) ++tried, integers += kernel.find(t->gpu ? "linear.dot" : "int8") != std::string::npos;
     }
   }
   EXPECT_GT(integers, tried / 4) << "products of integers are the case, of " << tried;

@@ -185,6 +185,19 @@ PackedConst cpu_integer(int operand, int64_t n, int64_t k, const TensorDesc& wei
   return with_scales(p, n, k);
 }
 
+PackedConst gpu_dots(int operand, int64_t n, int64_t k, const TensorDesc& weight) {
+  PackedConst p;
+  p.operand = operand;
+  p.pack = Pack::kGpuMatrix;
+  p.dots = true;
+  p.dtype = weight.dtype;
+  p.grid = weight.grid;
+  p.grid.scope = Scope::kRow;  // one scale for all is the same scale for every row
+  p.column_sums = weight.rows.zero != 0;
+  p.bytes = uint64_t(round_up(k, 4) * round_up(n, 4));
+  return with_scales(p, n, k);
+}
+
 PackedConst cpu_winograd(int operand, int64_t n, int64_t c) {
   PackedConst p;
   p.operand = operand;

@@ -74,8 +74,10 @@ struct PackedConst {
   int32_t panel = 0;           // kGpuMatrix: columns per panel, in one piece with all its k; 0: one panel of all
   bool staged = false;         // kGpuMatrix: scales are multiplied while W is staged, so they may be by group:
                                // [panels][scale_rows][panel], then as many offsets -zero * scale with zero points
+  bool dots = false;           // kGpuMatrix: a word holds 4 columns of a row, [k / 4][n to a multiple of 4] words;
+                               // scales of rows, then with column_sums int32 sums of their codes
   int32_t scale_rows = 0;      // groups, and rows that a load's surplus may read
-  bool column_sums = false;    // kCpuInteger: the rows have a zero point
+  bool column_sums = false;    // kCpuInteger, dots: the rows have a zero point
   bool bf16_rows = false;      // kCpuPanels: the product's other factor is rounded to bfloat16
   int32_t groups = 1;          // of a convolution: row r holds its group's columns, the others are zeros
   int32_t taps = 0;            // i8: weights per kernel of a convolution, whose rounding errors are balanced; 0 = none

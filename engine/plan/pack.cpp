@@ -252,6 +252,27 @@ Result<void> pack_gpu_matrix(const PlanConst& c, const Constant& source, uint8_t
   return {};
 }
 
+/// PackedConst::dots.
+Result<void> pack_gpu_dots(const PlanConst& c, const Constant& source, uint8_t* out) {
+  RowReader reader(c, source);
+  const int64_t n = source.rows(), k = reader.cols(), ld = round_up(n, 4);
+  std::memset(out, 0, size_t(c.pack.bytes));
+  auto* const scales = reinterpret_cast<float*>(out + c.pack.scales_offset);
+  auto* const sums = reinterpret_cast<int32_t*>(scales + ld);
+  Quantiser quantiser(c, k);
+  for (int64_t first = 0; first < n; first += kBlock) {
+    const int64_t count = std::min(kBlock, n - first);
+    VIREO_ASSIGN(const float* rows, reader.read(first, count));
+    const int8_t* q = quantiser.run(reader, rows, count, scales + first, nullptr);
+    for (int64_t r = 0; r < count; ++r)
+      for (int64_t i = 0; i < k; ++i) {
+        out[(i / 4 * ld + first + r) * 4 + i % 4] = uint8_t(q[r * k + i]);
+        if (c.pack.column_sums) sums[first + r] += q[r * k + i];
+      }
+  }
+  return {};
+}
+
 /// Scales and integers as Pack::kCpuInteger has them.
 void store_integer_scales(const PackedConst& p, int64_t first, int64_t count, int64_t n, int64_t k, const float* scales,
                           const int8_t* zeros, const int8_t* codes, float* to) {
@@ -339,7 +360,7 @@ Result<void> pack_constant(const Plan& plan, const Graph& graph, size_t index, u
     switch (c.pack.pack) {
       case Pack::kVector:
       case Pack::kRows: return pack_rows(c, source, out);
-      case Pack::kGpuMatrix: return pack_gpu_matrix(c, source, out);
+      case Pack::kGpuMatrix: return c.pack.dots ? pack_gpu_dots(c, source, out) : pack_gpu_matrix(c, source, out);
       case Pack::kCpuInteger:
       case Pack::kCpuPanels: return pack_cpu_panels(c, source, out);
       case Pack::kCpuWinograd: return pack_cpu_winograd(c, source, out);

@@ -35,6 +35,7 @@ struct FormatPolicy {
       Products::kF32;  // what the factors of a product may be rounded to where a CPU multiplies that faster
   std::optional<Products> attention;  // the same for attention's two products: kF32, kBf16 or kI8; none: as the
                                       // checkpoint says where its codes stay
+  bool gpu_integers = false;          // not said by a policy: the device is one whose shaders multiply codes by codes
   bool decode = true;  // codes of the checkpoint become numbers in the format of `matrices`; else they stay
   std::vector<Rule> rules;
 

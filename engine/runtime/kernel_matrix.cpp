@@ -28,7 +28,9 @@ struct Rows {
   RowCodes::Kind codes = RowCodes::Kind::kNone;
 };
 
-constexpr Rows kVulkanRows[] = {{"f32", DType::kF32, Products::kF32}, {"f16", DType::kF16, Products::kF32}};
+constexpr Rows kVulkanRows[] = {{"f32", DType::kF32, Products::kF32},
+                                {"f16", DType::kF16, Products::kF32},
+                                {"i8", DType::kF32, Products::kI8, RowCodes::Kind::kDynamic}};
 constexpr Rows kCpuRows[] = {{"f32", DType::kF32, Products::kF32},
                              {"bf16", DType::kF32, Products::kBf16},
                              {"i8", DType::kF32, Products::kI8, RowCodes::Kind::kDynamic}};
@@ -110,6 +112,8 @@ Result<std::vector<Row>> rows_of(const DeviceCaps& caps) {
     if (k->device != caps.kind) continue;
     const bool matrix = op_def(k->op).matrix >= 0;
     for (const Rows* rows = first; rows != last; ++rows) {
+      // Where no shader multiplies codes by codes, rows of codes are what floats are.
+      if (!cpu && rows->codes != RowCodes::Kind::kNone && !(matrix && caps.integer_dot_fast)) continue;
       const LowerContext ctx{&caps, &tuning, rows->products, true, rows->products};
       if (!matrix) {
         VIREO_ASSIGN(Cell cell, cell_of(*k, *rows, nullptr, ctx));
