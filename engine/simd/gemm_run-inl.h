@@ -68,11 +68,16 @@ HWY_INLINE void expand_wide(const GemmArgs& g, int64_t pn, int64_t k0, int64_t c
     const uint32_t* const high = g.b_high + row * words;
     const uint8_t* const low = static_cast<const uint8_t*>(g.b) + (pn * g.k + k0) * kHalf + c % kHalf;
     const int shift = c < kHalf ? 0 : 4;
-    for (int64_t i = 0; i < count; ++i) {
-      const int64_t k = k0 + i, at = k / g.b_group * ld + pn * kPanel + c;
-      const unsigned nibble = low[i * kHalf] >> shift & 15u;  // low_part(), as 4 bits have it
-      const int code = int(nibble ^ 8u) + 16 * int(high[k / 8] >> (k % 4 * 8 + k / 4 % 2 * 4) & 15u) - 128;
-      out[i * kPanel + c] = float(code) * g.b_scales[at] + (g.b_offsets == nullptr ? 0.0f : g.b_offsets[at]);
+    for (int64_t i = 0; i < count;) {
+      const int64_t group = (k0 + i) / g.b_group, end = std::min(count, (group + 1) * g.b_group - k0);
+      const int64_t at = group * ld + pn * kPanel + c;
+      const float scale = g.b_scales[at], offset = g.b_offsets == nullptr ? 0.0f : g.b_offsets[at];
+      for (; i < end; ++i) {
+        const uint64_t k = uint64_t(k0 + i);
+        const unsigned nibble = low[i * kHalf] >> shift & 15u;  // low_part(), as 4 bits have it
+        const int code = int(nibble ^ 8u) + 16 * int(high[k / 8] >> (k % 4 * 8 + (k & 4u)) & 15u) - 128;
+        out[i * kPanel + c] = float(code) * scale + offset;
+      }
     }
   }
 }
