@@ -27,6 +27,7 @@ struct Recipe {
       "";             // what becomes narrower: `qk,v,mlp 15`, parts of blocks and the percentage of MACs that goes
   double tokens = 0;  // the percentage of MACs that merging tokens takes away
   const char* attention = "";  // what the factors of attention's products are rounded to while running: `i8`
+  bool searched = false;       // which blocks merge tokens is searched on pictures
 };
 const std::vector<Recipe>& recipes();
 
@@ -53,6 +54,7 @@ struct Choice {
   bool by_policy = false;          // without a recipe
   StructureChoice structure;
   double tokens = 0;      // percentage of MACs, as in a recipe
+  bool searched = false;  // likewise
   std::string attention;  // likewise
 
   /// Errors: kInvalidArgument (no recipe of that name, or two that contradict each other).
