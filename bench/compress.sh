@@ -7,7 +7,7 @@ root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 vireo=${1:-$root/build/bin/vireo}
 [ $# -eq 0 ] || shift  # the rest are recipes
 recipes=("$@")
-[ ${#recipes[@]} -gt 0 ] || recipes=(w8 w4g32 w4g64 w8a8 w8a8static w8a8mixed w4a8 tome25 tome29 tome39 w8a8+tome29
+[ ${#recipes[@]} -gt 0 ] || recipes=(w8 w4g32 w4g64 w4w8rows w8a8 w8a8static w8a8mixed w4a8 tome25 tome29 tome39 w8a8+tome29
   qkrank10 prune10 prune15 prune20 prune15+w8a8)
 model=$root/../shared/models/vit-tiny-patch16-224
 data=$root/../shared/data/imagenet-dev

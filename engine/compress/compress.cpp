@@ -14,6 +14,7 @@
 #include "compress/encode.h"
 #include "compress/extend.h"
 #include "compress/kept_structure.h"
+#include "compress/mix_rows.h"
 #include "compress/replace.h"
 #include "compress/sensitivity.h"
 #include "compress/token_search.h"
@@ -274,6 +275,7 @@ Key Compressor::Impl::key_of(const Key& all, size_t i) const {
   Key key = all;
   key.add(layers.all[i].tensor).add(vireo::to_string(s.format)).add(std::string(s.method->name));
   key.add(std::string(s.rows == RowScales::kStatic ? ranges->name : ""));
+  key.add(s.wide.data(), s.wide.size() * sizeof(int32_t));
   return key.add(uint64_t(corrects(i)));
 }
 
@@ -288,7 +290,7 @@ Result<KeptLayer> Compressor::Impl::code(size_t i, const Seen* seen, Range range
   Grid grid = s.format.grid;
   if (grid.scope == Scope::kGroup && grid.group > l.cols) grid.group = int32_t(l.cols);
   KeptLayer k;
-  VIREO_ASSIGN(k.coded, s.method->run(weight, grid, pool));
+  VIREO_ASSIGN(k.coded, mix_rows(weight, *s.method, grid, s.wide, pool));
   k.rows = l.rows;
   k.error = relative_error(weight, k.coded, pool);
   k.has_range = s.rows == RowScales::kStatic;
