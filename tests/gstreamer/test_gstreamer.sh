@@ -74,7 +74,7 @@ print(resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss)
 PY
 }
 if command -v python3 >/dev/null; then
-  line=(! video/x-raw,format=NV12,width=320,height=240 ! vireo "model=$model" device=cpu ! fakesink)
+  line=(! 'video/x-raw,format=NV12,width=320,height=240' ! vireo "model=$model" device=cpu ! fakesink)
   few=$(peak gst-launch-1.0 videotestsrc num-buffers=200 "${line[@]}")
   many=$(peak gst-launch-1.0 videotestsrc num-buffers=5000 "${line[@]}")
   check "memory.isFlat" test "$many" -lt $((few + 4096))
