@@ -1,6 +1,6 @@
 // A camera's frame to a network's input: this library's one pass beside what one would do without it, libswscale to
 // RGB and then a resize and normalisation. Medians of runs in turns, so that a busy machine slows all alike.
-//   picture_bench [--format nv12|i420] [--threads N] [--rounds N] [--frame WxH] [--size HxW]
+//   picture_bench [--format nv12|i420] [--simd NAME] [--threads N] [--rounds N] [--frame WxH] [--size HxW]
 #include <time.h>
 
 #include <algorithm>
@@ -106,7 +106,8 @@ struct Way {
   std::vector<double> ms;
 };
 
-int bench(PixelFormat format, int threads, int rounds, int w, int h, int out_h, int out_w) {
+int bench(PixelFormat format, const simd::Kernels& kernels, int threads, int rounds, int w, int h, int out_h,
+          int out_w) {
   std::vector<uint8_t> bytes(packed_bytes(format, w, h));
   uint32_t state = 1;
   for (size_t i = 0; i < bytes.size(); ++i)  // a ramp with some noise
@@ -115,7 +116,7 @@ int bench(PixelFormat format, int threads, int rounds, int w, int h, int out_h, 
   c.resize_h = c.input_h = out_h;
   c.resize_w = c.input_w = out_w;
   ThreadPool pool(threads);
-  Preprocessor direct(c), of_rgb(c);
+  Preprocessor direct(c, kernels), of_rgb(c, kernels);
   Plain plain(c);
   std::vector<float> out(size_t(direct.output_size()));
   std::vector<uint8_t> rgb(size_t(w) * size_t(h) * 3);
@@ -156,7 +157,8 @@ int bench(PixelFormat format, int threads, int rounds, int w, int h, int out_h, 
       if (round >= 0) way.ms.push_back(ms);
     }
   const double mine = median(ways[0].ms);
-  std::printf("%dx%d %s to %dx%d, %d threads, %d rounds\n", w, h, to_string(format), out_w, out_h, threads, rounds);
+  std::printf("%dx%d %s to %dx%d, %s, %d threads, %d rounds\n", w, h, to_string(format), out_w, out_h, kernels.name,
+              threads, rounds);
   for (const Way& way : ways) {
     const double ms = median(way.ms);
     std::printf("%8.2f ms  %5.2f  %s\n", ms, mine / ms, way.name.c_str());
@@ -174,6 +176,7 @@ int main(int argc, char** argv) {
   using vireo::PixelFormat;
   using vireo::to_string;
   PixelFormat format = PixelFormat::kNv12;
+  const vireo::simd::Kernels* kernels = &vireo::simd::best();
   int threads = 1, rounds = 25, w = 1920, h = 1080, out_h = 512, out_w = 512;
   for (int i = 1; i + 1 < argc; i += 2) {
     const std::string name = argv[i];
@@ -182,11 +185,12 @@ int main(int argc, char** argv) {
       format = std::strcmp(argv[i + 1], "i420") == 0 ? PixelFormat::kI420 : PixelFormat::kNv12;
       fits = std::strcmp(argv[i + 1], to_string(format)) == 0;
     }
+    if (name == "--simd") fits = (kernels = vireo::simd::find(argv[i + 1])) != nullptr;
     if (name == "--threads") fits = std::sscanf(argv[i + 1], "%d", &threads) == 1 && threads > 0;
     if (name == "--rounds") fits = std::sscanf(argv[i + 1], "%d", &rounds) == 1 && rounds > 0;
     if (name == "--frame") fits = std::sscanf(argv[i + 1], "%dx%d", &w, &h) == 2 && w % 2 == 0 && h % 2 == 0;
     if (name == "--size") fits = std::sscanf(argv[i + 1], "%dx%d", &out_h, &out_w) == 2;
     if (!fits) return std::fprintf(stderr, "%s %s: see the head of picture_bench.cpp\n", argv[i], argv[i + 1]), 2;
   }
-  return vireo::bench(format, threads, rounds, w, h, out_h, out_w);
+  return vireo::bench(format, *kernels, threads, rounds, w, h, out_h, out_w);
 }

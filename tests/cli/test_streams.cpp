@@ -333,6 +333,22 @@ TEST(Streams, ClassMapsOnStandardOutput) {
   EXPECT_EQ(picture.code, 0) << picture.text();
 }
 
+TEST(Streams, OverlaysOfOtherFormatsHaveTheirColours) {
+  const Scratch scratch;
+  const std::string nv12 = frame(PixelFormat::kNv12, 64, 48, 0);
+  const Words both{"--overlay", "--frame", "64x48", "-"};
+  const Answer a = feed(kSegment + Words{"--out-dir", scratch.path("a"), "--format", "nv12"} + both, nv12);
+  const Answer b =
+      feed(kSegment + Words{"--out-dir", scratch.path("b")} + both, as_rgb(nv12, PixelFormat::kNv12, 64, 48));
+  EXPECT_EQ(a.code, 0) << a.text();
+  EXPECT_EQ(b.code, 0) << b.text();
+  for (const char* name : {"/frame-000001.classes.png", "/frame-000001.overlay.png"}) {
+    const std::string drawn = read_file(scratch.path("a") + name);
+    EXPECT_FALSE(drawn.empty());
+    EXPECT_EQ(drawn, read_file(scratch.path("b") + name)) << name;
+  }
+}
+
 TEST(Streams, AReaderOfMapsThatIsGoneEndsTheWork) {
   std::string frames;
   for (int i = 0; i < 3; ++i) frames += frame(PixelFormat::kRgb, 64, 48, i);
