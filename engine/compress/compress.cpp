@@ -506,8 +506,7 @@ size_t Compressor::least_pictures() const { return impl_->needs_pictures() ? kLe
 Result<void> Compressor::add(const Image& picture) {
   return no_throw([&]() -> Result<void> {
     std::vector<float> pixels(size_t(impl_->preprocessor.output_size()));
-    const ptrdiff_t stride = picture.stride ? picture.stride : ptrdiff_t(picture.width) * 3;
-    VIREO_TRY(impl_->preprocessor.run(picture.rgb, picture.width, picture.height, stride, pixels.data()));
+    VIREO_TRY(impl_->preprocessor.run(picture, pixels.data(), &impl_->pool));
     impl_->pictures.push_back(std::move(pixels));
     return {};
   });

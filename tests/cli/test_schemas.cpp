@@ -256,12 +256,20 @@ void run_devices(Runs& runs, const Scratch&) {
 }
 void run_caps(Runs& runs, const Scratch&) { runs.run({"devices", "--caps", "cpu"}); }
 
+/// Two frames of Y4M.
+std::string film(const Scratch& scratch) {
+  const std::string frame = "FRAME\n" + std::string(24 * 16 * 3 / 2, 'x');
+  return scratch.write("film.y4m", "YUV4MPEG2 W24 H16\n" + frame + frame);
+}
+
 void run_classify(Runs& runs, const Scratch& scratch) {
+  runs.on_cpu({"classify", "--model", kShipped, film(scratch)});
   runs.on_cpu({"classify", "--model", kShipped, kPicture, kGrey16, scratch.path("gone.png")});
   runs.on_vulkan(Words{"classify", "--model", odd_vit(scratch), kVit + "/0.png"} + kHalf);
 }
 
 void run_segment(Runs& runs, const Scratch& scratch) {
+  runs.on_cpu({"segment", "--model", kUperNet, film(scratch)});
   runs.on_cpu({"segment", "--model", kUperNet, "--out-dir", scratch.path(), "--overlay", kUperNet + "/0.png", kGrey16,
                scratch.path("gone.png")});
   runs.on_vulkan(Words{"segment", "--model", odd_upernet(scratch), "--out-dir", scratch.path(), kUperNet + "/0.png"} +
@@ -270,8 +278,17 @@ void run_segment(Runs& runs, const Scratch& scratch) {
 
 void run_embed(Runs& runs, const Scratch& scratch) {
   const Words embed{"embed", "--out", scratch.path("e.npy"), "--model"};
+  runs.on_cpu(embed + Words{kShipped, film(scratch)});
   runs.on_cpu(embed + Words{kShipped, kPicture, kGrey16, scratch.path("gone.png")});
   runs.on_vulkan(embed + Words{odd_vit(scratch), kVit + "/0.png"} + kHalf);
+}
+
+void run_embed_lines(Runs& runs, const Scratch& scratch) {
+  const Words embed{"embed", "--device", "cpu", "--model", kShipped, "--jsonl"};
+  for (const Words& words : {embed + Words{film(scratch)}, embed + Words{kGrey16, scratch.path("gone.png")}}) {
+    std::istringstream lines(run_cli(words).out);
+    for (std::string line; std::getline(lines, line);) runs.check(json::parse(line, nullptr, false), line);
+  }
 }
 
 void run_kernels(Runs& runs, const Scratch&) {
@@ -501,6 +518,7 @@ const Case kRuns[] = {{"devices", run_devices},
                       {"classify", run_classify},
                       {"segment", run_segment},
                       {"embed", run_embed},
+                      {"embed --jsonl", run_embed_lines},
                       {"plan", run_plan},
                       {"kernels", run_kernels},
                       {"plan --dump-shaders", run_shaders},
