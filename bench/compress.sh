@@ -46,7 +46,9 @@ echo '|---|---|---|---|---|---|---|---|---|---|---|---|---|'
 for recipe in "${recipes[@]}"; do
   start=$(date +%s.%N)
   read -ra words <<<"$recipe"
-  "$vireo" compress --model "$model" --recipe "${words[@]}" --calibrate "$work/seen" --eval "$work/judged" --out "$work/out" --force >/dev/null
+  seen=(--calibrate "$work/seen")
+  [[ $recipe != *--synthetic* ]] || seen=()
+  "$vireo" compress --model "$model" --recipe "${words[@]}" "${seen[@]}" --eval "$work/judged" --out "$work/out" --force >/dev/null
   seconds=$(awk -v a="$start" -v b="$(date +%s.%N)" 'BEGIN { print b - a }')
   printf '| %s | %.2g | %s | %.1f | %s | %.1f (%.1f) | %s | %.3f | %s | %.1f | %.1f (%.1f) | %.1f (%.1f, %.1f) | %.1f |\n' "$recipe" "$(value kl)" "${kl[$recipe]:-}" \
     "$(percent agreement)" "${agreement[$recipe]:-}" "$(percent top1_after)" \

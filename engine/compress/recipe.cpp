@@ -22,9 +22,9 @@ const Method* method_for(const Layer& l, const Format& f) {
   return f.grid.bits >= 8 || !rows ? &kRtn : &kGptq;
 }
 
-Recipe token_recipe(const char* name, const char* what, const char* source, double percent) {
+Recipe token_recipe(const char* name, const char* what, const char* source, double percent, bool searched = false) {
   Recipe r{name, what, source, "", "", RowScales::kNone};
-  r.tokens = percent;
+  r.tokens = percent, r.searched = searched;
   return r;
 }
 
@@ -141,10 +141,10 @@ Result<Choice> Choice::of_recipe(const std::string& names) {
       c.structure = StructureChoice::of_recipe(found->structure);
     }
     if (found->tokens > 0) {
-      if (c.tokens > 0 && c.tokens != found->tokens)
+      if (c.tokens > 0 && (c.tokens != found->tokens || c.searched != found->searched))
         return fail(ErrorCode::kInvalidArgument,
-                    "compress: '{}' asks for two amounts of token merging; give one of them", names);
-      c.tokens = found->tokens;
+                    "compress: '{}' has two recipes that say how tokens are merged; give one of them", names);
+      c.tokens = found->tokens, c.searched = found->searched;
     }
     if (*found->attention != '\0') c.attention = found->attention;
     if (*found->inner == '\0') continue;

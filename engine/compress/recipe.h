@@ -27,6 +27,7 @@ struct Recipe {
       "";             // what becomes narrower: `qk,v,mlp 15`, parts of blocks and the percentage of MACs that goes
   double tokens = 0;  // the percentage of MACs that merging tokens takes away
   const char* attention = "";  // what the factors of attention's products are rounded to while running: `i8`
+  bool searched = false;       // which blocks merge tokens is searched on pictures
   double wide = 0;             // the percentage of rows of linears within the network that have 8 bits; NAME:PERCENT
 };
 const std::vector<Recipe>& recipes();
@@ -56,6 +57,7 @@ struct Choice {
   StructureChoice structure;
   double wide = 0;        // percentage of rows, as in a recipe
   double tokens = 0;      // percentage of MACs, likewise
+  bool searched = false;  // likewise
   std::string attention;  // likewise
 
   /// Errors: kInvalidArgument (no recipe of that name, or two that contradict each other).

@@ -6,6 +6,7 @@
 #include <cstddef>
 #include <cstdint>
 
+#include "simd/picture.h"
 #include "tensor/format.h"
 
 namespace vireo::simd {
@@ -476,6 +477,8 @@ struct Kernels {
   Kernel<AdaptivePoolArgs> adaptive_pool;
   Kernel<MergeArgs> merge;
   Kernel<ArgmaxArgs> argmax;
+  Kernel<PictureArgs> picture;  // picture.h
+  Kernel<PictureRowsArgs> picture_rows;
   Kernel<ToI8Args> to_i8;
   Kernel<I8GemmArgs> gemm_i8;
   Kernel<ToHalfArgs> to_half;
