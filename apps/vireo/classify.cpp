@@ -60,7 +60,7 @@ void print_answer(const vireo::Model& model, const std::string& path, const Answ
     std::printf("  %6.2f %%  %s\n", 100.0 * double(s.value), printable(model.label(s.index)).c_str());
 }
 
-Json answer_json(const vireo::Model& model, const std::string& path, const Answer& answer) {
+Json answer_json(const vireo::Model& model, const std::string& path, const Answer& answer, const FrameTimes& times) {
   Json entry{{"image", path}, {"top", Json::array()}};
   for (const vireo::Score& s : answer.top)
     entry["top"].push_back(Json{{"index", s.index}, {"label", model.label(s.index)}, {"score", s.value}});
@@ -71,7 +71,7 @@ Json answer_json(const vireo::Model& model, const std::string& path, const Answe
     entry["error"] = answer.error;
   }
   if (!answer.note.empty()) entry["note"] = answer.note;
-  if (answer.latency >= 0) entry["latency_ms"] = answer.latency;
+  times.add_to(entry, answer.latency);
   return entry;
 }
 
@@ -103,11 +103,13 @@ void run(Args& args) {
   PictureNotes notes;
   Reasons reasons;
   std::string reason;
-  FrameTimes latency;
+  FrameTimes latency(args.common);
   bool said = !model.keeps_proportions();  // which device it is
   size_t count = 0;
   const Interruptible meanwhile(&pictures);
-  for (Frame frame; pictures.next(&frame); ++count) {
+  FrameReader reader(pictures, args.common);
+  while (const Frame* next = reader.next()) {
+    const Frame& frame = *next;
     const std::string& path = frame.name;
     // Rows of pictures that fail stay NaN, so that row i belongs to picture i.
     if (args.keeps_logits) logits.resize((count + 1) * classes, std::nanf(""));
@@ -121,18 +123,19 @@ void run(Args& args) {
       said = true;
     }
     if (args.common.json_lines) {
-      print_json_line(answer_json(model, path, answer));
+      print_json_line(answer_json(model, path, answer, latency));
     } else if (args.common.json) {
-      results.push_back(answer_json(model, path, answer));
+      results.push_back(answer_json(model, path, answer, latency));
     } else {
       print_answer(model, path, answer, &reason);
       if (pictures.raw()) std::fflush(stdout);  // somebody may read along
     }
+    ++count;
   }
   if (!args.common.quiet() && latency.any()) std::printf("%s\n", latency.text().c_str());
-  if (!args.common.json && pictures.dropped() > 0)
-    std::fprintf(stderr, "note: %llu frames of the camera gave way to newer ones\n",
-                 static_cast<unsigned long long>(pictures.dropped()));
+  if (!args.common.json && reader.dropped() > 0)
+    std::fprintf(stderr, "note: %llu frames gave way to newer ones\n",
+                 static_cast<unsigned long long>(reader.dropped()));
   if (args.common.json) {
     Json json{{"device", device_json(sessions.last().device())},
               {"precision", precision_text(args.common)},
@@ -140,7 +143,7 @@ void run(Args& args) {
               {"results", results}};
     add_notes(json, model);
     latency.add_to(json);
-    if (pictures.dropped() > 0) json["dropped"] = pictures.dropped();
+    if (reader.dropped() > 0) json["dropped"] = reader.dropped();
     if (count < pictures.total()) json["interrupted"] = true;
     print_json(json);
   }

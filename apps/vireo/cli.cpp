@@ -240,6 +240,12 @@ void add_common(CLI::App& verb, Common& common, unsigned which) {
     CLI::Option* lines =
         verb.add_flag("--jsonl", common.json_lines, "print a line of JSON for each picture or frame, at once");
     if (json != nullptr) lines->excludes(json);
+    verb.add_flag("--drop", common.frame_drop,
+                  "frames of a pipe that come too fast: drop the oldest that wait; else the sender waits");
+    verb.add_option("--deadline", common.frame_deadline,
+                    "report frames whose answer comes later than so many milliseconds after them")
+        ->type_name("MS")
+        ->check(CLI::Range(1e-6, 1e9));
   }
 }
 

@@ -63,7 +63,9 @@ struct Common {
   bool frame_range_given = false, frame_matrix_given = false;
   vireo::YuvMatrix frame_matrix = vireo::YuvMatrix::kBt601;
   int frame_rotation = 0;
-  uint64_t frame_limit = 0;  // frames of a stream; 0 = to its end
+  uint64_t frame_limit = 0;   // frames of a stream; 0 = to its end
+  bool frame_drop = false;    // --drop
+  double frame_deadline = 0;  // ms; 0 = none
 
   /// Nothing but JSON is printed on stdout.
   bool quiet() const { return json || json_lines; }
@@ -78,7 +80,7 @@ enum Options : unsigned {
   kJson = 16,      // --json
   kPictures = 32,  // --ignore-exif
   kFrames = 64,    // --frame, --format, --range, --matrix, --rotate, --frames
-  kLines = 128,    // --jsonl
+  kLines = 128,    // --jsonl, --drop, --deadline
 };
 /// A pixel format by our name or ffmpeg's ("nv12", "yuv420p"); false when there is none.
 bool parse_pixel_format(const std::string& text, vireo::PixelFormat* format);

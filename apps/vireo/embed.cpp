@@ -53,13 +53,15 @@ void run(Args& args) {
   ImageErrors errors;
   PictureNotes notes;
   double total_ms = 0;
-  FrameTimes latency;
+  FrameTimes latency(args.common);
   Reasons reasons;
   size_t count = 0;
   for (const std::string& note : pictures.notes()) std::fprintf(stderr, "note: %s\n", note.c_str());
   const Interruptible meanwhile(&pictures);
   Progress progress(pictures.total());
-  for (Frame frame; pictures.next(&frame); progress.step(++count, "")) {
+  FrameReader reader(pictures, args.common);
+  while (const Frame* next = reader.next()) {
+    const Frame& frame = *next;
     const std::string& path = frame.name;
     Json entry{{"image", path}};
     std::string error = frame.error;
@@ -72,7 +74,7 @@ void run(Args& args) {
         if (!args.out.empty()) keep(all, count, *out);
         else entry["features"] = std::vector<float>(out->data, out->data + out->cols);
         entry["ms"] = out->ms;
-        if (const double ms = latency.add(frame); ms >= 0) entry["latency_ms"] = ms;
+        latency.add_to(entry, latency.add(frame));
         if (const std::string reason = reasons.add(out->device); !reason.empty()) entry["reason"] = reason;
         total_ms += out->ms;
       } else {
@@ -87,11 +89,12 @@ void run(Args& args) {
     }
     if (args.common.json_lines) print_json_line(entry);
     else results.push_back(entry);
+    progress.step(++count, "");
   }
   progress.clear();
-  if (!args.common.json && pictures.dropped() > 0)
-    std::fprintf(stderr, "note: %llu frames of the camera gave way to newer ones\n",
-                 static_cast<unsigned long long>(pictures.dropped()));
+  if (!args.common.json && reader.dropped() > 0)
+    std::fprintf(stderr, "note: %llu frames gave way to newer ones\n",
+                 static_cast<unsigned long long>(reader.dropped()));
   check_frames_came(pictures, count);
   if (!all.data.empty()) all.data.resize(count * size_t(all.rows) * size_t(all.cols), std::nanf(""));
   std::vector<int64_t> shape{int64_t(count)};
@@ -109,7 +112,7 @@ void run(Args& args) {
               {"results", results}};
     add_notes(json, model);
     latency.add_to(json);
-    if (pictures.dropped() > 0) json["dropped"] = pictures.dropped();
+    if (reader.dropped() > 0) json["dropped"] = reader.dropped();
     if (count < pictures.total()) json["interrupted"] = true;
     print_json(json);
   } else if (!args.common.json_lines) {

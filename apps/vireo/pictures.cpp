@@ -97,6 +97,7 @@ Pictures::Pictures(const char* verb, const std::vector<std::string>& names, cons
       auto camera = std::make_unique<Camera>(name, wish);
       expected_ = "frames of " + camera->layout().text();
       raw_ = std::move(camera);
+      live_ = true;
       streams = true;
     } else if ((common.frame_width > 0 && is_stream(name)) || vireo::ends_with(name, ".y4m")) {
       const int file = ::open(name.c_str(), O_RDONLY | O_CLOEXEC);
@@ -115,6 +116,10 @@ Pictures::Pictures(const char* verb, const std::vector<std::string>& names, cons
   if (!common.frame_format.empty() && raw_ == nullptr)
     throw UsageError(who + "--format says how raw frames from a pipe lie, and " +
                      (common.frame_width > 0 ? "no raw frames come" : "they need their size too: --frame WxH"));
+  if (common.frame_drop && raw_ == nullptr)
+    throw UsageError(who + "--drop is for frames of a pipe (-: Y4M, or raw with --frame) or camera; files wait");
+  if (common.frame_deadline > 0 && raw_ == nullptr)
+    throw UsageError(who + "--deadline is for frames of a pipe (-: Y4M, or raw with --frame) or camera");
   limit_ = common.frame_limit;
 }
 
@@ -261,24 +266,46 @@ Rgb8 one_picture(const char* verb, const std::string& name, const Common& common
   return std::move(frame.picture);
 }
 
+FrameReader::FrameReader(Pictures& pictures, const Common& common) : pictures_(pictures) {
+  if (pictures.raw() && !pictures.live()) queue_ = std::make_unique<FrameQueue>(pictures, common.frame_drop);
+}
+
+Frame* FrameReader::next() {
+  if (queue_ == nullptr) return pictures_.next(&own_) ? &own_ : nullptr;
+  if (given_ != nullptr) queue_->give_back(given_);
+  return given_ = queue_->take(true);
+}
+
 double FrameTimes::add(const Frame& frame) {
   if (frame.came_ns == 0) return -1;
   const double ms = double(monotonic_ns() - frame.came_ns) * 1e-6;
   times_.add(ms);
+  constexpr size_t kShown = 5;
+  if (deadline_ > 0 && ms > deadline_ && ++late_ <= kShown)
+    std::fprintf(stderr, "note: the answer of %s came after %.1f ms, --deadline is %g ms\n", frame.name.c_str(), ms,
+                 deadline_);
   return ms;
 }
 
+void FrameTimes::add_to(Json& entry, double ms) const {
+  if (ms < 0) return;
+  entry["latency_ms"] = ms;
+  if (deadline_ > 0 && ms > deadline_) entry["late"] = true;
+}
+
 std::string FrameTimes::text() const {
-  char text[120];
+  char text[160];
   std::snprintf(text, sizeof text, "latency from frame to answer: %.1f ms p50, %.1f ms p95, %.1f ms p99",
                 times_.quantile(0.5), times_.quantile(0.95), times_.quantile(0.99));
-  return text;
+  return text + (deadline_ > 0 ? "; " + std::to_string(late_) + " of " + std::to_string(times_.count()) + " late"
+                               : std::string());
 }
 
 void FrameTimes::add_to(Json& json) const {
-  if (any())
-    json["latency"] =
-        Json{{"p50_ms", times_.quantile(0.5)}, {"p95_ms", times_.quantile(0.95)}, {"p99_ms", times_.quantile(0.99)}};
+  if (!any()) return;
+  json["latency"] =
+      Json{{"p50_ms", times_.quantile(0.5)}, {"p95_ms", times_.quantile(0.95)}, {"p99_ms", times_.quantile(0.99)}};
+  if (deadline_ > 0) json["latency"]["late"] = late_;
 }
 
 void PictureNotes::add(const std::string& name, const std::string& note) {

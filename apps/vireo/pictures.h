@@ -31,6 +31,8 @@ class Pictures : public FrameSource {
 
   /// Frames of a stream, and nothing else.
   bool raw() const { return raw_ != nullptr; }
+  /// Of a camera.
+  bool live() const { return live_; }
   /// What frames are expected: "raw RGB24 frames of 640x480".
   const std::string& expected() const { return expected_; }
   /// A folder was among the names.
@@ -57,7 +59,7 @@ class Pictures : public FrameSource {
   uint64_t limit_ = 0, given_ = 0;  // frames of a stream
   std::string expected_;
   std::vector<std::string> notes_;
-  bool folders_ = false;
+  bool folders_ = false, live_ = false;
   size_t at_ = 0;
   Wake wake_;
 };
@@ -72,11 +74,31 @@ void check_frames_came(const Pictures& pictures, size_t count);
 bool is_standard_input(const std::string& name);
 bool is_folder(const std::string& path);
 
-/// How long frames of a stream took from their coming to their answer: what a live picture is old.
+/// The frames of a verb, one after the other. Those of a pipe are read ahead by a thread of their own; pictures, and
+/// frames of a camera, which shall be new, are read when they are asked for.
+class FrameReader {
+ public:
+  FrameReader(Pictures& pictures, const Common& common);
+  /// Valid until the next call; nullptr at the end.
+  Frame* next();
+  uint64_t dropped() const { return pictures_.dropped() + (queue_ != nullptr ? queue_->dropped() : 0); }
+
+ private:
+  Pictures& pictures_;
+  std::unique_ptr<FrameQueue> queue_;
+  Frame own_;
+  Frame* given_ = nullptr;  // by the queue
+};
+
+/// How long frames of a stream took from their coming to their answer: what a live picture is old. Those that took
+/// longer than --deadline are told, the first few on stderr.
 class FrameTimes {
  public:
+  explicit FrameTimes(const Common& common) : deadline_(common.frame_deadline) {}
   /// The frame's answer is there: milliseconds since it came; negative where it is no stream's.
   double add(const Frame& frame);
+  /// "latency_ms" of one answer, and "late" where it is, into its JSON.
+  void add_to(Json& entry, double ms) const;
   bool any() const { return times_.count() > 0; }
   /// "latency from frame to answer: 12.1 ms p50, 14.0 ms p95, 20.2 ms p99".
   std::string text() const;
@@ -84,7 +106,9 @@ class FrameTimes {
   void add_to(Json& json) const;
 
  private:
+  double deadline_;
   Times times_;
+  size_t late_ = 0;
 };
 
 /// Tells people the notes of pictures on stderr: the first few, then how many more there were.

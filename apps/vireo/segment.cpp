@@ -26,7 +26,7 @@ struct Args {
   std::vector<std::string> images;
   std::string out_dir;  // empty: not given
   std::string maps;     // --maps; empty: not given
-  bool overlay = false, drop = false;
+  bool overlay = false;
   MapResize map_resize = MapResize::kBilinear;
 };
 
@@ -80,8 +80,6 @@ Job plan_job(const Args& args, const Pictures& pictures) {
   job.raw = pictures.raw();
   job.paths = pictures.names();
   job.notes = pictures.notes();
-  if (!job.raw && args.drop)
-    throw UsageError("--drop is for frames of a pipe (-: Y4M, or raw with --frame) or camera; files wait");
   job.stream = job.raw || pictures.folders();
   // Frames of a pipe have no end: they become files only when a folder is named.
   job.folder = !args.out_dir.empty() ? args.out_dir : job.raw || !args.maps.empty() ? "" : ".";
@@ -220,7 +218,7 @@ class Report {
       if (const std::string reason = reasons_.add(segmenter_.session().device()); !reason.empty())
         entry["reason"] = reason;
       if (!a.note.empty()) entry["note"] = a.note;
-      if (a.latency >= 0) entry["latency_ms"] = a.latency;
+      latency_.add_to(entry, a.latency);
     } else {
       entry["classes"] = Json::array();
       entry["error"] = a.error;
@@ -279,7 +277,7 @@ class Report {
   const std::vector<std::string> labels_;
   std::vector<uint64_t> sums_;
   Times times_;
-  FrameTimes latency_;
+  FrameTimes latency_{args_.common};
   ImageErrors errors_;
   std::string device_;  // what was said of it last
   Reasons reasons_{segmenter_.session()};
@@ -450,7 +448,7 @@ void run(Args& args) {
   uint64_t dropped = 0;
   {
     const Interruptible meanwhile(&pictures);
-    FrameQueue queue(pictures, args.drop);
+    FrameQueue queue(pictures, args.common.frame_drop);
     Progress progress(pictures.total());
     Pipeline(args, job, segmenter, report, queue, progress).run();
     dropped = queue.dropped() + pictures.dropped();
@@ -487,8 +485,6 @@ void add_segment(CLI::App& app) {
           "")
       ->group("");  // hidden: what --size was called once
   add_map_resize(*verb, args->map_resize);
-  verb->add_flag("--drop", args->drop,
-                 "frames of a pipe that come too fast: drop the oldest that wait; else the sender waits");
   verb->add_option("--maps", args->maps,
                    "write the class maps one after the other, a byte for each pixel and no header; - is standard "
                    "output, which then has nothing else")

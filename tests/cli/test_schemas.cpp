@@ -116,13 +116,13 @@ std::string film(const Scratch& scratch) {
 }
 
 void run_classify(Runs& runs, const Scratch& scratch) {
-  runs.on_cpu({"classify", "--model", kShipped, film(scratch)});
+  runs.on_cpu({"classify", "--model", kShipped, "--deadline", "0.001", film(scratch)});
   runs.on_cpu({"classify", "--model", kShipped, kPicture, kGrey16, scratch.path("gone.png")});
   runs.on_vulkan(Words{"classify", "--model", odd_vit(scratch), kVit + "/0.png"} + kHalf);
 }
 
 void run_segment(Runs& runs, const Scratch& scratch) {
-  runs.on_cpu({"segment", "--model", kUperNet, film(scratch)});
+  runs.on_cpu({"segment", "--model", kUperNet, "--deadline", "0.001", film(scratch)});
   runs.on_cpu({"segment", "--model", kUperNet, "--out-dir", scratch.path(), "--overlay", kUperNet + "/0.png", kGrey16,
                scratch.path("gone.png")});
   runs.on_vulkan(Words{"segment", "--model", odd_upernet(scratch), "--out-dir", scratch.path(), kUperNet + "/0.png"} +
@@ -131,14 +131,15 @@ void run_segment(Runs& runs, const Scratch& scratch) {
 
 void run_embed(Runs& runs, const Scratch& scratch) {
   const Words embed{"embed", "--out", scratch.path("e.npy"), "--model"};
-  runs.on_cpu(embed + Words{kShipped, film(scratch)});
+  runs.on_cpu(embed + Words{kShipped, "--deadline", "0.001", film(scratch)});
   runs.on_cpu(embed + Words{kShipped, kPicture, kGrey16, scratch.path("gone.png")});
   runs.on_vulkan(embed + Words{odd_vit(scratch), kVit + "/0.png"} + kHalf);
 }
 
 void run_embed_lines(Runs& runs, const Scratch& scratch) {
   const Words embed{"embed", "--device", "cpu", "--model", kShipped, "--jsonl"};
-  for (const Words& words : {embed + Words{film(scratch)}, embed + Words{kGrey16, scratch.path("gone.png")}}) {
+  for (const Words& words :
+       {embed + Words{"--deadline", "0.001", film(scratch)}, embed + Words{kGrey16, scratch.path("gone.png")}}) {
     std::istringstream lines(run_cli(words).out);
     for (std::string line; std::getline(lines, line);) runs.check(json::parse(line, nullptr, false), line);
   }

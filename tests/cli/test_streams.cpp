@@ -150,6 +150,47 @@ TEST(Streams, FramesEndsThem) {
   EXPECT_EQ(tops(a).size(), 2u);
 }
 
+TEST(Streams, FramesThatGiveWayAreCounted) {
+  std::string frames;
+  for (int i = 0; i < 300; ++i) frames += frame(PixelFormat::kRgb, 16, 12, i);
+  const Scratch scratch;
+  for (const Words& verb : {kClassify, kSegment, kEmbed + Words{"--out", scratch.path("f.npy")}})
+    for (const bool drop : {false, true}) {
+      const Answer a =
+          feed(verb + Words{"--json", "--frame", "16x12", "-"} + (drop ? Words{"--drop"} : Words{}), frames);
+      ASSERT_EQ(a.code, 0) << a.text();
+      const json whole = a.json();
+      EXPECT_EQ(whole["results"].size() + size_t(whole.value("dropped", 0)), 300u) << verb[0];
+      if (!drop) {
+        EXPECT_EQ(whole.value("dropped", 0), 0) << verb[0];
+      }
+      EXPECT_EQ(whole["results"].back()["image"], "frame-000300") << "the newest is never dropped";
+    }
+}
+
+TEST(Streams, AnswersThatComeTooLateAreReported) {
+  const std::string frames(7 * 16 * 12 * 3, '\5');
+  const Words from{"--frame", "16x12", "-"};
+  for (const Words& verb : {kClassify, kSegment}) {
+    const Answer late = feed(verb + Words{"--json", "--deadline", "0.000001"} + from, frames);
+    ASSERT_EQ(late.code, 0) << late.text();
+    const json whole = late.json();
+    EXPECT_EQ(whole["latency"]["late"], 7);
+    for (const json& r : whole["results"]) EXPECT_EQ(r["late"], true);
+    EXPECT_EQ(std::count(late.err.begin(), late.err.end(), '\n'), 5) << late.err;
+    EXPECT_TRUE(has(late.err, "note: the answer of frame-000001 came after ")) << late.err;
+    const Answer good = feed(verb + Words{"--json", "--deadline", "1e9"} + from, frames);
+    EXPECT_EQ(good.json()["latency"]["late"], 0) << good.text();
+    EXPECT_EQ(good.err, "");
+  }
+  const Answer text = feed(kClassify + Words{"--deadline", "1e9"} + from, frames);
+  EXPECT_TRUE(has(text.out, "ms p99; 0 of 7 late")) << text.out;
+  for (const char* bad : {"0", "-1", "soon"})
+    EXPECT_TRUE(feed(kClassify + Words{"--deadline", bad} + from, frames).fails_clearly(2));
+  EXPECT_TRUE(run_cli(kClassify + Words{"--deadline", "5", kPicture}).fails_clearly(2));
+  EXPECT_TRUE(run_cli(kClassify + Words{"--drop", kPicture}).fails_clearly(2));
+}
+
 // --------------------------------------------------------------------------------------------------------------- Y4M
 
 std::string y4m(const std::string& tags, const std::vector<std::string>& frames, const std::string& parameters = "") {
