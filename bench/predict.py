@@ -130,7 +130,7 @@ def compare(name, precision, stat, folder, rows):
     pipelines, total = [], 0
     for path in sorted(folder.glob("*.json")):
         plan = json.loads(path.read_text())
-        packed = plan["shader"] == "linear.half"
+        packed = plan["shader"].split(".")[1:2] == ["half"]
         command = [stat, path.with_suffix(".spv"), "--json", "--chip", "tu116" if packed else "gm20b"]
         for k, v in plan["spec"].items():
             command += ["--spec", f"{k}={v}"]

@@ -14,6 +14,7 @@
 
 #include "base/half.h"
 #include "cpu/executable.h"
+#include "ops/attention.h"
 #include "ops/conv2d.h"
 #include "ops/linear.h"
 #include "ops/tuned.h"
@@ -207,8 +208,12 @@ Prepared prepare_anew(const Case& c, bool half_activations, bool bf16) {
   return p;
 }
 
+}  // namespace
+
+namespace conformance {
+
 /// The same; targets take turns on a case, so the last few answers are kept.
-Prepared prepare(const Case& c, bool half_activations, bool bf16 = false) {
+Prepared prepare(const Case& c, bool half_activations, bool bf16) {
   struct Kept {
     std::string key;
     Prepared prepared;
@@ -234,7 +239,7 @@ void add_guards(Plan& plan) {
         if (b.source.what == Operand::What::kOutput) b.where = out.where;
 }
 
-}  // namespace
+}  // namespace conformance
 
 void conformance::fill_input(const Plan& plan, const Prepared& p, uint8_t* region) {
   for (size_t i = 0; i < plan.inputs.size(); ++i) {
@@ -359,8 +364,19 @@ void spread_rows(Plan& plan, const Target& t) {
   }
 }
 
-/// `extra`: allowed beside the operator's bound, of the largest result.
-void run_case(const Case& c, const Target& t, double extra = 0) {
+}  // namespace
+
+namespace conformance {
+
+/// The class's tuning, with this kernel and these constants alone.
+Tuning tuning_with(const DeviceCaps& caps, const char* kernel, const Constants& constants) {
+  Tuning t = tuning_for(caps);
+  only_kernel(*find_kernel(kernel), &t);
+  t.constants[kernel] = {constants};
+  return t;
+}
+
+void run_case(const Case& c, const Target& t, double extra) {
   const bool half = c.precision == Precision::kFp16 && t.gpu;
   Prepared p = prepare(c, half);
   double largest = 1;
@@ -420,6 +436,10 @@ void run_case(const Case& c, const Target& t, double extra = 0) {
     check_output(planned->plan, p, out, where);
   }
 }
+
+}  // namespace conformance
+
+namespace {
 
 bool is_matrix_op(OpKind op) { return op == OpKind::kLinear || op == OpKind::kConv2d; }
 
@@ -491,14 +511,6 @@ std::vector<Constants> all_constants(const char* kernel) {
   return all;
 }
 
-/// The class's tuning, with this kernel and these constants alone.
-Tuning tuning_with(const DeviceCaps& caps, const char* kernel, const Constants& constants) {
-  Tuning t = tuning_for(caps);
-  only_kernel(*find_kernel(kernel), &t);
-  t.constants[kernel] = {constants};
-  return t;
-}
-
 /// The choice of a tile goes by shape; every tile of every class must be right on any shape.
 TEST(Tiles, EveryTileOfTheTables) {
   int runs = 0;
@@ -532,36 +544,6 @@ TEST(Tiles, EveryConvolutionTile) {
     }
   }
   EXPECT_TRUE(runs > 0 || !vulkan().instance);
-  EXPECT_EQ(vulkan().messages, "") << "the validation layer must stay silent";
-}
-
-/// A selection of shapes: each is slow to compile on lavapipe.
-TEST(Tiles, PackedHalves) {
-  int runs = 0;
-  for (Target t : targets()) {
-    if (!t.gpu || t.tuning || t.caps.device_class != DeviceClass::kMaxwell || !t.gpu->caps().shader_float16) continue;
-    t.caps.shader_float16 = true;
-    const Tuning all = tuning_for(t.caps);
-    for (const Constants& constants : all.of("linear.half")) {
-      const LinearTile tile = linear::tile_of(constants);
-      t.tuning = tuning_with(t.caps, "linear.half", constants);
-      if (!linear::tile_work(tile, true, *t.tuning, t.caps, 1, 1, 1).legal) continue;
-      t.label = fmt::format("half {}x{}x{} on {}", tile.bm, tile.bn, tile.bk, t.caps.name);
-      ThreadPool pool(2);
-      EXPECT_TRUE(failing_kernels(t.gpu, t.caps, pool).empty()) << "what a session asks before it uses them";
-      for (const OpCase& spec : op_def(OpKind::kLinear).cases()) {
-        if (spec.label == "vit-ti fc1" || spec.label == "dinov2-s fc2" || spec.label == "primes" ||
-            spec.label == "one past the tile" || spec.label == "odd width" || spec.label == "large values")
-          run_case({OpKind::kLinear, spec, Precision::kFp16}, t, linear::half_error(tile.bk)), ++runs;
-        if (spec.label == "one past the tile") {  // its residual as well
-          t.gap = 12;
-          run_case({OpKind::kLinear, spec, Precision::kFp16}, t, linear::half_error(tile.bk));
-          t.gap = 0;
-        }
-      }
-    }
-  }
-  if (runs == 0) GTEST_SKIP() << "no device with shaderFloat16";
   EXPECT_EQ(vulkan().messages, "") << "the validation layer must stay silent";
 }
 

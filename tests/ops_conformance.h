@@ -47,6 +47,13 @@ struct Prepared {
   double bound = 0;
 };
 
+/// `bf16`: products round both factors to bfloat16.
+Prepared prepare(const Case& c, bool half_activations, bool bf16 = false);
+/// Plans the case, runs it and compares. `extra`: allowed beside the operator's bound, of the largest result.
+void run_case(const Case& c, const Target& t, double extra = 0);
+/// The class's tuning with this kernel alone for its operator, and these constants.
+Tuning tuning_with(const DeviceCaps& caps, const char* kernel, const Constants& constants);
+
 void fill_input(const Plan& plan, const Prepared& p, uint8_t* region);
 
 }  // namespace vireo::conformance

@@ -41,8 +41,10 @@ Result<Lowering> lower_depthwise(const OpCall& c, const LowerContext& ctx) {
 }
 
 /// What a tile makes of the convolution: its channels in whole steps of bk for every tap.
-linear::TileWork tile_work(const LinearTile& tile, const Geometry& g, const LowerContext& ctx, int64_t rows) {
-  return linear::tile_work(tile, false, *ctx.tuning, *ctx.caps, rows, g.cout, g.kh * g.kw * round_up(g.cin, tile.bk));
+linear::TileWork tile_work(const KernelDef& k, const LinearTile& tile, const Geometry& g, const LowerContext& ctx,
+                           int64_t rows) {
+  return linear::tile_work(tile, k.rate == Rate::kHalf, *ctx.tuning, *ctx.caps, rows, g.cout,
+                           g.kh * g.kw * round_up(g.cin, tile.bk));
 }
 
 /// Whether conv2d.direct reads texels: a class that does, and views that fit.
@@ -58,40 +60,34 @@ bool reads_texels(const OpCall& c, const Geometry& g, const LowerContext& ctx) {
          texel_fits(*ctx.caps, x.bytes(), x.dtype) && texel_fits(*ctx.caps, weights, format.dtype);
 }
 
-/// The tile of least cost, or null.
-const Constants* choose_tile(const OpCall& c, const LowerContext& ctx, double* cost = nullptr) {
+/// The kernel's tile of least cost, or null.
+const Constants* choose_tile(const KernelDef& k, const OpCall& c, const LowerContext& ctx, double* cost = nullptr) {
   const Geometry g = geometry(c);
   const Constants* best = nullptr;
   double least = 0;
-  for (const Constants& tile : ctx.tuning->of("conv2d.tile")) {
-    const linear::TileWork w = tile_work(linear::tile_of(tile), g, ctx, c.out.shape.rows());
+  for (const Constants& tile : ctx.tuning->of(k.name)) {
+    const linear::TileWork w = tile_work(k, linear::tile_of(tile), g, ctx, c.out.shape.rows());
     if (w.legal && (!best || w.cost < least)) best = &tile, least = w.cost;
   }
   if (cost) *cost = least;
   return best;
 }
 
-Result<void> tile_accepts(const OpCall& c, const LowerContext& ctx) {
+Result<void> tiles_accept(const KernelDef& k, const OpCall& c, const LowerContext& ctx) {
   VIREO_TRY(dense_accepts(c, ctx));
   const Geometry g = geometry(c);
   if (g.planar) return fail(ErrorCode::kUnsupported, "it reads rows, not the planar picture");
   // Rows are windows whose lines and columns have a bit each.
   if (g.kh > 16 || g.kw > 16) return fail(ErrorCode::kUnsupported, "kernels have at most 16x16 taps");
-  if (choose_tile(c, ctx)) return {};
+  if (choose_tile(k, c, ctx)) return {};
   return fail(ErrorCode::kUnsupported, "no tile of the class fits {} bytes of shared memory and {} invocations",
               ctx.caps->max_shared_bytes, ctx.caps->max_workgroup_invocations);
 }
 
-double tile_cost(const OpCall& c, const LowerContext& ctx) {
-  double cost = 0;
-  choose_tile(c, ctx, &cost);
-  return cost;
-}
-
-Result<Lowering> lower_tile(const OpCall& c, const LowerContext& ctx) {
+Result<Lowering> lower_tiles(const KernelDef& kernel, const OpCall& c, const LowerContext& ctx) {
   const Geometry g = geometry(c);
-  const Constants* chosen = choose_tile(c, ctx);
-  if (!chosen) return fail(ErrorCode::kUnsupported, "no tile");  // tile_accepts() has the words
+  const Constants* chosen = choose_tile(kernel, c, ctx);
+  if (!chosen) return fail(ErrorCode::kUnsupported, "no tile");  // tiles_accept() has the words
   const LinearTile q = linear::tile_of(*chosen);
   const Tuning& t = *ctx.tuning;
   const Format format = gpu_weight_format(*c.in[kWeight], *c.in[kX]);
@@ -99,7 +95,7 @@ Result<Lowering> lower_tile(const OpCall& c, const LowerContext& ctx) {
   const TensorDesc& x = *c.in[kX];
   const int64_t c4 = groups4(g.cin), taps = g.kh * g.kw, k = c4 * 4 * taps, m = c.out.shape.rows(),
                 n4 = groups4(g.cout);
-  const linear::TileWork whole = tile_work(q, g, ctx, m);
+  const linear::TileWork whole = tile_work(kernel, q, g, ctx, m);
   Lowering l;
   // Behind the last tap a step reads on as far as its channels are padded.
   l.consts.push_back(
@@ -108,9 +104,8 @@ Result<Lowering> lower_tile(const OpCall& c, const LowerContext& ctx) {
   const bool bias = c.input(kBias) != nullptr;
   if (bias) l.consts.push_back(vector_const(kBias, g.cout));
   Dispatch d;
-  d.shader = "conv2d.tile";
+  d.shader = kernel.name;
   d.spec = {{"LX", whole.lx},
-            {"IN_TYPE", type_code(x.dtype)},
             {"W_TYPE", type_code(w)},
             {"OUT_TYPE", type_code(c.out.dtype)},
             {"RES_TYPE", 0},
@@ -122,7 +117,6 @@ Result<Lowering> lower_tile(const OpCall& c, const LowerContext& ctx) {
             {"BN", q.bn},
             {"BK", q.bk},
             {"TM", q.tm},
-            {"TN", q.tn},
             {"SKIP_ROWS", t.skip_rows && m % q.bm != 0},
             {"IH", u32(x.shape.h())},
             {"IW", u32(x.shape.w())},
@@ -138,16 +132,18 @@ Result<Lowering> lower_tile(const OpCall& c, const LowerContext& ctx) {
             {"DH", u32(g.dh)},
             {"DW", u32(g.dw)},
             {"I_LD4", u32(stride4(x))}};
+  if (kernel.rate != Rate::kHalf) d.spec.add({{"IN_TYPE", type_code(x.dtype)}, {"TN", q.tn}});
   d.push = {{"M", u32(m)},      {"N", u32(g.cout)}, {"K", u32(k)}, {"a_ld4", 0}, {"o_ld4", u32(stride4(c.out))},
             {"r_ld4", u32(n4)}, {"a_off4", 0},      {"eps", 0}};
   d.operands = {input(kX), constant(0), w == DType::kI8 ? scales(0) : dummy(), bias ? constant(1) : dummy(), dummy(),
                 dummy(),   output()};
   d.groups[1] = u32(div_up(g.cout, q.bn));
-  d.work.loops = {{u32(taps * div_up(c4 * 4, q.bk)), q.tm * q.tn * q.bk}, {u32(taps), 0}};
+  const uint32_t products = q.tm * q.tn * q.bk / (kernel.rate == Rate::kHalf ? 2 : 1);
+  d.work.loops = {{u32(taps * div_up(c4 * 4, q.bk)), products}, {u32(taps), 0}};
   l.constants = *chosen;
-  l.kernel = fmt::format("conv2d.tile {}x{}x{}, weights in panels of {}", q.bm, q.bn, q.bk, q.bn);
+  l.kernel = fmt::format("{} {}x{}x{}, weights in panels of {}", d.shader, q.bm, q.bn, q.bk, q.bn);
   const double row_flops = 2.0 * double(g.cout) * double(c.in[kWeight]->shape.c());
-  const auto issued = [&](int64_t rows) { return tile_work(q, g, ctx, rows).issued_flops; };
+  const auto issued = [&](int64_t rows) { return tile_work(kernel, q, g, ctx, rows).issued_flops; };
   VIREO_TRY(cut_rows(c, ctx, d, m, q.bm, row_flops, issued, &l));
   return l;
 }
@@ -167,7 +163,7 @@ Result<Lowering> lower_direct(const OpCall& c, const LowerContext& ctx) {
   const Geometry g = geometry(c);
   const Tuning& t = *ctx.tuning;
   const Constants& chosen = t.of("conv2d.direct")[0];
-  const uint32_t ly = chosen[1], per_thread = chosen[2];
+  const uint32_t per_thread = chosen[2];
   const Format format = gpu_weight_format(*c.in[kWeight], *c.in[kX]);
   const DType w = format.dtype;
   const TensorDesc& x = *c.in[kX];
@@ -182,6 +178,9 @@ Result<Lowering> lower_direct(const OpCall& c, const LowerContext& ctx) {
   Dispatch d;
   d.shader = texel ? "conv2d.TEXEL=1" : "conv2d";
   const uint32_t lx = u32(std::min<int64_t>(chosen[0], n4));
+  // Invocations that few channels leave over take further pixels: a subgroup that is half empty issues as much as a
+  // full one. A class that reads texels keeps what was measured there.
+  const uint32_t ly = t.texel ? chosen[1] : chosen[1] * std::max(1u, chosen[0] / lx);
   d.spec = {{"LX", lx},
             {"W_TYPE", type_code(w)},
             {"OUT_TYPE", type_code(c.out.dtype)},
@@ -265,6 +264,31 @@ void tile_candidates(const DeviceCaps& caps, const std::function<void(std::strin
 
 constexpr ConstantsDef kTileConstants = {"conv_tile", kTileNames, linear::tile_legal, tile_defaults, tile_candidates};
 
+bool half_legal(const Constants& c) {
+  const LinearTile l = linear::tile_of(c);
+  return l.tm % 4 == 0 && l.tn == 8 && l.bk % 4 == 0 && l.bm % 2 == 0 && l.bm % l.tm == 0 && l.bn % 8 == 0;
+}
+
+std::vector<Constants> half_defaults(const DeviceCaps& caps) {
+  if (caps.device_class != DeviceClass::kMaxwell) return {};
+  // Of bk, 48 divides the channels of MobileViT, 32 the powers of two; 168 rows make 8 subgroups of 96 columns.
+  return {{128, 128, 48, 8, 8}, {128, 128, 32, 8, 8}, {168, 96, 48, 8, 8}, {168, 96, 32, 8, 8}, {128, 64, 32, 8, 8},
+          {64, 160, 32, 8, 8},  {64, 64, 32, 8, 8},   {32, 160, 32, 4, 8}, {128, 32, 16, 8, 8}};
+}
+
+void half_candidates(const DeviceCaps& caps, const std::function<void(std::string)>& add) {
+  if (!caps.shader_float16) return;
+  for (uint32_t bm : {64, 128, 256})
+    for (uint32_t bn : {8, 32, 64, 96, 128, 160})
+      for (uint32_t bk : {16, 32, 48}) {
+        const uint32_t lx = bm / 8 * (bn / 8);
+        if (lx >= 32 && lx <= 512 && lx <= caps.max_workgroup_invocations)
+          add(fmt::format("texel=0 conv_half={},{},{},8,8", bm, bn, bk));
+      }
+}
+
+constexpr ConstantsDef kHalfConstants = {"conv_half", kTileNames, half_legal, half_defaults, half_candidates};
+
 constexpr const char* kDirectNames[] = {"lx", "ly", "r", nullptr};
 
 bool direct_legal(const Constants& c) { return c[2] <= 16; }
@@ -285,11 +309,56 @@ constexpr ConstantsDef kDirectConstants = {"conv", kDirectNames, direct_legal, d
 
 }  // namespace
 
-extern const KernelDef kConvDepthwise, kConvTile, kConvDirect;
+extern const KernelDef kConvDepthwise, kConvTile, kConvDirect, kConvHalf;
+
+namespace {
+
+Result<void> tile_accepts(const OpCall& c, const LowerContext& ctx) { return tiles_accept(kConvTile, c, ctx); }
+double tile_cost(const OpCall& c, const LowerContext& ctx) {
+  double cost = 0;
+  choose_tile(kConvTile, c, ctx, &cost);
+  return cost;
+}
+Result<Lowering> lower_tile(const OpCall& c, const LowerContext& ctx) { return lower_tiles(kConvTile, c, ctx); }
+
+Result<void> half_accepts(const OpCall& c, const LowerContext& ctx) {
+  if (!ctx.caps->shader_float16) return fail(ErrorCode::kUnsupported, "the device has no shaderFloat16");
+  if (c.in[kX]->dtype != DType::kF16 || gpu_weight_format(*c.in[kWeight], *c.in[kX]).dtype != DType::kF16)
+    return fail(ErrorCode::kUnsupported, "it multiplies fp16 rows by fp16 weights");
+  if (ctx.tuning->of("conv2d.half").empty())
+    return fail(ErrorCode::kUnsupported, "devices of this class multiply fp32 no slower, or its accuracy check failed");
+  return tiles_accept(kConvHalf, c, ctx);
+}
+double half_cost(const OpCall& c, const LowerContext& ctx) {
+  double cost = 0;
+  choose_tile(kConvHalf, c, ctx, &cost);
+  return cost;
+}
+Result<Lowering> lower_half(const OpCall& c, const LowerContext& ctx) { return lower_tiles(kConvHalf, c, ctx); }
+
+double half_error(const Constants& c) { return linear::half_error(linear::tile_of(c).bk); }
+
+/// Windows over the edges, pixels and columns beyond those of a tile, and channels that are not whole steps.
+SelfTest half_self_test(const Constants& c) {
+  const LinearTile t = linear::tile_of(c);
+  const int64_t cin = t.bk + 4, cout = t.bn + 4;
+  SelfTest test;
+  test.what.label = "convolution";
+  test.what.in = {Shape{{1, 9, int64_t(t.bm) / 8 + 1, cin}}, Shape{{1, 1, cout, cin * 9}}, Shape{{1, 1, 1, cout}}};
+  test.what.constant = {false, true, true};
+  test.what.attrs = attrs_of({3, 3, 1, 1, 1, 1, 0, 1, 1, 1});
+  return test;
+}
+
+}  // namespace
+
 const KernelDef kConvDepthwise = {"conv2d.depthwise", OpKind::kConv2d, DeviceKind::kVulkan,
                                   depthwise_accepts,  lower_depthwise, nullptr};
 const KernelDef kConvTile = {"conv2d.tile", OpKind::kConv2d, DeviceKind::kVulkan, tile_accepts,
                              lower_tile,    nullptr,         tile_cost,           &kTileConstants};
+const KernelDef kConvHalf = {"conv2d.half", OpKind::kConv2d, DeviceKind::kVulkan, half_accepts, lower_half,
+                             nullptr,       half_cost,       &kHalfConstants,     Rate::kHalf,  1,
+                             half_error,    half_self_test};
 const KernelDef kConvDirect = {"conv2d.direct", OpKind::kConv2d, DeviceKind::kVulkan, direct_accepts,
                                lower_direct,    nullptr,         direct_cost,         &kDirectConstants};
 

@@ -339,7 +339,8 @@ void tile_candidates(const DeviceCaps& caps, const std::function<void(std::strin
 
 std::vector<Constants> half_defaults(const DeviceCaps& caps) {
   if (caps.device_class != DeviceClass::kMaxwell) return {};
-  return {{128, 128, 48, 8, 8}, {128, 64, 32, 8, 8}};
+  // The last three are for MobileViT: columns in multiples of 144, and products over 16 to 64 channels.
+  return {{128, 128, 48, 8, 8}, {128, 64, 32, 8, 8}, {112, 72, 36, 8, 8}, {256, 64, 16, 8, 8}, {256, 32, 16, 8, 8}};
 }
 
 constexpr ConstantsDef kTileConstants = {"linear_tile", kTileNames, linear::tile_legal, tile_defaults, tile_candidates};

@@ -1,11 +1,16 @@
 // What stands behind vireo::Device.
 #pragma once
 
+#include <map>
 #include <mutex>
 #include <optional>
+#include <string>
+#include <utility>
+#include <vector>
 
 #include "base/thread_pool.h"
 #include "device/caps.h"
+#include "ops/kernel.h"
 #include "simd/kernels.h"
 #if VIREO_VULKAN
 #include "vk/gpu.h"
@@ -59,9 +64,11 @@ struct Device::Impl {
   Result<std::shared_ptr<vk::Gpu>> open_gpu() const;
   /// The instance it is one of; an adopted device's belongs to its gpu. Null for the CPU.
   const vk::Instance* used_instance() const { return instance ? instance.get() : adopted ? &gpu->instance() : nullptr; }
-  /// failing_kernels() of runtime/self_test.h, asked once.
-  std::vector<std::string> failing_kernels(const std::shared_ptr<vk::Gpu>& opened, ThreadPool& pool) const;
-  mutable std::optional<std::vector<std::string>> failing;
+  /// Names of those whose small products are wrong on this device, or cannot be run; each is asked once.
+  std::vector<std::string> failing_kernels(const std::vector<std::pair<const KernelDef*, Constants>>& kernels,
+                                           const std::shared_ptr<vk::Gpu>& opened, ThreadPool& pool) const;
+  mutable std::map<std::string, bool> held;         // answers, by kernel and constants
+  std::optional<std::vector<std::string>> failing;  // what tests answer instead
 #endif
 };
 

@@ -1,6 +1,7 @@
 #if VIREO_VULKAN
 #include "runtime/self_test.h"
 
+#include <algorithm>
 #include <cmath>
 
 #include "base/half.h"
@@ -13,7 +14,8 @@ namespace {
 
 double rounded(float x, DType t) { return t == DType::kF16 ? double(half_to_float(float_to_half(x))) : double(x); }
 
-/// The kernel with these constants, on the one node of its self-test.
+}  // namespace
+
 Result<bool> holds(const KernelDef& kernel, const Constants& constants, const std::shared_ptr<vk::Gpu>& gpu,
                    const DeviceCaps& caps, ThreadPool& pool) {
   const SelfTest test = kernel.self_test(constants);
@@ -89,44 +91,48 @@ Result<bool> holds(const KernelDef& kernel, const Constants& constants, const st
   return worst <= (kernel.error ? kernel.error(constants) : op.tolerance(call)) * largest;
 }
 
-}  // namespace
+std::vector<Tested> tested_kernels(const Plan& plan) {
+  std::vector<Tested> all;
+  for (const Step& step : plan.steps)
+    if (step.by && step.by->self_test && step.device == DeviceKind::kVulkan) {
+      const Tested each = {step.by, step.constants};
+      if (std::find(all.begin(), all.end(), each) == all.end()) all.push_back(each);
+    }
+  return all;
+}
 
-std::vector<std::string> failing_kernels(const std::shared_ptr<vk::Gpu>& gpu, const DeviceCaps& caps,
-                                         ThreadPool& pool) {
-  std::vector<std::string> failing;
+std::vector<Tested> tested_kernels(const DeviceCaps& caps, DType activations) {
+  std::vector<Tested> all;
   const Tuning tuning = tuning_for(caps);
   for (const KernelDef* k : all_kernels()) {
     if (!k->self_test) continue;
-    bool all = true;
-    for (const Constants& c : tuning.of(k->name)) {
-      const Result<bool> ok = all ? holds(*k, c, gpu, caps, pool) : Result<bool>(false);
-      all = ok && *ok;
+    for (const Constants& c : tuning.of(k->name))
+      if (policy_of(k->self_test(c).precision).activations == activations) all.push_back({k, c});
+  }
+  return all;
+}
+
+std::vector<std::string> Device::Impl::failing_kernels(const std::vector<Tested>& kernels,
+                                                       const std::shared_ptr<vk::Gpu>& opened, ThreadPool& pool) const {
+  std::vector<std::string> found;
+  for (const auto& [kernel, constants] : kernels) {
+    const std::string name = kernel->name;
+    const std::string key = fmt::format("{} {}", name, fmt::join(constants, ","));
+    std::optional<bool> known;
+    {
+      const std::lock_guard<std::mutex> lock(mutex);
+      if (failing) known = std::find(failing->begin(), failing->end(), name) == failing->end();
+      else if (const auto at = held.find(key); at != held.end()) known = at->second;
     }
-    if (!all) failing.push_back(k->name);
+    if (!known) {  // two sessions may both ask: the answer is the same
+      const Result<bool> ok = holds(*kernel, constants, opened, caps, pool);
+      known = ok && *ok;
+      const std::lock_guard<std::mutex> lock(mutex);
+      if (*known || !opened->lost()) held[key] = *known;  // a lost device says nothing of its products
+    }
+    if (!*known && std::find(found.begin(), found.end(), name) == found.end()) found.push_back(name);
   }
-  return failing;
-}
-
-std::vector<std::string> Device::Impl::failing_kernels(const std::shared_ptr<vk::Gpu>& opened, ThreadPool& pool) const {
-  {
-    const std::lock_guard<std::mutex> lock(mutex);
-    if (failing) return *failing;
-  }
-  // Two sessions may both ask: the answer is the same.
-  std::vector<std::string> found = vireo::failing_kernels(opened, caps, pool);
-  if (!found.empty() && opened->lost()) return found;  // which says nothing of its products
-  const std::lock_guard<std::mutex> lock(mutex);
-  failing = found;
   return found;
-}
-
-bool has_self_tests(const DeviceCaps& caps, DType activations) {
-  const Tuning tuning = tuning_for(caps);
-  for (const KernelDef* k : all_kernels())
-    if (k->self_test && !tuning.of(k->name).empty() &&
-        policy_of(k->self_test(tuning.of(k->name)[0]).precision).activations == activations)
-      return true;
-  return false;
 }
 
 }  // namespace vireo

@@ -71,23 +71,28 @@ Result<void> Session::Impl::open_on(const Device::Impl& target) {
   how.fuse = how.fuse && !unfused;
   if (!tuned_given) tuned = tuned_steps(options, target.caps, &warnings);
   how.tuned = &tuned;
+  // A kernel whose answers are not what the device was taken for is left out, and what comes in its place is asked
+  // about.
+  for (bool complete = false; !complete;) {
+    VIREO_ASSIGN(planned, plan_model(model, options, Graph(graph), target.caps, how));
+    complete = true;
 #if VIREO_VULKAN
-  const FormatPolicy policy = how.policy ? *how.policy : policy_of(how.precision);
-  if (target.kind == DeviceKind::kVulkan && has_self_tests(target.caps, policy.activations)) {
+    const std::vector<Tested> tested = tested_kernels(planned.plan);
+    if (tested.empty()) break;
     VIREO_ASSIGN(const std::shared_ptr<vk::Gpu> device_gpu, target.open_gpu());
-    for (const std::string& kernel : target.failing_kernels(device_gpu, pool)) {
+    for (const std::string& kernel : target.failing_kernels(tested, device_gpu, pool)) {
       if (device_gpu->lost())
         return fail(ErrorCode::kDeviceLost, "{}: the device failed while the accuracy of {} was checked",
                     target.caps.name, kernel);
+      if (!how.tuning) how.tuning = tuning_for(target.caps);
+      if (how.tuning->constants.erase(kernel) == 0) continue;  // only what was tuned has it, which was checked then
+      complete = false;
       warnings.push_back(
           fmt::format("{}: {} failed its accuracy check, or it could not be run; other kernels do its work",
                       target.caps.name, kernel));
-      if (!how.tuning) how.tuning = tuning_for(target.caps);
-      how.tuning->constants.erase(kernel);
     }
-  }
 #endif
-  VIREO_ASSIGN(planned, plan_model(model, options, std::move(graph), target.caps, how));
+  }
   places[place].kind = target.kind;
   places[place].name = target.caps.name;
   cpu.reset();

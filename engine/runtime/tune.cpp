@@ -108,7 +108,7 @@ class Tuner {
  public:
   Tuner(const Device::Impl& device, std::shared_ptr<vk::Gpu> gpu, Precision precision, const TuneOptions& o)
       : device_(device), gpu_(std::move(gpu)), precision_(precision), options_(o), pool_(device.threads) {
-    if (has_self_tests(device.caps, policy_of(precision).activations)) failing_ = device.failing_kernels(gpu_, pool_);
+    failing_ = device.failing_kernels(tested_kernels(device.caps, policy_of(precision).activations), gpu_, pool_);
   }
 
   Result<TuneReport::Step> run(const Plan& plan, const Subject& subject, double budget_s, const TuneProgress& progress);

@@ -9,6 +9,7 @@
 
 #include <nlohmann/json.hpp>
 
+#include "ops/tuned.h"
 #include "ops/tuning.h"
 #include "plan/plan.h"
 #include "profile/compiler_fields.h"
@@ -455,11 +456,11 @@ class VkPhases : public vk::VkTest {
 
   /// Runs the graph with a tuning's kernels, plain and with phases; adds the shaders that were measured to `seen`.
   static void compare(const std::shared_ptr<vk::Gpu>& gpu, const Tuning& tuning, Precision precision,
-                      std::set<std::string>* seen) {
+                      std::set<std::string>* seen, bool attention = true) {
     PlanOptions options;
     options.precision = precision;
     options.tuning = tuning;
-    const Result<Planned> planned = make_plan(graph(precision == Precision::kFp32), gpu->caps(), options);
+    const Result<Planned> planned = make_plan(graph(attention), gpu->caps(), options);
     ASSERT_TRUE(planned.ok()) << planned.error().message;
     const Plan& plan = planned->plan;
     ASSERT_FALSE(plan.has_cpu_steps());
@@ -511,6 +512,11 @@ TEST_F(VkPhases, EveryVariantComputesTheSame) {
     halves = true;
     tuning.constants.erase("linear.tile");
     tuning.constants["linear.half"] = {{64, 64, 16, 8, 8}};
+    compare(gpu, tuning, Precision::kFp16, &seen, false);
+    only_kernel(*find_kernel("attention.half"), &tuning);
+    tuning.constants["attention.half"] = {{32, 4, 4, 4, 8}};
+    tuning.constants.erase("conv2d.tile");  // the picture's own planes take conv2d.direct
+    tuning.constants["conv2d.half"] = {{32, 32, 16, 8, 8}};
     compare(gpu, tuning, Precision::kFp16, &seen);
   }
   if (seen.empty()) GTEST_SKIP() << "no device here has a shader clock";
@@ -519,7 +525,9 @@ TEST_F(VkPhases, EveryVariantComputesTheSame) {
         "attention.tile.PARTITION=2", "attention.texel", "attention.texel.PARTITION=1", "attention.texel.PARTITION=2",
         "conv2d", "conv2d.TEXEL=1", "conv2d.tile"})
     EXPECT_EQ(seen.count(shader), 1u) << shader << " was not tried";
-  EXPECT_EQ(seen.count("linear.half"), size_t(halves));
+  for (const char* shader :
+       {"linear.half", "attention.half", "attention.half.PARTITION=1", "attention.half.PARTITION=2", "conv2d.half"})
+    EXPECT_EQ(seen.count(shader), size_t(halves)) << shader;
 }
 
 // Each failure that a device can answer with says what failed, leaves the session's own commands working and no object
