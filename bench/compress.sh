@@ -7,7 +7,7 @@ root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 vireo=${1:-$root/build/bin/vireo}
 [ $# -eq 0 ] || shift  # the rest are recipes
 recipes=("$@")
-[ ${#recipes[@]} -gt 0 ] || recipes=(w8 w4g32 w4g64 w8a8 w8a8static w8a8mixed w4a8 tome25 tome29 tome39 w8a8+tome29
+[ ${#recipes[@]} -gt 0 ] || recipes=(w8 w4g32 w4g64 w4w8rows w8a8 w8a8static w8a8mixed w4a8 tome25 tome29 tome39 w8a8+tome29
   qkrank10 prune10 prune15 prune20 prune15+w8a8)
 model=$root/../shared/models/vit-tiny-patch16-224
 data=$root/../shared/data/imagenet-dev
@@ -46,7 +46,9 @@ echo '|---|---|---|---|---|---|---|---|---|---|---|---|---|'
 for recipe in "${recipes[@]}"; do
   start=$(date +%s.%N)
   read -ra words <<<"$recipe"
-  "$vireo" compress --model "$model" --recipe "${words[@]}" --calibrate "$work/seen" --eval "$work/judged" --out "$work/out" --force >/dev/null
+  seen=(--calibrate "$work/seen")
+  [[ $recipe != *--synthetic* ]] || seen=()
+  "$vireo" compress --model "$model" --recipe "${words[@]}" "${seen[@]}" --eval "$work/judged" --out "$work/out" --force >/dev/null
   seconds=$(awk -v a="$start" -v b="$(date +%s.%N)" 'BEGIN { print b - a }')
   printf '| %s | %.2g | %s | %.1f | %s | %.1f (%.1f) | %s | %.3f | %s | %.1f | %.1f (%.1f) | %.1f (%.1f, %.1f) | %.1f |\n' "$recipe" "$(value kl)" "${kl[$recipe]:-}" \
     "$(percent agreement)" "${agreement[$recipe]:-}" "$(percent top1_after)" \

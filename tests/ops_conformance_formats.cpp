@@ -23,14 +23,18 @@ class Coded final : public Constant {
   Coded(int64_t rows, int64_t cols, Grid grid, float size, RowCodes wanted)
       : Constant(rows, cols), grid_(grid), wanted_(wanted) {
     const std::vector<double> noise = test::noise(size_t(rows * cols + 2 * rows * grid.groups(cols)), 7, 1);
-    const double low = -std::ldexp(1.0, grid.bits - 1), high = -low - 1;
+    const double high = std::ldexp(1.0, grid.bits - 1) - 1;
     size_t at = 0;
-    for (int64_t i = 0; i < rows * cols; ++i)
-      codes_.push_back(int8_t(std::max(low, std::min(high, std::round(noise[at++] * -low)))));
-    codes_.front() = int8_t(low), codes_.back() = int8_t(high);
+    for (int64_t i = 0; i < rows * cols; ++i) {
+      const double low = least(i / cols);
+      codes_.push_back(int8_t(std::max(low, std::min(-low - 1, std::round(noise[at++] * -low)))));
+    }
+    for (const int64_t row : {int64_t(0), std::min<int64_t>(1, rows - 1), rows - 1})
+      codes_[size_t(row * cols)] = int8_t(least(row)), codes_[size_t((row + 1) * cols - 1)] = int8_t(-least(row) - 1);
     for (int64_t i = 0; i < rows * grid.groups(cols); ++i) {
       const bool first = i == 0 || grid.scope != Scope::kTensor;
-      scales_.push_back(first ? size / float(high + 1) * float(1 + 0.5 * noise[at++]) : scales_[0]);
+      const float step = size / float(-least(i / grid.groups(cols)));
+      scales_.push_back(first ? step * float(1 + 0.5 * noise[at++]) : scales_[0]);
       zeros_.push_back(!grid.zero_points ? int8_t(0) : first ? int8_t(std::round(noise[at++] * high)) : zeros_[0]);
     }
   }
@@ -45,20 +49,33 @@ class Coded final : public Constant {
     std::copy_n(scales_.begin() + first * groups, count * groups, scales);
     if (grid_.zero_points) std::copy_n(zeros_.begin() + first * groups, count * groups, zeros);
   }
+  bool wide(int64_t row) const override { return grid_.wide > 0 && row % 3 == 1; }
   double number(int64_t row, int64_t col) const {
     const int64_t at = row * grid_.groups(cols()) + (grid_.scope == Scope::kGroup ? col / grid_.group : 0);
     return double(codes_[size_t(row * cols() + col)] - zeros_[size_t(at)]) * double(scales_[size_t(at)]);
   }
 
  private:
+  double least(int64_t row) const { return -std::ldexp(1.0, (wide(row) ? 8 : grid_.bits) - 1); }
+
   Grid grid_;
   RowCodes wanted_;
   std::vector<int8_t> codes_, zeros_;
   std::vector<float> scales_;
 };
 
-constexpr const char* kFormats[] = {"i8", "i8tensor", "u8",    "u8tensor", "i8g16", "u8g32", "i6", "i5g16", "i4",
-                                    "u4", "i4g32",    "u4g16", "u4g8",     "i3g8",  "u3",    "i2", "u2g16"};
+constexpr const char* kFormats[] = {"i8",    "i8tensor", "u8",     "u8tensor", "i8g16", "u8g32", "i6", "i5g16",
+                                    "i4",    "u4",       "i4g32",  "u4g16",    "u4g8",  "i3g8",  "u3", "i2",
+                                    "u2g16", "i4+",      "i4g32+", "u4g16+",   "i3g8+"};  // +: every third row has 8
+                                                                                          // bits
+
+Grid grid_of(const std::string& name, int64_t rows) {
+  Format f;
+  const bool wide = name.back() == '+';
+  EXPECT_TRUE(parse_format(wide ? name.substr(0, name.size() - 1) : name, &f)) << name;
+  if (wide) f.grid.wide = int32_t((rows + 1) / 3);
+  return f.grid;
+}
 
 /// A case of one of these formats; `rows`: its rows are codes as well.
 struct FormatCase {
@@ -128,12 +145,22 @@ Prepared prepare(const FormatCase& c, const Grid& grid) {
   return p;
 }
 
+/// Whether a target does the case with rows of codes: a GPU where linear.dot can be had, which is then forced.
+bool multiplies_codes(const FormatCase& c, const Target& t) {
+  if (!t.gpu) return true;
+  const Grid grid = grid_of(c.format, 1);
+  return t.caps.integer_dot && c.op == OpKind::kLinear && grid.scope != Scope::kGroup && !grid.zero_points &&
+         grid.bits > 4;
+}
+
 /// The same runs of a case on every target; `kernel` receives what the plan says of the step.
-void run(const Prepared& p, const Target& t, const std::string& where, std::string* kernel) {
+void run(const Prepared& p, const Target& t, bool codes, const std::string& where, std::string* kernel) {
   PlanOptions options;
   options.precision = Precision::kCheckpoint;
   options.fuse = false;
-  const Result<Planned> planned = make_plan(p.graph, t.caps, options);
+  DeviceCaps caps = t.caps;
+  caps.integer_dot_fast = caps.integer_dot && codes;
+  const Result<Planned> planned = make_plan(p.graph, caps, options);
   ASSERT_TRUE(planned.ok()) << where << ": " << planned.error().message;
   const Plan& plan = planned->plan;
   ASSERT_FALSE(t.gpu && plan.has_cpu_steps()) << where << ": " << plan.steps[0].reason;
@@ -183,10 +210,9 @@ TEST(ConformanceOfFormats, EveryMatrixInEveryFormatOnEveryTarget) {
     for (const OpCase& spec : kept[which])
       for (const char* format : kFormats)
         for (const bool rows : {false, true}) {
-          const int64_t cols = spec.in[size_t(op_def(op).matrix)].c();
-          Format f;
-          ASSERT_TRUE(parse_format(format, &f)) << format;
-          if (f.grid.scope == Scope::kGroup && f.grid.group < cols && cols % f.grid.group != 0) continue;
+          const Shape& w = spec.in[size_t(op_def(op).matrix)];
+          const Grid grid = grid_of(format, w.w());
+          if (grid.scope == Scope::kGroup && grid.group < w.c() && w.c() % grid.group != 0) continue;
           // Normalised rows lie on no grid.
           const int norm = op_def(op).slots.norm;
           if (rows && norm >= 0 && spec.attrs[size_t(norm)] != 0) continue;
@@ -196,25 +222,23 @@ TEST(ConformanceOfFormats, EveryMatrixInEveryFormatOnEveryTarget) {
   }
   size_t runs = 0;
   for (const FormatCase& c : all)
-    for (const Target* t : on) runs += !(c.rows && t->gpu);  // there rows stay floats: the case without
+    for (const Target* t : on) runs += !c.rows || multiplies_codes(c, *t);  // else rows stay floats: the case without
   const test::Sample sample(4 * runs);  // a quarter of what the operators' own runs are cut down to
   std::printf("[   INFO   ] %zu runs (case, format, target); every %zuth is done\n", runs, sample.stride());
   size_t integers = 0, tried = 0;
   for (size_t i = 0; i < all.size(); ++i) {
     const FormatCase& c = all[i];
-    Format f;
-    ASSERT_TRUE(parse_format(c.format, &f));
     std::optional<Prepared> p;
     size_t k = 0;
     for (const Target* t : on) {
-      if ((c.rows && t->gpu) || !sample.takes(i, k++)) continue;
-      if (!p) p = prepare(c, f.grid);
+      if ((c.rows && !multiplies_codes(c, *t)) || !sample.takes(i, k++)) continue;
+      if (!p) p = prepare(c, grid_of(c.format, c.spec->in[size_t(op_def(c.op).matrix)].w()));
       std::string kernel;
-      run(*p, *t,
+      run(*p, *t, c.rows,
           fmt::format("{} / {} / {}{} / {}", op_def(c.op).name, c.spec->label, c.format, c.rows ? " i8" : "", t->label),
           &kernel);
       if (HasFatalFailure()) return;
-      if (c.rows) ++tried, integers += kernel.find("int8") != std::string::npos;
+      if (c.rows) ++tried, integers += kernel.find(t->gpu ? "linear.dot" : "int8") != std::string::npos;
     }
   }
   EXPECT_GT(integers, tried / 4) << "products of integers are the case, of " << tried;

@@ -23,20 +23,19 @@ struct Args {
 struct Answer {
   std::vector<vireo::Score> top;
   double ms = 0;
-  std::string reason;  // not empty: the answer was had otherwise than the session began
-  std::string error;   // not empty: the picture could not be classified
-  std::string note;    // of reading it
+  std::string reason;   // not empty: the answer was had otherwise than the session began
+  std::string error;    // not empty: the picture could not be classified
+  std::string note;     // of reading it
+  double latency = -1;  // since the frame came; negative: no stream's
 };
 
 /// `logits`: a row for the scores, or nullptr.
-Answer classify(Sessions& sessions, const Frame& frame, int topk, Reasons& reasons, float* logits) try {
+Answer classify(Sessions& sessions, const Frame& frame, int topk, Reasons& reasons, float* logits) {
   Answer answer;
   answer.error = frame.error;
   if (!answer.error.empty()) return answer;
   answer.note = frame.picture.note;
-  vireo::Session& session = sessions.for_picture(frame.picture.width, frame.picture.height);
-  reasons.begin(session);
-  auto out = session.run(vireo::Image{frame.picture.rgb.data(), frame.picture.width, frame.picture.height, 0});
+  auto out = run_one(sessions, frame.image(), reasons);
   if (!out) {
     answer.error = out.error().message;
     return answer;
@@ -45,10 +44,6 @@ Answer classify(Sessions& sessions, const Frame& frame, int topk, Reasons& reaso
   answer.ms = out->ms;
   answer.reason = reasons.add(out->device);
   if (logits != nullptr) std::copy(out->data, out->data + out->cols, logits);
-  return answer;
-} catch (const Failure& failure) {  // no session for this picture's size
-  Answer answer;
-  answer.error = failure.what();
   return answer;
 }
 
@@ -65,7 +60,7 @@ void print_answer(const vireo::Model& model, const std::string& path, const Answ
     std::printf("  %6.2f %%  %s\n", 100.0 * double(s.value), printable(model.label(s.index)).c_str());
 }
 
-Json answer_json(const vireo::Model& model, const std::string& path, const Answer& answer) {
+Json answer_json(const vireo::Model& model, const std::string& path, const Answer& answer, const FrameTimes& times) {
   Json entry{{"image", path}, {"top", Json::array()}};
   for (const vireo::Score& s : answer.top)
     entry["top"].push_back(Json{{"index", s.index}, {"label", model.label(s.index)}, {"score", s.value}});
@@ -76,6 +71,7 @@ Json answer_json(const vireo::Model& model, const std::string& path, const Answe
     entry["error"] = answer.error;
   }
   if (!answer.note.empty()) entry["note"] = answer.note;
+  times.add_to(entry, answer.latency);
   return entry;
 }
 
@@ -97,7 +93,7 @@ void run(Args& args) {
   std::vector<float> logits;
   Json results = Json::array();
   ImageErrors errors;
-  if (!args.common.json) {
+  if (!args.common.quiet()) {
     if (!model.keeps_proportions()) std::printf("%s\n", device_line(sessions.last().device()).c_str());
     print_notes(model);
     if (model.scores() == vireo::Scores::kSigmoid)
@@ -107,33 +103,47 @@ void run(Args& args) {
   PictureNotes notes;
   Reasons reasons;
   std::string reason;
+  FrameTimes latency(args.common);
   bool said = !model.keeps_proportions();  // which device it is
   size_t count = 0;
   const Interruptible meanwhile(&pictures);
-  for (Frame frame; pictures.next(&frame); ++count) {
+  FrameReader reader(pictures, args.common);
+  while (const Frame* next = reader.next()) {
+    const Frame& frame = *next;
     const std::string& path = frame.name;
     // Rows of pictures that fail stay NaN, so that row i belongs to picture i.
     if (args.keeps_logits) logits.resize((count + 1) * classes, std::nanf(""));
-    const Answer answer =
+    Answer answer =
         classify(sessions, frame, args.topk, reasons, args.keeps_logits ? &logits[count * classes] : nullptr);
+    if (answer.error.empty()) answer.latency = latency.add(frame);
     notes.add(path, answer.note);
     if (!answer.error.empty()) errors.add(path, answer.error);
-    if (!said && !args.common.json && answer.error.empty()) {
+    if (!said && !args.common.quiet() && answer.error.empty()) {
       std::printf("%s\n", device_line(sessions.last().device()).c_str());
       said = true;
     }
-    if (args.common.json) {
-      results.push_back(answer_json(model, path, answer));
+    if (args.common.json_lines) {
+      print_json_line(answer_json(model, path, answer, latency));
+    } else if (args.common.json) {
+      results.push_back(answer_json(model, path, answer, latency));
     } else {
       print_answer(model, path, answer, &reason);
+      if (pictures.raw()) std::fflush(stdout);  // somebody may read along
     }
+    ++count;
   }
+  if (!args.common.quiet() && latency.any()) std::printf("%s\n", latency.text().c_str());
+  if (!args.common.json && reader.dropped() > 0)
+    std::fprintf(stderr, "note: %llu frames gave way to newer ones\n",
+                 static_cast<unsigned long long>(reader.dropped()));
   if (args.common.json) {
     Json json{{"device", device_json(sessions.last().device())},
               {"precision", precision_text(args.common)},
               {"scores", vireo::to_string(model.scores())},
               {"results", results}};
     add_notes(json, model);
+    latency.add_to(json);
+    if (reader.dropped() > 0) json["dropped"] = reader.dropped();
     if (count < pictures.total()) json["interrupted"] = true;
     print_json(json);
   }
@@ -141,7 +151,7 @@ void run(Args& args) {
     need(write_npy(args.logits, logits.data(), {int64_t(count), int64_t(classes)}));
   }
   errors.check(count, pictures.total(), "they are above" + (args.keeps_logits ? " and in " + args.logits : ""));
-  check_frames_came(pictures, count, args.common);
+  check_frames_came(pictures, count);
 }
 
 }  // namespace
@@ -149,10 +159,11 @@ void run(Args& args) {
 void add_classify(CLI::App& app) {
   auto args = std::make_shared<Args>();
   CLI::App* verb = app.add_subcommand("classify", "classify pictures (JPEG, PNG and others)");
-  verb->add_option("images", args->images, "pictures and folders of pictures; - is standard input")
+  verb->add_option("images", args->images,
+                   "pictures and folders of pictures; - is standard input: a picture, Y4M, or with --frame raw frames")
       ->required()
       ->type_name("IMAGE...");
-  add_common(*verb, args->common, kModel | kDevice | kSession | kJson | kPictures | kFrames);
+  add_common(*verb, args->common, kModel | kDevice | kSession | kJson | kPictures | kFrames | kLines);
   verb->add_option("--topk", args->topk, "how many classes to print")
       ->type_name("K")
       ->check(CLI::Range(1, 1000000))
@@ -161,7 +172,8 @@ void add_classify(CLI::App& app) {
                                          "write the class scores before softmax or sigmoid, float32 [images, classes]");
   logits->type_name("FILE.npy");
   add_examples(*verb, {"vireo classify --model models/fashion-vit models/fashion-vit/samples",
-                       "vireo classify --model models/fashion-vit --topk 3 --json picture.jpg"});
+                       "vireo classify --model models/fashion-vit --topk 3 --json picture.jpg",
+                       "ffmpeg -i drive.mp4 -f yuv4mpegpipe - | vireo classify --model models/fashion-vit --jsonl -"});
   verb->callback([args, logits] {
     args->keeps_logits = logits->count() > 0;
     run(*args);

@@ -65,6 +65,41 @@ CLI::Validator one_of(const std::string& kind, const std::vector<std::string>& n
       "");
 }
 
+namespace {
+
+struct FormatName {
+  const char* name;
+  vireo::PixelFormat format;
+};
+/// Ours, then ffmpeg's where they differ.
+const FormatName kFormatNames[] = {
+    {"rgb", vireo::PixelFormat::kRgb},         {"bgr", vireo::PixelFormat::kBgr},
+    {"rgba", vireo::PixelFormat::kRgba},       {"bgra", vireo::PixelFormat::kBgra},
+    {"grey", vireo::PixelFormat::kGrey},       {"grey16", vireo::PixelFormat::kGrey16},
+    {"nv12", vireo::PixelFormat::kNv12},       {"nv21", vireo::PixelFormat::kNv21},
+    {"i420", vireo::PixelFormat::kI420},       {"i422", vireo::PixelFormat::kI422},
+    {"i444", vireo::PixelFormat::kI444},       {"yuyv", vireo::PixelFormat::kYuyv},
+    {"uyvy", vireo::PixelFormat::kUyvy},       {"rgb24", vireo::PixelFormat::kRgb},
+    {"bgr24", vireo::PixelFormat::kBgr},       {"gray", vireo::PixelFormat::kGrey},
+    {"gray16le", vireo::PixelFormat::kGrey16}, {"yuv420p", vireo::PixelFormat::kI420},
+    {"yuv422p", vireo::PixelFormat::kI422},    {"yuv444p", vireo::PixelFormat::kI444},
+    {"yuyv422", vireo::PixelFormat::kYuyv},    {"uyvy422", vireo::PixelFormat::kUyvy},
+};
+
+std::vector<std::string> format_names() {
+  std::vector<std::string> names;
+  for (const FormatName& f : kFormatNames) names.push_back(f.name);
+  return names;
+}
+
+}  // namespace
+
+bool parse_pixel_format(const std::string& text, vireo::PixelFormat* format) {
+  for (const FormatName& f : kFormatNames)
+    if (text == f.name) return *format = f.format, true;
+  return false;
+}
+
 void add_examples(CLI::App& verb, const std::vector<std::string>& lines) {
   std::string text = lines.size() == 1 ? "Example:" : "Examples:";
   for (const std::string& line : lines) text += "\n  " + line;
@@ -165,10 +200,53 @@ void add_common(CLI::App& verb, Common& common, unsigned which) {
                 throw CLI::ValidationError("--frame", "'" + text + "' has too many pixels; expected at most " +
                                                           std::to_string(kMaxImagePixels));
             },
-            "a pipe (- is standard input) brings raw RGB24 frames of this size, width first as in ffmpeg's -s")
+            "a pipe (- is standard input) brings raw frames of this size, width first as in ffmpeg's -s; a camera is "
+            "asked for it")
         ->type_name("WxH");
+    verb.add_option("--format", common.frame_format,
+                    "how raw frames lie: rgb, bgr, rgba, bgra, grey, grey16, nv12, nv21, i420, i422, i444, yuyv, uyvy, "
+                    "or ffmpeg's name; a camera is asked for it [rgb; a camera's own]")
+        ->type_name("NAME")
+        ->check(one_of("pixel format", format_names()));
+    verb.add_option_function<std::string>(
+            "--range",
+            [&common](const std::string& text) {
+              common.frame_range = text == "full" ? vireo::YuvRange::kFull : vireo::YuvRange::kLimited;
+              common.frame_range_given = true;
+            },
+            "numbers of luma in frames: limited (16 to 235) or full (0 to 255) [limited, or as Y4M says]")
+        ->type_name("R")
+        ->check(one_of("range", {"limited", "full"}));
+    verb.add_option_function<std::string>(
+            "--matrix",
+            [&common](const std::string& text) {
+              common.frame_matrix = text == "bt709" ? vireo::YuvMatrix::kBt709 : vireo::YuvMatrix::kBt601;
+              common.frame_matrix_given = true;
+            },
+            "what makes luma of colours in frames: bt601 or bt709 (high definition) [bt601]")
+        ->type_name("M")
+        ->check(one_of("matrix", {"bt601", "bt709"}));
+    verb.add_option_function<std::string>(
+            "--rotate", [&common](const std::string& text) { common.frame_rotation = std::stoi(text); },
+            "degrees clockwise that turn frames upright: 0, 90, 180 or 270 [0]")
+        ->type_name("DEG")
+        ->check(one_of("rotation", {"0", "90", "180", "270"}));
+    verb.add_option("--frames", common.frame_limit, "stop after N frames of a pipe or camera [all]")
+        ->type_name("N")
+        ->check(CLI::Range(1, 1000000000));
   }
-  if (which & kJson) verb.add_flag("--json", common.json, "print JSON");
+  CLI::Option* json = which & kJson ? verb.add_flag("--json", common.json, "print JSON") : nullptr;
+  if (which & kLines) {
+    CLI::Option* lines =
+        verb.add_flag("--jsonl", common.json_lines, "print a line of JSON for each picture or frame, at once");
+    if (json != nullptr) lines->excludes(json);
+    verb.add_flag("--drop", common.frame_drop,
+                  "frames of a pipe that come too fast: drop the oldest that wait; else the sender waits");
+    verb.add_option("--deadline", common.frame_deadline,
+                    "report frames whose answer comes later than so many milliseconds after them")
+        ->type_name("MS")
+        ->check(CLI::Range(1e-6, 1e9));
+  }
 }
 
 namespace {
@@ -306,6 +384,11 @@ void print_json(const Json& json) {
   // File names and labels need not be UTF-8: bytes that are not are replaced rather than refused.
   const std::string text = json.dump(2, ' ', false, Json::error_handler_t::replace);
   std::printf("%s\n", text.c_str());
+}
+
+void print_json_line(const Json& json) {
+  std::printf("%s\n", json.dump(-1, ' ', false, Json::error_handler_t::replace).c_str());
+  std::fflush(stdout);
 }
 
 std::string Reasons::news(const std::string& reason) const {

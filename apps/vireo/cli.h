@@ -56,7 +56,19 @@ struct Common {
   std::vector<std::string> cpu_ops;
   bool json = false;
   bool ignore_exif = false;
+  bool json_lines = false;                // --jsonl
   int frame_width = 0, frame_height = 0;  // of raw frames; 0 = not given
+  std::string frame_format;               // empty: not given
+  vireo::YuvRange frame_range = vireo::YuvRange::kLimited;
+  bool frame_range_given = false, frame_matrix_given = false;
+  vireo::YuvMatrix frame_matrix = vireo::YuvMatrix::kBt601;
+  int frame_rotation = 0;
+  uint64_t frame_limit = 0;   // frames of a stream; 0 = to its end
+  bool frame_drop = false;    // --drop
+  double frame_deadline = 0;  // ms; 0 = none
+
+  /// Nothing but JSON is printed on stdout.
+  bool quiet() const { return json || json_lines; }
 };
 
 /// Which of them a verb takes.
@@ -67,8 +79,11 @@ enum Options : unsigned {
   kSession = 8,    // --precision, --size, --cpu-ops
   kJson = 16,      // --json
   kPictures = 32,  // --ignore-exif
-  kFrames = 64,    // --frame
+  kFrames = 64,    // --frame, --format, --range, --matrix, --rotate, --frames
+  kLines = 128,    // --jsonl, --drop, --deadline
 };
+/// A pixel format by our name or ffmpeg's ("nv12", "yuv420p"); false when there is none.
+bool parse_pixel_format(const std::string& text, vireo::PixelFormat* format);
 /// "480x360" to two numbers from 1 to 999,999; false when the text is something else.
 bool parse_pair(const std::string& text, int* first, int* second);
 void add_common(CLI::App& verb, Common& common, unsigned which);
@@ -130,6 +145,8 @@ class Reasons {
   std::vector<std::pair<std::string, size_t>> counts_;
 };
 void print_json(const Json& json);
+/// On one line, at once: what a program that reads along waits for.
+void print_json_line(const Json& json);
 /// Prints the model's warnings as notes (human output only; with --json they are the array "warnings" when not empty).
 void print_notes(const vireo::Model& model);
 void add_notes(Json& json, const vireo::Model& model);

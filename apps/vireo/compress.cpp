@@ -3,10 +3,13 @@
 #include <memory>
 #include <optional>
 
+#include <vireo/predict.hpp>
+
 #include "cli.h"
 #include "compress_report.h"
 #include "compress_search.h"
 #include "interrupt.h"
+#include "machines.h"
 #include "measure.h"
 #include "new_folder.h"
 #include "page.h"
@@ -21,7 +24,7 @@ struct Args {
   vireo::Budget budget;
   int pictures = 64;
   bool list = false, force = false, no_sensitivity = false, sweep = false, closest = false, resume = false;
-  bool awq = false, bias_correction = false;
+  bool awq = false, bias_correction = false, synthetic = false;
   bool searches() const { return sweep || budget.any(); }
 };
 
@@ -37,7 +40,8 @@ void print_list(bool json) {
                           {"source", e.source},
                           {"weights", e.weights},
                           {"rows", e.rows},
-                          {"attention", e.attention}});
+                          {"attention", e.attention},
+                          {"searches", e.searches}});
     return list;
   };
   if (json)
@@ -86,6 +90,20 @@ std::vector<Sample> calibrate(const Args& args, const PictureSet& set, vireo::Co
   return used;
 }
 
+/// Calibrates with pictures of our own; as large as the network's input, so that things in them are.
+size_t calibrate_synthetic(const Args& args, const vireo::Model& model, vireo::Compressor& compressor) {
+  const int width = model.input_width(), height = model.input_height();
+  Progress progress{size_t(args.pictures)};
+  size_t made = 0;
+  for (; made < size_t(args.pictures) && !interrupted(); ++made) {
+    const std::vector<uint8_t> rgb = vireo::synthetic_picture(made, width, height);
+    const auto added = compressor.add(vireo::Image{rgb.data(), width, height, 0});
+    if (!added) throw Failure("compress: " + added.error().message);
+    progress.step(made + 1, "drawing");
+  }
+  return made;
+}
+
 void stop_where_interrupted() {
   if (interrupted()) throw Interrupted("interrupted; nothing was written");
 }
@@ -100,7 +118,10 @@ void check(const Args& args) {
         "--target-fps, --max-size and --max-kl");
   if (args.out.empty() && !args.sweep) throw UsageError("compress: --out DIR is required");
   if (args.searches() && args.calibrate.empty())
-    throw UsageError("compress: a budget is met on pictures: give --calibrate DIR, a folder of 32 to 64 of them");
+    throw UsageError("compress: a budget is met on pictures: give --calibrate DIR, a folder of 32 to 64 of them" +
+                     std::string(args.synthetic ? "; drawn ones (--synthetic) cannot judge" : ""));
+  if (args.synthetic && !args.calibrate.empty())
+    throw UsageError("compress: --synthetic draws the pictures that --calibrate would give; choose one of them");
   if (args.closest && !args.budget.any())
     throw UsageError("compress: --closest goes with a budget: --target-fps, --max-size, --max-kl");
   if (args.searches() && (!args.ranges.empty() || args.awq || args.bias_correction))
@@ -164,6 +185,11 @@ void run(Args& args) {
   }
   options.method = args.method, options.ranges = args.ranges;
   options.awq = args.awq, options.bias_correction = args.bias_correction;
+  if (args.budget.machine != "this") {
+    const bool built_in = vireo::machine_caps(args.budget.machine).ok();
+    options.machine = machine_argument(args.budget.machine);
+    options.caps = built_in ? caps_argument(args.budget.machine) : open_device("cpu", args.common.threads).caps_text();
+  }
   options.threads = args.common.threads;
   options.sensitivity = !args.no_sensitivity;
   std::unique_ptr<Progress> progress;
@@ -196,9 +222,11 @@ void run(Args& args) {
   }
   if (work) options.work = work->path();
   vireo::Compressor compressor = need(vireo::Compressor::create(model, options));
-  if (compressor.least_pictures() > 0 && args.calibrate.empty())
+  const bool looks = compressor.least_pictures() > 0;
+  if (looks && args.calibrate.empty() && !args.synthetic)
     throw UsageError("compress: '" + (args.recipe.empty() ? args.policy : args.recipe) +
-                     "' looks at pictures: give --calibrate DIR, a folder of 32 to 64 of them");
+                     "' looks at pictures: give --calibrate DIR, a folder of 32 to 64 of them, or --synthetic where "
+                     "there are none");
   if (!args.searches()) open_sets();
 
   const Clock::time_point start = Clock::now();
@@ -206,6 +234,14 @@ void run(Args& args) {
   std::vector<Sample> used;
   std::vector<std::string> left_out;
   if (seen) used = calibrate(args, *seen, compressor, &left_out);
+  if (args.synthetic && looks) {
+    const size_t drawn = calibrate_synthetic(args, model, compressor);
+    left_out.push_back("calibrated with " + std::to_string(drawn) +
+                       " drawn pictures (--synthetic); pictures like those that the model will see are better" +
+                       (judged ? "" : ", and --eval says what it cost"));
+  } else if (args.synthetic) {
+    left_out.emplace_back("this recipe looks at no pictures: --synthetic changed nothing");
+  }
   stop_where_interrupted();
   auto written = compressor.write(folder.at());
   progress.reset();
@@ -219,6 +255,7 @@ void run(Args& args) {
   if (!args.ranges.empty()) c.options.push_back("ranges " + args.ranges);
   if (args.awq) c.options.emplace_back("awq");
   if (args.bias_correction) c.options.emplace_back("bias-correction");
+  if (args.synthetic) c.options.emplace_back("synthetic");
   c.front = front.is_null() ? nullptr : &front;
   c.caps = open_device("cpu", args.common.threads).caps_text();
 
@@ -275,6 +312,8 @@ void add_compress(CLI::App& app) {
   verb->add_flag("--bias-correction", args->bias_correction,
                  "move biases by what rounding does to the mean of a linear's answer");
   verb->add_option("--calibrate", args->calibrate, "pictures like those that the model will see")->type_name("DIR");
+  verb->add_flag("--synthetic", args->synthetic,
+                 "where there are none: calibrate with --pictures drawn ones, things with outlines and textures");
   verb->add_option("--pictures", args->pictures, "at most so many of them, evenly spread")
       ->type_name("N")
       ->check(CLI::Range(1, 100000))

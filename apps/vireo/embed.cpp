@@ -35,7 +35,10 @@ void keep(Features& all, size_t index, const vireo::Output& out) {
 }
 
 void run(Args& args) {
-  check_writable(args.out);
+  if (args.out.empty() && !args.common.json_lines)
+    throw UsageError("embed: --out FILE.npy is required, or --jsonl, which prints the vectors");
+  if (args.out.empty() && args.tokens) throw UsageError("embed: --tokens needs --out FILE.npy: they are many numbers");
+  if (!args.out.empty()) check_writable(args.out);
   Pictures pictures("embed", args.images, args.common);
   std::vector<std::string> inputs = pictures.names();
   for (const std::string& file : model_files(args.common)) inputs.push_back(file);
@@ -50,23 +53,28 @@ void run(Args& args) {
   ImageErrors errors;
   PictureNotes notes;
   double total_ms = 0;
+  FrameTimes latency(args.common);
   Reasons reasons;
   size_t count = 0;
   for (const std::string& note : pictures.notes()) std::fprintf(stderr, "note: %s\n", note.c_str());
   const Interruptible meanwhile(&pictures);
   Progress progress(pictures.total());
-  for (Frame frame; pictures.next(&frame); progress.step(++count, "")) {
+  FrameReader reader(pictures, args.common);
+  while (const Frame* next = reader.next()) {
+    const Frame& frame = *next;
     const std::string& path = frame.name;
     Json entry{{"image", path}};
     std::string error = frame.error;
     if (error.empty()) {
-      auto out = run_one(sessions, frame.picture, reasons);
+      auto out = run_one(sessions, frame.image(), reasons);
       if (out && all.rows > 0 && out->rows != all.rows) {
         error = "it gives " + std::to_string(out->rows) + " tokens and the first picture gave " +
                 std::to_string(all.rows) + ", which one array cannot hold; embed pictures of one shape at a time";
       } else if (out) {
-        keep(all, count, *out);
+        if (!args.out.empty()) keep(all, count, *out);
+        else entry["features"] = std::vector<float>(out->data, out->data + out->cols);
         entry["ms"] = out->ms;
+        latency.add_to(entry, latency.add(frame));
         if (const std::string reason = reasons.add(out->device); !reason.empty()) entry["reason"] = reason;
         total_ms += out->ms;
       } else {
@@ -79,10 +87,15 @@ void run(Args& args) {
       errors.add(path, error);
       entry["error"] = error;
     }
-    results.push_back(entry);
+    if (args.common.json_lines) print_json_line(entry);
+    else results.push_back(entry);
+    progress.step(++count, "");
   }
   progress.clear();
-  check_frames_came(pictures, count, args.common);
+  if (!args.common.json && reader.dropped() > 0)
+    std::fprintf(stderr, "note: %llu frames gave way to newer ones\n",
+                 static_cast<unsigned long long>(reader.dropped()));
+  check_frames_came(pictures, count);
   if (!all.data.empty()) all.data.resize(count * size_t(all.rows) * size_t(all.cols), std::nanf(""));
   std::vector<int64_t> shape{int64_t(count)};
   if (args.tokens) shape.push_back(all.rows);
@@ -98,9 +111,11 @@ void run(Args& args) {
               {"shape", shape},
               {"results", results}};
     add_notes(json, model);
+    latency.add_to(json);
+    if (reader.dropped() > 0) json["dropped"] = reader.dropped();
     if (count < pictures.total()) json["interrupted"] = true;
     print_json(json);
-  } else {
+  } else if (!args.common.json_lines) {
     std::printf("%s\n", device_line(sessions.last().device()).c_str());
     print_notes(model);
     reasons.print(count, sessions.last().device());
@@ -109,8 +124,12 @@ void run(Args& args) {
       for (size_t i = 1; i < shape.size(); ++i) std::printf(", %lld", static_cast<long long>(shape[i]));
       std::printf("], %.1f ms per picture\n", total_ms / double(count - errors.count()));
     }
+    if (latency.any()) std::printf("%s\n", latency.text().c_str());
   }
-  errors.check(count, pictures.total(), all.data.empty() ? "nothing was written" : "their rows are in " + args.out);
+  errors.check(count, pictures.total(),
+               args.out.empty()   ? "their vectors are above"
+               : all.data.empty() ? "nothing was written"
+                                  : "their rows are in " + args.out);
 }
 
 }  // namespace
@@ -118,15 +137,18 @@ void run(Args& args) {
 void add_embed(CLI::App& app) {
   auto args = std::make_shared<Args>();
   CLI::App* verb = app.add_subcommand("embed", "write the feature vectors of pictures");
-  verb->add_option("images", args->images, "pictures and folders of pictures; - is standard input")
+  verb->add_option("images", args->images,
+                   "pictures and folders of pictures; - is standard input: a picture, Y4M, or with --frame raw frames")
       ->required()
       ->type_name("IMAGE...");
-  add_common(*verb, args->common, kModel | kDevice | kSession | kJson | kPictures | kFrames);
-  verb->add_option("--out", args->out, "float32 [images, width], or with --tokens [images, tokens, width]")
-      ->required()
+  add_common(*verb, args->common, kModel | kDevice | kSession | kJson | kPictures | kFrames | kLines);
+  verb->add_option("--out", args->out,
+                   "float32 [images, width], or with --tokens [images, tokens, width]; with --jsonl it may be left "
+                   "out: then the lines have the vectors")
       ->type_name("FILE.npy");
   verb->add_flag("--tokens", args->tokens, "every token after the final norm instead of the pooled vector");
-  add_examples(*verb, {"vireo embed --model models/fashion-vit --out features.npy pictures"});
+  add_examples(*verb, {"vireo embed --model models/fashion-vit --out features.npy pictures",
+                       "ffmpeg -i drive.mp4 -f yuv4mpegpipe - | vireo embed --model models/fashion-vit --jsonl -"});
   verb->callback([args] { run(*args); });
 }
 

@@ -1,6 +1,7 @@
 // Frames: see frames.h.
 #include "frames.h"
 
+#include <time.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -26,6 +27,16 @@ double roughness(const std::vector<uint8_t>& rgb, size_t row) {
 
 }  // namespace
 
+namespace {
+
+FrameLayout rgb_layout(int width, int height) {
+  FrameLayout layout;
+  layout.width = width, layout.height = height;
+  return layout;
+}
+
+}  // namespace
+
 std::string doubt_size(const Rgb8& frame) {
   if (frame.width == frame.height) return {};
   const double given = roughness(frame.rgb, size_t(frame.width) * 3),
@@ -34,6 +45,57 @@ std::string doubt_size(const Rgb8& frame) {
   const auto size = [](int w, int h) { return std::to_string(w) + "x" + std::to_string(h); };
   return "the frames look " + size(frame.height, frame.width) + " rather than " + size(frame.width, frame.height) +
          ": --frame is width x height, as ffmpeg's -s";
+}
+
+int64_t monotonic_ns() {
+  timespec t{};
+  clock_gettime(CLOCK_MONOTONIC, &t);
+  return int64_t(t.tv_sec) * 1000000000 + t.tv_nsec;
+}
+
+vireo::Image FrameLayout::image(const uint8_t* frame) const {
+  vireo::Image image = vireo::Image::packed(format, frame, width, height);
+  image.range = range, image.matrix = matrix;
+  image.rotation = rotation;
+  return image;
+}
+
+std::string FrameLayout::text() const {
+  return std::to_string(width) + "x" + std::to_string(height) + " " +
+         (format == vireo::PixelFormat::kRgb ? "RGB24" : vireo::to_string(format));
+}
+
+vireo::Image Frame::image() const {
+  if (bytes.empty()) return vireo::Image{picture.rgb.data(), picture.width, picture.height, 0};
+  return layout.image(bytes.data());
+}
+
+const Rgb8& Frame::rgb() {
+  if (bytes.empty() || !picture.rgb.empty()) return picture;
+  picture.rgb.resize(size_t(picture.width) * size_t(picture.height) * 3);
+  need(vireo::to_rgb(image(), picture.rgb.data()));
+  return picture;
+}
+
+void Frame::begin(uint64_t number, const FrameLayout& how) {
+  char text[32];
+  std::snprintf(text, sizeof text, "frame-%06llu", static_cast<unsigned long long>(number));
+  name = text;
+  error.clear();
+  picture.note.clear();
+  layout = how;
+  const vireo::Image shape = how.image(nullptr);
+  picture.width = shape.upright_width();
+  picture.height = shape.upright_height();
+  came_ns = 0;
+  bytes.clear();
+  if (!how.plain()) picture.rgb.clear();
+}
+
+uint8_t* Frame::room() {
+  std::vector<uint8_t>& to = layout.plain() ? picture.rgb : bytes;
+  to.resize(layout.bytes());
+  return to.data();
 }
 
 Stream::Stream(int file, std::string name, bool owned) : file_(file), name_(std::move(name)), owned_(owned) {}
@@ -77,33 +139,27 @@ size_t Stream::read(uint8_t* to, size_t count, std::string* error) {
 }
 
 RawFrames::RawFrames(int file, int width, int height)
-    : RawFrames(std::make_unique<Stream>(file, "standard input"), width, height) {}
+    : RawFrames(std::make_unique<Stream>(file, "standard input"), rgb_layout(width, height)) {}
 
-RawFrames::RawFrames(std::unique_ptr<Stream> stream, int width, int height)
-    : stream_(std::move(stream)), width_(width), height_(height) {}
+RawFrames::RawFrames(std::unique_ptr<Stream> stream, const FrameLayout& layout)
+    : stream_(std::move(stream)), layout_(layout) {}
 
 bool RawFrames::next(Frame* frame) {
   if (over_ || stream_->stopped()) return false;
-  char name[32];
-  std::snprintf(name, sizeof name, "frame-%06llu", static_cast<unsigned long long>(number_ + 1));
-  frame->name = name;
-  frame->error.clear();
-  frame->picture.note.clear();
-  frame->picture.width = width_;
-  frame->picture.height = height_;
-  const size_t size = size_t(width_) * size_t(height_) * 3;
+  frame->begin(number_ + 1, layout_);
+  const size_t size = layout_.bytes();
   over_ = true;  // unless all goes well
-  frame->picture.rgb.resize(size);
-  const size_t got = stream_->read(frame->picture.rgb.data(), size, &frame->error);
+  const size_t got = stream_->read(frame->room(), size, &frame->error);
   if (stream_->stopped()) return false;
   over_ = got < size;
   if (over_) {
     if (frame->error.empty() && got == 0) return false;
     if (frame->error.empty())
       frame->error = frame->name + " is cut short: " + stream_->name() + " ended after " + std::to_string(got) +
-                     " of its " + std::to_string(size) + " bytes (" + std::to_string(width_) + "x" +
-                     std::to_string(height_) + " RGB24); check --frame and the program that sends the frames";
+                     " of its " + std::to_string(size) + " bytes (" + layout_.text() +
+                     "); check --frame and the program that sends the frames";
   }
+  frame->came_ns = monotonic_ns();
   ++number_;
   return true;
 }

@@ -9,17 +9,49 @@
 #include <string>
 #include <thread>
 #include <vector>
+#include <vireo/image.hpp>
 
 #include "image.h"
 #include "interrupt.h"
 
 namespace cli {
 
+/// How the frames of a stream lie in memory: planes one after the other, without padding.
+struct FrameLayout {
+  vireo::PixelFormat format = vireo::PixelFormat::kRgb;
+  int width = 0, height = 0;  // as they come
+  vireo::YuvRange range = vireo::YuvRange::kLimited;
+  vireo::YuvMatrix matrix = vireo::YuvMatrix::kBt601;
+  int rotation = 0;  // degrees clockwise that turn them upright
+
+  size_t bytes() const { return vireo::packed_bytes(format, width, height); }
+  vireo::Image image(const uint8_t* frame) const;
+  /// "640x480 nv12".
+  std::string text() const;
+  /// Plain RGB: the bytes are the picture.
+  bool plain() const { return format == vireo::PixelFormat::kRgb && rotation == 0; }
+};
+
 struct Frame {
   std::string name;  // of the file, or "frame-000001"
-  Rgb8 picture;      // valid when error is empty
+  Rgb8 picture;      // valid when error is empty; where there are `bytes`, its size and what rgb() made
   std::string error;
+  std::vector<uint8_t> bytes;  // of another layout than plain RGB, else empty
+  FrameLayout layout;
+  int64_t came_ns = 0;  // of a stream: when the whole of it was there (a camera's own time stamp), by CLOCK_MONOTONIC
+
+  /// What a session is given; valid while the frame is.
+  vireo::Image image() const;
+  /// The picture's colours, made where they are not there.
+  const Rgb8& rgb();
+  /// Empties it for frame `number` of a stream.
+  void begin(uint64_t number, const FrameLayout& how);
+  /// Where the bytes of such a frame go.
+  uint8_t* room();
 };
+
+/// Now, by CLOCK_MONOTONIC.
+int64_t monotonic_ns();
 
 class FrameSource {
  public:
@@ -28,6 +60,8 @@ class FrameSource {
   virtual bool next(Frame* frame) = 0;
   /// How many there will be; 0 when nobody knows.
   virtual size_t total() const { return 0; }
+  /// Frames that gave way to newer ones before they were read.
+  virtual uint64_t dropped() const { return 0; }
   /// Makes next() return false from now on, also one that waits for input. From any thread or signal handler.
   virtual void stop() = 0;
 };
@@ -67,18 +101,18 @@ class Stream {
 /// much more like their neighbours. A frame has no header that could tell.
 std::string doubt_size(const Rgb8& frame);
 
-/// Raw RGB24 frames of one size from a file descriptor, named frame-000001 and on. A last frame that is cut short is a
+/// Raw frames of one layout from a file descriptor, named frame-000001 and on. A last frame that is cut short is a
 /// frame with an error; so is the failure to read, and then comes the end.
 class RawFrames : public FrameSource {
  public:
   RawFrames(int file, int width, int height);
-  RawFrames(std::unique_ptr<Stream> stream, int width, int height);
+  RawFrames(std::unique_ptr<Stream> stream, const FrameLayout& layout);
   bool next(Frame* frame) override;
   void stop() override { stream_->stop(); }
 
  private:
   std::unique_ptr<Stream> stream_;
-  int width_, height_;
+  FrameLayout layout_;
   bool over_ = false;
   uint64_t number_ = 0;
 };

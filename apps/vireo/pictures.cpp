@@ -11,10 +11,41 @@
 #include <cstring>
 
 #include "base/text.h"
+#include "camera.h"
 #include "cli.h"
+#include "y4m.h"
 
 namespace cli {
 namespace {
+
+/// What the options say of frames whose own header, if there is one, does not.
+FrameLayout frame_layout(const Common& common) {
+  FrameLayout layout;
+  if (!common.frame_format.empty()) (void)parse_pixel_format(common.frame_format, &layout.format);
+  layout.width = common.frame_width, layout.height = common.frame_height;
+  layout.range = common.frame_range;
+  layout.matrix = common.frame_matrix;
+  layout.rotation = common.frame_rotation;
+  return layout;
+}
+
+/// Throws UsageError where the name is a film's or an address: what decodes these is ffmpeg, and this is how.
+void check_no_film(const char* verb, const std::string& name) {
+  const size_t scheme = name.find("://");
+  bool film = scheme != std::string::npos && scheme > 0;
+  for (const char* ending : {".mp4", ".m4v", ".mov", ".mkv", ".webm", ".avi", ".flv", ".ts", ".mts", ".mpg", ".mpeg",
+                             ".h264", ".h265", ".hevc", ".wmv", ".3gp"}) {
+    const size_t n = std::strlen(ending);
+    film =
+        film || (name.size() > n && std::equal(name.end() - std::ptrdiff_t(n), name.end(), ending, [](char a, char b) {
+                   return (a >= 'A' && a <= 'Z' ? char(a + 32) : a) == b;
+                 }));
+  }
+  if (!film) return;
+  const std::string rtsp = name.compare(0, 4, "rtsp") == 0 ? "-rtsp_transport tcp " : "";
+  throw UsageError(std::string(verb) + ": '" + name + "' is video, which ffmpeg decodes; send its frames: ffmpeg " +
+                   rtsp + "-i '" + name + "' -f yuv4mpegpipe -pix_fmt yuv420p - | vireo " + verb + " ... -");
+}
 
 /// A pipe, a device or a socket: readable once, without a size.
 bool is_stream(const std::string& path) {
@@ -55,12 +86,26 @@ Pictures::Pictures(const char* verb, const std::vector<std::string>& names, cons
       add_stream(verb, name, std::make_unique<Stream>(STDIN_FILENO, "standard input"), names.size() == 1, common);
     } else if (is_folder(name)) {
       add_folder(name);
-    } else if (common.frame_width > 0 && is_stream(name)) {
-      const int file = open(name.c_str(), O_RDONLY | O_CLOEXEC);
+    } else if (names_camera(name)) {
+      if (names.size() > 1) throw UsageError(who + name + " (a camera) goes alone, without other pictures");
+      CameraWish wish;
+      wish.layout = frame_layout(common);
+      wish.format = !common.frame_format.empty();
+      wish.size = common.frame_width > 0;
+      wish.range = common.frame_range_given;
+      wish.matrix = common.frame_matrix_given;
+      auto camera = std::make_unique<Camera>(name, wish);
+      expected_ = "frames of " + camera->layout().text();
+      raw_ = std::move(camera);
+      live_ = true;
+      streams = true;
+    } else if ((common.frame_width > 0 && is_stream(name)) || vireo::ends_with(name, ".y4m")) {
+      const int file = ::open(name.c_str(), O_RDONLY | O_CLOEXEC);
       if (file < 0) throw Failure("'" + name + "' cannot be read: " + std::strerror(errno));
       streams = true;
       add_stream(verb, name, std::make_unique<Stream>(file, "'" + name + "'", true), names.size() == 1, common);
     } else {
+      check_no_film(verb, name);
       items_.push_back(Item{name});
     }
   }
@@ -68,6 +113,14 @@ Pictures::Pictures(const char* verb, const std::vector<std::string>& names, cons
     throw UsageError(
         who +
         "--frame is the size of raw frames from a pipe (- is standard input), and there is none among the pictures");
+  if (!common.frame_format.empty() && raw_ == nullptr)
+    throw UsageError(who + "--format says how raw frames from a pipe lie, and " +
+                     (common.frame_width > 0 ? "no raw frames come" : "they need their size too: --frame WxH"));
+  if (common.frame_drop && raw_ == nullptr)
+    throw UsageError(who + "--drop is for frames of a pipe (-: Y4M, or raw with --frame) or camera; files wait");
+  if (common.frame_deadline > 0 && raw_ == nullptr)
+    throw UsageError(who + "--deadline is for frames of a pipe (-: Y4M, or raw with --frame) or camera");
+  limit_ = common.frame_limit;
 }
 
 void Pictures::add_folder(const std::string& folder) {
@@ -105,20 +158,36 @@ void Pictures::add_stream(const char* verb, const std::string& name, std::unique
   const std::vector<uint8_t>& head = stream->head(&error);
   if (!error.empty() && alone) throw Failure(error);
   const std::string refusal = refuse_picture(head.data(), head.size());
-  const bool y4m = head.size() >= 10 && std::memcmp(head.data(), "YUV4MPEG2 ", 10) == 0;
+  const bool y4m = begins_y4m(head.data(), head.size());
+  if (y4m && error.empty()) {
+    if (!alone) throw UsageError(who + name + " (Y4M) goes alone, without other pictures");
+    if (sized || !common.frame_format.empty())
+      throw UsageError(who + "what comes on " + stream->name() +
+                       " is Y4M, which says itself how its frames lie; leave --frame and --format out");
+    FrameLayout layout = frame_layout(common);
+    auto frames = std::make_unique<Y4mFrames>(std::move(stream), layout);
+    if (common.frame_range_given) frames->set_range(layout.range);
+    expected_ = "Y4M frames of " + frames->layout().text();
+    raw_ = std::move(frames);
+    return;
+  }
   // Two or three letters at the beginning of raw frames are no signature.
-  if (sized && error.empty() && !y4m && !surely_picture(head.data(), head.size())) {
+  if (sized && error.empty() && !surely_picture(head.data(), head.size())) {
     if (!alone) throw UsageError(who + name + " (raw frames) goes alone, without other pictures");
-    raw_ = std::make_unique<RawFrames>(std::move(stream), common.frame_width, common.frame_height);
+    const FrameLayout layout = frame_layout(common);
+    expected_ = "raw frames of " + layout.text();
+    raw_ = std::make_unique<RawFrames>(std::move(stream), layout);
     return;
   }
   if (!alone) {
     items_.push_back(Item{name, std::move(stream)});
     return;
   }
-  const std::string raw = "; raw RGB24 frames need their size: --frame WxH, for example --frame 640x480";
-  if (head.empty()) throw UsageError(who + stream->name() + " brought nothing; expected a picture" + raw);
-  if (!refusal.empty()) throw UsageError(who + "what comes on " + stream->name() + " " + refusal + (y4m ? "" : raw));
+  const std::string raw = "; raw frames need their size: --frame WxH, for example --frame 640x480";
+  if (head.empty())
+    throw UsageError(who + stream->name() +
+                     " brought nothing; expected a picture, Y4M or raw frames, which need their size (--frame WxH)");
+  if (!refusal.empty()) throw UsageError(who + "what comes on " + stream->name() + " " + refusal + raw);
   items_.push_back(Item{name, std::move(stream)});
 }
 
@@ -161,11 +230,13 @@ void Pictures::read_stream(Stream& stream, Frame* frame) {
 }
 
 bool Pictures::next(Frame* frame) {
-  if (raw_ != nullptr) return raw_->next(frame);
+  if (raw_ != nullptr) return (limit_ == 0 || given_++ < limit_) && raw_->next(frame);
   if (wake_.stopped() || at_ == items_.size()) return false;
   const Item& item = items_[at_++];
   frame->name = item.path;
   frame->error = item.error;
+  frame->bytes.clear();
+  frame->came_ns = 0;
   if (!item.error.empty()) return true;
   if (item.stream != nullptr) {
     read_stream(*item.stream, frame);
@@ -178,23 +249,63 @@ bool Pictures::next(Frame* frame) {
   return true;
 }
 
-void check_frames_came(const Pictures& pictures, size_t count, const Common& common) {
+void check_frames_came(const Pictures& pictures, size_t count) {
   if (!pictures.raw() || count > 0) return;
   if (interrupted()) throw Interrupted("interrupted before a frame came");
-  throw Failure("no frame came; expected raw RGB24 frames of " + std::to_string(common.frame_width) + "x" +
-                std::to_string(common.frame_height));
+  throw Failure("no frame came; expected " + pictures.expected());
 }
 
 Rgb8 one_picture(const char* verb, const std::string& name, const Common& common) {
   if (is_folder(name)) throw Failure("picture '" + name + "' is a folder; `vireo " + verb + "` takes single pictures");
   Pictures pictures(verb, {name}, common);
   Frame frame;
-  if (!pictures.next(&frame))
-    throw Failure("no frame came on " + name + "; expected raw RGB24 frames of " + std::to_string(common.frame_width) +
-                  "x" + std::to_string(common.frame_height));
+  if (!pictures.next(&frame)) throw Failure("no frame came on " + name + "; expected " + pictures.expected());
   if (!frame.error.empty()) throw Failure(frame.error);
   PictureNotes().add(frame.name, frame.picture.note);
+  (void)frame.rgb();
   return std::move(frame.picture);
+}
+
+FrameReader::FrameReader(Pictures& pictures, const Common& common) : pictures_(pictures) {
+  if (pictures.raw() && !pictures.live()) queue_ = std::make_unique<FrameQueue>(pictures, common.frame_drop);
+}
+
+Frame* FrameReader::next() {
+  if (queue_ == nullptr) return pictures_.next(&own_) ? &own_ : nullptr;
+  if (given_ != nullptr) queue_->give_back(given_);
+  return given_ = queue_->take(true);
+}
+
+double FrameTimes::add(const Frame& frame) {
+  if (frame.came_ns == 0) return -1;
+  const double ms = double(monotonic_ns() - frame.came_ns) * 1e-6;
+  times_.add(ms);
+  constexpr size_t kShown = 5;
+  if (deadline_ > 0 && ms > deadline_ && ++late_ <= kShown)
+    std::fprintf(stderr, "note: the answer of %s came after %.1f ms, --deadline is %g ms\n", frame.name.c_str(), ms,
+                 deadline_);
+  return ms;
+}
+
+void FrameTimes::add_to(Json& entry, double ms) const {
+  if (ms < 0) return;
+  entry["latency_ms"] = ms;
+  if (deadline_ > 0 && ms > deadline_) entry["late"] = true;
+}
+
+std::string FrameTimes::text() const {
+  char text[160];
+  std::snprintf(text, sizeof text, "latency from frame to answer: %.1f ms p50, %.1f ms p95, %.1f ms p99",
+                times_.quantile(0.5), times_.quantile(0.95), times_.quantile(0.99));
+  return text + (deadline_ > 0 ? "; " + std::to_string(late_) + " of " + std::to_string(times_.count()) + " late"
+                               : std::string());
+}
+
+void FrameTimes::add_to(Json& json) const {
+  if (!any()) return;
+  json["latency"] =
+      Json{{"p50_ms", times_.quantile(0.5)}, {"p95_ms", times_.quantile(0.95)}, {"p99_ms", times_.quantile(0.99)}};
+  if (deadline_ > 0) json["latency"]["late"] = late_;
 }
 
 void PictureNotes::add(const std::string& name, const std::string& note) {

@@ -5,34 +5,39 @@
 #include <string>
 #include <vector>
 
+#include "cli.h"
 #include "frames.h"
+#include "measure.h"
 
 namespace cli {
-
-struct Common;
 
 /// Endings of what `segment` writes; in a folder, such files are results and no pictures.
 constexpr const char* kMapEnding = ".classes.png";
 constexpr const char* kOverlayEnding = ".overlay.png";
 
 /// In the order of the names: "-" and /dev/stdin are standard input; a folder is its pictures, sorted by name (one
-/// without any is a bad picture). What comes through a
-/// pipe is a picture when it begins like one; else, with --frame, raw frames without end.
+/// without any is a bad picture). What comes through a pipe is a picture when it begins like one, frames without end
+/// where it is Y4M, and else, with --frame, raw frames.
 class Pictures : public FrameSource {
  public:
   /// Lists folders and looks at the first bytes of pipes. Throws UsageError or Failure with what is wrong with the
   /// names.
   Pictures(const char* verb, const std::vector<std::string>& names, const Common& common);
   bool next(Frame* frame) override;
-  /// 0 for raw frames.
+  /// 0 for frames of a stream.
   size_t total() const override { return raw_ ? 0 : items_.size(); }
+  uint64_t dropped() const override { return raw_ ? raw_->dropped() : 0; }
   void stop() override;
 
-  /// Raw frames, and nothing else.
+  /// Frames of a stream, and nothing else.
   bool raw() const { return raw_ != nullptr; }
+  /// Of a camera.
+  bool live() const { return live_; }
+  /// What frames are expected: "raw RGB24 frames of 640x480".
+  const std::string& expected() const { return expected_; }
   /// A folder was among the names.
   bool folders() const { return folders_; }
-  /// The pictures' names, for results; empty for raw frames.
+  /// The pictures' names, for results; empty for frames of a stream.
   std::vector<std::string> names() const;
   /// What people should know of the folders.
   const std::vector<std::string>& notes() const { return notes_; }
@@ -50,9 +55,11 @@ class Pictures : public FrameSource {
 
   ReadOptions options_;
   std::vector<Item> items_;
-  std::unique_ptr<RawFrames> raw_;
+  std::unique_ptr<FrameSource> raw_;
+  uint64_t limit_ = 0, given_ = 0;  // frames of a stream
+  std::string expected_;
   std::vector<std::string> notes_;
-  bool folders_ = false;
+  bool folders_ = false, live_ = false;
   size_t at_ = 0;
   Wake wake_;
 };
@@ -63,9 +70,46 @@ ReadOptions read_options(const Common& common);
 Rgb8 one_picture(const char* verb, const std::string& name, const Common& common);
 /// Throws Failure where raw frames were to come and none came, Interrupted where that is Ctrl-C's doing. Their sender's
 /// end or Ctrl-C is otherwise how they end, and no error.
-void check_frames_came(const Pictures& pictures, size_t count, const Common& common);
+void check_frames_came(const Pictures& pictures, size_t count);
 bool is_standard_input(const std::string& name);
 bool is_folder(const std::string& path);
+
+/// The frames of a verb, one after the other. Those of a pipe are read ahead by a thread of their own; pictures, and
+/// frames of a camera, which shall be new, are read when they are asked for.
+class FrameReader {
+ public:
+  FrameReader(Pictures& pictures, const Common& common);
+  /// Valid until the next call; nullptr at the end.
+  Frame* next();
+  uint64_t dropped() const { return pictures_.dropped() + (queue_ != nullptr ? queue_->dropped() : 0); }
+
+ private:
+  Pictures& pictures_;
+  std::unique_ptr<FrameQueue> queue_;
+  Frame own_;
+  Frame* given_ = nullptr;  // by the queue
+};
+
+/// How long frames of a stream took from their coming to their answer: what a live picture is old. Those that took
+/// longer than --deadline are told, the first few on stderr.
+class FrameTimes {
+ public:
+  explicit FrameTimes(const Common& common) : deadline_(common.frame_deadline) {}
+  /// The frame's answer is there: milliseconds since it came; negative where it is no stream's.
+  double add(const Frame& frame);
+  /// "latency_ms" of one answer, and "late" where it is, into its JSON.
+  void add_to(Json& entry, double ms) const;
+  bool any() const { return times_.count() > 0; }
+  /// "latency from frame to answer: 12.1 ms p50, 14.0 ms p95, 20.2 ms p99".
+  std::string text() const;
+  /// "latency" into the JSON, where there is one.
+  void add_to(Json& json) const;
+
+ private:
+  double deadline_;
+  Times times_;
+  size_t late_ = 0;
+};
 
 /// Tells people the notes of pictures on stderr: the first few, then how many more there were.
 class PictureNotes {

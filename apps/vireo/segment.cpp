@@ -3,6 +3,7 @@
 #include <unistd.h>
 
 #include <cerrno>
+#include <csignal>
 #include <cstdio>
 #include <cstring>
 #include <map>
@@ -24,7 +25,8 @@ struct Args {
   Common common;
   std::vector<std::string> images;
   std::string out_dir;  // empty: not given
-  bool overlay = false, drop = false;
+  std::string maps;     // --maps; empty: not given
+  bool overlay = false;
   MapResize map_resize = MapResize::kBilinear;
 };
 
@@ -78,12 +80,13 @@ Job plan_job(const Args& args, const Pictures& pictures) {
   job.raw = pictures.raw();
   job.paths = pictures.names();
   job.notes = pictures.notes();
-  if (!job.raw && args.drop) throw UsageError("--drop is for raw frames from a pipe (-, --frame); files wait");
   job.stream = job.raw || pictures.folders();
   // Frames of a pipe have no end: they become files only when a folder is named.
-  job.folder = !args.out_dir.empty() ? args.out_dir : job.raw ? "" : ".";
-  if (!job.raw) check_names(job, args.overlay);
-  if (job.raw && job.folder.empty() && args.overlay) throw UsageError("--overlay of raw frames needs --out-dir DIR");
+  job.folder = !args.out_dir.empty() ? args.out_dir : job.raw || !args.maps.empty() ? "" : ".";
+  if (!job.raw && !job.folder.empty()) check_names(job, args.overlay);
+  if (job.folder.empty() && args.overlay)
+    throw UsageError(std::string("--overlay ") + (job.raw ? "of frames of a stream" : "with --maps") +
+                     " needs --out-dir DIR");
   return job;
 }
 
@@ -96,6 +99,7 @@ struct Answer {
   std::vector<uint64_t> counts;  // pixels per class
   double ms = 0;
   std::string map_path, overlay_path, note;
+  double latency = -1;  // since the frame came; negative: no stream's
 };
 
 double share(uint64_t part, uint64_t all) { return all > 0 ? double(part) / double(all) : 0; }
@@ -105,6 +109,8 @@ class Report {
  public:
   Report(const Args& args, const Job& job, Segmenter& segmenter)
       : json_(args.common.json),
+        lines_(args.common.json_lines),
+        mute_(args.maps == "-"),
         stream_(job.stream),
         args_(args),
         job_(job),
@@ -113,6 +119,10 @@ class Report {
         sums_(labels_.size(), 0) {
     if (json_) {
       std::printf("{\n  \"results\": [");
+      return;
+    }
+    if (lines_ || mute_) {
+      for (const std::string& note : job.notes) std::fprintf(stderr, "note: %s\n", note.c_str());
       return;
     }
     tell_device();
@@ -131,6 +141,11 @@ class Report {
       times_.add(a.ms);
       for (size_t c = 0; c < sums_.size(); ++c) sums_[c] += a.counts[c];
     }
+    if (mute_) {
+      if (!a.error.empty()) std::fprintf(stderr, "%s: error: %s\n", a.name.c_str(), a.error.c_str());
+      return;
+    }
+    if (lines_) return print_json_line(entry_of(a));
     if (!json_ && device_ != device_line(segmenter_.session().device()))
       tell_device();  // it fell back, or fp32 had to answer
     json_ ? add_json(a) : add_text(a);
@@ -143,9 +158,14 @@ class Report {
     return done_ > 1 && s > 0 ? double(done_ - 1) / s : 0;
   }
   size_t frames() const { return frames_; }
+  /// The frame's answer is there.
+  double note_latency(const Frame& frame) { return latency_.add(frame); }
 
   void finish(uint64_t dropped) {
-    json_ ? finish_json(dropped) : finish_text(dropped);
+    if (json_) finish_json(dropped);
+    else if (!lines_ && !mute_) finish_text(dropped);
+    else if (dropped > 0)
+      std::fprintf(stderr, "note: %llu frames gave way to newer ones\n", static_cast<unsigned long long>(dropped));
     errors_.check(frames_, job_.paths.size(), "their results are above and written");
   }
 
@@ -186,7 +206,7 @@ class Report {
     return list;
   }
 
-  void add_json(const Answer& a) {
+  Json entry_of(const Answer& a) {
     Json entry{{"image", a.name}};
     if (a.error.empty()) {
       entry["width"] = a.width;
@@ -198,12 +218,17 @@ class Report {
       if (const std::string reason = reasons_.add(segmenter_.session().device()); !reason.empty())
         entry["reason"] = reason;
       if (!a.note.empty()) entry["note"] = a.note;
+      latency_.add_to(entry, a.latency);
     } else {
       entry["classes"] = Json::array();
       entry["error"] = a.error;
     }
+    return entry;
+  }
+
+  void add_json(const Answer& a) {
     // One line per frame: names and labels that are not UTF-8 are replaced rather than refused.
-    const std::string line = entry.dump(-1, ' ', false, Json::error_handler_t::replace);
+    const std::string line = entry_of(a).dump(-1, ' ', false, Json::error_handler_t::replace);
     std::printf("%s\n    %s", frames_ > 1 ? "," : "", line.c_str());
   }
 
@@ -220,6 +245,7 @@ class Report {
               {"p95_ms", times_.quantile(0.95)},
               {"peak_rss_mib", peak_rss_mib()},
               {"classes", shares_json(sums_)}};
+    latency_.add_to(tail);
     Json notes = segmenter_.model().warnings();
     for (const std::string& note : job_.notes) notes.push_back(note);
     if (!notes.empty()) tail["warnings"] = notes;
@@ -235,6 +261,7 @@ class Report {
     if (done_ > 1) std::printf("; %.2f frames/s after the first", fps());
     if (done_ > 0) std::printf("; inference %.1f ms median, %.1f ms p95", times_.quantile(0.5), times_.quantile(0.95));
     std::printf("\n");
+    if (latency_.any()) std::printf("%s\n", latency_.text().c_str());
     if (!stream_ || done_ == 0) return;
     if (!job_.folder.empty())
       std::printf("class maps%s in %s\n", args_.overlay ? " and overlays" : "",
@@ -243,13 +270,14 @@ class Report {
     print_shares(sums_);
   }
 
-  const bool json_, stream_;
+  const bool json_, lines_, mute_, stream_;
   const Args& args_;
   const Job& job_;
   Segmenter& segmenter_;
   const std::vector<std::string> labels_;
   std::vector<uint64_t> sums_;
   Times times_;
+  FrameTimes latency_{args_.common};
   ImageErrors errors_;
   std::string device_;  // what was said of it last
   Reasons reasons_{segmenter_.session()};
@@ -258,6 +286,36 @@ class Report {
 };
 
 // ---------------------------------------------------------------------------------------------------------- working
+
+/// --maps: class maps one after the other, a byte for each pixel.
+class MapStream {
+ public:
+  explicit MapStream(const std::string& path) : path_(path) {
+    if (path.empty()) return;
+    std::signal(SIGPIPE, SIG_IGN);  // a reader that is gone is an error of writing
+    file_ = path == "-" ? stdout : std::fopen(path.c_str(), "wb");
+    if (file_ == nullptr) throw Failure("cannot write '" + path + "' (--maps): " + std::strerror(errno));
+  }
+  ~MapStream() {
+    if (file_ != nullptr && file_ != stdout) std::fclose(file_);
+  }
+  MapStream(const MapStream&) = delete;
+  MapStream& operator=(const MapStream&) = delete;
+
+  /// Throws Failure: a reader that is gone, or a full disk, ends the work.
+  void add(const ClassMap& map) {
+    if (file_ == nullptr) return;
+    if (std::fwrite(map.index.data(), 1, map.index.size(), file_) != map.index.size() || std::fflush(file_) != 0)
+      throw Failure((path_ == "-" ? "standard output" : "'" + path_ + "'") + " took no more class maps after " +
+                    std::to_string(written_) + ": " + std::strerror(errno));
+    ++written_;
+  }
+
+ private:
+  const std::string path_;
+  FILE* file_ = nullptr;
+  size_t written_ = 0;
+};
 
 /// The frames in flight: while one is computed, the next is prepared and the last is written.
 class Pipeline {
@@ -270,7 +328,8 @@ class Pipeline {
         report_(report),
         queue_(queue),
         progress_(progress),
-        overlay_(segmenter.labels()) {}
+        overlay_(segmenter.labels()),
+        maps_(args.maps) {}
 
   void run() {
     for (;;) {
@@ -281,13 +340,13 @@ class Pipeline {
         continue;
       }
       std::string error = frame->error;
-      if (error.empty() && job_.raw && !looked_) {
+      if (error.empty() && job_.raw && !looked_ && frame->bytes.empty()) {
         looked_ = true;
         if (const std::string doubt = doubt_size(frame->picture); !doubt.empty())
           std::fprintf(stderr, "note: %s\n", doubt.c_str());
       }
       if (error.empty()) {
-        const auto ticket = segmenter_.submit(frame->picture, frame->picture.width, frame->picture.height);
+        const auto ticket = segmenter_.submit(frame->image(), frame->picture.width, frame->picture.height);
         if (ticket) {
           flights_.push_back(Flight{frame, *ticket});
         } else {
@@ -315,16 +374,19 @@ class Pipeline {
   void finish_oldest() {
     const Flight flight = flights_.front();
     flights_.erase(flights_.begin());
-    const Frame& frame = *flight.frame;
+    Frame& frame = *flight.frame;
     answer_.name = frame.name;
     answer_.note = frame.picture.note;
     notes_.add(frame.name, frame.picture.note);
     answer_.error.clear();
+    answer_.latency = -1;
     answer_.width = frame.picture.width;
     answer_.height = frame.picture.height;
     const vireo::Result<void> done = segmenter_.wait(flight.ticket, answer_.width, answer_.height, &map_, &answer_.ms);
     if (done) {
       answer_.counts = count_classes(map_, segmenter_.classes());
+      answer_.latency = report_.note_latency(frame);
+      maps_.add(map_);
       if (!job_.folder.empty()) write_files(frame);
     } else {
       answer_.error = done.error().message;
@@ -334,7 +396,7 @@ class Pipeline {
   }
 
   /// A full disk must not end the others: its message is the frame's error.
-  void write_files(const Frame& frame) {
+  void write_files(Frame& frame) {
     const auto write = [&](const char* ending, const std::vector<uint8_t>& bytes, std::string* path) {
       *path = job_.out_path(frame.name, ending);
       write_file(*path, bytes.data(), bytes.size());
@@ -342,7 +404,7 @@ class Pipeline {
     try {
       write(kMapEnding, encode_class_png(map_), &answer_.map_path);
       if (!args_.overlay) return;
-      const Rgb8& drawn = overlay_.draw(frame.picture, map_, answer_.counts);
+      const Rgb8& drawn = overlay_.draw(frame.rgb(), map_, answer_.counts);
       write(kOverlayEnding, encode_rgb_png(drawn.rgb.data(), drawn.width, drawn.height), &answer_.overlay_path);
     } catch (const Failure& failure) {
       answer_.error = failure.what();
@@ -366,6 +428,7 @@ class Pipeline {
   FrameQueue& queue_;
   Progress& progress_;
   Overlay overlay_;
+  MapStream maps_;
   PictureNotes notes_;
   bool looked_ = false;          // at the first raw frame's shape
   std::vector<Flight> flights_;  // the oldest first
@@ -374,6 +437,8 @@ class Pipeline {
 };
 
 void run(Args& args) {
+  if (args.maps == "-" && args.common.quiet())
+    throw UsageError("segment: --maps - and JSON cannot both have standard output; give --maps a file");
   Pictures pictures("segment", args.images, args.common);
   const Job job = plan_job(args, pictures);
   Segmenter segmenter(args.common, args.map_resize);
@@ -383,13 +448,13 @@ void run(Args& args) {
   uint64_t dropped = 0;
   {
     const Interruptible meanwhile(&pictures);
-    FrameQueue queue(pictures, args.drop);
+    FrameQueue queue(pictures, args.common.frame_drop);
     Progress progress(pictures.total());
     Pipeline(args, job, segmenter, report, queue, progress).run();
-    dropped = queue.dropped();
+    dropped = queue.dropped() + pictures.dropped();
   }
   report.finish(dropped);
-  check_frames_came(pictures, report.frames(), args.common);
+  check_frames_came(pictures, report.frames());
 }
 
 }  // namespace
@@ -399,10 +464,10 @@ void add_segment(CLI::App& app) {
   CLI::App* verb =
       app.add_subcommand("segment", "find the class of every pixel: pictures, folders of frames, video from a pipe");
   verb->add_option("images", args->images,
-                   "pictures and folders of pictures; - is standard input: a picture, or with --frame raw frames")
+                   "pictures and folders of pictures; - is standard input: a picture, Y4M, or with --frame raw frames")
       ->required()
       ->type_name("IMAGE...");
-  add_common(*verb, args->common, kModel | kDevice | kSession | kJson | kPictures | kFrames);
+  add_common(*verb, args->common, kModel | kDevice | kSession | kJson | kPictures | kFrames | kLines);
   verb->add_option("--out-dir", args->out_dir,
                    "where NAME.classes.png (grey, the value is the class) goes; made if absent [the current folder; "
                    "for raw frames: nothing is written]")
@@ -420,12 +485,14 @@ void add_segment(CLI::App& app) {
           "")
       ->group("");  // hidden: what --size was called once
   add_map_resize(*verb, args->map_resize);
-  verb->add_flag(
-      "--drop", args->drop,
-      "with --frame: when frames come too fast, drop the oldest that wait (a camera); else the sender waits");
+  verb->add_option("--maps", args->maps,
+                   "write the class maps one after the other, a byte for each pixel and no header; - is standard "
+                   "output, which then has nothing else")
+      ->type_name("FILE")
+      ->check([](const std::string& text) { return text.empty() ? "the file's name is empty" : std::string(); });
   add_examples(*verb, {"vireo segment --model my-upernet --overlay --out-dir maps street.jpg",
-                       "ffmpeg -i drive.mp4 -f rawvideo -pix_fmt rgb24 -s 640x480 - | vireo segment --model my-upernet "
-                       "--frame 640x480 -"});
+                       "ffmpeg -i drive.mp4 -f yuv4mpegpipe -pix_fmt yuv420p - | vireo segment --model my-upernet "
+                       "--jsonl -"});
   verb->callback([args] { run(*args); });
 }
 

@@ -47,10 +47,9 @@ int Segmenter::depth() {
   return !sessions_.one_for_all() || std::strcmp(session().device().kind, "vulkan") != 0 ? 1 : 2;
 }
 
-vireo::Result<vireo::Ticket> Segmenter::submit(const Rgb8& picture, int width, int height) try {
-  const vireo::Image image{picture.rgb.data(), picture.width, picture.height, 0};
-  return sessions_.for_picture(picture.width, picture.height)
-      .submit(&image, 1, resize_ == MapResize::kNearest ? vireo::MapSize{} : vireo::MapSize{height, width});
+vireo::Result<vireo::Ticket> Segmenter::submit(const vireo::Image& picture, int width, int height) try {
+  return sessions_.for_picture(picture.upright_width(), picture.upright_height())
+      .submit(&picture, 1, resize_ == MapResize::kNearest ? vireo::MapSize{} : vireo::MapSize{height, width});
 } catch (const Failure& failure) {  // no session for this picture's size
   return vireo::Error{vireo::ErrorCode::kInvalidArgument, failure.what()};
 }

@@ -32,7 +32,7 @@ class Segmenter {
   /// One, where each size of picture has a session of its own.
   int depth();
   /// Preprocesses, uploads and starts; at most two may be in flight. The map will have that size.
-  vireo::Result<vireo::Ticket> submit(const Rgb8& picture, int width, int height);
+  vireo::Result<vireo::Ticket> submit(const vireo::Image& picture, int width, int height);
   /// Waits and reads the class map; the size is submit()'s. `ms` receives the time from start to end.
   vireo::Result<void> wait(vireo::Ticket ticket, int width, int height, ClassMap* map, double* ms);
 

@@ -41,12 +41,16 @@ vireo::Session& Sessions::of_size(int height, int width) {
   return entries_.front().session;
 }
 
-vireo::Result<vireo::Output> run_one(Sessions& sessions, const Rgb8& picture, Reasons& reasons) try {
-  vireo::Session& session = sessions.for_picture(picture.width, picture.height);
+vireo::Result<vireo::Output> run_one(Sessions& sessions, const vireo::Image& picture, Reasons& reasons) try {
+  vireo::Session& session = sessions.for_picture(picture.upright_width(), picture.upright_height());
   reasons.begin(session);
-  return session.run(vireo::Image{picture.rgb.data(), picture.width, picture.height, 0});
+  return session.run(picture);
 } catch (const Failure& failure) {  // no session for this picture's size
   return vireo::Error{vireo::ErrorCode::kInvalidArgument, failure.what()};
+}
+
+vireo::Result<vireo::Output> run_one(Sessions& sessions, const Rgb8& picture, Reasons& reasons) {
+  return run_one(sessions, vireo::Image{picture.rgb.data(), picture.width, picture.height, 0}, reasons);
 }
 
 }  // namespace cli

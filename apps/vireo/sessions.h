@@ -35,6 +35,7 @@ class Sessions {
 };
 
 /// One picture through the session of its size; an error also where there can be none.
+vireo::Result<vireo::Output> run_one(Sessions& sessions, const vireo::Image& picture, Reasons& reasons);
 vireo::Result<vireo::Output> run_one(Sessions& sessions, const Rgb8& picture, Reasons& reasons);
 
 }  // namespace cli

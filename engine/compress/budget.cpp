@@ -73,7 +73,7 @@ std::string figures(const Candidate& c, const Budget& b) {
 std::vector<Candidate> candidates(const std::vector<CompressEntry>& recipes) {
   std::vector<std::string> rows{""}, network{""}, attention;
   for (const CompressEntry& r : recipes) {
-    if (!r.weights.empty()) continue;
+    if (!r.weights.empty() || r.searches) continue;
     if (!r.rows.empty()) rows.push_back(r.name);
     else (r.attention.empty() ? network : attention).push_back(r.name);
   }

@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <map>
 #include <memory>
+#include <optional>
 #include <set>
 
 #include "base/names.h"
@@ -13,9 +14,10 @@
 #include "compress/encode.h"
 #include "compress/extend.h"
 #include "compress/kept_structure.h"
+#include "compress/mix_rows.h"
 #include "compress/replace.h"
 #include "compress/sensitivity.h"
-#include "compress/tokens.h"
+#include "compress/token_search.h"
 #include "runtime/model_impl.h"
 
 namespace vireo {
@@ -25,7 +27,7 @@ using namespace compress;
 std::vector<CompressEntry> compress_recipes() {
   std::vector<CompressEntry> all;
   for (const Recipe& r : recipes())
-    all.push_back({r.name, r.what, r.source, r.inner, compress::to_string(r.rows), r.attention});
+    all.push_back({r.name, r.what, r.source, r.inner, compress::to_string(r.rows), r.attention, r.searched});
   return all;
 }
 
@@ -93,7 +95,7 @@ struct Compressor::Impl {
   Layers layers;
   std::vector<Scheme> schemes;
   std::vector<std::string> notes;
-  std::vector<int64_t> merged;  // tokens by block, where a recipe asks for it
+  std::optional<MergedModel> merged;  // where a recipe asks for it
   double macs_before = 0;
   std::shared_ptr<const Device::Impl> device;
   ThreadPool pool;
@@ -117,7 +119,7 @@ struct Compressor::Impl {
   Result<Graph> graph() const { return loaded().build(head_of(loaded()), 1); }
   bool needs_pictures() const {
     const std::vector<Needs> all = needs();
-    return choice.structure.any() || options.awq ||
+    return choice.structure.any() || choice.searched || options.awq ||
            std::any_of(all.begin(), all.end(), [](const Needs& n) { return n.looks; });
   }
 
@@ -135,6 +137,8 @@ struct Compressor::Impl {
   }
 
   Result<void> shrink(const Kept& kept, CompressReport* report);
+  Result<void> search_tokens(CompressReport* report);
+  Result<void> look_again();
   Result<void> scale(CompressReport* report);
   bool corrects(size_t layer) const;
   std::vector<Needs> needs() const;
@@ -173,13 +177,35 @@ Result<void> Compressor::Impl::shrink(const Kept& kept, CompressReport* report) 
   if (choice.tokens > 0) {
     // Behind structure: what is measured there could not see what narrower keys do to the choice of tokens.
     VIREO_ASSIGN(MergedModel m, merge_tokens(loaded(), head_of(loaded()), choice.tokens));
-    merged = std::move(m.schedule);
-    smaller = std::make_shared<const LoadedModel>(std::move(m.model));
+    smaller = std::make_shared<const LoadedModel>(m.model);
+    merged = std::move(m);
   }
+  return look_again();
+}
+
+/// Another network: its layers, and what becomes of them.
+Result<void> Compressor::Impl::look_again() {
   VIREO_ASSIGN(const Graph g, graph());
   layers = find_layers(loaded(), g);
   notes.clear();  // schemes() says them again
   VIREO_ASSIGN(schemes, choice.schemes(layers, &notes));
+  return {};
+}
+
+Result<void> Compressor::Impl::search_tokens(CompressReport* report) {
+  if (!choice.searched) return {};
+  VIREO_ASSIGN(const ScheduleSearch found, find_schedule(*merged, head_of(loaded()), options.machine, options.caps,
+                                                         pictures, *device, pool, progress()));
+  ++report->passes;
+  merged->schedule = found.schedule;
+  VIREO_ASSIGN(LoadedModel m, with_schedule(merged->model, found.schedule));
+  smaller = std::make_shared<const LoadedModel>(std::move(m));
+  VIREO_TRY(look_again());
+  notes.push_back(
+      fmt::format("which tokens merge was searched: KL {:.3g} of the pictures that were looked at, {:.3g} with equally "
+                  "many in each "
+                  "block; predicted {:.2f} ms in fp16, and {:.2f}",
+                  found.kl, found.kl_before, found.ms, found.ms_before));
   return {};
 }
 
@@ -249,6 +275,7 @@ Key Compressor::Impl::key_of(const Key& all, size_t i) const {
   Key key = all;
   key.add(layers.all[i].tensor).add(vireo::to_string(s.format)).add(std::string(s.method->name));
   key.add(std::string(s.rows == RowScales::kStatic ? ranges->name : ""));
+  key.add(s.wide.data(), s.wide.size() * sizeof(int32_t));
   return key.add(uint64_t(corrects(i)));
 }
 
@@ -263,7 +290,7 @@ Result<KeptLayer> Compressor::Impl::code(size_t i, const Seen* seen, Range range
   Grid grid = s.format.grid;
   if (grid.scope == Scope::kGroup && grid.group > l.cols) grid.group = int32_t(l.cols);
   KeptLayer k;
-  VIREO_ASSIGN(k.coded, s.method->run(weight, grid, pool));
+  VIREO_ASSIGN(k.coded, mix_rows(weight, *s.method, grid, s.wide, pool));
   k.rows = l.rows;
   k.error = relative_error(weight, k.coded, pool);
   k.has_range = s.rows == RowScales::kStatic;
@@ -304,12 +331,13 @@ Result<CompressReport> Compressor::Impl::write(const std::string& folder) {
                 "compress: '{}' was given {} to calibrate with and needs at least {}; 32 to 64 are usual", choice.name,
                 pictures.size() == 1 ? "1 picture" : fmt::format("{} pictures", pictures.size()), kLeastPictures);
   CompressReport report;
-  work = structure_work(choice.structure, pictures.size()) + kLayerWork * double(layers.all.size()) +
-         kCalibrationWork * double(pictures.size());
+  work = structure_work(choice.structure, pictures.size()) + (choice.searched ? kScheduleWork * kUsualSchedules : 0) +
+         kLayerWork * double(layers.all.size()) + kCalibrationWork * double(pictures.size());
   report.bytes_before =
       file_bytes(all_views(loaded(), std::vector<std::vector<StoredTensor>>(layers.all.size()), layers));
   const Kept kept(options.work);
   VIREO_TRY(shrink(kept, &report));
+  VIREO_TRY(search_tokens(&report));
   VIREO_TRY(scale(&report));
   report.notes = notes;
   report.attention = choice.attention;
@@ -317,7 +345,7 @@ Result<CompressReport> Compressor::Impl::write(const std::string& folder) {
   report.pictures = looks ? pictures.size() : 0;
   report.macs = layers.macs;
   report.macs_before = macs_before;
-  report.merged = merged;
+  if (merged) report.merged = merged->schedule;
   if (looks && pictures.size() < kFewPictures)
     report.notes.push_back(
         fmt::format("calibrated with {} pictures; 32 to 64 are usual, and fewer cost accuracy", pictures.size()));
@@ -451,8 +479,8 @@ Result<Compressor> Compressor::create(const Model& model, const CompressOptions&
       VIREO_ASSIGN(const Graph whole, impl->graph());
       impl->macs_before = find_layers(impl->loaded(), whole).macs;
       VIREO_ASSIGN(MergedModel m, merge_tokens(impl->loaded(), head_of(impl->loaded()), impl->choice.tokens));
-      impl->merged = std::move(m.schedule);
-      if (!impl->choice.structure.any()) impl->model = Model::Impl::wrap(std::move(m.model), model.name());
+      if (!impl->choice.structure.any()) impl->model = Model::Impl::wrap(LoadedModel(m.model), model.name());
+      impl->merged = std::move(m);
     }
     VIREO_ASSIGN(const Graph graph, impl->graph());
     impl->layers = find_layers(impl->loaded(), graph);
@@ -478,8 +506,7 @@ size_t Compressor::least_pictures() const { return impl_->needs_pictures() ? kLe
 Result<void> Compressor::add(const Image& picture) {
   return no_throw([&]() -> Result<void> {
     std::vector<float> pixels(size_t(impl_->preprocessor.output_size()));
-    const ptrdiff_t stride = picture.stride ? picture.stride : ptrdiff_t(picture.width) * 3;
-    VIREO_TRY(impl_->preprocessor.run(picture.rgb, picture.width, picture.height, stride, pixels.data()));
+    VIREO_TRY(impl_->preprocessor.run(picture, pixels.data(), &impl_->pool));
     impl_->pictures.push_back(std::move(pixels));
     return {};
   });

@@ -22,9 +22,17 @@ void append(std::vector<uint8_t>* bytes, T value) {
 }
 
 /// Codes plus 2^(bits - 1), one after another from the lowest bit of little-endian 32-bit words; rows begin with a
-/// word.
-std::vector<uint8_t> pack(const Coded& c, int64_t rows, int64_t cols) {
+/// word. Of rows of 8 bits the low parts (tensor/format.h) stand there, and behind all rows the high ones.
+std::vector<uint8_t> pack(const Coded& coded, int64_t cols) {
+  Coded c = coded;
   const int bits = c.grid.bits;
+  for (const int32_t r : c.wide_rows)
+    for (int64_t k = 0; k < cols; ++k) {
+      const int8_t code = c.codes[size_t(r * cols + k)];
+      c.codes[size_t(r * cols + k)] = low_part(code);
+      c.codes.push_back(int8_t(high_part(code) - 8));
+    }
+  const int64_t rows = int64_t(c.codes.size()) / std::max<int64_t>(cols, 1);
   const int64_t words = div_up(cols * bits, 32);
   std::vector<uint8_t> bytes;
   bytes.reserve(size_t(rows * words) * 4);
@@ -65,8 +73,8 @@ std::vector<StoredTensor> encode(const Layer& l, const Coded& c) {
     std::memcpy(codes.bytes.data(), c.codes.data(), c.codes.size());
   } else {
     codes.name = l.tensor + "_packed", codes.dtype = "I32";
-    codes.shape = {l.rows, div_up(l.cols * c.grid.bits, 32)};
-    codes.bytes = pack(c, l.rows, l.cols);
+    codes.shape = {l.rows + int64_t(c.wide_rows.size()), div_up(l.cols * c.grid.bits, 32)};
+    codes.bytes = pack(c, l.cols);
   }
   StoredTensor& scale = all[1];
   scale.name = l.tensor + "_scale", scale.dtype = c.half_scales ? "F16" : "F32";
@@ -78,6 +86,11 @@ std::vector<StoredTensor> encode(const Layer& l, const Coded& c) {
     StoredTensor shape{l.tensor + "_shape", "I64", {int64_t(l.shape.size())}, {}};
     for (const int64_t d : l.shape) append(&shape.bytes, d);
     all.push_back(std::move(shape));
+  }
+  if (!c.wide_rows.empty()) {
+    StoredTensor rows{l.tensor + "_wide_rows", "I32", {int64_t(c.wide_rows.size())}, {}};
+    for (const int32_t r : c.wide_rows) append(&rows.bytes, r);
+    all.push_back(std::move(rows));
   }
   return all;
 }
@@ -117,11 +130,15 @@ Result<std::string> configuration(const LoadedModel& model, const Layers& layers
     std::vector<std::string> modules;
   };
   std::vector<Group> groups;
+  bool mixed = false;
   for (size_t i = 0; i < layers.all.size(); ++i) {
     const Scheme& s = schemes[i];
     if (!s.format.grid.coded()) continue;
+    mixed = mixed || s.format.grid.wide > 0;
     const auto same = std::find_if(groups.begin(), groups.end(), [&](const Group& g) {
-      return g.scheme->format == s.format && g.scheme->rows == s.rows && g.conv == layers.all[i].conv();
+      Grid grid = g.scheme->format.grid;
+      grid.wide = s.format.grid.wide;  // which rows, each tensor says
+      return grid == s.format.grid && g.scheme->rows == s.rows && g.conv == layers.all[i].conv();
     });
     if (same == groups.end()) groups.push_back({&s, layers.all[i].conv(), {layers.all[i].module}});
     else same->modules.push_back(layers.all[i].module);
@@ -155,6 +172,7 @@ Result<std::string> configuration(const LoadedModel& model, const Layers& layers
                   {"config_groups", all},
                   {"ignore", kept_modules(model, layers, schemes)}};
   if (!own.is_null()) config["quantization_config"]["vireo"] = own;
+  if (mixed) section_of(config, "rows") = OrderedJson{{"bits", 8}};
   return text_of(config);
 }
 

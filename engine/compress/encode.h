@@ -12,7 +12,9 @@
 
 namespace vireo::compress {
 
-/// 8 bits: `weight` I8 and `weight_scale`; fewer: `weight_packed` I32, `weight_scale` and `weight_shape`.
+/// 8 bits: `weight` I8 and `weight_scale`; fewer: `weight_packed` I32, `weight_scale` and `weight_shape`. With rows of
+/// 8 bits among those of 4 `weight_wide_rows`, their numbers, and more rows in `weight_packed`, which is why readers
+/// that do not know them refuse the file.
 std::vector<StoredTensor> encode(const Layer& layer, const Coded& coded);
 
 /// The grid of a linear's rows: `input_scale` and `input_zero_point`.

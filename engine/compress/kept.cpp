@@ -9,10 +9,10 @@
 namespace vireo::compress {
 namespace {
 
-/// A file is this, codes, scales and what biases move by, and the sum of all bytes before it. Read where it was
-/// written, so the order of bytes is the machine's own.
+/// A file is this, codes, scales, what biases move by and the rows of 8 bits, and the sum of all bytes before it. Read
+/// where it was written, so the order of bytes is the machine's own.
 struct Header {
-  int64_t rows = 0, cols = 0, scales = 0, shifts = 0;
+  int64_t rows = 0, cols = 0, scales = 0, shifts = 0, wide = 0;
   double error = 0;
   float least = 0, most = 0;
   int32_t group = 0;
@@ -58,13 +58,13 @@ bool Kept::find(const Key& key, int64_t rows, int64_t cols, KeptLayer* layer) co
   std::vector<uint8_t> bytes;
   Header h;
   const size_t weights = size_t(rows * cols);
-  if (!read(key, sizeof h + weights * (1 + sizeof(float)) + size_t(rows) * sizeof(float), &bytes) ||
+  if (!read(key, sizeof h + weights * (1 + sizeof(float)) + size_t(rows) * 2 * sizeof(float), &bytes) ||
       bytes.size() < sizeof h)
     return false;
   std::memcpy(&h, bytes.data(), sizeof h);
   if (h.rows != rows || h.cols != cols || h.scales < 0 || uint64_t(h.scales) > weights ||
-      (h.shifts != 0 && h.shifts != rows) ||
-      bytes.size() != sizeof h + weights + size_t(h.scales + h.shifts) * sizeof(float))
+      (h.shifts != 0 && h.shifts != rows) || h.wide < 0 || h.wide > rows ||
+      bytes.size() != sizeof h + weights + size_t(h.scales + h.shifts + h.wide) * sizeof(float))
     return false;
   KeptLayer k;
   k.rows = rows;
@@ -79,6 +79,11 @@ bool Kept::find(const Key& key, int64_t rows, int64_t cols, KeptLayer* layer) co
   if (h.scales > 0) std::memcpy(k.coded.scales.data(), scales, size_t(h.scales) * sizeof(float));
   if (h.shifts > 0)
     std::memcpy(k.shift.data(), scales + size_t(h.scales) * sizeof(float), size_t(h.shifts) * sizeof(float));
+  k.coded.wide_rows.resize(size_t(h.wide));
+  if (h.wide > 0)
+    std::memcpy(k.coded.wide_rows.data(), scales + size_t(h.scales + h.shifts) * sizeof(float),
+                size_t(h.wide) * sizeof(int32_t));
+  k.coded.grid.wide = int32_t(h.wide);
   k.error = h.error, k.least = h.least, k.most = h.most;
   k.has_range = (h.flags & 1) != 0, k.outlier = (h.flags & 2) != 0;
   *layer = std::move(k);
@@ -89,6 +94,7 @@ Result<void> Kept::keep(const Key& key, const KeptLayer& layer) const {
   Header h;
   const Grid& g = layer.coded.grid;
   h.scales = int64_t(layer.coded.scales.size()), h.shifts = int64_t(layer.shift.size());
+  h.wide = int64_t(layer.coded.wide_rows.size());
   const int64_t weights = int64_t(layer.coded.codes.size());
   h.rows = layer.rows, h.cols = h.rows > 0 ? weights / h.rows : 0;
   h.error = layer.error, h.least = layer.least, h.most = layer.most;
@@ -99,6 +105,7 @@ Result<void> Kept::keep(const Key& key, const KeptLayer& layer) const {
   append(&bytes, layer.coded.codes.data(), layer.coded.codes.size());
   append(&bytes, layer.coded.scales.data(), layer.coded.scales.size() * sizeof(float));
   append(&bytes, layer.shift.data(), layer.shift.size() * sizeof(float));
+  append(&bytes, layer.coded.wide_rows.data(), layer.coded.wide_rows.size() * sizeof(int32_t));
   return write(key, std::move(bytes));
 }
 

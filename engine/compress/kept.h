@@ -25,7 +25,7 @@ class Key {
   uint64_t value() const { return sum_; }
 
  private:
-  uint64_t sum_ = checksum("vireo-kept/2", 12);
+  uint64_t sum_ = checksum("vireo-kept/3", 12);
 };
 
 /// A layer as Compressor codes it.

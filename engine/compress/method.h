@@ -14,10 +14,11 @@ namespace vireo::compress {
 
 /// A weight as codes with a scale for each group of columns: w = code * scale. What is written, and what is read again.
 struct Coded {
-  Grid grid;                  // symmetric: no zero points
-  std::vector<int8_t> codes;  // [rows, cols]
-  std::vector<float> scales;  // [rows, groups]; numbers of binary16 where `half_scales`
-  bool half_scales = true;    // false: a scale lies where binary16 has too few digits, so all stay fp32
+  Grid grid;                            // symmetric: no zero points
+  std::vector<int8_t> codes;            // [rows, cols]
+  std::vector<float> scales;            // [rows, groups]; numbers of binary16 where `half_scales`
+  bool half_scales = true;              // false: a scale lies where binary16 has too few digits, so all stay fp32
+  std::vector<int32_t> wide_rows = {};  // rows of 8 bits beside those of grid.bits, rising (mix_rows.h)
 };
 
 /// What a method may look at.

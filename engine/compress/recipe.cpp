@@ -1,6 +1,8 @@
 #include "compress/recipe.h"
 
 #include <algorithm>
+#include <cmath>
+#include <cstdlib>
 
 #include "base/names.h"
 
@@ -20,9 +22,9 @@ const Method* method_for(const Layer& l, const Format& f) {
   return f.grid.bits >= 8 || !rows ? &kRtn : &kGptq;
 }
 
-Recipe token_recipe(const char* name, const char* what, const char* source, double percent) {
+Recipe token_recipe(const char* name, const char* what, const char* source, double percent, bool searched = false) {
   Recipe r{name, what, source, "", "", RowScales::kNone};
-  r.tokens = percent;
+  r.tokens = percent, r.searched = searched;
   return r;
 }
 
@@ -30,6 +32,23 @@ Recipe attention_recipe(const char* name, const char* what, const char* source, 
   Recipe r{name, what, source, "", "", RowScales::kNone};
   r.attention = format;
   return r;
+}
+
+Recipe rows_recipe(const char* name, const char* what, const char* source, const char* inner, const char* others,
+                   double percent) {
+  Recipe r{name, what, source, inner, others, RowScales::kNone};
+  r.wide = percent;
+  return r;
+}
+
+/// "25" of "w4w8rows:25".
+Result<double> percent_of(const std::string& recipe, const std::string& text) {
+  char* end = nullptr;
+  const double percent = std::strtod(text.c_str(), &end);
+  if (text.empty() || *end != '\0' || !(percent > 0 && percent < 100))
+    return fail(ErrorCode::kInvalidArgument,
+                "compress: '{}' is no percentage of rows; expected one between 0 and 100, as in '{}:25'", text, recipe);
+  return percent;
 }
 
 std::vector<std::string> recipe_names() {
@@ -77,7 +96,9 @@ const std::vector<Recipe>& recipes() {
 #define RECIPE(...) Recipe{__VA_ARGS__},
 #define TOKENS(...) token_recipe(__VA_ARGS__),
 #define ATTENTION(...) attention_recipe(__VA_ARGS__),
+#define ROWS(...) rows_recipe(__VA_ARGS__),
 #include "compress/recipes.def"
+#undef ROWS
 #undef ATTENTION
 #undef TOKENS
 #undef RECIPE
@@ -91,13 +112,20 @@ Result<Choice> Choice::of_recipe(const std::string& names) {
   std::string weights;  // the recipe that said it
   for (size_t at = 0; at <= names.size();) {
     const size_t end = std::min(names.find('+', at), names.size());
-    const std::string name = names.substr(at, end - at);
+    const std::string whole = names.substr(at, end - at), name = whole.substr(0, whole.find(':'));
     at = end + 1;
     const auto found =
         std::find_if(recipes().begin(), recipes().end(), [&](const Recipe& r) { return name == r.name; });
     if (found == recipes().end())
       return fail(ErrorCode::kInvalidArgument, "compress: there is no recipe '{}'{}", name,
                   known_names(name, recipe_names()));
+    double wide = found->wide;
+    if (name != whole) {
+      if (wide == 0)
+        return fail(ErrorCode::kInvalidArgument, "compress: recipe '{}' takes no number, and '{}' gives it one", name,
+                    whole);
+      VIREO_ASSIGN(wide, percent_of(name, whole.substr(name.size() + 1)));
+    }
     if (found->rows != RowScales::kNone) {
       if (c.rows != RowScales::kNone && c.rows != found->rows)
         return fail(ErrorCode::kInvalidArgument,
@@ -113,17 +141,17 @@ Result<Choice> Choice::of_recipe(const std::string& names) {
       c.structure = StructureChoice::of_recipe(found->structure);
     }
     if (found->tokens > 0) {
-      if (c.tokens > 0 && c.tokens != found->tokens)
+      if (c.tokens > 0 && (c.tokens != found->tokens || c.searched != found->searched))
         return fail(ErrorCode::kInvalidArgument,
-                    "compress: '{}' asks for two amounts of token merging; give one of them", names);
-      c.tokens = found->tokens;
+                    "compress: '{}' has two recipes that say how tokens are merged; give one of them", names);
+      c.tokens = found->tokens, c.searched = found->searched;
     }
     if (*found->attention != '\0') c.attention = found->attention;
     if (*found->inner == '\0') continue;
-    if (!weights.empty() && (c.inner != found->inner || c.others != found->others))
+    if (!weights.empty() && (c.inner != found->inner || c.others != found->others || c.wide != wide))
       return fail(ErrorCode::kInvalidArgument,
                   "compress: recipes '{}' and '{}' both say how weights are stored; give one of them", weights, name);
-    weights = name, c.inner = found->inner, c.others = found->others;
+    weights = name, c.inner = found->inner, c.others = found->others, c.wide = wide;
   }
   // What becomes narrower must leave whole groups, or the linears behind it would take 8 bits instead.
   if (const Grid g = format_of(c.inner).grid; !c.inner.empty() && g.scope == Scope::kGroup)
@@ -202,15 +230,31 @@ Result<std::vector<Scheme>> Choice::schemes(const Layers& layers, std::vector<st
     Scheme s;
     RowScales wanted = rows;
     s.format = by_policy ? policy.matrices : format_of(l.kind == LayerKind::kInner ? inner : others);
+    FormatPolicy own;  // the rules that name it
+    own.name = policy.name, own.matrices = s.format;
     for (const FormatPolicy::Rule& r : policy.rules)
       for (const std::string& n : names_of(l)) {
         if (!pattern_matches(r.pattern, n)) continue;
-        s.format = r.format;
+        own.rules.push_back(r);
+        own.rules.back().pattern = "*";
         if (r.says_rows) wanted = r.rows.coded() ? RowScales::kDynamic : RowScales::kNone;
+        break;
       }
+    std::vector<bool> by_row;
+    VIREO_ASSIGN(s.format, own.of_rows(l.tensor, l.rows, &by_row));
+    for (size_t r = 0; r < by_row.size(); ++r)
+      if (by_row[r]) s.wide.push_back(int32_t(r));
+    if (s.format.grid.bits == 4 && s.wide.empty() && l.kind == LayerKind::kInner)
+      s.format.grid.wide = int32_t(std::lround(double(l.rows) * wide / 100));
+    if (!s.wide.empty() && s.format.grid.bits != 4)
+      return fail(
+          ErrorCode::kInvalidArgument,
+          "policy: rows of '{}' are to be of 8 bits and all others of {}; a checkpoint holds them beside 4 bits",
+          l.tensor, s.format.grid.bits);
     if (s.format.grid.scope == Scope::kGroup && l.cols > s.format.grid.group && l.cols % s.format.grid.group != 0) {
       if (coarse++ == 0) first_coarse = l.tensor;
       s.format = format_of("i8");
+      s.wide.clear();
     }
     if (s.format.grid.coded())
       s.method = method != nullptr && l.kind == LayerKind::kInner ? method : method_for(l, s.format);

@@ -27,6 +27,8 @@ struct Recipe {
       "";             // what becomes narrower: `qk,v,mlp 15`, parts of blocks and the percentage of MACs that goes
   double tokens = 0;  // the percentage of MACs that merging tokens takes away
   const char* attention = "";  // what the factors of attention's products are rounded to while running: `i8`
+  bool searched = false;       // which blocks merge tokens is searched on pictures
+  double wide = 0;             // the percentage of rows of linears within the network that have 8 bits; NAME:PERCENT
 };
 const std::vector<Recipe>& recipes();
 
@@ -38,6 +40,7 @@ struct Scheme {
   Format format;  // of floats: it stays as it is
   const Method* method = nullptr;
   RowScales rows = RowScales::kNone;
+  std::vector<int32_t> wide = {};  // its rows of 8 bits where a policy says them; else format.grid.wide are chosen
 };
 
 /// "", "dynamic", "static", "mixed".
@@ -52,7 +55,9 @@ struct Choice {
   FormatPolicy policy;             // instead of the formats above
   bool by_policy = false;          // without a recipe
   StructureChoice structure;
-  double tokens = 0;      // percentage of MACs, as in a recipe
+  double wide = 0;        // percentage of rows, as in a recipe
+  double tokens = 0;      // percentage of MACs, likewise
+  bool searched = false;  // likewise
   std::string attention;  // likewise
 
   /// Errors: kInvalidArgument (no recipe of that name, or two that contradict each other).

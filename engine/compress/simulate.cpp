@@ -5,6 +5,7 @@
 
 #include "compress/calibrate.h"
 #include "compress/integer.h"
+#include "compress/mix_rows.h"
 #include "compress/replace.h"
 #include "compress/sensitivity.h"
 #include "compress/tokens.h"
@@ -214,8 +215,9 @@ Result<void> Simulated::round_weight(const LoadedModel& model, size_t i, const c
     hessian = policy_.answer_rows > 0 ? moments->hessian_times(l.last ? policy_.answer_rows_last : policy_.answer_rows)
                                       : moments->hessian(l.last);
   const Method* const method = moments == nullptr ? &kRtn : policy_.method;
-  VIREO_ASSIGN(const Coded c,
-               method->run({values.data(), l.rows, l.cols, hessian.empty() ? nullptr : hessian.data()}, grid, pool_));
+  if (inner) grid.wide = int32_t(std::lround(double(l.rows) * policy_.wide / 100));
+  const Weight weight{values.data(), l.rows, l.cols, hessian.empty() ? nullptr : hessian.data()};
+  VIREO_ASSIGN(const Coded c, mix_rows(weight, *method, grid, {}, pool_));
   const int64_t span = span_of(grid, l.cols), groups = div_up(l.cols, span);
   for (int64_t r = 0; r < l.rows; ++r)
     for (int64_t k = 0; k < l.cols; ++k) {

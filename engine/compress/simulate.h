@@ -35,6 +35,7 @@ struct SimulatedPolicy {
   Format weights;  // of linears within the network; floats: they stay
   Format others;   // of head, patch embedding and convolutions
   const Method* method = nullptr;
+  double wide = 0;     // the percentage of their rows that have 8 bits where `weights` has 4 (mix_rows.h)
   Rounding rows;       // that linears within the network multiply
   Rounding gelu;       // instead, behind an activation function
   Rounding operands;   // of attention: queries and keys by token, values by channel, each head by itself
@@ -50,9 +51,9 @@ struct SimulatedPolicy {
   /// Attention is computed here and not by the plan's kernel.
   bool attends() const { return operands.grid != nullptr || softmax.grid != nullptr || integer_softmax.bits > 0; }
 };
-/// Lines, # begins a comment: `weights FORMAT [METHOD]`, `others FORMAT`, `rows|gelu|operands|softmax|layernorm GRID
-/// BITS [token|tensor]`, `integer softmax|gelu|layernorm BITS [token|tensor]`, `fold on`, `answer-rows TIMES TIMES`.
-/// Errors: kInvalidArgument, with the line.
+/// Lines, # begins a comment: `weights FORMAT [METHOD]`, `others FORMAT`, `wide PERCENT`,
+/// `rows|gelu|operands|softmax|layernorm GRID BITS [token|tensor]`, `integer softmax|gelu|layernorm BITS
+/// [token|tensor]`, `fold on`, `answer-rows TIMES TIMES`. Errors: kInvalidArgument, with the line.
 Result<SimulatedPolicy> parse_simulated_policy(const std::string& text, const std::string& source);
 
 /// Brings columns to one scale: y = x / by + shift.

@@ -105,6 +105,12 @@ Result<SimulatedPolicy> parse_simulated_policy(const std::string& text, const st
       VIREO_TRY(weights_of(words, where, &p.weights, &p.method));
     } else if (words[0] == "others") {
       VIREO_TRY(weights_of(words, where, &p.others, nullptr));
+    } else if (words[0] == "wide") {
+      char* end = nullptr;
+      p.wide = words.size() == 2 ? std::strtod(words[1].c_str(), &end) : 0;
+      if (end == nullptr || *end != '\0' || !(p.wide > 0 && p.wide < 100))
+        return fail(ErrorCode::kInvalidArgument, "{}: expected 'wide PERCENT', of a weight's rows, between 0 and 100",
+                    where);
     } else if (words[0] == "rows") {
       VIREO_ASSIGN(p.rows, rounding_of(words, where));
     } else if (words[0] == "gelu") {
@@ -134,13 +140,16 @@ Result<SimulatedPolicy> parse_simulated_policy(const std::string& text, const st
                     where);
     } else {
       return fail(ErrorCode::kInvalidArgument, "{}: unknown '{}'{}", where, words[0],
-                  known_names(words[0], {"weights", "others", "rows", "gelu", "operands", "softmax", "layernorm",
-                                         "integer", "fold", "answer-rows"}));
+                  known_names(words[0], {"weights", "others", "wide", "rows", "gelu", "operands", "softmax",
+                                         "layernorm", "integer", "fold", "answer-rows"}));
     }
   }
   if (said == 0)
     return fail(ErrorCode::kInvalidArgument,
                 "policy '{}' says nothing; expected lines such as 'weights i6' and 'rows asymmetric 6'", source);
+  if (p.wide > 0 && p.weights.grid.bits != 4)
+    return fail(ErrorCode::kInvalidArgument, "policy '{}': 'wide' goes with weights of 4 bits, as in 'weights i4g64'",
+                source);
   if (p.fold && p.rows.grid == nullptr)
     return fail(ErrorCode::kInvalidArgument, "policy '{}': 'fold on' goes with a line 'rows'", source);
   if (p.fold && p.rows.grid->fitted())

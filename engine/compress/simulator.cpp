@@ -44,8 +44,7 @@ struct Simulator::Impl {
   Head head() const { return model.impl().loaded.has_classes() ? Head::kLogits : Head::kFeatures; }
   Result<std::vector<float>> pixels(const Image& picture) {
     std::vector<float> p(size_t(preprocessor.output_size()));
-    const ptrdiff_t stride = picture.stride ? picture.stride : ptrdiff_t(picture.width) * 3;
-    VIREO_TRY(preprocessor.run(picture.rgb, picture.width, picture.height, stride, p.data()));
+    VIREO_TRY(preprocessor.run(picture, p.data(), &pool));
     return p;
   }
   Result<SimulatedAnswer> run(const Image& picture);

@@ -116,10 +116,27 @@ Result<MergedModel> merge_tokens(const LoadedModel& model, Head head, double per
                 "another recipe, or larger pictures",
                 n.tokens, model.source().path,
                 merged.schedule.empty() ? 0.0 : 100 * (1 - n.macs(merged.schedule) / all), percent);
-  VIREO_ASSIGN(OrderedJson config, configuration_of(model));
-  section_of(config, "tokens") = OrderedJson{{"method", "tome"}, {"merge", merged.schedule}};
-  VIREO_ASSIGN(merged.model, reconfigured(model, config));
+  merged.shape.tokens = n.tokens, merged.shape.prefix = n.prefix;
+  for (const Block& b : n.blocks) merged.shape.attends.push_back(b.scores > 0);
+  VIREO_ASSIGN(merged.model, with_schedule(model, merged.schedule));
   return merged;
+}
+
+Result<LoadedModel> with_schedule(const LoadedModel& model, const std::vector<int64_t>& schedule) {
+  VIREO_ASSIGN(OrderedJson config, configuration_of(model));
+  section_of(config, "tokens") = OrderedJson{{"method", "tome"}, {"merge", schedule}};
+  if (schedule.empty()) config["quantization_config"]["vireo"].erase("tokens");
+  return reconfigured(model, config);
+}
+
+bool MergingShape::allows(const std::vector<int64_t>& schedule) const {
+  int64_t left = tokens;
+  for (size_t i = 0; i < schedule.size(); ++i) {
+    const int64_t most = attends[i] ? most_merged(left, prefix) : 0;
+    if (schedule[i] < 0 || schedule[i] > most) return false;
+    left -= schedule[i];
+  }
+  return true;
 }
 
 }  // namespace vireo::compress

@@ -7,9 +7,18 @@
 
 namespace vireo::compress {
 
+/// Of a network, what schedules must keep within.
+struct MergingShape {
+  int64_t tokens = 0, prefix = 0;
+  std::vector<bool> attends;  // by block: one without attention has no keys to merge by
+
+  bool allows(const std::vector<int64_t>& schedule) const;
+};
+
 struct MergedModel {
   LoadedModel model;
   std::vector<int64_t> schedule;  // tokens that go in each block
+  MergingShape shape;
 };
 
 /// The model whose configuration asks for merging: nothing in the first quarter of the blocks, whose tokens are not yet
@@ -17,6 +26,9 @@ struct MergedModel {
 /// merged, those. Errors: kUnsupported (no plain transformer blocks; tokens are merged already), kInvalidArgument (too
 /// few tokens for that much).
 Result<MergedModel> merge_tokens(const LoadedModel& model, Head head, double percent);
+
+/// The model with another schedule; an empty one merges nothing.
+Result<LoadedModel> with_schedule(const LoadedModel& model, const std::vector<int64_t>& schedule);
 
 /// Whether blocks of this model merge tokens, so that its values have more or fewer rows.
 bool merges_tokens(const LoadedModel& model);

@@ -51,6 +51,8 @@ void visit(Caps& c, Visitor&& v) {
   v.flag("shader_int8", c.shader_int8);
   v.flag("storage_8bit", c.storage_8bit);
   v.flag("shader_clock", c.shader_clock);
+  v.flag("integer_dot", c.integer_dot);
+  v.flag("integer_dot_fast", c.integer_dot_fast);
   v.flag("timestamps", c.timestamps);
   v.real("timestamp_period_ns", c.timestamp_period_ns);
   v.text("simd", c.simd);

@@ -46,7 +46,9 @@ struct DeviceCaps {
   bool subgroup_basic = false, subgroup_vote = false, subgroup_ballot = false, subgroup_shuffle = false,
        subgroup_arithmetic = false;  // in the compute stage
   bool shader_float16 = false, storage_16bit = false, shader_int8 = false, storage_8bit = false;
-  bool shader_clock = false;  // VK_KHR_shader_clock, of a subgroup
+  bool shader_clock = false;      // VK_KHR_shader_clock, of a subgroup
+  bool integer_dot = false;       // VK_KHR_shader_integer_dot_product: four pairs of bytes in words, signed
+  bool integer_dot_fast = false;  // and the device reports it accelerated
   bool timestamps = false;
   float timestamp_period_ns = 0.f;
 

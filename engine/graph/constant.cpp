@@ -35,12 +35,13 @@ Grid by_row(Grid g) {
 class Coded final : public Constant {
  public:
   Coded(int64_t rows, int64_t cols, Grid grid, std::vector<int8_t> codes, std::vector<float> scales,
-        std::vector<int8_t> zeros)
+        std::vector<int8_t> zeros, std::vector<bool> wide)
       : Constant(rows, cols),
         grid_(grid),
         codes_(std::move(codes)),
         scales_(std::move(scales)),
-        zeros_(std::move(zeros)) {}
+        zeros_(std::move(zeros)),
+        wide_(std::move(wide)) {}
   void read(int64_t first, int64_t count, float* out) const override { read_decoded(*this, first, count, out); }
   Grid grid() const override { return grid_; }
   void read_codes(int64_t first, int64_t count, int8_t* codes, float* scales, int8_t* zeros) const override {
@@ -49,12 +50,14 @@ class Coded final : public Constant {
     std::copy_n(scales_.data() + first * groups, count * groups, scales);
     if (grid_.zero_points) std::copy_n(zeros_.data() + first * groups, count * groups, zeros);
   }
+  bool wide(int64_t row) const override { return grid_.wide > 0 && wide_[size_t(row)]; }
 
  private:
   Grid grid_;
   std::vector<int8_t> codes_;
   std::vector<float> scales_;
   std::vector<int8_t> zeros_;
+  std::vector<bool> wide_;
 };
 
 class Owned final : public Constant {
@@ -136,14 +139,23 @@ class StackRows final : public Constant {
       base += p->rows();
     }
   }
+  bool wide(int64_t row) const override {
+    for (const ConstantPtr& p : parts_) {
+      if (row < p->rows()) return p->wide(row);
+      row -= p->rows();
+    }
+    return false;
+  }
   void tensors(std::vector<std::string>* names) const override {
     for (const ConstantPtr& p : parts_) p->tensors(names);
   }
 
  private:
-  /// The grid that all parts lie on, or none. Rows of fewer bits lie on that of more.
+  /// The grid that all parts lie on, or none. Rows of fewer bits lie on that of more, but where a part has wide rows
+  /// and no part is wide as a whole.
   static Grid common(const std::vector<ConstantPtr>& parts) {
     Grid all;
+    int32_t wide = 0;
     for (const ConstantPtr& p : parts) {
       Grid g = by_row(p->grid());
       if (!g.coded()) return {};
@@ -151,7 +163,10 @@ class StackRows final : public Constant {
       if (g.scope != all.scope || g.group != all.group || g.zero_points != all.zero_points) return {};
       all.bits = std::max(all.bits, g.bits);
       all.lowest = all.lowest || g.lowest;
+      wide += g.wide;
     }
+    all.wide = all.bits <= 4 ? wide : 0;
+    if (wide > 0 && all.wide == 0) all.bits = 8;
     return all;
   }
 
@@ -191,6 +206,7 @@ class Scaled final : public Constant {
     for (int64_t i = 0; i < count * cols(); ++i) out[i] *= factor_;
   }
   RowCodes row_codes() const override { return inner_->row_codes(); }
+  bool wide(int64_t row) const override { return inner_->wide(row); }
   // A scale below 0 would not be a scale.
   Grid grid() const override { return factor_ > 0 ? inner_->grid() : Grid{}; }
   void read_codes(int64_t first, int64_t count, int8_t* codes, float* scales, int8_t* zeros) const override {
@@ -230,6 +246,7 @@ class ScaledRows final : public Constant {
   }
   RowCodes row_codes() const override { return inner_->row_codes(); }
   Grid grid() const override { return by_row(inner_->grid()); }
+  bool wide(int64_t row) const override { return inner_->wide(row); }
   void read_codes(int64_t first, int64_t count, int8_t* codes, float* scales, int8_t* zeros) const override {
     inner_->read_codes(first, count, codes, scales, zeros);
     const int64_t groups = inner_->grid().groups(cols());
@@ -261,6 +278,7 @@ class PaddedKernel final : public Constant {
     }
   }
   RowCodes row_codes() const override { return inner_->row_codes(); }
+  bool wide(int64_t row) const override { return inner_->wide(row); }
   Grid grid() const override {
     const Grid g = inner_->grid();
     return g.scope == Scope::kGroup || g.zero_points ? Grid{} : g;
@@ -327,8 +345,9 @@ ConstantPtr make_constant(int64_t rows, int64_t cols, std::vector<float> values)
   return std::make_shared<Owned>(rows, cols, std::move(values));
 }
 ConstantPtr coded_constant(int64_t rows, int64_t cols, Grid grid, std::vector<int8_t> codes, std::vector<float> scales,
-                           std::vector<int8_t> zeros) {
-  return std::make_shared<Coded>(rows, cols, grid, std::move(codes), std::move(scales), std::move(zeros));
+                           std::vector<int8_t> zeros, std::vector<bool> wide) {
+  return std::make_shared<Coded>(rows, cols, grid, std::move(codes), std::move(scales), std::move(zeros),
+                                 std::move(wide));
 }
 ConstantPtr fill_constant(int64_t rows, int64_t cols, float value) { return std::make_shared<Fill>(rows, cols, value); }
 ConstantPtr random_constant(int64_t rows, int64_t cols, uint64_t seed, float sigma, float mean) {

@@ -31,6 +31,8 @@ class Constant {
   /// the same rows, grid().groups(cols()) each (one for Scope::kTensor, again in every row); zero points likewise where
   /// the grid has them, else `zeros` is not written. read() gives decode() of these (tensor/format.h). Throws Failure.
   virtual void read_codes(int64_t first, int64_t count, int8_t* codes, float* scales, int8_t* zeros) const;
+  /// Of a grid with wide rows: whether this row is one, its codes of 8 bits.
+  virtual bool wide(int64_t row) const { return (void)row, false; }
   /// Of a coded weight: how its file wants the rows that it multiplies.
   virtual RowCodes row_codes() const { return {}; }
   /// Appends the checkpoint's names of the tensors whose rows these are, scaled or not, in the order of the rows; none
@@ -57,9 +59,9 @@ ConstantPtr fill_constant(int64_t rows, int64_t cols, float value);
 /// a checkpoint.
 ConstantPtr random_constant(int64_t rows, int64_t cols, uint64_t seed, float sigma, float mean = 0.f);
 /// A matrix of codes in memory: codes [rows * cols], scales and zeros [rows * grid.groups(cols)] (zeros empty without
-/// zero points). For tests and quantisers.
+/// zero points). `wide`: by row, of a grid with wide rows. For tests and quantisers.
 ConstantPtr coded_constant(int64_t rows, int64_t cols, Grid grid, std::vector<int8_t> codes, std::vector<float> scales,
-                           std::vector<int8_t> zeros);
+                           std::vector<int8_t> zeros, std::vector<bool> wide = {});
 /// What read() of a coded constant does: read_codes() and decode().
 void read_decoded(const Constant& c, int64_t first, int64_t count, float* out);
 /// parts stacked along rows; all have the same cols. Codes stay codes where all parts are coded on one kind of grid.

@@ -201,6 +201,9 @@ Result<std::shared_ptr<const Compression>> parse_compression(const std::string& 
       VIREO_ASSIGN(g.scheme, parse_scheme(group, name, source));
       all->groups.push_back(std::move(g));
     }
+  // What it may say is looked at with the other sections (model/extension.h).
+  if (const Json* own = find_member(*q, "vireo"); own != nullptr && find_member(*own, "rows") != nullptr)
+    for (Compression::Group& g : all->groups) g.scheme.wide_rows = true;
   return std::shared_ptr<const Compression>(std::move(all));
 }
 
@@ -256,6 +259,7 @@ Result<std::map<std::string, CodedTensor>> find_coded(std::map<std::string, Tens
     take(weight + "_zero_point", &t.zero);
     take(weight + "_g_idx", &t.order);
     take(weight + "_shape", &t.extent);
+    take(weight + "_wide_rows", &t.wide);
     const std::string module = weight.substr(0, weight.size() - std::strlen("weight"));
     take(module + "input_scale", &t.input_scale);
     take(module + "input_zero_point", &t.input_zero);
@@ -284,6 +288,7 @@ std::map<std::string, TensorView> stored_tensors(const std::string& name, const 
   if (t.zero.bytes != 0) all[name + "_zero_point"] = t.zero;
   if (t.order.bytes != 0) all[name + "_g_idx"] = t.order;
   if (t.extent.bytes != 0) all[name + "_shape"] = t.extent;
+  if (t.wide.bytes != 0) all[name + "_wide_rows"] = t.wide;
   const std::string module = name.substr(0, name.size() - std::strlen("weight"));
   if (t.input_scale.bytes != 0) all[module + "input_scale"] = t.input_scale;
   if (t.input_zero.bytes != 0) all[module + "input_zero_point"] = t.input_zero;
@@ -314,6 +319,7 @@ class CodedRows final : public Constant {
   std::vector<float> scales;    // [rows][groups], or one
   std::vector<int8_t> zeros;    // the same; empty without zero points
   std::vector<int32_t> groups;  // of each column, where they are not neighbours; else empty
+  std::vector<int64_t> high;    // of each row, where the file has its high parts; -1: its codes have 4 bits
   RowCodes rows_codes;
 
   void read(int64_t first, int64_t count, float* out) const override {
@@ -330,6 +336,7 @@ class CodedRows final : public Constant {
   }
   /// Columns of groups that are no neighbours are numbers to everybody else.
   Grid grid() const override { return groups.empty() ? grid_ : Grid{}; }
+  bool wide(int64_t row) const override { return !high.empty() && high[size_t(row)] >= 0; }
   RowCodes row_codes() const override { return rows_codes; }
   void read_codes(int64_t first, int64_t count, int8_t* codes, float* to, int8_t* zeros_to) const override {
     const int64_t n = grid_.groups(cols());
@@ -352,6 +359,9 @@ class CodedRows final : public Constant {
     std::vector<uint32_t> raw(size_t(words) + 1, 0u);
     must(codes_.read(size_t(at * words) * 4, size_t(words) * 4, raw.data()));
     for (int64_t c = 0; c < cols(); ++c) out[c] = unpack(raw.data(), c, grid_.bits);
+    if (!wide(row)) return;
+    must(codes_.read(size_t(high[size_t(row)] * words) * 4, size_t(words) * 4, raw.data()));
+    for (int64_t c = 0; c < cols(); ++c) out[c] = int8_t(out[c] + 8 + 16 * unpack(raw.data(), c, grid_.bits));
   }
 
   TensorView codes_;
@@ -364,6 +374,35 @@ class CodedRows final : public Constant {
 }  // namespace
 
 namespace {
+
+/// Rows of a weight of 4 bits whose codes have 8.
+Result<std::vector<int32_t>> read_wide_rows(const CodedTensor& t, const CompressionScheme& scheme,
+                                            const std::string& source, int64_t out) {
+  std::vector<int32_t> rows;
+  const TensorView& v = t.wide;
+  if (v.bytes == 0) return rows;
+  if (!scheme.wide_rows)
+    return fail(ErrorCode::kCorrupt,
+                "'{}' holds '{}', of which {} says nothing (vireo.rows); weights and configuration do not belong "
+                "together",
+                source, v.name, kConfig);
+  if (!t.packed || scheme.weights.bits != 4 || scheme.weights.scope == Scope::kTensor || scheme.weights.zero_points)
+    return fail(
+        ErrorCode::kUnsupported,
+        "tensor '{}' in '{}' says that rows have 8 bits, which this Vireo reads of packed weights of 4 bits with "
+        "scales per channel or group and no zero points",
+        v.name, source);
+  if (v.dtype != "I32" || v.shape.size() != 1 || v.elements() > out)
+    return fail(ErrorCode::kCorrupt, "tensor '{}' in '{}' is {} of {}, expected I32 of at most [{}]: numbers of rows",
+                v.name, source, v.dtype, shape_text(v.shape), out);
+  rows.resize(size_t(v.elements()));
+  VIREO_TRY(v.read(0, v.bytes, rows.data()));
+  for (size_t i = 0; i < rows.size(); ++i)
+    if (rows[i] < 0 || rows[i] >= out || (i > 0 && rows[i] <= rows[i - 1]))
+      return fail(ErrorCode::kCorrupt, "tensor '{}' in '{}' names row {} at {}, expected rising numbers below {}",
+                  v.name, source, rows[i], i, out);
+  return rows;
+}
 
 /// The scale and zero point of a module's rows.
 Result<void> read_input_grid(const CodedTensor& t, const std::shared_ptr<const void>& owner, const std::string& source,
@@ -420,8 +459,9 @@ Result<ConstantPtr> coded_tensor(const CodedTensor& t, const CompressionScheme& 
                 t.codes.name, source, in, grid.group);
   const int64_t groups = grid.groups(in);
 
+  VIREO_ASSIGN(const std::vector<int32_t> wide, read_wide_rows(t, scheme, source, out));
   if (t.packed) {
-    const std::vector<int64_t> shape = {out, (in * bits + 31) / 32};
+    const std::vector<int64_t> shape = {out + int64_t(wide.size()), (in * bits + 31) / 32};
     if (t.codes.dtype != "I32" || t.codes.shape != shape) return wrong(t.codes, "I32 of " + shape_text(shape));
   } else if (t.codes.dtype != "I8" || t.codes.elements() != elements) {
     return wrong(t.codes, "I8 of " + shape_text(t.shape));
@@ -432,7 +472,12 @@ Result<ConstantPtr> coded_tensor(const CodedTensor& t, const CompressionScheme& 
 
   const int64_t first = grid.scope == Scope::kTensor ? 0 : first_row * groups;
   const int64_t count = grid.scope == Scope::kTensor ? 1 : rows * groups;
+  std::vector<int64_t> high(wide.empty() ? 0 : size_t(rows), -1);
+  for (size_t i = 0; i < wide.size(); ++i)
+    if (wide[i] >= first_row && wide[i] < first_row + rows)
+      high[size_t(wide[i] - first_row)] = out + int64_t(i), ++grid.wide;
   auto c = std::make_shared<CodedRows>(t, grid, owner, first_row, rows, cols);
+  c->high = std::move(high);
   c->scales.resize(size_t(count));
   {
     std::vector<float> every(static_cast<size_t>(all_scales));

@@ -20,6 +20,7 @@ struct CompressionScheme {
   bool by_index = false;   // actorder "group": weight_g_idx names the group of every column
   RowCodes rows;           // input_activations; of kStatic ones the scale stands in the file
   bool rows_stay = false;  // input_activations that nothing here computes: the rows stay floats
+  bool wide_rows = false;  // quantization_config.vireo.rows: rows of a weight of 4 bits may have 8
 };
 
 class Pattern;
@@ -61,6 +62,8 @@ struct CodedTensor {
   TensorView zero;                     // weight_zero_point; bytes == 0: none
   TensorView order;                    // weight_g_idx; bytes == 0: none
   TensorView extent;                   // weight_shape; bytes == 0: none
+  TensorView wide;                     // weight_wide_rows (I32): rows of 8 bits, whose high parts (tensor/format.h)
+                                       // are rows of `codes` behind all others; bytes == 0: none
   TensorView input_scale, input_zero;  // input_scale, input_zero_point; bytes == 0: none
   bool packed = false;
   std::vector<int64_t> shape;  // of the weight

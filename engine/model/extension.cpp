@@ -83,12 +83,27 @@ Result<void> parse_attention(const Json& section, const std::string& where, cons
   return {};
 }
 
+/// {"bits": 8}: a weight of 4 bits may say with a tensor weight_wide_rows which of its rows have 8 (compressed.h).
+Result<void> parse_rows(const Json& section, const std::string& where, const std::string& source, Extension*) {
+  for (const auto& [key, value] : section.items())
+    if (key != "bits")
+      return fail(ErrorCode::kUnsupported,
+                  "{} has the key '{}', which this Vireo does not know; expected bits. Use a newer Vireo", where, key);
+  int64_t bits = 0;
+  Fields f(section, source);
+  f.integer("bits", &bits, 0, 64);
+  VIREO_TRY(f.status());
+  if (bits != 8)
+    return fail(ErrorCode::kUnsupported, "{} has {} bits; this Vireo knows rows of 8. Use a newer Vireo", where, bits);
+  return {};
+}
+
 struct Section {
   const char* name;
   Result<void> (*parse)(const Json& section, const std::string& where, const std::string& source, Extension* out);
 };
 constexpr Section kSections[] = {
-    {"structure", parse_structure}, {"tokens", parse_tokens}, {"attention", parse_attention}};
+    {"structure", parse_structure}, {"tokens", parse_tokens}, {"attention", parse_attention}, {"rows", parse_rows}};
 
 }  // namespace
 

@@ -4,10 +4,11 @@
 #include <cmath>
 #include <utility>
 
+#include "base/thread_pool.h"
+#include "model/picture.h"
+
 namespace vireo {
 namespace {
-
-constexpr int64_t kMaxSide = 1 << 24;  // pictures; Pillow's box coordinates are floats, exact up to here
 
 /// n / 2 with halves to the even neighbour: Python's round(n / 2.0).
 int64_t half_to_even(int64_t n) { return n / 2 + (n % 2 != 0 && n / 2 % 2 != 0 ? 1 : 0); }
@@ -20,16 +21,43 @@ int64_t crop_offset(int64_t size, int64_t crop, PreprocessConfig::CropRounding r
   return margin >= 0 ? margin / 2 : -((-margin + 1) / 2);
 }
 
-/// The picture as Pillow's convert("L").
-void to_grey(const uint8_t* rgb, int64_t width, int64_t height, int64_t stride, std::vector<uint8_t>* grey) {
-  grey->resize(size_t(width * height));
-  for (int64_t y = 0; y < height; ++y) {
-    const uint8_t* in = rgb + y * stride;
-    uint8_t* out = grey->data() + y * width;
-    for (int64_t x = 0; x < width; ++x) {
-      out[x] = uint8_t((in[3 * x] * 19595u + in[3 * x + 1] * 38470u + in[3 * x + 2] * 7471u + 0x8000u) >> 16);
-    }
+/// Rows as the kernel makes them, in blocks where the picture is turned.
+class KernelRows : public RowSource {
+ public:
+  KernelRows(const simd::Kernel<simd::PictureRowsArgs>& kernel, simd::PictureRowsArgs args, AlignedBuffer& scratch,
+             std::vector<uint8_t>& block)
+      : kernel_(kernel), args_(args), scratch_(scratch), block_(block) {
+    args_.rows = 0;
+    block_.resize(size_t(block_rows() * row_bytes()));
+    args_.out = block_.data();
   }
+  const uint8_t* row(int64_t y) override {
+    if (y < args_.first_row || y >= args_.first_row + args_.rows) {
+      args_.first_row = y;
+      args_.rows = std::min(block_rows(), args_.source.upright_height() - y);
+      kernel_.run(args_, 0, kernel_.items(args_), scratch_.data());
+    }
+    return block_.data() + (y - args_.first_row) * row_bytes();
+  }
+
+ private:
+  int64_t block_rows() const { return args_.source.turned() ? simd::kPictureBlock : 1; }
+  int64_t row_bytes() const { return args_.source.upright_width() * args_.channels; }
+
+  const simd::Kernel<simd::PictureRowsArgs>& kernel_;
+  simd::PictureRowsArgs args_;
+  AlignedBuffer& scratch_;
+  std::vector<uint8_t>& block_;
+};
+
+/// Scratch of at least so many bytes for each thread; false when memory ran out.
+bool reserve(std::vector<AlignedBuffer>* scratch, size_t threads, size_t bytes) {
+  if (scratch->size() < threads) scratch->resize(threads);
+  for (AlignedBuffer& b : *scratch) {
+    if (b.size() < bytes) b = AlignedBuffer(bytes);
+    if (!b) return false;
+  }
+  return true;
 }
 
 }  // namespace
@@ -73,7 +101,8 @@ Result<void> validate_preprocess(const PreprocessConfig& c, const std::string& s
   return {};
 }
 
-Preprocessor::Preprocessor(PreprocessConfig config) : config_(std::move(config)) {
+Preprocessor::Preprocessor(PreprocessConfig config, const simd::Kernels& kernels)
+    : config_(std::move(config)), kernels_(kernels) {
   // 256 levels per channel: the arithmetic of the original library, done once for each.
   table_.resize(size_t(config_.channels) * 256);
   for (size_t c = 0; c < size_t(config_.channels); ++c) {
@@ -101,23 +130,107 @@ Preprocessor::Preprocessor(PreprocessConfig config) : config_(std::move(config))
   }
 }
 
+bool Preprocessor::Axis::changes(int64_t in_size, int64_t out_size, int64_t first_out, int64_t outputs, Filter kind) {
+  if (in == in_size && out == out_size && first == first_out && count == outputs && filter == kind) return false;
+  in = in_size, out = out_size, first = first_out, count = outputs, filter = kind;
+  max_length = 0;
+  return true;
+}
+
+simd::PictureAxis Preprocessor::Axis::view() const {
+  simd::PictureAxis a;
+  a.count = int64_t(begin.size());
+  a.begin = begin.data();
+  a.length = length.data();
+  a.words = words.data();
+  a.words_each = words_each;
+  a.max_length = max_length;
+  return a;
+}
+
+void Preprocessor::find_taps(int64_t in, int64_t out, int64_t first, int64_t count) {
+  if (in != out && config_.filter != Filter::kNearest) return taps_.prepare(in, out, first, count, config_.filter);
+  // One pixel each, as it is.
+  taps_.in = -1;
+  nearest_pixels(in, out, first, count, &taps_.begin);
+  taps_.length.assign(size_t(count), 1);
+  taps_.weights.assign(size_t(count), 1 << 22);
+  taps_.taps = 1;
+}
+
+namespace {
+
+/// The two parts of a weight (simd::PictureAxis), and two of them in a word.
+int32_t high_part(int32_t w) { return w >> 12; }
+int32_t low_part(int32_t w) { return w & 4095; }
+int32_t word(int32_t first, int32_t second) { return int32_t((uint32_t(second) << 16) | (uint32_t(first) & 0xFFFFu)); }
+
+}  // namespace
+
+void Preprocessor::prepare_columns(int64_t in, int64_t out, int64_t first, int64_t count) {
+  if (!columns_.changes(in, out, first, count, config_.filter)) return;
+  find_taps(in, out, first, count);
+  Axis& a = columns_;
+  a.from = in, a.end = 0;
+  for (size_t i = 0; i < size_t(count); ++i) {
+    a.from = std::min(a.from, taps_.begin[i]);
+    a.end = std::max(a.end, taps_.begin[i] + taps_.length[i]);
+    a.max_length = std::max(a.max_length, (taps_.length[i] + 3) / 4);
+  }
+  const size_t all = size_t((count + 3) / 4 * 4);
+  a.words_each = 4 * a.max_length;
+  a.begin.assign(all, 0);
+  a.length.assign(all, 0);
+  a.words.assign(all * size_t(a.words_each), 0);
+  for (size_t i = 0; i < size_t(count); ++i) {
+    a.begin[i] = int32_t(taps_.begin[i] - a.from);
+    a.length[i] = int32_t((taps_.length[i] + 3) / 4);
+    const int32_t* w = &taps_.weights[i * size_t(taps_.taps)];
+    const auto weight = [&](int64_t k) { return k < taps_.length[i] ? w[k] : 0; };
+    int32_t* to = &a.words[i * size_t(a.words_each)];
+    for (int64_t k = 0; k < taps_.length[i]; k += 4, to += 4) {
+      to[0] = word(high_part(weight(k)), high_part(weight(k + 1)));
+      to[1] = word(high_part(weight(k + 2)), high_part(weight(k + 3)));
+      to[2] = word(low_part(weight(k)), low_part(weight(k + 1)));
+      to[3] = word(low_part(weight(k + 2)), low_part(weight(k + 3)));
+    }
+  }
+}
+
+void Preprocessor::prepare_rows(int64_t in, int64_t out, int64_t first, int64_t count) {
+  if (!rows_.changes(in, out, first, count, config_.filter)) return;
+  find_taps(in, out, first, count);
+  Axis& a = rows_;
+  a.max_length = *std::max_element(taps_.length.begin(), taps_.length.begin() + count);
+  a.words_each = (a.max_length + 1) / 2 * 2;
+  a.begin.assign(taps_.begin.begin(), taps_.begin.begin() + count);
+  a.length.assign(taps_.length.begin(), taps_.length.begin() + count);
+  a.words.assign(size_t(count * a.words_each), 0);
+  for (size_t i = 0; i < size_t(count); ++i) {
+    const int32_t* w = &taps_.weights[i * size_t(taps_.taps)];
+    int32_t* to = &a.words[i * size_t(a.words_each)];
+    for (int64_t k = 0; k < taps_.length[i]; k += 2, to += 2) {
+      const int32_t second = k + 1 < taps_.length[i] ? w[k + 1] : 0;
+      to[0] = word(high_part(w[k]), high_part(second));
+      to[1] = word(low_part(w[k]), low_part(second));
+    }
+  }
+}
+
 Result<void> Preprocessor::run(const uint8_t* rgb, int64_t width, int64_t height, int64_t stride, float* out) {
-  if (rgb == nullptr || width < 1 || height < 1 || stride < width * 3) {
-    return fail(ErrorCode::kInvalidArgument,
-                "a picture of {} x {} with {} bytes per row cannot be read; expected at least 1 x "
-                "1 and 3 bytes per pixel",
-                width, height, stride);
-  }
-  if (width > kMaxSide || height > kMaxSide) {
-    return fail(ErrorCode::kInvalidArgument, "a picture of {} x {} is too large; expected sides of at most {}", width,
-                height, kMaxSide);
-  }
+  const auto side = [](int64_t v) { return int(std::min<int64_t>(std::max<int64_t>(v, 0), INT32_MAX)); };
+  return run(Image{rgb, side(width), side(height), ptrdiff_t(stride)}, out);
+}
+
+Result<void> Preprocessor::run(const Image& image, float* out, ThreadPool* pool) {
+  VIREO_ASSIGN(simd::PictureSource source, check_image(image));
   if (config_.channels != 1 && config_.channels != 3) {
     return fail(ErrorCode::kUnsupported,
                 "the model takes {} channels, but pictures give 3 (colour) or 1 (grey); run it on a "
                 "tensor instead",
                 config_.channels);
   }
+  const int64_t width = source.upright_width(), height = source.upright_height();
   const auto [full_h, full_w] = resized_size(config_, width, height);
   const int64_t in_h = config_.input_h, in_w = config_.input_w;
   if (!config_.crop && (full_h != in_h || full_w != in_w)) {
@@ -138,32 +251,74 @@ Result<void> Preprocessor::run(const uint8_t* rgb, int64_t width, int64_t height
   window.y = std::max(top, int64_t(0));
   window.width = std::min(left + in_w, full_w) - window.x;
   window.height = std::min(top + in_h, full_h) - window.y;
+  const int64_t x0 = window.x - left, y0 = window.y - top;
+  if (window.width < in_w || window.height < in_h)
+    for (int64_t c = 0; c < config_.channels; ++c) std::fill_n(out + c * in_h * in_w, in_h * in_w, table(c)[0]);
 
-  PictureView picture{rgb, width, height, stride};
-  const int64_t channels = config_.channels;
-  if (channels == 1) {
-    to_grey(rgb, width, height, stride, &grey_);
-    picture = {grey_.data(), width, height, width};
-  }
+  source.luma = config_.channels == 1 && image.format != PixelFormat::kGrey && image.format != PixelFormat::kGrey16;
+  float* first = out + y0 * in_w + x0;
   const bool floats =
       config_.float_resize && (config_.filter == Filter::kBilinear || config_.filter == Filter::kBicubic);
-  const PictureView small = floats ? float_resizer_.resize(picture, channels, full_w, full_h, window, config_.filter)
-                                   : resizer_.resize(picture, channels, full_w, full_h, window, config_.filter);
+  return floats ? floating(image, source, full_w, full_h, window, first)
+                : fixed_point(source, full_w, full_h, window, first, pool);
+}
 
-  const int64_t x0 = window.x - left, y0 = window.y - top;
+Result<void> Preprocessor::fixed_point(const simd::PictureSource& source, int64_t full_w, int64_t full_h,
+                                       const Window& window, float* out, ThreadPool* pool) {
+  prepare_columns(source.upright_width(), full_w, window.x, window.width);
+  prepare_rows(source.upright_height(), full_h, window.y, window.height);
+  simd::PictureArgs a;
+  a.source = source;
+  a.first_column = columns_.from;
+  a.columns = columns_.end - columns_.from;
+  a.horizontal = columns_.view();
+  a.vertical = rows_.view();
+  a.width = window.width;
+  a.channels = config_.channels;
+  for (int c = 0; c < a.channels; ++c) {
+    a.from[c] = config_.bgr && a.channels == 3 ? 2 - c : c;
+    a.table[c] = table(c);
+  }
+  a.out = out;
+  a.row_stride = config_.input_w;
+  a.plane_stride = config_.input_h * config_.input_w;
+  // Bands overlap by the filter's height: few, but enough that a thread that is held up does not hold up all.
+  const int threads = pool != nullptr ? pool->threads() : 1;
+  constexpr int64_t kLeastRows = 16;
+  a.bands = threads == 1 ? 1 : std::max<int64_t>(std::min<int64_t>(4 * threads, window.height / kLeastRows), 1);
+  const simd::Kernel<simd::PictureArgs>& kernel = kernels_.picture;
+  if (!reserve(&scratch_, size_t(threads), kernel.scratch_bytes(a))) return out_of_memory();
+  if (a.bands == 1) kernel.run(a, 0, 1, scratch_[0].data());
+  else
+    pool->parallel_for(a.bands, 1, [&](int64_t begin, int64_t end, int thread) {
+      kernel.run(a, begin, end, scratch_[size_t(thread)].data());
+    });
+  return {};
+}
+
+Result<void> Preprocessor::floating(const Image& image, const simd::PictureSource& source, int64_t full_w,
+                                    int64_t full_h, const Window& window, float* out) {
+  const int64_t channels = config_.channels, width = source.upright_width(), height = source.upright_height();
+  PictureView small;
+  if (image.format == PixelFormat::kRgb && source.rotation == 0 && channels == 3) {
+    const PictureView picture{source.plane[0] + source.y * source.stride[0] + 3 * source.x, width, height,
+                              source.stride[0]};
+    small = float_resizer_.resize(picture, channels, full_w, full_h, window, config_.filter);
+  } else {
+    simd::PictureRowsArgs args;
+    args.source = source;
+    args.channels = channels;
+    if (!reserve(&scratch_, 1, kernels_.picture_rows.scratch_bytes(args))) return out_of_memory();
+    KernelRows rows(kernels_.picture_rows, args, scratch_[0], block_);
+    small = float_resizer_.resize(rows, width, height, channels, full_w, full_h, window, config_.filter);
+  }
   for (int64_t c = 0; c < channels; ++c) {
     const int64_t from = config_.bgr && channels == 3 ? 2 - c : c;
-    const float* table = table_.data() + from * 256;
-    for (int64_t y = 0; y < in_h; ++y) {
-      float* row = out + (c * in_h + y) * in_w;
-      if (y < y0 || y >= y0 + window.height) {
-        std::fill(row, row + in_w, table[0]);
-        continue;
-      }
-      const uint8_t* in = small.pixels + (y - y0) * small.stride + from;
-      std::fill(row, row + x0, table[0]);
-      for (int64_t x = 0; x < window.width; ++x) row[x0 + x] = table[in[x * channels]];
-      std::fill(row + x0 + window.width, row + in_w, table[0]);
+    const float* levels = table(c);
+    for (int64_t y = 0; y < window.height; ++y) {
+      float* row = out + (c * config_.input_h + y) * config_.input_w;
+      const uint8_t* in = small.pixels + y * small.stride + from;
+      for (int64_t x = 0; x < window.width; ++x) row[x] = levels[in[x * channels]];
     }
   }
   return {};

@@ -8,8 +8,12 @@
 #include <utility>
 #include <vector>
 
+#include "base/aligned.h"
 #include "base/error.h"
 #include "model/resize.h"
+#include "simd/kernels.h"
+
+#include <vireo/image.hpp>
 
 namespace vireo {
 
@@ -76,25 +80,57 @@ PreprocessConfig timm_preprocess(int64_t image_h, int64_t image_w, double crop_p
 /// Checks the numbers: sizes in range, no division by zero.
 Result<void> validate_preprocess(const PreprocessConfig& config, const std::string& source);
 
+class ThreadPool;
+
 /// Turns pictures into tensors. Keeps its buffers, so repeated sizes allocate nothing; use one per thread.
 class Preprocessor {
  public:
-  explicit Preprocessor(PreprocessConfig config);
+  explicit Preprocessor(PreprocessConfig config, const simd::Kernels& kernels = simd::best());
 
   const PreprocessConfig& config() const { return config_; }
   /// Floats that run() writes: channels * input_h * input_w.
   int64_t output_size() const { return config_.channels * config_.input_h * config_.input_w; }
 
-  /// `rgb`: rows of width * 3 bytes, `stride` bytes apart. Writes planar [channels, input_h, input_w] floats.
-  /// Errors: kInvalidArgument (an empty picture; a size that the configuration does not bring to the model's input).
+  /// Writes planar [channels, input_h, input_w] floats; on the pool's threads where there is one.
+  /// Errors: kInvalidArgument (a picture that cannot be read, check_image(); a size that the configuration does not
+  /// bring to the model's input), kUnsupported (channels), kOutOfMemory.
+  Result<void> run(const Image& image, float* out, ThreadPool* pool = nullptr);
+  /// `rgb`: rows of width * 3 bytes, `stride` bytes apart.
   Result<void> run(const uint8_t* rgb, int64_t width, int64_t height, int64_t stride, float* out);
 
  private:
+  /// One direction's filter as the kernel reads it.
+  struct Axis {
+    int64_t in = -1, out = -1, first = 0, count = 0;
+    Filter filter = Filter::kNearest;
+    std::vector<int32_t> begin, length, words;
+    int64_t words_each = 0, max_length = 0;
+    int64_t from = 0, end = 0;  // the source pixels that it reads
+
+    /// False: it is there already.
+    bool changes(int64_t in_size, int64_t out_size, int64_t first_out, int64_t outputs, Filter kind);
+    simd::PictureAxis view() const;
+  };
+  void prepare_columns(int64_t in, int64_t out, int64_t first, int64_t count);
+  void prepare_rows(int64_t in, int64_t out, int64_t first, int64_t count);
+  /// The taps of outputs [first, first + count) into taps_, of any filter and none.
+  void find_taps(int64_t in, int64_t out, int64_t first, int64_t count);
+  const float* table(int64_t plane) const {
+    return table_.data() + (config_.bgr && config_.channels == 3 ? 2 - plane : plane) * 256;
+  }
+  Result<void> fixed_point(const simd::PictureSource& source, int64_t full_w, int64_t full_h, const Window& window,
+                           float* out, ThreadPool* pool);
+  Result<void> floating(const Image& image, const simd::PictureSource& source, int64_t full_w, int64_t full_h,
+                        const Window& window, float* out);
+
   PreprocessConfig config_;
-  Resizer resizer_;
+  const simd::Kernels& kernels_;
+  ResizeAxis taps_;
+  Axis columns_, rows_;
   FloatResizer float_resizer_;
-  std::vector<uint8_t> grey_;
-  std::vector<float> table_;  // [channels][256]: the value of every pixel level
+  std::vector<uint8_t> block_;          // rows of a picture, for float_resizer_
+  std::vector<AlignedBuffer> scratch_;  // of each thread
+  std::vector<float> table_;            // [channels][256]: the value of every pixel level
 };
 
 }  // namespace vireo

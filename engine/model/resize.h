@@ -1,5 +1,5 @@
-// Picture resizing with Pillow's results, bit for bit (Image.resize of 8-bit pictures, src/libImaging/Resample.c), and
-// with torchvision's, which filters floats.
+// Picture resizing: the weights of Pillow's filters (Image.resize of 8-bit pictures, src/libImaging/Resample.c), which
+// simd/picture.h applies with Pillow's results bit for bit, and torchvision's resize, which filters floats.
 #pragma once
 
 #include <cstdint>
@@ -22,43 +22,42 @@ struct Window {
   int64_t x = 0, y = 0, width = 0, height = 0;
 };
 
-/// Resizes pictures; keeps its buffers and coefficients, so a repeated size allocates nothing. One per thread.
-class Resizer {
+/// Filter weights of one direction for outputs [first, first + count), kNearest excepted.
+struct ResizeAxis {
+  int64_t in = -1, out = -1, first = 0, count = 0;
+  Filter filter = Filter::kNearest;
+  int64_t taps = 0;              // distance between two outputs' weights
+  std::vector<int64_t> begin;    // per output: first source pixel
+  std::vector<int64_t> length;   // per output: number of source pixels
+  std::vector<int32_t> weights;  // fixed point, PRECISION_BITS fraction
+  std::vector<double> scratch;
+
+  void prepare(int64_t in_size, int64_t out_size, int64_t first_out, int64_t outputs, Filter kind);
+};
+
+/// The source pixel of each output [first, first + count) of kNearest, as Pillow's sums round.
+void nearest_pixels(int64_t in_size, int64_t out_size, int64_t first, int64_t count, std::vector<int64_t>* at);
+
+/// A picture's rows, one after the other.
+class RowSource {
  public:
-  /// Resizes to out_w x out_h and computes only `window` of the result, which must lie inside it. Channels: 1 or 3.
-  /// The answer is valid until the next call; its stride may exceed its width (an unchanged picture is not copied).
-  PictureView resize(const PictureView& picture, int64_t channels, int64_t out_w, int64_t out_h, const Window& window,
-                     Filter filter);
-
- private:
-  /// Filter weights of one direction for outputs [first, first + count).
-  struct Axis {
-    int64_t in = -1, out = -1, first = 0, count = 0;
-    Filter filter = Filter::kNearest;
-    int64_t taps = 0;              // distance between two outputs' weights
-    std::vector<int64_t> begin;    // per output: first source pixel
-    std::vector<int64_t> length;   // per output: number of source pixels
-    std::vector<int32_t> weights;  // fixed point, PRECISION_BITS fraction
-    std::vector<double> scratch;
-
-    void prepare(int64_t in_size, int64_t out_size, int64_t first_out, int64_t outputs, Filter kind);
-  };
-
-  PictureView nearest(const PictureView& picture, int64_t channels, int64_t out_w, int64_t out_h, const Window& window);
-
-  Axis horizontal_, vertical_;
-  std::vector<uint8_t> rows_;  // after the horizontal pass
-  std::vector<uint8_t> result_;
-  std::vector<int32_t> sums_;
-  std::vector<int64_t> columns_;
+  virtual ~RowSource() = default;
+  /// Row y, valid until the next call; y never falls.
+  virtual const uint8_t* row(int64_t y) = 0;
 };
 
 /// torchvision's resize of 8-bit tensors with antialias, in single precision throughout: where Pillow rounds between
-/// its two passes it differs by a level here and there. kBilinear and kBicubic only. Otherwise as Resizer.
+/// its two passes it differs by a level here and there. kBilinear and kBicubic only.
+/// Keeps its buffers and coefficients, so a repeated size allocates nothing; one per thread. It computes only `window`
+/// of the result, which must lie inside it; the answer is valid until the next call, and its stride may exceed its
+/// width. Channels: 1 or 3.
 class FloatResizer {
  public:
   PictureView resize(const PictureView& picture, int64_t channels, int64_t out_w, int64_t out_h, const Window& window,
                      Filter filter);
+  /// The same of rows that are made as they are needed.
+  PictureView resize(RowSource& rows, int64_t width, int64_t height, int64_t channels, int64_t out_w, int64_t out_h,
+                     const Window& window, Filter filter);
 
  private:
   struct Axis {

@@ -66,8 +66,19 @@ PictureView FloatResizer::resize(const PictureView& picture, int64_t channels, i
     return {picture.pixels + window.y * picture.stride + window.x * channels, window.width, window.height,
             picture.stride};
   }
-  horizontal_.prepare(picture.width, out_w, window.x, window.width, filter);
-  vertical_.prepare(picture.height, out_h, window.y, window.height, filter);
+  struct Rows : RowSource {
+    const PictureView& p;
+    explicit Rows(const PictureView& v) : p(v) {}
+    const uint8_t* row(int64_t y) override { return p.pixels + y * p.stride; }
+  } rows(picture);
+  return resize(rows, picture.width, picture.height, channels, out_w, out_h, window, filter);
+}
+
+PictureView FloatResizer::resize(RowSource& rows, int64_t width, int64_t height, int64_t channels, int64_t out_w,
+                                 int64_t out_h, const Window& window, Filter filter) {
+  const bool narrow = width != out_w, low = height != out_h;
+  horizontal_.prepare(width, out_w, window.x, window.width, filter);
+  vertical_.prepare(height, out_h, window.y, window.height, filter);
   int64_t first_row = window.y, end_row = window.y + window.height;
   if (low) {
     first_row = vertical_.begin.front();
@@ -80,7 +91,7 @@ PictureView FloatResizer::resize(const PictureView& picture, int64_t channels, i
   sums_.assign(size_t(window.height * row), 0.f);
   int64_t top = 0;  // the first result row that is not complete
   for (int64_t y = first_row; y < end_row; ++y) {
-    const uint8_t* in = picture.pixels + y * picture.stride;
+    const uint8_t* in = rows.row(y);
     for (int64_t x = 0; x < window.width; ++x) {
       const int64_t from = narrow ? horizontal_.begin[size_t(x)] : window.x + x;
       const int64_t taps = narrow ? horizontal_.length[size_t(x)] : 1;

@@ -98,13 +98,21 @@ Format cpu_weight_format(const TensorDesc& weight, bool bf16_rows) {
 }
 
 namespace {
+/// `surplus`: columns beyond the last that a kernel may read.
+PackedConst with_wide_rows(PackedConst p, int64_t rows, int64_t k, int64_t surplus) {
+  if (!p.wide_rows()) return p;
+  p.wide_offset = p.bytes;
+  p.bytes += uint64_t(rows + p.grid.wide * div_up(k, 8) + div_up(surplus, 8)) * 4;
+  return p;
+}
+
 PackedConst with_scales(PackedConst p, int64_t n, int64_t k) {
   if (!p.grid.coded()) return p;
   p.scales_offset = uint64_t(round_up(int64_t(p.bytes), 256));  // 256: no device asks for a larger alignment
   const bool panels = p.by_group() || p.pack == Pack::kCpuInteger;
   const int64_t columns = panels ? round_up(n, simd::kPanel) : round_up(n, 4);
   p.bytes = p.scales_offset + uint64_t(p.grid.groups(k) * columns * (1 + p.grid.zero_points + p.column_sums)) * 4;
-  return p;
+  return with_wide_rows(p, round_up(n, simd::kPanel), k, 0);
 }
 }  // namespace
 
@@ -133,7 +141,7 @@ PackedConst gpu_matrix(int operand, int64_t n, int64_t k, const Format& f, int64
     p.scale_rows = int32_t(f.grid.groups(k) + div_up(div_up(slack, panel / 4), span));
     p.scales_offset = uint64_t(round_up(int64_t(p.bytes), 256));
     p.bytes = p.scales_offset + uint64_t(round_up(n, panel) * p.scale_rows * (1 + f.grid.zero_points)) * 4;
-    return p;
+    return with_wide_rows(p, round_up(n, panel), k, div_up(slack, panel / 4) + 8);
   }
   return with_scales(p, n, k);
 }
@@ -156,6 +164,10 @@ void set_weight(const PackedConst& pack, const uint8_t* bytes, simd::GemmArgs& a
   if (pack.pack == Pack::kCpuInteger) a.b_group = grouped ? pack.grid.group : 0;
   else if (pack.by_group()) a.b_group = grouped ? pack.grid.group : std::max<int64_t>(a.k, 1);
   if (bytes == nullptr || !pack.grid.coded()) return;
+  if (pack.wide_rows()) {
+    a.b_wide = reinterpret_cast<const int32_t*>(bytes + pack.wide_offset);
+    a.b_high = reinterpret_cast<const uint32_t*>(a.b_wide) + round_up(a.n, simd::kPanel);
+  }
   a.b_scales = reinterpret_cast<const float*>(bytes + pack.scales_offset);
   if (pack.pack == Pack::kCpuInteger) return;  // run_integers() knows what is behind them
   if (pack.grid.zero_points) a.b_offsets = a.b_scales + pack.grid.groups(a.k) * round_up(a.n, simd::kPanel);
@@ -173,6 +185,19 @@ PackedConst cpu_integer(int operand, int64_t n, int64_t k, const TensorDesc& wei
   return with_scales(p, n, k);
 }
 
+PackedConst gpu_dots(int operand, int64_t n, int64_t k, const TensorDesc& weight) {
+  PackedConst p;
+  p.operand = operand;
+  p.pack = Pack::kGpuMatrix;
+  p.dots = true;
+  p.dtype = weight.dtype;
+  p.grid = weight.grid;
+  p.grid.scope = Scope::kRow;  // one scale for all is the same scale for every row
+  p.column_sums = weight.rows.zero != 0;
+  p.bytes = uint64_t(round_up(k, 4) * round_up(n, 4));
+  return with_scales(p, n, k);
+}
+
 PackedConst cpu_winograd(int operand, int64_t n, int64_t c) {
   PackedConst p;
   p.operand = operand;
@@ -185,7 +210,8 @@ Format gpu_weight_format(const TensorDesc& weight, const TensorDesc& x) {
   Format f = weight.format();
   if (!f.grid.coded()) return f;
   if (f.grid.scope == Scope::kGroup || f.grid.zero_points) return {x.dtype, {}};
-  f.grid.scope = Scope::kRow;  // one scale for all is the same scale for every row
+  f.grid.scope = Scope::kRow;                             // one scale for all is the same scale for every row
+  if (f.grid.wide > 0) f.grid.bits = 8, f.grid.wide = 0;  // a byte each
   return f;
 }
 

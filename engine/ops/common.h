@@ -54,6 +54,8 @@ PackedConst rows_const(int operand, int64_t rows, int64_t cols);
 /// `panel`: PackedConst::panel; `slack`: groups of 4 that a kernel may read, and throw away, beyond the last.
 PackedConst gpu_matrix(int operand, int64_t n, int64_t k, const Format& f, int64_t panel = 0, int64_t slack = 0,
                        bool staged = false);
+/// For products with rows of codes (PackedConst::dots).
+PackedConst gpu_dots(int operand, int64_t n, int64_t k, const TensorDesc& weight);
 PackedConst cpu_panels(int operand, int64_t n, int64_t k, const Format& f);
 PackedConst cpu_integer(int operand, int64_t n, int64_t k, const TensorDesc& weight);
 PackedConst cpu_winograd(int operand, int64_t n, int64_t c);

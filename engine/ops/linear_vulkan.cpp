@@ -99,7 +99,10 @@ struct Product {
     l.consts.push_back(gpu_matrix(kWeight, s.n, s.k, format, panel, slack, staged));
     l.consts[0].centre = centred(call);
     const Consts at = add_vectors(call, s.n, l);
-    d->spec = {{"W_TYPE", staged ? l.consts[0].nibbles() ? 4u : 3u : type_code(format.dtype)},
+    d->spec = {{"W_TYPE", staged ? l.consts[0].wide_rows() ? 5u
+                                   : l.consts[0].nibbles() ? 4u
+                                                           : 3u
+                                 : type_code(format.dtype)},
                {"OUT_TYPE", type_code(call.out.dtype)},
                {"RES_TYPE", residual ? type_code(residual->dtype) : 0},
                {"ACT", u32(call.iattr(kAct))},

@@ -74,13 +74,19 @@ struct PackedConst {
   int32_t panel = 0;           // kGpuMatrix: columns per panel, in one piece with all its k; 0: one panel of all
   bool staged = false;         // kGpuMatrix: scales are multiplied while W is staged, so they may be by group:
                                // [panels][scale_rows][panel], then as many offsets -zero * scale with zero points
+  bool dots = false;           // kGpuMatrix: a word holds 4 columns of a row, [k / 4][n to a multiple of 4] words;
+                               // scales of rows, then with column_sums int32 sums of their codes
   int32_t scale_rows = 0;      // groups, and rows that a load's surplus may read
-  bool column_sums = false;    // kCpuInteger: the rows have a zero point
+  bool column_sums = false;    // kCpuInteger, dots: the rows have a zero point
   bool bf16_rows = false;      // kCpuPanels: the product's other factor is rounded to bfloat16
   int32_t groups = 1;          // of a convolution: row r holds its group's columns, the others are zeros
   int32_t taps = 0;            // i8: weights per kernel of a convolution, whose rounding errors are balanced; 0 = none
   uint64_t bytes = 0;          // everything, scales included
   uint64_t scales_offset = 0;  // i8: where the scales start, from the beginning of this constant
+  uint64_t wide_offset = 0;    // wide_rows(): where a word for each row starts, to whole panels: where the row's high
+                               // parts are among those behind these words (kCpu*: their row; kGpuMatrix: their word),
+                               // ~0 of other rows. Of 8 columns a word holds those of column k in bits 8 (k % 4) + 4
+                               // (k / 4 % 2) and up, so that a code of 8 bits takes 8 bits and others 4
 
   /// Scales [groups][n to whole panels] that belong to columns k, then as many offsets (-zero * scale) where there are
   /// zero points. Otherwise one scale per row: [n to a multiple of 4].
@@ -91,6 +97,8 @@ struct PackedConst {
   bool nibbles() const {
     return (pack == Pack::kCpuPanels || pack == Pack::kCpuInteger || staged) && grid.coded() && grid.bits <= 4;
   }
+  /// Some rows have codes of 8 bits: their low parts lie where other rows have their codes, their high parts elsewhere.
+  bool wide_rows() const { return nibbles() && grid.wide > 0; }
 };
 
 enum class BindKind : uint8_t { kStorage, kTexelF32, kTexelF16, kTexelSnorm8 };

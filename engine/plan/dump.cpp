@@ -46,7 +46,7 @@ std::string constant_text(const PlanConst& c) {
   switch (c.pack.pack) {
     case Pack::kVector: pack = "vector"; break;
     case Pack::kRows: pack = "rows"; break;
-    case Pack::kGpuMatrix: pack = "gpu matrix"; break;
+    case Pack::kGpuMatrix: pack = c.pack.dots ? "dot words" : "gpu matrix"; break;
     case Pack::kCpuPanels: pack = "cpu panels"; break;
     case Pack::kCpuInteger: pack = "integer panels"; break;
     case Pack::kCpuWinograd: pack = "winograd"; break;

@@ -173,10 +173,11 @@ bool norm_linear(Rewriter& r, int i) {
   if (!w || !gamma || !beta || (bias != kNoValue && !b)) return false;  // not ours to judge: lower names what is wrong
   const bool coded = r.is_coded(weight), whole = r.codes_rows(weight);
   if (coded && slots.affine < 0) return false;
-  // Scales that are multiplied while W is staged leave a shader no registers for gains: a dispatch for the norm is
-  // less.
+  // Scales that are multiplied while W is staged leave a shader no registers for gains, and rows that become codes are
+  // read twice: a dispatch for the norm is less.
   const Grid grid = r.format(weight).grid;
-  if (coded && r.device() == DeviceKind::kVulkan && (grid.scope == Scope::kGroup || grid.zero_points || grid.bits <= 4))
+  if (coded && r.device() == DeviceKind::kVulkan &&
+      (grid.scope == Scope::kGroup || grid.zero_points || grid.bits <= 4 || r.gpu_codes_rows(weight)))
     return false;
   const ValueId affine = !coded  ? kNoValue
                          : whole ? r.add_constant(g.value(gain).name, stack_rows({gamma, beta}))

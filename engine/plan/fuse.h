@@ -21,6 +21,11 @@ class Rewriter {
   bool is_output(ValueId v) const;
   /// The constant is codes, or the policy makes it codes: what they stand for must not change.
   bool is_coded(ValueId v) const { return format(v).grid.coded(); }
+  /// Whether a shader makes codes of the rows that it multiplies.
+  bool gpu_codes_rows(ValueId v) const {
+    const Value& value = graph_.value(v);
+    return policy_.gpu_integers && is_coded(v) && policy_.rows_of(value.name, value.constant->row_codes()).coded();
+  }
   /// The format that the policy gives a constant.
   Format format(ValueId v) const;
   /// The rows that a weight of codes multiplies become codes on this device.

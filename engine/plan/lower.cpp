@@ -27,9 +27,9 @@ struct ConstKey {
   PackedConst pack;
   auto fields() const {
     const Grid& g = pack.grid;
-    return std::tie(id, pack.pack, pack.dtype, g.bits, g.scope, g.zero_points, g.lowest, g.group, pack.permute,
+    return std::tie(id, pack.pack, pack.dtype, g.bits, g.scope, g.zero_points, g.lowest, g.group, g.wide, pack.permute,
                     pack.pad_channels, pack.centre, pack.panel, pack.groups, pack.taps, pack.bf16_rows,
-                    pack.column_sums, pack.staged, pack.scale_rows, pack.bytes);
+                    pack.column_sums, pack.staged, pack.dots, pack.scale_rows, pack.bytes);
   }
   bool operator<(const ConstKey& o) const { return fields() < o.fields(); }
 };
@@ -435,8 +435,12 @@ class Lowerer {
     if (def.matrix >= 0 && size_t(def.matrix) < step.const_descs.size() &&
         step.const_descs[size_t(def.matrix)].rows.coded() &&
         std::none_of(lowered->consts.begin(), lowered->consts.end(),
-                     [](const PackedConst& c) { return c.pack == Pack::kCpuInteger; }))
+                     [](const PackedConst& c) { return c.pack == Pack::kCpuInteger || c.dots; })) {
       lowered->kernel += ", rows stay floats";  // no such product here: said, as every fallback is
+      for (const KernelDef* k : all_kernels())  // and why, where a shader could do it
+        if (k->op == n.op && k->device == DeviceKind::kVulkan && step.device == k->device && k->rate == Rate::kInt8)
+          if (const Result<void> no = k->accepts(wanted, ctx); !no) lowered->kernel += ": " + no.error().message;
+    }
     if (lowered->out_f32) call.out.dtype = planned = DType::kF32;
     step.cost = def.cost(call);
     // Costs count a matrix as the floats of the graph; what is read is what was packed: codes with their scales,
@@ -556,13 +560,14 @@ Result<Plan> lower(const Graph& graph, const DeviceCaps& caps, const PlanOptions
 
 Result<Planned> make_plan(Graph graph, const DeviceCaps& caps, const PlanOptions& options) {
   Planned p;
-  const FormatPolicy policy = options.policy ? *options.policy : policy_of(options.precision);
+  FormatPolicy policy = options.policy ? *options.policy : policy_of(options.precision);
+  policy.gpu_integers = caps.kind == DeviceKind::kVulkan && caps.integer_dot_fast;
   if (options.fuse) {
     VIREO_ASSIGN(p.graph, fuse(std::move(graph), policy, caps.kind));
   } else {
     p.graph = std::move(graph);
   }
-  assign(p.graph, policy);
+  VIREO_TRY(assign(p.graph, policy));
   VIREO_ASSIGN(p.plan, lower(p.graph, caps, options));
   place(p.plan, options.keep_all);
   order(p.plan);

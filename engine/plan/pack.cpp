@@ -100,7 +100,7 @@ class Quantiser {
       : pack_(c.pack), cols_(cols), groups_(c.pack.grid.groups(cols)), row_(size_t(cols)), q_(size_t(kBlock * cols)) {}
 
   /// Scales and zero points [count][groups]; the latter are written where the grid has them.
-  const int8_t* run(const RowReader& reader, const float* rows, int64_t count, float* scales, int8_t* zeros) {
+  int8_t* run(const RowReader& reader, const float* rows, int64_t count, float* scales, int8_t* zeros) {
     if (reader.codes()) {
       for (int64_t i = 0; i < count * cols_; ++i) q_[size_t(i)] = int8_t(rows[i]);
       std::copy_n(reader.scales(), count * groups_, scales);
@@ -134,6 +134,42 @@ class Quantiser {
   std::vector<int8_t> q_;
 };
 
+/// Rows of 8 bits among rows of 4 (PackedConst::wide_offset): takes their codes apart as they come, writes the high
+/// parts into the constant and leaves the low ones in the codes' place.
+class WideRows {
+ public:
+  WideRows(const PackedConst& pack, const Constant& source, int64_t k, uint8_t* out)
+      : pack_(pack), source_(source), k_(k), words_(div_up(k, 8)) {
+    if (!pack.wide_rows()) return;
+    const int64_t rows = round_up(source.rows(), pack.pack == Pack::kGpuMatrix ? pack.panel : simd::kPanel);
+    table_ = reinterpret_cast<uint32_t*>(out + pack.wide_offset);
+    high_ = table_ + rows;
+    std::fill(table_, high_, ~0u);
+    std::fill(high_, reinterpret_cast<uint32_t*>(out + pack.bytes), 0u);
+  }
+
+  /// `codes`: of rows [first, first + count), dense.
+  void take(int64_t first, int64_t count, int8_t* codes) {
+    for (int64_t r = 0; table_ != nullptr && r < count; ++r) {
+      if (!source_.wide(first + r)) continue;
+      table_[first + r] = uint32_t(found_ * (pack_.pack == Pack::kGpuMatrix ? words_ : 1));
+      uint32_t* const to = high_ + found_++ * words_;
+      for (int64_t i = 0; i < k_; ++i) {
+        int8_t& code = codes[r * k_ + i];
+        to[i / 8] |= uint32_t(high_part(code)) << (i % 4 * 8 + i / 4 % 2 * 4);
+        code = low_part(code);
+      }
+    }
+  }
+
+ private:
+  const PackedConst& pack_;
+  const Constant& source_;
+  const int64_t k_, words_;
+  uint32_t *table_ = nullptr, *high_ = nullptr;
+  int64_t found_ = 0;
+};
+
 Result<void> check_half(const PlanConst& c, const float* rows, int64_t n) {
   for (int64_t i = 0; i < n; ++i)
     if (std::fabs(rows[i]) > 65504.f)
@@ -164,6 +200,7 @@ Result<void> pack_gpu_matrix(const PlanConst& c, const Constant& source, uint8_t
   std::memset(out, 0, size_t(c.pack.bytes));
   float* const scales = reinterpret_cast<float*>(out + c.pack.scales_offset);
   Quantiser quantiser(c, k);
+  WideRows wide(c.pack, source, k, out);
   std::vector<float> group_scales;
   std::vector<int8_t> group_zeros;
   for (int64_t first = 0; first < n; first += kBlock) {
@@ -188,7 +225,8 @@ Result<void> pack_gpu_matrix(const PlanConst& c, const Constant& source, uint8_t
         }
         const int64_t groups = c.pack.grid.groups(k);
         group_scales.resize(size_t(kBlock * groups)), group_zeros.resize(size_t(kBlock * groups));
-        const int8_t* q = quantiser.run(reader, rows, count, group_scales.data(), group_zeros.data());
+        int8_t* q = quantiser.run(reader, rows, count, group_scales.data(), group_zeros.data());
+        wide.take(first, count, q);
         for (int64_t r = 0; r < count; ++r)
           for (int64_t g = 0; g < groups; ++g) {
             const int64_t row = (first + r) / panel * c.pack.scale_rows + g, to = row * panel + (first + r) % panel;
@@ -210,6 +248,27 @@ Result<void> pack_gpu_matrix(const PlanConst& c, const Constant& source, uint8_t
       }
       default: store(reinterpret_cast<float*>(out), [&](int64_t i) { return rows[i]; });
     }
+  }
+  return {};
+}
+
+/// PackedConst::dots.
+Result<void> pack_gpu_dots(const PlanConst& c, const Constant& source, uint8_t* out) {
+  RowReader reader(c, source);
+  const int64_t n = source.rows(), k = reader.cols(), ld = round_up(n, 4);
+  std::memset(out, 0, size_t(c.pack.bytes));
+  auto* const scales = reinterpret_cast<float*>(out + c.pack.scales_offset);
+  auto* const sums = reinterpret_cast<int32_t*>(scales + ld);
+  Quantiser quantiser(c, k);
+  for (int64_t first = 0; first < n; first += kBlock) {
+    const int64_t count = std::min(kBlock, n - first);
+    VIREO_ASSIGN(const float* rows, reader.read(first, count));
+    const int8_t* q = quantiser.run(reader, rows, count, scales + first, nullptr);
+    for (int64_t r = 0; r < count; ++r)
+      for (int64_t i = 0; i < k; ++i) {
+        out[(i / 4 * ld + first + r) * 4 + i % 4] = uint8_t(q[r * k + i]);
+        if (c.pack.column_sums) sums[first + r] += q[r * k + i];
+      }
   }
   return {};
 }
@@ -249,16 +308,18 @@ Result<void> pack_cpu_panels(const PlanConst& c, const Constant& source, uint8_t
   Quantiser quantiser(c, k);
   float* const to = reinterpret_cast<float*>(out + c.pack.scales_offset);
   std::fill(to, reinterpret_cast<float*>(out + c.pack.bytes), 0.f);
+  WideRows wide(c.pack, source, k, out);
   std::vector<float> scales(size_t(kBlock * groups));
   std::vector<int8_t> zeros(size_t(kBlock * groups));
   for (int64_t first = 0; first < n; first += kBlock) {
     const int64_t count = std::min(kBlock, n - first);
     VIREO_ASSIGN(const float* rows, reader.read(first, count));
-    const int8_t* q = quantiser.run(reader, rows, count, scales.data(), zeros.data());
+    int8_t* q = quantiser.run(reader, rows, count, scales.data(), zeros.data());
     if (c.pack.pack == Pack::kCpuInteger)
       store_integer_scales(c.pack, first, count, n, k, scales.data(), zeros.data(), q, to);
     else if (c.pack.by_group()) store_group_scales(c.pack, first, count, n, groups, scales.data(), zeros.data(), to);
     else std::copy_n(scales.data(), count, to + first);
+    wide.take(first, count, q);
     if (c.pack.pack == Pack::kCpuInteger) simd::pack_weight_integer(q, first, count, n, k, out, c.pack.nibbles());
     else if (c.pack.nibbles()) simd::pack_weight_i4(q, first, count, n, k, out);
     else simd::pack_weight_i8(q, first, count, n, k, out);
@@ -299,7 +360,7 @@ Result<void> pack_constant(const Plan& plan, const Graph& graph, size_t index, u
     switch (c.pack.pack) {
       case Pack::kVector:
       case Pack::kRows: return pack_rows(c, source, out);
-      case Pack::kGpuMatrix: return pack_gpu_matrix(c, source, out);
+      case Pack::kGpuMatrix: return c.pack.dots ? pack_gpu_dots(c, source, out) : pack_gpu_matrix(c, source, out);
       case Pack::kCpuInteger:
       case Pack::kCpuPanels: return pack_cpu_panels(c, source, out);
       case Pack::kCpuWinograd: return pack_cpu_winograd(c, source, out);

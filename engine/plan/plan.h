@@ -155,7 +155,8 @@ Result<Planned> make_plan(Graph graph, const DeviceCaps& caps, const PlanOptions
 /// `device`: the plan's; what it multiplies decides what may be folded into a weight of codes.
 Result<Graph> fuse(Graph graph, const FormatPolicy& policy = {}, DeviceKind device = DeviceKind::kVulkan,
                    std::vector<std::string>* applied = nullptr);  // fuse.cpp
-void assign(Graph& graph, const FormatPolicy& policy);            // assign.cpp
+/// Errors: those of FormatPolicy::of_rows.
+Result<void> assign(Graph& graph, const FormatPolicy& policy);  // assign.cpp
 /// A step's dispatch with its values where the module (`reflection` is of it) wants them, without bindings. Errors:
 /// kInternal, naming step, shader and value, and listing the names that the module declares.
 Result<PlanDispatch> resolve_words(const std::string& step, const shader::Reflection& reflection, const Dispatch& d);

@@ -1,5 +1,6 @@
 #include "plan/policy.h"
 
+#include <algorithm>
 #include <cmath>
 #include <locale>
 #include <sstream>
@@ -28,6 +29,20 @@ bool matches(const std::string& pattern, const std::string& name) {
   return p == pattern.size();
 }
 
+/// Takes "[FIRST:END]" from the end of a pattern; true where there is none.
+bool take_range(std::string* pattern, int64_t* first, int64_t* end) {
+  const size_t open = pattern->find('[');
+  if (open == std::string::npos) return true;
+  std::istringstream in(pattern->substr(open + 1));
+  in.imbue(std::locale::classic());
+  char colon = 0, close = 0;
+  const auto digit = [&in] { return in.peek() >= '0' && in.peek() <= '9'; };  // no sign, nothing between
+  if (!digit() || !(in >> *first) || !in.get(colon) || colon != ':' || !digit() || !(in >> *end) || !in.get(close))
+    return false;
+  pattern->resize(open);
+  return close == ']' && in.peek() == std::char_traits<char>::eof() && *first < *end && open > 0;
+}
+
 /// "f32", "i8", "i8:0.05", "i8:0.05:-3".
 bool parse_rows(const std::string& text, RowCodes* rows) {
   *rows = {};
@@ -49,9 +64,47 @@ bool parse_rows(const std::string& text, RowCodes* rows) {
 Format FormatPolicy::of(const std::string& constant, const Grid& stored) const {
   const Format* asked = nullptr;
   for (const Rule& r : rules)
-    if (matches(r.pattern, constant)) asked = &r.format;
+    if (!r.some_rows() && matches(r.pattern, constant)) asked = &r.format;
   if (stored.coded() && (asked ? asked->grid.coded() : !decode || matrices.grid.coded())) return {DType::kI8, stored};
   return asked ? *asked : matrices;
+}
+
+Result<Format> FormatPolicy::of_rows(const std::string& constant, int64_t rows, std::vector<bool>* wide) const {
+  wide->clear();
+  const Format whole = of(constant, {});
+  std::vector<const Format*> each;  // by row, once a rule of some rows counts
+  for (const Rule& r : rules) {
+    if (!matches(r.pattern, constant)) continue;
+    if (!r.some_rows()) {
+      each.clear();
+      continue;
+    }
+    if (r.end_row > rows)
+      return fail(ErrorCode::kInvalidArgument, "policy '{}', line {}: '{}' has {} rows, not the {} to {} of [{}:{}]",
+                  name, r.line, constant, rows, r.first_row, r.end_row - 1, r.first_row, r.end_row);
+    each.resize(size_t(rows), &whole);
+    std::fill(each.begin() + r.first_row, each.begin() + r.end_row, &r.format);
+  }
+  if (each.empty()) return whole;
+  Format all = whole;
+  for (const Format* f : each) {
+    if (*f == all) continue;
+    const bool fewer = f->grid.bits < all.grid.bits;
+    const Grid &few = fewer ? f->grid : all.grid, &many = fewer ? all.grid : f->grid;
+    Grid alike = many;
+    alike.bits = few.bits;
+    if (!few.coded() || few.bits > 4 || many.bits != 8 || alike != few || few.scope == Scope::kTensor)
+      return fail(ErrorCode::kInvalidArgument,
+                  "policy '{}': rows of '{}' are to be {} and {}; of one weight some rows can have 8 bits and all "
+                  "others the same 2 to 4 with scales for as many columns, such as i4g64 and i8g64",
+                  name, constant, to_string(all), to_string(*f));
+    all.grid = few;
+  }
+  if (all.grid.bits > 4) return all;
+  for (const Format* f : each) wide->push_back(f->grid.bits == 8);
+  all.grid.wide = int32_t(std::count(wide->begin(), wide->end(), true));
+  if (all.grid.wide == 0) wide->clear();
+  return all;
 }
 
 RowCodes FormatPolicy::rows_of(const std::string& constant, const RowCodes& stored) const {
@@ -114,13 +167,12 @@ Result<FormatPolicy> parse_policy(const std::string& text, const std::string& so
     std::string first, second, more;
     if (!(words >> first)) continue;
     const auto bad = [&](const std::string& what) {
-      return fail(
-          ErrorCode::kInvalidArgument,
-          "policy '{}', line {}: {}; expected 'activations f32' or 'f16', 'products f32', 'bf16' or 'i8', "
-          "'attention f32', 'bf16' or 'i8', 'weights FORMAT', "
-          "'checkpoint keep' or 'decode', or 'PATTERN FORMAT [ROWS]' with a format such as f32, f16, i8, i8g64, "
-          "i4g32 or u4g128, and rows f32, i8 or i8:SCALE[:ZERO]",
-          source, number, what);
+      return fail(ErrorCode::kInvalidArgument,
+                  "policy '{}', line {}: {}; expected 'activations f32' or 'f16', 'products f32', 'bf16' or 'i8', "
+                  "'attention f32', 'bf16' or 'i8', 'weights FORMAT', "
+                  "'checkpoint keep' or 'decode', 'PATTERN FORMAT [ROWS]' with a format such as f32, f16, i8, i8g64, "
+                  "i4g32 or u4g128, and rows f32, i8 or i8:SCALE[:ZERO], or 'PATTERN[FIRST:END] FORMAT'",
+                  source, number, what);
     };
     if (!(words >> second)) return bad(fmt::format("'{}' has only one word", line));
     std::string rows;
@@ -151,6 +203,11 @@ Result<FormatPolicy> parse_policy(const std::string& text, const std::string& so
       r.matrices = f;
     } else {
       FormatPolicy::Rule rule{first, f, says_rows, {}, number};
+      if (!take_range(&rule.pattern, &rule.first_row, &rule.end_row))
+        return bad(
+            fmt::format("'{}' is no name with rows such as [0:64], the first and the one behind the last", first));
+      if (rule.some_rows() && says_rows)
+        return bad(fmt::format("'{}' says what the weight multiplies, which all its rows do", rows));
       if (says_rows && !parse_rows(rows, &rule.rows))
         return bad(fmt::format("'{}' is neither f32, i8 nor i8:SCALE[:ZERO]", rows));
       if (rule.rows.coded() && !f.grid.coded())

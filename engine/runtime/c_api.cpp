@@ -135,6 +135,35 @@ Result<void> give(const Output& from, vireo_output* to) {
   return {};
 }
 
+static_assert(int(PixelFormat::kUyvy) == VIREO_UYVY && int(PixelFormat::kNv12) == VIREO_NV12, "the two lists agree");
+static_assert(int(YuvRange::kFull) == VIREO_FULL_RANGE && int(YuvMatrix::kBt709) == VIREO_BT709, "the lists agree");
+constexpr size_t kFirstPicture = offsetof(vireo_picture, rotation) + sizeof(int);  // what every program has
+
+/// Numbers past an enumeration's stay past it.
+template <class E, class C>
+E enumerator(const C& field) {
+  return E(std::min(std::max(number_of(field), -1), 254) & 0xFF);
+}
+
+Image image_of(const vireo_picture& p) {
+  Image image;
+  image.format = enumerator<PixelFormat>(p.format);
+  image.width = p.width, image.height = p.height;
+  image.rgb = p.plane[0], image.stride = p.stride[0];
+  for (int i = 0; i < 2; ++i) image.chroma[i] = p.plane[i + 1], image.chroma_stride[i] = p.stride[i + 1];
+  image.range = enumerator<YuvRange>(p.range);
+  image.matrix = enumerator<YuvMatrix>(p.matrix);
+  image.crop = {p.crop_x, p.crop_y, p.crop_width, p.crop_height};
+  image.rotation = p.rotation;
+  return image;
+}
+
+Result<void> check_count(const char* call, const vireo_session* session, int count) {
+  if (count == session->session.batch()) return {};
+  return fail(ErrorCode::kInvalidArgument, "{}: got {} pictures, expected the session's batch of {}", call, count,
+              session->session.batch());
+}
+
 Result<void> check(const char* call, const vireo_session* session, const void* input, const vireo_output* output) {
   const char* missing = session == nullptr  ? "session"
                         : input == nullptr  ? "the input"
@@ -202,13 +231,54 @@ vireo_status vireo_run_images_map(vireo_session* session, const vireo_image* ima
                                   int map_width, vireo_output* output, vireo_error* error) {
   return vireo::guarded(error, [&]() -> vireo::Result<void> {
     VIREO_TRY(vireo::check("vireo_run_images", session, images, output));
-    if (count != session->session.batch())  // before a single one of them is looked at
-      return vireo::fail(vireo::ErrorCode::kInvalidArgument,
-                         "vireo_run_images: got {} pictures, expected the session's batch of {}", count,
-                         session->session.batch());
+    VIREO_TRY(vireo::check_count("vireo_run_images", session, count));  // before a single one of them is looked at
     std::vector<vireo::Image> list;
     for (int i = 0; i < count; ++i)
       list.push_back({images[i].rgb, images[i].width, images[i].height, images[i].stride});
+    VIREO_ASSIGN(const vireo::Output out,
+                 session->session.run(list.data(), count, vireo::MapSize{map_height, map_width}));
+    return vireo::give(out, output);
+  });
+}
+
+void vireo_picture_init_sized(vireo_picture* picture, size_t struct_size) {
+  if (picture == nullptr) return;
+  std::memset(static_cast<void*>(picture), 0, struct_size);  // every default is 0
+  if (struct_size >= sizeof(size_t)) picture->struct_size = struct_size;
+}
+
+void vireo_picture_packed(vireo_picture* picture, vireo_pixel_format format, const uint8_t* bytes, int width,
+                          int height) {
+  if (picture == nullptr) return;
+  const vireo::Image image = vireo::Image::packed(vireo::enumerator<vireo::PixelFormat>(format), bytes, width, height);
+  picture->format = format;
+  picture->width = width, picture->height = height;
+  picture->plane[0] = bytes, picture->plane[1] = image.chroma[0], picture->plane[2] = image.chroma[1];
+  picture->stride[0] = picture->stride[1] = picture->stride[2] = 0;
+}
+
+vireo_status vireo_run_pictures(vireo_session* session, const vireo_picture* pictures, int count, int map_height,
+                                int map_width, vireo_output* output, vireo_error* error) {
+  return vireo::guarded(error, [&]() -> vireo::Result<void> {
+    VIREO_TRY(vireo::check("vireo_run_pictures", session, pictures, output));
+    VIREO_TRY(vireo::check_count("vireo_run_pictures", session, count));
+    const size_t each = pictures->struct_size;
+    std::vector<vireo::Image> list;
+    for (int i = 0; i < count; ++i) {
+      vireo_picture mine;
+      vireo_picture_init(&mine);
+      const char* at = reinterpret_cast<const char*>(pictures) + size_t(i) * each;
+      size_t size = 0;
+      std::memcpy(&size, at, sizeof size);
+      if (size < vireo::kFirstPicture || size != each)
+        return vireo::fail(
+            vireo::ErrorCode::kInvalidArgument,
+            "vireo_run_pictures: struct_size of picture {} is {}; expected at least {}, the same for all: call "
+            "vireo_picture_init first",
+            i, size, vireo::kFirstPicture);
+      std::memcpy(static_cast<void*>(&mine), at, std::min(size, sizeof mine));
+      list.push_back(vireo::image_of(mine));
+    }
     VIREO_ASSIGN(const vireo::Output out,
                  session->session.run(list.data(), count, vireo::MapSize{map_height, map_width}));
     return vireo::give(out, output);

@@ -28,18 +28,23 @@ struct Rows {
   RowCodes::Kind codes = RowCodes::Kind::kNone;
 };
 
-constexpr Rows kVulkanRows[] = {{"f32", DType::kF32, Products::kF32}, {"f16", DType::kF16, Products::kF32}};
+constexpr Rows kVulkanRows[] = {{"f32", DType::kF32, Products::kF32},
+                                {"f16", DType::kF16, Products::kF32},
+                                {"i8", DType::kF32, Products::kI8, RowCodes::Kind::kDynamic}};
 constexpr Rows kCpuRows[] = {{"f32", DType::kF32, Products::kF32},
                              {"bf16", DType::kF32, Products::kBf16},
                              {"i8", DType::kF32, Products::kI8, RowCodes::Kind::kDynamic}};
-/// Vireo's own i8 has no code -128; those of checkpoints ("i8row") may.
-constexpr const char* kWeights[] = {"f32", "f16", "i8", "i8row", "i8tensor", "u8", "i8g128", "i4", "i4g32", "u4g128"};
+/// Vireo's own i8 has no code -128; those of checkpoints ("i8row") may. "i4+1xi8": a row of 8 bits among those of 4.
+constexpr const char* kWeights[] = {"f32",    "f16", "i8",    "i8row",  "i8tensor", "u8",
+                                    "i8g128", "i4",  "i4g32", "u4g128", "i4+1xi8"};
 
 Result<Format> format_of(const char* name) {
   if (name == std::string("i8")) return Format{DType::kI8, Grid{8, Scope::kRow}};
   Format f;
-  if (!parse_format(name == std::string("i8row") ? "i8" : name, &f))
+  const bool mixed = name == std::string("i4+1xi8");
+  if (!parse_format(name == std::string("i8row") ? "i8" : mixed ? "i4" : name, &f))
     return fail(ErrorCode::kInternal, "'{}' is no format", name);
+  f.grid.wide = mixed ? 1 : 0;
   return f;
 }
 
@@ -107,6 +112,8 @@ Result<std::vector<Row>> rows_of(const DeviceCaps& caps) {
     if (k->device != caps.kind) continue;
     const bool matrix = op_def(k->op).matrix >= 0;
     for (const Rows* rows = first; rows != last; ++rows) {
+      // Where no shader multiplies codes by codes, rows of codes are what floats are.
+      if (!cpu && rows->codes != RowCodes::Kind::kNone && !(matrix && caps.integer_dot_fast)) continue;
       const LowerContext ctx{&caps, &tuning, rows->products, true, rows->products};
       if (!matrix) {
         VIREO_ASSIGN(Cell cell, cell_of(*k, *rows, nullptr, ctx));

@@ -220,7 +220,7 @@ class Profiler {
     for (int run = 0; run < p_.runs; ++run) {
       const auto start = Clock::now();
       for (int i = 0; i < s_.options.batch; ++i)
-        VIREO_TRY(s_.preprocessor->run(picture.data(), kWidth, kHeight, kWidth * 3, out.data()));
+        VIREO_TRY(s_.preprocessor->run(Image{picture.data(), kWidth, kHeight}, out.data(), &s_.pool));
       times.push_back(us_since(start));
     }
     p_.host.preprocess = median(std::move(times));

@@ -416,10 +416,7 @@ Result<void> Session::Impl::stage(const Image* images, int count) {
 #endif
   const size_t each = input_floats() / size_t(count);
   staged.resize(input_floats());
-  for (int i = 0; i < count; ++i)
-    VIREO_TRY(preprocessor->run(images[i].rgb, images[i].width, images[i].height,
-                                images[i].stride ? images[i].stride : ptrdiff_t(images[i].width) * 3,
-                                staged.data() + size_t(i) * each));
+  for (int i = 0; i < count; ++i) VIREO_TRY(preprocessor->run(images[i], staged.data() + size_t(i) * each, &pool));
   return {};
 }
 

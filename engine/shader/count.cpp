@@ -155,6 +155,7 @@ Result<Mix> count_static(const Module& module) {
       case kVectorTimesScalar:
       case kFDiv: m[half ? Count::kHalf : Count::kFloat] += half ? n / 2 : n; break;
       case kDot: m[Count::kFma] += 4; break;
+      case kSDot: m[Count::kFma] += 1; break;
       case kIAdd:
       case kISub:
       case kBitwiseAnd:

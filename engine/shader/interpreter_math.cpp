@@ -366,6 +366,13 @@ bool Invocation::arithmetic(const Instruction& i) {
       set(i, out);
       return true;
     }
+    case kSDot: {
+      add(Count::kFma);
+      Value out;
+      out.s[0] = number(0, fresh());
+      set(i, out);
+      return true;
+    }
     case kFOrdEqual:
     case kFUnordEqual:
     case kFOrdNotEqual:

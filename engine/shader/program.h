@@ -62,6 +62,7 @@ enum Op : uint16_t {
   kConvertUToF = 112,
   kUConvert = 113,
   kSConvert = 114,
+  kSDot = 4450,  // SPV_KHR_integer_dot_product
   kFConvert = 115,
   kBitcast = 124,
   kSNegate = 126,

@@ -433,7 +433,8 @@ void run_item(const AttentionArgs& a, const Plan& p, int64_t b, int64_t h, int64
     const Step step = quantise(a.q + (b * a.tokens + q0 + r) * a.ldq + h * dim, nullptr, dim,
                                p.head_words * Tile::kStep, 0, codes, &sum);
     std::memcpy(q + r * p.head_words, codes, size_t(p.head_words) * 4);
-    rows[r] = {step.scale * (a.scale * kLog2E), Tile::kShift * sum};
+    // Of a row with a NaN the codes and their sum are anything; its scale makes the answer NaN.
+    rows[r] = {step.scale * (a.scale * kLog2E), int32_t(uint32_t(Tile::kShift) * uint32_t(sum))};
   }
   for (int64_t j0 = 0; j0 < a.kv_tokens; j0 += kKeys) {
     const int64_t count = std::min(kKeys, a.kv_tokens - j0), words = up(count, Tile::kStep);

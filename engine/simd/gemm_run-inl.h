@@ -58,6 +58,30 @@ HWY_INLINE void expand_groups(const GemmArgs& g, int64_t pn, int64_t k0, int64_t
   }
 }
 
+/// The same columns of the panel's rows of 8 bits, whose high parts lie elsewhere.
+HWY_INLINE void expand_wide(const GemmArgs& g, int64_t pn, int64_t k0, int64_t count, float* out) {
+  constexpr int64_t kHalf = kPanel / 2;
+  const int64_t ld = (g.n + kPanel - 1) / kPanel * kPanel, words = (g.k + 7) / 8;
+  for (int64_t c = 0; c < kPanel; ++c) {
+    const int64_t row = g.b_wide[pn * kPanel + c];
+    if (row < 0) continue;
+    const uint32_t* const high = g.b_high + row * words;
+    const uint8_t* const low = static_cast<const uint8_t*>(g.b) + (pn * g.k + k0) * kHalf + c % kHalf;
+    const int shift = c < kHalf ? 0 : 4;
+    for (int64_t i = 0; i < count;) {
+      const int64_t group = (k0 + i) / g.b_group, end = std::min(count, (group + 1) * g.b_group - k0);
+      const int64_t at = group * ld + pn * kPanel + c;
+      const float scale = g.b_scales[at], offset = g.b_offsets == nullptr ? 0.0f : g.b_offsets[at];
+      for (; i < end; ++i) {
+        const uint64_t k = uint64_t(k0 + i);
+        const unsigned nibble = low[i * kHalf] >> shift & 15u;  // low_part(), as 4 bits have it
+        const int code = int(nibble ^ 8u) + 16 * int(high[k / 8] >> (k % 4 * 8 + (k & 4u)) & 15u) - 128;
+        out[i * kPanel + c] = float(code) * scale + offset;
+      }
+    }
+  }
+}
+
 /// A in place.
 struct NoGather {
   static constexpr bool kGathers = false;
@@ -107,6 +131,7 @@ HWY_INLINE void run_gemm(const GemmArgs& g, int64_t begin, int64_t end, void* sc
         } else {
           if (g.b_group != 0) expand_groups(g, pn, k0, count, wide);
           else expand(g.b, g.type, first, count, wide);
+          if (g.b_wide != nullptr) expand_wide(g, pn, k0, count, wide);
         }
         const int64_t cols = std::min(kPanel, g.n - pn * kPanel);
         for (int64_t blk = block0; blk < block1; ++blk) {

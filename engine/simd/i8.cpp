@@ -202,6 +202,24 @@ HWY_INLINE void widen(const uint8_t* from, int64_t k, uint8_t* to) {
     }
 }
 
+/// What that made of rows of 8 bits were their low parts: four bytes at a time, with the high ones, codes plus 128.
+HWY_INLINE void widen_rows(const GemmArgs& g, int64_t panel, uint8_t* to) {
+  const int64_t words = div_up(g.k, 8);
+  for (int64_t c = 0; c < kPanel; ++c) {
+    const int64_t row = g.b_wide[panel * kPanel + c];
+    if (row < 0) continue;
+    const uint32_t* const high = g.b_high + row * words;
+    for (int64_t i = 0; i < words; ++i)
+      for (int64_t half = 0; half < 2; ++half) {
+        uint8_t* const at = to + ((2 * i + half) * kPanel + c) * 4;
+        uint32_t four;
+        std::memcpy(&four, at, 4);
+        four = four - 0x78787878u + (half == 0 ? (high[i] & 0x0F0F0F0Fu) << 4 : high[i] & 0xF0F0F0F0u);
+        std::memcpy(at, &four, 4);
+      }
+  }
+}
+
 /// Tile gives sums[rows][32] of rows of A and a panel, over a range of k.
 template <typename Tile>
 HWY_INLINE void run_items(const I8GemmArgs& a, int64_t begin, int64_t end, void* scratch, Tile tile) {
@@ -223,6 +241,7 @@ HWY_INLINE void run_items(const I8GemmArgs& a, int64_t begin, int64_t end, void*
     const int64_t panel = item % p.panels, column = panel * kPanel;
     const uint8_t* from = static_cast<const uint8_t*>(g.b) + panel * panel_bytes;
     if (g.b_nibbles) widen(from, padded, wide), from = wide;
+    if (g.b_wide != nullptr) widen_rows(g, panel, wide);
     tile.prepare(from, k, room);
     for (int64_t blk = block0; blk < block1; ++blk) {
       const int64_t r0 = begin_of(g.m, p.blocks, blk), rows = begin_of(g.m, p.blocks, blk + 1) - r0;

@@ -6,6 +6,7 @@
 #include <cstddef>
 #include <cstdint>
 
+#include "simd/picture.h"
 #include "tensor/format.h"
 
 namespace vireo::simd {
@@ -43,6 +44,9 @@ struct GemmArgs {
   int64_t b_group = 0;               // columns k that share a scale; 0: all, and the scale is applied to the sum
   const float* b_offsets = nullptr;  // like b_scales with b_group: W = scale * code + offset; null: all 0
   bool b_nibbles = false;            // with b_group: two codes in a byte, as pack_weight_i4() left them
+  const int32_t* b_wide = nullptr;   // with b_nibbles: [n to a panel], rows of codes of 8 bits: where among b_high
+                                     // their high parts are, those of other rows -1; null: there are none
+  const uint32_t* b_high = nullptr;  // [rows][k / 8], as PackedConst::wide_offset says
   const float* bias = nullptr;       // [n]
   Act act = Act::kNone;
   const float* col_scale = nullptr;  // [n]
@@ -473,6 +477,8 @@ struct Kernels {
   Kernel<AdaptivePoolArgs> adaptive_pool;
   Kernel<MergeArgs> merge;
   Kernel<ArgmaxArgs> argmax;
+  Kernel<PictureArgs> picture;  // picture.h
+  Kernel<PictureRowsArgs> picture_rows;
   Kernel<ToI8Args> to_i8;
   Kernel<I8GemmArgs> gemm_i8;
   Kernel<ToHalfArgs> to_half;

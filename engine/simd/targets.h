@@ -35,6 +35,8 @@
   X(adaptive_pool, AdaptivePoolArgs)     \
   X(merge, MergeArgs)                    \
   X(argmax, ArgmaxArgs)                  \
+  X(picture, PictureArgs)                \
+  X(picture_rows, PictureRowsArgs)       \
   X(to_i8, ToI8Args)                     \
   X(gemm_i8, I8GemmArgs)                 \
   X(to_half, ToHalfArgs)                 \

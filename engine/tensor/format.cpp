@@ -29,10 +29,11 @@ std::string to_string(const Format& f) {
   if (!f.grid.coded()) return dtype_name(f.dtype);
   std::string s = fmt::format("{}{}", f.grid.zero_points ? 'u' : 'i', f.grid.bits);
   switch (f.grid.scope) {
-    case Scope::kTensor: return s + "tensor";
-    case Scope::kRow: return s;
-    case Scope::kGroup: return s + fmt::format("g{}", f.grid.group);
+    case Scope::kTensor: s += "tensor"; break;
+    case Scope::kRow: break;
+    case Scope::kGroup: s += fmt::format("g{}", f.grid.group); break;
   }
+  if (f.grid.wide > 0) s += fmt::format("+{}xi8", f.grid.wide);
   return s;
 }
 

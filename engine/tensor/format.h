@@ -36,12 +36,14 @@ struct Grid {
   bool zero_points = false;
   bool lowest = false;  ///< the code -2^(bits - 1) may occur; without it codes are symmetric around 0
   int32_t group = 0;    ///< columns that share a scale (Scope::kGroup only)
+  int32_t wide = 0;     ///< so many rows have codes of 8 bits beside the others' `bits`, which are at most 4
 
   bool coded() const { return bits != 0; }
   /// Scales of a row of `cols` columns.
   int64_t groups(int64_t cols) const { return scope == Scope::kGroup ? (cols + group - 1) / group : 1; }
   bool operator==(const Grid& o) const {
-    return bits == o.bits && scope == o.scope && zero_points == o.zero_points && lowest == o.lowest && group == o.group;
+    return bits == o.bits && scope == o.scope && zero_points == o.zero_points && lowest == o.lowest &&
+           group == o.group && wide == o.wide;
   }
   bool operator!=(const Grid& o) const { return !(*this == o); }
 };
@@ -72,10 +74,15 @@ struct RowCodes {
 };
 
 /// "f32", "f16", "bf16"; "i8" (a scale per row), "i8tensor", "i4g32" (a scale per 32 columns), "u4g128" (with zero
-/// points).
+/// points); "i4g32+24xi8" where 24 rows have 8 bits.
 std::string to_string(const Format& f);
 /// The other way round; false where the text is no format. Codes of "iN" and "uN" may be the lowest ones.
 bool parse_format(const std::string& text, Format* f);
+
+/// A code of 8 bits as two of 4: its lower part plus 8 lies among the codes of 4 bits that other rows have,
+/// code = low_part + 16 * high_part - 120, with -8 <= low_part <= 7 and 0 <= high_part <= 15.
+inline int8_t low_part(int8_t code) { return int8_t((code & 15) - 8); }
+inline uint8_t high_part(int8_t code) { return uint8_t((code >> 4) + 8); }
 
 /// The number that a code stands for, in fp32 as a loader of the published formats computes it.
 inline float decode(int code, int zero, float scale) { return float(code - zero) * scale; }

@@ -127,8 +127,16 @@ Physical describe(const InstanceTable& fn, VkPhysicalDevice handle, uint32_t ind
   auto p2 = make<VkPhysicalDeviceProperties2>(VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_PROPERTIES_2);
   p2.pNext = &subgroup;
   subgroup.pNext = &maintenance3;
+  // By its own name, which drivers of Vulkan 1.3 have too: the instance may be of an earlier version.
+  const bool has_dot = has(VK_KHR_SHADER_INTEGER_DOT_PRODUCT_EXTENSION_NAME);
+  auto dot_rates = make<VkPhysicalDeviceShaderIntegerDotProductPropertiesKHR>(
+      VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_SHADER_INTEGER_DOT_PRODUCT_PROPERTIES_KHR);
   const bool has_driver = core12 || has(VK_KHR_DRIVER_PROPERTIES_EXTENSION_NAME);
   if (has_driver) maintenance3.pNext = &driver;
+  if (has_dot) {
+    dot_rates.pNext = p2.pNext;
+    p2.pNext = &dot_rates;
+  }
   fn.vkGetPhysicalDeviceProperties2(handle, &p2);
   fill_subgroup(subgroup, c);
   d.max_allocation = maintenance3.maxMemoryAllocationSize;
@@ -146,6 +154,8 @@ Physical describe(const InstanceTable& fn, VkPhysicalDevice handle, uint32_t ind
       make<VkPhysicalDeviceShaderClockFeaturesKHR>(VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_SHADER_CLOCK_FEATURES_KHR);
   auto executables = make<VkPhysicalDevicePipelineExecutablePropertiesFeaturesKHR>(
       VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_PIPELINE_EXECUTABLE_PROPERTIES_FEATURES_KHR);
+  auto dot = make<VkPhysicalDeviceShaderIntegerDotProductFeaturesKHR>(
+      VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_SHADER_INTEGER_DOT_PRODUCT_FEATURES_KHR);
   auto f2 = make<VkPhysicalDeviceFeatures2>(VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_FEATURES_2);
   f2.pNext = &f16;
   void** next = &f16.pNext;
@@ -161,9 +171,15 @@ Physical describe(const InstanceTable& fn, VkPhysicalDevice handle, uint32_t ind
     *next = &clock;
     next = &clock.pNext;
   }
+  if (has_dot) {
+    *next = &dot;
+    next = &dot.pNext;
+  }
   if (has(VK_KHR_PIPELINE_EXECUTABLE_PROPERTIES_EXTENSION_NAME)) *next = &executables;
   fn.vkGetPhysicalDeviceFeatures2(handle, &f2);
   c.shader_clock = clock.shaderSubgroupClock;
+  c.integer_dot = dot.shaderIntegerDotProduct;
+  c.integer_dot_fast = c.integer_dot && dot_rates.integerDotProduct4x8BitPackedSignedAccelerated;
   d.ext_executable_properties = executables.pipelineExecutableInfo;
   c.storage_16bit = f16.storageBuffer16BitAccess;
   c.storage_8bit = f8.storageBuffer8BitAccess;

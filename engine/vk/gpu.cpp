@@ -24,6 +24,8 @@ struct Features {
 
   VkPhysicalDeviceShaderClockFeaturesKHR clock =
       make<VkPhysicalDeviceShaderClockFeaturesKHR>(VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_SHADER_CLOCK_FEATURES_KHR);
+  VkPhysicalDeviceShaderIntegerDotProductFeaturesKHR dot = make<VkPhysicalDeviceShaderIntegerDotProductFeaturesKHR>(
+      VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_SHADER_INTEGER_DOT_PRODUCT_FEATURES_KHR);
   VkPhysicalDevicePipelineExecutablePropertiesFeaturesKHR executables =
       make<VkPhysicalDevicePipelineExecutablePropertiesFeaturesKHR>(
           VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_PIPELINE_EXECUTABLE_PROPERTIES_FEATURES_KHR);
@@ -43,6 +45,8 @@ struct Features {
     if (c.shader_float16 || c.shader_int8) chain(math);
     clock.shaderSubgroupClock = c.shader_clock;
     if (c.shader_clock) chain(clock);
+    dot.shaderIntegerDotProduct = c.integer_dot;
+    if (c.integer_dot) chain(dot);
     executables.pipelineExecutableInfo = statistics;
     if (statistics) chain(executables);
   }
@@ -71,6 +75,7 @@ Result<std::shared_ptr<Gpu>> Gpu::open(std::shared_ptr<Instance> instance, uint3
   if (physical.ext_8bit_storage) extensions.push_back(VK_KHR_8BIT_STORAGE_EXTENSION_NAME);
   if (physical.ext_float16_int8) extensions.push_back(VK_KHR_SHADER_FLOAT16_INT8_EXTENSION_NAME);
   if (physical.caps.shader_clock) extensions.push_back(VK_KHR_SHADER_CLOCK_EXTENSION_NAME);
+  if (physical.caps.integer_dot) extensions.push_back(VK_KHR_SHADER_INTEGER_DOT_PRODUCT_EXTENSION_NAME);
   if (gpu->options_.statistics) extensions.push_back(VK_KHR_PIPELINE_EXECUTABLE_PROPERTIES_EXTENSION_NAME);
   const float priority = 1.f;
   auto queue = make<VkDeviceQueueCreateInfo>(VK_STRUCTURE_TYPE_DEVICE_QUEUE_CREATE_INFO);
@@ -136,6 +141,8 @@ Result<std::shared_ptr<Gpu>> Gpu::adopt(VkInstance instance, VkPhysicalDevice ph
   caps.shader_float16 = caps.shader_float16 && enabled.shader_float16;
   caps.shader_int8 = caps.shader_int8 && enabled.shader_int8;
   caps.shader_clock = caps.shader_clock && enabled.shader_clock;
+  caps.integer_dot = caps.integer_dot && enabled.shader_integer_dot_product;
+  caps.integer_dot_fast = caps.integer_dot_fast && caps.integer_dot;
   gpu->physical_.timestamp_bits = families[family].timestampValidBits;
   caps.timestamps = gpu->physical_.timestamp_bits > 0 && caps.timestamp_period_ns > 0.f;
   gpu->device_ = device;

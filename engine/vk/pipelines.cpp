@@ -25,6 +25,8 @@ constexpr Capability kCapabilities[] = {
     {4433, "StorageBuffer16BitAccess", &DeviceCaps::storage_16bit},
     {4448, "StorageBuffer8BitAccess", &DeviceCaps::storage_8bit},
     {5055, "ShaderClockKHR", &DeviceCaps::shader_clock},
+    {6018, "DotProductInput4x8BitPacked", &DeviceCaps::integer_dot},
+    {6019, "DotProduct", &DeviceCaps::integer_dot},
 };
 
 uint64_t hash_of(const std::pair<std::string, std::vector<uint32_t>>& pipeline) {

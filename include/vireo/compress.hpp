@@ -26,6 +26,7 @@ struct CompressEntry {
   std::string weights;         ///< the format of linears within the network: "i8", "i4g32"
   std::string rows;            ///< "dynamic", "static", "mixed"
   std::string attention = {};  ///< what the factors of its products are rounded to: "i8"
+  bool searches = false;       ///< of a recipe: for some time and on pictures; search_budget() does not look at it
 };
 /// What CompressOptions::recipe may name. Recipes compose: "w4g32+a8".
 VIREO_API std::vector<CompressEntry> compress_recipes();
@@ -48,8 +49,10 @@ struct CompressOptions {
   /// same, before weights are rounded (AWQ).
   bool awq = false;
   bool bias_correction = false;  ///< biases make good for what rounding does to the mean of a linear's answer
-  int threads = 0;               ///< 0 = all cores
-  bool sensitivity = true;       ///< also measure how far the answer moves when one layer alone is compressed
+  /// For recipes that search under a latency model: as in BudgetOptions. Empty: jetson-nano.
+  std::string machine, caps;
+  int threads = 0;          ///< 0 = all cores
+  bool sensitivity = true;  ///< also measure how far the answer moves when one layer alone is compressed
   /// A folder that exists, where what was worked out on pictures is kept and found again: a run with the same model,
   /// pictures and options continues one that was killed, and gives the same bytes. Empty: nothing is kept.
   std::string work;
@@ -101,6 +104,11 @@ struct CompressReport {
   uint64_t bytes_before = 0, bytes_after = 0;  ///< of a file with all tensors
   std::vector<std::string> notes;
 };
+
+/// A picture to calibrate with where there are none: [height, width, 3] bytes RGB, dense. Things with outlines,
+/// textures and shades before a ground, some out of focus; another one for each seed. Calibrates worse than pictures
+/// like those that the model will see, and much better than noise. Empty where a side is not above 0.
+VIREO_API std::vector<uint8_t> synthetic_picture(uint64_t seed, int width, int height);
 
 /// Compresses one model. Uses the CPU.
 class VIREO_API Compressor {

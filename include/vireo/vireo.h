@@ -129,6 +129,42 @@ typedef struct vireo_image {
   ptrdiff_t stride;
 } vireo_image;
 
+/* How pixels lie in memory; values are stable. The same list as vireo::PixelFormat, which says what each one is. */
+typedef enum vireo_pixel_format {
+  VIREO_RGB = 0,
+  VIREO_BGR = 1,
+  VIREO_RGBA = 2, /* the fourth byte does not count */
+  VIREO_BGRA = 3,
+  VIREO_GREY = 4,
+  VIREO_GREY16 = 5, /* two bytes in the machine's order */
+  VIREO_NV12 = 6,   /* two planes: luma; U and V in turns */
+  VIREO_NV21 = 7,   /* two planes: luma; V and U in turns */
+  VIREO_I420 = 8,   /* three planes: luma, U, V */
+  VIREO_I422 = 9,
+  VIREO_I444 = 10,
+  VIREO_YUYV = 11,
+  VIREO_UYVY = 12
+} vireo_pixel_format;
+
+/* Which numbers luma and chroma take: 16 to 235 and 240, or all. */
+typedef enum vireo_yuv_range { VIREO_LIMITED_RANGE = 0, VIREO_FULL_RANGE = 1 } vireo_yuv_range;
+/* Which weights make luma of red, green and blue. */
+typedef enum vireo_yuv_matrix { VIREO_BT601 = 0, VIREO_BT709 = 1 } vireo_yuv_matrix;
+
+/* A picture of any format, owned by the caller. Always start from vireo_picture_init, so that fields added later have
+ * their defaults. */
+typedef struct vireo_picture {
+  size_t struct_size; /* set by vireo_picture_init */
+  vireo_pixel_format format;
+  int width, height; /* as stored: before crop and rotation */
+  const uint8_t* plane[3];
+  ptrdiff_t stride[3];                         /* bytes from one row of a plane to the next; default 0 = no padding */
+  vireo_yuv_range range;                       /* default VIREO_LIMITED_RANGE */
+  vireo_yuv_matrix matrix;                     /* default VIREO_BT601 */
+  int crop_x, crop_y, crop_width, crop_height; /* the part that counts, in stored pixels; default all 0 = all */
+  int rotation;                                /* degrees clockwise that turn it upright: 0, 90, 180 or 270 */
+} vireo_picture;
+
 /* The result of a run; its fields change only with the library's major version (`scores` lies where there was padding).
  * Every number is finite. The memory belongs to the session and stays valid until its next run or close. */
 typedef struct vireo_output {
@@ -173,6 +209,17 @@ VIREO_C_API vireo_status vireo_run_images(vireo_session* session, const vireo_im
  * it. output->rows is map_height * map_width; 0 and 0 are the input's size. Any size may follow any other. */
 VIREO_C_API vireo_status vireo_run_images_map(vireo_session* session, const vireo_image* images, int count,
                                               int map_height, int map_width, vireo_output* output, vireo_error* error);
+/* Fills in the defaults. */
+#define vireo_picture_init(picture) vireo_picture_init_sized((picture), sizeof(vireo_picture))
+VIREO_C_API void vireo_picture_init_sized(vireo_picture* picture, size_t struct_size);
+/* Sets format, size and planes of a picture that was initialised: the planes follow one another without padding, as a
+ * pipe or a file brings frames. */
+VIREO_C_API void vireo_picture_packed(vireo_picture* picture, vireo_pixel_format format, const uint8_t* bytes,
+                                      int width, int height);
+/* vireo_run_images_map for pictures of any format, each its own; they lie pictures[0].struct_size bytes apart, as an
+ * array does. For class maps of the input's size, and for all other heads, map_height and map_width are 0. */
+VIREO_C_API vireo_status vireo_run_pictures(vireo_session* session, const vireo_picture* pictures, int count,
+                                            int map_height, int map_width, vireo_output* output, vireo_error* error);
 /* Runs on pixels already preprocessed: dense float32 [batch, channels, height, width], `count` floats in all. */
 VIREO_C_API vireo_status vireo_run_pixels(vireo_session* session, const float* pixels, size_t count,
                                           vireo_output* output, vireo_error* error);

@@ -21,6 +21,7 @@
 #include <string>
 #include <vector>
 
+#include <vireo/image.hpp>
 #include <vireo/result.hpp>
 #include <vireo/types.hpp>
 
@@ -28,14 +29,6 @@ namespace vireo {
 
 /// "0.1.0".
 VIREO_API const char* version() noexcept;
-
-/// An 8-bit RGB picture owned by the caller: rows of 3 * width bytes, `stride` bytes apart (0 = 3 * width).
-struct Image {
-  const uint8_t* rgb = nullptr;
-  int width = 0;
-  int height = 0;
-  ptrdiff_t stride = 0;
-};
 
 /// What a checkpoint is, said instead of its folder's config.json or for want of one, and how it is read where it
 /// leaves a choice.

@@ -24,6 +24,9 @@ struct VulkanFeatures {
   bool shader_int8 = false;           ///< VkPhysicalDeviceShaderFloat16Int8Features::shaderInt8
   bool shader_clock =
       false;  ///< VkPhysicalDeviceShaderClockFeaturesKHR::shaderSubgroupClock, for ProfileOptions::phases alone
+  /// VkPhysicalDeviceShaderIntegerDotProductFeaturesKHR::shaderIntegerDotProduct, with
+  /// VK_KHR_shader_integer_dot_product
+  bool shader_integer_dot_product = false;
 };
 
 /// Runs Vireo on a device that the application owns. Instance and device must be of Vulkan 1.1 or later, `queue` must

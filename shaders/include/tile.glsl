@@ -30,9 +30,11 @@ layout(set = 0, binding = 1) readonly buffer W16 { uvec2 w16[]; };
 layout(set = 0, binding = 1) readonly buffer W8 { uint w8[]; };
 #if !CONV
 layout(constant_id = 17) const uint GAIN = 0u;
-layout(constant_id = 18) const uint GROUP = 1u;   // of W_TYPE I8_GROUPS and I4_GROUPS: columns of K that share a scale
+layout(constant_id = 18) const uint GROUP = 1u;   // of W_TYPE I8_GROUPS, I4_GROUPS and I4_WIDE: columns of K that share a scale
 layout(constant_id = 19) const uint ZEROS = 0u;   // and have an offset, -zero * scale, behind all scales
 layout(set = 0, binding = 6) readonly buffer Gain { vec4 gain[]; };
+layout(set = 0, binding = 2) readonly buffer WWide4 { uvec4 wwide4[]; };   // of I4_WIDE, behind scales and offsets: for every
+layout(set = 0, binding = 2) readonly buffer WWide { uint wwide[]; };      // row of W where its high parts begin, or ~0; the parts
 #endif
 
 layout(push_constant) uniform Push { uint M, N, K, a_ld4, o_ld4, r_ld4, a_off4, m0; float eps; } p;
@@ -52,7 +54,7 @@ vec4 load_w(uint g)
 {
     if (W_TYPE == F32) return w32[g];
     if (W_TYPE == F16) return from_half4(w16[g]);
-    if (W_TYPE == I4_GROUPS) return from_int4x4(w8[g / 2u] >> (g % 2u * 16u));
+    if (W_TYPE == I4_GROUPS || W_TYPE == I4_WIDE) return from_int4x4(w8[g / 2u] >> (g % 2u * 16u));
     return from_int8x4(w8[g]);
 }
 
@@ -124,7 +126,9 @@ void main()
 #if !CONV
     // wscale[panels][groups, and some that only the last load's surplus reads][BN], then as many offsets.
     const uint scale_rows = (p.K + GROUP - 1u) / GROUP + ((W_LOADS * LX - BK * BN4 + BN4 - 1u) / BN4 + GROUP - 1u) / GROUP;
-    const uint scales_at = gl_WorkGroupID.y * scale_rows * BN4, zeros_at = (p.N + BN - 1u) / BN * scale_rows * BN4;
+    const uint panels = (p.N + BN - 1u) / BN;
+    const uint scales_at = gl_WorkGroupID.y * scale_rows * BN4, zeros_at = panels * scale_rows * BN4;
+    const uint wide_at = zeros_at * (1u + ZEROS), high_at = (wide_at + panels * BN4) * 4u;
 #endif
 
     vec4 acc[TM * TN4];
@@ -176,6 +180,12 @@ void main()
             vec4 v = vec4(0.0);
             if (K_FULL != 0u || k0 + (i * LX + t) / BN4 / 4u < k4) {
                 v = load_w(w_at + i * LX);
+                if (W_TYPE == I4_WIDE) {
+                    const uint k = k0 * 4u + (i * LX + t) / BN4, bit = (k & 3u) << 3 | (k & 4u);
+                    const uvec4 high = wwide4[wide_at + col0 + (i * LX + t) % BN4];
+                    [[unroll]] for (uint c = 0u; c < 4u; ++c)
+                        if (high[c] != 0xFFFFFFFFu) v[c] += from_high_part(wwide[high_at + high[c] + k / 8u], bit);
+                }
                 if (W_TYPE >= I8_GROUPS) {
                     const uint at = scales_at + (k0 * 4u + (i * LX + t) / BN4) / GROUP * BN4 + (i * LX + t) % BN4;
                     v = ZEROS != 0u ? fma(v, wscale[at], wscale[at + zeros_at]) : v * wscale[at];

@@ -38,6 +38,56 @@ TEST(CompressExtras, AreInTheFolderAndInItsReport) {
   }
 }
 
+// Where there are no pictures, drawn ones do, and are better than looking at none: rounding to nearest is what there is
+// without.
+TEST(CompressExtras, DrawnPicturesCalibrate) {
+  const Scratch scratch;
+  const auto compressed = [&](const std::string& out, const Words& more) {
+    Words words{"compress", "--model", kShipped,           "--out", scratch.path(out),
+                "--eval",   kSamples,  "--no-sensitivity", "--json"};
+    words.insert(words.end(), more.begin(), more.end());
+    return run_cli(words);
+  };
+  const Answer a = compressed("drawn", {"--recipe", "w8a8static", "--synthetic", "--pictures", "24"});
+  ASSERT_EQ(a.code, 0) << a.text();
+  EXPECT_EQ(a.json()["options"], nlohmann::json::array({"synthetic"}));
+  EXPECT_EQ(a.json()["calibration_pictures"], 24);
+  EXPECT_FALSE(a.json()["compared"]["calibration"].get<bool>());
+  EXPECT_LT(a.json()["compared"]["kl"].get<double>(), 0.05);
+  EXPECT_NE(a.json()["notes"].dump().find("24 drawn pictures"), std::string::npos) << a.out;
+  const Answer again = compressed("again", {"--recipe", "w8a8static", "--synthetic", "--pictures", "24"});
+  ASSERT_EQ(again.code, 0) << again.text();
+  EXPECT_EQ(read_file(scratch.path("again/model.safetensors")), read_file(scratch.path("drawn/model.safetensors")));
+
+  const Answer none = compressed("none", {"--recipe", "w8", "--synthetic"});
+  ASSERT_EQ(none.code, 0) << none.text();
+  EXPECT_EQ(none.json()["calibration_pictures"], 0);
+  EXPECT_NE(none.json()["notes"].dump().find("looks at no pictures"), std::string::npos) << none.out;
+}
+
+// A searched schedule takes no longer than the one it starts from, by the prediction, and the folder opens.
+TEST(CompressExtras, SchedulesAreSearched) {
+  const Scratch scratch;
+  const Answer a = compress(scratch.path("searched"), {"--recipe", "hatp29"});
+  ASSERT_EQ(a.code, 0) << a.text();
+  const Answer b = compress(scratch.path("even"), {"--recipe", "tome29"});
+  ASSERT_EQ(b.code, 0) << b.text();
+  EXPECT_EQ(a.json()["tokens_merged"].size(), b.json()["tokens_merged"].size());
+  EXPECT_LE(a.json()["compared"]["kl"].get<double>(), b.json()["compared"]["kl"].get<double>());
+  EXPECT_NE(a.json()["notes"].dump().find("was searched"), std::string::npos) << a.out;
+  const std::string config = read_file(scratch.path("searched/config.json"));
+  EXPECT_EQ(nlohmann::json::parse(config)["quantization_config"]["vireo"]["tokens"]["merge"],
+            a.json()["tokens_merged"]);
+  EXPECT_EQ(
+      run_cli({"classify", "--model", scratch.path("searched"), "--device", "cpu", kSamples + "/03_dress.png"}).code,
+      0);
+  EXPECT_EQ(compress(scratch.path("both"), {"--recipe", "w8a8+hatp29"}).code, 0);
+  EXPECT_NE(compress(scratch.path("two"), {"--recipe", "tome29+hatp29"}).err.find("how tokens are merged"),
+            std::string::npos);
+  const Answer blind = run_cli({"compress", "--model", kShipped, "--out", scratch.path("blind"), "--recipe", "hatp29"});
+  EXPECT_TRUE(blind.fails_clearly(2)) << blind.text();
+}
+
 TEST(CompressExtras, WrongUseIsOneSentence) {
   const Scratch scratch;
   const std::string out = scratch.path("out");
@@ -51,9 +101,19 @@ TEST(CompressExtras, WrongUseIsOneSentence) {
   refuses(1, {"--recipe", "w8", "--ranges", "mse"}, "no rows get one");
   refuses(1, {"--recipe", "tome25", "--awq"}, "no weight is rounded");
   refuses(2, {"--max-size", "3", "--awq"}, "not with a budget");
+  refuses(2, {"--recipe", "w4g32", "--synthetic"}, "choose one of them");
   const Answer blind = run_cli({"compress", "--model", kShipped, "--out", out, "--recipe", "w8", "--bias-correction"});
   EXPECT_TRUE(blind.fails_clearly(2)) << blind.text();
   EXPECT_NE(blind.err.find("give --calibrate"), std::string::npos) << blind.err;
+  for (const auto& [words, what] : {std::pair(Words{"--max-size", "3"}, "drawn ones (--synthetic) cannot judge"),
+                                    std::pair(Words{"--recipe", "w4g32", "--pictures", "3"}, "was given 3 pictures")}) {
+    Words all{"compress", "--model", kShipped, "--out", out, "--synthetic"};
+    all.insert(all.end(), words.begin(), words.end());
+    const Answer drawn = run_cli(all);
+    EXPECT_NE(drawn.code, 0) << drawn.text();
+    EXPECT_NE(drawn.err.find(what), std::string::npos) << drawn.err;
+    EXPECT_EQ(scratch.list(), Words{});
+  }
 }
 
 }  // namespace

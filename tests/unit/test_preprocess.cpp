@@ -11,6 +11,7 @@
 
 #include "image.h"
 #include "npy.h"
+#include "support/plain_resizer.h"
 #include "test_model_files.h"
 
 namespace vireo {
@@ -29,7 +30,7 @@ TEST(Resize, EqualsPillow) {
   const std::string folder = std::string(VIREO_TEST_DATA) + "/resize/";
   const auto manifest = nlohmann::json::parse(slurp(folder + "manifest.json"), nullptr, false);
   ASSERT_TRUE(manifest.is_array()) << folder;
-  Resizer resizer;  // one for all: its caches must notice every change
+  test::PlainResizer resizer;  // one for all: its caches must notice every change
   for (const auto& item : manifest) {
     const std::string file = item["file"];
     SCOPED_TRACE(file);
@@ -50,6 +51,20 @@ TEST(Resize, EqualsPillow) {
         }
       }
       EXPECT_EQ(wrong, 0u) << "window at " << window.x << ", " << window.y;
+    }
+    // The same through the library's own way, on every instruction set.
+    PreprocessConfig c;
+    c.filter = Filter(item["resample"].get<int>());
+    c.resize_h = c.input_h = h, c.resize_w = c.input_w = w;
+    c.rescale = c.normalize = false;
+    for (int t = 0; const simd::Kernels* k = simd::supported(t); ++t) {
+      std::vector<float> got(size_t(3 * h * w));
+      ASSERT_TRUE(Preprocessor(c, *k).run(Image{source->rgb.data(), source->width, source->height}, got.data()));
+      size_t wrong = 0;
+      for (int64_t i = 0; i < h * w; ++i)
+        for (int64_t channel = 0; channel < 3; ++channel)
+          wrong += got[size_t(channel * h * w + i)] != want->data[size_t(3 * i + channel)];
+      EXPECT_EQ(wrong, 0u) << k->name;
     }
   }
 }

@@ -9,6 +9,7 @@
 #include "image.h"
 #include "model/preprocess.h"
 #include "npy.h"
+#include "support/plain_resizer.h"
 #include "test_model_files.h"
 
 namespace vireo {
@@ -23,7 +24,7 @@ TEST(ResizeTorch, EqualsTorchvision) {
   const auto manifest = nlohmann::json::parse(file, nullptr, false);
   ASSERT_TRUE(manifest.is_array());
   FloatResizer resizer;  // one for all: its caches must notice every change
-  Resizer pillow;
+  test::PlainResizer pillow;
   size_t levels = 0, apart = 0;
   for (const auto& item : manifest) {
     SCOPED_TRACE(std::string(item["file"]));

@@ -68,7 +68,7 @@ TEST(RowCodes, ALinearMultipliesWhatThePolicySays) {
     ASSERT_TRUE(graph.ok());
     // The numbers that the weight's codes stand for.
     Graph coded = *graph;
-    assign(coded, *policy);
+    ASSERT_TRUE(assign(coded, *policy).ok());
     ConstantPtr codes;
     for (const Value& v : coded.values)
       if (v.name == "w") codes = v.constant;

@@ -84,9 +84,12 @@ TEST(ShaderModules, ConventionsHold) {
               std::string(m.name).find(".half") != std::string::npos || std::string(m.name) == "probe.fma.HALF=1");
     constexpr uint32_t kShaderClock = 5055;
     EXPECT_EQ(r.needs(kShaderClock), phases);
+    constexpr uint32_t kDotOfWords = 6018, kDotProduct = 6019;
+    const bool dots = std::string(m.name) == "linear.dot";
+    EXPECT_EQ(r.needs(kDotProduct), dots);
     for (uint32_t c : r.capabilities)
-      EXPECT_TRUE(c == 1 || c == 46 || c == kFloat16 || c == kShaderClock ||
-                  (shuffle && (c == shader::kSubgroupBasic || c == shader::kSubgroupShuffle)))
+      EXPECT_TRUE(c == 1 || (dots && (c == kDotOfWords || c == kDotProduct)) || c == 46 || c == kFloat16 ||
+                  c == kShaderClock || (shuffle && (c == shader::kSubgroupBasic || c == shader::kSubgroupShuffle)))
           << "capability " << c;
   }
 }

@@ -7,8 +7,8 @@
 namespace cli::picture {
 namespace {
 
-const std::string kVideo =
-    "; send its frames: ffmpeg -i FILE -f rawvideo -pix_fmt rgb24 -s 640x480 - | vireo VERB ... - --frame 640x480";
+const std::string kVideo = "; send its frames: ffmpeg -i FILE -f yuv4mpegpipe -pix_fmt yuv420p - | vireo VERB ... -";
+const std::string kY4m = "; `classify`, `embed` and `segment` take it on standard input: vireo VERB ... - < FILE";
 const std::string kConvert = ", which is not read; convert it to JPEG or PNG";
 
 struct Signature {
@@ -38,7 +38,7 @@ const Signature kSignatures[] = {
     {"Pf", 2, 0, "a PFM picture of floats", kConvert},
     {"PF", 2, 0, "a PFM picture of floats", kConvert},
     {"\x93NUMPY", 6, 0, "a NumPy array, not a picture", kConvert},
-    {"YUV4MPEG2 ", 10, 0, "a YUV4MPEG2 video", kVideo},
+    {"YUV4MPEG2 ", 10, 0, "a YUV4MPEG2 video", kY4m},
     {"AVI ", 4, 8, "an AVI video", kVideo},
     {"\x1a\x45\xdf\xa3", 4, 0, "a Matroska or WebM video", kVideo},
     {"FLV", 3, 0, "a Flash video", kVideo},
