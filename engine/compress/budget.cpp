@@ -87,7 +87,8 @@ std::vector<Candidate> candidates(const std::vector<CompressEntry>& recipes) {
         Candidate c;
         c.weights = w.name, c.rows = r, c.network = n;
         all.push_back(c);
-        if (!has_few_bits(w.weights)) continue;
+        // Where some rows have 8 bits anyway, linears of 8 bits would be a second way to the same end.
+        if (!has_few_bits(w.weights) || w.weights.find('+') != std::string::npos) continue;
         for (const int share : kShares) c.share = share, all.push_back(c);
       }
     }

@@ -27,7 +27,8 @@ using namespace compress;
 std::vector<CompressEntry> compress_recipes() {
   std::vector<CompressEntry> all;
   for (const Recipe& r : recipes())
-    all.push_back({r.name, r.what, r.source, r.inner, compress::to_string(r.rows), r.attention, r.searched});
+    all.push_back({r.name, r.what, r.source, std::string(r.inner) + (r.wide > 0 ? "+i8" : ""),
+                   compress::to_string(r.rows), r.attention, r.searched});
   return all;
 }
 

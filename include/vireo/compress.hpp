@@ -23,7 +23,7 @@ struct CompressEntry {
   std::string source;  ///< where it is from
   // Of a recipe, what it says; "" where it says nothing of that. One that says nothing of any is about the network
   // itself.
-  std::string weights;         ///< the format of linears within the network: "i8", "i4g32"
+  std::string weights;         ///< the format of linears within the network: "i8", "i4g32"; "i4g64+i8" of both by rows
   std::string rows;            ///< "dynamic", "static", "mixed"
   std::string attention = {};  ///< what the factors of its products are rounded to: "i8"
   bool searches = false;       ///< of a recipe: for some time and on pictures; search_budget() does not look at it

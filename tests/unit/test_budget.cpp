@@ -65,6 +65,8 @@ TEST(Budget, TheShippedRecipesGiveCandidates) {
   EXPECT_TRUE(has(all, "w8", "w8"));
   EXPECT_TRUE(has(all, "w4g32/75%+a8static", "w4g32+a8static"));
   EXPECT_TRUE(has(all, "w8+a8mixed", "w8+a8mixed"));
+  EXPECT_TRUE(has(all, "w4w8rows+a8", "w4w8rows+a8"));
+  EXPECT_FALSE(has(all, "w4w8rows/50%", "w4w8rows"));
 }
 
 vireo::CompressedLayer layer(const std::string& node, int64_t rows, int64_t cols, double kl, const char* format,
