@@ -147,7 +147,8 @@ void add_simulate(CLI::App& app) {
   if (CLI::Option* o = find_option(*verb, "--model")) o->required(false);
   verb->add_option(
           "--policy", args->policy,
-          "a file with lines `weights FORMAT [METHOD]`, `others FORMAT`, `wide PERCENT`, `rows|gelu|operands|softmax|layernorm GRID "
+          "a file with lines `weights FORMAT [METHOD]`, `others FORMAT`, `wide PERCENT`, "
+          "`rows|gelu|operands|softmax|layernorm GRID "
           "BITS "
           "[token|tensor]`, `integer softmax|gelu|layernorm BITS [token|tensor]`, `fold on`, `answer-rows TIMES TIMES`")
       ->type_name("FILE");

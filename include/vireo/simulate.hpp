@@ -27,10 +27,10 @@ struct SimulatedAnswer {
 
 class VIREO_API Simulator {
  public:
-  /// `policy`: lines `weights FORMAT [METHOD]`, `others FORMAT`, `wide PERCENT`, `rows`, `gelu`, `operands`, `softmax` or `layernorm`
-  /// with `GRID BITS [token|tensor]`, `integer softmax|gelu|layernorm BITS [token|tensor]`, `fold on`, `answer-rows
-  /// TIMES TIMES`; `source` is its name in messages. threads: 0 = all cores. Errors: kInvalidArgument (the policy, with
-  /// the line), kUnsupported (a model without weights, or one that is compressed already).
+  /// `policy`: lines `weights FORMAT [METHOD]`, `others FORMAT`, `wide PERCENT`, `rows`, `gelu`, `operands`, `softmax`
+  /// or `layernorm` with `GRID BITS [token|tensor]`, `integer softmax|gelu|layernorm BITS [token|tensor]`, `fold on`,
+  /// `answer-rows TIMES TIMES`; `source` is its name in messages. threads: 0 = all cores. Errors: kInvalidArgument (the
+  /// policy, with the line), kUnsupported (a model without weights, or one that is compressed already).
   static Result<Simulator> create(const Model& model, const std::string& policy, const std::string& source,
                                   int threads = 0);
   Simulator(Simulator&&) noexcept;
