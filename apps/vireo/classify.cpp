@@ -4,10 +4,11 @@
 #include <memory>
 
 #include "cli.h"
+#include "governed.h"
 #include "interrupt.h"
+#include "measure.h"
 #include "npy.h"
 #include "pictures.h"
-#include "sessions.h"
 
 namespace cli {
 namespace {
@@ -18,6 +19,8 @@ struct Args {
   int topk = 5;
   std::string logits;
   bool keeps_logits = false;
+  double hold_fps = 0;
+  std::vector<std::string> faster;
 };
 
 struct Answer {
@@ -27,6 +30,7 @@ struct Answer {
   std::string error;    // not empty: the picture could not be classified
   std::string note;     // of reading it
   double latency = -1;  // since the frame came; negative: no stream's
+  int level = -1;       // negative: there is one alone
 };
 
 /// `logits`: a row for the scores, or nullptr.
@@ -71,11 +75,14 @@ Json answer_json(const vireo::Model& model, const std::string& path, const Answe
     entry["error"] = answer.error;
   }
   if (!answer.note.empty()) entry["note"] = answer.note;
+  if (answer.level >= 0) entry["level"] = answer.level;
   times.add_to(entry, answer.latency);
   return entry;
 }
 
 void run(Args& args) {
+  if (args.faster.empty() != (args.hold_fps == 0))
+    throw UsageError("classify: --hold-fps and --faster go together: a rate, and the models that may take over");
   if (args.keeps_logits) check_writable(args.logits);
   Pictures pictures("classify", args.images, args.common);
   std::vector<std::string> inputs = pictures.names();
@@ -87,14 +94,14 @@ void run(Args& args) {
     throw Failure("'" + model.name() + "' has a class for every pixel, not one for the picture; vireo segment runs it");
   if (model.classes() == 0)
     throw Failure("'" + model.name() + "' has no classification head; vireo embed gives its feature vector");
-  Sessions sessions(model, args.common, vireo::Head::kLogits);
+  GovernedSessions levels(model, args.common, vireo::Head::kLogits, args.faster, args.hold_fps);
 
   const size_t classes = size_t(model.classes());
   std::vector<float> logits;
   Json results = Json::array();
   ImageErrors errors;
   if (!args.common.quiet()) {
-    if (!model.keeps_proportions()) std::printf("%s\n", device_line(sessions.last().device()).c_str());
+    if (!model.keeps_proportions()) std::printf("%s\n", device_line(levels.sessions().last().device()).c_str());
     print_notes(model);
     if (model.scores() == vireo::Scores::kSigmoid)
       std::printf("scores are sigmoid, one per label: they do not add up to 100 %%\n");
@@ -113,13 +120,19 @@ void run(Args& args) {
     const std::string& path = frame.name;
     // Rows of pictures that fail stay NaN, so that row i belongs to picture i.
     if (args.keeps_logits) logits.resize((count + 1) * classes, std::nanf(""));
+    const Clock::time_point start = Clock::now();
+    const int level = levels.any() ? levels.level() : -1;
     Answer answer =
-        classify(sessions, frame, args.topk, reasons, args.keeps_logits ? &logits[count * classes] : nullptr);
-    if (answer.error.empty()) answer.latency = latency.add(frame);
+        classify(levels.sessions(), frame, args.topk, reasons, args.keeps_logits ? &logits[count * classes] : nullptr);
+    answer.level = level;
+    if (answer.error.empty()) {
+      answer.latency = latency.add(frame);
+      levels.frame(ms_since(start));
+    }
     notes.add(path, answer.note);
     if (!answer.error.empty()) errors.add(path, answer.error);
     if (!said && !args.common.quiet() && answer.error.empty()) {
-      std::printf("%s\n", device_line(sessions.last().device()).c_str());
+      std::printf("%s\n", device_line(levels.sessions().last().device()).c_str());
       said = true;
     }
     if (args.common.json_lines) {
@@ -137,12 +150,13 @@ void run(Args& args) {
     std::fprintf(stderr, "note: %llu frames gave way to newer ones\n",
                  static_cast<unsigned long long>(reader.dropped()));
   if (args.common.json) {
-    Json json{{"device", device_json(sessions.last().device())},
+    Json json{{"device", device_json(levels.sessions().last().device())},
               {"precision", precision_text(args.common)},
               {"scores", vireo::to_string(model.scores())},
               {"results", results}};
     add_notes(json, model);
     latency.add_to(json);
+    levels.add_to(json);
     if (reader.dropped() > 0) json["dropped"] = reader.dropped();
     if (count < pictures.total()) json["interrupted"] = true;
     print_json(json);
@@ -171,9 +185,19 @@ void add_classify(CLI::App& app) {
   CLI::Option* logits = verb->add_option("--logits", args->logits,
                                          "write the class scores before softmax or sigmoid, float32 [images, classes]");
   logits->type_name("FILE.npy");
+  verb->add_option("--hold-fps", args->hold_fps,
+                   "frames per second to hold: those of --faster take over while work on a frame takes longer")
+      ->type_name("F")
+      ->check(CLI::Range(1e-3, 1e6));
+  verb->add_option("--faster", args->faster,
+                   "a faster model of the same classes, or at a smaller input; several from slower to faster")
+      ->type_name("MODEL[@HxW]")
+      ->allow_extra_args(false);
   add_examples(*verb, {"vireo classify --model models/fashion-vit models/fashion-vit/samples",
                        "vireo classify --model models/fashion-vit --topk 3 --json picture.jpg",
-                       "ffmpeg -i drive.mp4 -f yuv4mpegpipe - | vireo classify --model models/fashion-vit --jsonl -"});
+                       "ffmpeg -i drive.mp4 -f yuv4mpegpipe - | vireo classify --model models/fashion-vit --jsonl -",
+                       "vireo classify --model models/fashion-vit --hold-fps 30 --faster models/fashion-vit-small "
+                       "models/fashion-vit/samples"});
   verb->callback([args, logits] {
     args->keeps_logits = logits->count() > 0;
     run(*args);

@@ -41,6 +41,7 @@ Option* Option::default_str(const std::string& text) { return real(real_).defaul
 Option* Option::capture_default_str() { return real(real_).capture_default_str(), this; }
 Option* Option::delimiter(char c) { return real(real_).delimiter(c), this; }
 Option* Option::expected(int count) { return real(real_).expected(count), this; }
+Option* Option::allow_extra_args(bool value) { return real(real_).allow_extra_args(value), this; }
 Option* Option::expected(int least, int most) { return real(real_).expected(least, most), this; }
 Option* Option::required(bool value) { return real(real_).required(value), this; }
 Option* Option::needs(Option* other) { return real(real_).needs(&real(other->real_)), this; }

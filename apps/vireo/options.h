@@ -65,6 +65,8 @@ class Option {
   Option* capture_default_str();
   Option* delimiter(char c);
   Option* expected(int count);
+  /// Of a list: one value behind each time that the option is given.
+  Option* allow_extra_args(bool value);
   Option* expected(int least, int most);
   Option* required(bool value = true);
   Option* needs(Option* other);

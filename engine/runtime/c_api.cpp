@@ -9,6 +9,7 @@
 #include <new>
 #include <string>
 #include <vector>
+#include <vireo/profile.hpp>
 #include <vireo/vireo.hpp>
 
 #include "base/error.h"
@@ -164,13 +165,46 @@ Result<void> check_count(const char* call, const vireo_session* session, int cou
               session->session.batch());
 }
 
-Result<void> check(const char* call, const vireo_session* session, const void* input, const vireo_output* output) {
+/// `result`: what the call fills, named so in messages.
+Result<void> check(const char* call, const vireo_session* session, const void* input, const void* result,
+                   const char* result_name = "output") {
   const char* missing = session == nullptr  ? "session"
                         : input == nullptr  ? "the input"
-                        : output == nullptr ? "output"
+                        : result == nullptr ? result_name
                                             : nullptr;
   if (missing != nullptr) return fail(ErrorCode::kInvalidArgument, "{}: {} is NULL", call, missing);
   return {};
+}
+
+/// `call` is the function of the C ABI, for messages.
+Result<std::vector<Image>> images_of(const char* call, const vireo_session* session, const vireo_picture* pictures,
+                                     int count) {
+  VIREO_TRY(check_count(call, session, count));
+  const size_t each = pictures->struct_size;
+  std::vector<Image> list;
+  for (int i = 0; i < count; ++i) {
+    vireo_picture mine;
+    vireo_picture_init(&mine);
+    const char* at = reinterpret_cast<const char*>(pictures) + size_t(i) * each;
+    size_t size = 0;
+    std::memcpy(&size, at, sizeof size);
+    if (size < kFirstPicture || size != each)
+      return fail(ErrorCode::kInvalidArgument,
+                  "{}: struct_size of picture {} is {}; expected at least {}, the same for all: call "
+                  "vireo_picture_init first",
+                  call, i, size, kFirstPicture);
+    std::memcpy(static_cast<void*>(&mine), at, std::min(size, sizeof mine));
+    list.push_back(image_of(mine));
+  }
+  return list;
+}
+
+/// Of an array of `size` bytes; longer text is cut at a character.
+void copy_text(const std::string& from, char* to, size_t size) {
+  size_t end = std::min(from.size(), size - 1);
+  while (end > 0 && end < from.size() && (static_cast<unsigned char>(from[end]) & 0xC0) == 0x80) --end;
+  std::memset(to, 0, size);
+  std::memcpy(to, from.data(), end);
 }
 
 }  // namespace
@@ -184,7 +218,7 @@ void vireo_options_init_sized(vireo_options* options, size_t struct_size) {
   if (options == nullptr) return;
   vireo_options defaults{sizeof(vireo_options),
                          "auto",
-                         VIREO_FP32,
+                         VIREO_CHECKPOINT,
                          VIREO_LOGITS,
                          1,
                          0,
@@ -261,24 +295,8 @@ vireo_status vireo_run_pictures(vireo_session* session, const vireo_picture* pic
                                 int map_width, vireo_output* output, vireo_error* error) {
   return vireo::guarded(error, [&]() -> vireo::Result<void> {
     VIREO_TRY(vireo::check("vireo_run_pictures", session, pictures, output));
-    VIREO_TRY(vireo::check_count("vireo_run_pictures", session, count));
-    const size_t each = pictures->struct_size;
-    std::vector<vireo::Image> list;
-    for (int i = 0; i < count; ++i) {
-      vireo_picture mine;
-      vireo_picture_init(&mine);
-      const char* at = reinterpret_cast<const char*>(pictures) + size_t(i) * each;
-      size_t size = 0;
-      std::memcpy(&size, at, sizeof size);
-      if (size < vireo::kFirstPicture || size != each)
-        return vireo::fail(
-            vireo::ErrorCode::kInvalidArgument,
-            "vireo_run_pictures: struct_size of picture {} is {}; expected at least {}, the same for all: call "
-            "vireo_picture_init first",
-            i, size, vireo::kFirstPicture);
-      std::memcpy(static_cast<void*>(&mine), at, std::min(size, sizeof mine));
-      list.push_back(vireo::image_of(mine));
-    }
+    VIREO_ASSIGN(const std::vector<vireo::Image> list,
+                 vireo::images_of("vireo_run_pictures", session, pictures, count));
     VIREO_ASSIGN(const vireo::Output out,
                  session->session.run(list.data(), count, vireo::MapSize{map_height, map_width}));
     return vireo::give(out, output);
@@ -301,6 +319,81 @@ vireo_status vireo_run_pixels(vireo_session* session, const float* pixels, size_
     VIREO_ASSIGN(const vireo::Output out, session->session.run(pixels, count));
     return vireo::give(out, output);
   });
+}
+
+vireo_status vireo_submit_pictures(vireo_session* session, const vireo_picture* pictures, int count, int map_height,
+                                   int map_width, uint32_t* ticket, vireo_error* error) {
+  return vireo::guarded(error, [&]() -> vireo::Result<void> {
+    VIREO_TRY(vireo::check("vireo_submit_pictures", session, pictures, ticket, "ticket"));
+    VIREO_ASSIGN(const std::vector<vireo::Image> list,
+                 vireo::images_of("vireo_submit_pictures", session, pictures, count));
+    VIREO_ASSIGN(const vireo::Ticket t,
+                 session->session.submit(list.data(), count, vireo::MapSize{map_height, map_width}));
+    *ticket = t.id;
+    return {};
+  });
+}
+
+vireo_status vireo_submit_pixels(vireo_session* session, const float* pixels, size_t count, uint32_t* ticket,
+                                 vireo_error* error) {
+  return vireo::guarded(error, [&]() -> vireo::Result<void> {
+    VIREO_TRY(vireo::check("vireo_submit_pixels", session, pixels, ticket, "ticket"));
+    VIREO_ASSIGN(const vireo::Ticket t, session->session.submit(pixels, count));
+    *ticket = t.id;
+    return {};
+  });
+}
+
+vireo_status vireo_wait(vireo_session* session, uint32_t ticket, vireo_output* output, vireo_error* error) {
+  return vireo::guarded(error, [&]() -> vireo::Result<void> {
+    VIREO_TRY(vireo::check("vireo_wait", session, &ticket, output));
+    VIREO_ASSIGN(const vireo::Output out, session->session.wait(vireo::Ticket{ticket}));
+    return vireo::give(out, output);
+  });
+}
+
+vireo_status vireo_profile_json(vireo_session* session, const float* pixels, size_t count, int runs, char** json,
+                                vireo_error* error) {
+  return vireo::guarded(error, [&]() -> vireo::Result<void> {
+    if (json != nullptr) *json = nullptr;
+    VIREO_TRY(vireo::check("vireo_profile_json", session, pixels, json, "json"));
+    if (runs < 0)
+      return vireo::fail(vireo::ErrorCode::kInvalidArgument,
+                         "vireo_profile_json: runs is {}; expected 1 or more, or 0 for the default", runs);
+    vireo::ProfileOptions options;
+    if (runs > 0) options.runs = runs;
+    VIREO_ASSIGN(const vireo::Profile profile, session->session.profile(pixels, count, options));
+    const std::string text = vireo::profile_json(profile);
+    char* const copy = static_cast<char*>(std::malloc(text.size() + 1));
+    if (copy == nullptr) throw std::bad_alloc();
+    std::memcpy(copy, text.c_str(), text.size() + 1);
+    *json = copy;
+    return {};
+  });
+}
+
+void vireo_free_text(char* text) { std::free(text); }
+
+int vireo_list_devices_sized(vireo_device* devices, int capacity, size_t struct_size) {
+  int count = 0;
+  vireo::guarded(nullptr, [&]() -> vireo::Result<void> {
+    const std::vector<vireo::Device> all = vireo::Device::list();
+    for (int i = 0; i < int(all.size()) && devices != nullptr && i < capacity; ++i) {
+      const vireo::Device& d = all[size_t(i)];
+      vireo_device mine{};
+      const std::string kind = d.kind();
+      vireo::copy_text(d.index() < 0 ? kind : kind + ":" + std::to_string(d.index()), mine.option, sizeof mine.option);
+      vireo::copy_text(kind, mine.kind, sizeof mine.kind);
+      vireo::copy_text(d.name(), mine.name, sizeof mine.name);
+      mine.software = d.software() ? 1 : 0;
+      char* const to = reinterpret_cast<char*>(devices) + size_t(i) * struct_size;
+      std::memset(to, 0, struct_size);  // a newer program's fields that this library does not know
+      std::memcpy(to, &mine, std::min(struct_size, sizeof mine));
+    }
+    count = int(all.size());
+    return {};
+  });
+  return count;
 }
 
 vireo_status vireo_get_latency_sized(const vireo_session* session, vireo_latency* latency, size_t struct_size,

@@ -187,6 +187,20 @@ typedef struct vireo_score {
 /* "0.1.0". */
 VIREO_C_API const char* vireo_version(void);
 
+/* A device that vireo_options.device may name. */
+typedef struct vireo_device {
+  char option[16]; /* what to write there: "vulkan:0", "cpu" */
+  char kind[8];    /* "vulkan" or "cpu" */
+  char name[256];  /* UTF-8, cut where it is longer */
+  int software;    /* 1: a Vulkan driver that computes on the CPU, which "auto" does not take */
+} vireo_device;
+
+/* Writes the first `capacity` devices to devices[], each Vulkan device in the loader's order and then the CPU, and
+ * returns how many there are; 0 when memory ran out. `devices` may be NULL where `capacity` is 0. The caller's size of
+ * one goes along, so that fields can be added later. */
+#define vireo_list_devices(devices, capacity) vireo_list_devices_sized((devices), (capacity), sizeof(vireo_device))
+VIREO_C_API int vireo_list_devices_sized(vireo_device* devices, int capacity, size_t struct_size);
+
 /* Fills in the defaults. The caller's size goes along, so that a program and a library of different versions agree. */
 #define vireo_options_init(options) vireo_options_init_sized((options), sizeof(vireo_options))
 VIREO_C_API void vireo_options_init_sized(vireo_options* options, size_t struct_size);
@@ -223,6 +237,25 @@ VIREO_C_API vireo_status vireo_run_pictures(vireo_session* session, const vireo_
 /* Runs on pixels already preprocessed: dense float32 [batch, channels, height, width], `count` floats in all. */
 VIREO_C_API vireo_status vireo_run_pixels(vireo_session* session, const float* pixels, size_t count,
                                           vireo_output* output, vireo_error* error);
+
+/* vireo_run_pictures and vireo_run_pixels in two halves: a submission starts the work and returns, and its ticket is to
+ * be waited for once. The input is not needed after the submission returns. Up to two may be in flight, so that the
+ * device works on one picture while the next one is prepared; a third is VIREO_INVALID_ARGUMENT. An output stays valid
+ * until the session's next run, wait or close. */
+VIREO_C_API vireo_status vireo_submit_pictures(vireo_session* session, const vireo_picture* pictures, int count,
+                                               int map_height, int map_width, uint32_t* ticket, vireo_error* error);
+VIREO_C_API vireo_status vireo_submit_pixels(vireo_session* session, const float* pixels, size_t count,
+                                             uint32_t* ticket, vireo_error* error);
+/* Waits for a submission. A ticket that is not in flight is VIREO_INVALID_ARGUMENT. */
+VIREO_C_API vireo_status vireo_wait(vireo_session* session, uint32_t ticket, vireo_output* output, vireo_error* error);
+
+/* Where the milliseconds of an inference go: runs some on these pixels (as of vireo_run_pixels) and gives the text of
+ * `vireo profile --json`, schema "vireo-profile/1". `runs` of each kind at least; 0 = as the tool does. *json is to be
+ * given to vireo_free_text; on failure it is NULL. Nothing may be in flight. */
+VIREO_C_API vireo_status vireo_profile_json(vireo_session* session, const float* pixels, size_t count, int runs,
+                                            char** json, vireo_error* error);
+/* NULL is allowed. */
+VIREO_C_API void vireo_free_text(char* text);
 
 /* The wall times (vireo_output.ms) of the last inferences; percentiles are times that were measured. */
 typedef struct vireo_latency {

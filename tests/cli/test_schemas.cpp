@@ -117,6 +117,8 @@ std::string film(const Scratch& scratch) {
 
 void run_classify(Runs& runs, const Scratch& scratch) {
   runs.on_cpu({"classify", "--model", kShipped, "--deadline", "0.001", film(scratch)});
+  runs.on_cpu({"classify", "--model", kShipped, "--hold-fps", "1000000", "--faster", kShipped + "-small",
+               kShipped + "/samples"});
   runs.on_cpu({"classify", "--model", kShipped, kPicture, kGrey16, scratch.path("gone.png")});
   runs.on_vulkan(Words{"classify", "--model", odd_vit(scratch), kVit + "/0.png"} + kHalf);
 }

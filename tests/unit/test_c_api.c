@@ -24,7 +24,7 @@ const char* c_api_defaults(void) {
   vireo_options_init(&options);
   EXPECT(options.struct_size == sizeof options);
   EXPECT(strcmp(options.device, "auto") == 0);
-  EXPECT(options.precision == VIREO_FP32 && options.head == VIREO_LOGITS && options.batch == 1);
+  EXPECT(options.precision == VIREO_CHECKPOINT && options.head == VIREO_LOGITS && options.batch == 1);
   EXPECT(options.height == 0 && options.width == 0 && options.threads == 0 && options.cache_dir == NULL);
   EXPECT(options.latency_window == 0 && options.on_inference == NULL && options.user == NULL);
   vireo_options_init(NULL);
@@ -162,6 +162,100 @@ const char* c_api_missing_model(void) {
   EXPECT(status == VIREO_NOT_FOUND || status == VIREO_IO);
   EXPECT(error.status == status);
   EXPECT(strstr(error.message, "/no/such/folder") != NULL);
+  return NULL;
+}
+
+const char* c_api_in_flight(const char* model) {
+  vireo_error error;
+  vireo_session* session = NULL;
+  vireo_options options;
+  vireo_picture picture;
+  vireo_output out;
+  uint8_t rgb[28 * 28 * 3];
+  uint32_t first, second, third;
+  float expected[2], *pixels;
+  size_t i, count;
+  for (i = 0; i < sizeof rgb; ++i) rgb[i] = (uint8_t)(i * 7);
+  vireo_options_init(&options);
+  options.device = "cpu";
+  EXPECT(vireo_open(model, &options, &session, &error) == VIREO_OK);
+  vireo_picture_init(&picture);
+  vireo_picture_packed(&picture, VIREO_RGB, rgb, 28, 28);
+  EXPECT(vireo_run_pictures(session, &picture, 1, 0, 0, &out, &error) == VIREO_OK);
+  expected[0] = out.data[0];
+  count =
+      (size_t)vireo_input_channels(session) * (size_t)vireo_input_height(session) * (size_t)vireo_input_width(session);
+  pixels = calloc(count, sizeof *pixels);
+  EXPECT(pixels != NULL);
+  EXPECT(vireo_run_pixels(session, pixels, count, &out, &error) == VIREO_OK);
+  expected[1] = out.data[0];
+  EXPECT(expected[0] != expected[1]);
+
+  EXPECT(vireo_submit_pictures(session, &picture, 1, 0, 0, &first, &error) == VIREO_OK);
+  EXPECT(vireo_submit_pixels(session, pixels, count, &second, &error) == VIREO_OK);
+  EXPECT(first != second);
+  EXPECT(vireo_submit_pixels(session, pixels, count, &third, &error) == VIREO_INVALID_ARGUMENT);
+  EXPECT(error.message[0] != '\0');
+  EXPECT(vireo_wait(session, second, &out, &error) == VIREO_OK && out.data[0] == expected[1]);
+  EXPECT(vireo_wait(session, first, &out, &error) == VIREO_OK && out.data[0] == expected[0]);
+  EXPECT(vireo_wait(session, first, &out, &error) == VIREO_INVALID_ARGUMENT);
+  EXPECT(vireo_submit_pictures(session, &picture, 2, 0, 0, &first, &error) == VIREO_INVALID_ARGUMENT);
+  EXPECT(strstr(error.message, "vireo_submit_pictures: got 2 pictures") != NULL);
+  picture.struct_size = 8;
+  EXPECT(vireo_submit_pictures(session, &picture, 1, 0, 0, &first, &error) == VIREO_INVALID_ARGUMENT);
+  EXPECT(strstr(error.message, "vireo_picture_init") != NULL);
+  EXPECT(vireo_submit_pixels(session, pixels, count, NULL, &error) == VIREO_INVALID_ARGUMENT);
+  EXPECT(strstr(error.message, "ticket is NULL") != NULL);
+  free(pixels);
+  vireo_close(session);
+  return NULL;
+}
+
+const char* c_api_devices(void) {
+  vireo_device devices[16];
+  struct newer {
+    vireo_device device;
+    int more;
+  } newer[2];
+  int count = vireo_list_devices(NULL, 0), i;
+  EXPECT(count >= 1 && count <= 16);
+  EXPECT(vireo_list_devices(devices, 16) == count);
+  for (i = 0; i < count; ++i) {
+    EXPECT(devices[i].name[0] != '\0');
+    EXPECT(strncmp(devices[i].option, devices[i].kind, strlen(devices[i].kind)) == 0);
+  }
+  EXPECT(strcmp(devices[count - 1].option, "cpu") == 0 && devices[count - 1].software == 0);
+  memset(newer, 0xff, sizeof newer);
+  EXPECT(vireo_list_devices_sized((vireo_device*)newer, 1, sizeof newer[0]) == count);
+  EXPECT(strcmp(newer[0].device.option, devices[0].option) == 0 && newer[0].more == 0);
+  EXPECT(newer[1].more != 0);
+  return NULL;
+}
+
+const char* c_api_profile(const char* model) {
+  vireo_error error;
+  vireo_session* session = NULL;
+  vireo_options options;
+  size_t count;
+  float* pixels;
+  char* json = (char*)&error;
+  vireo_options_init(&options);
+  options.device = "cpu";
+  EXPECT(vireo_open(model, &options, &session, &error) == VIREO_OK);
+  count =
+      (size_t)vireo_input_channels(session) * (size_t)vireo_input_height(session) * (size_t)vireo_input_width(session);
+  pixels = calloc(count, sizeof *pixels);
+  EXPECT(pixels != NULL);
+  EXPECT(vireo_profile_json(session, pixels, count, 2, &json, &error) == VIREO_OK);
+  EXPECT(json != NULL && strstr(json, "\"vireo-profile/1\"") != NULL);
+  vireo_free_text(json);
+  EXPECT(vireo_profile_json(session, pixels, count - 1, 2, &json, &error) == VIREO_INVALID_ARGUMENT);
+  EXPECT(json == NULL);
+  EXPECT(vireo_profile_json(session, pixels, count, -1, &json, &error) == VIREO_INVALID_ARGUMENT);
+  EXPECT(vireo_profile_json(session, pixels, count, 2, NULL, &error) == VIREO_INVALID_ARGUMENT);
+  vireo_free_text(NULL);
+  free(pixels);
+  vireo_close(session);
   return NULL;
 }
 

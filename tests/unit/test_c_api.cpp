@@ -22,6 +22,9 @@ TEST(CApi, NullArguments) { expect_ok(c_api_null_arguments()); }
 TEST(CApi, BadOptions) { expect_ok(c_api_bad_options(kModel)); }
 TEST(CApi, MissingModel) { expect_ok(c_api_missing_model()); }
 TEST(CApi, Latency) { expect_ok(c_api_latency(kModel)); }
+TEST(CApi, TwoInFlight) { expect_ok(c_api_in_flight(kModel)); }
+TEST(CApi, Devices) { expect_ok(c_api_devices()); }
+TEST(CApi, ProfileJson) { expect_ok(c_api_profile(kModel)); }
 TEST(CApi, Classify) { expect_ok(c_api_classify(kModel)); }
 
 TEST(CApi, WhatACallbackThrowsDoesNotPass) {
@@ -80,6 +83,38 @@ TEST(CApi, AgreesWithCpp) {
   vireo_score top[2];
   ASSERT_EQ(vireo_top_k(&out, 0, 2, top), 2);
   EXPECT_EQ(top[0].index, vireo::top_k(*expected, 2)[0].index);
+  vireo_close(handle);
+}
+
+// Rows of codes, which fp32 does not have: both interfaces take by default what the checkpoint says.
+TEST(CApi, CodesAreTakenAsStored) {
+  const std::string path = std::string(VIREO_TEST_DATA) + "/cases/ct-swin-w4g16-a8";
+  const auto model = vireo::Model::open(path);
+  ASSERT_TRUE(model) << model.error().message;
+  const size_t count = size_t(model->channels()) * size_t(model->input_height()) * size_t(model->input_width());
+  std::vector<float> pixels(count);
+  for (size_t i = 0; i < count; ++i) pixels[i] = float(int(i * 37 % 101) - 50) / 50.f;
+  const auto answer = [&](const vireo::SessionOptions& options) {
+    auto session = vireo::Session::create(*model, vireo::Device::cpu(), options);
+    EXPECT_TRUE(session) << session.error().message;
+    auto out = session->run(pixels.data(), count);
+    EXPECT_TRUE(out) << out.error().message;
+    return std::vector<float>(out->data, out->data + out->cols);
+  };
+  vireo::SessionOptions floats;
+  floats.precision = vireo::Precision::kFp32;
+  const std::vector<float> stored = answer({});
+  ASSERT_NE(stored, answer(floats));
+
+  vireo_options options;
+  vireo_options_init(&options);
+  options.device = "cpu";
+  vireo_error error;
+  vireo_session* handle = nullptr;
+  ASSERT_EQ(vireo_open(path.c_str(), &options, &handle, &error), VIREO_OK) << error.message;
+  vireo_output out;
+  ASSERT_EQ(vireo_run_pixels(handle, pixels.data(), count, &out, &error), VIREO_OK) << error.message;
+  EXPECT_EQ(std::vector<float>(out.data, out.data + out.cols), stored);
   vireo_close(handle);
 }
 

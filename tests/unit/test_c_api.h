@@ -11,6 +11,9 @@ const char* c_api_bad_options(const char* model);
 const char* c_api_missing_model(void);
 const char* c_api_latency(const char* model);
 const char* c_api_classify(const char* model);
+const char* c_api_in_flight(const char* model);
+const char* c_api_devices(void);
+const char* c_api_profile(const char* model);
 #ifdef __cplusplus
 }
 #endif
