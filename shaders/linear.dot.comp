@@ -73,6 +73,9 @@ void main()
             rows[t] = most == 0u ? vec2(1.0, -1.0) : vec2(most < 0x7F800000u ? high / 127.5 : uintBitsToFloat(0x7FC00000u), high);
         }
         barrier();
+    } else {
+        if (t < BM) rows[t] = vec2(p.row_scale, 0.0);
+        barrier();
     }
 
     ivec4 acc[TM];
@@ -81,8 +84,14 @@ void main()
         [[unroll]] for (uint i = 0u; i < BM * BK4; i += LX) {
             const uint r = (i + t) / BK4, k = k0 + (i + t) % BK4;
             uint codes = 0u;
-            if (k < k4)
-                codes = codes_of(load_a(min(m0 + r, p.M - 1u) * p.a_ld4 + k), DYNAMIC != 0u ? rows[r] : vec2(p.row_scale, 0.0));
+            if (k < k4) {
+                const vec4 x = load_a(min(m0 + r, p.M - 1u) * p.a_ld4 + k);
+                codes = codes_of(x, DYNAMIC != 0u ? rows[r] : vec2(p.row_scale, 0.0));
+                // A row with a NaN or an infinity is no number, as on the CPU; with DYNAMIC its scale says so already. (All that
+                // find one write the same.)
+                if (DYNAMIC == 0u && any(greaterThanEqual(floatBitsToUint(x) & 0x7FFFFFFFu, uvec4(0x7F800000u))))
+                    rows[r].x = uintBitsToFloat(0x7FC00000u);
+            }
             as[r * LDA + (i + t) % BK4] = codes;
         }
         [[unroll]] for (uint i = 0u; i < BK4 * BN4; i += LX) {
@@ -106,6 +115,6 @@ void main()
     if (SUMS != 0u) shift = p.zero * wsum[n4 + n];   // sum of (a - zero) w
     [[unroll]] for (uint i = 0u; i < TM; ++i) {
         const uint m = m0 + ty * TM + i;
-        if (m < p.M) finish(vec4(acc[i] - shift) * (DYNAMIC != 0u ? rows[ty * TM + i].x : p.row_scale), cols, m * p.o_ld4 + n, m * p.r_ld4 + n);
+        if (m < p.M) finish(vec4(acc[i] - shift) * rows[ty * TM + i].x, cols, m * p.o_ld4 + n, m * p.r_ld4 + n);
     }
 }

@@ -255,7 +255,7 @@ void run(Args& args) {
   if (!args.ranges.empty()) c.options.push_back("ranges " + args.ranges);
   if (args.awq) c.options.emplace_back("awq");
   if (args.bias_correction) c.options.emplace_back("bias-correction");
-  if (args.synthetic) c.options.emplace_back("synthetic");
+  if (args.synthetic && looks) c.options.emplace_back("synthetic");
   c.front = front.is_null() ? nullptr : &front;
   c.caps = open_device("cpu", args.common.threads).caps_text();
 

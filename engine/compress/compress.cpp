@@ -332,7 +332,8 @@ Result<CompressReport> Compressor::Impl::write(const std::string& folder) {
                 "compress: '{}' was given {} to calibrate with and needs at least {}; 32 to 64 are usual", choice.name,
                 pictures.size() == 1 ? "1 picture" : fmt::format("{} pictures", pictures.size()), kLeastPictures);
   CompressReport report;
-  work = structure_work(choice.structure, pictures.size()) + (choice.searched ? kScheduleWork * kUsualSchedules : 0) +
+  work = structure_work(choice.structure, pictures.size()) +
+         (choice.searched ? (kScheduleWork * kUsualSchedules + kPredictionWork * kUsualPredictions) : 0) +
          kLayerWork * double(layers.all.size()) + kCalibrationWork * double(pictures.size());
   report.bytes_before =
       file_bytes(all_views(loaded(), std::vector<std::vector<StoredTensor>>(layers.all.size()), layers));

@@ -26,7 +26,11 @@ class Random {
   }
   double uniform(double low, double high) { return low + (high - low) * double(next() >> 11) * 0x1p-53; }
   // Box and Muller's.
-  double normal() { return std::sqrt(-2 * std::log(1 - uniform(0, 1))) * std::cos(uniform(0, kTurn)); }
+  double normal() {
+    const double radius =
+        std::sqrt(-2 * std::log(1 - uniform(0, 1)));  // first: the order of operands is a compiler's own
+    return radius * std::cos(uniform(0, kTurn));
+  }
   int below(int n) { return int(next() % uint64_t(n)); }
 
  private:

@@ -34,6 +34,8 @@ class Latency {
 /// Of find_schedule(), in compress.cpp's terms: seconds of a schedule that is looked at, and how many usually are.
 constexpr double kScheduleWork = 0.15;
 constexpr int kUsualSchedules = 60;
+constexpr double kPredictionWork = 2;
+constexpr int kUsualPredictions = 4;
 
 /// What a schedule is held against. Both are asked often and of the same schedules; search_schedule() remembers.
 struct ScheduleCost {

@@ -132,7 +132,8 @@ Preprocessor::Preprocessor(PreprocessConfig config, const simd::Kernels& kernels
 
 bool Preprocessor::Axis::changes(int64_t in_size, int64_t out_size, int64_t first_out, int64_t outputs, Filter kind) {
   if (in == in_size && out == out_size && first == first_out && count == outputs && filter == kind) return false;
-  in = in_size, out = out_size, first = first_out, count = outputs, filter = kind;
+  in = -1;  // until all of it is there: memory may run out on the way
+  out = out_size, first = first_out, count = outputs, filter = kind;
   max_length = 0;
   return true;
 }
@@ -195,6 +196,7 @@ void Preprocessor::prepare_columns(int64_t in, int64_t out, int64_t first, int64
       to[3] = word(low_part(weight(k + 2)), low_part(weight(k + 3)));
     }
   }
+  a.in = in;
 }
 
 void Preprocessor::prepare_rows(int64_t in, int64_t out, int64_t first, int64_t count) {
@@ -215,6 +217,7 @@ void Preprocessor::prepare_rows(int64_t in, int64_t out, int64_t first, int64_t 
       to[1] = word(low_part(w[k]), low_part(second));
     }
   }
+  a.in = in;
 }
 
 Result<void> Preprocessor::run(const uint8_t* rgb, int64_t width, int64_t height, int64_t stride, float* out) {

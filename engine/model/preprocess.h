@@ -107,7 +107,7 @@ class Preprocessor {
     int64_t words_each = 0, max_length = 0;
     int64_t from = 0, end = 0;  // the source pixels that it reads
 
-    /// False: it is there already.
+    /// False: it is there already. Else `in` is set when it is.
     bool changes(int64_t in_size, int64_t out_size, int64_t first_out, int64_t outputs, Filter kind);
     simd::PictureAxis view() const;
   };

@@ -64,7 +64,7 @@ FilterDef filter_def(Filter filter) {
 
 void ResizeAxis::prepare(int64_t in_size, int64_t out_size, int64_t first_out, int64_t outputs, Filter kind) {
   if (in == in_size && out == out_size && first == first_out && count == outputs && filter == kind) return;
-  in = in_size;
+  in = -1;  // until all of it is there: memory may run out on the way
   out = out_size;
   first = first_out;
   count = outputs;
@@ -97,6 +97,7 @@ void ResizeAxis::prepare(int64_t in_size, int64_t out_size, int64_t first_out, i
       weights[size_t(i * taps + k)] = int32_t((w < 0 ? -0.5 : 0.5) + w * (1 << kPrecisionBits));
     }
   }
+  in = in_size;
 }
 
 void nearest_pixels(int64_t in_size, int64_t out_size, int64_t first, int64_t count, std::vector<int64_t>* at) {

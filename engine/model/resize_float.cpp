@@ -26,7 +26,7 @@ float cubic(float x) {
 
 void FloatResizer::Axis::prepare(int64_t in_size, int64_t out_size, int64_t first_out, int64_t outputs, Filter kind) {
   if (in == in_size && out == out_size && first == first_out && count == outputs && filter == kind) return;
-  in = in_size;
+  in = -1;  // until all of it is there: memory may run out on the way
   out = out_size;
   first = first_out;
   count = outputs;
@@ -57,6 +57,7 @@ void FloatResizer::Axis::prepare(int64_t in_size, int64_t out_size, int64_t firs
     begin[size_t(i)] = low;
     length[size_t(i)] = n;
   }
+  in = in_size;
 }
 
 PictureView FloatResizer::resize(const PictureView& picture, int64_t channels, int64_t out_w, int64_t out_h,

@@ -46,7 +46,9 @@ Result<bool> holds(const KernelDef& kernel, const Constants& constants, const st
   only_kernel(kernel, &*options.tuning);
   options.tuning->constants[kernel.name] = {constants};
   VIREO_ASSIGN(const Planned planned, make_plan(std::move(graph), caps, options));
-  if (planned.plan.has_cpu_steps()) return true;  // no plan can contain this kernel
+  if (planned.plan.has_cpu_steps())
+    return fail(ErrorCode::kUnsupported, "{}: the accuracy check of {} cannot be run: {}", caps.name, kernel.name,
+                planned.plan.steps[0].reason);
   VIREO_ASSIGN(const auto run, vk::Executable::create(gpu, planned.plan, planned.graph, pool, {}));
 
   const Step& step = planned.plan.steps[0];

@@ -85,7 +85,11 @@ Result<void> Session::Impl::open_on(const Device::Impl& target) {
         return fail(ErrorCode::kDeviceLost, "{}: the device failed while the accuracy of {} was checked",
                     target.caps.name, kernel);
       if (!how.tuning) how.tuning = tuning_for(target.caps);
-      if (how.tuning->constants.erase(kernel) == 0) continue;  // only what was tuned has it, which was checked then
+      // Where the class does not have it, a tuning file does; and what it says of one step would bring it back.
+      const bool removed = how.tuning->constants.erase(kernel) > 0;
+      const bool untuned = how.tuned != nullptr;
+      how.tuned = nullptr;
+      if (!removed && !untuned) continue;
       complete = false;
       warnings.push_back(
           fmt::format("{}: {} failed its accuracy check, or it could not be run; other kernels do its work",

@@ -174,6 +174,9 @@ Result<Measured> Tuner::prepare(const Plan& plan, const Step& step, const std::s
   Measured m;
   m.use = use;
   VIREO_ASSIGN(Planned planned, make_plan(single(plan, step, false), plan.caps, o));
+  for (const Step& s : planned.plan.steps)  // a candidate may name what failed its accuracy check
+    if (s.by != nullptr && std::find(failing_.begin(), failing_.end(), s.by->name) != failing_.end())
+      return fail(ErrorCode::kUnsupported, "{} failed its accuracy check", s.by->name);
   for (const Step& s : planned.plan.steps)  // of conversions beside it the reason is the step
     if (s.device == DeviceKind::kCpu && !op_def(s.op).conversion) return fail(ErrorCode::kUnsupported, "{}", s.reason);
   m.planned = std::make_unique<Planned>(std::move(planned));

@@ -181,19 +181,23 @@ TEST_F(VkDot, ARowThatIsNoNumberStaysOne) {
     Linear l = whole_numbers(5, 8, 64, true);
     l.rows[size_t(1 * 64 + 9)] = NAN, l.rows[size_t(3 * 64 + 63)] = INFINITY;
     for (int64_t c = 0; c < 64; ++c) l.rows[size_t(4 * 64 + c)] = 0.f;
-    const auto planned = plan_for(l, caps, "w i8 i8");
-    ASSERT_TRUE(planned.ok());
-    ThreadPool pool(1);
-    auto e = Executable::create(gpu, planned->plan, planned->graph, pool, {});
-    ASSERT_TRUE(e);
-    const std::vector<float> got = answer(**e, planned->plan, l);
-    for (int64_t i = 0; i < 5; ++i)
-      for (int64_t j = 0; j < 8; ++j) {
-        EXPECT_EQ(std::isfinite(got[size_t(i * 8 + j)]), i != 1 && i != 3) << i << ", " << j << " on " << caps.name;
-        if (i == 4) {
-          EXPECT_EQ(got[size_t(i * 8 + j)], 3.f);
+    // Scales found while running, and those that a checkpoint gives.
+    for (const char* policy : {"w i8 i8", "w i8 i8:0.05", "w i8 i8:0.05:3"}) {
+      const auto planned = plan_for(l, caps, policy);
+      ASSERT_TRUE(planned.ok()) << planned.error().message;
+      ThreadPool pool(1);
+      auto e = Executable::create(gpu, planned->plan, planned->graph, pool, {});
+      ASSERT_TRUE(e);
+      const std::vector<float> got = answer(**e, planned->plan, l);
+      for (int64_t i = 0; i < 5; ++i)
+        for (int64_t j = 0; j < 8; ++j) {
+          EXPECT_EQ(std::isfinite(got[size_t(i * 8 + j)]), i != 1 && i != 3)
+              << i << ", " << j << " on " << caps.name << ", " << policy;
+          if (i == 4) {
+            EXPECT_EQ(got[size_t(i * 8 + j)], 3.f) << policy;
+          }
         }
-      }
+    }
   }
 }
 
