@@ -251,15 +251,16 @@ GstFlowReturn transform(GstVideoFilter* filter, GstVideoFrame* frame) {
 
 void set_property(GObject* object, guint id, const GValue* value, GParamSpec* spec) {
   Vireo* self = self_of(object);
-  const auto text = [&](gchar** to) {
+  // NULL is the default.
+  const auto text = [&](gchar** to, const char* otherwise) {
     g_free(*to);
-    *to = g_value_dup_string(value);
+    *to = g_value_get_string(value) != nullptr ? g_value_dup_string(value) : g_strdup(otherwise);
   };
   switch (id) {
-    case kModel: return text(&self->model);
-    case kDevice: return text(&self->device);
-    case kPrecision: return text(&self->precision);
-    case kWeights: return text(&self->weights);
+    case kModel: return text(&self->model, nullptr);
+    case kDevice: return text(&self->device, "auto");
+    case kPrecision: return text(&self->precision, "checkpoint");
+    case kWeights: return text(&self->weights, nullptr);
     case kInterval: self->interval = g_value_get_uint(value); return;
     case kTop: self->top = g_value_get_uint(value); return;
     case kThreads: self->threads = g_value_get_int(value); return;

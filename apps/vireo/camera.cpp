@@ -2,7 +2,9 @@
 #include "camera.h"
 
 #include <cerrno>
+#include <cstdlib>
 #include <cstring>
+#include <memory>
 
 #include "cli.h"
 
@@ -20,9 +22,15 @@
 namespace cli {
 
 bool names_camera(const std::string& name) {
-  const std::string device = "/dev/video";
-  if (name.compare(0, device.size(), device) != 0 || name.size() == device.size()) return false;
-  return name.find_first_not_of("0123456789", device.size()) == std::string::npos;
+  const auto is_device = [](const std::string& path) {
+    const std::string device = "/dev/video";
+    return path.compare(0, device.size(), device) == 0 && path.size() > device.size() &&
+           path.find_first_not_of("0123456789", device.size()) == std::string::npos;
+  };
+  // Its links (/dev/v4l/by-id, by-path, those of udev rules) name the same camera after each start of the machine.
+  if (is_device(name) || name.compare(0, 12, "/dev/v4l/by-") == 0) return true;
+  const std::unique_ptr<char, void (*)(void*)> real(realpath(name.c_str(), nullptr), &std::free);
+  return real != nullptr && is_device(real.get());
 }
 
 void Camera::fail(const std::string& what) const { throw Failure("camera '" + path_ + "' " + what); }
@@ -109,7 +117,7 @@ Camera::Camera(const std::string& path, const CameraWish& wish) : path_(path) {
                       path_ + " -f yuv4mpegpipe -"
                 : "gives no stream of pictures; cameras often have a second device for other data: try the others"));
     choose_format(wish);
-    start();
+    map_buffers();
   } catch (...) {
     close_all();
     throw;
@@ -182,7 +190,7 @@ void Camera::choose_format(const CameraWish& wish) {
   least_ += planes(layout_).back().bytes;
 }
 
-void Camera::start() {
+void Camera::map_buffers() {
   v4l2_requestbuffers want{};
   want.count = 4;
   want.type = V4L2_BUF_TYPE_VIDEO_CAPTURE;
@@ -204,9 +212,14 @@ void Camera::start() {
     buffers_.push_back({memory, b.length});
     if (!give_back(i)) fail("takes no buffers: " + why());
   }
+}
+
+std::string Camera::start() {
   int type = V4L2_BUF_TYPE_VIDEO_CAPTURE;
   if (call(file_, VIDIOC_STREAMON, &type) < 0)
-    fail(errno == EBUSY ? "is busy: another program streams from it" : "cannot be started: " + why());
+    return errno == EBUSY ? "is busy: another program streams from it" : "cannot be started: " + why();
+  streaming_ = true;
+  return {};
 }
 
 bool Camera::give_back(unsigned index) {
@@ -238,10 +251,20 @@ void Camera::copy(const uint8_t* from, uint8_t* to) const {
 bool Camera::next(Frame* frame) {
   if (over_) return false;
   frame->begin(number_ + 1, layout_);
+  uint8_t* const room = frame->room();  // before a buffer is taken: what throws here loses none
+  const auto end = [&](const std::string& what) {
+    over_ = true;
+    frame->error = frame->name + " did not come: camera '" + path_ + "' " + what;
+    ++number_;
+    return true;
+  };
+  if (!streaming_) {
+    if (const std::string wrong = start(); !wrong.empty()) return end(wrong);
+  }
   v4l2_buffer newest{};
-  bool have = false;
+  bool have = false, starved = false;
   // The newest of those that wait. A very fast camera fills what is given back at once: not more than it has buffers.
-  for (size_t taken = 0; taken < buffers_.size();) {
+  for (size_t taken = 0; taken < buffers_.size() || starved;) {
     if (!have && !wake_.wait_readable(file_)) return false;
     v4l2_buffer b{};
     b.type = V4L2_BUF_TYPE_VIDEO_CAPTURE;
@@ -249,19 +272,23 @@ bool Camera::next(Frame* frame) {
     if (call(file_, VIDIOC_DQBUF, &b) < 0) {
       if (have) break;  // an error comes again with the next frame
       if (errno == EAGAIN) continue;
-      over_ = true;
-      frame->error =
-          frame->name + " did not come: camera '" + path_ + "' " +
-          (errno == ENODEV || errno == EIO ? "was unplugged or failed (" + why() + ")" : "gave an error: " + why());
-      ++number_;
-      return true;
+      return end(errno == ENODEV || errno == EIO ? "was unplugged or failed (" + why() + ")"
+                                                 : "gave an error: " + why());
     }
-    if (b.index >= buffers_.size()) fail("gave a buffer that it does not have");
+    if (b.index >= buffers_.size()) return end("gave a buffer that it does not have");
     if (have) (void)give_back(newest.index);  // a camera that is gone says so at the next frame
     const uint32_t missed = counted_ && b.sequence > sequence_ + 1 ? b.sequence - sequence_ - 1 : 0;
     dropped_ += missed + (have ? 1 : 0);
     sequence_ = b.sequence, counted_ = true;
     newest = b, have = true, ++taken;
+    if (starved) break;
+    if (taken < buffers_.size()) continue;
+    // All were full, so the camera had none for the frames that came after: the newest of these is old. The next one
+    // that comes is not.
+    starved = true;
+    have = false;
+    ++dropped_;
+    (void)give_back(newest.index);
   }
   ++number_;
   frame->came_ns = (newest.flags & V4L2_BUF_FLAG_TIMESTAMP_MASK) == V4L2_BUF_FLAG_TIMESTAMP_MONOTONIC
@@ -271,7 +298,7 @@ bool Camera::next(Frame* frame) {
     frame->error = frame->name + " came damaged from camera '" + path_ + "': " + std::to_string(newest.bytesused) +
                    " of its " + std::to_string(least_) + " bytes" +
                    ((newest.flags & V4L2_BUF_FLAG_ERROR) != 0 ? ", and the driver says so" : "");
-  else copy(static_cast<const uint8_t*>(buffers_[newest.index].memory), frame->room());
+  else copy(static_cast<const uint8_t*>(buffers_[newest.index].memory), room);
   (void)give_back(newest.index);
   return true;
 }

@@ -22,8 +22,8 @@ struct CameraWish {
 /// A camera does not wait: next() gives its newest frame, and those that it made meanwhile are dropped and counted.
 class Camera : public FrameSource {
  public:
-  /// Opens the device and starts it. Throws Failure, one sentence: no such device, no permission, busy, no camera, a
-  /// format or size that it does not offer.
+  /// Opens the device; the first next() starts it, so that no frame grows old before. Throws Failure, one sentence: no
+  /// such device, no permission, busy, no camera, a format or size that it does not offer.
   Camera(const std::string& path, const CameraWish& wish);
   ~Camera() override;
   Camera(const Camera&) = delete;
@@ -45,7 +45,9 @@ class Camera : public FrameSource {
   /// Of the last system call.
   std::string why() const;
   void choose_format(const CameraWish& wish);
-  void start();
+  void map_buffers();
+  /// Empty, or what is wrong.
+  std::string start();
   void close_all();
   bool give_back(unsigned index);
   void copy(const uint8_t* from, uint8_t* to) const;
@@ -56,7 +58,7 @@ class Camera : public FrameSource {
   size_t stride_ = 0;  // bytes from one row of the first plane to the next
   size_t least_ = 0;   // bytes of a whole frame in the driver's buffer
   std::vector<Buffer> buffers_;
-  bool over_ = false, counted_ = false;
+  bool streaming_ = false, over_ = false, counted_ = false;
   uint32_t sequence_ = 0;  // of the last frame
   uint64_t number_ = 0;
   std::atomic<uint64_t> dropped_{0};

@@ -49,6 +49,7 @@ void run(Args args) {
   check_outputs("capture", inputs, {args.out});
   if (std::count_if(args.images.begin(), args.images.end(), is_standard_input) > 1)
     throw UsageError("capture: standard input (-) is named twice; it can be read once");
+  if (args.images.empty()) check_no_frame_options("capture", args.common);
   if (args.out == "-") throw UsageError("capture: --out is a file of tensors, give it a name");
   check_writable(args.out);
   if (args.no_weights) args.common.random = true;

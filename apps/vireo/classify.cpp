@@ -85,7 +85,7 @@ void run(Args& args) {
     throw UsageError("classify: --hold-fps and --faster go together: a rate, and the models that may take over");
   if (args.keeps_logits) check_writable(args.logits);
   Pictures pictures("classify", args.images, args.common);
-  std::vector<std::string> inputs = pictures.names();
+  std::vector<std::string> inputs = pictures.inputs();
   for (const std::string& file : model_files(args.common)) inputs.push_back(file);
   check_outputs("classify", inputs, {args.logits});
 
@@ -141,11 +141,13 @@ void run(Args& args) {
       results.push_back(answer_json(model, path, answer, latency));
     } else {
       print_answer(model, path, answer, &reason);
-      if (pictures.raw()) std::fflush(stdout);  // somebody may read along
+      if (pictures.raw()) flush_output();  // somebody may read along
     }
     ++count;
   }
   if (!args.common.quiet() && latency.any()) std::printf("%s\n", latency.text().c_str());
+  if (args.common.json_lines && latency.any()) std::fprintf(stderr, "note: %s\n", latency.text().c_str());
+  tell_cut(pictures, count);
   if (!args.common.json && reader.dropped() > 0)
     std::fprintf(stderr, "note: %llu frames gave way to newer ones\n",
                  static_cast<unsigned long long>(reader.dropped()));
@@ -158,7 +160,7 @@ void run(Args& args) {
     latency.add_to(json);
     levels.add_to(json);
     if (reader.dropped() > 0) json["dropped"] = reader.dropped();
-    if (count < pictures.total()) json["interrupted"] = true;
+    if (count < pictures.total() || pictures.cut()) json["interrupted"] = true;
     print_json(json);
   }
   if (args.keeps_logits) {

@@ -227,7 +227,11 @@ void add_common(CLI::App& verb, Common& common, unsigned which) {
         ->type_name("M")
         ->check(one_of("matrix", {"bt601", "bt709"}));
     verb.add_option_function<std::string>(
-            "--rotate", [&common](const std::string& text) { common.frame_rotation = std::stoi(text); },
+            "--rotate",
+            [&common](const std::string& text) {
+              common.frame_rotation = std::stoi(text);
+              common.frame_rotation_given = true;
+            },
             "degrees clockwise that turn frames upright: 0, 90, 180 or 270 [0]")
         ->type_name("DEG")
         ->check(one_of("rotation", {"0", "90", "180", "270"}));
@@ -388,7 +392,12 @@ void print_json(const Json& json) {
 
 void print_json_line(const Json& json) {
   std::printf("%s\n", json.dump(-1, ' ', false, Json::error_handler_t::replace).c_str());
-  std::fflush(stdout);
+  flush_output();
+}
+
+void flush_output() {
+  if (std::fflush(stdout) != 0 || std::ferror(stdout) != 0)
+    throw Failure(std::string("standard output took no more results: ") + std::strerror(errno));
 }
 
 std::string Reasons::news(const std::string& reason) const {

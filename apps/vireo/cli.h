@@ -63,6 +63,7 @@ struct Common {
   bool frame_range_given = false, frame_matrix_given = false;
   vireo::YuvMatrix frame_matrix = vireo::YuvMatrix::kBt601;
   int frame_rotation = 0;
+  bool frame_rotation_given = false;
   uint64_t frame_limit = 0;   // frames of a stream; 0 = to its end
   bool frame_drop = false;    // --drop
   double frame_deadline = 0;  // ms; 0 = none
@@ -147,6 +148,9 @@ class Reasons {
 void print_json(const Json& json);
 /// On one line, at once: what a program that reads along waits for.
 void print_json_line(const Json& json);
+/// What was printed goes out now. Throws Failure where nobody takes it: a full disk, or a reader that is gone while
+/// SIGPIPE is ignored. Frames may come without end, so they must not go on for nobody.
+void flush_output();
 /// Prints the model's warnings as notes (human output only; with --json they are the array "warnings" when not empty).
 void print_notes(const vireo::Model& model);
 void add_notes(Json& json, const vireo::Model& model);

@@ -142,6 +142,7 @@ void run(Args args) {
   if (args.tolerance < 0)
     args.tolerance =
         vireo::default_tolerance(args.common.policy.empty() ? args.common.precision : vireo::Precision::kFp16);
+  if (args.image.empty()) check_no_frame_options("diff", args.common);
   const Rgb8 picture =
       args.image.empty() ? Rgb8{} : one_picture("diff", args.image, args.common);  // once: it may be a pipe
   vireo::Session a = open_side(model, args, args.a);

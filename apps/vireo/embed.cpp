@@ -40,7 +40,7 @@ void run(Args& args) {
   if (args.out.empty() && args.tokens) throw UsageError("embed: --tokens needs --out FILE.npy: they are many numbers");
   if (!args.out.empty()) check_writable(args.out);
   Pictures pictures("embed", args.images, args.common);
-  std::vector<std::string> inputs = pictures.names();
+  std::vector<std::string> inputs = pictures.inputs();
   for (const std::string& file : model_files(args.common)) inputs.push_back(file);
   check_outputs("embed", inputs, {args.out});
   const vireo::Model model = open_model(args.common);
@@ -92,6 +92,8 @@ void run(Args& args) {
     progress.step(++count, "");
   }
   progress.clear();
+  if (args.common.json_lines && latency.any()) std::fprintf(stderr, "note: %s\n", latency.text().c_str());
+  tell_cut(pictures, count);
   if (!args.common.json && reader.dropped() > 0)
     std::fprintf(stderr, "note: %llu frames gave way to newer ones\n",
                  static_cast<unsigned long long>(reader.dropped()));
@@ -113,7 +115,7 @@ void run(Args& args) {
     add_notes(json, model);
     latency.add_to(json);
     if (reader.dropped() > 0) json["dropped"] = reader.dropped();
-    if (count < pictures.total()) json["interrupted"] = true;
+    if (count < pictures.total() || pictures.cut()) json["interrupted"] = true;
     print_json(json);
   } else if (!args.common.json_lines) {
     std::printf("%s\n", device_line(sessions.last().device()).c_str());

@@ -47,6 +47,15 @@ void check_no_film(const char* verb, const std::string& name) {
                    rtsp + "-i '" + name + "' -f yuv4mpegpipe -pix_fmt yuv420p - | vireo " + verb + " ... -");
 }
 
+/// The options of frames that pictures have no use for, but --frame and --format; empty: none was given.
+std::string frame_option(const Common& common) {
+  return common.frame_rotation_given ? "--rotate"
+         : common.frame_range_given  ? "--range"
+         : common.frame_matrix_given ? "--matrix"
+         : common.frame_limit > 0    ? "--frames"
+                                     : "";
+}
+
 /// A pipe, a device or a socket: readable once, without a size.
 bool is_stream(const std::string& path) {
   struct stat info {};
@@ -83,6 +92,8 @@ Pictures::Pictures(const char* verb, const std::vector<std::string>& names, cons
         throw UsageError(who + name +
                          " reads standard input, which is a terminal; pipe a picture or raw frames into it");
       standard_input = streams = true;
+      struct stat info {};
+      if (fstat(STDIN_FILENO, &info) == 0 && S_ISREG(info.st_mode)) streams_.push_back("/dev/stdin");
       add_stream(verb, name, std::make_unique<Stream>(STDIN_FILENO, "standard input"), names.size() == 1, common);
     } else if (is_folder(name)) {
       add_folder(name);
@@ -99,10 +110,13 @@ Pictures::Pictures(const char* verb, const std::vector<std::string>& names, cons
       raw_ = std::move(camera);
       live_ = true;
       streams = true;
-    } else if ((common.frame_width > 0 && is_stream(name)) || vireo::ends_with(name, ".y4m")) {
+      streams_.push_back(name);
+    } else if (((common.frame_width > 0 || names.size() == 1) && is_stream(name)) || vireo::ends_with(name, ".y4m")) {
+      // What a pipe that stands alone brings is seen by its beginning; one among others waits for its turn.
       const int file = ::open(name.c_str(), O_RDONLY | O_CLOEXEC);
       if (file < 0) throw Failure("'" + name + "' cannot be read: " + std::strerror(errno));
       streams = true;
+      streams_.push_back(name);
       add_stream(verb, name, std::make_unique<Stream>(file, "'" + name + "'", true), names.size() == 1, common);
     } else {
       check_no_film(verb, name);
@@ -120,6 +134,8 @@ Pictures::Pictures(const char* verb, const std::vector<std::string>& names, cons
     throw UsageError(who + "--drop is for frames of a pipe (-: Y4M, or raw with --frame) or camera; files wait");
   if (common.frame_deadline > 0 && raw_ == nullptr)
     throw UsageError(who + "--deadline is for frames of a pipe (-: Y4M, or raw with --frame) or camera");
+  if (const std::string option = frame_option(common); !option.empty() && raw_ == nullptr)
+    throw UsageError(who + option + " is for frames of a pipe (-: Y4M, or raw with --frame) or camera");
   limit_ = common.frame_limit;
 }
 
@@ -197,6 +213,12 @@ std::vector<std::string> Pictures::names() const {
   return names;
 }
 
+std::vector<std::string> Pictures::inputs() const {
+  std::vector<std::string> inputs = names();
+  inputs.insert(inputs.end(), streams_.begin(), streams_.end());
+  return inputs;
+}
+
 void Pictures::stop() {
   wake_.stop();
   if (raw_ != nullptr) raw_->stop();
@@ -230,7 +252,12 @@ void Pictures::read_stream(Stream& stream, Frame* frame) {
 }
 
 bool Pictures::next(Frame* frame) {
-  if (raw_ != nullptr) return (limit_ == 0 || given_++ < limit_) && raw_->next(frame);
+  if (raw_ != nullptr) {
+    if (limit_ > 0 && given_++ >= limit_) return false;
+    if (raw_->next(frame)) return true;
+    cut_ = wake_.stopped() && interrupted();
+    return false;
+  }
   if (wake_.stopped() || at_ == items_.size()) return false;
   const Item& item = items_[at_++];
   frame->name = item.path;
@@ -253,6 +280,17 @@ void check_frames_came(const Pictures& pictures, size_t count) {
   if (!pictures.raw() || count > 0) return;
   if (interrupted()) throw Interrupted("interrupted before a frame came");
   throw Failure("no frame came; expected " + pictures.expected());
+}
+
+void tell_cut(const Pictures& pictures, size_t count) {
+  if (pictures.cut() && count > 0) std::fprintf(stderr, "note: interrupted after %zu frames\n", count);
+}
+
+void check_no_frame_options(const char* verb, const Common& common) {
+  const std::string option = common.frame_width > 0         ? "--frame"
+                             : !common.frame_format.empty() ? "--format"
+                                                            : frame_option(common);
+  if (!option.empty()) throw UsageError(std::string(verb) + ": " + option + " is for frames, and no picture is named");
 }
 
 Rgb8 one_picture(const char* verb, const std::string& name, const Common& common) {

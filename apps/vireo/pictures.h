@@ -39,6 +39,10 @@ class Pictures : public FrameSource {
   bool folders() const { return folders_; }
   /// The pictures' names, for results; empty for frames of a stream.
   std::vector<std::string> names() const;
+  /// All files that are read, those of streams as well: no result may replace one.
+  std::vector<std::string> inputs() const;
+  /// Ctrl-C ended the frames of a stream before their end. Valid when there is no next one.
+  bool cut() const { return cut_; }
   /// What people should know of the folders.
   const std::vector<std::string>& notes() const { return notes_; }
 
@@ -53,13 +57,14 @@ class Pictures : public FrameSource {
                   const Common& common);
   void read_stream(Stream& stream, Frame* frame);
 
+  std::vector<std::string> streams_;  // their files
   ReadOptions options_;
   std::vector<Item> items_;
   std::unique_ptr<FrameSource> raw_;
   uint64_t limit_ = 0, given_ = 0;  // frames of a stream
   std::string expected_;
   std::vector<std::string> notes_;
-  bool folders_ = false, live_ = false;
+  bool folders_ = false, live_ = false, cut_ = false;
   size_t at_ = 0;
   Wake wake_;
 };
@@ -71,6 +76,10 @@ Rgb8 one_picture(const char* verb, const std::string& name, const Common& common
 /// Throws Failure where raw frames were to come and none came, Interrupted where that is Ctrl-C's doing. Their sender's
 /// end or Ctrl-C is otherwise how they end, and no error.
 void check_frames_came(const Pictures& pictures, size_t count);
+/// Says on stderr that Ctrl-C ended a stream, which is no failure: it may have no end of its own.
+void tell_cut(const Pictures& pictures, size_t count);
+/// Throws UsageError where an option says how frames lie, and none are taken.
+void check_no_frame_options(const char* verb, const Common& common);
 bool is_standard_input(const std::string& name);
 bool is_folder(const std::string& path);
 

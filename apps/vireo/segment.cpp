@@ -6,6 +6,7 @@
 #include <csignal>
 #include <cstdio>
 #include <cstring>
+#include <exception>
 #include <map>
 #include <memory>
 #include <set>
@@ -149,7 +150,7 @@ class Report {
     if (!json_ && device_ != device_line(segmenter_.session().device()))
       tell_device();  // it fell back, or fp32 had to answer
     json_ ? add_json(a) : add_text(a);
-    if (stream_) std::fflush(stdout);
+    if (stream_) flush_output();
   }
 
   /// Frames per second from the first answer on: what is loaded and compiled once does not count.
@@ -161,13 +162,16 @@ class Report {
   /// The frame's answer is there.
   double note_latency(const Frame& frame) { return latency_.add(frame); }
 
-  void finish(uint64_t dropped) {
-    if (json_) finish_json(dropped);
+  /// `cut`: by Ctrl-C. What was begun on stdout is closed, also where the work failed.
+  void finish(uint64_t dropped, bool cut) {
+    if (json_) finish_json(dropped, cut);
     else if (!lines_ && !mute_) finish_text(dropped);
     else if (dropped > 0)
       std::fprintf(stderr, "note: %llu frames gave way to newer ones\n", static_cast<unsigned long long>(dropped));
-    errors_.check(frames_, job_.paths.size(), "their results are above and written");
+    if (lines_ && latency_.any()) std::fprintf(stderr, "note: %s\n", latency_.text().c_str());
   }
+  /// Throws Failure or Interrupted.
+  void check() const { errors_.check(frames_, job_.paths.size(), "their results are above and written"); }
 
  private:
   void tell_device() {
@@ -232,7 +236,7 @@ class Report {
     std::printf("%s\n    %s", frames_ > 1 ? "," : "", line.c_str());
   }
 
-  void finish_json(uint64_t dropped) {
+  void finish_json(uint64_t dropped, bool cut) {
     Json tail{{"device", device_json(segmenter_.session().device())},
               {"precision", precision_text(args_.common)},
               {"height", segmenter_.session().input_height()},
@@ -249,7 +253,7 @@ class Report {
     Json notes = segmenter_.model().warnings();
     for (const std::string& note : job_.notes) notes.push_back(note);
     if (!notes.empty()) tail["warnings"] = notes;
-    if (frames_ < job_.paths.size()) tail["interrupted"] = true;
+    if (cut || (interrupted() && frames_ < job_.paths.size())) tail["interrupted"] = true;
     const std::string text = tail.dump(2, ' ', false, Json::error_handler_t::replace);
     std::printf("%s],%s\n", frames_ > 0 ? "\n  " : "", text.c_str() + 1);  // goes on in the object begun above
   }
@@ -320,7 +324,7 @@ class MapStream {
 /// The frames in flight: while one is computed, the next is prepared and the last is written.
 class Pipeline {
  public:
-  Pipeline(const Args& args, const Job& job, Segmenter& segmenter, Report& report, FrameQueue& queue,
+  Pipeline(const Args& args, const Job& job, Segmenter& segmenter, Report& report, FrameQueue& queue, MapStream& maps,
            Progress& progress)
       : args_(args),
         job_(job),
@@ -329,7 +333,7 @@ class Pipeline {
         queue_(queue),
         progress_(progress),
         overlay_(segmenter.labels()),
-        maps_(args.maps) {}
+        maps_(maps) {}
 
   void run() {
     for (;;) {
@@ -428,7 +432,7 @@ class Pipeline {
   FrameQueue& queue_;
   Progress& progress_;
   Overlay overlay_;
-  MapStream maps_;
+  MapStream& maps_;
   PictureNotes notes_;
   bool looked_ = false;          // at the first raw frame's shape
   std::vector<Flight> flights_;  // the oldest first
@@ -441,19 +445,32 @@ void run(Args& args) {
     throw UsageError("segment: --maps - and JSON cannot both have standard output; give --maps a file");
   Pictures pictures("segment", args.images, args.common);
   const Job job = plan_job(args, pictures);
+  std::vector<std::string> inputs = pictures.inputs();
+  for (const std::string& file : model_files(args.common)) inputs.push_back(file);
+  check_outputs("segment", inputs, {args.maps});
   Segmenter segmenter(args.common, args.map_resize);
   if (!job.folder.empty()) make_folder(job.folder);
+  MapStream maps(args.maps);
 
   Report report(args, job, segmenter);
   uint64_t dropped = 0;
+  std::exception_ptr failure;
   {
     const Interruptible meanwhile(&pictures);
-    FrameQueue queue(pictures, args.common.frame_drop);
+    // A camera is read ahead as well, and its frames shall be new.
+    FrameQueue queue(pictures, args.common.frame_drop || pictures.live());
     Progress progress(pictures.total());
-    Pipeline(args, job, segmenter, report, queue, progress).run();
+    try {
+      Pipeline(args, job, segmenter, report, queue, maps, progress).run();
+    } catch (...) {
+      failure = std::current_exception();
+    }
     dropped = queue.dropped() + pictures.dropped();
   }
-  report.finish(dropped);
+  report.finish(dropped, pictures.cut());
+  if (failure) std::rethrow_exception(failure);
+  tell_cut(pictures, report.frames());
+  report.check();
   check_frames_came(pictures, report.frames());
 }
 

@@ -29,6 +29,14 @@ static_assert(sizeof(vireo_error) == 1024, "part of the ABI");
 static_assert(sizeof(void*) != 8 || (offsetof(vireo_output, scores) == 20 &&
                                      offsetof(vireo_output, device_kind) == 24 && sizeof(vireo_output) == 64),
               "part of the ABI");
+// It is filled in by programs, and struct_size tells only what a later version adds behind.
+static_assert(sizeof(void*) != 8 || (offsetof(vireo_picture, format) == 8 && offsetof(vireo_picture, width) == 12 &&
+                                     offsetof(vireo_picture, height) == 16 && offsetof(vireo_picture, plane) == 24 &&
+                                     offsetof(vireo_picture, stride) == 48 && offsetof(vireo_picture, range) == 72 &&
+                                     offsetof(vireo_picture, matrix) == 76 && offsetof(vireo_picture, crop_x) == 80 &&
+                                     offsetof(vireo_picture, crop_height) == 92 &&
+                                     offsetof(vireo_picture, rotation) == 96 && sizeof(vireo_picture) == 104),
+              "part of the ABI");
 constexpr size_t kFirstOptions =
     offsetof(vireo_options, cache_dir) + sizeof(char*);  // version 0.1.0: what every program has
 

@@ -1,15 +1,23 @@
 // A camera that is not there: a library to be preloaded, which answers the calls that a program makes for /dev/video7
-// as a Video4Linux driver would. What kind of camera is said by VIREO_FAKE_CAMERA, words separated by commas:
+// (and its links /dev/front-camera and /dev/v4l/by-id/fake) as a Video4Linux driver would. What kind of camera is said
+// by VIREO_FAKE_CAMERA, words separated by commas:
 //   formats=YUYV+NV12   what it offers (MJPG is one that nobody here takes); the first is its own choice
 //   size=64x48          the only size that it has
 //   pad=N               bytes that rows are longer than they need be
 //   frames=N            so many, then it is unplugged
 //   burst               every buffer is full at once; else one frame after the other
+//   slow=N              frames come by a clock, and those that find no free buffer are lost. It goes on by one frame
+//   when
+//                       the program waits, but by N where the program was at work before: when it waits after having
+//                       taken fewer frames than there are buffers, and when it opens a file before the first one. A
+//                       frame's time stamp says how old it is, a minute for each that the clock has gone on since.
+//   tell=FILE           made when the program has learnt that the camera is unplugged
 //   busy=open|format|stream, no=capture, damaged=N (frame N, the first is 1), full (range), hd (BT.709)
 // Byte i of a row y of plane p of frame n holds (7 i + 13 y + 31 p + 5 n) modulo 256, whatever the format.
 #include <dlfcn.h>
 #include <fcntl.h>
 #include <linux/videodev2.h>
+#include <poll.h>
 #include <stdarg.h>
 #include <sys/mman.h>
 #include <time.h>
@@ -42,6 +50,7 @@ struct Buffer {
   void* memory = nullptr;
   uint32_t length = 0;
   bool queued = false;
+  int frame = 0;
 };
 
 struct Fake {
@@ -53,6 +62,8 @@ struct Fake {
   size_t ready = 0;             // how many of them are full
   bool streaming = false;
   int made = 0, frames = 1000000;
+  int slow = 0, clock = -1;  // the clock's last frame
+  size_t taken = 4;          // since the program waited; at the beginning it was not at work
 } fake;
 
 struct Plane {
@@ -83,10 +94,31 @@ void fill(uint8_t* to, int frame) {
         to[i] = i < all[p].bytes ? uint8_t(7 * i + 13 * y + 31 * p + 5 * uint32_t(frame)) : 0xEE;
 }
 
+/// The clock goes on: a frame goes into the first free buffer, if there is one.
+void tick(int frames) {
+  for (int i = 0; i < frames; ++i) {
+    ++fake.clock;
+    if (fake.ready == fake.queue.size()) continue;
+    Buffer& b = fake.buffers[fake.queue[fake.ready]];
+    b.frame = fake.clock;
+    fill(static_cast<uint8_t*>(b.memory), b.frame);
+    ++fake.ready;
+    if (write(fake.writes, "x", 1) != 1) break;
+  }
+}
+
+/// The program waits for a frame.
+void wait_for_frame() {
+  if (fake.slow == 0 || !fake.streaming) return;
+  if (fake.taken < 4) tick(fake.slow);
+  else if (fake.ready == 0) tick(1);
+  fake.taken = 0;
+}
+
 /// More frames become ready; one at a time, or with "burst" as many as there are buffers.
 void produce() {
   static const bool burst = setting("burst", "") == "yes";
-  while (fake.streaming && fake.ready < fake.queue.size() && (burst || fake.ready == 0)) {
+  while (fake.streaming && fake.slow == 0 && fake.ready < fake.queue.size() && (burst || fake.ready == 0)) {
     ++fake.ready;
     if (write(fake.writes, "x", 1) != 1) break;
   }
@@ -106,6 +138,7 @@ void begin() {
   std::sscanf(setting("size", "64x48").c_str(), "%ux%u", &fake.width, &fake.height);
   fake.pad = uint32_t(std::atoi(setting("pad", "0").c_str()));
   fake.frames = std::atoi(setting("frames", "1000000").c_str());
+  fake.slow = std::atoi(setting("slow", "0").c_str());
 }
 
 int answer(unsigned long request, void* argument) {
@@ -163,7 +196,10 @@ int answer(unsigned long request, void* argument) {
     case VIDIOC_STREAMOFF: fake.streaming = false; return 0;
     case VIDIOC_DQBUF: {
       if (fake.ready == 0) return fail(EAGAIN);
-      if (fake.made == fake.frames) return fail(ENODEV);  // its byte stays: whoever waits is woken
+      if (fake.made == fake.frames) {
+        if (const std::string file = setting("tell", ""); !file.empty()) close(::creat(file.c_str(), 0600));
+        return fail(ENODEV);  // its byte stays: whoever waits is woken
+      }
       char byte = 0;
       if (read(fake.file, &byte, 1) != 1) return fail(EAGAIN);
       auto& b = *static_cast<v4l2_buffer*>(argument);
@@ -171,22 +207,32 @@ int answer(unsigned long request, void* argument) {
       fake.queue.erase(fake.queue.begin());
       --fake.ready;
       fake.buffers[b.index].queued = false;
-      fill(static_cast<uint8_t*>(fake.buffers[b.index].memory), fake.made);
-      b.sequence = uint32_t(fake.made++);
+      if (fake.slow == 0) fill(static_cast<uint8_t*>(fake.buffers[b.index].memory), fake.made);
+      b.sequence = uint32_t(fake.slow == 0 ? fake.made : fake.buffers[b.index].frame);
+      ++fake.made, ++fake.taken;
       b.bytesused = image_bytes();
       b.flags = V4L2_BUF_FLAG_TIMESTAMP_MONOTONIC;
       if (fake.made == std::atoi(setting("damaged", "0").c_str())) b.flags |= V4L2_BUF_FLAG_ERROR, b.bytesused /= 2;
       timespec now{};
       clock_gettime(CLOCK_MONOTONIC, &now);
-      b.timestamp = {now.tv_sec, now.tv_nsec / 1000};
+      b.timestamp = {now.tv_sec - (fake.slow == 0 ? 0 : 60 * (fake.clock - int(b.sequence))), now.tv_nsec / 1000};
       return 0;
     }
     default: return fail(ENOTTY);
   }
 }
 
+bool is_fake(const char* path) {
+  for (const char* name : {"/dev/video7", "/dev/front-camera", "/dev/v4l/by-id/fake"})
+    if (std::strcmp(path, name) == 0) return true;
+  return false;
+}
+
 int open_fake(const char* path) {
-  if (std::strcmp(path, "/dev/video7") != 0) return -2;
+  if (!is_fake(path)) {
+    if (fake.streaming && fake.made == 0) tick(fake.slow);
+    return -2;
+  }
   if (setting("busy", "") == "open") return fail(EBUSY);
   int ends[2];
   if (pipe2(ends, O_NONBLOCK | O_CLOEXEC) != 0) return -1;
@@ -218,6 +264,17 @@ SHIM int open64(const char* path, int flags, ...) {
   va_end(rest);
   static const auto next = real<int (*)(const char*, int, ...)>("open64");
   return next(path, flags, mode);
+}
+SHIM char* realpath(const char* path, char* to) noexcept {
+  if (is_fake(path) && to == nullptr) return strdup("/dev/video7");
+  static const auto next = real<char* (*)(const char*, char*)>("realpath");
+  return next(path, to);
+}
+SHIM int poll(pollfd* files, nfds_t count, int timeout) {
+  for (nfds_t i = 0; i < count; ++i)
+    if (files[i].fd == fake.file && fake.file >= 0) wait_for_frame();
+  static const auto next = real<int (*)(pollfd*, nfds_t, int)>("poll");
+  return next(files, count, timeout);
 }
 SHIM int ioctl(int file, unsigned long request, ...) {
   va_list rest;
