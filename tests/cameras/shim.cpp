@@ -228,11 +228,12 @@ bool is_fake(const char* path) {
   return false;
 }
 
-int open_fake(const char* path) {
+int open_fake(const char* path, int flags) {
   if (!is_fake(path)) {
     if (fake.streaming && fake.made == 0) tick(fake.slow);
     return -2;
   }
+  if ((flags & O_ACCMODE) != O_RDWR) return fail(EACCES);  // whoever takes it for a file waits for no bytes
   if (setting("busy", "") == "open") return fail(EBUSY);
   int ends[2];
   if (pipe2(ends, O_NONBLOCK | O_CLOEXEC) != 0) return -1;
@@ -246,7 +247,7 @@ int open_fake(const char* path) {
 #define SHIM extern "C" __attribute__((visibility("default")))
 
 SHIM int open(const char* path, int flags, ...) {
-  const int mine = open_fake(path);
+  const int mine = open_fake(path, flags);
   if (mine != -2) return mine;
   va_list rest;
   va_start(rest, flags);
@@ -256,7 +257,7 @@ SHIM int open(const char* path, int flags, ...) {
   return next(path, flags, mode);
 }
 SHIM int open64(const char* path, int flags, ...) {
-  const int mine = open_fake(path);
+  const int mine = open_fake(path, flags);
   if (mine != -2) return mine;
   va_list rest;
   va_start(rest, flags);

@@ -51,6 +51,32 @@ Answer feed(const Words& words, int frames, const std::string& out = "") {
   });
 }
 
+/// A named pipe, open for writing. Opening it and writing wait for no reader: one that has left already is a failure of
+/// the test and no end of it.
+class Pipe {
+ public:
+  explicit Pipe(const std::string& path) {
+    if (mkfifo(path.c_str(), 0600) == 0 || errno == EEXIST) file_ = open(path.c_str(), O_RDWR | O_CLOEXEC);
+  }
+  ~Pipe() { end(); }
+  Pipe(const Pipe&) = delete;
+  Pipe& operator=(const Pipe&) = delete;
+  /// As much as a pipe holds, at most.
+  bool send(const std::string& bytes) const { return write_all(file_, bytes.data(), bytes.size()); }
+  /// Waits until all is read.
+  void wait() const {
+    int left = 1;
+    for (int i = 0; i < 3000 && left > 0; ++i, usleep(10000)) (void)ioctl(file_, FIONREAD, &left);
+  }
+  void end() {
+    if (file_ >= 0) close(file_);
+    file_ = -1;
+  }
+
+ private:
+  int file_ = -1;
+};
+
 /// A standard output that holds a few lines and that nobody reads until drain(): what prints into it stands still.
 class Stall {
  public:
@@ -197,17 +223,14 @@ TEST(StreamFaults, CtrlCOfAStreamIsToldAndNoFailure) {
     for (const bool cut : {true, false}) {
       const Scratch scratch;
       const std::string path = scratch.path("frames");  // no name of a film: what comes says what it is
-      ASSERT_EQ(mkfifo(path.c_str(), 0600), 0);
+      Pipe pipe(path);
       const Words out = verb[0] == "embed" ? Words{"--out", scratch.path("f.npy")} : Words{};
       Running tool(verb + out + Words{"--json", "--deadline", "0.000001", path});
-      const int pipe = open(path.c_str(), O_WRONLY | O_CLOEXEC);
-      const std::string film = y4m(2);
-      ASSERT_TRUE(write_all(pipe, film.data(), film.size()));
+      EXPECT_TRUE(pipe.send(y4m(2)));
       EXPECT_TRUE(tool.wait_for_stderr([](const std::string& err) { return has(err, "answer of frame-000001"); }));
       if (cut) tool.signal(SIGINT);
-      else close(pipe);
+      else pipe.end();
       const Answer a = tool.finish();
-      if (cut) close(pipe);
       EXPECT_EQ(a.code, 0) << a.text();
       const json whole = a.json();
       ASSERT_FALSE(whole.is_discarded()) << a.text();
@@ -339,12 +362,12 @@ TEST(StreamFaults, OptionsOfFramesAreRefusedForPictures) {
 TEST(StreamFaults, ANamedPipeAloneIsWhatItBrings) {
   const Scratch scratch;
   const std::string path = scratch.path("pipe");
-  ASSERT_EQ(mkfifo(path.c_str(), 0600), 0);
   const auto of_pipe = [&](const std::string& bytes) {
+    Pipe pipe(path);
     Running tool(kClassify + Words{"--json", path});
-    const int pipe = open(path.c_str(), O_WRONLY | O_CLOEXEC);
-    EXPECT_TRUE(write_all(pipe, bytes.data(), bytes.size()));
-    close(pipe);
+    EXPECT_TRUE(pipe.send(bytes));
+    pipe.wait();
+    pipe.end();
     return tool.finish();
   };
   const Answer film = of_pipe(y4m(3)), picture = of_pipe(read_file(kPicture));
