@@ -129,8 +129,8 @@ ci_asan() {
   preset=ci-asan
   build vireo_cli unit_tests model_e2e fuse_equivalence fuzz_targets
   GTEST_FILTER="-$asan_not" run_ctest -R '^(unit_tests|fuse_equivalence|fuzz_)'
-  # Without a driver the networks run on the CPU only.
-  VK_DRIVER_FILES=/none VK_ICD_FILENAMES=/none run_ctest -R '^model_e2e'
+  # Without a driver the networks run on the CPU only; in every precision they take as long again as all else of this stage.
+  GTEST_FILTER='-*EveryPrecisionAgrees*' VK_DRIVER_FILES=/none VK_ICD_FILENAMES=/none run_ctest -R '^model_e2e'
 }
 
 # ---- clang
