@@ -80,6 +80,7 @@ Result<void> Session::Impl::open_on(const Device::Impl& target) {
     const std::vector<Tested> tested = tested_kernels(planned.plan);
     if (tested.empty()) break;
     VIREO_ASSIGN(const std::shared_ptr<vk::Gpu> device_gpu, target.open_gpu());
+    const bool by_file = how.tuned != nullptr;
     for (const std::string& kernel : target.failing_kernels(tested, device_gpu, pool)) {
       if (device_gpu->lost())
         return fail(ErrorCode::kDeviceLost, "{}: the device failed while the accuracy of {} was checked",
@@ -87,9 +88,8 @@ Result<void> Session::Impl::open_on(const Device::Impl& target) {
       if (!how.tuning) how.tuning = tuning_for(target.caps);
       // Where the class does not have it, a tuning file does; and what it says of one step would bring it back.
       const bool removed = how.tuning->constants.erase(kernel) > 0;
-      const bool untuned = how.tuned != nullptr;
       how.tuned = nullptr;
-      if (!removed && !untuned) continue;
+      if (!removed && !by_file) continue;
       complete = false;
       warnings.push_back(
           fmt::format("{}: {} failed its accuracy check, or it could not be run; other kernels do its work",
