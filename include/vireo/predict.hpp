@@ -39,6 +39,10 @@ struct Prediction {
   uint64_t arena_bytes = 0, weights_bytes = 0;
   uint64_t ram_bytes = 0;  ///< arena, weights, inputs and outputs of two inferences in flight
   std::vector<PredictedDispatch> dispatches;
+  /// Of SessionOptions::frame: its way to the input in compute shaders, beside `dispatches` and not in `us`. Empty
+  /// without a frame, and where the CPU does it (the notes say why).
+  std::vector<PredictedDispatch> preprocessing;
+  double preprocessing_us = 0, preprocessing_low_us = 0, preprocessing_high_us = 0;
   std::vector<std::string> notes;
 };
 
