@@ -159,6 +159,7 @@ struct LowerContext {
   Products products = Products::kF32;
   bool allow_views = true;              // false when the operand's or the output's memory is not the arena's
   Products attention = Products::kF32;  // of attention's products alone
+  bool attention_asked = false;         // the policy or the checkpoint says so; else it is what they may be rounded to
 };
 
 /// What other operators' rewrites, labels and layouts may do with an operator; -1: nothing of the kind.

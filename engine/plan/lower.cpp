@@ -395,8 +395,12 @@ class Lowerer {
     else if (plan_.device == DeviceKind::kCpu) call.out.gap = row_gap(n, call.out);
 
     wanted.out = call.out;
-    LowerContext ctx{&plan_.caps, &tuning_, policy_.products, !is_output(n.output) && !options_.keep_all,
-                     policy_.attention_of(graph_.attention)};
+    LowerContext ctx{&plan_.caps,
+                     &tuning_,
+                     policy_.products,
+                     !is_output(n.output) && !options_.keep_all,
+                     policy_.attention_of(graph_.attention),
+                     policy_.attention || (!policy_.decode && graph_.attention != Products::kF32)};
     Result<Lowering> lowered = fail(ErrorCode::kUnsupported, "");
     step.device = plan_.device;
     if (plan_.device == DeviceKind::kVulkan) {

@@ -86,6 +86,8 @@ Result<Format> FormatPolicy::of_rows(const std::string& constant, int64_t rows, 
     std::fill(each.begin() + r.first_row, each.begin() + r.end_row, &r.format);
   }
   if (each.empty()) return whole;
+  // Ranges that leave no row out say what a rule without a range would.
+  if (std::all_of(each.begin(), each.end(), [&](const Format* f) { return *f == *each[0]; })) return *each[0];
   Format all = whole;
   for (const Format* f : each) {
     if (*f == all) continue;
