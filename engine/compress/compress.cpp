@@ -17,6 +17,7 @@
 #include "compress/mix_rows.h"
 #include "compress/replace.h"
 #include "compress/sensitivity.h"
+#include "compress/smaller_input.h"
 #include "compress/token_search.h"
 #include "runtime/model_impl.h"
 
@@ -140,7 +141,7 @@ struct Compressor::Impl {
   Result<void> shrink(const Kept& kept, CompressReport* report);
   Result<void> search_tokens(CompressReport* report);
   Result<void> look_again();
-  Result<void> scale(CompressReport* report);
+  Result<void> scale(const Kept& kept, CompressReport* report);
   bool corrects(size_t layer) const;
   std::vector<Needs> needs() const;
   Result<Range> range_of(const std::string& value, const Seen& seen);
@@ -211,11 +212,12 @@ Result<void> Compressor::Impl::search_tokens(CompressReport* report) {
 }
 
 /// Behind structure too, and before anything is rounded.
-Result<void> Compressor::Impl::scale(CompressReport* report) {
+Result<void> Compressor::Impl::scale(const Kept& kept, CompressReport* report) {
   if (!options.awq) return {};
-  VIREO_ASSIGN(AwqScaled s,
-               scale_by_awq(loaded(), layers, schemes, pictures, *device, pool,
-                            [this](const std::string& what, double seconds) { return step(what, seconds); }));
+  VIREO_ASSIGN(AwqScaled s, scale_by_awq(
+                                loaded(), layers, schemes, pictures, *device, pool,
+                                [this](const std::string& what, double seconds) { return step(what, seconds); }, kept,
+                                kept.on() ? everything() : Key()));
   report->passes += s.passes;
   notes.push_back(s.scaled == 0
                       ? fmt::format("awq: of {} values whose columns can be scaled none gains by it", s.places)
@@ -276,6 +278,10 @@ Key Compressor::Impl::key_of(const Key& all, size_t i) const {
   Key key = all;
   key.add(layers.all[i].tensor).add(vireo::to_string(s.format)).add(std::string(s.method->name));
   key.add(std::string(s.rows == RowScales::kStatic ? ranges->name : ""));
+  // One range is found for all layers that multiply the value by it, so which those are counts too.
+  for (size_t o = 0; s.rows == RowScales::kStatic && ranges->looks.rows && o < layers.all.size(); ++o)
+    if (schemes[o].rows == RowScales::kStatic && layers.all[o].input == layers.all[i].input)
+      key.add(layers.all[o].tensor);
   key.add(s.wide.data(), s.wide.size() * sizeof(int32_t));
   return key.add(uint64_t(corrects(i)));
 }
@@ -340,7 +346,7 @@ Result<CompressReport> Compressor::Impl::write(const std::string& folder) {
   const Kept kept(options.work);
   VIREO_TRY(shrink(kept, &report));
   VIREO_TRY(search_tokens(&report));
-  VIREO_TRY(scale(&report));
+  VIREO_TRY(scale(kept, &report));
   report.notes = notes;
   report.attention = choice.attention;
   report.activations = choice.rows != RowScales::kNone;
@@ -348,6 +354,13 @@ Result<CompressReport> Compressor::Impl::write(const std::string& folder) {
   report.macs = layers.macs;
   report.macs_before = macs_before;
   if (merged) report.merged = merged->schedule;
+  if (choice.input > 0) {
+    report.input_height = int(loaded().input_h()), report.input_width = int(loaded().input_w());
+    report.notes.push_back(
+        fmt::format("the input is {} x {}, and the table of positions stays that of the whole one: it is fitted when "
+                    "the model is opened (Transformers: interpolate_pos_encoding=True)",
+                    loaded().input_h(), loaded().input_w()));
+  }
   if (looks && pictures.size() < kFewPictures)
     report.notes.push_back(
         fmt::format("calibrated with {} pictures; 32 to 64 are usual, and fewer cost accuracy", pictures.size()));
@@ -457,9 +470,19 @@ Result<Compressor> Compressor::create(const Model& model, const CompressOptions&
                   "compress: '{}' is compressed already (quantization_config); its codes would be rounded twice. Use "
                   "the original checkpoint",
                   model.name());
-    auto impl = std::make_unique<Impl>(model, options, make_cpu_device(options.threads, ""));
-    VIREO_ASSIGN(impl->choice, options.recipe.empty() && !options.policy.empty() ? Choice::of_policy(options.policy)
-                                                                                 : Choice::of_recipe(options.recipe));
+    VIREO_ASSIGN(Choice choice, options.recipe.empty() && !options.policy.empty() ? Choice::of_policy(options.policy)
+                                                                                  : Choice::of_recipe(options.recipe));
+    Model seen = model;
+    double whole_macs = 0;
+    if (choice.input > 0) {  // before anything else, since calibration gives the network what it will be given
+      const LoadedModel& whole = model.impl().loaded;
+      VIREO_ASSIGN(const Graph g, whole.build(head_of(whole), 1));
+      whole_macs = find_layers(whole, g).macs;
+      VIREO_ASSIGN(LoadedModel m, with_smaller_input(whole, choice.input));
+      seen = Model::Impl::wrap(std::move(m), model.name());
+    }
+    auto impl = std::make_unique<Impl>(seen, options, make_cpu_device(options.threads, ""));
+    impl->choice = std::move(choice);
     if (!impl->choice.by_policy && !options.policy.empty()) VIREO_TRY(impl->choice.refine(options.policy));
     if (!options.method.empty() && (impl->choice.method = find_method(options.method)) == nullptr) {
       std::vector<std::string> known;
@@ -487,6 +510,7 @@ Result<Compressor> Compressor::create(const Model& model, const CompressOptions&
     VIREO_ASSIGN(const Graph graph, impl->graph());
     impl->layers = find_layers(impl->loaded(), graph);
     if (impl->choice.tokens == 0) impl->macs_before = impl->layers.macs;
+    if (impl->choice.input > 0) impl->macs_before = whole_macs;
     VIREO_ASSIGN(impl->schemes, impl->choice.schemes(impl->layers, &impl->notes));
     const auto any = [&](auto what) { return std::any_of(impl->schemes.begin(), impl->schemes.end(), what); };
     if (!options.ranges.empty() && !any([](const Scheme& s) { return s.rows == RowScales::kStatic; }))

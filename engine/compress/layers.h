@@ -25,6 +25,8 @@ struct Layer {
   std::string module;          // the same without ".weight"
   std::string node;            // the graph's node that multiplies it, the first of several
   std::string input;           // the value that it multiplies there
+  std::string matrix;          // the matrix that it is there, or is some rows of (query, key and value are one in plans)
+  int64_t matrix_row = 0, matrix_rows = 0;  // its first row there, and how many the matrix has
   std::vector<int64_t> shape;  // [out, in] or [out, in, kernel height, kernel width]
   LayerKind kind = LayerKind::kInner;
   bool last = false;               // behind the last attention of a network whose answer is read from single tokens

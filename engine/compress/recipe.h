@@ -29,6 +29,7 @@ struct Recipe {
   const char* attention = "";  // what the factors of attention's products are rounded to while running: `i8`
   bool searched = false;       // which blocks merge tokens is searched on pictures
   double wide = 0;             // the percentage of rows of linears within the network that have 8 bits; NAME:PERCENT
+  double input = 0;            // the percentage of each side that its input keeps
 };
 const std::vector<Recipe>& recipes();
 
@@ -57,6 +58,7 @@ struct Choice {
   StructureChoice structure;
   double wide = 0;        // percentage of rows, as in a recipe
   double tokens = 0;      // percentage of MACs, likewise
+  double input = 0;       // percentage of each side, likewise
   bool searched = false;  // likewise
   std::string attention;  // likewise
 

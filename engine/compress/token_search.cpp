@@ -233,6 +233,7 @@ Result<ScheduleSearch> find_schedule(const MergedModel& merged, Head head, const
   Latency latency(merged.shape);
   PredictOptions how;
   how.machine = machine.empty() ? "jetson-nano" : machine;
+  how.counts = shader_counts();
   how.session.precision = Precision::kFp16;
   how.session.head = head;
   std::string of = caps;

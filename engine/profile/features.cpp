@@ -67,20 +67,34 @@ DispatchWork cpu_work(const Plan& plan, const Step& step, int32_t index) {
   return w;
 }
 
-Result<DispatchWork> gpu_work(const Plan& plan, const Step& step, const PlanDispatch& d) {
+/// Looked up by `launch`, or else counted.
+Result<ShaderCounts::Counted> counted(const std::string& launch, const shader::Module& module, const PlanDispatch& d,
+                                      uint32_t width, ShaderCounts* counts) {
+  const std::string key = fmt::format("{} {}", width, launch);
+  if (counts != nullptr)
+    if (const auto known = counts->known.find(key); known != counts->known.end()) return known->second;
+  ShaderCounts::Counted c;
+  VIREO_ASSIGN(c.mix, shader::count({&module, &d.spec, &d.push, d.groups}, width));
+  VIREO_ASSIGN(c.shared_bytes, shader::shared_bytes(module, d.spec));
+  VIREO_ASSIGN(c.function_bytes, shader::function_bytes(module, d.spec));
+  if (counts != nullptr) counts->known.emplace(key, c);
+  return c;
+}
+
+Result<DispatchWork> gpu_work(const Plan& plan, const Step& step, const PlanDispatch& d, const std::string& launch,
+                              ShaderCounts* counts) {
   const shader::Module* module = shader::find(d.shader);
   if (!module) return fail(ErrorCode::kInternal, "step '{}': there is no shader module '{}'", step.name, d.shader);
   VIREO_ASSIGN(const shader::Reflection reflection, shader::reflect(*module));
   DispatchWork w;
   w.group = d.shader;
   const uint32_t width = w.width = std::max(1u, plan.caps.subgroup_size);
-  VIREO_ASSIGN(w.mix, shader::count({module, &d.spec, &d.push, d.groups}, width));
-  VIREO_ASSIGN(w.shared_bytes, shader::shared_bytes(*module, d.spec));
+  VIREO_ASSIGN(const ShaderCounts::Counted known, counted(launch, *module, d, width, counts));
+  w.mix = known.mix, w.shared_bytes = known.shared_bytes;
   const std::array<uint32_t, 3> local = shader::local_size(reflection, d.spec);
   w.workgroups = double(d.groups[0]) * d.groups[1] * d.groups[2];
   w.subgroups = std::ceil(double(local[0]) * local[1] * local[2] / width);
-  VIREO_ASSIGN(const uint64_t arrays, shader::function_bytes(*module, d.spec));
-  w.registers = uint32_t(arrays / 4) + kSpareRegisters;  // compilers put an invocation's arrays into registers
+  w.registers = uint32_t(known.function_bytes / 4) + kSpareRegisters;  // compilers put an invocation's arrays into registers
   w.packed = w.mix[shader::Count::kHalf] > w.mix[shader::Count::kFma];
   double all = 0;
   for (const PlanDispatch& each : step.dispatches) all += each.work.flops;
@@ -101,7 +115,7 @@ Result<DispatchWork> gpu_work(const Plan& plan, const Step& step, const PlanDisp
 
 }  // namespace
 
-Result<std::vector<DispatchWork>> plan_work(const Plan& plan) {
+Result<std::vector<DispatchWork>> plan_work(const Plan& plan, ShaderCounts* counts) {
   std::vector<DispatchWork> all;
   std::map<std::string, size_t> seen;  // a transformer repeats its blocks
   for (size_t i = 0; i < plan.steps.size(); ++i) {
@@ -112,14 +126,15 @@ Result<std::vector<DispatchWork>> plan_work(const Plan& plan) {
     }
     for (size_t part = 0; part < step.dispatches.size(); ++part) {
       const PlanDispatch& d = step.dispatches[part];
-      const std::string key =
-          fmt::format("{} {} {} {} {:.0f} {:.0f} {:.0f}", d.shader, fmt::join(d.spec, ","), fmt::join(d.push, ","),
-                      fmt::join(d.groups, ","), step.cost.flops, d.work.flops, step.cost.read_bytes);
+      const std::string launch = fmt::format("{} {} {} {}", d.shader, fmt::join(d.spec, ","), fmt::join(d.push, ","),
+                                             fmt::join(d.groups, ","));
+      const std::string key = fmt::format("{} {:.0f} {:.0f} {:.0f}", launch, step.cost.flops, d.work.flops,
+                                          step.cost.read_bytes);
       const auto known = seen.find(key);
       if (known != seen.end()) {
         all.push_back(all[known->second]);
       } else {
-        VIREO_ASSIGN(DispatchWork w, gpu_work(plan, step, d));
+        VIREO_ASSIGN(DispatchWork w, gpu_work(plan, step, d, launch, counts));
         seen.emplace(key, all.size());
         all.push_back(std::move(w));
       }
