@@ -231,9 +231,7 @@ Json compression_json(const Compressed& c, const vireo::Model& model) {
                                {"kl", l.kl < 0 ? Json(nullptr) : Json(l.kl)}});
   j["kept"] = r.kept;
   j["notes"] = r.notes;
-  if (r.input_height > 0)
-    j["input"] = Json{{"before", Json::array({model.input_height(), model.input_width()})},
-                      {"after", Json::array({r.input_height, r.input_width})}};
+  if (r.input_height > 0) j["input_height"] = r.input_height, j["input_width"] = r.input_width;
   if (!c.policy.empty()) j["policy"] = c.policy;
   if (!c.options.empty()) j["options"] = c.options;
   if (c.front != nullptr) j["search"] = *c.front;

@@ -298,7 +298,8 @@ Candidate* Searcher::whole(const std::string& weights, const std::string& rows) 
   return nullptr;
 }
 
-/// AWQ, with all linears of a network in few bits: where it is better, everything else with such weights has it.
+/// AWQ, with all linears of a network in few bits: where it is better, everything else with them in few bits has it.
+/// Parts would each want scales of their own, which take the longest to find.
 Result<void> Searcher::give_scales(std::vector<Candidate>* more) {
   for (const CompressEntry& r : compress_recipes()) {
     Candidate* const plain = r.rows.empty() && has_few_bits(r.weights) ? whole(r.name, "") : nullptr;
@@ -310,7 +311,7 @@ Result<void> Searcher::give_scales(std::vector<Candidate>* more) {
     VIREO_TRY(measure(&scaled, true));
     if (!scaled.known() || scaled.kl == plain->kl) continue;  // nothing can be scaled, or nothing gains by it
     for (Candidate& c : found_.all)
-      if (c.weights == r.name && &c != plain) c.awq = scaled.kl < plain->kl;
+      if (c.weights == r.name && c.share == 100 && &c != plain) c.awq = scaled.kl < plain->kl;
     more->push_back(std::move(scaled));
   }
   return {};
