@@ -17,8 +17,10 @@
 #include "compress/mix_rows.h"
 #include "compress/replace.h"
 #include "compress/sensitivity.h"
+#include "compress/simulate.h"
 #include "compress/smaller_input.h"
 #include "compress/token_search.h"
+#include "model/number_grids.h"
 #include "runtime/model_impl.h"
 
 namespace vireo {
@@ -121,7 +123,7 @@ struct Compressor::Impl {
   Result<Graph> graph() const { return loaded().build(head_of(loaded()), 1); }
   bool needs_pictures() const {
     const std::vector<Needs> all = needs();
-    return choice.structure.any() || choice.searched || options.awq ||
+    return choice.structure.any() || choice.searched || options.awq || choice.grids.fitted() ||
            std::any_of(all.begin(), all.end(), [](const Needs& n) { return n.looks; });
   }
 
@@ -147,6 +149,7 @@ struct Compressor::Impl {
   Result<Range> range_of(const std::string& value, const Seen& seen);
   Key everything() const;
   Key key_of(const Key& all, size_t layer) const;
+  Result<std::string> with_grids(const std::string& config, CompressReport* report);
   Result<KeptLayer> code(size_t layer, const Seen* seen, Range range);
   Result<void> take(size_t layer, const KeptLayer& found, std::vector<std::vector<StoredTensor>>* coded,
                     CompressReport* report);
@@ -331,6 +334,23 @@ Result<void> Compressor::Impl::take(size_t i, const KeptLayer& k, std::vector<st
   return {};
 }
 
+/// The configuration that also asks for values to be rounded while the model runs.
+Result<std::string> Compressor::Impl::with_grids(const std::string& config, CompressReport* report) {
+  NumberGrids grids = choice.grids;
+  if (grids.fitted()) {
+    SimulatedPolicy alone;
+    static_cast<NumberGrids&>(alone) = grids;
+    VIREO_ASSIGN(const std::unique_ptr<Simulated> fitted,
+                 Simulated::create(loaded(), alone, head_of(loaded()), *device, pool, pictures));
+    grids.fits = fitted->fits();
+  }
+  report->notes.emplace_back(
+      "values are rounded to grids, or functions computed in integers, while the model runs: on the CPU, where plans "
+      "for "
+      "GPUs have these steps too");
+  return with_section(config, "grids", number_grids_text(grids));
+}
+
 Result<CompressReport> Compressor::Impl::write(const std::string& folder) {
   const bool looks = needs_pictures();
   if (looks && pictures.size() < kLeastPictures)
@@ -415,7 +435,7 @@ Result<CompressReport> Compressor::Impl::write(const std::string& folder) {
     VIREO_TRY(take(i, k, &coded, &report));
   }
 
-  VIREO_ASSIGN(const std::string config, configuration(loaded(), layers, schemes));
+  VIREO_ASSIGN(std::string config, configuration(loaded(), layers, schemes));
   if (!own_scales.empty())
     report.notes.push_back(fmt::format("rows with an outlier column keep a scale each, in {} of the linears; first: {}",
                                        own_scales.size(), own_scales[0]));
@@ -441,6 +461,10 @@ Result<CompressReport> Compressor::Impl::write(const std::string& folder) {
       }
       for (const size_t i : node) report.layers[i].kl = kl;
     }
+  }
+  if (choice.grids.any()) {  // last, so that what a layer costs by itself is without them
+    VIREO_ASSIGN(config, with_grids(config, &report));
+    VIREO_TRY(open_coded(loaded(), config, views));
   }
   VIREO_TRY(step("writing", 0));
   VIREO_ASSIGN(report.bytes_after, write_tensors(folder, "model.safetensors", views));

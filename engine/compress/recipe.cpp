@@ -5,6 +5,7 @@
 #include <cstdlib>
 
 #include "base/names.h"
+#include "compress/number_lines.h"
 
 namespace vireo::compress {
 namespace {
@@ -208,6 +209,7 @@ Result<Choice> Choice::of_policy(const std::string& text) {
   c.name = "policy";
   std::string formats = text;
   VIREO_ASSIGN(c.structure, StructureChoice::of_policy(&formats));
+  VIREO_ASSIGN(c.grids, numbers_of_policy(&formats, "policy"));
   VIREO_ASSIGN(c.policy, parse_policy(formats, "policy"));
   if (c.policy.activations != DType::kF32)
     return fail(ErrorCode::kInvalidArgument,
@@ -243,6 +245,7 @@ Result<void> Choice::refine(const std::string& text) {
     return fail(ErrorCode::kInvalidArgument,
                 "policy: recipe '{}' says what becomes narrower, and so do lines 'block'; give one of them", name);
   if (said.structure.any()) structure = std::move(said.structure);
+  if (said.grids.any()) grids = std::move(said.grids);
   if (said.policy.attention) attention = std::move(said.attention);  // "" of `attention f32`
   policy.rules = std::move(said.policy.rules);
   return {};
@@ -305,7 +308,7 @@ Result<std::vector<Scheme>> Choice::schemes(const Layers& layers, std::vector<st
         fmt::format("{} have columns that the groups do not divide and take 8 bits per output channel; "
                     "first: {}",
                     fmt::format("{} of the weights", coarse), first_coarse));
-  if (!structure.any() && tokens == 0 && input == 0 && attention.empty() &&
+  if (!structure.any() && tokens == 0 && input == 0 && attention.empty() && !grids.any() &&
       std::none_of(all.begin(), all.end(), [](const Scheme& s) { return s.format.grid.coded(); }))
     return fail(ErrorCode::kInvalidArgument, "compress: {} leaves every weight as it is: {}",
                 by_policy ? "the policy" : "recipe '" + name + "'",

@@ -7,6 +7,7 @@
 #include "compress/layers.h"
 #include "compress/method.h"
 #include "compress/structure.h"
+#include "ops/rounded.h"
 #include "plan/policy.h"
 
 namespace vireo::compress {
@@ -61,6 +62,7 @@ struct Choice {
   double input = 0;       // percentage of each side, likewise
   bool searched = false;  // likewise
   std::string attention;  // likewise
+  NumberGrids grids;      // of a policy: values that are rounded while the model runs
 
   /// Errors: kInvalidArgument (no recipe of that name, or two that contradict each other).
   static Result<Choice> of_recipe(const std::string& names);
