@@ -6,6 +6,7 @@
 #include "base/json.h"
 #include "base/names.h"
 #include "base/number.h"
+#include "model/input_size.h"
 #include "plan/picture.h"
 #include "runtime/model_impl.h"
 #include "runtime/session_impl.h"
@@ -95,8 +96,38 @@ Result<PlanOptions> plan_options(const SessionOptions& o) {
   return p;
 }
 
+namespace {
+
+/// Lines of a policy about some rows of weights that the checkpoint holds as codes, which are never rounded again.
+void note_kept_rows(const FormatPolicy& policy, const Graph& graph, std::vector<std::string>* notes) {
+  for (const FormatPolicy::Rule& r : policy.rules) {
+    if (!r.some_rows()) continue;
+    FormatPolicy one;
+    FormatPolicy::Rule whole;
+    whole.pattern = r.pattern, whole.format.grid.bits = 8;
+    one.rules.push_back(std::move(whole));
+    size_t count = 0;
+    std::string first;
+    for (const Node& n : graph.nodes) {
+      const int m = op_def(n.op).matrix;
+      if (m < 0 || size_t(m) >= n.inputs.size() || n.inputs[size_t(m)] == kNoValue) continue;
+      const Value& v = graph.value(n.inputs[size_t(m)]);
+      if (!v.constant || !v.constant->grid().coded() || !one.of(v.name, Grid{}).grid.coded()) continue;
+      if (count++ == 0) first = v.name;
+    }
+    if (count > 0)
+      notes->push_back(fmt::format(
+          "policy, line {}: rows {} to {} of '{}'{} stay as the checkpoint holds them, whose codes are not rounded "
+          "again",
+          r.line, r.first_row, r.end_row - 1, first, count > 1 ? fmt::format(" and {} others", count - 1) : ""));
+  }
+}
+
+}  // namespace
+
 Result<Planned> plan_model(const Model& model, const SessionOptions& o, Graph graph, const DeviceCaps& caps,
-                           const PlanOptions& how) {
+                           const PlanOptions& how, std::vector<std::string>* notes) {
+  if (how.policy && notes != nullptr) note_kept_rows(*how.policy, graph, notes);
   VIREO_ASSIGN(Planned planned, make_plan(std::move(graph), caps, how));
   if (!how.policy) return planned;
   std::vector<const Graph*> graphs = {&planned.graph};
@@ -146,7 +177,7 @@ Result<Planned> plan_for_caps(const Model& model, const std::string& caps_text, 
   VIREO_ASSIGN(PlanOptions how, plan_options(resolved(model, options)));
   const TunedSteps tuned = tuned_steps(options, caps, notes);
   how.tuned = &tuned;
-  return plan_model(model, options, std::move(graph), caps, how);
+  return plan_model(model, options, std::move(graph), caps, how, notes);
 }
 
 Result<std::optional<Plan>> plan_frame(const Model& model, const SessionOptions& o, const DeviceCaps& caps,

@@ -116,7 +116,7 @@ Result<Prediction> predict_checked(const Model& model, const std::string& caps_t
   Prediction p;
   VIREO_ASSIGN(const Planned planned, plan_for_caps(model, caps_text, options.session, &p.notes));
   const Plan& plan = planned.plan;
-  VIREO_ASSIGN(const std::vector<DispatchWork> work, plan_work(plan));
+  VIREO_ASSIGN(const std::vector<DispatchWork> work, plan_work(plan, options.counts.get()));
   VIREO_ASSIGN(PlanPrediction made, predict(plan, work, machine));
   p.model = model.name(), p.machine = machine.name, p.device = caps.name, p.precision = planned.plan.policy;
   p.batch = options.session.batch;
@@ -322,6 +322,8 @@ Result<std::string> machine_caps(const std::string& name) {
                 known_machines());
   });
 }
+
+std::shared_ptr<ShaderCounts> shader_counts() { return std::make_shared<ShaderCounts>(); }
 
 Result<Prediction> predict(const Model& model, const std::string& caps, const PredictOptions& options) {
   return no_throw([&] { return predict_checked(model, caps, options); });

@@ -1,9 +1,11 @@
 // Session: plan, pack, record once; run many times; and go on with the CPU, saying so, when the device fails.
+#include <algorithm>
 #include <cmath>
 #include <cstring>
 
 #include "base/env.h"
 #include "base/number.h"
+#include "model/input_size.h"
 #include "runtime/model_impl.h"
 #include "runtime/session_impl.h"
 #if VIREO_VULKAN
@@ -27,26 +29,6 @@ double ms_since(Session::Impl::Clock::time_point t) {
 }
 
 }  // namespace
-
-PreprocessConfig preprocess_for(PreprocessConfig c, int64_t h, int64_t w) {
-  if (h == c.input_h && w == c.input_w) return c;
-  if (keeps_proportions(c)) {
-    // A session for pictures that become h x w. With a longest_edge the rule stays as it is: the shorter side need not
-    // be its number.
-    if (c.longest == 0) c.shortest = std::min(h, w);
-    c.input_h = h;
-    c.input_w = w;
-    return c;
-  }
-  const double ratio = std::max(double(h) / double(c.input_h), double(w) / double(c.input_w));
-  c.resize_h = std::max<int64_t>(h, std::llround(double(c.resize_h) * double(h) / double(c.input_h)));
-  c.resize_w = std::max<int64_t>(w, std::llround(double(c.resize_w) * double(w) / double(c.input_w)));
-  c.shortest = std::llround(double(c.shortest) * ratio);
-  c.longest = std::llround(double(c.longest) * ratio);
-  c.crop_h = c.input_h = h;
-  c.crop_w = c.input_w = w;
-  return c;
-}
 
 /// What a Vulkan plan leaves to the CPU, for the result's reason; empty when nothing.
 static std::string cpu_steps_note(const Plan& plan) {
@@ -72,7 +54,10 @@ Result<void> Session::Impl::open_on(const Device::Impl& target) {
   // A kernel whose answers are not what the device was taken for is left out, and what comes in its place is asked
   // about.
   for (bool complete = false; !complete;) {
-    VIREO_ASSIGN(planned, plan_model(model, options, Graph(graph), target.caps, how));
+    std::vector<std::string> notes;
+    VIREO_ASSIGN(planned, plan_model(model, options, Graph(graph), target.caps, how, &notes));
+    for (std::string& note : notes)  // once, however often is planned
+      if (std::find(warnings.begin(), warnings.end(), note) == warnings.end()) warnings.push_back(std::move(note));
     complete = true;
 #if VIREO_VULKAN
     const std::vector<Tested> tested = tested_kernels(planned.plan);

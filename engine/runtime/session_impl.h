@@ -41,9 +41,6 @@ Result<TunedSteps> load_tuning(const std::string& path, const TuningId& id);
 /// Returns why it failed, or "".
 std::string save_tuning(const std::string& path, const TuningId& id, const TunedSteps& steps);
 
-/// The checkpoint's preprocessing brought to another input size: the same picture part, the margin around a crop in
-/// proportion.
-PreprocessConfig preprocess_for(PreprocessConfig c, int64_t h, int64_t w);
 /// Why pictures are not brought to such a device unless asked for.
 inline std::string software_reason(const std::string& name) {
   return fmt::format("{} is a software driver, beside which the CPU's vector instructions are quicker", name);

@@ -4,6 +4,7 @@
 
 #include <cstdint>
 #include <functional>
+#include <memory>
 #include <string>
 #include <utility>
 #include <vector>
@@ -46,12 +47,18 @@ struct Prediction {
   std::vector<std::string> notes;
 };
 
+/// What shaders were counted to execute, for predictions to come: dispatches that several plans share are counted once.
+/// For one thread at a time.
+struct ShaderCounts;
+VIREO_API std::shared_ptr<ShaderCounts> shader_counts();
+
 struct PredictOptions {
   SessionOptions session;  ///< precision, batch, input size, head
   /// A built-in description's name, or the text of one (as `fit_machine` returns); empty: the built-in one for the
   /// device.
   std::string machine;
   std::string caps_name = "caps";  ///< the file of the capabilities, for messages
+  std::shared_ptr<ShaderCounts> counts = nullptr;  ///< looked into, and added to; null: everything is counted
 };
 
 /// Names of the built-in device descriptions, and the text of one. Errors: kNotFound with the list.

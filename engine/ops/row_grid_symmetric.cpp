@@ -1,9 +1,9 @@
 #include <algorithm>
 #include <cmath>
 
-#include "compress/grids.h"
+#include "ops/row_grids.h"
 
-namespace vireo::compress {
+namespace vireo {
 namespace {
 
 void round(float* x, int64_t n, int bits) {
@@ -20,4 +20,4 @@ void round(float* x, int64_t n, int bits) {
 const RowGrid kSymmetricGrid = {"symmetric", "evenly spaced around 0, as far as the largest magnitude",
                                 "max-abs, as compressed-tensors has it", round};
 
-}  // namespace vireo::compress
+}  // namespace vireo

@@ -1,9 +1,9 @@
 #include <algorithm>
 #include <cmath>
 
-#include "compress/grids.h"
+#include "ops/row_grids.h"
 
-namespace vireo::compress {
+namespace vireo {
 namespace {
 
 void round(float* x, int64_t n, int bits) {
@@ -15,4 +15,4 @@ void round(float* x, int64_t n, int bits) {
 const RowGrid kLog2Grid = {"log2", "powers of 2 from 1 down, for softmax",
                            "Log-Int-Softmax of FQ-ViT (Lin et al. 2022, arXiv 2111.13824)", round};
 
-}  // namespace vireo::compress
+}  // namespace vireo

@@ -1,9 +1,9 @@
 #include <algorithm>
 #include <cmath>
 
-#include "compress/grids.h"
+#include "ops/row_grids.h"
 
-namespace vireo::compress {
+namespace vireo {
 namespace {
 
 void round(float* x, int64_t n, int bits) {
@@ -19,4 +19,4 @@ void round(float* x, int64_t n, int bits) {
 const RowGrid kUnsignedGrid = {"unsigned", "evenly spaced from 0 to the largest; what is below becomes 0",
                                "the row scale of compress.md, for softmax", round};
 
-}  // namespace vireo::compress
+}  // namespace vireo

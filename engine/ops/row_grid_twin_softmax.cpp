@@ -1,9 +1,9 @@
 #include <algorithm>
 #include <cmath>
 
-#include "compress/grids.h"
+#include "ops/row_grids.h"
 
-namespace vireo::compress {
+namespace vireo {
 namespace {
 
 /// One bit of the code says which of the two grids it is on.
@@ -34,4 +34,4 @@ const RowGrid kTwinSoftmaxGrid = {
     "twinsoftmax", "two even grids, from 0 to a power of 2 that is searched and from there to 1, for softmax",
     "PTQ4ViT (Yuan et al. 2022, arXiv 2111.12293)", round};
 
-}  // namespace vireo::compress
+}  // namespace vireo

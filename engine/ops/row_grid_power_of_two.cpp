@@ -2,9 +2,9 @@
 // each column a factor of 1, 2, 4 or 8 to the scale, so that an integer LayerNorm aligns its columns by shifts.
 #include <cmath>
 
-#include "compress/grids.h"
+#include "ops/row_grids.h"
 
-namespace vireo::compress {
+namespace vireo {
 namespace {
 
 constexpr int kFactors = 4;
@@ -15,9 +15,9 @@ double rounded(double x, double step, double zero, double top) {
 }
 
 /// {step, zero, factor of each column}: the step of factor 8 is that of the value's whole range.
-std::vector<double> fit(const RangeStatistics& seen, int bits) {
-  const double top = double((1 << bits) - 1), least = double(seen.whole().least), most = double(seen.whole().most);
-  const int64_t cols = seen.cols(), rows = int64_t(seen.rows().size()) / std::max<int64_t>(cols, 1);
+std::vector<double> fit(const GridSample& seen, int bits) {
+  const double top = double((1 << bits) - 1), least = seen.least, most = seen.most;
+  const int64_t cols = seen.cols, rows = int64_t(seen.rows.size()) / std::max<int64_t>(cols, 1);
   const double whole = most > least ? (most - least) / top : 1;
   const double zero = std::max(0.0, std::min(top, std::nearbyint(-least / whole)));
   std::vector<double> found = {whole / 8, zero};
@@ -27,7 +27,7 @@ std::vector<double> fit(const RangeStatistics& seen, int bits) {
       const double by = double(1 << f);
       double error = 0;
       for (int64_t r = 0; r < rows; ++r) {
-        const double x = double(seen.rows()[size_t(r * cols + k)]), off = x - rounded(x, whole / 8 * by, zero, top);
+        const double x = double(seen.rows[size_t(r * cols + k)]), off = x - rounded(x, whole / 8 * by, zero, top);
         error += off * off;
       }
       if (error < best) best = error, factor = by;
@@ -51,6 +51,7 @@ const RowGrid kPowerOfTwoGrid = {
     "power-of-two factor of FQ-ViT (Lin et al. 2022, arXiv 2111.13824)",
     nullptr,
     fit,
-    round_row};
+    round_row,
+    true};
 
-}  // namespace vireo::compress
+}  // namespace vireo

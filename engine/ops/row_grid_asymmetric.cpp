@@ -1,9 +1,9 @@
 #include <algorithm>
 #include <cmath>
 
-#include "compress/grids.h"
+#include "ops/row_grids.h"
 
-namespace vireo::compress {
+namespace vireo {
 namespace {
 
 void round(float* x, int64_t n, int bits) {
@@ -21,4 +21,4 @@ const RowGrid kAsymmetricGrid = {"asymmetric",
                                  "evenly spaced from the least to the largest, 0 among them, with a zero point",
                                  "min-max (Jacob et al. 2018, arXiv 1712.05877)", round};
 
-}  // namespace vireo::compress
+}  // namespace vireo

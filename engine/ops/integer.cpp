@@ -1,10 +1,10 @@
-#include "compress/integer.h"
+#include "ops/integer.h"
 
 #include <algorithm>
 #include <cmath>
 #include <vector>
 
-namespace vireo::compress {
+namespace vireo {
 namespace {
 
 constexpr int64_t kWhole = (int64_t(1) << 31) - 1;
@@ -68,4 +68,4 @@ void integer_norm(const int32_t* x, int64_t n, int64_t* out) {
   for (int64_t i = 0; i < n; ++i) out[i] = floor_shift((x[i] - mean) * factor, 1);
 }
 
-}  // namespace vireo::compress
+}  // namespace vireo

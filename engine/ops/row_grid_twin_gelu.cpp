@@ -1,9 +1,9 @@
 #include <algorithm>
 #include <cmath>
 
-#include "compress/grids.h"
+#include "ops/row_grids.h"
 
-namespace vireo::compress {
+namespace vireo {
 namespace {
 
 void round(float* x, int64_t n, int bits) {
@@ -22,4 +22,4 @@ const RowGrid kTwinGeluGrid = {
     "twingelu", "two even grids, down to the least that GELU gives and up to the largest, for the rows behind it",
     "PTQ4ViT (Yuan et al. 2022, arXiv 2111.12293)", round};
 
-}  // namespace vireo::compress
+}  // namespace vireo

@@ -2,10 +2,9 @@
 #include <algorithm>
 #include <cmath>
 
-#include "compress/integer.h"
-#include "compress/simulate.h"
+#include "ops/rounded.h"
 
-namespace vireo::compress {
+namespace vireo {
 namespace {
 
 constexpr int kSoftmaxBits = 16;             // of the probabilities that Shiftmax gives
@@ -47,7 +46,7 @@ void shiftmax_rows(float* scores, int64_t n, const IntegerFunction& how) {
 
 }  // namespace
 
-void SimulatedAttention::run_head(int64_t head, std::vector<float>* probabilities) const {
+void RoundedAttention::run_head(int64_t head, std::vector<float>* probabilities) const {
   const int64_t n = tokens;
   std::vector<float> q, k, v;
   const auto take = [&](int64_t from, int64_t wide, std::vector<float>* to) {
@@ -90,7 +89,7 @@ void SimulatedAttention::run_head(int64_t head, std::vector<float>* probabilitie
   }
 }
 
-void SimulatedAttention::run(ThreadPool& pool) const {
+void RoundedAttention::run(ThreadPool& pool) const {
   std::vector<std::vector<float>> probabilities(static_cast<size_t>(heads));
   pool.parallel_for(heads, 1, [&](int64_t begin, int64_t end, int) {
     for (int64_t h = begin; h < end; ++h) {
@@ -98,8 +97,7 @@ void SimulatedAttention::run(ThreadPool& pool) const {
       if (seen == nullptr) probabilities[size_t(h)] = {};
     }
   });
-  if (seen == nullptr) return;
-  for (const std::vector<float>& p : probabilities) seen->add({p.data(), tokens, tokens, tokens});
+  if (seen != nullptr) *seen = std::move(probabilities);
 }
 
-}  // namespace vireo::compress
+}  // namespace vireo

@@ -1,17 +1,34 @@
-#include "compress/grids.h"
+#include "ops/row_grids.h"
 
 #include <algorithm>
 #include <cmath>
 
-namespace vireo::compress {
+namespace vireo {
 
 const std::vector<const RowGrid*>& row_grids() {
   static const std::vector<const RowGrid*> all = {
 #define ROW_GRID(name) &name,
-#include "compress/grids.def"
+#include "ops/row_grids.def"
 #undef ROW_GRID
   };
   return all;
+}
+
+extern const char* const kRowGridNames[];
+const char* const kRowGridNames[] = {"symmetric", "asymmetric",    "unsigned",    "log2",          "logsqrt2",
+                                     "rowlog2",   "rowlogquarter", "twinsoftmax", "twingelu",      "shiftlog",
+                                     "adalog",    "shiftadalog",   "ptf",         "asymmetricmse", nullptr};
+
+int64_t RowGrid::numbers(int64_t cols) const { return !fitted() ? 0 : by_column ? cols + 2 : 2; }
+
+bool RowGrid::sound(const std::vector<double>& fit, int64_t cols) const {
+  if (int64_t(fit.size()) != numbers(cols)) return false;
+  if (!fitted()) return true;
+  if (!(fit[0] > 0) || !std::isfinite(fit[0]) || fit[1] != std::nearbyint(fit[1])) return false;
+  if (!by_column) return fit[1] >= 1 && fit[1] <= 4096;                                          // the base's q
+  return fit[1] >= 0 && fit[1] <= 255 && std::all_of(fit.begin() + 2, fit.end(), [](double f) {  // the zero point
+           return f == 1 || f == 2 || f == 4 || f == 8;
+         });
 }
 
 const RowGrid* find_row_grid(const std::string& name) {
@@ -46,4 +63,4 @@ void round_by_row_log(float* x, int64_t n, int bits, double base) {
   for (int64_t i = 0; i < n; ++i) x[i] = float(double(x[i]) * (before / after));
 }
 
-}  // namespace vireo::compress
+}  // namespace vireo

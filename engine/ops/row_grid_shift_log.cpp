@@ -1,9 +1,9 @@
 #include <algorithm>
 #include <cmath>
 
-#include "compress/grids.h"
+#include "ops/row_grids.h"
 
-namespace vireo::compress {
+namespace vireo {
 namespace {
 
 void round(float* x, int64_t n, int bits) {
@@ -24,4 +24,4 @@ const RowGrid kShiftLogGrid = {"shiftlog",
                                "shift-log as in AdaLog (Wu et al. 2024, arXiv 2407.12951), relative to the token",
                                round};
 
-}  // namespace vireo::compress
+}  // namespace vireo

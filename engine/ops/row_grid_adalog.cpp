@@ -4,9 +4,9 @@
 #include <algorithm>
 #include <cmath>
 
-#include "compress/grids.h"
+#include "ops/row_grids.h"
 
-namespace vireo::compress {
+namespace vireo {
 namespace {
 
 constexpr int kParts = 37;  // of an octave
@@ -41,16 +41,16 @@ struct Candidate {
 };
 
 /// {scale, q} of the least squared error of values + shift.
-std::vector<double> fit(const RangeStatistics& seen, int bits, double shift) {
+std::vector<double> fit(const GridSample& seen, int bits, double shift) {
   std::vector<double> x;
   double most = 0;
-  const std::vector<float>& rows = seen.rows();
+  const std::vector<float>& rows = seen.rows;
   const size_t every = rows.size() / kMostValues + 1;
   // Every n-th value would see the same columns of every row, so a row begins one later than the one before.
-  const size_t cols = size_t(std::max<int64_t>(seen.cols(), 1));
+  const size_t cols = size_t(std::max<int64_t>(seen.cols, 1));
   for (size_t i = 0; i < rows.size(); ++i)
     if ((i + i / cols) % every == 0) x.push_back(double(rows[i]) + shift);
-  most = double(seen.whole().most) + shift;
+  most = seen.most + shift;
   if (!(most > 0)) return {1.0, double(kParts)};
 
   std::vector<Candidate> tried;
@@ -97,16 +97,16 @@ const RowGrid kAdaLogGrid = {
     "powers of a base 2^(q / 37) down from a scale, both searched on pictures, for softmax",
     "AdaLog and its FPCS (Wu et al. 2024, arXiv 2407.12951), by the squared error of the values",
     nullptr,
-    [](const RangeStatistics& seen, int bits) { return fit(seen, bits, 0); },
+    [](const GridSample& seen, int bits) { return fit(seen, bits, 0); },
     [](float* row, int64_t cols, const std::vector<double>& found, int bits) { round_row(row, cols, found, bits, 0); }};
 
 const RowGrid kShiftAdaLogGrid = {"shiftadalog",
                                   "as adalog, of what is shifted by the least that GELU gives, for the rows behind it",
                                   "AdaLog's shifted log grid (Wu et al. 2024, arXiv 2407.12951)",
                                   nullptr,
-                                  [](const RangeStatistics& seen, int bits) { return fit(seen, bits, kLeastOfGelu); },
+                                  [](const GridSample& seen, int bits) { return fit(seen, bits, kLeastOfGelu); },
                                   [](float* row, int64_t cols, const std::vector<double>& found, int bits) {
                                     round_row(row, cols, found, bits, kLeastOfGelu);
                                   }};
 
-}  // namespace vireo::compress
+}  // namespace vireo

@@ -5,7 +5,7 @@
 
 #include <cstdint>
 
-namespace vireo::compress {
+namespace vireo {
 
 /// How many codes of this step make up 1, as ShiftExp counts: ceil(1 / step), and 1 where the step is not finite.
 int64_t codes_of_one(double step);
@@ -22,4 +22,4 @@ void shift_gelu(const int32_t* x, int64_t n, int64_t one, int bits, int64_t* out
 /// steps of Newton's iteration from 2^16.
 void integer_norm(const int32_t* x, int64_t n, int64_t* out);
 
-}  // namespace vireo::compress
+}  // namespace vireo

@@ -1,9 +1,9 @@
 #include <algorithm>
 #include <cmath>
 
-#include "compress/grids.h"
+#include "ops/row_grids.h"
 
-namespace vireo::compress {
+namespace vireo {
 namespace {
 
 void round(float* x, int64_t n, int bits) {
@@ -16,4 +16,4 @@ void round(float* x, int64_t n, int bits) {
 const RowGrid kLogSqrt2Grid = {"logsqrt2", "powers of the root of 2 from 1 down, for softmax",
                                "RepQ-ViT (Li et al. 2023, arXiv 2212.08254)", round};
 
-}  // namespace vireo::compress
+}  // namespace vireo
