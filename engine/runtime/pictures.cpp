@@ -68,6 +68,7 @@ Result<void> Session::Impl::open_front(const Image& image, const simd::PictureSo
       std::memcpy(memory.at(front->plan.values[size_t(front->plan.inputs[i + 1])].where), tables[i].data(),
                   tables[i].size() * sizeof(int32_t));
   }
+  for (Slot& s : slots) s.bytes.reserve(size_t(in.part.bytes));
   by_picture = std::move(front);
   return {};
 }
@@ -78,22 +79,24 @@ Result<bool> Session::Impl::bring(const Image* images, int count) {
   prepared.name = device.impl()->caps.simd;
   prepared.reason.clear();
   if (options.preprocess == Preprocess::kCpu) return false;
-  const auto on_cpu = [this](std::string why) {
-    prepared.reason = std::move(why);
+  const auto on_cpu = [this](const char* why) {
+    prepared.reason = why;  // into the memory that it has: a frame allocates nothing
     return false;
   };
   if (buffers.input != VK_NULL_HANDLE) return false;  // which stage() refuses
   if (!gpu) return on_cpu(options.preprocess == Preprocess::kGpu ? "the session runs on the CPU" : "");
   const DeviceCaps& caps = gpu->gpu().caps();
-  if (options.preprocess == Preprocess::kAuto && caps.device_class == DeviceClass::kSoftware)
-    return on_cpu(software_reason(caps.name));
+  if (options.preprocess == Preprocess::kAuto && caps.device_class == DeviceClass::kSoftware) {
+    if (refusal.empty()) refusal = software_reason(caps.name);
+    return on_cpu(refusal.c_str());
+  }
   if (settled) return on_cpu("every inference is computed in fp32, by a session that takes floats");
   if (options.batch != 1 || count != 1 || images == nullptr)
     return on_cpu("pictures of a batch are prepared by the CPU");
   VIREO_ASSIGN(const simd::PictureSource source, check_image(images[0]));
   const PackedPart part = packed_part(source);
   if (!by_picture || !same_shape(by_picture->of, by_picture->part, source, part)) {
-    if (!refusal.empty() && same_shape(refused.of, refused.part, source, part)) return on_cpu(refusal);
+    if (!refusal.empty() && same_shape(refused.of, refused.part, source, part)) return on_cpu(refusal.c_str());
     for (const Slot& s : slots)
       if (s.ticket && !device_input) return on_cpu("an inference was in flight when the first picture came");
     Result<void> opened = open_front(images[0], source);
@@ -104,7 +107,7 @@ Result<bool> Session::Impl::bring(const Image* images, int count) {
       if (!goes_on && e.code != ErrorCode::kDeviceLost) return e;
       refusal = e.message;
       refused.of = source, refused.part = part;
-      return on_cpu(refusal);
+      return on_cpu(refusal.c_str());
     }
   }
   prepared.kind = DeviceKind::kVulkan;

@@ -193,8 +193,11 @@ TEST(SessionRun, AllocatesNothingAfterTheFirstCall) {
   std::vector<uint8_t> picture(300 * 200 * 3, 77);
   const Image image{picture.data(), 300, 200, 0};
   for (const Device& d : devices)
-    for (const bool cpu_step : {false, true}) {
+    for (const auto& [cpu_step, how] :
+         {std::make_pair(false, Preprocess::kAuto), std::make_pair(true, Preprocess::kAuto),
+          std::make_pair(false, Preprocess::kGpu)}) {
       SessionOptions o;
+      o.preprocess = how;
       if (cpu_step) o.cpu_ops = {"attention"};
       int called = 0;
       o.on_inference = [&called](const Inference&) { ++called; };
@@ -202,6 +205,7 @@ TEST(SessionRun, AllocatesNothingAfterTheFirstCall) {
       ASSERT_TRUE(s.ok()) << s.error().message;
       ASSERT_TRUE(s->run(image).ok());
       const std::vector<float> x = ramp(*s, m);
+      ASSERT_TRUE(s->run(x.data(), x.size()).ok());
       mine = true;
       allocations = 0;
       counting = true;
@@ -209,11 +213,13 @@ TEST(SessionRun, AllocatesNothingAfterTheFirstCall) {
       // The second slot as well, which the runs so far did not use.
       const Result<Ticket> a = s->submit(x.data(), x.size()), b = s->submit(x.data(), x.size());
       ok = ok && a.ok() && b.ok() && s->wait(*b).ok() && s->wait(*a).ok();
+      const Result<Ticket> c = s->submit(&image, 1), e = s->submit(&image, 1);
+      ok = ok && c.ok() && e.ok() && s->wait(*c).ok() && s->wait(*e).ok();
       counting = false;
       mine = false;
       EXPECT_TRUE(ok);
-      EXPECT_EQ(called, 4);
-      EXPECT_EQ(allocations.load(), 0) << d.name() << (cpu_step ? " with CPU steps" : "");
+      EXPECT_EQ(called, 7);
+      EXPECT_EQ(allocations.load(), 0) << d.name() << (cpu_step ? " with CPU steps" : "") << ", " << to_string(how);
     }
 }
 
