@@ -156,6 +156,33 @@ TEST(WinogradVulkan, WeightsAreRoundedOnce) {
   EXPECT_EQ(at(33, 0, 0), 0.f) << "no output";
 }
 
+/// Two convolutions of one weight whose tiles differ in the channels of a trip alone: as many bytes, in another order.
+TEST(WinogradVulkan, WeightsThatAreSharedArePackedForEachTile) {
+  const DeviceCaps caps = nano();
+  GraphBuilder g("shared");
+  const ValueId w = g.constant("w", random_constant(32, 64 * 9, 1, 0.1f));
+  const std::vector<std::pair<const char*, double>> attrs = {
+      {"kernel_h", 3}, {"kernel_w", 3}, {"pad_h", 1}, {"pad_w", 1}};
+  for (int64_t side : {64, 8}) {
+    TensorDesc x{DType::kF16, Shape{{1, side, side, 64}}};
+    g.output(g.add(OpKind::kConv2d, "conv", {g.input("x", x), w}, attrs));
+  }
+  PlanOptions o;
+  o.precision = Precision::kFp16;
+  o.tuning = tuning_for(caps);
+  only_kernel(*find_kernel("conv2d.winograd.half"), &*o.tuning);
+  o.tuning->constants["conv2d.winograd.half"] = {{32, 32, 16, 8}, {16, 32, 8, 8}};
+  const Result<Planned> p = make_plan(*g.finish(), caps, o);
+  ASSERT_TRUE(p.ok()) << p.error().message;
+  std::vector<const Step*> convs;
+  for (const Step& s : p->plan.steps)
+    if (s.op == OpKind::kConv2d) convs.push_back(&s);
+  ASSERT_EQ(convs.size(), 2u);
+  ASSERT_NE(convs[0]->constants, convs[1]->constants) << "the test wants two tiles";
+  for (const Step* s : convs)
+    EXPECT_EQ(uint32_t(p->plan.consts[size_t(s->consts[0])].pack.step), s->constants[2]) << s->kernel;
+}
+
 TEST(WinogradVulkan, WeightsThatGrowBeyondHalvesAreToldOf) {
   Conv conv(Shape{{1, 16, 16, 16}}, 32);
   conv.weight = make_constant(32, 144, std::vector<float>(size_t(32 * 144), 40000.f));
