@@ -206,6 +206,17 @@ PackedConst cpu_winograd(int operand, int64_t n, int64_t c) {
   return p;
 }
 
+PackedConst gpu_winograd(int operand, int64_t n, int64_t c, DType type, int64_t panel, int64_t step) {
+  PackedConst p;
+  p.operand = operand;
+  p.pack = Pack::kGpuWinograd;
+  p.dtype = type;
+  p.panel = int32_t(panel);
+  p.step = int32_t(step);
+  p.bytes = uint64_t(simd::kWinogradProducts * round_up(n, panel) * round_up(c, step)) * dtype_size(type);
+  return p;
+}
+
 Format gpu_weight_format(const TensorDesc& weight, const TensorDesc& x) {
   Format f = weight.format();
   if (!f.grid.coded()) return f;

@@ -59,6 +59,7 @@ PackedConst gpu_dots(int operand, int64_t n, int64_t k, const TensorDesc& weight
 PackedConst cpu_panels(int operand, int64_t n, int64_t k, const Format& f);
 PackedConst cpu_integer(int operand, int64_t n, int64_t k, const TensorDesc& weight);
 PackedConst cpu_winograd(int operand, int64_t n, int64_t c);
+PackedConst gpu_winograd(int operand, int64_t n, int64_t c, DType type, int64_t panel, int64_t step);
 
 inline Operand input(int i, BindKind k = BindKind::kStorage) { return {Operand::What::kInput, i, k}; }
 inline Operand output() { return {Operand::What::kOutput, 0, BindKind::kStorage}; }

@@ -60,6 +60,7 @@ enum class Pack : uint8_t {
                  ///< and, with column_sums, int32 sums of code - zero, each [groups][n to whole panels]: both factors
                  ///< are codes
   kCpuWinograd,  ///< simd::pack_winograd's panels, fp32
+  kGpuWinograd,  ///< of a 3x3 kernel U = G g G^T: [panels][trips of `step` channels][16][step][panel]
 };
 
 struct PackedConst {
@@ -72,6 +73,7 @@ struct PackedConst {
   bool pad_channels = false;   // permute: pad cin to a multiple of 4 with zeros
   bool centre = false;         // i8: the operand is normalised, so rows may be centred (plan/quantise.h)
   int32_t panel = 0;           // kGpuMatrix: columns per panel, in one piece with all its k; 0: one panel of all
+  int32_t step = 0;            // kGpuWinograd: channels of a trip
   bool staged = false;         // kGpuMatrix: scales are multiplied while W is staged, so they may be by group:
                                // [panels][scale_rows][panel], then as many offsets -zero * scale with zero points
   bool dots = false;           // kGpuMatrix: a word holds 4 columns of a row, [k / 4][n to a multiple of 4] words;

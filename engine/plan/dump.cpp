@@ -49,7 +49,8 @@ std::string constant_text(const PlanConst& c) {
     case Pack::kGpuMatrix: pack = c.pack.dots ? "dot words" : "gpu matrix"; break;
     case Pack::kCpuPanels: pack = "cpu panels"; break;
     case Pack::kCpuInteger: pack = "integer panels"; break;
-    case Pack::kCpuWinograd: pack = "winograd"; break;
+    case Pack::kCpuWinograd:
+    case Pack::kGpuWinograd: pack = "winograd"; break;
   }
   std::string s =
       fmt::format("constant {} {} {} weights+{} {} bytes", c.name, to_string(c.format()), pack, c.offset, c.pack.bytes);

@@ -28,7 +28,7 @@ struct ConstKey {
   auto fields() const {
     const Grid& g = pack.grid;
     return std::tie(id, pack.pack, pack.dtype, g.bits, g.scope, g.zero_points, g.lowest, g.group, g.wide, pack.permute,
-                    pack.pad_channels, pack.centre, pack.panel, pack.groups, pack.taps, pack.bf16_rows,
+                    pack.pad_channels, pack.centre, pack.panel, pack.step, pack.groups, pack.taps, pack.bf16_rows,
                     pack.column_sums, pack.staged, pack.dots, pack.scale_rows, pack.bytes);
   }
   bool operator<(const ConstKey& o) const { return fields() < o.fields(); }
@@ -488,7 +488,7 @@ class Lowerer {
       VIREO_ASSIGN(const shader::Reflection* reflection, reflection_of(step.name, d.shader));
       VIREO_ASSIGN(PlanDispatch p, resolve_words(step.name, *reflection, d));
       if (p.work.flops == 0) p.work.flops = step.cost.flops / double(lowered->dispatches.size());
-      p.work.issued_flops = std::max(p.work.issued_flops, p.work.flops);
+      p.work.issued_flops = std::max(p.work.issued_flops, p.work.flops * (step.by ? step.by->multiplied : 1));
       for (const Operand& o : d.operands) {
         Binding b;
         b.kind = o.kind;

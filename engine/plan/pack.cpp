@@ -9,6 +9,7 @@
 #include "base/half.h"
 #include "plan/plan.h"
 #include "plan/quantise.h"
+#include "simd/winograd_weights.h"
 
 namespace vireo {
 namespace {
@@ -338,6 +339,43 @@ Result<void> pack_cpu_winograd(const PlanConst& c, const Constant& source, uint8
   return {};
 }
 
+/// To nearest even, once: a float between, rounded to nearest as well, could move the number to the wrong side of the
+/// middle of two halves, so that one is truncated, its last bit saying whether something was cut off.
+uint16_t half_of(double x) {
+  float f = float(x);
+  if (double(f) == x) return float_to_half(f);
+  const uint32_t beyond = std::fabs(double(f)) > std::fabs(x) ? 1 : 0;
+  f = bits_to_float((float_to_bits(f) - beyond) | 1);
+  return float_to_half(f);
+}
+
+Result<void> pack_gpu_winograd(const PlanConst& c, const Constant& source, uint8_t* out) {
+  RowReader reader(c, source);
+  const int64_t n = source.rows(), channels = reader.cols() / 9, panel = c.pack.panel, step = c.pack.step;
+  const int64_t trips = div_up(channels, step);
+  std::memset(out, 0, size_t(c.pack.bytes));
+  const auto store = [&](auto* to, auto value) -> Result<void> {
+    for (int64_t first = 0; first < n; first += kBlock) {
+      const int64_t count = std::min(kBlock, n - first);
+      VIREO_ASSIGN(const float* rows, reader.read(first, count));
+      for (int64_t i = 0; i < channels; ++i)
+        for (int64_t r = 0; r < count; ++r) {
+          double u[simd::kWinogradProducts];
+          simd::winograd_weights(rows + r * 9 * channels + i, channels, u);
+          if (c.pack.dtype == DType::kF16)
+            for (double each : u)
+              if (const float f = float(each); std::fabs(f) > 65504.f) VIREO_TRY(check_half(c, &f, 1));
+          const int64_t row = first + r, trip = row / panel * trips + i / step;
+          for (int64_t p = 0; p < simd::kWinogradProducts; ++p)
+            to[((trip * simd::kWinogradProducts + p) * step + i % step) * panel + row % panel] = value(u[p]);
+        }
+    }
+    return {};
+  };
+  if (c.pack.dtype == DType::kF16) return store(reinterpret_cast<uint16_t*>(out), [](double u) { return half_of(u); });
+  return store(reinterpret_cast<float*>(out), [](double u) { return float(u); });
+}
+
 Result<void> pack_rows(const PlanConst& c, const Constant& source, uint8_t* out) {
   RowReader reader(c, source);
   const int64_t ld = round_up(source.cols(), 4);
@@ -364,6 +402,7 @@ Result<void> pack_constant(const Plan& plan, const Graph& graph, size_t index, u
       case Pack::kCpuInteger:
       case Pack::kCpuPanels: return pack_cpu_panels(c, source, out);
       case Pack::kCpuWinograd: return pack_cpu_winograd(c, source, out);
+      case Pack::kGpuWinograd: return pack_gpu_winograd(c, source, out);
     }
     return {};
   });

@@ -129,7 +129,8 @@ Result<DispatchWork> gpu_work(const Plan& plan, const Step& step, const PlanDisp
   for (const PlanDispatch& each : step.dispatches) all += each.work.flops;
   const double share = all > 0 ? d.work.flops / all : 1.0 / double(step.dispatches.size());
   w.flops = step.cost.flops * share;
-  w.issued_flops = std::max(d.work.issued_flops, w.flops);
+  if (step.by) w.multiplied = step.by->multiplied;
+  w.issued_flops = std::max(d.work.issued_flops, w.flops * w.multiplied);
   w.read_bytes = step.cost.read_bytes * share, w.write_bytes = step.cost.write_bytes * share;
   for (size_t i = 0; i < shader::kCounts; ++i)
     if (w.mix.n[i] > 0) w.features.push_back({shader::to_string(shader::Count(i)), w.mix.n[i]});

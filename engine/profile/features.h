@@ -23,6 +23,7 @@ struct DispatchWork {
   std::string group;  // what is alike: the module's name, or the CPU kernel's with its weight type
   shader::Mix mix;    // of all subgroups together; zeros on the CPU
   double flops = 0, issued_flops = 0, read_bytes = 0, write_bytes = 0;
+  double multiplied = 1;                 // multiplications, as a part of those that `flops` counts
   double workgroups = 0, subgroups = 0;  // subgroups of one workgroup
   uint32_t width = 1;                    // lanes of a subgroup
   uint32_t registers = 0;                // per invocation, estimated: its arrays and what addresses and operands take

@@ -63,7 +63,7 @@ DispatchPrediction on_cores(const DispatchWork& w, const Machine& m) {
   const double width = w.width;
   const double clock = m.clock_mhz;  // per microsecond
   const double lanes = w.packed ? 2 * m.half_lanes : m.fma_lanes;
-  const double compute_roof = w.flops / (2 * lanes * m.cores * clock),
+  const double compute_roof = w.flops * w.multiplied / (2 * lanes * m.cores * clock),
                memory_roof = (w.read_bytes + w.write_bytes) / (m.bandwidth_gbs * 1e3);
   const Clocks c = clocks_of(w, m, width);
   const double per_core = 1 / (m.cores * clock);

@@ -5,6 +5,7 @@
 
 #include "base/half.h"
 #include "simd/kernels.h"
+#include "simd/winograd_weights.h"
 #include "tensor/tensor.h"
 
 namespace vireo::simd {
@@ -134,18 +135,12 @@ size_t winograd_weight_bytes(int64_t n, int64_t c) {
 }
 
 void pack_winograd(const float* rows, int64_t first, int64_t count, int64_t c, float* packed) {
-  // G g G^T, G = [1 0 0; 1/2 1/2 1/2; 1/2 -1/2 1/2; 0 0 1]: of every line, then of the lines, in double.
-  const auto transform = [](double a, double b, double e, double* to, int64_t step) {
-    to[0] = a, to[step] = (a + b + e) / 2, to[2 * step] = (a - b + e) / 2, to[3 * step] = e;
-  };
   for (int64_t r = 0; r < count; ++r) {
     const int64_t row = first + r;
     float* const to = packed + row / kPanel * kWinogradProducts * c * kPanel + row % kPanel;
     for (int64_t i = 0; i < c; ++i) {
-      const float* const g = rows + r * 9 * c + i;
-      double lines[3][4], u[16];
-      for (int64_t y = 0; y < 3; ++y) transform(g[y * 3 * c], g[(y * 3 + 1) * c], g[(y * 3 + 2) * c], lines[y], 1);
-      for (int64_t x = 0; x < 4; ++x) transform(lines[0][x], lines[1][x], lines[2][x], u + x, 4);
+      double u[kWinogradProducts];
+      winograd_weights(rows + r * 9 * c + i, c, u);
       for (int64_t t = 0; t < kWinogradProducts; ++t) to[(t * c + i) * kPanel] = float(u[t]);
     }
   }

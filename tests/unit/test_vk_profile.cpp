@@ -508,6 +508,9 @@ TEST_F(VkPhases, EveryVariantComputesTheSame) {
     caps.device_class = DeviceClass::kOther;
     tuning = tuning_for(caps);
     compare(gpu, tuning, Precision::kFp32, &seen);
+    tuning.constants.erase("conv2d.tile");
+    tuning.constants["conv2d.winograd.tile"] = {{16, 16, 8, 8}};
+    compare(gpu, tuning, Precision::kFp32, &seen);
     if (!caps.shader_float16) continue;
     halves = true;
     tuning.constants.erase("linear.tile");
@@ -515,18 +518,21 @@ TEST_F(VkPhases, EveryVariantComputesTheSame) {
     compare(gpu, tuning, Precision::kFp16, &seen, false);
     only_kernel(*find_kernel("attention.half"), &tuning);
     tuning.constants["attention.half"] = {{32, 4, 4, 4, 8}};
-    tuning.constants.erase("conv2d.tile");  // the picture's own planes take conv2d.direct
+    tuning.constants.erase("conv2d.winograd.tile");  // the picture's own planes take conv2d.direct
     tuning.constants["conv2d.half"] = {{32, 32, 16, 8, 8}};
+    compare(gpu, tuning, Precision::kFp16, &seen);
+    tuning.constants.erase("conv2d.half");
+    tuning.constants["conv2d.winograd.half"] = {{16, 16, 16, 8}};
     compare(gpu, tuning, Precision::kFp16, &seen);
   }
   if (seen.empty()) GTEST_SKIP() << "no device here has a shader clock";
   for (const char* shader :
        {"linear.tile", "linear.texel", "linear.texel.SHUFFLE=1", "attention.tile", "attention.tile.PARTITION=1",
         "attention.tile.PARTITION=2", "attention.texel", "attention.texel.PARTITION=1", "attention.texel.PARTITION=2",
-        "conv2d", "conv2d.TEXEL=1", "conv2d.tile"})
+        "conv2d", "conv2d.TEXEL=1", "conv2d.tile", "conv2d.winograd.tile"})
     EXPECT_EQ(seen.count(shader), 1u) << shader << " was not tried";
-  for (const char* shader :
-       {"linear.half", "attention.half", "attention.half.PARTITION=1", "attention.half.PARTITION=2", "conv2d.half"})
+  for (const char* shader : {"linear.half", "attention.half", "attention.half.PARTITION=1",
+                             "attention.half.PARTITION=2", "conv2d.half", "conv2d.winograd.half"})
     EXPECT_EQ(seen.count(shader), size_t(halves)) << shader;
 }
 
