@@ -144,6 +144,7 @@ FormatPolicy policy_of(Precision p) {
       r.decode = false;
       r.half_beside_codes = true;
       break;
+    case Precision::kAuto: break;  // one of the others by then (fastest_precision)
   }
   return r;
 }

@@ -348,6 +348,10 @@ Result<TuneReport> tune(const Model& model, const Device& device, const TuneOpti
       return fail(ErrorCode::kUnsupported,
                   "tune: {} is the CPU, whose kernels are not tuned; choose a Vulkan device (--device vulkan){}{}",
                   device.name(), device.reason().empty() ? "" : ": ", device.reason());
+    if (options.session.precision == Precision::kAuto)
+      return fail(ErrorCode::kInvalidArgument,
+                  "tune: precision auto is chosen by times, which is what tuning changes; tune fp32, fp16 and int8 one "
+                  "after the other (one file keeps all)");
     if (!(options.budget_s > 0 && options.budget_s <= 86400))
       return fail(ErrorCode::kInvalidArgument, "tune: budget_s is {}, expected more than 0 and at most 86400 seconds",
                   options.budget_s);

@@ -26,6 +26,8 @@ enum class Precision : uint8_t {
                 ///< and activations are as in kInt8 on a GPU, fp32 on a CPU. kFp32 for a checkpoint without codes
   kW8A8,  ///< weights as in kInt8, and on the CPU the rows that they multiply are int8 too, each with a scale found
           ///< while running: integer products with exact 32-bit sums. On Vulkan as kInt8
+  kAuto,  ///< the fastest of kFp32, kFp16 and kInt8 on the session's device whose answer to a test picture is that of
+          ///< fp32 within default_tolerance(). Session::precision() says which, precision_reason() why
 };
 VIREO_API const char* to_string(Precision p);
 

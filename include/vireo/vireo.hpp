@@ -281,7 +281,9 @@ class VIREO_API Session {
   int input_height() const;
   int input_width() const;
   int batch() const;
-  DeviceUsed device() const;  ///< its strings live as long as the session
+  Precision precision() const;                  ///< the options', or what kAuto has come to
+  const std::string& precision_reason() const;  ///< of kAuto: the times and answers that chose; empty otherwise
+  DeviceUsed device() const;                    ///< its strings live as long as the session
   /// What was noticed while opening, one sentence each: an unusable pipeline cache, ...
   const std::vector<std::string>& warnings() const;
 
