@@ -55,6 +55,10 @@ foreach(module device model plan profile runtime shader vk)
   file(GLOB sources CONFIGURE_DEPENDS engine/${module}/*.cpp)
   list(APPEND cold ${sources})
 endforeach()
+# Of compress, what reads and writes checkpoints, recipes and policies; the rest computes.
+foreach(file compress extend kept kept_structure partial recipe simulate_policy structure)
+  list(APPEND cold engine/compress/${file}.cpp)
+endforeach()
 list(FILTER cold EXCLUDE REGEX "/engine/(model/(compressed|preprocess|resize|resize_float|safetensors)|plan/(pack|quantise)|\
 profile/(probes|rounds)|runtime/(latency|recompute|scores|self_test|session)|shader/(count|interpreter|interpreter_math)|\
 vk/(executable|flight|map|record|timing|weights))\\.cpp$")

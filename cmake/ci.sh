@@ -105,6 +105,9 @@ ci_format() { check_case format format --check; }
 # ---- the tests
 
 ci_test() {
+  # The element for GStreamer is an option; here it is built and tested as well, in a minute.
+  install_packages gstreamer
+  configure_options+=(-DVIREO_GSTREAMER=ON)
   preset=ci VIREO_CONFORMANCE_RUNS=${VIREO_CONFORMANCE_RUNS:-$conformance_runs} run_tests all
 }
 
@@ -136,7 +139,8 @@ ci_asan() {
 # ---- clang
 
 ci_clang() {
-  install_packages build test bench clang
+  install_packages build test bench gstreamer clang
+  configure_options+=(-DVIREO_GSTREAMER=ON)
   preset=clang
   configure
   local commands=build-clang/commands errors=0

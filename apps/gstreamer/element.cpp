@@ -1,7 +1,8 @@
-// The GStreamer element `vireo`: frames pass through unchanged, and each one (or every Nth) is run through a model.
-// Answers are element messages on the pipeline's bus.
+// The GStreamer element `vireo`: frames pass through, and each one (or every Nth) is run through a model. Answers are
+// element messages on the pipeline's bus; a segmentation's may be drawn over the frames.
 //
 //   gst-launch-1.0 -m v4l2src ! vireo model=models/fashion-vit ! fakesink
+//   gst-launch-1.0 v4l2src ! vireo model=models/disaster-upernet overlay=true ! videoconvert ! autovideosink
 #include <gst/gst.h>
 #include <gst/video/gstvideofilter.h>
 #include <gst/video/video.h>
@@ -11,6 +12,8 @@
 #include <string>
 #include <vector>
 #include <vireo/vireo.hpp>
+
+#include "overlay.h"
 
 namespace {
 
@@ -51,12 +54,14 @@ struct State {
   vireo::SessionOptions options;
   std::unique_ptr<vireo::Session> session;
   guint64 frames = 0;
+  std::vector<float> classes;  // of the last frame that was run, for the overlay of those that pass
 };
 
 struct Vireo {
   GstVideoFilter parent;
-  gchar *model, *device, *precision, *weights;
+  gchar *model, *device, *precision, *weights, *task, *preprocess;
   guint interval, top, rotation;
+  gboolean overlay;
   gint threads;
   State* state;
 };
@@ -66,7 +71,19 @@ struct VireoClass {
 
 G_DEFINE_TYPE(Vireo, vireo_element, GST_TYPE_VIDEO_FILTER)
 
-enum Property { kModel = 1, kDevice, kPrecision, kWeights, kInterval, kTop, kRotation, kThreads };
+enum Property {
+  kModel = 1,
+  kDevice,
+  kPrecision,
+  kWeights,
+  kInterval,
+  kTop,
+  kRotation,
+  kThreads,
+  kTask,
+  kOverlay,
+  kPreprocess
+};
 
 Vireo* self_of(gpointer object) { return reinterpret_cast<Vireo*>(object); }
 
@@ -105,6 +122,28 @@ vireo::Result<vireo::Precision> precision_of(const std::string& name) {
   return wrong("precision is '" + name + "'; expected fp32, fp16, int8, w8a8, checkpoint or auto");
 }
 
+vireo::Result<vireo::Preprocess> preprocess_of(const std::string& name) {
+  for (const vireo::Preprocess p : {vireo::Preprocess::kAuto, vireo::Preprocess::kCpu, vireo::Preprocess::kGpu})
+    if (name == vireo::to_string(p)) return p;
+  return wrong("preprocess is '" + name + "'; expected auto, cpu or gpu");
+}
+
+/// What is asked of the model.
+vireo::Result<vireo::Head> head_of(const vireo::Model& model, const std::string& task) {
+  const bool segments = model.task() == vireo::Task::kSegmentation;
+  if (task == "auto")
+    return segments ? vireo::Head::kClassMap : model.classes() > 0 ? vireo::Head::kLogits : vireo::Head::kFeatures;
+  const auto cannot = [&](const char* what) {
+    return wrong("task is '" + task + "', but the model '" + model.name() + "' " + what + "; expected auto");
+  };
+  if (task == "segment") return segments ? vireo::Result<vireo::Head>(vireo::Head::kClassMap) : cannot("has no map");
+  if (task != "classify" && task != "embed")
+    return wrong("task is '" + task + "'; expected auto, classify, segment or embed");
+  if (segments) return cannot("segments");
+  if (task == "embed") return vireo::Head::kFeatures;
+  return model.classes() > 0 ? vireo::Result<vireo::Head>(vireo::Head::kLogits) : cannot("has no classes");
+}
+
 vireo::Result<void> open_session(State* state, int height, int width) {
   state->options.height = height, state->options.width = width;
   vireo::Result<vireo::Session> session = vireo::Session::create(state->model, state->device, state->options);
@@ -123,12 +162,17 @@ vireo::Result<State*> open_state(const Vireo* self) {
   if (!device) return device.error();
   const vireo::Result<vireo::Precision> precision = precision_of(self->precision);
   if (!precision) return precision.error();
-  auto state = std::make_unique<State>(State{std::move(*model), std::move(*device), {}, nullptr, 0});
+  auto state = std::make_unique<State>(State{std::move(*model), std::move(*device), {}, nullptr, 0, {}});
   state->options.precision = *precision;
   state->options.fallback = std::string(self->device) == "auto";
-  state->options.head = state->model.task() == vireo::Task::kSegmentation ? vireo::Head::kClassMap
-                        : state->model.classes() > 0                      ? vireo::Head::kLogits
-                                                                          : vireo::Head::kFeatures;
+  const vireo::Result<vireo::Head> head = head_of(state->model, self->task);
+  if (!head) return head.error();
+  state->options.head = *head;
+  const vireo::Result<vireo::Preprocess> preprocess = preprocess_of(self->preprocess);
+  if (!preprocess) return preprocess.error();
+  state->options.preprocess = *preprocess;
+  if (self->overlay && *head != vireo::Head::kClassMap)
+    return wrong("overlay draws the classes of pixels, and the model '" + state->model.name() + "' gives none");
   if (!state->model.keeps_proportions()) {  // else the caps say which size
     if (const vireo::Result<void> opened = open_session(state.get(), 0, 0); !opened) return opened.error();
   }
@@ -140,6 +184,8 @@ gboolean start(GstBaseTransform* base) {
   vireo::Result<State*> state = open_state(self);
   if (!state) return report(self, state.error()), FALSE;
   self->state = *state;
+  // Frames that are only looked at are not changed: no copy of a buffer that others read too.
+  gst_base_transform_set_passthrough(base, !self->overlay);
   return TRUE;
 }
 
@@ -152,6 +198,7 @@ gboolean stop(GstBaseTransform* base) {
 
 gboolean set_info(GstVideoFilter* filter, GstCaps*, GstVideoInfo* info, GstCaps*, GstVideoInfo*) {
   Vireo* self = self_of(filter);
+  if (self->state != nullptr) self->state->classes.clear();  // of frames of another size
   if (self->state == nullptr || !self->state->model.keeps_proportions()) return TRUE;
   const bool turned = self->rotation % 180 != 0;
   const int width = GST_VIDEO_INFO_WIDTH(info), height = GST_VIDEO_INFO_HEIGHT(info);
@@ -194,6 +241,8 @@ void add_classes(const Vireo* self, const vireo::Output& out, GstStructure* to) 
       entry(counts[i].second, "share", double(counts[i].first) / double(out.rows));
   }
   gst_structure_take_value(to, "classes", &list);
+  if (out.height > 0)
+    gst_structure_set(to, "map-width", G_TYPE_INT, out.width, "map-height", G_TYPE_INT, out.height, nullptr);
 }
 
 void add_features(const vireo::Output& out, GstStructure* to) {
@@ -233,8 +282,16 @@ GstFlowReturn transform(GstVideoFilter* filter, GstVideoFrame* frame) {
   Vireo* self = self_of(filter);
   State& state = *self->state;
   const guint64 number = state.frames++;
-  if (number % self->interval != 0) return GST_FLOW_OK;
-  const vireo::Result<vireo::Output> out = state.session->run(image_of(self, frame));
+  const auto draw = [&] {
+    if (self->overlay && !state.classes.empty())
+      vireo_gst::draw_classes(frame, state.classes.data(), int(self->rotation), state.model.classes());
+  };
+  if (number % self->interval != 0) return draw(), GST_FLOW_OK;
+  const vireo::Image image = image_of(self, frame);
+  // The map of the frame's own size where it is drawn, else the model's, which costs less.
+  const vireo::MapSize size =
+      self->overlay ? vireo::MapSize{image.upright_height(), image.upright_width()} : vireo::MapSize{};
+  const vireo::Result<vireo::Output> out = state.session->run(&image, 1, size);
   if (!out) return report(self, out.error()), GST_FLOW_ERROR;
   GstStructure* answer =
       gst_structure_new("vireo", "frame", G_TYPE_UINT64, number, "timestamp", G_TYPE_UINT64,
@@ -243,6 +300,8 @@ GstFlowReturn transform(GstVideoFilter* filter, GstVideoFrame* frame) {
   if (*out->device.reason != '\0') gst_structure_set(answer, "reason", G_TYPE_STRING, out->device.reason, nullptr);
   if (state.options.head == vireo::Head::kFeatures) add_features(*out, answer);
   else add_classes(self, *out, answer);
+  if (self->overlay) state.classes.assign(out->data, out->data + out->rows);
+  draw();
   gst_element_post_message(GST_ELEMENT(self), gst_message_new_element(GST_OBJECT(self), answer));
   return GST_FLOW_OK;
 }
@@ -261,6 +320,9 @@ void set_property(GObject* object, guint id, const GValue* value, GParamSpec* sp
     case kDevice: return text(&self->device, "auto");
     case kPrecision: return text(&self->precision, "checkpoint");
     case kWeights: return text(&self->weights, nullptr);
+    case kTask: return text(&self->task, "auto");
+    case kPreprocess: return text(&self->preprocess, "auto");
+    case kOverlay: self->overlay = g_value_get_boolean(value); return;
     case kInterval: self->interval = g_value_get_uint(value); return;
     case kTop: self->top = g_value_get_uint(value); return;
     case kThreads: self->threads = g_value_get_int(value); return;
@@ -276,6 +338,9 @@ void get_property(GObject* object, guint id, GValue* value, GParamSpec* spec) {
     case kDevice: return g_value_set_string(value, self->device);
     case kPrecision: return g_value_set_string(value, self->precision);
     case kWeights: return g_value_set_string(value, self->weights);
+    case kTask: return g_value_set_string(value, self->task);
+    case kPreprocess: return g_value_set_string(value, self->preprocess);
+    case kOverlay: return g_value_set_boolean(value, self->overlay);
     case kInterval: return g_value_set_uint(value, self->interval);
     case kTop: return g_value_set_uint(value, self->top);
     case kThreads: return g_value_set_int(value, self->threads);
@@ -286,7 +351,8 @@ void get_property(GObject* object, guint id, GValue* value, GParamSpec* spec) {
 
 void finalize(GObject* object) {
   Vireo* self = self_of(object);
-  for (gchar* text : {self->model, self->device, self->precision, self->weights}) g_free(text);
+  for (gchar* text : {self->model, self->device, self->precision, self->weights, self->task, self->preprocess})
+    g_free(text);
   delete self->state;
   G_OBJECT_CLASS(vireo_element_parent_class)->finalize(object);
 }
@@ -294,9 +360,10 @@ void finalize(GObject* object) {
 void vireo_element_init(Vireo* self) {
   self->device = g_strdup("auto");
   self->precision = g_strdup("checkpoint");
+  self->task = g_strdup("auto");
+  self->preprocess = g_strdup("auto");
   self->interval = 1;
   self->top = 5;
-  // Frames are looked at and not changed: no copy of a buffer that others read too.
   gst_base_transform_set_passthrough(GST_BASE_TRANSFORM(self), TRUE);
 }
 
@@ -324,11 +391,25 @@ void vireo_element_class_init(VireoClass* klass) {
                                    270, 0, flags));
   add(kThreads, g_param_spec_int("threads", "Threads", "CPU threads; 0 = all cores", 0, 1024, 0, flags));
 
+  add(kTask, g_param_spec_string("task", "Task",
+                                 "auto (what the model was made for), classify, segment or embed (feature vectors of a "
+                                 "classifier or trunk)",
+                                 "auto", flags));
+  add(kOverlay, g_param_spec_boolean("overlay", "Overlay",
+                                     "Draw the colours of a segmentation's classes over the frames, those of the last "
+                                     "frame that was run over frames between",
+                                     FALSE, flags));
+  add(kPreprocess,
+      g_param_spec_string("preprocess", "Preprocess",
+                          "Where frames become the network's input, with the same numbers: auto, cpu or gpu", "auto",
+                          flags));
+
   GstElementClass* element = GST_ELEMENT_CLASS(klass);
-  gst_element_class_set_static_metadata(
-      element, "Vision Transformers", "Filter/Analyzer/Video",
-      "Runs frames through a Vision Transformer on Vulkan or the CPU and posts the answers as element messages 'vireo'",
-      "Vireo");
+  gst_element_class_set_static_metadata(element, "Vision Transformers", "Filter/Analyzer/Video",
+                                        "Runs frames through a Vision Transformer on Vulkan or the CPU, posts the "
+                                        "answers as element messages 'vireo' and "
+                                        "draws those of segmentations",
+                                        "Vireo");
   for (const auto& [name, direction] : {std::make_pair("sink", GST_PAD_SINK), std::make_pair("src", GST_PAD_SRC)}) {
     GstCaps* caps = gst_caps_from_string(kCaps);
     gst_element_class_add_pad_template(element, gst_pad_template_new(name, direction, GST_PAD_ALWAYS, caps));

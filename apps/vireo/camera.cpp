@@ -99,7 +99,7 @@ std::vector<Plane> planes(const FrameLayout& l) {
 
 }  // namespace
 
-Camera::Camera(const std::string& path, const CameraWish& wish) : path_(path) {
+Camera::Camera(const std::string& path, const CameraWish& wish) : path_(path), stall_s_(wish.stall_s) {
   file_ = open(path.c_str(), O_RDWR | O_NONBLOCK | O_CLOEXEC);
   if (file_ < 0)
     fail(errno == EBUSY                       ? "is busy: another program has it"
@@ -261,11 +261,18 @@ bool Camera::next(Frame* frame) {
   if (!streaming_) {
     if (const std::string wrong = start(); !wrong.empty()) return end(wrong);
   }
+  const int64_t began = monotonic_ns();
   v4l2_buffer newest{};
   bool have = false, starved = false;
   // The newest of those that wait. A very fast camera fills what is given back at once: not more than it has buffers.
   for (size_t taken = 0; taken < buffers_.size() || starved;) {
-    if (!have && !wake_.wait_readable(file_)) return false;
+    // Also where the driver wakes whoever waits and then has no frame for him.
+    const double left = stall_s_ - double(monotonic_ns() - began) / 1e9;
+    bool late = stall_s_ > 0 && left <= 0;
+    if (!have && (late || !wake_.wait_readable(file_, stall_s_ > 0 ? left : 0, &late))) {
+      if (!late) return false;
+      return end("gave no frame for " + stall_text(stall_s_) + ", and no error");
+    }
     v4l2_buffer b{};
     b.type = V4L2_BUF_TYPE_VIDEO_CAPTURE;
     b.memory = V4L2_MEMORY_MMAP;
@@ -305,7 +312,7 @@ bool Camera::next(Frame* frame) {
 
 #else
 
-Camera::Camera(const std::string& path, const CameraWish&) : path_(path) {
+Camera::Camera(const std::string& path, const CameraWish& wish) : path_(path), stall_s_(wish.stall_s) {
   fail("cannot be used: this build has no Video4Linux");
 }
 void Camera::close_all() {}

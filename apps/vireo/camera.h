@@ -17,6 +17,7 @@ bool names_camera(const std::string& name);
 struct CameraWish {
   FrameLayout layout;                                                // its rotation holds always
   bool format = false, size = false, range = false, matrix = false;  // which of the layout's others do
+  double stall_s = 0;  // without a frame for so long it counts as gone; 0: never
 };
 
 /// A camera does not wait: next() gives its newest frame, and those that it made meanwhile are dropped and counted.
@@ -53,6 +54,7 @@ class Camera : public FrameSource {
   void copy(const uint8_t* from, uint8_t* to) const;
 
   const std::string path_;
+  const double stall_s_ = 0;
   int file_ = -1;
   FrameLayout layout_;
   size_t stride_ = 0;  // bytes from one row of the first plane to the next

@@ -6,6 +6,7 @@
 #include "cli.h"
 #include "governed.h"
 #include "interrupt.h"
+#include "json_answer.h"
 #include "measure.h"
 #include "npy.h"
 #include "pictures.h"
@@ -19,8 +20,7 @@ struct Args {
   int topk = 5;
   std::string logits;
   bool keeps_logits = false;
-  double hold_fps = 0;
-  std::vector<std::string> faster;
+  Governing governing;
 };
 
 struct Answer {
@@ -81,8 +81,7 @@ Json answer_json(const vireo::Model& model, const std::string& path, const Answe
 }
 
 void run(Args& args) {
-  if (args.faster.empty() != (args.hold_fps == 0))
-    throw UsageError("classify: --hold-fps and --faster go together: a rate, and the models that may take over");
+  check_governing("classify", args.governing);
   if (args.keeps_logits) check_writable(args.logits);
   Pictures pictures("classify", args.images, args.common);
   std::vector<std::string> inputs = pictures.inputs();
@@ -94,11 +93,11 @@ void run(Args& args) {
     throw Failure("'" + model.name() + "' has a class for every pixel, not one for the picture; vireo segment runs it");
   if (model.classes() == 0)
     throw Failure("'" + model.name() + "' has no classification head; vireo embed gives its feature vector");
-  GovernedSessions levels(model, args.common, vireo::Head::kLogits, args.faster, args.hold_fps);
+  GovernedSessions levels(model, args.common, vireo::Head::kLogits, args.governing);
 
   const size_t classes = size_t(model.classes());
   std::vector<float> logits;
-  Json results = Json::array();
+  JsonAnswer results(pictures.raw());
   ImageErrors errors;
   if (!args.common.quiet()) {
     if (!model.keeps_proportions()) std::printf("%s\n", device_line(levels.sessions().last().device()).c_str());
@@ -139,7 +138,7 @@ void run(Args& args) {
     if (args.common.json_lines) {
       print_json_line(answer_json(model, path, answer, latency));
     } else if (args.common.json) {
-      results.push_back(answer_json(model, path, answer, latency));
+      results.add(answer_json(model, path, answer, latency));
     } else {
       print_answer(model, path, answer, &reason);
       if (pictures.raw()) flush_output();  // somebody may read along
@@ -149,21 +148,22 @@ void run(Args& args) {
   if (!args.common.quiet() && latency.any()) std::printf("%s\n", latency.text().c_str());
   if (args.common.json_lines && latency.any()) std::fprintf(stderr, "note: %s\n", latency.text().c_str());
   tell_cut(pictures, count);
+  tell_preprocessing(args.common, levels.sessions().last());
   if (!args.common.json && reader.dropped() > 0)
     std::fprintf(stderr, "note: %llu frames gave way to newer ones\n",
                  static_cast<unsigned long long>(reader.dropped()));
   if (args.common.json) {
     Json json{{"device", device_json(levels.sessions().last().device())},
               {"precision", precision_text(args.common)},
-              {"scores", vireo::to_string(model.scores())},
-              {"results", results}};
+              {"scores", vireo::to_string(model.scores())}};
+    add_preprocessing(json, levels.sessions().last());
     add_precision_reason(json, args.common);
     add_notes(json, model);
     latency.add_to(json);
     levels.add_to(json);
     if (reader.dropped() > 0) json["dropped"] = reader.dropped();
     if (count < pictures.total() || pictures.cut()) json["interrupted"] = true;
-    print_json(json);
+    results.finish(json);
   }
   if (args.keeps_logits) {
     need(write_npy(args.logits, logits.data(), {int64_t(count), int64_t(classes)}));
@@ -189,14 +189,7 @@ void add_classify(CLI::App& app) {
   CLI::Option* logits = verb->add_option("--logits", args->logits,
                                          "write the class scores before softmax or sigmoid, float32 [images, classes]");
   logits->type_name("FILE.npy");
-  verb->add_option("--hold-fps", args->hold_fps,
-                   "frames per second to hold: those of --faster take over while work on a frame takes longer")
-      ->type_name("F")
-      ->check(CLI::Range(1e-3, 1e6));
-  verb->add_option("--faster", args->faster,
-                   "a faster model of the same classes, or at a smaller input; several from slower to faster")
-      ->type_name("MODEL[@HxW]")
-      ->allow_extra_args(false);
+  add_governing(*verb, args->governing);
   add_examples(*verb, {"vireo classify --model models/fashion-vit models/fashion-vit/samples",
                        "vireo classify --model models/fashion-vit --topk 3 --json picture.jpg",
                        "ffmpeg -i drive.mp4 -f yuv4mpegpipe - | vireo classify --model models/fashion-vit --jsonl -",

@@ -160,6 +160,7 @@ void add_common(CLI::App& verb, Common& common, unsigned which) {
     verb.add_option_function<std::string>(
             "--precision",
             [&common](const std::string& text) {
+              common.precision_given = true;
               if (vireo::parse_precision(text, &common.precision)) {
                 common.policy.clear(), common.policy_file.clear();
                 return;
@@ -187,11 +188,21 @@ void add_common(CLI::App& verb, Common& common, unsigned which) {
             "--cpu-ops", [&common](const std::string& text) { common.cpu_ops = split(text); },
             "operators to place on the CPU in a Vulkan plan, separated by commas")
         ->type_name("LIST");
+    verb.add_option_function<std::string>(
+            "--preprocess",
+            [&common](const std::string& text) {
+              for (const auto p : {vireo::Preprocess::kAuto, vireo::Preprocess::kCpu, vireo::Preprocess::kGpu})
+                if (text == vireo::to_string(p)) common.preprocess = p;
+            },
+            "where pictures become the network's input, the same one to the bit: cpu, gpu (compute shaders; only the "
+            "picture's bytes go to the device), auto (gpu, beside a software driver cpu) [auto]")
+        ->type_name("WHERE")
+        ->check(one_of("way to prepare pictures", {"auto", "cpu", "gpu"}));
   }
   if (which & kPictures)
     verb.add_flag("--ignore-exif", common.ignore_exif,
                   "leave pictures as they are stored instead of turning them as their EXIF says");
-  if (which & kFrames) {
+  if (which & (kFrames | kShape)) {
     verb.add_option_function<std::string>(
             "--frame",
             [&common](const std::string& text) {
@@ -201,8 +212,10 @@ void add_common(CLI::App& verb, Common& common, unsigned which) {
                 throw CLI::ValidationError("--frame", "'" + text + "' has too many pixels; expected at most " +
                                                           std::to_string(kMaxImagePixels));
             },
-            "a pipe (- is standard input) brings raw frames of this size, width first as in ffmpeg's -s; a camera is "
-            "asked for it")
+            which & kShape ? "the steps that make the network's input of pictures of this size are told as well, width "
+                             "first"
+                           : "a pipe (- is standard input) brings raw frames of this size, width first as in ffmpeg's "
+                             "-s; a camera is asked for it")
         ->type_name("WxH");
     verb.add_option("--format", common.frame_format,
                     "how raw frames lie: rgb, bgr, rgba, bgra, grey, grey16, nv12, nv21, i420, i422, i444, yuyv, uyvy, "
@@ -236,10 +249,17 @@ void add_common(CLI::App& verb, Common& common, unsigned which) {
             "degrees clockwise that turn frames upright: 0, 90, 180 or 270 [0]")
         ->type_name("DEG")
         ->check(one_of("rotation", {"0", "90", "180", "270"}));
+  }
+  if (which & kFrames)
+    verb.add_option("--stall", common.frame_stall,
+                    "a camera without a frame, or a pipe without a byte, for S seconds ends the stream with an error "
+                    "[10 for a camera, never for a pipe]")
+        ->type_name("S")
+        ->check(CLI::Range(0.01, 86400.0));
+  if (which & kFrames)
     verb.add_option("--frames", common.frame_limit, "stop after N frames of a pipe or camera [all]")
         ->type_name("N")
         ->check(CLI::Range(1, 1000000000));
-  }
   CLI::Option* json = which & kJson ? verb.add_flag("--json", common.json, "print JSON") : nullptr;
   if (which & kLines) {
     CLI::Option* lines =
@@ -337,6 +357,7 @@ vireo::SessionOptions session_options(const Common& common, const std::string& d
   options.height = common.height;
   options.width = common.width;
   options.cpu_ops = common.cpu_ops;
+  options.preprocess = common.preprocess;
   options.fallback = device == "auto";
   // On a terminal somebody waits meanwhile.
   if (isatty(STDERR_FILENO) != 0) options.on_compile = &say_what_compiles;

@@ -50,6 +50,7 @@ struct Common {
   uint64_t seed = 0;
   std::string device = "auto";
   vireo::Precision precision = vireo::Precision::kCheckpoint;
+  bool precision_given = false;
   std::string policy, policy_file;  // a file's text and name instead of a precision
   /// What Precision::kAuto came to in the session that was opened last, also by copies of these options.
   struct Chosen {
@@ -59,6 +60,7 @@ struct Common {
   int threads = 0;
   int height = 0, width = 0;  // 0 = the model's own
   std::vector<std::string> cpu_ops;
+  vireo::Preprocess preprocess = vireo::Preprocess::kAuto;
   bool json = false;
   bool ignore_exif = false;
   bool json_lines = false;                // --jsonl
@@ -69,9 +71,11 @@ struct Common {
   vireo::YuvMatrix frame_matrix = vireo::YuvMatrix::kBt601;
   int frame_rotation = 0;
   bool frame_rotation_given = false;
-  uint64_t frame_limit = 0;   // frames of a stream; 0 = to its end
-  bool frame_drop = false;    // --drop
-  double frame_deadline = 0;  // ms; 0 = none
+  uint64_t frame_limit = 0;                   // frames of a stream; 0 = to its end
+  bool frame_drop = false;                    // --drop
+  double frame_deadline = 0;                  // ms; 0 = none
+  double frame_stall = 0;                     // --stall, seconds; 0 = not given
+  static constexpr double kCameraStall = 10;  // of a camera, where it was not given
 
   /// Nothing but JSON is printed on stdout.
   bool quiet() const { return json || json_lines; }
@@ -82,11 +86,12 @@ enum Options : unsigned {
   kModel = 1,      // --model DIR, required; --config FILE or --architecture NAME beside it
   kRandom = 2,     // --config FILE --random-weights SEED instead of --model
   kDevice = 4,     // --device, --threads
-  kSession = 8,    // --precision, --size, --cpu-ops
+  kSession = 8,    // --precision, --size, --cpu-ops, --preprocess
   kJson = 16,      // --json
   kPictures = 32,  // --ignore-exif
-  kFrames = 64,    // --frame, --format, --range, --matrix, --rotate, --frames
+  kFrames = 64,    // --frame, --format, --range, --matrix, --rotate, --frames, --stall
   kLines = 128,    // --jsonl, --drop, --deadline
+  kShape = 256,    // --frame, --format, --range, --matrix, --rotate: of pictures that are only talked of
 };
 /// A pixel format by our name or ffmpeg's ("nv12", "yuv420p"); false when there is none.
 bool parse_pixel_format(const std::string& text, vireo::PixelFormat* format);
@@ -124,6 +129,13 @@ vireo::Head default_head(const vireo::Model& model);
 /// `caps`, where given: Device::caps_text() of the device that the session runs on.
 vireo::Session open_session(const vireo::Model& model, const Common& common, vireo::Head head, int batch = 1,
                             std::string* caps = nullptr);
+
+/// The pictures of --frame, if it was given; their pointers do not count.
+vireo::Image frame_shape(const Common& common);
+/// Adds "preprocessing", where the last picture became pixels: {"kind", "reason"}.
+void add_preprocessing(Json& json, const vireo::Session& session);
+/// A note on stderr where pictures did not become pixels in the way that --preprocess asked for.
+void tell_preprocessing(const Common& common, const vireo::Session& session);
 
 /// {"kind", "name", "reason"}.
 Json device_json(const vireo::DeviceUsed& used);

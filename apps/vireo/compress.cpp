@@ -125,7 +125,9 @@ void check(const Args& args) {
   if (args.closest && !args.budget.any())
     throw UsageError("compress: --closest goes with a budget: --target-fps, --max-size, --max-kl");
   if (args.searches() && (!args.ranges.empty() || args.awq || args.bias_correction))
-    throw UsageError("compress: --ranges, --awq and --bias-correction go with --recipe or --policy, not with a budget");
+    throw UsageError(
+        "compress: --ranges, --awq and --bias-correction go with --recipe or --policy, not with a budget, which tries "
+        "the first two by itself");
   if (!args.html.empty() && !args.sweep) throw UsageError("compress: --html goes with --sweep");
   if (args.resume && args.out.empty()) throw UsageError("compress: --resume goes with --out DIR");
   if (!args.searches() && (args.budget.machine == "this" || !args.caps.empty()))
@@ -157,7 +159,8 @@ bool choose_recipe(Args& args, const vireo::Model& model, const PictureSet& seen
   else if (!writes) print_json(*front);
   if (!writes) throw Failure("compress: " + found.verdict.sentence + "; nothing was written (--closest writes it)");
   const vireo::Candidate& c = found.all[found.verdict.chosen];
-  args.recipe = c.recipe(), options->policy = c.policy;
+  args.recipe = c.recipe(), args.ranges = c.ranges, args.awq = c.awq;
+  options->policy = c.policy, options->ranges = c.ranges, options->awq = c.awq;
   return true;
 }
 

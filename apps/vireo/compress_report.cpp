@@ -137,7 +137,7 @@ Predicted predict_both(const vireo::Model& before, const vireo::Model& after, co
   Predicted p;
   p.machine = machine;
   vireo::PredictOptions options;
-  options.machine = machine_argument(machine), options.caps_name = machine;
+  options.machine = machine_argument(machine), options.caps_name = machine, options.counts = vireo::shader_counts();
   const std::vector<std::string> built_in = vireo::machine_names();
   const bool known = std::find(built_in.begin(), built_in.end(), machine) != built_in.end();
   // A description that is a file was fitted somewhere, most often here.
@@ -231,6 +231,7 @@ Json compression_json(const Compressed& c, const vireo::Model& model) {
                                {"kl", l.kl < 0 ? Json(nullptr) : Json(l.kl)}});
   j["kept"] = r.kept;
   j["notes"] = r.notes;
+  if (r.input_height > 0) j["input_height"] = r.input_height, j["input_width"] = r.input_width;
   if (!c.policy.empty()) j["policy"] = c.policy;
   if (!c.options.empty()) j["options"] = c.options;
   if (c.front != nullptr) j["search"] = *c.front;

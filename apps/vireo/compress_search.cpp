@@ -95,6 +95,8 @@ namespace {
 Json candidate_json(const vireo::Candidate& c) {
   Json j{{"name", c.name()}, {"recipe", c.recipe()}, {"share", c.share}};
   if (!c.policy.empty()) j["policy"] = c.policy;
+  if (!c.ranges.empty()) j["ranges"] = c.ranges;
+  if (c.awq) j["awq"] = true;
   j["kl"] = c.kl < 0 ? Json(nullptr) : Json(c.kl);
   j["ms"] = c.ms < 0 ? Json(nullptr) : Json(c.ms);
   j["bytes"] = c.bytes;
@@ -125,6 +127,9 @@ Json front_json(const Found& f, const vireo::Model& model) {
          {"sentence", f.verdict.sentence}};
   j["front"] = Json::array();
   for (const size_t i : f.front) j["front"].push_back(f.all[i].name());
+  j["points"] = Json::array();
+  for (const vireo::ChosenPoint& p : f.points)
+    j["points"].push_back(Json{{"what", p.what}, {"name", f.all[p.candidate].name()}});
   j["candidates"] = Json::array();
   for (const vireo::Candidate& c : f.all) j["candidates"].push_back(candidate_json(c));
   return with_made(j, f.budget.machine == "this" ? made_on(open_device("cpu", 0).caps_text()) : made_of());
@@ -134,12 +139,15 @@ void print_front(const Found& f) {
   const bool here = f.budget.machine == "this";
   std::printf("%zu candidates on %zu pictures in %zu folds, %.1f s; the front, ms %s:\n", f.all.size(), f.pictures,
               f.folds, f.seconds, here ? "measured here" : ("predicted on " + f.budget.machine).c_str());
-  std::printf("  %-28s %9s %9s %9s\n", "recipe", "KL", "ms", "MB");
-  std::printf("  %-28s %9s %9.2f %9.2f\n", "(the original)", "0", f.original.ms, double(f.original.bytes) / 1e6);
+  std::printf("  %-36s %9s %9s %9s\n", "recipe", "KL", "ms", "MB");
+  std::printf("  %-36s %9s %9.2f %9.2f\n", "(the original)", "0", f.original.ms, double(f.original.bytes) / 1e6);
   for (const size_t i : f.front) {
     const vireo::Candidate& c = f.all[i];
-    std::printf("%s %-28s %9.3g %9.2f %9.2f\n", i == f.verdict.chosen && f.budget.any() ? "*" : " ", c.name().c_str(),
-                c.kl, c.ms, double(c.bytes) / 1e6);
+    std::string stands;
+    for (const vireo::ChosenPoint& p : f.points)
+      if (p.candidate == i) stands = "  " + p.what;
+    std::printf("%s %-36s %9.3g %9.2f %9.2f%s\n", i == f.verdict.chosen && f.budget.any() ? "*" : " ", c.name().c_str(),
+                c.kl, c.ms, double(c.bytes) / 1e6, stands.c_str());
   }
   if (f.budget.any()) std::printf("%s\n", f.verdict.sentence.c_str());
 }

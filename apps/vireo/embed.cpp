@@ -4,11 +4,12 @@
 #include <memory>
 
 #include "cli.h"
+#include "governed.h"
 #include "interrupt.h"
+#include "json_answer.h"
 #include "measure.h"
 #include "npy.h"
 #include "pictures.h"
-#include "sessions.h"
 
 namespace cli {
 namespace {
@@ -18,6 +19,7 @@ struct Args {
   std::vector<std::string> images;
   std::string out;
   bool tokens = false;
+  Governing governing;
 };
 
 struct Features {
@@ -38,6 +40,9 @@ void run(Args& args) {
   if (args.out.empty() && !args.common.json_lines)
     throw UsageError("embed: --out FILE.npy is required, or --jsonl, which prints the vectors");
   if (args.out.empty() && args.tokens) throw UsageError("embed: --tokens needs --out FILE.npy: they are many numbers");
+  check_governing("embed", args.governing);
+  if (args.tokens && args.governing.fps > 0)
+    throw UsageError("embed: --tokens and --hold-fps do not go together: levels give other numbers of tokens");
   if (!args.out.empty()) check_writable(args.out);
   Pictures pictures("embed", args.images, args.common);
   std::vector<std::string> inputs = pictures.inputs();
@@ -46,10 +51,11 @@ void run(Args& args) {
   const vireo::Model model = open_model(args.common);
   if (model.task() == vireo::Task::kSegmentation)
     throw Failure("'" + model.name() + "' segments pictures and has no feature vector; vireo segment runs it");
-  Sessions sessions(model, args.common, args.tokens ? vireo::Head::kTokens : vireo::Head::kFeatures);
+  GovernedSessions levels(model, args.common, args.tokens ? vireo::Head::kTokens : vireo::Head::kFeatures,
+                          args.governing);
 
   Features all;
-  Json results = Json::array();
+  JsonAnswer results(pictures.raw());
   ImageErrors errors;
   PictureNotes notes;
   double total_ms = 0;
@@ -65,18 +71,27 @@ void run(Args& args) {
     const std::string& path = frame.name;
     Json entry{{"image", path}};
     std::string error = frame.error;
+    const Clock::time_point start = Clock::now();
+    const int level = levels.level();
     if (error.empty()) {
-      auto out = run_one(sessions, frame.image(), reasons);
+      auto out = run_one(levels.sessions(), frame.image(), reasons);
       if (out && all.rows > 0 && out->rows != all.rows) {
         error = "it gives " + std::to_string(out->rows) + " tokens and the first picture gave " +
                 std::to_string(all.rows) + ", which one array cannot hold; embed pictures of one shape at a time";
+      } else if (out && all.cols > 0 && out->cols != all.cols) {
+        error = "model '" + args.governing.faster[size_t(level) - 1] + "' gives " + std::to_string(out->cols) +
+                " numbers and the first gave " + std::to_string(all.cols) +
+                ": --faster takes models that answer the same question";
       } else if (out) {
+        all.cols = out->cols;
         if (!args.out.empty()) keep(all, count, *out);
         else entry["features"] = std::vector<float>(out->data, out->data + out->cols);
         entry["ms"] = out->ms;
         latency.add_to(entry, latency.add(frame));
         if (const std::string reason = reasons.add(out->device); !reason.empty()) entry["reason"] = reason;
         total_ms += out->ms;
+        if (levels.any()) entry["level"] = level;
+        levels.frame(ms_since(start));
       } else {
         error = out.error().message;
       }
@@ -88,12 +103,13 @@ void run(Args& args) {
       entry["error"] = error;
     }
     if (args.common.json_lines) print_json_line(entry);
-    else results.push_back(entry);
+    else if (args.common.json) results.add(entry);
     progress.step(++count, "");
   }
   progress.clear();
   if (args.common.json_lines && latency.any()) std::fprintf(stderr, "note: %s\n", latency.text().c_str());
   tell_cut(pictures, count);
+  tell_preprocessing(args.common, levels.sessions().last());
   if (!args.common.json && reader.dropped() > 0)
     std::fprintf(stderr, "note: %llu frames gave way to newer ones\n",
                  static_cast<unsigned long long>(reader.dropped()));
@@ -107,20 +123,21 @@ void run(Args& args) {
   }
 
   if (args.common.json) {
-    Json json{{"device", device_json(sessions.last().device())},
+    Json json{{"device", device_json(levels.sessions().last().device())},
               {"precision", precision_text(args.common)},
               {"out", args.out},
-              {"shape", shape},
-              {"results", results}};
+              {"shape", shape}};
+    add_preprocessing(json, levels.sessions().last());
     add_notes(json, model);
     latency.add_to(json);
+    levels.add_to(json);
     if (reader.dropped() > 0) json["dropped"] = reader.dropped();
     if (count < pictures.total() || pictures.cut()) json["interrupted"] = true;
-    print_json(json);
+    results.finish(json);
   } else if (!args.common.json_lines) {
-    std::printf("%s\n", device_line(sessions.last().device()).c_str());
+    std::printf("%s\n", device_line(levels.sessions().last().device()).c_str());
     print_notes(model);
-    reasons.print(count, sessions.last().device());
+    reasons.print(count, levels.sessions().last().device());
     if (!all.data.empty()) {
       std::printf("%s: float32 [%zu", args.out.c_str(), count);
       for (size_t i = 1; i < shape.size(); ++i) std::printf(", %lld", static_cast<long long>(shape[i]));
@@ -149,8 +166,11 @@ void add_embed(CLI::App& app) {
                    "out: then the lines have the vectors")
       ->type_name("FILE.npy");
   verb->add_flag("--tokens", args->tokens, "every token after the final norm instead of the pooled vector");
+  add_governing(*verb, args->governing);
   add_examples(*verb, {"vireo embed --model models/fashion-vit --out features.npy pictures",
-                       "ffmpeg -i drive.mp4 -f yuv4mpegpipe - | vireo embed --model models/fashion-vit --jsonl -"});
+                       "ffmpeg -i drive.mp4 -f yuv4mpegpipe - | vireo embed --model models/fashion-vit --jsonl -",
+                       "vireo embed --model models/fashion-vit --out features.npy --hold-fps 30 "
+                       "--faster models/fashion-vit@16x16 models/fashion-vit/samples"});
   verb->callback([args] { run(*args); });
 }
 

@@ -128,7 +128,7 @@ std::string score(Segmenter& segmenter, const Pair& pair, int ignore, const Read
   if (!ticket) return ticket.error().message;
   ClassMap map;
   double ms = 0;
-  if (const auto done = segmenter.wait(*ticket, label->width, label->height, &map, &ms); !done)
+  if (const auto done = segmenter.wait(*ticket, 0, label->width, label->height, &map, &ms); !done)
     return done.error().message;
   t->confusion.add(*label, map, ignore);
   t->times.push_back(ms);

@@ -47,6 +47,12 @@ std::string doubt_size(const Rgb8& frame) {
          ": --frame is width x height, as ffmpeg's -s";
 }
 
+std::string stall_text(double seconds) {
+  char text[48];
+  std::snprintf(text, sizeof text, "%g second%s (--stall)", seconds, seconds == 1 ? "" : "s");
+  return text;
+}
+
 int64_t monotonic_ns() {
   timespec t{};
   clock_gettime(CLOCK_MONOTONIC, &t);
@@ -105,12 +111,14 @@ Stream::~Stream() {
 }
 
 size_t Stream::read_some(uint8_t* to, size_t count, std::string* error) {
-  while (wake_.wait_readable(file_)) {
+  bool late = false;
+  while (wake_.wait_readable(file_, stall_s_, &late)) {
     const ssize_t n = ::read(file_, to, count);
     if (n < 0 && (errno == EINTR || errno == EAGAIN)) continue;
     if (n < 0) *error = name_ + " cannot be read: " + std::strerror(errno);
     return n > 0 ? size_t(n) : 0;
   }
+  if (late) *error = name_ + " sent nothing for " + stall_text(stall_s_);
   return 0;
 }
 

@@ -50,6 +50,9 @@ struct Frame {
   uint8_t* room();
 };
 
+/// "10 seconds (--stall)".
+std::string stall_text(double seconds);
+
 /// Now, by CLOCK_MONOTONIC.
 int64_t monotonic_ns();
 
@@ -81,6 +84,8 @@ class Stream {
   const std::vector<uint8_t>& head(std::string* error);
   /// Bytes read; fewer than asked for at the end, when stopped, or after a failure, which is then in *error.
   size_t read(uint8_t* to, size_t count, std::string* error);
+  /// A sender that gives nothing for so long is a failure to read.
+  void set_stall(double seconds) { stall_s_ = seconds; }
   void stop() { wake_.stop(); }
   bool stopped() const { return wake_.stopped(); }
   const std::string& name() const { return name_; }
@@ -92,6 +97,7 @@ class Stream {
   int file_;
   std::string name_;
   bool owned_;
+  double stall_s_ = 0;  // no limit
   Wake wake_;
   std::vector<uint8_t> head_;
   size_t head_given_ = 0;

@@ -30,14 +30,37 @@ vireo::GovernorOptions options_of(double fps) {
 
 }  // namespace
 
+void add_governing(CLI::App& verb, Governing& governing) {
+  verb.add_option("--hold-fps", governing.fps,
+                  "frames per second to hold: those of --faster take over while work on a frame takes longer")
+      ->type_name("F")
+      ->check(CLI::Range(1e-3, 1e6));
+  verb.add_option("--faster", governing.faster,
+                  "a faster model that answers the same question, or at a smaller input; several from slower to faster")
+      ->type_name("MODEL[@HxW]")
+      ->allow_extra_args(false);
+}
+
+void check_governing(const char* verb, const Governing& governing) {
+  if (governing.faster.empty() != (governing.fps == 0))
+    throw UsageError(std::string(verb) +
+                     ": --hold-fps and --faster go together: a rate, and the models that may take over");
+}
+
 GovernedSessions::GovernedSessions(const vireo::Model& model, const Common& common, vireo::Head head,
-                                   const std::vector<std::string>& faster, double fps)
-    : governor_(int(faster.size()) + 1, options_of(fps)) {
+                                   const Governing& governing)
+    : governor_(int(governing.faster.size()) + 1, options_of(governing.fps)) {
   levels_.push_back(std::make_unique<Level>(model.name(), model, common, head));
-  for (const std::string& name : faster) {
+  size_t mapped = 1;
+  for (const std::string& name : governing.faster) {
     Common how = common;
     how.model = split_size(name, &how.height, &how.width);
-    const vireo::Model other = open_model(how);
+    // As its own checkpoint holds its weights, unless one precision was asked for.
+    if (!how.precision_given) how.precision = vireo::Precision::kCheckpoint;
+    const bool same = same_file(how.model, common.model);
+    mapped += same ? 0 : 1;
+    const vireo::Model other = same ? model : open_model(how);
+    if (same) how.precision = common.precision;
     if (other.classes() != model.classes() || other.task() != model.task())
       throw Failure("'" + how.model + "' has " + std::to_string(other.classes()) + " classes and '" + model.name() +
                     "' has " + std::to_string(model.classes()) +
@@ -45,13 +68,17 @@ GovernedSessions::GovernedSessions(const vireo::Model& model, const Common& comm
     levels_.push_back(std::make_unique<Level>(name, other, how, head));
   }
   if (!any()) return;
-  uint64_t bytes = 0;
+  uint64_t weights = 0, buffers = 0;
   for (const auto& level : levels_) {
     const auto f = level->sessions.last().footprint();
-    bytes += f.arena_bytes + f.weights_bytes;
+    weights += f.weights_bytes, buffers += f.arena_bytes;
   }
-  std::fprintf(stderr, "note: %zu levels are prepared to hold %g frames a second: %.1f MiB of weights and buffers\n",
-               levels_.size(), fps, double(bytes) / (1 << 20));
+  constexpr double kMib = 1 << 20;
+  std::fprintf(stderr,
+               "note: %zu levels are prepared to hold %g frames a second: %.1f MiB (weights as each plan packs them "
+               "%.1f, buffers %.1f) beside %zu mapped checkpoint%s\n",
+               levels_.size(), governing.fps, double(weights + buffers) / kMib, double(weights) / kMib,
+               double(buffers) / kMib, mapped, mapped == 1 ? "" : "s");
 }
 
 void GovernedSessions::frame(double ms) {
@@ -65,7 +92,9 @@ void GovernedSessions::frame(double ms) {
 void GovernedSessions::add_to(Json& json) const {
   if (!any()) return;
   json["levels"] = Json::array();
-  for (const auto& level : levels_) json["levels"].push_back(Json{{"model", level->name}, {"frames", level->frames}});
+  for (const auto& level : levels_)
+    json["levels"].push_back(
+        Json{{"model", level->name}, {"precision", precision_text(level->common)}, {"frames", level->frames}});
   json["changes"] = Json::array();
   for (const vireo::GovernorChange& c : changes_)
     json["changes"].push_back(Json{{"frame", c.frame}, {"from", c.from}, {"to", c.to}, {"ms", c.ms}});

@@ -2,25 +2,38 @@
 #pragma once
 
 #include <list>
+#include <memory>
 #include <string>
 #include <vector>
 
 #include <vireo/governor.hpp>
 
+#include "options.h"
 #include "sessions.h"
 
 namespace cli {
 
+/// --hold-fps and --faster.
+struct Governing {
+  double fps = 0;
+  std::vector<std::string> faster;
+};
+void add_governing(CLI::App& verb, Governing& governing);
+/// Throws UsageError where one of the two was given alone.
+void check_governing(const char* verb, const Governing& governing);
+
 class GovernedSessions {
  public:
-  /// Level 0 is `model`; each of `faster` is MODEL or MODEL@HxW. Without a rate to hold (`fps` 0) level 0 is all.
-  /// Throws Failure, also where a model has other classes than the first.
-  GovernedSessions(const vireo::Model& model, const Common& common, vireo::Head head,
-                   const std::vector<std::string>& faster, double fps);
+  /// Level 0 is `model`; each of --faster is MODEL or MODEL@HxW. Without a rate to hold level 0 is all. Where it is the
+  /// same model, its checkpoint is mapped once. Throws Failure, also where a model answers another question than the
+  /// first: other classes, or features of another length.
+  GovernedSessions(const vireo::Model& model, const Common& common, vireo::Head head, const Governing& governing);
 
   /// Of the present level.
-  Sessions& sessions() { return levels_[size_t(governor_.level())]->sessions; }
+  Sessions& sessions() { return at(level()); }
+  Sessions& at(int level) { return levels_[size_t(level)]->sessions; }
   int level() const { return governor_.level(); }
+  int levels() const { return int(levels_.size()); }
   bool any() const { return levels_.size() > 1; }
   /// A frame's work took so long. Tells people of a move on stderr.
   void frame(double ms);

@@ -5,6 +5,7 @@
 #include <sched.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <csignal>
 #include <cstring>
@@ -61,10 +62,22 @@ void Wake::stop() {
   (void)ignored;
 }
 
-bool Wake::wait_readable(int file) const {
+bool Wake::wait_readable(int file, double seconds, bool* late) const {
+  const int64_t end = seconds > 0 ? monotonic_ns() + int64_t(seconds * 1e9) : 0;
   while (!stopped_) {
     pollfd files[2] = {{file, POLLIN, 0}, {ends_[0], POLLIN, 0}};
-    if (poll(files, 2, -1) < 0 && errno != EINTR) return !stopped_;  // reading will say what is wrong
+    int64_t ms = -1;
+    if (end > 0) {
+      const int64_t left = end - monotonic_ns();
+      ms = std::min<int64_t>(std::max<int64_t>((left + 999999) / 1000000, 0), 1000000000);
+    }
+    const int ready = poll(files, 2, int(ms));
+    if (ready < 0 && errno != EINTR) return !stopped_;  // reading will say what is wrong
+    if (ready == 0 && ms == 0) {
+      if (late != nullptr) *late = true;
+      return false;
+    }
+    if (ready <= 0) continue;
     if (files[0].revents != 0) return !stopped_;
   }
   return false;

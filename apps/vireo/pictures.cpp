@@ -53,6 +53,7 @@ std::string frame_option(const Common& common) {
          : common.frame_range_given  ? "--range"
          : common.frame_matrix_given ? "--matrix"
          : common.frame_limit > 0    ? "--frames"
+         : common.frame_stall > 0    ? "--stall"
                                      : "";
 }
 
@@ -105,6 +106,7 @@ Pictures::Pictures(const char* verb, const std::vector<std::string>& names, cons
       wish.size = common.frame_width > 0;
       wish.range = common.frame_range_given;
       wish.matrix = common.frame_matrix_given;
+      wish.stall_s = common.frame_stall > 0 ? common.frame_stall : Common::kCameraStall;
       auto camera = std::make_unique<Camera>(name, wish);
       expected_ = "frames of " + camera->layout().text();
       raw_ = std::move(camera);
@@ -170,6 +172,7 @@ void Pictures::add_stream(const char* verb, const std::string& name, std::unique
     items_.push_back(Item{name, std::move(stream)});
     return;
   }
+  stream->set_stall(common.frame_stall);
   std::string error;
   const std::vector<uint8_t>& head = stream->head(&error);
   if (!error.empty() && alone) throw Failure(error);

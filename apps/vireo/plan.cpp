@@ -56,6 +56,7 @@ void run(Args& args) {
   const vireo::Model model = open_model(args.common);
   vireo::SessionOptions options = session_options(args.common, args.common.device);
   options.batch = args.batch;
+  options.frame = frame_shape(args.common);
   options.head = args.tokens ? vireo::Head::kTokens : default_head(model);
   const std::string caps =
       args.caps.empty() ? open_device(args.common.device, args.common.threads).caps_text() : caps_argument(args.caps);
@@ -72,7 +73,7 @@ void run(Args& args) {
 void add_plan(CLI::App& app) {
   auto args = std::make_shared<Args>();
   CLI::App* verb = app.add_subcommand("plan", "print how a model would run: steps, barriers, memory");
-  add_common(*verb, args->common, kModel | kRandom | kDevice | kSession | kJson);
+  add_common(*verb, args->common, kModel | kRandom | kDevice | kSession | kJson | kShape);
   verb->add_option(
           "--caps", args->caps,
           "plan for the device of this file (vireo devices --caps), or a built-in one (jetson-nano), instead of "
@@ -88,7 +89,8 @@ void add_plan(CLI::App& app) {
       ->type_name("FOLDER");
   verb->add_flag("--tokens", args->tokens, "plan for all tokens instead of classes or the pooled vector");
   add_examples(*verb, {"vireo plan --model models/fashion-vit --device cpu",
-                       "vireo plan --model models/fashion-vit --caps caps.txt --precision fp16"});
+                       "vireo plan --model models/fashion-vit --caps caps.txt --precision fp16",
+                       "vireo plan --model models/fashion-vit --caps jetson-nano --frame 1920x1080 --format nv12"});
   verb->callback([args] { run(*args); });
 }
 

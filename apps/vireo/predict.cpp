@@ -72,6 +72,12 @@ void print_prediction(const vireo::Prediction& p, bool all) {
   }
   if (order.size() < p.dispatches.size())
     std::printf("%10s of %zu dispatches; --all shows every one, in order\n", "", p.dispatches.size());
+  if (!p.preprocessing.empty()) {
+    std::printf("\n%10.3f ms (%.3f to %.3f) beside these: a picture of --frame to the network's input\n",
+                p.preprocessing_us / 1000, p.preprocessing_low_us / 1000, p.preprocessing_high_us / 1000);
+    for (const vireo::PredictedDispatch& d : p.preprocessing)
+      std::printf("%10.3f %6s %10.3f %9s  %s\n", d.us / 1000, "", d.roof_us / 1000, "", d.kernel.c_str());
+  }
   print_operators(operator_sums(p.dispatches, &vireo::PredictedDispatch::us), p.us);
   for (const std::string& n : p.notes) std::printf("note: %s\n", n.c_str());
 }
@@ -155,7 +161,7 @@ void run(Args& args) {
   const auto given = [&](const char* option) { return args.verb->count(option) > 0; };
   for (const char* option : {"--fit-on", "--fit-precisions", "--probe", "--rounds", "--device", "--threads"})
     goes_with(args.fit.empty() && given(option), option, "--fit; predictions take the device from --caps");
-  for (const char* option : {"--precision", "--size", "--all", "--cpu-ops"})
+  for (const char* option : {"--precision", "--size", "--all", "--cpu-ops", "--frame"})
     goes_with(args.sweep && given(option), option, "a single prediction; --sweep takes --precisions and --sizes");
   for (const char* option : {"--models", "--precisions", "--sizes"})
     goes_with(!args.sweep && given(option), option, "--sweep");
@@ -198,6 +204,7 @@ void run(Args& args) {
   options.session = session_options(args.common, "auto");
   options.session.batch = args.batch;
   options.session.head = default_head(model);
+  options.session.frame = frame_shape(args.common);
   const vireo::Prediction p = need(vireo::predict(model, caps, options));
   const Json report = with_made(Json::parse(vireo::prediction_json(p)), made_for(caps));
   if (args.common.json) print_json(report);
@@ -218,7 +225,7 @@ void add_predict(CLI::App& app) {
   auto args = std::make_shared<Args>();
   CLI::App* verb = app.add_subcommand("predict", "latency and memory on a device that need not be here");
   args->verb = verb;
-  add_common(*verb, args->common, kModel | kRandom | kDevice | kSession | kJson);
+  add_common(*verb, args->common, kModel | kRandom | kDevice | kSession | kJson | kShape);
   for (const char* name : {"--model", "--config"})
     if (CLI::Option* o = find_option(*verb, name)) o->required(false);
   verb->add_option("--caps", args->caps,
@@ -276,9 +283,11 @@ void add_predict(CLI::App& app) {
       ->type_name("N")
       ->check(CLI::Range(1, 1000))
       ->capture_default_str();
-  add_examples(*verb, {"vireo predict --model models/fashion-vit --caps caps.txt --machine jetson-nano",
-                       "vireo predict --sweep --caps caps.txt --precisions fp32,fp16 --html sweep.html",
-                       "vireo predict --fit mine.txt --device cpu --fit-on a/config.json,b/config.json"});
+  add_examples(*verb,
+               {"vireo predict --model models/fashion-vit --caps caps.txt --machine jetson-nano",
+                "vireo predict --model models/disaster-upernet --machine jetson-nano --frame 1920x1080 --format nv12",
+                "vireo predict --sweep --caps caps.txt --precisions fp32,fp16 --html sweep.html",
+                "vireo predict --fit mine.txt --device cpu --fit-on a/config.json,b/config.json"});
   verb->callback([args] {
     if (args->fit.empty() && !args->sweep && !args->list && args->common.model.empty() && args->common.config.empty())
       throw UsageError("predict: --model DIR, --config FILE, --sweep, --fit FILE or --list is required");

@@ -203,7 +203,10 @@ void print_table(const vireo::Profile& p, bool all) {
       "%-34s %10.3f ms (alone, disturbances, upload, submit and wait without a dispatch, download): %.0f %% of "
       "the wall\n",
       "accounted for", p.accounted_us / 1000, p.wall_us > 0 ? 100 * p.accounted_us / p.wall_us : 0);
-  std::printf("%-34s %10.3f ms, beside these\n", "preprocessing, 640x480 pictures", p.host.preprocess / 1000);
+  std::printf("%-34s %10.3f ms, beside these%s\n", "preprocessing, 640x480 pictures", p.host.preprocess / 1000,
+              p.preprocessing.empty() ? "" : ": the copy of their bytes, and on the device");
+  for (const vireo::DispatchProfile& d : p.preprocessing)
+    std::printf("  %-32s %10.3f ms, alone\n", d.kernel.c_str(), d.serialised_us / 1000);
   std::printf("%-34s %10.3f ms; with timestamps %.3f ms\n", "wall, without timestamps", p.wall_us / 1000,
               p.profiled_us / 1000);
 }

@@ -29,6 +29,7 @@ struct Args {
   std::string maps;     // --maps; empty: not given
   bool overlay = false;
   MapResize map_resize = MapResize::kBilinear;
+  Governing governing;
 };
 
 // ----------------------------------------------------------------------------------------------- what is to be done
@@ -101,6 +102,7 @@ struct Answer {
   double ms = 0;
   std::string map_path, overlay_path, note;
   double latency = -1;  // since the frame came; negative: no stream's
+  int level = -1;       // negative: there is one alone
 };
 
 double share(uint64_t part, uint64_t all) { return all > 0 ? double(part) / double(all) : 0; }
@@ -219,6 +221,7 @@ class Report {
       if (!a.map_path.empty()) entry["map"] = a.map_path;
       if (!a.overlay_path.empty()) entry["overlay"] = a.overlay_path;
       entry["ms"] = a.ms;
+      if (a.level >= 0) entry["level"] = a.level;
       if (const std::string reason = reasons_.add(segmenter_.session().device()); !reason.empty())
         entry["reason"] = reason;
       if (!a.note.empty()) entry["note"] = a.note;
@@ -249,7 +252,9 @@ class Report {
               {"p95_ms", times_.quantile(0.95)},
               {"peak_rss_mib", peak_rss_mib()},
               {"classes", shares_json(sums_)}};
+    add_preprocessing(tail, segmenter_.session());
     latency_.add_to(tail);
+    segmenter_.levels().add_to(tail);
     Json notes = segmenter_.model().warnings();
     for (const std::string& note : job_.notes) notes.push_back(note);
     if (!notes.empty()) tail["warnings"] = notes;
@@ -337,7 +342,11 @@ class Pipeline {
 
   void run() {
     for (;;) {
-      Frame* frame = queue_.take(flights_.empty());
+      Frame* frame = queue_.take(false);
+      if (frame == nullptr && flights_.empty()) {
+        frame = queue_.take(true);
+        began_ = Clock::now();  // waiting for a frame is no work
+      }
       if (frame == nullptr) {
         if (flights_.empty()) return;
         finish_oldest();  // nothing is waiting: no need to hold this one back
@@ -352,7 +361,7 @@ class Pipeline {
       if (error.empty()) {
         const auto ticket = segmenter_.submit(frame->image(), frame->picture.width, frame->picture.height);
         if (ticket) {
-          flights_.push_back(Flight{frame, *ticket});
+          flights_.push_back(Flight{frame, *ticket, segmenter_.levels().level()});
         } else {
           error = ticket.error().message;
         }
@@ -360,6 +369,7 @@ class Pipeline {
       if (!error.empty()) {
         while (!flights_.empty()) finish_oldest();  // answers keep the order of the frames
         answer_.name = frame->name;
+        answer_.level = -1;
         answer_.error = error;
         queue_.give_back(frame);
         tell();
@@ -373,6 +383,7 @@ class Pipeline {
   struct Flight {
     Frame* frame;
     vireo::Ticket ticket;
+    int level;
   };
 
   void finish_oldest() {
@@ -384,9 +395,11 @@ class Pipeline {
     notes_.add(frame.name, frame.picture.note);
     answer_.error.clear();
     answer_.latency = -1;
+    answer_.level = segmenter_.levels().any() ? flight.level : -1;
     answer_.width = frame.picture.width;
     answer_.height = frame.picture.height;
-    const vireo::Result<void> done = segmenter_.wait(flight.ticket, answer_.width, answer_.height, &map_, &answer_.ms);
+    const vireo::Result<void> done =
+        segmenter_.wait(flight.ticket, flight.level, answer_.width, answer_.height, &map_, &answer_.ms);
     if (done) {
       answer_.counts = count_classes(map_, segmenter_.classes());
       answer_.latency = report_.note_latency(frame);
@@ -397,6 +410,12 @@ class Pipeline {
     }
     queue_.give_back(flight.frame);
     tell();
+    // What this frame held up the ones behind it: with two in flight that is less than it took from end to end. One
+    // that was on its way when the level changed says nothing of the new one.
+    const Clock::time_point now = Clock::now();
+    if (done && flight.level == segmenter_.levels().level())
+      segmenter_.levels().frame(std::chrono::duration<double, std::milli>(now - began_).count());
+    began_ = now;
   }
 
   /// A full disk must not end the others: its message is the frame's error.
@@ -434,13 +453,15 @@ class Pipeline {
   Overlay overlay_;
   MapStream& maps_;
   PictureNotes notes_;
-  bool looked_ = false;          // at the first raw frame's shape
-  std::vector<Flight> flights_;  // the oldest first
-  ClassMap map_;                 // of the picture
+  Clock::time_point began_ = Clock::now();  // the work on the frame that is finished next
+  bool looked_ = false;                     // at the first raw frame's shape
+  std::vector<Flight> flights_;             // the oldest first
+  ClassMap map_;                            // of the picture
   Answer answer_;
 };
 
 void run(Args& args) {
+  check_governing("segment", args.governing);
   if (args.maps == "-" && args.common.quiet())
     throw UsageError("segment: --maps - and JSON cannot both have standard output; give --maps a file");
   Pictures pictures("segment", args.images, args.common);
@@ -448,7 +469,7 @@ void run(Args& args) {
   std::vector<std::string> inputs = pictures.inputs();
   for (const std::string& file : model_files(args.common)) inputs.push_back(file);
   check_outputs("segment", inputs, {args.maps});
-  Segmenter segmenter(args.common, args.map_resize);
+  Segmenter segmenter(args.common, args.map_resize, args.governing);
   if (!job.folder.empty()) make_folder(job.folder);
   MapStream maps(args.maps);
 
@@ -470,6 +491,7 @@ void run(Args& args) {
   report.finish(dropped, pictures.cut());
   if (failure) std::rethrow_exception(failure);
   tell_cut(pictures, report.frames());
+  tell_preprocessing(args.common, segmenter.session());
   report.check();
   check_frames_came(pictures, report.frames());
 }
@@ -502,6 +524,7 @@ void add_segment(CLI::App& app) {
           "")
       ->group("");  // hidden: what --size was called once
   add_map_resize(*verb, args->map_resize);
+  add_governing(*verb, args->governing);
   verb->add_option("--maps", args->maps,
                    "write the class maps one after the other, a byte for each pixel and no header; - is standard "
                    "output, which then has nothing else")
@@ -509,7 +532,9 @@ void add_segment(CLI::App& app) {
       ->check([](const std::string& text) { return text.empty() ? "the file's name is empty" : std::string(); });
   add_examples(*verb, {"vireo segment --model my-upernet --overlay --out-dir maps street.jpg",
                        "ffmpeg -i drive.mp4 -f yuv4mpegpipe -pix_fmt yuv420p - | vireo segment --model my-upernet "
-                       "--jsonl -"});
+                       "--jsonl -",
+                       "vireo segment --model models/disaster-upernet --hold-fps 15 "
+                       "--faster models/disaster-upernet@128x160 models/disaster-upernet/samples/images"});
   verb->callback([args] { run(*args); });
 }
 

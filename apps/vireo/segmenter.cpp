@@ -34,8 +34,10 @@ CLI::Option* add_map_resize(CLI::App& verb, MapResize& resize) {
       ->type_name("HOW");
 }
 
-Segmenter::Segmenter(Common& common, MapResize resize)
-    : model_(open_segmentation_model(common)), sessions_(model_, common, vireo::Head::kClassMap), resize_(resize) {}
+Segmenter::Segmenter(Common& common, MapResize resize, const Governing& governing)
+    : model_(open_segmentation_model(common)),
+      levels_(model_, common, vireo::Head::kClassMap, governing),
+      resize_(resize) {}
 
 std::vector<std::string> Segmenter::labels() const {
   std::vector<std::string> labels;
@@ -44,18 +46,19 @@ std::vector<std::string> Segmenter::labels() const {
 }
 
 int Segmenter::depth() {
-  return !sessions_.one_for_all() || std::strcmp(session().device().kind, "vulkan") != 0 ? 1 : 2;
+  return !levels_.sessions().one_for_all() || std::strcmp(session().device().kind, "vulkan") != 0 ? 1 : 2;
 }
 
 vireo::Result<vireo::Ticket> Segmenter::submit(const vireo::Image& picture, int width, int height) try {
-  return sessions_.for_picture(picture.upright_width(), picture.upright_height())
+  return levels_.sessions()
+      .for_picture(picture.upright_width(), picture.upright_height())
       .submit(&picture, 1, resize_ == MapResize::kNearest ? vireo::MapSize{} : vireo::MapSize{height, width});
 } catch (const Failure& failure) {  // no session for this picture's size
   return vireo::Error{vireo::ErrorCode::kInvalidArgument, failure.what()};
 }
 
-vireo::Result<void> Segmenter::wait(vireo::Ticket ticket, int width, int height, ClassMap* map, double* ms) {
-  const vireo::Result<vireo::Output> out = session().wait(ticket);
+vireo::Result<void> Segmenter::wait(vireo::Ticket ticket, int level, int width, int height, ClassMap* map, double* ms) {
+  const vireo::Result<vireo::Output> out = levels_.at(level).last().wait(ticket);
   if (!out) return out.error();
   *ms = out->ms;
   if (resize_ == MapResize::kBilinear) return read_class_map(*out, 0, classes(), map);

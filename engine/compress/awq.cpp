@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <cstring>
 #include <map>
 #include <set>
 
@@ -141,11 +142,12 @@ class Changed {
     return &values_.emplace(tensor, std::move(read)).first->second;
   }
 
-  Replaced take() {
+  /// In the floats that the file has, but for `whole` in fp32.
+  Replaced take(const std::set<std::string>& whole) {
     Replaced all;
     for (auto& [name, values] : values_) {
       const TensorView& view = *find_tensor(model_, name);
-      all[name] = as_floats(name, view.dtype, view.shape, values);
+      all[name] = as_floats(name, whole.count(name) > 0 ? "F32" : view.dtype, view.shape, values);
       values = {};
     }
     return all;
@@ -193,59 +195,115 @@ Result<AwqChoice> search_awq(const std::vector<AwqWeight>& weights, const std::v
   return best;
 }
 
+namespace {
+
+/// What a place's columns are multiplied by; nothing where no alpha above 0 gains.
+struct Scales {
+  double alpha = 0;
+  std::vector<double> by;
+};
+
+bool find_kept(const Kept& kept, const Key& key, const std::vector<Place>& places, const Layers& layers,
+               std::vector<Scales>* all) {
+  std::vector<uint8_t> bytes;
+  if (!kept.find(key, &bytes)) return false;
+  std::vector<Scales> found(places.size());
+  size_t at = 0;
+  const auto take = [&](double* to, size_t count) {
+    if (bytes.size() - at < count * sizeof *to) return false;
+    if (count > 0) std::memcpy(to, bytes.data() + at, count * sizeof *to);
+    at += count * sizeof *to;
+    return true;
+  };
+  for (size_t i = 0; i < places.size(); ++i) {
+    if (!take(&found[i].alpha, 1)) return false;
+    if (found[i].alpha > 0) found[i].by.resize(size_t(layers.all[places[i].readers[0]].cols));
+    if (!take(found[i].by.data(), found[i].by.size())) return false;
+  }
+  *all = std::move(found);
+  return at == bytes.size();
+}
+
+Result<void> keep(const Kept& kept, const Key& key, const std::vector<Scales>& all) {
+  std::vector<uint8_t> bytes;
+  const auto append = [&bytes](const double* from, size_t count) {
+    const auto* const b = reinterpret_cast<const uint8_t*>(from);
+    bytes.insert(bytes.end(), b, b + count * sizeof *from);
+  };
+  for (const Scales& s : all) append(&s.alpha, 1), append(s.by.data(), s.by.size());
+  return kept.keep(key, std::move(bytes));
+}
+
+}  // namespace
+
 Result<AwqScaled> scale_by_awq(const LoadedModel& model, const Layers& layers, const std::vector<Scheme>& schemes,
                                const std::vector<std::vector<float>>& pictures, const Device::Impl& device,
-                               ThreadPool& pool, const Progress& step) {
+                               ThreadPool& pool, const Progress& step, const Kept& kept, Key key) {
   VIREO_ASSIGN(const Graph graph, model.build(model.has_classes() ? Head::kLogits : Head::kFeatures, 1));
   VIREO_ASSIGN(const std::vector<Place> places, Finder(model, graph, layers, schemes).find());
   AwqScaled done;
   done.places = places.size();
-  std::vector<Needs> needs(layers.all.size());
-  for (const Place& p : places)
-    for (const size_t i : p.readers) needs[i].looks = needs[i].products = true;
-  const Calibration calibration(model, layers, needs, pictures, device, pool);
+  key.add(std::string("awq"));
+  for (size_t i = 0; i < layers.all.size(); ++i) key.add(layers.all[i].tensor).add(vireo::to_string(schemes[i].format));
+  std::vector<Scales> scales(places.size());
+  if (!find_kept(kept, key, places, layers, &scales)) {
+    std::vector<Needs> needs(layers.all.size());
+    for (const Place& p : places)
+      for (const size_t i : p.readers) needs[i].looks = needs[i].products = true;
+    const Calibration calibration(model, layers, needs, pictures, device, pool);
+    for (const std::vector<size_t>& group : calibration.groups()) {
+      VIREO_ASSIGN(const SeenValues seen, calibration.run(group, step));
+      ++done.passes;
+      for (size_t at = 0; at < places.size(); ++at) {
+        const Place& p = places[at];
+        const auto found = seen.find(p.value);
+        if (found == seen.end()) continue;
+        VIREO_TRY(step("scales of " + p.value, kCalibrationWork));
+        const Moments& moments = found->second.moments;
+        std::vector<std::vector<float>> read;
+        std::vector<AwqWeight> weights;
+        for (const size_t i : p.readers) {
+          VIREO_ASSIGN(std::vector<float> w, weight_values(model, layers.all[i]));
+          read.push_back(std::move(w));
+          weights.push_back({read.back().data(), layers.all[i].rows, schemes[i].format.grid});
+        }
+        const std::vector<double> hessian = moments.hessian(layers.all[p.readers[0]].last);
+        VIREO_ASSIGN(const AwqChoice choice, search_awq(weights, moments.mean_magnitudes(), hessian.data(), pool));
+        if (choice.alpha > 0) scales[at] = {choice.alpha, awq_scales(moments.mean_magnitudes(), choice.alpha)};
+      }
+    }
+    VIREO_TRY(keep(kept, key, scales));
+  }
+
+  std::set<std::string> coded;  // what becomes codes is never written as floats, and keeps all digits until then
+  for (size_t i = 0; i < layers.all.size(); ++i)
+    if (schemes[i].format.grid.coded()) coded.insert(layers.all[i].tensor);
   Changed changed(model);
-  for (const std::vector<size_t>& group : calibration.groups()) {
-    VIREO_ASSIGN(const SeenValues seen, calibration.run(group, step));
-    ++done.passes;
-    for (const Place& p : places) {
-      const auto found = seen.find(p.value);
-      if (found == seen.end()) continue;
-      VIREO_TRY(step("scales of " + p.value, kCalibrationWork));
-      const Moments& moments = found->second.moments;
-      std::vector<std::vector<float>> read;
-      std::vector<AwqWeight> weights;
-      for (const size_t i : p.readers) {
-        VIREO_ASSIGN(std::vector<float> w, weight_values(model, layers.all[i]));
-        read.push_back(std::move(w));
-        weights.push_back({read.back().data(), layers.all[i].rows, schemes[i].format.grid});
-      }
-      const std::vector<double> hessian = moments.hessian(layers.all[p.readers[0]].last);
-      VIREO_ASSIGN(const AwqChoice choice, search_awq(weights, moments.mean_magnitudes(), hessian.data(), pool));
-      if (choice.alpha <= 0) continue;
-      done.least = done.scaled == 0 ? choice.alpha : std::min(done.least, choice.alpha);
-      done.most = std::max(done.most, choice.alpha);
-      ++done.scaled;
-      const std::vector<double> s = awq_scales(moments.mean_magnitudes(), choice.alpha);
-      const size_t cols = s.size();
-      for (const size_t i : p.readers) {
-        VIREO_ASSIGN(std::vector<float>* const w, changed.of(layers.all[i].tensor));
-        for (size_t k = 0; k < w->size(); ++k) (*w)[k] = float(double((*w)[k]) * s[k % cols]);
-      }
-      for (const std::string& tensor : p.divided) {
-        VIREO_ASSIGN(std::vector<float>* const w, changed.of(tensor));
-        const std::vector<int64_t>& shape = find_tensor(model, tensor)->shape;
-        const size_t wide = w->size() / size_t(shape[0]);  // of a row; 1 of gains, offsets and biases
-        for (size_t k = 0; k < cols; ++k)
-          for (size_t c = 0; c < wide; ++c) {
-            float& v = (*w)[(size_t(p.first) + k) * wide + c];
-            v = float(double(v) / s[k]);
-          }
-      }
+  for (size_t at = 0; at < places.size(); ++at) {
+    const Place& p = places[at];
+    const Scales& s = scales[at];
+    if (s.by.empty()) continue;
+    done.least = done.scaled == 0 ? s.alpha : std::min(done.least, s.alpha);
+    done.most = std::max(done.most, s.alpha);
+    ++done.scaled;
+    const size_t cols = s.by.size();
+    for (const size_t i : p.readers) {
+      VIREO_ASSIGN(std::vector<float>* const w, changed.of(layers.all[i].tensor));
+      for (size_t k = 0; k < w->size(); ++k) (*w)[k] = float(double((*w)[k]) * s.by[k % cols]);
+    }
+    for (const std::string& tensor : p.divided) {
+      VIREO_ASSIGN(std::vector<float>* const w, changed.of(tensor));
+      const std::vector<int64_t>& shape = find_tensor(model, tensor)->shape;
+      const size_t wide = w->size() / size_t(shape[0]);  // of a row; 1 of gains, offsets and biases
+      for (size_t k = 0; k < cols; ++k)
+        for (size_t c = 0; c < wide; ++c) {
+          float& v = (*w)[(size_t(p.first) + k) * wide + c];
+          v = float(double(v) / s.by[k]);
+        }
     }
   }
   if (done.scaled == 0) return done;
-  VIREO_ASSIGN(done.model, with_tensors(model, model.source().config, changed.take()));
+  VIREO_ASSIGN(done.model, with_tensors(model, model.source().config, changed.take(coded)));
   return done;
 }
 

@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "compress/calibrate.h"
+#include "compress/kept.h"
 #include "compress/recipe.h"
 
 namespace vireo::compress {
@@ -38,9 +39,10 @@ struct AwqScaled {
   size_t passes = 0;                         // over the pictures
 };
 /// The model with scaled columns, wherever a value that weights of few bits multiply comes from a LayerNorm or from
-/// plain attention and nothing else reads it. Errors: those of Calibration.
+/// plain attention and nothing else reads it. `kept`: where scales are found that a run with the same `key` has worked
+/// out. Errors: those of Calibration and Kept.
 Result<AwqScaled> scale_by_awq(const LoadedModel& model, const Layers& layers, const std::vector<Scheme>& schemes,
                                const std::vector<std::vector<float>>& pictures, const Device::Impl& device,
-                               ThreadPool& pool, const Progress& step);
+                               ThreadPool& pool, const Progress& step, const Kept& kept, Key key);
 
 }  // namespace vireo::compress

@@ -19,8 +19,9 @@ std::string Candidate::recipe() const {
 std::string Candidate::name() const {
   std::string all = weights;
   if (share < 100) all += "/" + std::to_string(share) + "%";
-  for (const std::string* part : {&rows, &network})
-    if (!part->empty()) all += (all.empty() ? "" : "+") + *part;
+  if (awq) all += "(awq)";
+  if (!rows.empty()) all += (all.empty() ? "" : "+") + rows + (ranges.empty() ? "" : "(" + ranges + ")");
+  if (!network.empty()) all += (all.empty() ? "" : "+") + network;
   return all;
 }
 
@@ -30,6 +31,7 @@ namespace vireo::compress {
 namespace {
 
 constexpr int kShares[] = {75, 50, 25};
+constexpr double kOtherAnswers = 0.1;  // of the KL: about one answer of ten is another
 
 struct Limit {
   const char* name;
@@ -54,9 +56,6 @@ bool meets(const Candidate& c, const std::vector<Limit>& all, const char* but = 
                                   [&](const Limit& l) { return std::string(but) == l.name || l.of(c) <= l.most; });
 }
 
-/// Fewer bits than 8: what is worth giving to a part of the linears only.
-bool has_few_bits(const std::string& format) { return format.size() > 1 && std::atoi(format.c_str() + 1) < 8; }
-
 std::string text(const char* format, double x) {
   char out[64];
   std::snprintf(out, sizeof out, format, x);
@@ -69,6 +68,8 @@ std::string figures(const Candidate& c, const Budget& b) {
 }
 
 }  // namespace
+
+bool has_few_bits(const std::string& format) { return format.size() > 1 && std::atoi(format.c_str() + 1) < 8; }
 
 std::vector<Candidate> candidates(const std::vector<CompressEntry>& recipes) {
   std::vector<std::string> rows{""}, network{""}, attention;
@@ -142,6 +143,37 @@ std::vector<size_t> pareto_front(const std::vector<Candidate>& all) {
   }
   std::stable_sort(front.begin(), front.end(), [&](size_t a, size_t b) { return all[a].kl < all[b].kl; });
   return front;
+}
+
+std::vector<ChosenPoint> choose_points(const std::vector<Candidate>& all, const std::vector<size_t>& front,
+                                       const Candidate& original) {
+  std::vector<size_t> some;
+  for (const size_t i : front)
+    if (all[i].kl <= kOtherAnswers || some.size() < 3) some.push_back(i);
+  if (some.empty()) return {};
+  const double ms = std::max(original.ms, 1e-9), bytes = std::max(double(original.bytes), 1.0);
+  const auto cost = [&](const Candidate& c) { return c.ms / ms + double(c.bytes) / bytes; };
+  const auto log_kl = [](const Candidate& c) { return std::log(std::max(c.kl, 1e-9)); };
+  std::vector<ChosenPoint> points{{"closest", some[0]}};
+  const size_t cheapest =
+      *std::min_element(some.begin(), some.end(), [&](size_t a, size_t b) { return cost(all[a]) < cost(all[b]); });
+  // From nearest and dearest to furthest and cheapest, both as parts of the way.
+  const double nearest = log_kl(all[some.front()]), furthest = log_kl(all[some.back()]);
+  double dearest = 0;
+  for (const size_t i : some) dearest = std::max(dearest, cost(all[i]));
+  const auto part = [](double x, double from, double to) { return to > from ? (x - from) / (to - from) : 0; };
+  const ChosenPoint* balanced = nullptr;
+  ChosenPoint best{"balanced", 0};
+  double least = std::numeric_limits<double>::infinity();
+  for (const size_t i : some) {
+    if (i == some[0] || i == cheapest) continue;
+    const double off =
+        std::hypot(part(log_kl(all[i]), nearest, furthest), part(cost(all[i]), cost(all[cheapest]), dearest));
+    if (off < least) least = off, best.candidate = i, balanced = &best;
+  }
+  if (balanced != nullptr) points.push_back(*balanced);
+  if (cheapest != some[0]) points.push_back({"cheapest", cheapest});
+  return points;
 }
 
 double excess(const Candidate& c, const Budget& b) {

@@ -14,6 +14,9 @@ namespace vireo::compress {
 /// several of these are not looked at.
 std::vector<Candidate> candidates(const std::vector<CompressEntry>& recipes);
 
+/// Fewer than 8: what is worth giving to a part of the linears only. `format`: "i4g64", "i4g64+i8".
+bool has_few_bits(const std::string& format);
+
 /// The nodes of a model's linears that keep 8 bits when `share` percent of their weights get few bits: those whose few
 /// bits move the answer most, for the bytes that they save. `layers`: of a run that gave all of them few bits and
 /// measured what each costs.
@@ -22,6 +25,11 @@ std::vector<std::string> kept_at_8_bits(const std::vector<CompressedLayer>& laye
 /// Of known candidates, by index: those that no other one is at least as good as in KL, ms and bytes, and better in
 /// one. By rising KL.
 std::vector<size_t> pareto_front(const std::vector<Candidate>& all);
+
+/// Of a front as pareto_front() gives it the points that stand for it. Those whose answers are others (a KL above 0.1,
+/// as often as there are three nearer ones) are not among them. `original`: for time and size.
+std::vector<ChosenPoint> choose_points(const std::vector<Candidate>& all, const std::vector<size_t>& front,
+                                       const Candidate& original);
 
 /// How many times over the budget, in the worst of its limits; at most 1 where it is met. Of unknown numbers: infinite.
 double excess(const Candidate& c, const Budget& b);

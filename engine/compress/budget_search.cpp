@@ -14,6 +14,7 @@
 #include "base/text.h"
 #include "base/write_file.h"
 #include "compress/budget.h"
+#include "compress/recipe.h"
 #include "runtime/model_impl.h"
 
 namespace vireo {
@@ -123,7 +124,13 @@ class Searcher {
   Result<void> try_to_measure(Candidate* c, bool judged);
   Result<void> measure(Candidate* c, bool judged);
   Result<void> give_parts();
-  Result<void> look_at(bool combined);
+  Candidate* whole(const std::string& weights, const std::string& rows);
+  Result<void> give_scales(std::vector<Candidate>* more);
+  Result<void> give_ranges(std::vector<Candidate>* more);
+  void pair_networks();
+  void combine_pairs(size_t pairs, size_t end);
+  bool rows_pay(const Candidate& c) const;
+  Result<void> look_at(bool combined, size_t from);
   bool worth(const Candidate& c, bool combined) const;
   bool affordable(const Candidate& c) const;
   bool parts_lead(const Candidate& c) const;
@@ -135,6 +142,7 @@ class Searcher {
   BudgetFound found_;
   std::vector<std::vector<float>> answers_;  // of the original
   size_t done_ = 0;                          // candidates
+  const std::shared_ptr<ShaderCounts> counts_ = shader_counts();
 };
 
 /// Pictures of a fold, or those of all others.
@@ -168,7 +176,7 @@ double Searcher::apart(const std::vector<float>& a, const std::vector<float>& b,
 
 Result<double> Searcher::time_of(const Model& model, Precision precision) const {
   PredictOptions o;
-  o.machine = options_.machine, o.caps_name = options_.budget.machine;
+  o.machine = options_.machine, o.caps_name = options_.budget.machine, o.counts = counts_;
   o.session.precision = precision;
   o.session.head = model.task() == Task::kSegmentation ? Head::kClassMap
                    : model.classes() > 0               ? Head::kLogits
@@ -213,6 +221,7 @@ Result<Searcher::Judged> Searcher::judge(const Model& compressed, const std::vec
 Result<Searcher::Written> Searcher::compressed(const Candidate& c, const std::vector<size_t>& with, bool sensitivity) {
   CompressOptions o;
   o.recipe = c.recipe(), o.policy = c.policy, o.method = options_.method;
+  o.ranges = c.ranges, o.awq = c.awq;
   o.threads = options_.threads;
   o.sensitivity = sensitivity;
   o.work = options_.work;
@@ -235,7 +244,7 @@ Result<void> Searcher::try_to_measure(Candidate* c, bool judged) {
     VIREO_ASSIGN(const Written w, compressed(*c, numbers(pictures_.size(), f, false), false));
     VIREO_ASSIGN(const Model model, Model::open(w.folder->path()));
     c->bytes = w.report.bytes_after;
-    if (!options_.measured && f == 0) {
+    if (!options_.measured && c->ms < 0) {
       VIREO_ASSIGN(c->ms, time_of(model, Precision::kCheckpoint));
     }
     if (!judged && !options_.measured) return {};
@@ -282,6 +291,63 @@ Result<void> Searcher::give_parts() {
   return {};
 }
 
+/// The candidate that does this to weights and rows and nothing else.
+Candidate* Searcher::whole(const std::string& weights, const std::string& rows) {
+  for (Candidate& c : found_.all)
+    if (c.weights == weights && c.rows == rows && c.network.empty() && c.share == 100) return &c;
+  return nullptr;
+}
+
+/// AWQ, with all linears of a network in few bits: where it is better, everything else with them in few bits has it.
+/// Parts would each want scales of their own, which take the longest to find.
+Result<void> Searcher::give_scales(std::vector<Candidate>* more) {
+  for (const CompressEntry& r : compress_recipes()) {
+    Candidate* const plain = r.rows.empty() && has_few_bits(r.weights) ? whole(r.name, "") : nullptr;
+    if (plain == nullptr) continue;
+    VIREO_TRY(measure(plain, true));
+    if (!plain->known()) continue;
+    Candidate scaled = *plain;
+    scaled.kl = -1, scaled.awq = true;
+    VIREO_TRY(measure(&scaled, true));
+    if (!scaled.known() || scaled.kl == plain->kl) continue;  // nothing can be scaled, or nothing gains by it
+    for (Candidate& c : found_.all)
+      if (c.weights == r.name && c.share == 100 && &c != plain) c.awq = scaled.kl < plain->kl;
+    more->push_back(std::move(scaled));
+  }
+  return {};
+}
+
+/// Ways to find the one scale of all rows, with weights of 8 bits and where such rows pay: the best is everybody's.
+Result<void> Searcher::give_ranges(std::vector<Candidate>* more) {
+  const std::vector<CompressEntry> recipes = compress_recipes();
+  const auto first = std::find_if(recipes.begin(), recipes.end(), [](const CompressEntry& r) {
+    return !r.weights.empty() && r.rows.empty() && !has_few_bits(r.weights);
+  });
+  Candidate* const floats = first == recipes.end() ? nullptr : whole(first->name, "");
+  if (floats == nullptr) return {};
+  VIREO_TRY(measure(floats, true));
+  for (const CompressEntry& r : recipes) {
+    const bool one_scale = r.weights.empty() && (r.rows == "static" || r.rows == "mixed");
+    Candidate* const plain = one_scale ? whole(first->name, r.name) : nullptr;
+    if (plain == nullptr) continue;
+    VIREO_TRY(measure(plain, false));
+    if (plain->kl < 0 && plain->why_not.empty() && worth(*plain, false)) VIREO_TRY(measure(plain, true));
+    if (!plain->known()) continue;
+    Candidate best = *plain;
+    for (const CompressEntry& way : compress_ranges()) {
+      if (way.name == compress_ranges()[0].name) continue;
+      Candidate c = *plain;
+      c.kl = -1, c.ranges = way.name;
+      VIREO_TRY(measure(&c, true));
+      if (c.known() && c.kl < best.kl) best = c;
+      more->push_back(std::move(c));
+    }
+    for (Candidate& c : found_.all)
+      if (&c != plain && (c.rows == r.name || starts_with(c.rows, r.name + "+"))) c.ranges = best.ranges;
+  }
+  return {};
+}
+
 /// Whether nothing else of the same kind is better in everything: of changes to the network in KL and time, since few
 /// bits save more bytes than those do; of weights and rows in size too. What is put together of others is not better.
 bool leads(const Candidate& c, const std::vector<Candidate>& all) {
@@ -293,15 +359,64 @@ bool leads(const Candidate& c, const std::vector<Candidate>& all) {
          });
 }
 
-/// KL of a candidate as the sum of what its parts cost by themselves; 0 where one of them is not known.
+/// Whether one of a candidate's two parts: what is done to numbers, and what to the network.
+bool is_part(const Candidate& o, const Candidate& c) {
+  if (!o.network.empty()) return o.weights.empty() && o.rows.empty() && o.network == c.network;
+  return o.weights == c.weights && o.rows == c.rows && o.share == c.share && o.awq == c.awq && o.ranges == c.ranges;
+}
+
+/// KL of a candidate as the sum of what its parts cost by themselves; 0 of one that is not known.
 double estimate(const Candidate& c, const std::vector<Candidate>& all) {
-  const auto kl_of = [&](const std::string& weights, const std::string& rows, const std::string& network, int share) {
-    for (const Candidate& o : all)
-      if (o.weights == weights && o.rows == rows && o.network == network && o.share == share)
-        return std::max(0.0, o.kl);
-    return 0.0;
+  double sum = 0;
+  for (const Candidate& o : all)
+    if (is_part(o, c)) sum += std::max(0.0, o.kl);
+  return sum;
+}
+
+/// Smaller inputs whose tokens merge too, where each of the two is worth it by itself.
+void Searcher::pair_networks() {
+  const auto leading = [&](auto is) {
+    std::vector<std::string> names;
+    for (const Recipe& r : recipes())
+      for (const Candidate& c : found_.all)
+        if (is(r) && !r.searched && c.weights.empty() && c.network == r.name && leads(c, found_.all))
+          names.emplace_back(r.name);
+    return names;
   };
-  return kl_of(c.weights, c.rows, "", c.share) + kl_of("", "", c.network, 100);
+  const std::vector<std::string> tokens = leading([](const Recipe& r) { return r.tokens > 0; });
+  for (const std::string& input : leading([](const Recipe& r) { return r.input > 0; }))
+    for (const std::string& merging : tokens) {
+      Candidate c;
+      c.network = input + "+" + merging;
+      found_.all.push_back(std::move(c));
+    }
+}
+
+/// Everything that is done to numbers, in the networks of candidates [pairs, end) that lead.
+void Searcher::combine_pairs(size_t pairs, size_t end) {
+  for (size_t p = pairs; p < end; ++p) {
+    if (!leads(found_.all[p], found_.all)) continue;
+    for (size_t i = 0; i < pairs; ++i) {
+      Candidate c = found_.all[i];
+      if (!c.network.empty()) continue;
+      c.network = found_.all[p].network;
+      c.kl = -1, c.ms = -1, c.bytes = 0, c.why_not.clear();
+      found_.all.push_back(std::move(c));
+    }
+  }
+}
+
+/// Codes of rows that save no time with these weights save none where a part of them has more bits or the network is
+/// smaller.
+bool Searcher::rows_pay(const Candidate& c) const {
+  if (c.rows.empty() || options_.measured || (c.network.empty() && c.share == 100)) return true;
+  double with = -1, without = -1;
+  for (const Candidate& o : found_.all) {
+    if (o.weights != c.weights || !o.network.empty() || o.share < 100 || o.ms < 0) continue;
+    if (o.rows == c.rows) with = o.ms;
+    if (o.rows.empty()) without = o.ms;
+  }
+  return with < 0 || without < 0 || with < without;
 }
 
 bool Searcher::affordable(const Candidate& c) const {
@@ -311,11 +426,8 @@ bool Searcher::affordable(const Candidate& c) const {
 
 /// Of a combination: whether neither of the two that it is put together from is beaten.
 bool Searcher::parts_lead(const Candidate& c) const {
-  return std::all_of(found_.all.begin(), found_.all.end(), [&](const Candidate& o) {
-    const bool part = o.network.empty() ? o.weights == c.weights && o.rows == c.rows && o.share == c.share
-                                        : o.weights.empty() && o.rows.empty() && o.network == c.network;
-    return !part || leads(o, found_.all);
-  });
+  return std::all_of(found_.all.begin(), found_.all.end(),
+                     [&](const Candidate& o) { return !is_part(o, c) || leads(o, found_.all); });
 }
 
 /// Whether a candidate whose time and size are known may stand on the front.
@@ -335,15 +447,21 @@ bool Searcher::worth(const Candidate& c, bool combined) const {
   });
 }
 
-Result<void> Searcher::look_at(bool combined) {
-  for (Candidate& c : found_.all) {
+Result<void> Searcher::look_at(bool combined, size_t from) {
+  for (size_t i = from; i < found_.all.size(); ++i) {
+    Candidate& c = found_.all[i];
     if ((!c.network.empty() && !c.weights.empty()) != combined) continue;
     VIREO_TRY(may_go_on());
     if (options_.progress) options_.progress(c.name(), ++done_, found_.all.size());
+    if (!rows_pay(c)) {
+      c.why_not = "rows as codes save no time with these weights";
+      continue;
+    }
     if (combined && !parts_lead(c)) {
       c.why_not = "another is better than one of its parts in everything";
       continue;
     }
+    if (c.known() || !c.why_not.empty()) continue;  // looked at already
     // What combined ones are put together from is judged whatever the budget says, but rows only where they pay.
     VIREO_TRY(measure(&c, !combined && c.rows.empty()));
     if (c.kl < 0 && c.why_not.empty() && worth(c, combined)) VIREO_TRY(measure(&c, true));
@@ -381,8 +499,17 @@ Result<BudgetFound> Searcher::run() {
   VIREO_TRY(original());
   found_.all = candidates(compress_recipes());
   VIREO_TRY(give_parts());
-  VIREO_TRY(look_at(false));
-  VIREO_TRY(look_at(true));
+  std::vector<Candidate> more;
+  VIREO_TRY(give_scales(&more));
+  VIREO_TRY(give_ranges(&more));
+  found_.all.insert(found_.all.end(), more.begin(), more.end());
+  VIREO_TRY(look_at(false, 0));
+  const size_t pairs = found_.all.size();
+  pair_networks();
+  const size_t end = found_.all.size();
+  VIREO_TRY(look_at(false, pairs));
+  combine_pairs(pairs, end);
+  VIREO_TRY(look_at(true, 0));
   const std::vector<Candidate>& all = found_.all;
   if (std::none_of(all.begin(), all.end(), [&](const Candidate& c) { return c.known() && affordable(c); }))
     VIREO_TRY(look_at_closest());
@@ -390,6 +517,7 @@ Result<BudgetFound> Searcher::run() {
     return fail(ErrorCode::kUnsupported, "compress: no recipe can be had for '{}'; first: {}", model_.name(),
                 all.empty() ? "there are none" : all[0].why_not);
   found_.front = pareto_front(all);
+  found_.points = choose_points(all, found_.front, found_.original);
   found_.verdict = choose(all, options_.budget);
   return std::move(found_);
 }

@@ -17,7 +17,10 @@
 #include "compress/mix_rows.h"
 #include "compress/replace.h"
 #include "compress/sensitivity.h"
+#include "compress/simulate.h"
+#include "compress/smaller_input.h"
 #include "compress/token_search.h"
+#include "model/number_grids.h"
 #include "runtime/model_impl.h"
 
 namespace vireo {
@@ -120,7 +123,7 @@ struct Compressor::Impl {
   Result<Graph> graph() const { return loaded().build(head_of(loaded()), 1); }
   bool needs_pictures() const {
     const std::vector<Needs> all = needs();
-    return choice.structure.any() || choice.searched || options.awq ||
+    return choice.structure.any() || choice.searched || options.awq || choice.grids.fitted() ||
            std::any_of(all.begin(), all.end(), [](const Needs& n) { return n.looks; });
   }
 
@@ -140,12 +143,13 @@ struct Compressor::Impl {
   Result<void> shrink(const Kept& kept, CompressReport* report);
   Result<void> search_tokens(CompressReport* report);
   Result<void> look_again();
-  Result<void> scale(CompressReport* report);
+  Result<void> scale(const Kept& kept, CompressReport* report);
   bool corrects(size_t layer) const;
   std::vector<Needs> needs() const;
   Result<Range> range_of(const std::string& value, const Seen& seen);
   Key everything() const;
   Key key_of(const Key& all, size_t layer) const;
+  Result<std::string> with_grids(const std::string& config, CompressReport* report);
   Result<KeptLayer> code(size_t layer, const Seen* seen, Range range);
   Result<void> take(size_t layer, const KeptLayer& found, std::vector<std::vector<StoredTensor>>* coded,
                     CompressReport* report);
@@ -211,11 +215,12 @@ Result<void> Compressor::Impl::search_tokens(CompressReport* report) {
 }
 
 /// Behind structure too, and before anything is rounded.
-Result<void> Compressor::Impl::scale(CompressReport* report) {
+Result<void> Compressor::Impl::scale(const Kept& kept, CompressReport* report) {
   if (!options.awq) return {};
-  VIREO_ASSIGN(AwqScaled s,
-               scale_by_awq(loaded(), layers, schemes, pictures, *device, pool,
-                            [this](const std::string& what, double seconds) { return step(what, seconds); }));
+  VIREO_ASSIGN(AwqScaled s, scale_by_awq(
+                                loaded(), layers, schemes, pictures, *device, pool,
+                                [this](const std::string& what, double seconds) { return step(what, seconds); }, kept,
+                                kept.on() ? everything() : Key()));
   report->passes += s.passes;
   notes.push_back(s.scaled == 0
                       ? fmt::format("awq: of {} values whose columns can be scaled none gains by it", s.places)
@@ -276,6 +281,10 @@ Key Compressor::Impl::key_of(const Key& all, size_t i) const {
   Key key = all;
   key.add(layers.all[i].tensor).add(vireo::to_string(s.format)).add(std::string(s.method->name));
   key.add(std::string(s.rows == RowScales::kStatic ? ranges->name : ""));
+  // One range is found for all layers that multiply the value by it, so which those are counts too.
+  for (size_t o = 0; s.rows == RowScales::kStatic && ranges->looks.rows && o < layers.all.size(); ++o)
+    if (schemes[o].rows == RowScales::kStatic && layers.all[o].input == layers.all[i].input)
+      key.add(layers.all[o].tensor);
   key.add(s.wide.data(), s.wide.size() * sizeof(int32_t));
   return key.add(uint64_t(corrects(i)));
 }
@@ -325,6 +334,23 @@ Result<void> Compressor::Impl::take(size_t i, const KeptLayer& k, std::vector<st
   return {};
 }
 
+/// The configuration that also asks for values to be rounded while the model runs.
+Result<std::string> Compressor::Impl::with_grids(const std::string& config, CompressReport* report) {
+  NumberGrids grids = choice.grids;
+  if (grids.fitted()) {
+    SimulatedPolicy alone;
+    static_cast<NumberGrids&>(alone) = grids;
+    VIREO_ASSIGN(const std::unique_ptr<Simulated> fitted,
+                 Simulated::create(loaded(), alone, head_of(loaded()), *device, pool, pictures));
+    grids.fits = fitted->fits();
+  }
+  report->notes.emplace_back(
+      "values are rounded to grids, or functions computed in integers, while the model runs: on the CPU, where plans "
+      "for "
+      "GPUs have these steps too");
+  return with_section(config, "grids", number_grids_text(grids));
+}
+
 Result<CompressReport> Compressor::Impl::write(const std::string& folder) {
   const bool looks = needs_pictures();
   if (looks && pictures.size() < kLeastPictures)
@@ -340,7 +366,7 @@ Result<CompressReport> Compressor::Impl::write(const std::string& folder) {
   const Kept kept(options.work);
   VIREO_TRY(shrink(kept, &report));
   VIREO_TRY(search_tokens(&report));
-  VIREO_TRY(scale(&report));
+  VIREO_TRY(scale(kept, &report));
   report.notes = notes;
   report.attention = choice.attention;
   report.activations = choice.rows != RowScales::kNone;
@@ -348,6 +374,13 @@ Result<CompressReport> Compressor::Impl::write(const std::string& folder) {
   report.macs = layers.macs;
   report.macs_before = macs_before;
   if (merged) report.merged = merged->schedule;
+  if (choice.input > 0) {
+    report.input_height = int(loaded().input_h()), report.input_width = int(loaded().input_w());
+    report.notes.push_back(
+        fmt::format("the input is {} x {}, and the table of positions stays that of the whole one: it is fitted when "
+                    "the model is opened (Transformers: interpolate_pos_encoding=True)",
+                    loaded().input_h(), loaded().input_w()));
+  }
   if (looks && pictures.size() < kFewPictures)
     report.notes.push_back(
         fmt::format("calibrated with {} pictures; 32 to 64 are usual, and fewer cost accuracy", pictures.size()));
@@ -402,7 +435,7 @@ Result<CompressReport> Compressor::Impl::write(const std::string& folder) {
     VIREO_TRY(take(i, k, &coded, &report));
   }
 
-  VIREO_ASSIGN(const std::string config, configuration(loaded(), layers, schemes));
+  VIREO_ASSIGN(std::string config, configuration(loaded(), layers, schemes));
   if (!own_scales.empty())
     report.notes.push_back(fmt::format("rows with an outlier column keep a scale each, in {} of the linears; first: {}",
                                        own_scales.size(), own_scales[0]));
@@ -428,6 +461,10 @@ Result<CompressReport> Compressor::Impl::write(const std::string& folder) {
       }
       for (const size_t i : node) report.layers[i].kl = kl;
     }
+  }
+  if (choice.grids.any()) {  // last, so that what a layer costs by itself is without them
+    VIREO_ASSIGN(config, with_grids(config, &report));
+    VIREO_TRY(open_coded(loaded(), config, views));
   }
   VIREO_TRY(step("writing", 0));
   VIREO_ASSIGN(report.bytes_after, write_tensors(folder, "model.safetensors", views));
@@ -457,9 +494,19 @@ Result<Compressor> Compressor::create(const Model& model, const CompressOptions&
                   "compress: '{}' is compressed already (quantization_config); its codes would be rounded twice. Use "
                   "the original checkpoint",
                   model.name());
-    auto impl = std::make_unique<Impl>(model, options, make_cpu_device(options.threads, ""));
-    VIREO_ASSIGN(impl->choice, options.recipe.empty() && !options.policy.empty() ? Choice::of_policy(options.policy)
-                                                                                 : Choice::of_recipe(options.recipe));
+    VIREO_ASSIGN(Choice choice, options.recipe.empty() && !options.policy.empty() ? Choice::of_policy(options.policy)
+                                                                                  : Choice::of_recipe(options.recipe));
+    Model seen = model;
+    double whole_macs = 0;
+    if (choice.input > 0) {  // before anything else, since calibration gives the network what it will be given
+      const LoadedModel& whole = model.impl().loaded;
+      VIREO_ASSIGN(const Graph g, whole.build(head_of(whole), 1));
+      whole_macs = find_layers(whole, g).macs;
+      VIREO_ASSIGN(LoadedModel m, with_smaller_input(whole, choice.input));
+      seen = Model::Impl::wrap(std::move(m), model.name());
+    }
+    auto impl = std::make_unique<Impl>(seen, options, make_cpu_device(options.threads, ""));
+    impl->choice = std::move(choice);
     if (!impl->choice.by_policy && !options.policy.empty()) VIREO_TRY(impl->choice.refine(options.policy));
     if (!options.method.empty() && (impl->choice.method = find_method(options.method)) == nullptr) {
       std::vector<std::string> known;
@@ -487,6 +534,7 @@ Result<Compressor> Compressor::create(const Model& model, const CompressOptions&
     VIREO_ASSIGN(const Graph graph, impl->graph());
     impl->layers = find_layers(impl->loaded(), graph);
     if (impl->choice.tokens == 0) impl->macs_before = impl->layers.macs;
+    if (impl->choice.input > 0) impl->macs_before = whole_macs;
     VIREO_ASSIGN(impl->schemes, impl->choice.schemes(impl->layers, &impl->notes));
     const auto any = [&](auto what) { return std::any_of(impl->schemes.begin(), impl->schemes.end(), what); };
     if (!options.ranges.empty() && !any([](const Scheme& s) { return s.rows == RowScales::kStatic; }))

@@ -33,6 +33,12 @@ Result<LoadedModel> reconfigured(const LoadedModel& model, const OrderedJson& co
   return LoadedModel::from_parts(std::move(source), model.preprocessor_text(), model.source().path);
 }
 
+std::string with_section(const std::string& config, const char* name, const std::string& section) {
+  OrderedJson json = OrderedJson::parse(config, nullptr, false);
+  section_of(json, name) = OrderedJson::parse(section, nullptr, false);
+  return text_of(json);
+}
+
 Result<LoadedModel> attention_in(const LoadedModel& model, const std::string& format) {
   VIREO_ASSIGN(OrderedJson config, configuration_of(model));
   section_of(config, "attention") = OrderedJson{{"format", format}};

@@ -16,6 +16,9 @@ std::string text_of(const OrderedJson& config);
 /// The same network and weights under another configuration.
 Result<LoadedModel> reconfigured(const LoadedModel& model, const OrderedJson& config);
 
+/// A configuration with that section, a text of JSON, in place of any that it had.
+std::string with_section(const std::string& config, const char* name, const std::string& section);
+
 /// The model whose attention rounds the factors of its products: "i8".
 Result<LoadedModel> attention_in(const LoadedModel& model, const std::string& format);
 

@@ -73,6 +73,14 @@ Layers find_layers(const LoadedModel& model, const Graph& graph) {
     if (constant == nullptr || attribute(n, "groups", 1) != 1) continue;
     std::vector<std::string> names;
     constant->tensors(&names);
+    std::map<std::string, int64_t> first_rows;  // of tensors that stand one below another
+    int64_t below = 0;
+    for (const std::string& name : names) {
+      const auto view = views.find(name);
+      if (view == views.end() || view->second->shape.empty() || !first_rows.emplace(name, below).second) continue;
+      below += view->second->shape[0];
+    }
+    if (below != constant->rows()) first_rows.clear();  // put together in another way
     std::sort(names.begin(), names.end());
     names.erase(std::unique(names.begin(), names.end()), names.end());
     const Value& in = graph.value(n.inputs[0]);
@@ -93,6 +101,10 @@ Layers find_layers(const LoadedModel& model, const Graph& graph) {
       });
       l.rows = l.shape[0];
       l.cols = view->second->elements() / std::max<int64_t>(l.rows, 1);
+      const auto first = first_rows.find(name);
+      l.matrix = graph.value(n.inputs[size_t(operand)]).name;
+      l.matrix_row = first == first_rows.end() ? 0 : first->second;
+      l.matrix_rows = first == first_rows.end() ? l.rows : constant->rows();
       if (l.conv()) l.kind = reads_pixels ? LayerKind::kEmbedding : LayerKind::kConvolution;
       else if (answers || in.desc.shape.rows() == 1) l.kind = LayerKind::kHead;
       l.last = last_attention > 0 && i > last_attention && !found.answer_tokens.empty() && l.kind == LayerKind::kInner;

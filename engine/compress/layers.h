@@ -21,11 +21,13 @@ const char* to_string(LayerKind k);
 
 /// One weight of the checkpoint.
 struct Layer {
-  std::string tensor;          // its name in the file: "vit.encoder.layer.0.output.dense.weight"
-  std::string module;          // the same without ".weight"
-  std::string node;            // the graph's node that multiplies it, the first of several
-  std::string input;           // the value that it multiplies there
-  std::vector<int64_t> shape;  // [out, in] or [out, in, kernel height, kernel width]
+  std::string tensor;  // its name in the file: "vit.encoder.layer.0.output.dense.weight"
+  std::string module;  // the same without ".weight"
+  std::string node;    // the graph's node that multiplies it, the first of several
+  std::string input;   // the value that it multiplies there
+  std::string matrix;  // the matrix that it is there, or is some rows of (query, key and value are one in plans)
+  int64_t matrix_row = 0, matrix_rows = 0;  // its first row there, and how many the matrix has
+  std::vector<int64_t> shape;               // [out, in] or [out, in, kernel height, kernel width]
   LayerKind kind = LayerKind::kInner;
   bool last = false;               // behind the last attention of a network whose answer is read from single tokens
   bool behind_activation = false;  // what it multiplies is GELU's or another one's answer

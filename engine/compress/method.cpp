@@ -75,10 +75,13 @@ double output_square(const std::vector<double>& off, int64_t rows, int64_t cols,
       for (int64_t i = 0; i < cols; ++i) {
         const double* const own = turned.data() + i * kRows;
         double with[kRows] = {};
-        if (hessian == nullptr) std::copy_n(own, kRows, with);
-        else
-          for (int64_t j = 0; j < cols; ++j)
+        if (hessian == nullptr) {
+          std::copy_n(own, kRows, with);
+        } else {  // H is symmetric: what stands above its diagonal is what stands below
+          for (int64_t j = 0; j < i; ++j)
             for (int64_t r = 0; r < kRows; ++r) with[r] += hessian[i * cols + j] * turned[size_t(j * kRows + r)];
+          for (int64_t r = 0; r < kRows; ++r) with[r] = 2 * with[r] + hessian[i * cols + i] * own[r];
+        }
         for (int64_t r = 0; r < kRows; ++r) sums[r] += own[r] * with[r];
       }
       for (int64_t r = 0; r < count; ++r) squares[size_t(first + r)] = sums[r];

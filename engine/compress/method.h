@@ -68,8 +68,8 @@ int8_t code_of(double value, double scale, const Grid& grid);
 /// Codes of all weights, each rounded by itself.
 void round_all(const Weight& weight, ThreadPool& pool, Coded* coded);
 
-/// sum over rows of off H off^T, `off` [rows, cols] times what the inputs are: a squared error at the output. Without
-/// a Hessian the sum of squares. Does not depend on the number of threads.
+/// sum over rows of off H off^T, `off` [rows, cols] times what the inputs are: a squared error at the output; H is
+/// symmetric. Without a Hessian the sum of squares. Does not depend on the number of threads.
 double output_square(const std::vector<double>& off, int64_t rows, int64_t cols, const double* hessian,
                      ThreadPool& pool);
 /// w - code * scale of all weights.

@@ -8,6 +8,7 @@
 
 #include "base/thread_pool.h"
 #include "compress/runner.h"
+#include "ops/row_grids.h"
 #include "simd/kernels.h"
 
 namespace vireo::compress {
@@ -63,6 +64,7 @@ class RangeStatistics {
   /// Some rows of each add(), [rows, cols]: the first, where a class token is, and three that differ from time to time.
   const std::vector<float>& rows() const { return rows_; }
   int64_t cols() const { return cols_; }
+  operator GridSample() const { return {rows_, cols_, double(whole_.least), double(whole_.most)}; }
 
   static uint64_t bytes(int64_t cols, Looks looks, size_t pictures);
 

@@ -5,6 +5,7 @@
 #include <cstdlib>
 
 #include "base/names.h"
+#include "compress/number_lines.h"
 
 namespace vireo::compress {
 namespace {
@@ -25,6 +26,12 @@ const Method* method_for(const Layer& l, const Format& f) {
 Recipe token_recipe(const char* name, const char* what, const char* source, double percent, bool searched = false) {
   Recipe r{name, what, source, "", "", RowScales::kNone};
   r.tokens = percent, r.searched = searched;
+  return r;
+}
+
+Recipe input_recipe(const char* name, const char* what, const char* source, double percent) {
+  Recipe r{name, what, source, "", "", RowScales::kNone};
+  r.input = percent;
   return r;
 }
 
@@ -59,6 +66,31 @@ std::vector<std::string> recipe_names() {
 
 /// The names that a policy's pattern may mean: as the file has them, and as plans print them.
 std::vector<std::string> names_of(const Layer& l) { return {l.tensor, l.module, l.node, l.node + ".weight"}; }
+
+bool any_matches(const std::string& pattern, const std::vector<std::string>& names) {
+  return std::any_of(names.begin(), names.end(), [&](const std::string& n) { return pattern_matches(pattern, n); });
+}
+
+/// Whether a pattern of some rows means the matrix of a plan, in which rows of query, key and value follow one another.
+/// One that matches its name there does, so that the same line means the same rows to compress and to a session; else
+/// it is the file's tensor.
+bool means_matrix(const std::string& pattern, const Layer& l) {
+  return any_matches(pattern, {l.matrix, l.node, l.node + ".weight"});
+}
+
+/// The rule as it concerns this layer, whatever its name; false where it does not.
+Result<bool> concerns(const FormatPolicy::Rule& r, const Layer& l, FormatPolicy::Rule* own) {
+  *own = r;
+  own->pattern = "*";
+  if (!r.some_rows()) return any_matches(r.pattern, names_of(l));
+  if (!means_matrix(r.pattern, l)) return any_matches(r.pattern, names_of(l));
+  if (r.end_row > l.matrix_rows)
+    return fail(ErrorCode::kInvalidArgument, "policy, line {}: '{}' has {} rows, not the {} to {} of [{}:{}]", r.line,
+                l.matrix, l.matrix_rows, r.first_row, r.end_row - 1, r.first_row, r.end_row);
+  own->first_row = std::max<int64_t>(0, r.first_row - l.matrix_row);
+  own->end_row = std::min(l.rows, r.end_row - l.matrix_row);
+  return own->first_row < own->end_row;
+}
 
 Result<void> check_written(const Format& f, const std::string& what) {
   if (f.grid.coded() && (f.grid.zero_points || f.grid.scope == Scope::kTensor))
@@ -95,11 +127,13 @@ const std::vector<Recipe>& recipes() {
   static const std::vector<Recipe> all = {
 #define RECIPE(...) Recipe{__VA_ARGS__},
 #define TOKENS(...) token_recipe(__VA_ARGS__),
+#define INPUT(...) input_recipe(__VA_ARGS__),
 #define ATTENTION(...) attention_recipe(__VA_ARGS__),
 #define ROWS(...) rows_recipe(__VA_ARGS__),
 #include "compress/recipes.def"
 #undef ROWS
 #undef ATTENTION
+#undef INPUT
 #undef TOKENS
 #undef RECIPE
   };
@@ -146,6 +180,12 @@ Result<Choice> Choice::of_recipe(const std::string& names) {
                     "compress: '{}' has two recipes that say how tokens are merged; give one of them", names);
       c.tokens = found->tokens, c.searched = found->searched;
     }
+    if (found->input > 0) {
+      if (c.input > 0 && c.input != found->input)
+        return fail(ErrorCode::kInvalidArgument,
+                    "compress: '{}' has two recipes that say how large the input is; give one of them", names);
+      c.input = found->input;
+    }
     if (*found->attention != '\0') c.attention = found->attention;
     if (*found->inner == '\0') continue;
     if (!weights.empty() && (c.inner != found->inner || c.others != found->others || c.wide != wide))
@@ -156,7 +196,7 @@ Result<Choice> Choice::of_recipe(const std::string& names) {
   // What becomes narrower must leave whole groups, or the linears behind it would take 8 bits instead.
   if (const Grid g = format_of(c.inner).grid; !c.inner.empty() && g.scope == Scope::kGroup)
     c.structure.columns = g.group;
-  const bool others = c.structure.any() || c.tokens > 0 || !c.attention.empty();
+  const bool others = c.structure.any() || c.tokens > 0 || c.input > 0 || !c.attention.empty();
   if (weights.empty() && (!others || c.rows != RowScales::kNone))
     return fail(ErrorCode::kInvalidArgument,
                 "compress: recipe '{}' says nothing of weights; add one that does, for example 'w8+{}'", names, names);
@@ -169,6 +209,7 @@ Result<Choice> Choice::of_policy(const std::string& text) {
   c.name = "policy";
   std::string formats = text;
   VIREO_ASSIGN(c.structure, StructureChoice::of_policy(&formats));
+  VIREO_ASSIGN(c.grids, numbers_of_policy(&formats, "policy"));
   VIREO_ASSIGN(c.policy, parse_policy(formats, "policy"));
   if (c.policy.activations != DType::kF32)
     return fail(ErrorCode::kInvalidArgument,
@@ -204,6 +245,7 @@ Result<void> Choice::refine(const std::string& text) {
     return fail(ErrorCode::kInvalidArgument,
                 "policy: recipe '{}' says what becomes narrower, and so do lines 'block'; give one of them", name);
   if (said.structure.any()) structure = std::move(said.structure);
+  if (said.grids.any()) grids = std::move(said.grids);
   if (said.policy.attention) attention = std::move(said.attention);  // "" of `attention f32`
   policy.rules = std::move(said.policy.rules);
   return {};
@@ -212,9 +254,7 @@ Result<void> Choice::refine(const std::string& text) {
 Result<std::vector<Scheme>> Choice::schemes(const Layers& layers, std::vector<std::string>* notes) const {
   for (const FormatPolicy::Rule& r : policy.rules) {
     const bool used = std::any_of(layers.all.begin(), layers.all.end(), [&](const Layer& l) {
-      const std::vector<std::string> names = names_of(l);
-      return std::any_of(names.begin(), names.end(),
-                         [&](const std::string& n) { return pattern_matches(r.pattern, n); });
+      return any_matches(r.pattern, names_of(l)) || (r.some_rows() && means_matrix(r.pattern, l));
     });
     if (!used)
       return fail(ErrorCode::kInvalidArgument,
@@ -232,14 +272,13 @@ Result<std::vector<Scheme>> Choice::schemes(const Layers& layers, std::vector<st
     s.format = by_policy ? policy.matrices : format_of(l.kind == LayerKind::kInner ? inner : others);
     FormatPolicy own;  // the rules that name it
     own.name = policy.name, own.matrices = s.format;
-    for (const FormatPolicy::Rule& r : policy.rules)
-      for (const std::string& n : names_of(l)) {
-        if (!pattern_matches(r.pattern, n)) continue;
-        own.rules.push_back(r);
-        own.rules.back().pattern = "*";
-        if (r.says_rows) wanted = r.rows.coded() ? RowScales::kDynamic : RowScales::kNone;
-        break;
-      }
+    for (const FormatPolicy::Rule& r : policy.rules) {
+      FormatPolicy::Rule rule;
+      VIREO_ASSIGN(const bool named, concerns(r, l, &rule));
+      if (!named) continue;
+      if (r.says_rows) wanted = r.rows.coded() ? RowScales::kDynamic : RowScales::kNone;
+      own.rules.push_back(std::move(rule));
+    }
     std::vector<bool> by_row;
     VIREO_ASSIGN(s.format, own.of_rows(l.tensor, l.rows, &by_row));
     for (size_t r = 0; r < by_row.size(); ++r)
@@ -269,7 +308,7 @@ Result<std::vector<Scheme>> Choice::schemes(const Layers& layers, std::vector<st
         fmt::format("{} have columns that the groups do not divide and take 8 bits per output channel; "
                     "first: {}",
                     fmt::format("{} of the weights", coarse), first_coarse));
-  if (!structure.any() && tokens == 0 && attention.empty() &&
+  if (!structure.any() && tokens == 0 && input == 0 && attention.empty() && !grids.any() &&
       std::none_of(all.begin(), all.end(), [](const Scheme& s) { return s.format.grid.coded(); }))
     return fail(ErrorCode::kInvalidArgument, "compress: {} leaves every weight as it is: {}",
                 by_policy ? "the policy" : "recipe '" + name + "'",

@@ -7,6 +7,7 @@
 #include "compress/layers.h"
 #include "compress/method.h"
 #include "compress/structure.h"
+#include "ops/rounded.h"
 #include "plan/policy.h"
 
 namespace vireo::compress {
@@ -29,6 +30,7 @@ struct Recipe {
   const char* attention = "";  // what the factors of attention's products are rounded to while running: `i8`
   bool searched = false;       // which blocks merge tokens is searched on pictures
   double wide = 0;             // the percentage of rows of linears within the network that have 8 bits; NAME:PERCENT
+  double input = 0;            // the percentage of each side that its input keeps
 };
 const std::vector<Recipe>& recipes();
 
@@ -57,8 +59,10 @@ struct Choice {
   StructureChoice structure;
   double wide = 0;        // percentage of rows, as in a recipe
   double tokens = 0;      // percentage of MACs, likewise
+  double input = 0;       // percentage of each side, likewise
   bool searched = false;  // likewise
   std::string attention;  // likewise
+  NumberGrids grids;      // of a policy: values that are rounded while the model runs
 
   /// Errors: kInvalidArgument (no recipe of that name, or two that contradict each other).
   static Result<Choice> of_recipe(const std::string& names);

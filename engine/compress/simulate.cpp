@@ -4,62 +4,25 @@
 #include <cmath>
 
 #include "compress/calibrate.h"
-#include "compress/integer.h"
 #include "compress/mix_rows.h"
 #include "compress/replace.h"
 #include "compress/sensitivity.h"
 #include "compress/tokens.h"
 #include "ops/attention.h"
+#include "ops/integer.h"
 
 namespace vireo::compress {
 namespace {
 
-constexpr int kGeluBits = 8;                  // of ShiftGELU's sigmoid
-constexpr double kLeastGeluStep = 0.0078125;  // finer ones gain nothing and would overflow 31 bits
-
 bool is_gelu(OpKind op) { return op == OpKind::kGeluErf || op == OpKind::kGeluTanh; }
-
-/// Rounds rows in place. `fit`: of a fitted grid.
-void round_with(const Rounding& r, const std::vector<double>* fit, const Rows& rows, ThreadPool& pool) {
-  float* const x = const_cast<float*>(rows.data);  // the runner's own memory
-  if (r.grid->fitted() || !r.tensor) {
-    pool.parallel_for(rows.rows, 4, [&](int64_t begin, int64_t end, int) {
-      for (int64_t i = begin; i < end; ++i)
-        if (r.grid->fitted()) r.grid->round_fitted(x + i * rows.stride, rows.cols, *fit, r.bits);
-        else r.grid->round(x + i * rows.stride, rows.cols, r.bits);
-    });
-    return;
-  }
-  std::vector<float> all(size_t(rows.rows * rows.cols));
-  for (int64_t i = 0; i < rows.rows; ++i) std::copy_n(x + i * rows.stride, rows.cols, all.data() + i * rows.cols);
-  r.grid->round(all.data(), rows.rows * rows.cols, r.bits);
-  for (int64_t i = 0; i < rows.rows; ++i) std::copy_n(all.data() + i * rows.cols, rows.cols, x + i * rows.stride);
-}
 
 Rows rows_of(const Plan& plan, int32_t value, Runner& runner) {
   const PlanValue& v = plan.values[size_t(value)];
   return {runner.numbers(v), v.desc.shape.rows(), v.desc.shape.c(), v.desc.row_stride()};
 }
 
-/// Calls run(row, codes of it, their step) for every row.
-template <typename Run>
-void for_codes(const Rows& x, const IntegerFunction& how, double least_step, const Run& run) {
-  const double top = double((1 << (how.bits - 1)) - 1);
-  const auto largest = [&](int64_t from, int64_t to) {
-    double most = 0;
-    for (int64_t r = from; r < to; ++r)
-      for (int64_t k = 0; k < x.cols; ++k) most = std::max(most, std::fabs(double(x.data[r * x.stride + k])));
-    return most;
-  };
-  const double all = how.tensor ? largest(0, x.rows) : 0;
-  std::vector<int32_t> codes(static_cast<size_t>(x.cols));
-  for (int64_t r = 0; r < x.rows; ++r) {
-    const double step = std::max(least_step, (how.tensor ? all : largest(r, r + 1)) / top);
-    for (int64_t k = 0; k < x.cols; ++k)
-      codes[size_t(k)] = int32_t(nearest_code(double(x.data[r * x.stride + k]), step, -top, top));
-    run(r, codes.data(), step);
-  }
-}
+/// The runner's own memory, which steps to come read.
+FloatRows own(const Rows& x) { return {const_cast<float*>(x.data), x.rows, x.cols, x.stride}; }
 
 }  // namespace
 
@@ -79,13 +42,14 @@ void Simulated::round_rows(const Layer& l, Rows rows) {
       for (int64_t c = 0; c < rows.cols; ++c)
         change(x[r * rows.stride + c], fold->second.by[size_t(c)], fold->second.shift[size_t(c)]);
   };
-  const auto fit = fits_.find(l.input);
+  const auto fit = policy_.fits.find(l.input);
   each([](float& v, float by, float shift) { v = v / by + shift; });
-  round_with(rounding_of(l), fit == fits_.end() ? nullptr : &fit->second, rows, pool_);
+  vireo::round_rows(rounding_of(l), fit == policy_.fits.end() ? nullptr : &fit->second, own(rows), pool_);
   each([](float& v, float by, float shift) { v = (v - shift) * by; });
 }
 
-void Simulated::attend(const Plan& plan, const Step& step, Runner& runner, RangeStatistics* seen) const {
+void Simulated::attend(const Plan& plan, const Step& step, Runner& runner,
+                       std::vector<std::vector<float>>* seen) const {
   const OpCall call = op_call(plan, step);
   const attention::Sizes s = attention::sizes(call);
   const Rows x = rows_of(plan, step.inputs[attention::kX], runner), out = rows_of(plan, step.output, runner);
@@ -94,44 +58,26 @@ void Simulated::attend(const Plan& plan, const Step& step, Runner& runner, Range
     const Rows b = rows_of(plan, step.inputs[attention::kKeyBias], runner);
     for (int64_t j = 0; j < s.tokens; ++j) bias.push_back(b.data[b.cols == 1 ? j * b.stride : j]);
   }
-  SimulatedAttention a;
+  RoundedAttention a;
   a.tokens = s.tokens, a.heads = s.heads, a.dim = s.dim, a.vdim = s.vdim, a.scale = attention::scale_of(call);
   a.x = x.data, a.ldx = x.stride;
   a.key_bias = bias.empty() ? nullptr : bias.data();
   a.out = const_cast<float*>(out.data), a.ldo = out.stride;
   a.operands = policy_.operands, a.softmax = policy_.softmax, a.integer_softmax = policy_.integer_softmax;
-  if (const auto fit = fits_.find(step.name + " in"); fit != fits_.end()) a.fit = fit->second;
+  if (const auto fit = policy_.fits.find(step.name + " in"); fit != policy_.fits.end()) a.fit = fit->second;
   a.seen = seen;
   a.run(pool_);
 }
 
 void Simulated::integer_gelu(const Plan& plan, const Step& step, Runner& runner) const {
-  const Rows x = rows_of(plan, step.inputs[0], runner), out = rows_of(plan, step.output, runner);
-  std::vector<int64_t> codes(static_cast<size_t>(x.cols));
-  for_codes(x, policy_.integer_gelu, kLeastGeluStep, [&](int64_t r, const int32_t* row, double step_of_row) {
-    shift_gelu(row, x.cols, codes_of_one(1.702 * step_of_row), kGeluBits, codes.data());
-    for (int64_t k = 0; k < x.cols; ++k)
-      const_cast<float*>(out.data)[r * out.stride + k] =
-          float(double(codes[size_t(k)]) * step_of_row / double(1 << (kGeluBits - 1)));
-  });
+  integer_gelu_rows(policy_.integer_gelu, own(rows_of(plan, step.inputs[0], runner)),
+                    own(rows_of(plan, step.output, runner)));
 }
 
 void Simulated::integer_layernorm(const Plan& plan, const Step& step, Runner& runner) const {
-  const Rows x = rows_of(plan, step.inputs[0], runner), out = rows_of(plan, step.output, runner);
   const auto& norm = norms_.at(step.name);
-  const auto &gain = norm.first, &offset = norm.second;
-  const double unit = std::sqrt(double(x.cols)) / double(1 << 30);
-  std::vector<int64_t> codes(static_cast<size_t>(x.cols));
-  for_codes(x, policy_.integer_layernorm, 1e-30, [&](int64_t r, const int32_t* row, double) {
-    integer_norm(row, x.cols, codes.data());
-    for (int64_t k = 0; k < x.cols; ++k) {
-      // The offset is a whole number of codes, as the paper adds it; where a gain of 0 leaves no codes, itself.
-      const double g = double(gain[size_t(k)]), b = double(offset[size_t(k)]), whole = std::floor(b / g / unit);
-      const bool fits = std::fabs(whole) < 9e15;
-      const double code = double(codes[size_t(k)]) + (fits ? whole : 0);
-      const_cast<float*>(out.data)[r * out.stride + k] = float(code * unit * g + (fits ? 0 : b));
-    }
-  });
+  integer_norm_rows(policy_.integer_layernorm, own(rows_of(plan, step.inputs[0], runner)), norm.first.data(),
+                    norm.second.data(), own(rows_of(plan, step.output, runner)));
 }
 
 /// As the folded weight multiplies them.
@@ -178,8 +124,8 @@ const float* Simulated::run(Runner& runner, const std::vector<float>& pixels, Mo
     const Rows rows = rows_of(plan, step.inputs[0], runner);
     if (step.op == OpKind::kLayerNorm && policy_.layernorm.grid != nullptr) {
       keep(rows);
-      const auto fit = fits_.find(step.name + " in");
-      round_with(policy_.layernorm, fit == fits_.end() ? nullptr : &fit->second, rows, pool_);
+      const auto fit = policy_.fits.find(step.name + " in");
+      vireo::round_rows(policy_.layernorm, fit == policy_.fits.end() ? nullptr : &fit->second, own(rows), pool_);
       return false;
     }
     const auto layer = by_node_.find(step.name);

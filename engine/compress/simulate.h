@@ -9,47 +9,26 @@
 #include <vector>
 
 #include "compress/encode.h"
-#include "compress/grids.h"
 #include "compress/layers.h"
 #include "compress/moments.h"
 #include "compress/recipe.h"
 #include "compress/runner.h"
+#include "ops/rounded.h"
 
 namespace vireo::compress {
 
-/// Numbers that share a scale, and the grid that they are rounded to. Without a grid they stay.
-struct Rounding {
-  const RowGrid* grid = nullptr;
-  int bits = 8;
-  bool tensor = false;  // one scale for all rows of a picture instead of one each
-};
-
-/// A function that is computed in integers (integer.h), from codes of these bits; 0: in floats.
-struct IntegerFunction {
-  int bits = 0;
-  bool tensor = false;  // one step for all rows instead of one each
-};
-
 /// What a policy of simulation says.
-struct SimulatedPolicy {
+struct SimulatedPolicy : NumberGrids {
   Format weights;  // of linears within the network; floats: they stay
   Format others;   // of head, patch embedding and convolutions
   const Method* method = nullptr;
-  double wide = 0;     // the percentage of their rows that have 8 bits where `weights` has 4 (mix_rows.h)
-  Rounding rows;       // that linears within the network multiply
-  Rounding gelu;       // instead, behind an activation function
-  Rounding operands;   // of attention: queries and keys by token, values by channel, each head by itself
-  Rounding softmax;    // of attention: a row of probabilities
-  Rounding layernorm;  // what LayerNorms are given
-  IntegerFunction integer_softmax, integer_gelu, integer_layernorm;
-  bool fold = false;                             // columns behind a LayerNorm are brought to one scale first
+  double wide = 0;    // the percentage of their rows that have 8 bits where `weights` has 4 (mix_rows.h)
+  bool fold = false;  // columns behind a LayerNorm are brought to one scale first
   double answer_rows = 0, answer_rows_last = 0;  // how often rows of the answer count in H; 0: as compress has it
 
   /// Second moments of what linears are given.
   bool needs_moments() const { return method != nullptr && method->needs_pictures && weights.grid.coded(); }
-  bool needs_pictures() const;
-  /// Attention is computed here and not by the plan's kernel.
-  bool attends() const { return operands.grid != nullptr || softmax.grid != nullptr || integer_softmax.bits > 0; }
+  bool needs_pictures() const { return fold || needs_moments() || fitted(); }
 };
 /// Lines, # begins a comment: `weights FORMAT [METHOD]`, `others FORMAT`, `wide PERCENT`,
 /// `rows|gelu|operands|softmax|layernorm GRID BITS [token|tensor]`, `integer softmax|gelu|layernorm BITS
@@ -63,26 +42,6 @@ struct Fold {
 /// RepQ-ViT's reparameterisation (Li et al. 2023), of the least and the largest of each column.
 Fold repq_fold(const std::vector<float>& least, const std::vector<float>& most, int bits);
 
-/// Attention of one picture with its operands and probabilities rounded.
-struct SimulatedAttention {
-  int64_t tokens = 0, heads = 0, dim = 0, vdim = 0;
-  double scale = 1;
-  const float* x = nullptr;  // [tokens, heads * (2 dim + vdim)], `ldx` floats apart: all queries, keys, values
-  int64_t ldx = 0;
-  const float* key_bias = nullptr;  // [tokens], of every score; null: none
-  float* out = nullptr;             // [tokens, heads * vdim]
-  int64_t ldo = 0;
-  Rounding operands, softmax;
-  std::vector<double> fit;  // of the softmax's grid, where that is fitted
-  IntegerFunction integer_softmax;
-  RangeStatistics* seen = nullptr;  // instead of being rounded, probabilities are gathered
-
-  void run(ThreadPool& pool) const;
-
- private:
-  void run_head(int64_t head, std::vector<float>* probabilities) const;
-};
-
 /// Runs a model with values rounded.
 class Simulated {
  public:
@@ -94,6 +53,8 @@ class Simulated {
 
   const float* run(const std::vector<float>& pixels) { return run(*runner_, pixels, nullptr); }
   const Runner& runner() const { return *runner_; }
+  /// What fitted grids found (NumberGrids::fits).
+  const std::map<std::string, std::vector<double>>& fits() const { return policy_.fits; }
   /// Times that the pictures were run for second moments: once for each group of layers whose moments fit into memory.
   size_t passes() const { return passes_; }
 
@@ -115,7 +76,7 @@ class Simulated {
   Result<void> round_weight(const LoadedModel& model, size_t layer, const compress::Moments* moments,
                             std::vector<StoredTensor>* rounded);
   void round_rows(const Layer& l, Rows rows);
-  void attend(const Plan& plan, const Step& step, Runner& runner, RangeStatistics* seen) const;
+  void attend(const Plan& plan, const Step& step, Runner& runner, std::vector<std::vector<float>>* seen) const;
   void integer_gelu(const Plan& plan, const Step& step, Runner& runner) const;
   void integer_layernorm(const Plan& plan, const Step& step, Runner& runner) const;
   void add_moments(const Layer& l, Rows rows, Moments* moments);
@@ -129,8 +90,7 @@ class Simulated {
   size_t passes_ = 0;
   std::string not_finite_;  // a linear whose inputs were no numbers while they were looked at
   std::map<std::string, size_t> by_node_;
-  std::map<std::string, Fold> folds_;                // by value
-  std::map<std::string, std::vector<double>> fits_;  // what grids found: by value of linears' inputs, by node of others
+  std::map<std::string, Fold> folds_;  // by value
   /// Gain and offset of LayerNorms that are computed in integers, by node.
   std::map<std::string, std::pair<std::vector<float>, std::vector<float>>> norms_;
   std::unique_ptr<Runner> runner_;

@@ -57,7 +57,6 @@ Result<void> Simulated::find_folds(const LoadedModel& model, const Graph& graph,
 /// Grids are fitted to what the model computes in fp32, all in one pass.
 Result<void> Simulated::fit_grids(const LoadedModel& model, const Graph& graph,
                                   const std::vector<std::vector<float>>& pictures, Head head) {
-  const auto fitted = [](const Rounding& r) { return r.grid != nullptr && r.grid->fitted(); };
   struct Wanted {
     std::string value;  // that is looked at
     Rounding rounding;
@@ -66,14 +65,14 @@ Result<void> Simulated::fit_grids(const LoadedModel& model, const Graph& graph,
   std::map<std::string, Wanted> wanted;  // by the key in fits_
   const RangeStatistics::Looks rows{false, true};
   for (const Layer& l : layers_.all)
-    if (const Rounding r = rounding_of(l); fitted(r)) wanted.emplace(l.input, Wanted{l.input, r, {l.cols, rows}});
+    if (const Rounding r = rounding_of(l); r.fitted()) wanted.emplace(l.input, Wanted{l.input, r, {l.cols, rows}});
   std::map<std::string, RangeStatistics*> attentions;
   for (const Node& n : graph.nodes) {
-    if (n.op == OpKind::kLayerNorm && fitted(policy_.layernorm)) {
+    if (n.op == OpKind::kLayerNorm && policy_.layernorm.fitted()) {
       const Value& x = graph.value(n.inputs[0]);
       wanted.emplace(n.name + " in", Wanted{x.name, policy_.layernorm, {x.desc.shape.c(), rows}});
     }
-    if (n.op == OpKind::kAttention && fitted(policy_.softmax)) {
+    if (n.op == OpKind::kAttention && policy_.softmax.fitted()) {
       const int64_t tokens = graph.value(n.inputs[0]).desc.shape.rows();
       const auto added = wanted.emplace(n.name + " in", Wanted{"", policy_.softmax, {tokens, rows}});
       attentions[n.name] = &added.first->second.seen;
@@ -86,7 +85,10 @@ Result<void> Simulated::fit_grids(const LoadedModel& model, const Graph& graph,
     const auto before = [&](const Plan& plan, const Step& step) {
       const auto found = attentions.find(step.name);
       if (found == attentions.end()) return false;
-      attend(plan, step, *runner, found->second);
+      std::vector<std::vector<float>> probabilities;
+      attend(plan, step, *runner, &probabilities);
+      const int64_t tokens = found->second->cols();
+      for (const std::vector<float>& head : probabilities) found->second->add({head.data(), tokens, tokens, tokens});
       return true;
     };
     (void)runner->run(p, before, [](const Plan&, const Step&) {});
@@ -103,7 +105,8 @@ Result<void> Simulated::fit_grids(const LoadedModel& model, const Graph& graph,
       return fail(ErrorCode::kCorrupt,
                   "model '{}': '{}' is not finite; no grid can be fitted to it. The model overflows in fp32",
                   model.source().path, w.value.empty() ? key : w.value);
-    fits_[key] = w.rounding.grid->fit(w.seen, w.rounding.bits);
+    // As a checkpoint holds them.
+    for (const double v : w.rounding.grid->fit(w.seen, w.rounding.bits)) policy_.fits[key].push_back(double(float(v)));
   }
   return {};
 }

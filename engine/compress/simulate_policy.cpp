@@ -2,6 +2,7 @@
 #include <sstream>
 
 #include "base/names.h"
+#include "compress/number_lines.h"
 #include "compress/simulate.h"
 
 namespace vireo::compress {
@@ -61,7 +62,7 @@ Result<Rounding> rounding_of(const std::vector<std::string>& words, const std::s
   return r;
 }
 
-Result<void> integer_of(const std::vector<std::string>& words, const std::string& where, SimulatedPolicy* p) {
+Result<void> integer_of(const std::vector<std::string>& words, const std::string& where, NumberGrids* p) {
   const std::string name = words.size() > 1 ? words[1] : "", bits = words.size() > 2 ? words[2] : "";
   IntegerFunction* const f = name == "softmax"     ? &p->integer_softmax
                              : name == "gelu"      ? &p->integer_gelu
@@ -83,9 +84,50 @@ Result<void> integer_of(const std::vector<std::string>& words, const std::string
 
 }  // namespace
 
-bool SimulatedPolicy::needs_pictures() const {
-  const auto fitted = [](const Rounding& r) { return r.grid != nullptr && r.grid->fitted(); };
-  return fold || needs_moments() || fitted(rows) || fitted(gelu) || fitted(softmax) || fitted(layernorm);
+Result<bool> parse_numbers(const std::vector<std::string>& words, const std::string& where, NumberGrids* grids) {
+  Rounding* const to = words[0] == "rows"        ? &grids->rows
+                       : words[0] == "gelu"      ? &grids->gelu
+                       : words[0] == "operands"  ? &grids->operands
+                       : words[0] == "softmax"   ? &grids->softmax
+                       : words[0] == "layernorm" ? &grids->layernorm
+                                                 : nullptr;
+  if (to != nullptr) {
+    VIREO_ASSIGN(*to, rounding_of(words, where));
+    return true;
+  }
+  if (words[0] != "integer") return false;
+  VIREO_TRY(integer_of(words, where, grids));
+  return true;
+}
+
+Result<void> check_numbers(const NumberGrids& grids, const std::string& source) {
+  if (grids.layernorm.grid != nullptr && grids.integer_layernorm.bits > 0)
+    return fail(ErrorCode::kInvalidArgument,
+                "policy '{}': 'layernorm' and 'integer layernorm' both say what LayerNorms are given; keep one of them",
+                source);
+  return {};
+}
+
+Result<NumberGrids> numbers_of_policy(std::string* text, const std::string& source) {
+  NumberGrids grids;
+  std::istringstream lines(*text);
+  std::string line, rest;
+  for (int number = 1; std::getline(lines, line); ++number) {
+    std::istringstream in(line.substr(0, line.find('#')));
+    std::vector<std::string> words;
+    for (std::string w; in >> w;) words.push_back(w);
+    bool taken = false;
+    if (!words.empty()) {
+      const std::string where = fmt::format("policy '{}', line {}", source, number);
+      VIREO_ASSIGN(taken, parse_numbers(words, where, &grids));
+      if (taken && words.size() > 4)
+        return fail(ErrorCode::kInvalidArgument, "{}: '{}' is more than a line has", where, words[4]);
+    }
+    rest += taken ? "\n" : line + "\n";  // line numbers in messages stay right
+  }
+  VIREO_TRY(check_numbers(grids, source));
+  if (grids.any()) *text = rest;
+  return grids;
 }
 
 Result<SimulatedPolicy> parse_simulated_policy(const std::string& text, const std::string& source) {
@@ -101,6 +143,8 @@ Result<SimulatedPolicy> parse_simulated_policy(const std::string& text, const st
     ++said;
     const std::string where = fmt::format("policy '{}', line {}", source, number);
     if (words.size() > 4) return fail(ErrorCode::kInvalidArgument, "{}: '{}' is more than a line has", where, words[4]);
+    VIREO_ASSIGN(const bool numbers, parse_numbers(words, where, &p));
+    if (numbers) continue;
     if (words[0] == "weights") {
       VIREO_TRY(weights_of(words, where, &p.weights, &p.method));
     } else if (words[0] == "others") {
@@ -111,18 +155,6 @@ Result<SimulatedPolicy> parse_simulated_policy(const std::string& text, const st
       if (end == nullptr || *end != '\0' || !(p.wide > 0 && p.wide < 100))
         return fail(ErrorCode::kInvalidArgument, "{}: expected 'wide PERCENT', of a weight's rows, between 0 and 100",
                     where);
-    } else if (words[0] == "rows") {
-      VIREO_ASSIGN(p.rows, rounding_of(words, where));
-    } else if (words[0] == "gelu") {
-      VIREO_ASSIGN(p.gelu, rounding_of(words, where));
-    } else if (words[0] == "operands") {
-      VIREO_ASSIGN(p.operands, rounding_of(words, where));
-    } else if (words[0] == "softmax") {
-      VIREO_ASSIGN(p.softmax, rounding_of(words, where));
-    } else if (words[0] == "layernorm") {
-      VIREO_ASSIGN(p.layernorm, rounding_of(words, where));
-    } else if (words[0] == "integer") {
-      VIREO_TRY(integer_of(words, where, &p));
     } else if (words[0] == "fold") {
       if (words.size() != 2 || (words[1] != "on" && words[1] != "off"))
         return fail(ErrorCode::kInvalidArgument, "{}: expected 'fold on' or 'fold off'", where);
@@ -158,10 +190,7 @@ Result<SimulatedPolicy> parse_simulated_policy(const std::string& text, const st
         "policy '{}': 'fold on' goes with a grid of 'rows' that is found on the values themselves; '{}' is fitted "
         "to pictures before they are folded",
         source, p.rows.grid->name);
-  if (p.layernorm.grid != nullptr && p.integer_layernorm.bits > 0)
-    return fail(ErrorCode::kInvalidArgument,
-                "policy '{}': 'layernorm' and 'integer layernorm' both say what LayerNorms are given; keep one of them",
-                source);
+  VIREO_TRY(check_numbers(p, source));
   return p;
 }
 

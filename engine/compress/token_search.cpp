@@ -15,7 +15,7 @@ namespace {
 
 using Schedule = std::vector<int64_t>;
 
-constexpr size_t kSearchPictures = 16;
+constexpr size_t kSearchPictures = 16, kRoughPictures = 8;
 
 /// Dispatches compute tiles of at least so many tokens.
 constexpr int64_t kTokenStep = 8, kLeastTokens = 16;
@@ -46,10 +46,13 @@ class Search {
   }
 
  private:
-  Result<double> kl(const Schedule& s) {
-    if (const auto known = known_.find(s); known != known_.end()) return known->second;
-    VIREO_ASSIGN(const double kl, cost_.kl(s));
-    known_[s] = kl;
+  Result<double> kl(const Schedule& s) { return asked(cost_.kl, &known_, s); }
+  Result<double> rough(const Schedule& s) { return cost_.rough ? asked(cost_.rough, &guessed_, s) : kl(s); }
+  static Result<double> asked(const std::function<Result<double>(const Schedule&)>& of,
+                              std::map<Schedule, double>* known, const Schedule& s) {
+    if (const auto found = known->find(s); found != known->end()) return found->second;
+    VIREO_ASSIGN(const double kl, of(s));
+    (*known)[s] = kl;
     return kl;
   }
   Result<bool> in_time(const Schedule& s) {
@@ -66,8 +69,9 @@ class Search {
   Result<double> change(size_t block, int64_t by) {
     const Schedule s = changed(block, by);
     if (!shape_.allows(s)) return INFINITY;
-    VIREO_ASSIGN(const double moved, kl(s));
-    return moved - kl_;
+    VIREO_ASSIGN(const double before, rough(best_));
+    VIREO_ASSIGN(const double moved, rough(s));
+    return moved - before;
   }
 
   Result<void> moves_of(int64_t by) {
@@ -134,7 +138,7 @@ class Search {
 
   const MergingShape& shape_;
   const ScheduleCost& cost_;
-  std::map<Schedule, double> known_;
+  std::map<Schedule, double> known_, guessed_;
   Schedule best_;
   double kl_ = 0, limit_ = 0;
 };
@@ -219,20 +223,21 @@ Result<ScheduleSearch> find_schedule(const MergedModel& merged, Head head, const
                                      const Device::Impl& device, ThreadPool& pool, const Progress& progress) {
   const size_t count = std::min(pictures.size(), kSearchPictures);
   std::vector<std::vector<float>> answers;
-  const auto run = [&](const Schedule& schedule, auto&& each) -> Result<void> {
+  const auto run = [&](const Schedule& schedule, size_t every, auto&& each) -> Result<void> {
     VIREO_ASSIGN(const LoadedModel model, with_schedule(merged.model, schedule));
     VIREO_ASSIGN(Graph g, model.build(head, 1));
     VIREO_ASSIGN(const std::unique_ptr<Runner> runner, Runner::create(std::move(g), device, pool, false));
-    for (size_t i = 0; i < count; ++i) each(i, *runner, runner->run(pictures[i * pictures.size() / count]));
+    for (size_t i = 0; i < count; i += every) each(i, *runner, runner->run(pictures[i * pictures.size() / count]));
     return {};
   };
-  VIREO_TRY(run({}, [&](size_t, Runner& runner, const float* answer) {
+  VIREO_TRY(run({}, 1, [&](size_t, Runner& runner, const float* answer) {
     answers.emplace_back(answer, answer + runner.output_rows() * runner.output_stride());
   }));
 
   Latency latency(merged.shape);
   PredictOptions how;
   how.machine = machine.empty() ? "jetson-nano" : machine;
+  how.counts = shader_counts();
   how.session.precision = Precision::kFp16;
   how.session.head = head;
   std::string of = caps;
@@ -251,15 +256,19 @@ Result<ScheduleSearch> find_schedule(const MergedModel& merged, Head head, const
 
   int asked = 0;
   ScheduleCost cost;
-  cost.kl = [&](const Schedule& s) -> Result<double> {
+  const auto apart = [&](const Schedule& s, size_t every) -> Result<double> {
     VIREO_TRY(progress("tokens", ++asked <= kUsualSchedules ? kScheduleWork : 0));
     double sum = 0;
-    VIREO_TRY(run(s, [&](size_t i, Runner& runner, const float* answer) {
+    size_t looked = 0;
+    VIREO_TRY(run(s, every, [&](size_t i, Runner& runner, const float* answer) {
+      ++looked;
       sum += answer_difference(merged.model.has_classes(), answers[i].data(), answer, runner.output_rows(),
                                runner.outputs(), runner.output_stride());
     }));
-    return sum / double(count);
+    return sum / double(looked);
   };
+  cost.kl = [&](const Schedule& s) { return apart(s, 1); };
+  cost.rough = [&](const Schedule& s) { return apart(s, std::max<size_t>(1, count / kRoughPictures)); };
   cost.ms = [&](const Schedule& s) -> Result<double> { return latency.us(s) / 1000; };
 
   ScheduleSearch found;

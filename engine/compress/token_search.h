@@ -41,6 +41,8 @@ constexpr int kUsualPredictions = 4;
 struct ScheduleCost {
   std::function<Result<double>(const std::vector<int64_t>&)> kl;  // how far the answer moves
   std::function<Result<double>(const std::vector<int64_t>&)> ms;
+  /// As kl, cheaper and less certain: says which changes are worth looking at. Null: kl.
+  std::function<Result<double>(const std::vector<int64_t>&)> rough = nullptr;
 };
 
 /// From `start`, of a network of `shape`: tokens move from blocks where merging them costs the answer much to others

@@ -4,6 +4,7 @@
 
 #include "base/names.h"
 #include "model/json.h"
+#include "model/number_grids.h"
 
 namespace vireo {
 namespace {
@@ -98,12 +99,20 @@ Result<void> parse_rows(const Json& section, const std::string& where, const std
   return {};
 }
 
+Result<void> parse_grids(const Json& section, const std::string& where, const std::string& source, Extension* out) {
+  VIREO_ASSIGN(out->grids, parse_number_grids(section, where, source));
+  return {};
+}
+
 struct Section {
   const char* name;
   Result<void> (*parse)(const Json& section, const std::string& where, const std::string& source, Extension* out);
 };
-constexpr Section kSections[] = {
-    {"structure", parse_structure}, {"tokens", parse_tokens}, {"attention", parse_attention}, {"rows", parse_rows}};
+constexpr Section kSections[] = {{"structure", parse_structure},
+                                 {"tokens", parse_tokens},
+                                 {"attention", parse_attention},
+                                 {"rows", parse_rows},
+                                 {"grids", parse_grids}};
 
 }  // namespace
 

@@ -10,6 +10,7 @@
 
 #include "base/error.h"
 #include "ops/op.h"
+#include "ops/rounded.h"
 
 namespace vireo {
 
@@ -28,6 +29,7 @@ struct BlockSizes {
 struct Extension {
   std::map<std::string, BlockSizes> structure;  // by the block's name in plans: "blocks.3"
   Products attention = Products::kF32;          // what the factors of attention's products are rounded to
+  NumberGrids grids;                            // values that are rounded while it runs, functions in integers
   std::vector<int64_t> merge;                   // tokens that token merging takes away in each block; empty: none
 };
 

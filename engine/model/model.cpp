@@ -8,6 +8,7 @@
 #include "model/diagnose.h"
 #include "model/hub_cache.h"
 #include "model/json.h"
+#include "model/number_grids.h"
 
 namespace vireo {
 namespace {
@@ -250,6 +251,10 @@ Result<LoadedModel> LoadedModel::from_parts(ModelSource source, std::string prep
     }
   }
   model.source_ = std::move(source);
+  if (model.source_.extension != nullptr && model.source_.extension->grids.any()) {  // a trial of these too
+    const auto trial = model.build(model.has_classes() ? Head::kLogits : Head::kFeatures, 1);
+    if (!trial) return trial.error();
+  }
   model.preprocessor_ = std::move(preprocessor);
   return model;
 }
@@ -274,7 +279,10 @@ Result<Graph> LoadedModel::build(Head head, int64_t batch, int64_t h, int64_t w)
                 architecture(), head == Head::kFeatures ? "pooled features" : "tokens");
   }
   VIREO_ASSIGN(Graph graph, vision_->build(head, batch, h > 0 ? h : input_h(), w > 0 ? w : input_w()));
-  if (source_.extension != nullptr) graph.attention = source_.extension->attention;
+  if (source_.extension != nullptr) {
+    graph.attention = source_.extension->attention;
+    if (source_.extension->grids.any()) VIREO_TRY(round_numbers(source_.extension->grids, source_.config_path, &graph));
+  }
   return graph;
 }
 

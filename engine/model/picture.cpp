@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <cstring>
 
 #include "base/aligned.h"
 #include "simd/kernels.h"
@@ -107,6 +108,72 @@ Result<simd::PictureSource> check_image(const Image& image) {
   s.rotation = image.rotation;
   if (def.yuv) set_colours(image.matrix, image.range, &s);
   return s;
+}
+
+namespace {
+
+/// Values of plane p in [begin, end) pixels along an axis where `shared` pixels have one.
+int64_t first_of(int64_t begin, int64_t shared) { return begin / shared; }
+int64_t end_of(int64_t end, int64_t shared) { return (end + shared - 1) / shared; }
+
+/// The first pixel that shares a value with pixel `at`, of all planes.
+int64_t block_start(const FormatDef& def, int64_t at, int64_t PlaneDef::*shared) {
+  for (const PlaneDef& p : def.plane)
+    if (p.bytes > 0 && p.*shared > 1) at = at / (p.*shared) * (p.*shared);
+  return at;
+}
+
+}  // namespace
+
+PackedPart packed_part(const simd::PictureSource& s) {
+  const FormatDef& def = kFormats[size_t(s.format)];
+  PackedPart part;
+  const int64_t x = block_start(def, s.x, &PlaneDef::across), y = block_start(def, s.y, &PlaneDef::down);
+  part.x = s.x - x, part.y = s.y - y;
+  part.width = s.x + s.width - x, part.height = s.y + s.height - y;
+  part.groups = (part.width + 3) / 4;
+  for (int p = 0; p < 3 && def.plane[p].bytes > 0; ++p) {
+    const PlaneDef& plane = def.plane[p];
+    part.offset[p] = part.bytes;
+    part.stride[p] = (part.groups * 4 / plane.across * plane.bytes + 3) / 4 * 4;
+    part.bytes += part.stride[p] * rows(plane, part.height);
+  }
+  return part;
+}
+
+void pack_part(const simd::PictureSource& s, const PackedPart& part, uint8_t* to) {
+  const FormatDef& def = kFormats[size_t(s.format)];
+  for (int p = 0; p < 3 && def.plane[p].bytes > 0; ++p) {
+    const PlaneDef& plane = def.plane[p];
+    const int64_t first = first_of(s.y - part.y, plane.down), end = end_of(s.y + s.height, plane.down);
+    const int64_t left = first_of(s.x - part.x, plane.across) * plane.bytes;
+    const size_t bytes = size_t(end_of(s.x + s.width, plane.across) * plane.bytes - left);
+    for (int64_t y = first; y < end; ++y)
+      std::memcpy(to + part.offset[p] + (y - first) * part.stride[p], s.plane[p] + y * s.stride[p] + left, bytes);
+  }
+}
+
+Image packed_image(const Image& image, const simd::PictureSource& source, const PackedPart& part,
+                   const uint8_t* bytes) {
+  Image all = image;
+  all.rgb = bytes;
+  all.stride = ptrdiff_t(part.stride[0]);
+  for (int p = 1; p < 3; ++p)
+    if (part.stride[p] > 0) {
+      all.chroma[p - 1] = bytes + part.offset[p];
+      all.chroma_stride[p - 1] = ptrdiff_t(part.stride[p]);
+    }
+  all.width = int(part.width), all.height = int(part.height);
+  all.crop = {int(part.x), int(part.y), int(source.width), int(source.height)};
+  return all;
+}
+
+Result<simd::PictureSource> check_shape(Image image) {
+  static constexpr uint8_t kSomewhere = 0;
+  image.rgb = image.chroma[0] = image.chroma[1] = &kSomewhere;
+  VIREO_ASSIGN(simd::PictureSource source, check_image(image));
+  for (const uint8_t*& plane : source.plane) plane = nullptr;
+  return source;
 }
 
 Image Image::packed(PixelFormat format, const uint8_t* bytes, int width, int height) noexcept {

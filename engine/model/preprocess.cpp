@@ -225,8 +225,7 @@ Result<void> Preprocessor::run(const uint8_t* rgb, int64_t width, int64_t height
   return run(Image{rgb, side(width), side(height), ptrdiff_t(stride)}, out);
 }
 
-Result<void> Preprocessor::run(const Image& image, float* out, ThreadPool* pool) {
-  VIREO_ASSIGN(simd::PictureSource source, check_image(image));
+Result<Preprocessor::Placed> Preprocessor::place(const simd::PictureSource& source) const {
   if (config_.channels != 1 && config_.channels != 3) {
     return fail(ErrorCode::kUnsupported,
                 "the model takes {} channels, but pictures give 3 (colour) or 1 (grey); run it on a "
@@ -249,21 +248,80 @@ Result<void> Preprocessor::run(const Image& image, float* out, ThreadPool* pool)
   const int64_t top = config_.crop ? crop_offset(full_h, in_h, config_.rounding) : 0;
   const int64_t left = config_.crop ? crop_offset(full_w, in_w, config_.rounding) : 0;
   // The part of the crop that lies on the picture; the rest is black, as Transformers and torchvision pad.
-  Window window;
+  Placed placed;
+  placed.full_w = full_w, placed.full_h = full_h;
+  Window& window = placed.window;
   window.x = std::max(left, int64_t(0));
   window.y = std::max(top, int64_t(0));
   window.width = std::min(left + in_w, full_w) - window.x;
   window.height = std::min(top + in_h, full_h) - window.y;
-  const int64_t x0 = window.x - left, y0 = window.y - top;
+  placed.x0 = window.x - left, placed.y0 = window.y - top;
+  return placed;
+}
+
+namespace {
+
+/// One channel, of colours: Pillow's grey of them.
+bool wants_luma(int64_t channels, PixelFormat format) {
+  return channels == 1 && format != PixelFormat::kGrey && format != PixelFormat::kGrey16;
+}
+
+}  // namespace
+
+Result<void> Preprocessor::run(const Image& image, float* out, ThreadPool* pool) {
+  VIREO_ASSIGN(simd::PictureSource source, check_image(image));
+  VIREO_ASSIGN(const Placed placed, place(source));
+  const int64_t in_h = config_.input_h, in_w = config_.input_w;
+  const Window& window = placed.window;
   if (window.width < in_w || window.height < in_h)
     for (int64_t c = 0; c < config_.channels; ++c) std::fill_n(out + c * in_h * in_w, in_h * in_w, table(c)[0]);
+  source.luma = wants_luma(config_.channels, image.format);
+  float* first = out + placed.y0 * in_w + placed.x0;
+  return in_floats() ? floating(image, source, placed.full_w, placed.full_h, window, first)
+                     : fixed_point(source, placed.full_w, placed.full_h, window, first, pool);
+}
 
-  source.luma = config_.channels == 1 && image.format != PixelFormat::kGrey && image.format != PixelFormat::kGrey16;
-  float* first = out + y0 * in_w + x0;
-  const bool floats =
-      config_.float_resize && (config_.filter == Filter::kBilinear || config_.filter == Filter::kBicubic);
-  return floats ? floating(image, source, full_w, full_h, window, first)
-                : fixed_point(source, full_w, full_h, window, first, pool);
+StoredFilter Preprocessor::stored_filter(int64_t in, int64_t out, int64_t first, int64_t count, int64_t start,
+                                         bool reversed) {
+  find_taps(in, out, first, count);
+  StoredFilter f;
+  f.outputs = count;
+  f.taps = *std::max_element(taps_.length.begin(), taps_.length.begin() + count);
+  f.begin.resize(size_t(count));
+  f.weights.assign(size_t(count * f.taps), 0);
+  for (size_t i = 0; i < size_t(count); ++i) {
+    const int64_t length = taps_.length[i];
+    const int64_t at = reversed ? in - taps_.begin[i] - length : taps_.begin[i];
+    // All of an output's taps lie inside the picture: those of no weight before the others where it ends.
+    const int64_t begin = std::min(at, in - f.taps);
+    f.begin[i] = int32_t(start + begin);
+    for (int64_t k = 0; k < length; ++k)
+      f.weights[i * size_t(f.taps) + size_t(at - begin + k)] =
+          taps_.weights[i * size_t(taps_.taps) + size_t(reversed ? length - 1 - k : k)];
+  }
+  return f;
+}
+
+Result<PictureInput> Preprocessor::describe(const Image& image) {
+  PictureInput p;
+  VIREO_ASSIGN(p.source, check_shape(image));
+  VIREO_ASSIGN(const Placed placed, place(p.source));
+  if (in_floats())
+    return fail(ErrorCode::kUnsupported, "this checkpoint's pictures are resized as torchvision resizes floats");
+  p.source.luma = wants_luma(config_.channels, image.format);
+  p.part = packed_part(p.source);
+  const bool turned = p.source.turned();
+  const int rotation = p.source.rotation;
+  const Window& w = placed.window;
+  p.columns = stored_filter(p.source.upright_width(), placed.full_w, w.x, w.width, turned ? p.part.y : p.part.x,
+                            rotation == 180 || rotation == 90);
+  p.rows = stored_filter(p.source.upright_height(), placed.full_h, w.y, w.height, turned ? p.part.x : p.part.y,
+                         rotation == 180 || rotation == 270);
+  p.window = {placed.x0, placed.y0, w.width, w.height};
+  p.input_w = config_.input_w, p.input_h = config_.input_h, p.channels = config_.channels;
+  p.flip = config_.bgr && config_.channels == 3;
+  for (int64_t c = 0; c < config_.channels; ++c) p.levels.insert(p.levels.end(), table(c), table(c) + 256);
+  return p;
 }
 
 Result<void> Preprocessor::fixed_point(const simd::PictureSource& source, int64_t full_w, int64_t full_h,

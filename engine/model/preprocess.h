@@ -10,6 +10,7 @@
 
 #include "base/aligned.h"
 #include "base/error.h"
+#include "model/picture.h"
 #include "model/resize.h"
 #include "simd/kernels.h"
 
@@ -82,6 +83,24 @@ Result<void> validate_preprocess(const PreprocessConfig& config, const std::stri
 
 class ThreadPool;
 
+/// The filter of one direction along a picture as it is stored: turned and flipped pictures have theirs reversed.
+struct StoredFilter {
+  int64_t outputs = 0, taps = 0;
+  std::vector<int32_t> begin;    // [outputs]: the first pixel, of a packed part
+  std::vector<int32_t> weights;  // [outputs][taps], Pillow's 22 bits
+};
+
+/// What makes a network's input of a picture, for compute shaders.
+struct PictureInput {
+  simd::PictureSource source;  // its planes do not count
+  PackedPart part;
+  StoredFilter columns, rows;  // of the upright picture's columns and rows
+  Window window;               // of the input that the picture fills; the rest is black
+  int64_t input_w = 0, input_h = 0, channels = 3;
+  bool flip = false;          // planes in the order blue, green, red
+  std::vector<float> levels;  // [channels][256]: what a level becomes in each plane
+};
+
 /// Turns pictures into tensors. Keeps its buffers, so repeated sizes allocate nothing; use one per thread.
 class Preprocessor {
  public:
@@ -95,6 +114,9 @@ class Preprocessor {
   /// Errors: kInvalidArgument (a picture that cannot be read, check_image(); a size that the configuration does not
   /// bring to the model's input), kUnsupported (channels), kOutOfMemory.
   Result<void> run(const Image& image, float* out, ThreadPool* pool = nullptr);
+  /// The same as data, for pictures of that shape. Errors: as run(), and kUnsupported for what has no such form
+  /// (torchvision's filtering of floats).
+  Result<PictureInput> describe(const Image& image);
   /// `rgb`: rows of width * 3 bytes, `stride` bytes apart.
   Result<void> run(const uint8_t* rgb, int64_t width, int64_t height, int64_t stride, float* out);
 
@@ -111,6 +133,17 @@ class Preprocessor {
     bool changes(int64_t in_size, int64_t out_size, int64_t first_out, int64_t outputs, Filter kind);
     simd::PictureAxis view() const;
   };
+  /// Where a picture comes to lie in the input.
+  struct Placed {
+    int64_t full_w = 0, full_h = 0;
+    Window window;           // of the resized picture
+    int64_t x0 = 0, y0 = 0;  // where it begins in the input
+  };
+  Result<Placed> place(const simd::PictureSource& source) const;
+  bool in_floats() const {
+    return config_.float_resize && (config_.filter == Filter::kBilinear || config_.filter == Filter::kBicubic);
+  }
+  StoredFilter stored_filter(int64_t in, int64_t out, int64_t first, int64_t count, int64_t start, bool reversed);
   void prepare_columns(int64_t in, int64_t out, int64_t first, int64_t count);
   void prepare_rows(int64_t in, int64_t out, int64_t first, int64_t count);
   /// The taps of outputs [first, first + count) into taps_, of any filter and none.

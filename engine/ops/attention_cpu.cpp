@@ -44,7 +44,7 @@ Result<Lowering> lower_cpu(const OpCall& c, const LowerContext& ctx) {
   l.kernel = c.input(kKeyBias) ? "flash attention, key bias"
              : s.plain         ? "flash attention"
                                : "flash attention in groups";
-  if (ctx.attention != Products::kF32) l.kernel += attention::kStayFloats;
+  if (ctx.attention_asked && ctx.attention != Products::kF32) l.kernel += attention::kStayFloats;
   return l;
 }
 

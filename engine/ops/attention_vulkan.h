@@ -76,7 +76,7 @@ struct Attention {
     if (!s.plain)
       lowering.kernel = fmt::format("{}, {}x{} tokens", lowering.kernel, s.groups.group_h, s.groups.group_w);
     if (call.input(kKeyBias)) lowering.kernel += ", key bias";
-    if (ctx.attention != Products::kF32) lowering.kernel += kStayFloats;
+    if (ctx.attention_asked && ctx.attention != Products::kF32) lowering.kernel += kStayFloats;
     const int64_t all = s.batch * s.groups.count(), blocks = div_up(s.tokens, rows);
     const double flops = 2.0 * double(s.heads * (s.dim + s.vdim)) * double(s.tokens) * double(s.tokens),
                  most = ctx.tuning->max_dispatch_flops;

@@ -169,6 +169,7 @@ struct LowerContext {
   Products products = Products::kF32;
   bool allow_views = true;              // false when the operand's or the output's memory is not the arena's
   Products attention = Products::kF32;  // of attention's products alone
+  bool attention_asked = false;         // the policy or the checkpoint says so; else it is what they may be rounded to
   RowMoments moments = {};              // of operand 0's rows
   bool wants_moments = false;           // some reader normalises the output's rows
 };

@@ -407,8 +407,12 @@ class Lowerer {
     else if (plan_.device == DeviceKind::kCpu) call.out.gap = row_gap(n, call.out);
 
     wanted.out = call.out;
-    LowerContext ctx{&plan_.caps, &tuning_, policy_.products, !is_output(n.output) && !options_.keep_all,
-                     policy_.attention_of(graph_.attention)};
+    LowerContext ctx{&plan_.caps,
+                     &tuning_,
+                     policy_.products,
+                     !is_output(n.output) && !options_.keep_all,
+                     policy_.attention_of(graph_.attention),
+                     policy_.attention || (!policy_.decode && graph_.attention != Products::kF32)};
     if (!n.inputs.empty() && n.inputs[0] != kNoValue) ctx.moments = moments_[size_t(n.inputs[0])];
     ctx.wants_moments = is_normalised(n.output);
     Result<Lowering> lowered = fail(ErrorCode::kUnsupported, "");
@@ -563,11 +567,6 @@ OpCall op_call(const Plan& plan, const Step& step) {
                                              : nullptr);
   c.out = plan.values[size_t(step.output)].desc;
   return c;
-}
-
-FormatPolicy policy_for(const PlanOptions& options, const DeviceCaps& caps) {
-  return settled(options.policy ? *options.policy : policy_of(options.precision), caps,
-                 options.tuning ? *options.tuning : tuning_for(caps));
 }
 
 Result<Plan> lower(const Graph& graph, const DeviceCaps& caps, const PlanOptions& options) {

@@ -6,6 +6,7 @@
 #include <sstream>
 
 #include "ops/kernel.h"
+#include "plan/plan.h"
 
 namespace vireo {
 namespace {
@@ -88,6 +89,8 @@ Result<Format> FormatPolicy::of_rows(const std::string& constant, int64_t rows, 
     std::fill(each.begin() + r.first_row, each.begin() + r.end_row, &r.format);
   }
   if (each.empty()) return whole;
+  // Ranges that leave no row out say what a rule without a range would.
+  if (std::all_of(each.begin(), each.end(), [&](const Format* f) { return *f == *each[0]; })) return *each[0];
   Format all = whole;
   for (const Format* f : each) {
     if (*f == all) continue;
@@ -152,6 +155,11 @@ FormatPolicy policy_of(Precision p) {
 FormatPolicy settled(FormatPolicy policy, const DeviceCaps& caps, const Tuning& tuning) {
   if (policy.half_beside_codes && multiplies_codes_by_halves(caps, tuning)) policy.activations = DType::kF16;
   return policy;
+}
+
+FormatPolicy policy_for(const PlanOptions& options, const DeviceCaps& caps) {
+  return settled(options.policy ? *options.policy : policy_of(options.precision), caps,
+                 options.tuning ? *options.tuning : tuning_for(caps));
 }
 
 const FormatPolicy::Rule* unmatched(const FormatPolicy& policy, const std::vector<const Graph*>& graphs) {

@@ -35,7 +35,7 @@ struct FormatPolicy {
   Products products =
       Products::kF32;  // what the factors of a product may be rounded to where a CPU multiplies that faster
   std::optional<Products> attention;  // the same for attention's two products: kF32, kBf16 or kI8; none: as the
-                                      // checkpoint says where its codes stay
+                                      // checkpoint says where its codes stay, else no coarser than `products`
   bool gpu_integers = false;          // not said by a policy: the device is one whose shaders multiply codes by codes
   bool decode = true;  // codes of the checkpoint become numbers in the format of `matrices`; else they stay
   std::vector<Rule> rules;
@@ -44,7 +44,12 @@ struct FormatPolicy {
   /// checkpoint says or else one for each row; as the checkpoint says where its codes stay.
   RowCodes rows_of(const std::string& constant, const RowCodes& stored) const;
   /// Of attention, where the checkpoint says `stored`.
-  Products attention_of(Products stored) const { return attention ? *attention : decode ? Products::kF32 : stored; }
+  Products attention_of(Products stored) const {
+    if (attention) return *attention;
+    if (!decode && stored != Products::kF32) return stored;
+    // Never of int8 unasked: that costs as much accuracy as codes for the rows of every linear do.
+    return products == Products::kF32 ? Products::kF32 : Products::kBf16;
+  }
   /// The format of a weight matrix, but for rules of some rows: by a rule; the checkpoint's own codes; `matrices`. A
   /// rule that asks for codes does not touch what the checkpoint holds as codes: nothing is quantised twice.
   Format of(const std::string& constant, const Grid& stored) const;

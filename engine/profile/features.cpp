@@ -2,7 +2,10 @@
 
 #include <algorithm>
 #include <cmath>
+#include <set>
+#include <thread>
 
+#include "base/thread_pool.h"
 #include "shader/modules.h"
 #include "shader/reflect.h"
 
@@ -67,20 +70,60 @@ DispatchWork cpu_work(const Plan& plan, const Step& step, int32_t index) {
   return w;
 }
 
-Result<DispatchWork> gpu_work(const Plan& plan, const Step& step, const PlanDispatch& d) {
+/// What ShaderCounts knows a dispatch by.
+std::string launch_of(const PlanDispatch& d, uint32_t width) {
+  return fmt::format("{} {} {} {} {}", width, d.shader, fmt::join(d.spec, ","), fmt::join(d.push, ","),
+                     fmt::join(d.groups, ","));
+}
+
+Result<ShaderCounts::Counted> count_one(const PlanDispatch& d, uint32_t width) {
+  const shader::Module* const module = shader::find(d.shader);
+  if (!module) return fail(ErrorCode::kInternal, "there is no shader module '{}'", d.shader);
+  ShaderCounts::Counted c;
+  VIREO_ASSIGN(c.mix, shader::count({module, &d.spec, &d.push, d.groups}, width));
+  VIREO_ASSIGN(c.shared_bytes, shader::shared_bytes(*module, d.spec));
+  VIREO_ASSIGN(c.function_bytes, shader::function_bytes(*module, d.spec));
+  return c;
+}
+
+/// Counts what is not known yet, several dispatches at a time: shaders are interpreted, which takes longest of all.
+Result<void> count_all(const Plan& plan, uint32_t width, ShaderCounts* counts) {
+  std::vector<std::pair<std::string, const PlanDispatch*>> fresh;
+  std::set<std::string> listed;
+  for (const Step& step : plan.steps) {
+    if (step.device == DeviceKind::kCpu) continue;
+    for (const PlanDispatch& d : step.dispatches) {
+      std::string launch = launch_of(d, width);
+      if (counts->known.count(launch) == 0 && listed.insert(launch).second) fresh.emplace_back(std::move(launch), &d);
+    }
+  }
+  if (fresh.empty()) return {};
+  std::vector<Result<ShaderCounts::Counted>> found(fresh.size(), fail(ErrorCode::kInternal, "not counted"));
+  ThreadPool pool(std::min<int>(int(fresh.size()), int(std::max(1u, std::thread::hardware_concurrency()))));
+  pool.parallel_for(int64_t(fresh.size()), 1, [&](int64_t begin, int64_t end, int) {
+    for (int64_t i = begin; i < end; ++i)
+      found[size_t(i)] = no_throw([&] { return count_one(*fresh[size_t(i)].second, width); });
+  });
+  for (size_t i = 0; i < fresh.size(); ++i) {
+    VIREO_ASSIGN(counts->known[fresh[i].first], found[i]);
+  }
+  return {};
+}
+
+Result<DispatchWork> gpu_work(const Plan& plan, const Step& step, const PlanDispatch& d,
+                              const ShaderCounts::Counted& known) {
   const shader::Module* module = shader::find(d.shader);
   if (!module) return fail(ErrorCode::kInternal, "step '{}': there is no shader module '{}'", step.name, d.shader);
   VIREO_ASSIGN(const shader::Reflection reflection, shader::reflect(*module));
   DispatchWork w;
   w.group = d.shader;
   const uint32_t width = w.width = std::max(1u, plan.caps.subgroup_size);
-  VIREO_ASSIGN(w.mix, shader::count({module, &d.spec, &d.push, d.groups}, width));
-  VIREO_ASSIGN(w.shared_bytes, shader::shared_bytes(*module, d.spec));
+  w.mix = known.mix, w.shared_bytes = known.shared_bytes;
   const std::array<uint32_t, 3> local = shader::local_size(reflection, d.spec);
   w.workgroups = double(d.groups[0]) * d.groups[1] * d.groups[2];
   w.subgroups = std::ceil(double(local[0]) * local[1] * local[2] / width);
-  VIREO_ASSIGN(const uint64_t arrays, shader::function_bytes(*module, d.spec));
-  w.registers = uint32_t(arrays / 4) + kSpareRegisters;  // compilers put an invocation's arrays into registers
+  w.registers =
+      uint32_t(known.function_bytes / 4) + kSpareRegisters;  // compilers put an invocation's arrays into registers
   w.packed = w.mix[shader::Count::kHalf] > w.mix[shader::Count::kFma];
   double all = 0;
   for (const PlanDispatch& each : step.dispatches) all += each.work.flops;
@@ -101,7 +144,11 @@ Result<DispatchWork> gpu_work(const Plan& plan, const Step& step, const PlanDisp
 
 }  // namespace
 
-Result<std::vector<DispatchWork>> plan_work(const Plan& plan) {
+Result<std::vector<DispatchWork>> plan_work(const Plan& plan, ShaderCounts* counts) {
+  ShaderCounts own;
+  if (counts == nullptr) counts = &own;
+  const uint32_t width = std::max(1u, plan.caps.subgroup_size);
+  VIREO_TRY(count_all(plan, width, counts));
   std::vector<DispatchWork> all;
   std::map<std::string, size_t> seen;  // a transformer repeats its blocks
   for (size_t i = 0; i < plan.steps.size(); ++i) {
@@ -112,14 +159,14 @@ Result<std::vector<DispatchWork>> plan_work(const Plan& plan) {
     }
     for (size_t part = 0; part < step.dispatches.size(); ++part) {
       const PlanDispatch& d = step.dispatches[part];
+      const std::string launch = launch_of(d, width);
       const std::string key =
-          fmt::format("{} {} {} {} {:.0f} {:.0f} {:.0f}", d.shader, fmt::join(d.spec, ","), fmt::join(d.push, ","),
-                      fmt::join(d.groups, ","), step.cost.flops, d.work.flops, step.cost.read_bytes);
+          fmt::format("{} {:.0f} {:.0f} {:.0f}", launch, step.cost.flops, d.work.flops, step.cost.read_bytes);
       const auto known = seen.find(key);
       if (known != seen.end()) {
         all.push_back(all[known->second]);
       } else {
-        VIREO_ASSIGN(DispatchWork w, gpu_work(plan, step, d));
+        VIREO_ASSIGN(DispatchWork w, gpu_work(plan, step, d, counts->known.at(launch)));
         seen.emplace(key, all.size());
         all.push_back(std::move(w));
       }

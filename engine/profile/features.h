@@ -31,7 +31,17 @@ struct DispatchWork {
   std::vector<Feature> features;
 };
 
-/// In the order of the plan. Equal dispatches are counted once. Errors: those of shader::count.
-Result<std::vector<DispatchWork>> plan_work(const Plan& plan);
+/// What of a dispatch follows from its module, constants and grid alone, by these as text.
+struct ShaderCounts {
+  struct Counted {
+    shader::Mix mix;
+    uint64_t shared_bytes = 0, function_bytes = 0;
+  };
+  std::map<std::string, Counted> known;
+};
+
+/// In the order of the plan. Equal dispatches are counted once, also those of plans before that were given the same
+/// `counts` (null: none). Errors: those of shader::count.
+Result<std::vector<DispatchWork>> plan_work(const Plan& plan, ShaderCounts* counts = nullptr);
 
 }  // namespace vireo

@@ -89,8 +89,8 @@ threads: 4
 # Clocks of the inner loops as `bash bench/a57.sh` counts them with llvm-mca: 3.93 products of floats a clock, 7.63 of int8 (a flop is
 # half a product), 2.97 in depthwise windows, 4.4 clocks for a score's power, 9.3 for a GELU (its loops over 8 and 4 values). Assumed: the
 # other functions as GELU but for those of a clock or less, 2.5 clocks for a normalised value, every byte of an operand at LPDDR4's rate, a
-# step's start and end on four threads.
-entries: 61
+# step's start and end on four threads; 2.5 clocks for an operation of grids and integer functions, which are scalar.
+entries: 65
 cost linear.gemm f32 flops: 2.224e-05
 cost linear.gemm f16 flops: 2.224e-05
 cost linear.gemm i8 flops: 2.224e-05
@@ -150,6 +150,10 @@ cost token_merge.simd bytes: 3.906e-05
 cost token_sizes.scalar bytes: 3.906e-05
 cost convert.simd bytes: 3.906e-05
 cost argmax.simd bytes: 3.906e-05
+cost round.scalar flops: 0.0004371
+cost rounded_attention.scalar flops: 0.0004371
+cost integer_gelu.scalar flops: 0.0004371
+cost integer_norm.scalar flops: 0.0004371
 cost weights: 3.906e-05
 cost steps: 5
 ram_mib: 3956

@@ -18,6 +18,25 @@ Json object(const Named& values) {
   return j;
 }
 
+Json row(const PredictedDispatch& d) {
+  return {{"step", d.step},
+          {"part", d.part},
+          {"name", d.name},
+          {"op", d.op},
+          {"kernel", d.kernel},
+          {"shader", d.shader},
+          {"on_cpu", d.cpu},
+          {"flops", d.flops},
+          {"bytes", d.bytes},
+          {"us", rounded(d.us)},
+          {"low_us", rounded(d.low_us)},
+          {"high_us", rounded(d.high_us)},
+          {"roof_us", rounded(d.roof_us)},
+          {"bound_us", rounded(d.bound_us)},
+          {"instructions", object(d.instructions)},
+          {"lost_us", object(d.lost)}};
+}
+
 }  // namespace
 
 std::string prediction_json(const Prediction& p) {
@@ -42,23 +61,15 @@ std::string prediction_json(const Prediction& p) {
          {"ram_bytes", p.ram_bytes},
          {"notes", p.notes},
          {"dispatches", Json::array()}};
-  for (const PredictedDispatch& d : p.dispatches)
-    j["dispatches"].push_back({{"step", d.step},
-                               {"part", d.part},
-                               {"name", d.name},
-                               {"op", d.op},
-                               {"kernel", d.kernel},
-                               {"shader", d.shader},
-                               {"on_cpu", d.cpu},
-                               {"flops", d.flops},
-                               {"bytes", d.bytes},
-                               {"us", rounded(d.us)},
-                               {"low_us", rounded(d.low_us)},
-                               {"high_us", rounded(d.high_us)},
-                               {"roof_us", rounded(d.roof_us)},
-                               {"bound_us", rounded(d.bound_us)},
-                               {"instructions", object(d.instructions)},
-                               {"lost_us", object(d.lost)}});
+  for (const PredictedDispatch& d : p.dispatches) j["dispatches"].push_back(row(d));
+  if (!p.preprocessing.empty()) {
+    Json rows = Json::array();
+    for (const PredictedDispatch& d : p.preprocessing) rows.push_back(row(d));
+    j["preprocessing"] = Json{{"us", rounded(p.preprocessing_us)},
+                              {"low_us", rounded(p.preprocessing_low_us)},
+                              {"high_us", rounded(p.preprocessing_high_us)},
+                              {"dispatches", rows}};
+  }
   return j.dump(1, ' ', false, Json::error_handler_t::replace);
 }
 

@@ -124,6 +124,15 @@ std::string profile_json(const Profile& p) {
          {"no_phases", p.no_phases},
          {"dispatches", Json::array()}};
   for (const DispatchProfile& d : p.dispatches) j["dispatches"].push_back(row(p, d));
+  if (!p.preprocessing.empty()) {
+    j["preprocessing"] = Json::array();
+    for (const DispatchProfile& d : p.preprocessing)
+      j["preprocessing"].push_back({{"name", d.name},
+                                    {"kernel", d.kernel},
+                                    {"shader", d.shader},
+                                    {"bytes", d.bytes},
+                                    {"serialised_us", rounded(d.serialised_us)}});
+  }
   return text(j, 1);
 }
 

@@ -39,9 +39,10 @@ Result<SessionOptions> with_precision(const Model& model, const std::string& cap
 SessionOptions resolved(const Model& model, SessionOptions options);
 /// Errors: a policy that is none.
 Result<PlanOptions> plan_options(const SessionOptions& options);
-/// make_plan() of build_graph()'s graph. Errors also: a rule of the policy that names no weight of the model.
+/// make_plan() of build_graph()'s graph. `notes`: what of the policy changes nothing. Errors also: a rule of the policy
+/// that names no weight of the model.
 Result<Planned> plan_model(const Model& model, const SessionOptions& options, Graph graph, const DeviceCaps& caps,
-                           const PlanOptions& how);
+                           const PlanOptions& how, std::vector<std::string>* notes = nullptr);
 /// The plan of a model for a device given as text, with what was tuned for it on this machine; a tuning file that
 /// cannot be used is noted. `machine`: whose predictions choose the precision where that is to be chosen.
 Result<Planned> plan_for_caps(const Model& model, const std::string& caps_text, const SessionOptions& options,

@@ -3,8 +3,11 @@
 #include <algorithm>
 
 #include "base/env.h"
+#include "base/json.h"
 #include "base/names.h"
 #include "base/number.h"
+#include "model/input_size.h"
+#include "plan/picture.h"
 #include "runtime/model_impl.h"
 #include "runtime/session_impl.h"
 #include "shader/modules.h"
@@ -93,8 +96,38 @@ Result<PlanOptions> plan_options(const SessionOptions& o) {
   return p;
 }
 
+namespace {
+
+/// Lines of a policy about some rows of weights that the checkpoint holds as codes, which are never rounded again.
+void note_kept_rows(const FormatPolicy& policy, const Graph& graph, std::vector<std::string>* notes) {
+  for (const FormatPolicy::Rule& r : policy.rules) {
+    if (!r.some_rows()) continue;
+    FormatPolicy one;
+    FormatPolicy::Rule whole;
+    whole.pattern = r.pattern, whole.format.grid.bits = 8;
+    one.rules.push_back(std::move(whole));
+    size_t count = 0;
+    std::string first;
+    for (const Node& n : graph.nodes) {
+      const int m = op_def(n.op).matrix;
+      if (m < 0 || size_t(m) >= n.inputs.size() || n.inputs[size_t(m)] == kNoValue) continue;
+      const Value& v = graph.value(n.inputs[size_t(m)]);
+      if (!v.constant || !v.constant->grid().coded() || !one.of(v.name, Grid{}).grid.coded()) continue;
+      if (count++ == 0) first = v.name;
+    }
+    if (count > 0)
+      notes->push_back(fmt::format(
+          "policy, line {}: rows {} to {} of '{}'{} stay as the checkpoint holds them, whose codes are not rounded "
+          "again",
+          r.line, r.first_row, r.end_row - 1, first, count > 1 ? fmt::format(" and {} others", count - 1) : ""));
+  }
+}
+
+}  // namespace
+
 Result<Planned> plan_model(const Model& model, const SessionOptions& o, Graph graph, const DeviceCaps& caps,
-                           const PlanOptions& how) {
+                           const PlanOptions& how, std::vector<std::string>* notes) {
+  if (how.policy && notes != nullptr) note_kept_rows(*how.policy, graph, notes);
   VIREO_ASSIGN(Planned planned, make_plan(std::move(graph), caps, how));
   if (!how.policy) return planned;
   std::vector<const Graph*> graphs = {&planned.graph};
@@ -145,7 +178,31 @@ Result<Planned> plan_for_caps(const Model& model, const std::string& caps_text, 
   VIREO_ASSIGN(PlanOptions how, plan_options(chosen));
   const TunedSteps tuned = tuned_steps(options, caps, notes);
   how.tuned = &tuned;
-  return plan_model(model, options, std::move(graph), caps, how);
+  return plan_model(model, options, std::move(graph), caps, how, notes);
+}
+
+Result<std::optional<Plan>> plan_frame(const Model& model, const SessionOptions& o, const DeviceCaps& caps,
+                                       std::string* why) {
+  why->clear();
+  const bool none = o.frame.width == 0 && o.frame.height == 0;
+  if (none) return std::optional<Plan>();
+  const auto on_cpu = [why](std::string text) {
+    *why = std::move(text);
+    return std::optional<Plan>();
+  };
+  const int64_t h = o.height ? o.height : model.input_height(), w = o.width ? o.width : model.input_width();
+  Preprocessor preprocessor(preprocess_for(model.impl().loaded.preprocess(), h, w));
+  Result<PictureInput> in = preprocessor.describe(o.frame);
+  if (!in && in.error().code != ErrorCode::kUnsupported) return in.error();
+  if (!in) return on_cpu(in.error().message);
+  if (o.preprocess == Preprocess::kCpu) return on_cpu("that was asked for");
+  if (o.batch != 1) return on_cpu("pictures of a batch are prepared by the CPU");
+  if (o.preprocess == Preprocess::kAuto && caps.device_class == DeviceClass::kSoftware)
+    return on_cpu(software_reason(caps.name));
+  Result<Plan> plan = plan_picture(*in, caps);
+  if (plan) return std::optional<Plan>(std::move(*plan));
+  if (plan.error().code != ErrorCode::kUnsupported) return plan.error();
+  return on_cpu(plan.error().message);
 }
 
 Result<std::string> plan_text(const Model& model, const std::string& caps_text, const SessionOptions& options,
@@ -153,8 +210,18 @@ Result<std::string> plan_text(const Model& model, const std::string& caps_text, 
   return no_throw([&]() -> Result<std::string> {
     std::vector<std::string> notes;
     VIREO_ASSIGN(const Planned planned, plan_for_caps(model, caps_text, options, &notes));
-    if (json) return dump_json(planned.plan);
+    std::string why;
+    VIREO_ASSIGN(const std::optional<Plan> frame, plan_frame(model, options, planned.plan.caps, &why));
+    if (json) {
+      if (!frame && why.empty()) return dump_json(planned.plan);
+      SortedJson all = SortedJson::parse(dump_json(planned.plan));
+      all["preprocessing"] =
+          frame ? SortedJson::parse(dump_json(*frame)) : SortedJson{{"kind", "cpu"}, {"reason", why}};
+      return all.dump(1, ' ', false, SortedJson::error_handler_t::replace);
+    }
     std::string text = dump(planned.plan);
+    if (frame) text += dump(*frame);
+    else if (!why.empty()) text += "pictures on the cpu: " + why + "\n";
     for (const std::string& n : notes) text += "note: " + n + "\n";
     return text;
   });

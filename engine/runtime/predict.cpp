@@ -90,13 +90,33 @@ std::vector<std::pair<std::string, double>> losses(const std::array<double, kCau
   return named;
 }
 
+std::vector<PredictedDispatch> rows_of(const Plan& plan, const std::vector<DispatchWork>& work,
+                                       const PlanPrediction& made, bool rates) {
+  std::vector<PredictedDispatch> rows;
+  for (size_t i = 0; i < work.size(); ++i) {
+    const DispatchWork& w = work[i];
+    const DispatchPrediction& d = made.dispatches[i];
+    const Step& step = plan.steps[size_t(w.step)];
+    PredictedDispatch r;
+    r.step = w.step, r.part = w.part, r.cpu = w.cpu;
+    r.name = step.name, r.op = op_def(step.op).name, r.kernel = step.kernel;
+    if (!w.cpu) r.shader = w.group;
+    r.flops = w.flops, r.bytes = w.read_bytes + w.write_bytes;
+    r.us = d.us, r.low_us = d.low_us, r.high_us = d.high_us, r.roof_us = d.roof_us, r.bound_us = d.bound_us;
+    for (const Feature& f : w.features) r.instructions.push_back({f.name, f.n});
+    if (rates) r.lost = losses(d.lost);
+    rows.push_back(std::move(r));
+  }
+  return rows;
+}
+
 Result<Prediction> predict_checked(const Model& model, const std::string& caps_text, const PredictOptions& options) {
   VIREO_ASSIGN(const DeviceCaps caps, checked_caps(caps_text, options.caps_name));
   VIREO_ASSIGN(const Machine machine, machine_of(options.machine, caps));
   Prediction p;
   VIREO_ASSIGN(const Planned planned, plan_for_caps(model, caps_text, options.session, &p.notes, options.machine));
   const Plan& plan = planned.plan;
-  VIREO_ASSIGN(const std::vector<DispatchWork> work, plan_work(plan));
+  VIREO_ASSIGN(const std::vector<DispatchWork> work, plan_work(plan, options.counts.get()));
   VIREO_ASSIGN(PlanPrediction made, predict(plan, work, machine));
   p.model = model.name(), p.machine = machine.name, p.device = caps.name, p.precision = planned.plan.policy;
   p.batch = options.session.batch;
@@ -113,20 +133,17 @@ Result<Prediction> predict_checked(const Model& model, const std::string& caps_t
   if (machine.ram_mib > 0 && double(p.ram_bytes) > machine.ram_mib * 1048576)
     p.notes.push_back(fmt::format("the plan needs {:.0f} MiB, {} has {:.0f}", double(p.ram_bytes) / 1048576,
                                   machine.name, machine.ram_mib));
-  for (size_t i = 0; i < work.size(); ++i) {
-    const DispatchWork& w = work[i];
-    const DispatchPrediction& d = made.dispatches[i];
-    const Step& step = plan.steps[size_t(w.step)];
-    PredictedDispatch r;
-    r.step = w.step, r.part = w.part, r.cpu = w.cpu;
-    r.name = step.name, r.op = op_def(step.op).name, r.kernel = step.kernel;
-    if (!w.cpu) r.shader = w.group;
-    r.flops = w.flops, r.bytes = w.read_bytes + w.write_bytes;
-    r.us = d.us, r.low_us = d.low_us, r.high_us = d.high_us, r.roof_us = d.roof_us, r.bound_us = d.bound_us;
-    for (const Feature& f : w.features) r.instructions.push_back({f.name, f.n});
-    if (rates) r.lost = losses(d.lost);
-    p.dispatches.push_back(std::move(r));
-  }
+  p.dispatches = rows_of(plan, work, made, rates);
+  std::string why;
+  VIREO_ASSIGN(const std::optional<Plan> frame, plan_frame(model, options.session, caps, &why));
+  if (!why.empty()) p.notes.push_back("pictures become pixels on the CPU, which is not predicted here: " + why);
+  if (!frame) return p;
+  VIREO_ASSIGN(const std::vector<DispatchWork> front, plan_work(*frame));
+  VIREO_ASSIGN(const PlanPrediction before, predict(*frame, front, machine));
+  p.preprocessing = rows_of(*frame, front, before, rates);
+  // It is submitted with the inference: what comes once is counted there.
+  for (const PredictedDispatch& d : p.preprocessing)
+    p.preprocessing_us += d.us, p.preprocessing_low_us += d.low_us, p.preprocessing_high_us += d.high_us;
   return p;
 }
 
@@ -305,6 +322,8 @@ Result<std::string> machine_caps(const std::string& name) {
                 known_machines());
   });
 }
+
+std::shared_ptr<ShaderCounts> shader_counts() { return std::make_shared<ShaderCounts>(); }
 
 Result<Prediction> predict(const Model& model, const std::string& caps, const PredictOptions& options) {
   return no_throw([&] { return predict_checked(model, caps, options); });

@@ -217,6 +217,13 @@ class Profiler {
     for (size_t i = 0; i < picture.size(); ++i) picture[i] = uint8_t(i / 3 % 251);
     std::vector<float> out(s_.input_floats() / size_t(s_.options.batch));
     std::vector<double> times;
+#if VIREO_VULKAN
+    const Image ramp{picture.data(), kWidth, kHeight};
+    if (on_gpu() && s_.options.batch == 1 && needs_pixels()) {
+      VIREO_ASSIGN(const bool on_device, s_.bring(&ramp, 1));
+      if (on_device) return s_.profile_front(ramp, &p_);
+    }
+#endif
     for (int run = 0; run < p_.runs; ++run) {
       const auto start = Clock::now();
       for (int i = 0; i < s_.options.batch; ++i)
@@ -227,12 +234,22 @@ class Profiler {
     return {};
   }
 
-  void upload() {
+  Result<void> upload() {
+#if VIREO_VULKAN
+    if (on_gpu() && s_.device_input) {  // to where the plan reads it, by way of the device
+      Session::Impl::Slot& slot = s_.slots[0];
+      slot.pixels.assign(pixels_, pixels_ + count_);
+      slot.unprepared = false;
+      VIREO_TRY(s_.feed(0));
+      return s_.by_floats->run->wait(0);
+    }
+#endif
     float* in = s_.cpu ? s_.cpu->input(0) : nullptr;
 #if VIREO_VULKAN
     if (on_gpu()) in = s_.gpu->input(0);
 #endif
     if (in) std::memcpy(in, pixels_, count_ * sizeof(float));  // null: the application's own buffer
+    return {};
   }
 
   /// What Session::submit and wait do, with the time of each phase.
@@ -242,7 +259,7 @@ class Profiler {
     s_.last_slot = s_.newest_slot = 0, s_.recomputed = nullptr;  // value() is of what ran last
     slot.result.resize(size_t(s_.planned.plan.values[size_t(s_.planned.plan.outputs[0])].desc.shape.elements()));
     const auto start = Clock::now();
-    upload();
+    VIREO_TRY(upload());
     const double uploaded = us_since(start);
     if (s_.cpu) s_.cpu->run(0, s_.pool);
 #if VIREO_VULKAN
@@ -331,7 +348,7 @@ class Profiler {
     if (!on_gpu()) {
       Run r;
       const auto start = Clock::now();
-      upload();
+      VIREO_TRY(upload());
       for (size_t i = 0; i < plan_.steps.size(); ++i) {
         r.begin.push_back(us_since(start));
         s_.cpu->run_step(0, i, s_.pool);
@@ -344,7 +361,7 @@ class Profiler {
       return {};
     }
 #if VIREO_VULKAN
-    upload();
+    VIREO_TRY(upload());
     VIREO_ASSIGN(vk::Executable::Times times, s_.gpu->time(vk::Executable::Timing::kSerialised));
     alone_.push_back({run_of(times, 0, times.spans.size()).length, std::move(times.empty_us)});
     VIREO_ASSIGN(const double launch, s_.gpu->launch_us());
@@ -368,7 +385,7 @@ class Profiler {
 #if VIREO_VULKAN
     Block& block = blocks_[next_block_++ % blocks_.size()];
     const auto start = Clock::now();
-    upload();
+    VIREO_TRY(upload());
     VIREO_ASSIGN(const vk::Executable::Times times,
                  s_.gpu->time(vk::Executable::Timing::kScheduled, block.first, block.last));
     profiled_.push_back(us_since(start));
@@ -474,7 +491,7 @@ class Profiler {
 #if VIREO_VULKAN
     constexpr int kMostRuns = 5;
     const int runs = std::min(o_.runs, kMostRuns);
-    upload();
+    VIREO_TRY(upload());
     VIREO_ASSIGN(const std::vector<vk::Executable::Phases> all, s_.gpu->phases(runs, s_.pool));
     bool any = false;
     for (size_t i = 0; i < p_.dispatches.size() && i < all.size(); ++i) {

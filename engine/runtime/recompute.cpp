@@ -100,6 +100,7 @@ Result<void> Session::Impl::start_in_fp32(Slot& s) {
 #else
   const bool external = false;
 #endif
+  if (!external) VIREO_TRY(prepare(s));
   VIREO_ASSIGN(s.in_fp32, fp32->submit(external ? nullptr : s.pixels.data(), external ? 0 : s.pixels.size(), 0, s.map));
   return {};
 }
@@ -141,6 +142,10 @@ Result<void> Session::Impl::check_answer(int slot) {
     return {};
   }
   Slot& s = slots[size_t(slot)];
+  if (s.unprepared) {
+    VIREO_TRY(prepare(s));
+    finite = answer_is_finite(slot);
+  }
   const bool in_fp32 = options.precision == Precision::kFp32 && options.policy.empty();
   if (in_fp32 || !options.recompute || !all_finite(s.pixels.data(), s.pixels.size())) return finite;
   const auto again = [&]() -> Result<void> {

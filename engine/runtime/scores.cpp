@@ -30,6 +30,15 @@ const char* to_string(Scores s) {
   return "unknown";
 }
 
+const char* to_string(Preprocess p) {
+  switch (p) {
+    case Preprocess::kAuto: return "auto";
+    case Preprocess::kCpu: return "cpu";
+    case Preprocess::kGpu: return "gpu";
+  }
+  return "?";
+}
+
 const char* to_string(Task t) {
   switch (t) {
     case Task::kFeatures: return "features";

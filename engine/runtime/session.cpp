@@ -1,9 +1,11 @@
 // Session: plan, pack, record once; run many times; and go on with the CPU, saying so, when the device fails.
+#include <algorithm>
 #include <cmath>
 #include <cstring>
 
 #include "base/env.h"
 #include "base/number.h"
+#include "model/input_size.h"
 #include "runtime/model_impl.h"
 #include "runtime/session_impl.h"
 #if VIREO_VULKAN
@@ -24,28 +26,6 @@ double ms_since(Session::Impl::Clock::time_point t) {
   double seconds = 0;
   parse_number(env::get("VIREO_TIMEOUT"), &seconds);  // one: check_options saw to it
   return seconds;
-}
-
-/// The checkpoint's preprocessing brought to another input size: the same picture part, the margin around a crop in
-/// proportion.
-PreprocessConfig preprocess_for(PreprocessConfig c, int64_t h, int64_t w) {
-  if (h == c.input_h && w == c.input_w) return c;
-  if (keeps_proportions(c)) {
-    // A session for pictures that become h x w. With a longest_edge the rule stays as it is: the shorter side need not
-    // be its number.
-    if (c.longest == 0) c.shortest = std::min(h, w);
-    c.input_h = h;
-    c.input_w = w;
-    return c;
-  }
-  const double ratio = std::max(double(h) / double(c.input_h), double(w) / double(c.input_w));
-  c.resize_h = std::max<int64_t>(h, std::llround(double(c.resize_h) * double(h) / double(c.input_h)));
-  c.resize_w = std::max<int64_t>(w, std::llround(double(c.resize_w) * double(w) / double(c.input_w)));
-  c.shortest = std::llround(double(c.shortest) * ratio);
-  c.longest = std::llround(double(c.longest) * ratio);
-  c.crop_h = c.input_h = h;
-  c.crop_w = c.input_w = w;
-  return c;
 }
 
 }  // namespace
@@ -74,7 +54,10 @@ Result<void> Session::Impl::open_on(const Device::Impl& target) {
   // A kernel whose answers are not what the device was taken for is left out, and what comes in its place is asked
   // about.
   for (bool complete = false; !complete;) {
-    VIREO_ASSIGN(planned, plan_model(model, options, Graph(graph), target.caps, how));
+    std::vector<std::string> notes;
+    VIREO_ASSIGN(planned, plan_model(model, options, Graph(graph), target.caps, how, &notes));
+    for (std::string& note : notes)  // once, however often is planned
+      if (std::find(warnings.begin(), warnings.end(), note) == warnings.end()) warnings.push_back(std::move(note));
     complete = true;
 #if VIREO_VULKAN
     const std::vector<Tested> tested = tested_kernels(planned.plan);
@@ -147,7 +130,9 @@ Result<void> Session::Impl::fall_back(const Error& why) {
   health = out_of_memory();
   const uint64_t abandoned = device.abandoned().times;
 #if VIREO_VULKAN
+  by_picture.reset(), by_floats.reset();
   gpu.reset();
+  device_input.reset();
   for (auto& steps : host_steps) steps.clear();
 #endif
   place = 1;
@@ -218,13 +203,14 @@ Result<void> Session::Impl::start(int slot) {
   s.result.resize(sized ? size_t(planned_out.n()) * size_t(s.map.height) * size_t(s.map.width)
                         : size_t(planned_out.elements()));
   if (cpu) {
+    VIREO_TRY(prepare(s));
     std::memcpy(cpu->input(slot), s.pixels.data(), s.pixels.size() * sizeof(float));
     const SizedOutput to = sized_output(s);
     cpu->run(slot, pool, sized ? &to : nullptr);
     return {};
   }
 #if VIREO_VULKAN
-  if (float* in = gpu->input(slot)) std::memcpy(in, s.pixels.data(), s.pixels.size() * sizeof(float));
+  VIREO_TRY(feed(slot));
   if (!sized) return gpu->submit(slot);
   struct Sizing {  // steps on the CPU run meanwhile
     explicit Sizing(bool& f) : flag(f) { flag = true; }
@@ -242,6 +228,8 @@ Result<void> Session::Impl::finish(int slot) {
 #if VIREO_VULKAN
   if (gpu) {
     VIREO_TRY(gpu->wait(slot));
+    for (const std::unique_ptr<Front>* front : {&by_picture, &by_floats})
+      if (*front) VIREO_TRY((*front)->run->wait(slot));
     VIREO_TRY(check_validation());
   }
 #endif
@@ -309,6 +297,14 @@ Result<Ticket> Session::Impl::submit(const float* pixels, size_t count, double p
     return fail(ErrorCode::kInvalidArgument,
                 "session: got {} input values, expected {} = {} x {} channels x {} x {} pixels", pixels ? count : 0,
                 input_floats(), options.batch, model.channels(), height, width);
+  return enter(preprocess_ms, map, [&](Slot& s) {
+    s.unprepared = false;
+    if (!external) std::memcpy(s.pixels.data(), pixels, count * sizeof(float));
+  });
+}
+
+template <typename F>
+Result<Ticket> Session::Impl::enter(double preprocess_ms, MapSize map, F&& fill) {
   if (!health) return health.error();
   VIREO_TRY(check_map(map));
   int slot = 0;
@@ -321,7 +317,7 @@ Result<Ticket> Session::Impl::submit(const float* pixels, size_t count, double p
   s.preprocess_ms = preprocess_ms;
   s.in_fp32 = {}, s.recomputed = nullptr;
   s.map = map;
-  if (!external) std::memcpy(s.pixels.data(), pixels, count * sizeof(float));
+  fill(s);
   s.status = start(slot);
   if (!s.status) {
     if (!options.fallback || cpu || !may_fall_back(s.status.error())) return s.status.error();
@@ -442,6 +438,9 @@ Result<Ticket> Session::Impl::submit(const Image* images, int count, MapSize map
     return submit(static_cast<const float*>(nullptr), 0, 0, map);
 #endif
   const auto start = Clock::now();
+  VIREO_ASSIGN(const bool on_device, bring(images, count));
+  // `ms` is of the copy alone then; what the device does with the bytes is part of the inference.
+  if (on_device) return enter(0, map, [&](Slot& s) { keep(s, images[0]), s.preprocess_ms = ms_since(start); });
   VIREO_TRY(stage(images, count));
   return submit(staged.data(), staged.size(), ms_since(start), map);
 }
@@ -490,9 +489,14 @@ int Session::batch() const { return impl_->options.batch; }
 Precision Session::precision() const { return impl_->options.precision; }
 const std::string& Session::precision_reason() const { return impl_->precision_reason; }
 DeviceUsed Session::device() const { return impl_->used(); }
+DeviceUsed Session::preprocessing() const {
+  if (!impl_->prepared_any) return {};
+  const Impl::Place& p = impl_->prepared;
+  return {to_string(p.kind), p.name.c_str(), p.reason.c_str()};
+}
 Latency Session::latency() const { return impl_->latency.read(); }
 const std::vector<std::string>& Session::warnings() const { return impl_->warnings; }
-std::string Session::describe_plan() const { return dump(impl_->planned.plan); }
+std::string Session::describe_plan() const { return dump(impl_->planned.plan) + impl_->front_text(); }
 std::string Session::plan_json() const { return dump_json(impl_->planned.plan); }
 
 Session::Footprint Session::footprint() const {
@@ -535,6 +539,8 @@ Result<std::vector<float>> Session::Impl::value(const std::string& name, int64_t
     const uint8_t* from = cpu ? cpu->read(v.where, last_slot) : nullptr;
 #if VIREO_VULKAN
     if (gpu) from = gpu->read(v.where, last_slot);
+    if (!from && device_input && v.where.region == Region::kInput && device_input->mapped())
+      from = device_input->mapped() + v.where.offset;
 #endif
     if (!from)
       return fail(ErrorCode::kUnsupported,

@@ -14,6 +14,7 @@
 
 #include "base/thread_pool.h"
 #include "cpu/executable.h"
+#include "model/picture.h"
 #include "model/preprocess.h"
 #include "ops/tuned.h"
 #include "plan/plan.h"
@@ -40,6 +41,15 @@ Result<TunedSteps> load_tuning(const std::string& path, const TuningId& id);
 /// Returns why it failed, or "".
 std::string save_tuning(const std::string& path, const TuningId& id, const TunedSteps& steps);
 
+/// Why pictures are not brought to such a device unless asked for.
+inline std::string software_reason(const std::string& name) {
+  return fmt::format("{} is a software driver, beside which the CPU's vector instructions are quicker", name);
+}
+/// The plan that brings SessionOptions::frame to the input; none, and why, where the CPU does it, and none without a
+/// reason where there is no frame. Errors: kInvalidArgument (a frame that cannot be).
+Result<std::optional<Plan>> plan_frame(const Model& model, const SessionOptions& options, const DeviceCaps& caps,
+                                       std::string* why);
+
 struct Session::Impl {
   static constexpr int kSlots = 2;
   using Clock = std::chrono::steady_clock;
@@ -60,6 +70,10 @@ struct Session::Impl {
   struct Slot {
     uint32_t ticket = 0;        // 0: free
     std::vector<float> pixels;  // kept until the answer is there: a lost device's work is done again on the CPU
+    // A picture whose pixels are made on the device: they come to be here where something else needs them.
+    Image picture;
+    std::vector<uint8_t> bytes;  // the picture's
+    bool unprepared = false;
     std::vector<float> result;  // dense
     MapSize map;                // that was asked for
     Clock::time_point start;
@@ -97,7 +111,18 @@ struct Session::Impl {
   Result<Ticket> submit(const float* pixels, size_t count, double preprocess_ms, MapSize map = {});
   Result<Ticket> submit(const Image* images, int count, MapSize map = {});
   Result<void> check_map(MapSize map) const;
-  Result<void> stage(const Image* images, int count);  // preprocesses them into `staged`
+  /// An inference of what `fill` puts into its slot.
+  template <typename F>
+  Result<Ticket> enter(double preprocess_ms, MapSize map, F&& fill);
+  // Pictures that become pixels on the device (pictures.cpp).
+  Result<bool> bring(const Image* images, int count);  // false: the CPU does it, `prepared` says why
+  void keep(Slot& s, const Image& image);              // after bring()
+  Result<void> prepare(Slot& s);                       // its pixels, if they are not there
+  Result<void> feed(int slot);                         // to where the plan reads its input
+  Result<void> open_front(const Image& image, const simd::PictureSource& source);
+  Result<void> profile_front(const Image& image, Profile* p);  // after bring(): p->preprocessing
+  std::string front_text() const;                              // the plan of pictures, or why there is none
+  Result<void> stage(const Image* images, int count);          // preprocesses them into `staged`
   Result<std::vector<float>> value(const std::string& name, int64_t shape[4]) const;
   Result<Output> wait(Ticket ticket);
   Result<void> start(int slot);
@@ -115,7 +140,15 @@ struct Session::Impl {
   void note_done(uint32_t ticket, const Output& o) noexcept;
   /// True if the value's bytes are its own until the next inference.
   bool kept(const PlanValue& v) const {
-    return options.keep_all || v.where.region == Region::kInput || v.where.region == Region::kOutput;
+    return options.keep_all || (v.where.region == Region::kInput && host_sees_input()) ||
+           v.where.region == Region::kOutput;
+  }
+  bool host_sees_input() const {
+#if VIREO_VULKAN
+    return !device_input || device_input->mapped() != nullptr;
+#else
+    return true;
+#endif
   }
   /// The map that the output's rows are: a segmentation's answer has the size of its input.
   bool gives_map() const { return model.task() == Task::kSegmentation; }
@@ -133,6 +166,8 @@ struct Session::Impl {
   ThreadPool pool;
   int height = 0, width = 0;
   Place places[2];  // as opened, and after falling back
+  Place prepared;   // of the last picture's pixels
+  bool prepared_any = false;
   int place = 0;
   DeviceUsed used() const {  // by the last inference
     const Place& p = recomputed ? *recomputed : places[place];
@@ -147,7 +182,18 @@ struct Session::Impl {
   std::unique_ptr<cpu::Executable> cpu;
 #if VIREO_VULKAN
   SessionBuffers buffers;  // an application's own, or null handles
+  /// What brings a frame to where the plan then reads it, `device_input`: a plan of its own.
+  struct Front {
+    Plan plan;
+    std::unique_ptr<vk::Executable> run;
+    simd::PictureSource of;  // pictures of this shape
+    PackedPart part;
+  };
+  std::shared_ptr<vk::Buffer> device_input;  // null until the first picture that goes this way
   std::unique_ptr<vk::Executable> gpu;
+  std::unique_ptr<Front> by_picture, by_floats;
+  Front refused;  // pictures of a shape for which there is no such plan, and why
+  std::string refusal;
   // CPU steps of a Vulkan plan, by step number. The slots differ in where input and output lie, so each has its own.
   std::map<size_t, cpu::StepRunner> host_steps[kSlots];
   void make_host_steps(const simd::Kernels& kernels);

@@ -8,8 +8,6 @@ namespace vireo::vk {
 namespace {
 
 constexpr uint64_t kDummyBytes = 256;
-constexpr VkBufferUsageFlags kUsage =
-    VK_BUFFER_USAGE_STORAGE_BUFFER_BIT | VK_BUFFER_USAGE_UNIFORM_TEXEL_BUFFER_BIT | VK_BUFFER_USAGE_TRANSFER_DST_BIT;
 
 uint64_t align_up(uint64_t x, uint64_t to) { return (x + to - 1) / to * to; }
 
@@ -23,6 +21,10 @@ bool reads_constants(const Plan& plan) {
 Result<std::unique_ptr<Executable>> Executable::create(std::shared_ptr<Gpu> gpu, const Plan& plan, const Graph& graph,
                                                        ThreadPool& pool, ExecutableOptions options) {
   std::unique_ptr<Executable> e(new Executable(std::move(gpu), plan, std::move(options)));
+  if (e->options_.output_memory) {
+    e->own_->output = std::move(e->options_.output_memory);
+    e->options_.buffers.output = e->own_->output->handle();
+  }
   VIREO_TRY(e->build(graph, pool));
   return e;
 }
@@ -71,12 +73,12 @@ Result<void> Executable::allocate() {
   if (plan_.weights_bytes) {
     const auto use = reads_constants(plan_) ? MemoryUse::kHostAccess : MemoryUse::kDevice;
     VIREO_ASSIGN(own_->weights,
-                 Buffer::create(*gpu_, {"weights", plan_.weights_bytes, kUsage, use, plan_.model.c_str()}));
+                 Buffer::create(*gpu_, {"weights", plan_.weights_bytes, kStorageUsage, use, plan_.model.c_str()}));
   }
   const bool host_arena = options_.readable_arena || plan_.has_cpu_steps();
   dummy_offset_ = align_up(plan_.arena_bytes, alignment);
   VIREO_ASSIGN(own_->arena,
-               Buffer::create(*gpu_, {"activations", dummy_offset_ + kDummyBytes, kUsage,
+               Buffer::create(*gpu_, {"activations", dummy_offset_ + kDummyBytes, kStorageUsage,
                                       host_arena ? MemoryUse::kHostAccess : MemoryUse::kDevice, plan_.model.c_str()}));
   uint64_t bytes = 0;
   for (Slot& s : slots_) {
@@ -86,14 +88,37 @@ Result<void> Executable::allocate() {
     if (!options_.buffers.output) bytes += align_up(plan_.output_bytes, alignment);
   }
   if (bytes) {
-    VIREO_ASSIGN(own_->staging, Buffer::create(*gpu_, {"inputs and outputs", bytes, kUsage, MemoryUse::kHostAccess,
-                                                       plan_.model.c_str()}));
+    VIREO_ASSIGN(own_->staging, Buffer::create(*gpu_, {"inputs and outputs", bytes, kStorageUsage,
+                                                       MemoryUse::kHostAccess, plan_.model.c_str()}));
     std::fill_n(own_->staging.mapped(), bytes, uint8_t(0));
   }
   for (Flight& f : flights_) {
     const VkResult r = f.prepare();
     if (r != VK_SUCCESS) return fail_vk(r, "{}: creating a fence failed", gpu_->caps().name);
   }
+  return {};
+}
+
+Result<void> Executable::read_from(std::shared_ptr<Buffer> memory) {
+  VIREO_TRY(expect_idle("another input can be read"));
+  const SessionBuffers before = options_.buffers;
+  options_.buffers.input = memory->handle(), options_.buffers.input_offset = 0;
+  if (Result<void> possible = check_options(); !possible) {
+    options_.buffers = before;
+    return possible;
+  }
+  for (Flight& f : flights_)
+    if (!f.settle())
+      return fail(ErrorCode::kDeviceLost,
+                  "{}: plan '{}': the device may still be busy with an inference that was given up", gpu_->caps().name,
+                  plan_.model);
+  own_->drop_commands();
+  segments_.clear();
+  own_->input = std::move(memory);
+  unrecorded_ = true;
+  VIREO_TRY(bind(own_->launches, &own_->descriptors, &own_->views));
+  VIREO_TRY(record());
+  unrecorded_ = false;
   return {};
 }
 
@@ -127,11 +152,11 @@ std::string Executable::steps_text(const Segment& segment) const {
                      plan_.steps[size_t(segment.last - 1)].name);
 }
 
-Result<void> Executable::expect_idle() const {
+Result<void> Executable::expect_idle(const char* before) const {
   for (int slot = 0; slot < kSlots; ++slot)
     if (in_flight(slot))
-      return fail(ErrorCode::kInvalidArgument, "plan '{}': slot {} is in flight; wait for it before profiling",
-                  plan_.model, slot);
+      return fail(ErrorCode::kInvalidArgument, "plan '{}': slot {} is in flight; wait for it before {}", plan_.model,
+                  slot, before);
   return {};
 }
 
@@ -176,6 +201,9 @@ Result<void> Executable::submit(int slot, const Map* map) {
   if (slots_[size_t(slot)].pending)
     return fail(ErrorCode::kInvalidArgument, "plan '{}': slot {} is still in flight; wait for it first", plan_.model,
                 slot);
+  if (unrecorded_)
+    return fail(ErrorCode::kDeviceLost, "{}: plan '{}': its commands could not be recorded for another input",
+                gpu_->caps().name, plan_.model);
   if (segments_.empty()) return {};
   const auto launch = [&](const Segment& segment) {
     if (!map || &segment != &segments_.back()) return start(segment, slot);
@@ -211,17 +239,28 @@ void Executable::Map::drop_bindings(const Gpu& gpu) {
 
 uint64_t Executable::Objects::bytes() const {
   uint64_t sum = weights.bytes() + arena.bytes() + staging.bytes();
+  if (input) sum += input->bytes();  // what writes into it counts its own part only
   for (const Map& m : maps) sum += m.buffer.bytes();
   return sum;
 }
 
-Executable::Objects::~Objects() {
+/// Everything that was recorded, and what it is bound to.
+void Executable::Objects::drop_commands() {
   const DeviceTable& fn = gpu->fn();
-  for (Map& m : maps) m.drop_bindings(*gpu);
+  for (Map& m : maps) {
+    m.drop_bindings(*gpu);
+    m.h = m.w = 0;
+    m.commands[0] = m.commands[1] = VK_NULL_HANDLE;
+  }
   if (map_commands) fn.vkDestroyCommandPool(gpu->handle(), map_commands, nullptr);
   for (const VkBufferView v : views) fn.vkDestroyBufferView(gpu->handle(), v, nullptr);
+  views.clear();
   if (descriptors) fn.vkDestroyDescriptorPool(gpu->handle(), descriptors, nullptr);
   if (commands) fn.vkDestroyCommandPool(gpu->handle(), commands, nullptr);
+  map_commands = commands = VK_NULL_HANDLE;
+  descriptors = VK_NULL_HANDLE;
 }
+
+Executable::Objects::~Objects() { drop_commands(); }
 
 }  // namespace vireo::vk

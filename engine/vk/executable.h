@@ -33,6 +33,8 @@ struct ExecutableOptions {
   bool readable_arena = false;  // read() may be called for arena values (keep_all)
   HostStep host_step;           // required for plans with CPU steps
   SessionBuffers buffers;       // an application's own input and output; null handles = staging memory
+  /// Instead of buffers.output: a buffer that the executable keeps as long as the device may write it.
+  std::shared_ptr<Buffer> output_memory;
 };
 
 /// Used by one thread at a time. Plans with CPU steps run inside submit(); the others run while the caller does
@@ -50,6 +52,11 @@ class Executable {
 
   /// The slot's input, dense [n, c, h, w] as the plan's first input; write before submit(). Null if the application's.
   float* input(int slot);
+  /// From now on the plan reads its input from `memory`, one for both slots, which it keeps as long as the device may
+  /// use it: commands are recorded anew, and input() is null. Errors: kUnsupported (a step on the CPU reads the input),
+  /// kInvalidArgument (a slot in flight), kDeviceLost, kOutOfMemory; unless it is the first, the executable is of no
+  /// more use.
+  Result<void> read_from(std::shared_ptr<Buffer> memory);
   /// The slot's output rows (TensorDesc::row_stride() floats apart), valid from wait() to the slot's next submit().
   /// Null if the application's.
   const float* output(int slot) const;
@@ -116,6 +123,8 @@ class Executable {
   /// What was noticed on the way, one sentence each: an unusable pipeline cache, ...
   const std::vector<std::string>& notes() const { return notes_; }
   const Gpu& gpu() const { return *gpu_; }
+  const std::shared_ptr<Gpu>& shared_gpu() const { return gpu_; }
+  double timeout_s() const { return options_.timeout_s; }
 
  private:
   struct Slot {
@@ -157,7 +166,9 @@ class Executable {
     explicit Objects(std::shared_ptr<Gpu> g) : gpu(std::move(g)) {}
     ~Objects() override;
     uint64_t bytes() const override;
-    const std::shared_ptr<Gpu> gpu;  // first: destroyed last
+    void drop_commands();
+    const std::shared_ptr<Gpu> gpu;         // first: destroyed last
+    std::shared_ptr<Buffer> input, output;  // in the place of staging
     Buffer weights, arena, staging;
     std::vector<Launch> launches;
     std::vector<VkBufferView> views;
@@ -184,7 +195,7 @@ class Executable {
   Result<void> start(const Segment& segment, int slot, const VkCommandBuffer* commands, uint32_t count,
                      std::shared_ptr<const Held> uses = nullptr);
   Result<void> submit(int slot, const Map* map);
-  Result<void> expect_idle() const;
+  Result<void> expect_idle(const char* before = "profiling") const;
   Result<void> expect_timestamps() const;
   Result<void> finish(const Segment& segment, int slot);
   std::string steps_text(const Segment& segment) const;
@@ -228,6 +239,7 @@ class Executable {
   const std::shared_ptr<Objects> own_;
   uint64_t dummy_offset_ = 0;  // in the arena: zeros for bindings that a shader's constants switch off
   std::vector<Segment> segments_;
+  bool unrecorded_ = false;  // read_from() failed half-way
   Slot slots_[kSlots];
   Flight flights_[kSlots] = {{gpu_, "an inference"}, {gpu_, "an inference"}};
 };

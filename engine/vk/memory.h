@@ -18,6 +18,10 @@ enum class MemoryUse : uint8_t {
 std::vector<uint32_t> rank_memory_types(const VkPhysicalDeviceMemoryProperties& memory, uint32_t type_bits,
                                         MemoryUse use, bool integrated);
 
+/// Of what shaders read and write.
+constexpr VkBufferUsageFlags kStorageUsage =
+    VK_BUFFER_USAGE_STORAGE_BUFFER_BIT | VK_BUFFER_USAGE_UNIFORM_TEXEL_BUFFER_BIT | VK_BUFFER_USAGE_TRANSFER_DST_BIT;
+
 struct BufferRequest {
   const char* what = "";  // for messages and names: "weights"
   uint64_t bytes = 0;     // at least 1

@@ -30,9 +30,11 @@ struct Budget {
 struct VIREO_API Candidate {
   std::string weights;  ///< the recipe that says how weights are stored; "" leaves them
   std::string rows;     ///< those of rows and, beside them, of attention: "a8+attn8"; "" leaves them floats
-  std::string network;  ///< that which changes the network itself; "" none
+  std::string network;  ///< those which change the network itself: "input86+tome29"; "" none
   int share = 100;      ///< percent of the linears' weights in the format of `weights`, the rest has 8 bits
   std::string policy;   ///< CompressOptions::policy
+  std::string ranges;   ///< CompressOptions::ranges
+  bool awq = false;     ///< CompressOptions::awq
 
   double kl = -1, ms = -1;  ///< -1: not known
   uint64_t bytes = 0;
@@ -40,7 +42,13 @@ struct VIREO_API Candidate {
   bool known() const { return why_not.empty() && kl >= 0 && ms >= 0 && bytes > 0; }
 
   std::string recipe() const;  ///< CompressOptions::recipe
-  std::string name() const;    ///< for people: "w4g64/50%+a8"
+  std::string name() const;    ///< for people: "w4g64/50%(awq)+a8static(percentile)"
+};
+
+/// One of the points of a front that stand for it.
+struct ChosenPoint {
+  std::string what;      ///< "closest" answers, "cheapest" in time and size together, "balanced" between the two
+  size_t candidate = 0;  ///< BudgetFound::all
 };
 
 struct Verdict {
@@ -69,7 +77,8 @@ struct BudgetOptions {
 struct BudgetFound {
   Candidate original;  ///< kl 0
   std::vector<Candidate> all;
-  std::vector<size_t> front;  ///< of the known ones, by rising KL: those that nothing beats
+  std::vector<size_t> front;        ///< of the known ones, by rising KL: those that nothing beats
+  std::vector<ChosenPoint> points;  ///< three of the front, fewer of one that has no three
   Verdict verdict;
   size_t pictures = 0, folds = 0;
 };

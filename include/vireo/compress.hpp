@@ -101,6 +101,7 @@ struct CompressReport {
   size_t found = 0;                            ///< layers whose codes CompressOptions::work held already
   double macs = 0;                             ///< of a picture
   std::vector<int64_t> merged;                 ///< tokens that each block merges into others; empty: none
+  int input_height = 0, input_width = 0;       ///< where the input is smaller than the model's own; else 0
   uint64_t bytes_before = 0, bytes_after = 0;  ///< of a file with all tensors
   std::vector<std::string> notes;
 };

@@ -4,6 +4,7 @@
 
 #include <cstdint>
 #include <functional>
+#include <memory>
 #include <string>
 #include <utility>
 #include <vector>
@@ -39,8 +40,17 @@ struct Prediction {
   uint64_t arena_bytes = 0, weights_bytes = 0;
   uint64_t ram_bytes = 0;  ///< arena, weights, inputs and outputs of two inferences in flight
   std::vector<PredictedDispatch> dispatches;
+  /// Of SessionOptions::frame: its way to the input in compute shaders, beside `dispatches` and not in `us`. Empty
+  /// without a frame, and where the CPU does it (the notes say why).
+  std::vector<PredictedDispatch> preprocessing;
+  double preprocessing_us = 0, preprocessing_low_us = 0, preprocessing_high_us = 0;
   std::vector<std::string> notes;
 };
+
+/// What shaders were counted to execute, for predictions to come: dispatches that several plans share are counted once.
+/// For one thread at a time.
+struct ShaderCounts;
+VIREO_API std::shared_ptr<ShaderCounts> shader_counts();
 
 struct PredictOptions {
   SessionOptions session;  ///< precision, batch, input size, head
@@ -48,6 +58,7 @@ struct PredictOptions {
   /// device.
   std::string machine;
   std::string caps_name = "caps";  ///< the file of the capabilities, for messages
+  std::shared_ptr<ShaderCounts> counts = nullptr;  ///< looked into, and added to; null: everything is counted
 };
 
 /// Names of the built-in device descriptions, and the text of one. Errors: kNotFound with the list.

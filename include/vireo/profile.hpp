@@ -97,6 +97,9 @@ struct Profile {
   int batch = 1, height = 0, width = 0, runs = 0;
   DeviceRoofs roofs;
   std::vector<DispatchProfile> dispatches;  ///< in the order of the plan
+  /// The compute shaders that make the input of a picture of 640 x 480, each alone, where the session prepares pictures
+  /// on the device; beside `dispatches`. Then HostProfile::preprocess is the copy of the picture's bytes.
+  std::vector<DispatchProfile> preprocessing;
   HostProfile host;
   double wall_us = 0;       ///< one inference without any timestamp: the mean of the middle half of the runs
   double profiled_us = 0;   ///< the same with timestamps as scheduled

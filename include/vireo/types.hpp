@@ -37,6 +37,14 @@ VIREO_API const char* to_string(Precision p);
 /// differences against unless told otherwise.
 constexpr double default_tolerance(Precision p) { return p == Precision::kFp32 ? 1e-3 : 2e-2; }
 
+/// Where pictures become the network's input.
+enum class Preprocess : uint8_t {
+  kAuto,  ///< on a GPU where it can, by the CPU beside a software driver
+  kCpu,   ///< by the CPU's vector instructions; the device gets floats
+  kGpu,   ///< in compute shaders: the device gets the picture's bytes. What they cannot do the CPU does, saying so
+};
+VIREO_API const char* to_string(Preprocess p);  ///< "auto", "cpu", "gpu"
+
 /// What a session computes.
 enum class Head : uint8_t {
   kLogits,    ///< class scores [batch, classes]; distilled DeiT: mean of both heads. Segmentation: [batch, height *

@@ -187,6 +187,12 @@ struct SessionOptions {
       cpu_ops;            ///< operators to place on the CPU within a Vulkan plan ("attention"), for debugging
   std::string cache_dir;  ///< pipeline cache folder; empty = VIREO_CACHE_DIR, XDG_CACHE_HOME/vireo or ~/.cache/vireo;
                           ///< "-" = none
+  /// Both ways give the same input to the bit. Session::preprocessing() says which one a picture took, and why not the
+  /// other.
+  Preprocess preprocess = Preprocess::kAuto;
+  /// plan_text() and predict() include the steps for pictures such as this one (its pointers do not count); 0 x 0:
+  /// none. Sessions take pictures as they come.
+  Image frame;
   int latency_window = 1024;  ///< how many of the last inferences Session::latency() is of, 1 to 1,048,576
   /// Called by wait() and run() after each inference that was done, before they return, in the order of waiting. It may
   /// ask the session for its latency() and for nothing else. What it throws is dropped, and the session's warnings()
@@ -284,6 +290,9 @@ class VIREO_API Session {
   Precision precision() const;                  ///< the options', or what kAuto has come to
   const std::string& precision_reason() const;  ///< of kAuto: the times and answers that chose; empty otherwise
   DeviceUsed device() const;                    ///< its strings live as long as the session
+  /// Where the last picture became the network's input: "vulkan", or "cpu" and why (empty where that was asked for);
+  /// "" before the first one. Its strings are valid until the next call of run() or submit().
+  DeviceUsed preprocessing() const;
   /// What was noticed while opening, one sentence each: an unusable pipeline cache, ...
   const std::vector<std::string>& warnings() const;
 

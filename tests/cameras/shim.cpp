@@ -5,6 +5,7 @@
 //   size=64x48          the only size that it has
 //   pad=N               bytes that rows are longer than they need be
 //   frames=N            so many, then it is unplugged
+//   stall=N              so many, then no more come, without any error
 //   burst               every buffer is full at once; else one frame after the other
 //   slow=N              frames come by a clock, and those that find no free buffer are lost. It goes on by one frame
 //   when
@@ -118,6 +119,8 @@ void wait_for_frame() {
 /// More frames become ready; one at a time, or with "burst" as many as there are buffers.
 void produce() {
   static const bool burst = setting("burst", "") == "yes";
+  static const int most = std::atoi(setting("stall", "1000000").c_str());
+  if (fake.made >= most) return;
   while (fake.streaming && fake.slow == 0 && fake.ready < fake.queue.size() && (burst || fake.ready == 0)) {
     ++fake.ready;
     if (write(fake.writes, "x", 1) != 1) break;

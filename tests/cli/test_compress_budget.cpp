@@ -4,6 +4,7 @@
 #include <sys/resource.h>
 
 #include <algorithm>
+#include <set>
 
 #include "cli/running.h"
 
@@ -65,6 +66,16 @@ TEST(CompressBudget, ASweepShowsWhatCanBeHad) {
   EXPECT_LT(w4["bytes"].get<double>(), half["bytes"].get<double>());
   EXPECT_LT(half["bytes"].get<double>(), w8["bytes"].get<double>());
   EXPECT_FALSE(half["policy"].get<std::string>().empty());
+  // AWQ is tried by itself; the points that stand for the front are of it, and no two are the same.
+  EXPECT_TRUE(of("w4g64(awq)").is_object() || of("w4g32(awq)").is_object()) << a.out;
+  EXPECT_TRUE(of("input86").is_object()) << a.out;
+  std::set<std::string> stand;
+  for (const auto& p : j["points"]) {
+    EXPECT_NE(std::find(j["front"].begin(), j["front"].end(), p["name"]), j["front"].end()) << p;
+    stand.insert(p["name"].get<std::string>());
+  }
+  EXPECT_EQ(stand.size(), j["points"].size());
+  EXPECT_EQ(stand.size(), std::min<size_t>(3, j["front"].size()));
   const std::string page = read_file(html);
   EXPECT_NE(page.find("vireo-front/1"), std::string::npos);
   EXPECT_EQ(page.find("http://"), std::string::npos);
@@ -90,6 +101,12 @@ TEST(CompressBudget, ABudgetIsMetAndTheReportSaysWhatBinds) {
   for (const auto& c : j["search"]["candidates"])
     if (c["name"] == j["search"]["chosen"] && c.contains("policy")) policy = c["policy"].get<std::string>();
   Words again{"--out", w.scratch.path("again"), "--recipe", j["recipe"].get<std::string>()};
+  if (j.contains("options"))
+    for (const auto& o : j["options"]) {
+      const std::string option = o.get<std::string>();  // "awq", "ranges percentile"
+      again.push_back("--" + option.substr(0, option.find(' ')));
+      if (option.find(' ') != std::string::npos) again.push_back(option.substr(option.find(' ') + 1));
+    }
   if (!policy.empty()) again = again + Words{"--policy", w.scratch.write("policy.txt", policy)};
   const Answer same = w.run(again);
   ASSERT_EQ(same.code, 0) << same.text();

@@ -110,9 +110,10 @@ void run_devices(Runs& runs, const Scratch&) {
 void run_caps(Runs& runs, const Scratch&) { runs.run({"devices", "--caps", "cpu"}); }
 
 /// Two frames of Y4M.
-std::string film(const Scratch& scratch) {
-  const std::string frame = "FRAME\n" + std::string(24 * 16 * 3 / 2, 'x');
-  return scratch.write("film.y4m", "YUV4MPEG2 W24 H16\n" + frame + frame);
+std::string film(const Scratch& scratch, int frames = 2) {
+  std::string all = "YUV4MPEG2 W24 H16\n";
+  for (int i = 0; i < frames; ++i) all += "FRAME\n" + std::string(24 * 16 * 3 / 2, 'x');
+  return scratch.write("film.y4m", all);
 }
 
 void run_classify(Runs& runs, const Scratch& scratch) {
@@ -126,6 +127,7 @@ void run_classify(Runs& runs, const Scratch& scratch) {
 
 void run_segment(Runs& runs, const Scratch& scratch) {
   runs.on_cpu({"segment", "--model", kUperNet, "--deadline", "0.001", film(scratch)});
+  runs.on_cpu({"segment", "--model", kUperNet, "--hold-fps", "1000000", "--faster", kUperNet, film(scratch, 7)});
   runs.on_cpu({"segment", "--model", kUperNet, "--out-dir", scratch.path(), "--overlay", kUperNet + "/0.png", kGrey16,
                scratch.path("gone.png")});
   runs.on_vulkan(Words{"segment", "--model", odd_upernet(scratch), "--out-dir", scratch.path(), kUperNet + "/0.png"} +
@@ -135,6 +137,7 @@ void run_segment(Runs& runs, const Scratch& scratch) {
 void run_embed(Runs& runs, const Scratch& scratch) {
   const Words embed{"embed", "--out", scratch.path("e.npy"), "--model"};
   runs.on_cpu(embed + Words{kShipped, "--deadline", "0.001", film(scratch)});
+  runs.on_cpu(embed + Words{kShipped, "--hold-fps", "1000000", "--faster", kShipped, kShipped + "/samples"});
   runs.on_cpu(embed + Words{kShipped, kPicture, kGrey16, scratch.path("gone.png")});
   runs.on_vulkan(embed + Words{odd_vit(scratch), kVit + "/0.png"} + kHalf);
 }
@@ -154,6 +157,8 @@ void run_kernels(Runs& runs, const Scratch&) {
 }
 void run_plan(Runs& runs, const Scratch&) {
   runs.on_cpu({"plan", "--model", kShipped});
+  runs.on_cpu({"plan", "--model", kShipped, "--frame", "64x48"});
+  runs.run({"plan", "--model", kShipped, "--caps", kNano, "--frame", "64x48", "--format", "nv12"});
   runs.on_cpu({"plan", "--model", kCases + "ct-swin-int8"});
   runs.run({"plan", "--model", kShipped, "--caps", kNano, "--cpu-ops", "attention"});
 }
@@ -189,7 +194,7 @@ void run_tune(Runs& runs, const Scratch& scratch) {
 void run_profile(Runs& runs, const Scratch&) {
   const Words profile{"profile", "--model", kShipped, "--runs", "1", "--warmup", "0", "--no-roofs"};
   runs.on_cpu(profile);
-  runs.on_vulkan(profile + Words{"--phases"});
+  runs.on_vulkan(profile + Words{"--phases", "--preprocess", "gpu"});
 }
 
 void run_comparison(Runs& runs, const Scratch& scratch) {
@@ -210,7 +215,7 @@ void run_comparison(Runs& runs, const Scratch& scratch) {
 }
 
 void run_predict(Runs& runs, const Scratch&) {
-  runs.run({"predict", "--model", kShipped, "--caps", kNano});
+  runs.run({"predict", "--model", kShipped, "--caps", kNano, "--frame", "64x48"});
   runs.run(
       {"predict", "--model", kShipped, "--caps", std::string(VIREO_SOURCE_DIR) + "/engine/profile/caps/lavapipe.txt"});
 }

@@ -28,7 +28,7 @@ run() {
 answers() { grep -c 'message.*element.*vireo, ' "$work/out"; }
 
 gst-inspect-1.0 vireo >"$work/inspect" 2>&1
-for word in model device precision weights interval top rotation threads Filter/Analyzer/Video NV12 GRAY16_LE; do
+for word in model device precision weights interval top rotation threads task overlay preprocess Filter/Analyzer/Video NV12 GRAY16_LE; do
   check "inspect.$word" grep -q -- "$word" "$work/inspect"
 done
 
@@ -50,6 +50,51 @@ run 10 video/x-raw,format=NV12,width=320,height=240 model="$model" device=cpu in
 check "interval" test "$(answers)" = 3
 run 2 video/x-raw,format=NV12,width=320,height=240 model="$VIREO_SOURCE/models/disaster-upernet" device=cpu
 check "segmentation" grep -q 'share' "$work/out"
+check "segmentation.size" grep -q 'map-width.*320.*map-height.*256' "$work/out"
+run 1 video/x-raw,format=NV12,width=320,height=240 model="$model" device=cpu task=embed
+check "task.embed" grep -q 'features' "$work/out"
+check "task.embed.alone" test "$(grep -c 'classes' "$work/out")" = 0
+run 1 video/x-raw,format=NV12,width=320,height=240 model="$model" device=cpu task=classify preprocess=cpu
+check "task.classify" grep -q 'score' "$work/out"
+
+# frames NAME FORMAT PROPERTIES...: three frames as they leave the element, in $work/NAME
+segmenter=$VIREO_SOURCE/models/disaster-upernet
+frames() {
+  local name=$1 format=$2
+  shift 2
+  timeout 120 gst-launch-1.0 -q videotestsrc num-buffers=3 pattern=solid-color foreground-color=0xff000000 ! \
+    "video/x-raw,format=$format,width=65,height=43" ! vireo model="$segmenter" device=cpu "$@" ! filesink location="$work/$name" 2>"$work/err"
+}
+for format in NV12 NV21 I420 YV12 Y42B Y444 YUY2 UYVY RGB BGR RGBx BGRx RGBA BGRA GRAY8 GRAY16_LE; do
+  frames plain "$format"
+  frames drawn "$format" overlay=true interval=2
+  check "overlay.$format.size" test "$(stat -c %s "$work/plain")" = "$(stat -c %s "$work/drawn")"
+  check "overlay.$format.draws" test "$(cmp -s "$work/plain" "$work/drawn"; echo $?)" = 1
+done
+# Black with half of a class's colour: as many colours as there are classes at most, the same in every format that has them.
+if command -v python3 >/dev/null; then
+  frames rgb RGB overlay=true
+  frames bgrx BGRx overlay=true
+  frames turned RGB overlay=true rotation=180
+  check "overlay.colours" python3 - "$work/rgb" "$work/bgrx" "$work/turned" <<'PY'
+import sys
+w, h = 65, 43
+def pixels(path, each, order):
+    data = open(path, "rb").read()
+    stride = (w * each + 3) // 4 * 4
+    return [[tuple(data[y * stride + x * each + c] for c in order) for x in range(w)] for y in range(h)]
+rgb, bgrx = pixels(sys.argv[1], 3, (0, 1, 2)), pixels(sys.argv[2], 4, (2, 1, 0))
+assert rgb == bgrx
+colours = {p for row in rgb for p in row}
+palette = [(0x5E, 0xA9, 0xFF), (0x60, 0x05, 0x51), (0xFC, 0xF1, 0x42), (0x72, 0x87, 0x7B), (0xA6, 0x4C, 0x9A), (0x00, 0x4F, 0x32),
+           (0xDC, 0x99, 0x0F), (0xA1, 0x8D, 0x5A)]
+halves = {tuple((c + 1) // 2 for c in p) for p in palette}
+assert colours and colours <= halves, colours
+assert {p for row in pixels(sys.argv[3], 3, (0, 1, 2)) for p in row} <= halves
+PY
+else
+  skip overlay.colours "there is no python3"
+fi
 
 # bad NAME WORD PROPERTIES...: an element error that says WORD
 bad() {
@@ -63,6 +108,11 @@ bad model "property 'model' is not set" device=cpu
 bad gone gone model="$work/gone" device=cpu
 bad device "device is 'gpu'" model="$model" device=gpu
 bad precision "precision is 'fp12'" model="$model" device=cpu precision=fp12
+bad task "task is 'detect'" model="$model" device=cpu task=detect
+bad notASegmenter "has no map" model="$model" device=cpu task=segment
+bad notAClassifier "segments" model="$segmenter" device=cpu task=classify
+bad nothingToDraw "overlay draws the classes of pixels" model="$model" device=cpu overlay=true
+bad preprocess "preprocess is 'tpu'" model="$model" device=cpu preprocess=tpu
 bad rotation "rotation is 45" model="$model" device=cpu rotation=45
 
 # Peak memory of 200 frames and of 5000.

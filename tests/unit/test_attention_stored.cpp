@@ -47,7 +47,8 @@ std::string plan_of(const Model& m, const std::string& policy, Precision p = Pre
 
 bool in_codes(const std::string& plan) {
   const bool codes = plan.find(kInteger) != std::string::npos,
-             floats = plan.find("flash attention") != std::string::npos;
+             floats = plan.find("[flash attention") != std::string::npos ||
+                      plan.find("[attention bf16") != std::string::npos;
   EXPECT_NE(codes, floats) << plan;
   return codes;
 }
@@ -117,6 +118,24 @@ TEST(AttentionStored, ThePlanSaysWhetherBfloat16IsMultiplied) {
   const auto nano = plan_text(*model, *machine_caps("jetson-nano"), o, false);
   ASSERT_TRUE(nano.ok()) << nano.error().message;
   EXPECT_NE(nano->find("products stay floats"), std::string::npos) << *nano;
+}
+
+// What may be rounded in linears may be so in attention, unless a policy says that it may not.
+TEST(AttentionStored, PrecisionsRoundItWhereTheCpuGainsByThat) {
+  const auto model = open_text(kVit);
+  ASSERT_TRUE(model.ok()) << model.error().message;
+  const auto caps = caps_from_text(Device::cpu(1).caps_text(), "cpu");
+  ASSERT_TRUE(caps.ok()) << caps.error().message;
+  const bool fast = simd::find(caps->simd.c_str())->attention_bf16.run != nullptr;
+  const auto rounded = [](const std::string& plan) { return plan.find("[attention bf16") != std::string::npos; };
+  EXPECT_FALSE(rounded(plan_of(*model, "", Precision::kFp32)));
+  for (const Precision p : {Precision::kFp16, Precision::kInt8, Precision::kW8A8}) {
+    const std::string plan = plan_of(*model, "", p);
+    EXPECT_EQ(rounded(plan), fast) << plan;
+    EXPECT_EQ(plan.find("products stay floats"), std::string::npos) << plan;  // nobody asked
+  }
+  EXPECT_EQ(rounded(plan_of(*model, "products bf16\n")), fast);
+  EXPECT_FALSE(rounded(plan_of(*model, "products bf16\nattention f32\n")));
 }
 
 struct Picture {

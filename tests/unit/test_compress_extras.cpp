@@ -176,8 +176,9 @@ TEST(CompressAwq, AScaledNetworkAnswersAsItDid) {
     std::vector<std::vector<float>> pictures;
     const size_t pixels = size_t(Preprocessor(loaded.preprocess()).output_size());
     for (unsigned i = 0; i < 8; ++i) pictures.push_back(normals(pixels, 10 + i));
-    const auto scaled = scale_by_awq(loaded, layers, *schemes, pictures, *device, pool,
-                                     [](const std::string&, double) { return Result<void>(); });
+    const auto scaled = scale_by_awq(
+        loaded, layers, *schemes, pictures, *device, pool, [](const std::string&, double) { return Result<void>(); },
+        Kept(""), Key());
     ASSERT_TRUE(scaled.ok()) << name << ": " << scaled.error().message;
     ASSERT_NE(scaled->model, nullptr) << name;
     EXPECT_GE(scaled->scaled, most) << name;

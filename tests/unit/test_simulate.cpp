@@ -7,8 +7,8 @@
 #include <functional>
 #include <random>
 
-#include "compress/grids.h"
 #include "compress/simulate.h"
+#include "ops/row_grids.h"
 
 namespace vireo::compress {
 namespace {

@@ -6,9 +6,9 @@
 #include <cmath>
 #include <random>
 
-#include "compress/grids.h"
-#include "compress/integer.h"
 #include "compress/simulate.h"
+#include "ops/integer.h"
+#include "ops/row_grids.h"
 
 namespace vireo::compress {
 namespace {

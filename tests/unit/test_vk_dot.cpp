@@ -3,6 +3,7 @@
 #if VIREO_VULKAN
 #include <cmath>
 
+#include "base/half.h"
 #include "cpu/executable.h"
 #include "graph/graph.h"
 #include "plan/plan.h"
@@ -22,6 +23,7 @@ struct Linear {
   std::vector<float> rows;  // [m, k]
   ConstantPtr weight, bias, scale;
   std::vector<float> residual;  // [m, n]; empty: none
+  bool between = false;         // its rows and its answer are those of other steps, so of the plan's own type
 };
 
 Graph graph_of(const Linear& l, int act) {
@@ -29,7 +31,9 @@ Graph graph_of(const Linear& l, int act) {
   std::vector<ValueId> in = {b.input("x", {DType::kF32, Shape{{1, 1, l.m, l.k}}}), b.constant("w", l.weight),
                              b.constant("b", l.bias), l.scale ? b.constant("s", l.scale) : kNoValue};
   if (!l.residual.empty()) in.push_back(b.input("r", {DType::kF32, Shape{{1, 1, l.m, l.n}}}));
-  b.output(b.add(OpKind::kLinear, "fc", in, {{"act", double(act)}}));
+  if (l.between) in[0] = b.add(OpKind::kRelu, "before", {in[0]}, {});
+  const ValueId out = b.add(OpKind::kLinear, "fc", in, {{"act", double(act)}});
+  b.output(l.between ? b.add(OpKind::kRelu, "behind", {out}, {}) : out);
   Result<Graph> g = b.finish();
   EXPECT_TRUE(g.ok());
   return std::move(*g);
@@ -151,15 +155,19 @@ TEST_F(VkDot, AgreesWithTheCpu) {
                random_constant(1, n, 4, 1.f),
                random_constant(m, n, 5, 1.f)->read_all()};
       const bool half = std::string(policy).find("f16") != std::string::npos;
+      l.between = half;
       const auto here = plan_for(l, caps, policy, 1), there = plan_for(l, cpu, half ? "w i8 i8\n" : policy, 1);
       ASSERT_TRUE(here.ok() && there.ok());
-      EXPECT_NE(here->plan.steps[0].kernel.find("linear.dot"), std::string::npos) << here->plan.steps[0].kernel;
-      EXPECT_NE(there->plan.steps[0].kernel.find("int8"), std::string::npos) << there->plan.steps[0].kernel;
+      const auto &fc = here->plan.steps[half ? 1 : 0], &codes = there->plan.steps[half ? 1 : 0];
+      EXPECT_NE(fc.kernel.find("linear.dot"), std::string::npos) << fc.kernel;
+      EXPECT_NE(codes.kernel.find("int8"), std::string::npos) << codes.kernel;
       ThreadPool pool(2);
       auto e = Executable::create(gpu, here->plan, here->graph, pool, {});
       auto f = cpu::Executable::create(there->plan, there->graph, pool, simd::best(), 1);
       ASSERT_TRUE(e && f);
-      if (half) continue;  // its input is another type: that it runs is what is looked at
+      EXPECT_EQ(here->plan.values[size_t(fc.inputs[0])].desc.dtype, half ? DType::kF16 : DType::kF32);
+      if (half)  // what reaches it are halves on both sides
+        for (float& x : l.rows) x = half_to_float(float_to_half(x));
       const std::vector<float> a = answer(**e, here->plan, l), b = answer(**f, there->plan, l);
       double size = 0, most = 0;
       for (size_t i = 0; i < a.size(); ++i) {
@@ -206,7 +214,7 @@ TEST_F(VkDot, RowsOfEightBitsAmongRowsOfFour) {
     const auto gpu = open(device);
     ASSERT_TRUE(gpu);
     for (const char* policy : {"w i4g16\nw[3:9] i8g16\nw[17:20] i8g16\n", "w i4\nw[0:1] i8\nw[19:20] i8\n",
-                               "w u3g8\nw[5:20] u8g8\n", "w i4g80\nw[0:20] i8g80\n"})
+                               "w u3g8\nw[5:20] u8g8\n", "w i4g80\nw[0:19] i8g80\n"})
       for (const DeviceClass kernels : {DeviceClass::kMaxwell, DeviceClass::kMali, DeviceClass::kSoftware}) {
         const Linear l{37,
                        20,

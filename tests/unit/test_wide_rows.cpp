@@ -67,12 +67,18 @@ TEST(WideRows, APolicySaysThemByNumber) {
   EXPECT_EQ(wide, (std::vector<bool>{false, true, true, false, true, false}));
   EXPECT_EQ(of(p, "b"), "i4g8");
   EXPECT_TRUE(wide.empty());
-  EXPECT_EQ(of(p, "c"), "i4g8+6xi8");
+  EXPECT_EQ(of(p, "c"), "i8g8");  // no row is left to have 4
+  EXPECT_TRUE(wide.empty());
   EXPECT_EQ(of(p, "d"), "i3");  // the last rule that names a row counts
   EXPECT_EQ(of(p, "e"), "i4g8");
   // The other way round: rows of fewer bits.
   EXPECT_EQ(of(policy("weights i8\na[2:6] i2\n"), "a"), "i2+2xi8");
   EXPECT_EQ(wide, (std::vector<bool>{true, true, false, false, false, false}));
+
+  // Ranges that leave no row out are a rule for all of them, of any format.
+  EXPECT_EQ(of(policy("weights f32\na[0:2] i5\na[2:6] i5\n"), "a"), "i5");
+  EXPECT_EQ(of(policy("weights i4g8\na[0:6] f16\n"), "a"), "f16");
+  expect_says(policy("weights i4g8\na[0:5] f16\n").of_rows("a", 6, &wide), "rows of 'a' are to be i4g8 and f16");
 
   const auto refused = [&wide](const char* text, const std::string& what) {
     expect_says(policy(text).of_rows("a", 6, &wide), what);

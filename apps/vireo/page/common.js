@@ -331,7 +331,9 @@ function front(where, f) {
   const least = Math.max(1e-7, Math.min(...all.filter(c => c.kl > 0).map(c => c.kl), 1)), most = Math.max(least * 10, ...all.map(c => c.kl));
   const slow = Math.max(f.original.ms, ...all.map(c => c.ms)) * 1.05, quick = Math.min(f.original.ms, ...all.map(c => c.ms)) * 0.95;
   const short = x => x === 0 ? "0" : x < 1e-3 ? x.toExponential(1) : x.toPrecision(3);
+  const stands = new Map((f.points ?? []).map(p => [p.name, p.what]));
   const told = c => `${c.name}: ${f.distance === "kl" ? "KL" : "difference"} ${short(c.kl)}, ${c.ms.toFixed(2)} ms, ${(c.bytes / 1e6).toFixed(2)} MB`;
+  if (stands.size) where.append(el("div", {class: "cards"}, ...all.filter(c => stands.has(c.name)).sort((a, b) => a.kl - b.kl).map(c => card(`${short(c.kl)} · ${c.ms.toFixed(2)} ms · ${(c.bytes / 1e6).toFixed(2)} MB`, `${stands.get(c.name)}: ${c.name}`))));
   section(where, "Answers against time", `Each circle is a model, its area the size of the file; filled: on the front, where nothing is better in one without being worse in another; ring: chosen. Time is ${f.measured ? "measured here" : "predicted on " + f.machine}; the scale of ${f.distance === "kl" ? "KL" : "difference"} is logarithmic.`, w => {
     const tall = 300, left = 64, bottom = 26, v = picture("front", tall + bottom), x = ms => left + 12 + (w - left - 32) * (ms - quick) / (slow - quick || 1);
     const y = kl => 12 + (tall - 24) * (1 - Math.log(Math.max(kl, least) / least) / Math.log(most / least));
@@ -344,6 +346,6 @@ function front(where, f) {
     }
     return v;
   });
-  table(where, [{title: "recipe", left: true, name: true, of: c => c.name, show: c => c.name, mark: (c, td) => { if (c.why_not) td.append(el("small", {class: "bad"}, c.why_not)); }}, {title: "front", left: true, rank: 3, of: c => best.has(c.name) ? 0 : 1, show: c => best.has(c.name) ? "yes" : ""},
+  table(where, [{title: "recipe", left: true, name: true, of: c => c.name, show: c => c.name, mark: (c, td) => { if (stands.has(c.name)) td.append(" ", el("small", {class: "note"}, stands.get(c.name))); if (c.why_not) td.append(el("small", {class: "bad"}, c.why_not)); }}, {title: "front", left: true, rank: 3, of: c => best.has(c.name) ? 0 : 1, show: c => best.has(c.name) ? "yes" : ""},
     {title: f.distance === "kl" ? "KL" : "difference", rank: 0, of: c => c.kl ?? 1e9, show: c => c.kl == null ? "–" : short(c.kl)}, {title: "ms", rank: 1, of: c => c.ms ?? 1e9, show: c => c.ms == null ? "–" : c.ms.toFixed(2)}, {title: "MB", rank: 2, of: c => c.bytes, show: c => (c.bytes / 1e6).toFixed(2)}], f.candidates, {filtered: false, whole: true});
 }
