@@ -37,7 +37,7 @@ for model in $models; do
   for precision in $precisions; do
     case $precision in
       fp32 | fp16 | int8) numbers=$precision ;;
-      *) numbers=$work/$precision.policy && printf 'weights %s\n' "$precision" >"$numbers" ;;  # a format of weights, such as i4g32
+      *) numbers=$work/$precision.policy && printf 'activations auto\nweights %s\n' "$precision" >"$numbers" ;;  # a format of weights, such as i4g32
     esac
     "$vireo" plan --caps "$root/engine/profile/caps/jetson-nano.txt" --config "$root/models/configs/$model.json" \
       --random-weights 1 --precision "$numbers" --dump-shaders "$work/$model.$precision" >/dev/null ||

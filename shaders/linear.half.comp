@@ -7,7 +7,10 @@
 // in the epilogue.
 //
 // Bindings: 0 A, 1 W, 2 wscale, 3 bias, 4 colscale, 5 residual, 6 gain of normalised columns (GAIN), 7 out.
-// Constants: those of linear.tile with IN_TYPE = W_TYPE = 1; TM even, TN = 8, BM even, BN a multiple of 8.
+// Constants: those of linear.tile with IN_TYPE = 1, W_TYPE 1, 2, 3 or 4 and without ZEROS; TM even, TN = 8, BM even, BN a multiple of 8.
+// Codes (W_TYPE 2 to 4) become halves while staged. Their scales are multiplied in fp32: of rows in the epilogue, of groups where a trip's sums
+// are added (GROUP a multiple of BK, or all of K).
+// OUT_MOMENTS, IN_MOMENTS and theirs: moments of rows from producer to LN, shaders/README.md.
 // Push constants and grid: as linear.tile.
 #extension GL_GOOGLE_include_directive : require
 #extension GL_EXT_control_flow_attributes : require

@@ -377,16 +377,16 @@ Tuning tuning_with(const DeviceCaps& caps, const char* kernel, const Constants& 
 }
 
 void run_case(const Case& c, const Target& t, double extra) {
-  const bool half = c.precision == Precision::kFp16 && t.gpu;
-  Prepared p = prepare(c, half);
-  double largest = 1;
-  for (double v : p.expected) largest = std::max(largest, std::fabs(v));
-  p.bound += extra * largest;
   PlanOptions options;
   options.precision = c.precision;
   options.fuse = false;
   options.half_outputs = true;
   options.tuning = t.tuning;
+  const bool half = t.gpu && policy_for(options, t.caps).activations == DType::kF16;
+  Prepared p = prepare(c, half);
+  double largest = 1;
+  for (double v : p.expected) largest = std::max(largest, std::fabs(v));
+  p.bound += extra * largest;
   Result<Planned> planned = make_plan(p.graph, t.caps, options);
   ASSERT_TRUE(planned.ok()) << planned.error().message;
   bool bf16 = false;

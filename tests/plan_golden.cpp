@@ -200,9 +200,10 @@ TEST(TileChoice, PackedHalvesOnlyWhereTheDeviceHasThem) {
   };
   EXPECT_GE(halves(Precision::kFp16), 48);
   EXPECT_EQ(halves(Precision::kFp32), 0);
-  EXPECT_EQ(halves(Precision::kInt8), 0);
+  EXPECT_GE(halves(Precision::kInt8), 48);
   caps.shader_float16 = false;
   EXPECT_EQ(halves(Precision::kFp16), 0);
+  EXPECT_EQ(halves(Precision::kInt8), 0);
 }
 
 TEST(TileChoice, RulesOfTheShader) {
@@ -218,13 +219,14 @@ TEST(TileChoice, RulesOfTheShader) {
       EXPECT_EQ(lx % (t.bk / 4), 0u);
       EXPECT_LE(2 * t.bm * std::max(1u, lx / t.bm), t.bk * (t.bm + 5)) << "row statistics share A's bytes";
     }
-    for (const Constants& constants : tuning.of("linear.half")) {
-      const LinearTile t = linear::tile_of(constants);
-      const uint32_t lx = (t.bm / t.tm) * (t.bn / t.tn);
-      EXPECT_EQ(t.bm % t.tm + t.bn % t.tn + t.tm % 4 + t.bk % 4, 0u);
-      EXPECT_EQ(t.tn, 8u);
-      EXPECT_LE(2 * t.bm * std::max(1u, lx / t.bm), t.bk * (t.bm / 2 + 4)) << "row statistics share A's bytes";
-    }
+    for (const char* kernel : {"linear.half", "linear.half.codes", "linear.half.groups"})
+      for (const Constants& constants : tuning.of(kernel)) {
+        const LinearTile t = linear::tile_of(constants);
+        const uint32_t lx = (t.bm / t.tm) * (t.bn / t.tn);
+        EXPECT_EQ(t.bm % t.tm + t.bn % t.tn + t.tm % 4 + t.bk % 4, 0u);
+        EXPECT_EQ(t.tn, 8u);
+        EXPECT_LE(2 * t.bm * std::max(1u, lx / t.bm), t.bk * (t.bm / 2 + 4)) << "row statistics share A's bytes";
+      }
   }
 }
 

@@ -117,9 +117,9 @@ vireo::Result<vireo::Device> device_of(const std::string& name, int threads) {
 
 vireo::Result<vireo::Precision> precision_of(const std::string& name) {
   for (const vireo::Precision p : {vireo::Precision::kFp32, vireo::Precision::kFp16, vireo::Precision::kInt8,
-                                   vireo::Precision::kCheckpoint, vireo::Precision::kW8A8})
+                                   vireo::Precision::kCheckpoint, vireo::Precision::kW8A8, vireo::Precision::kAuto})
     if (name == vireo::to_string(p)) return p;
-  return wrong("precision is '" + name + "'; expected fp32, fp16, int8, w8a8 or checkpoint");
+  return wrong("precision is '" + name + "'; expected fp32, fp16, int8, w8a8, checkpoint or auto");
 }
 
 vireo::Result<vireo::Preprocess> preprocess_of(const std::string& name) {
@@ -379,7 +379,7 @@ void vireo_element_class_init(VireoClass* klass) {
   add(kDevice,
       g_param_spec_string("device", "Device", "auto (a GPU, else the CPU), cpu, vulkan or vulkan:N", "auto", flags));
   add(kPrecision,
-      g_param_spec_string("precision", "Precision", "fp32, fp16, int8, w8a8 or checkpoint", "checkpoint", flags));
+      g_param_spec_string("precision", "Precision", "fp32, fp16, int8, w8a8, checkpoint or auto", "checkpoint", flags));
   add(kWeights,
       g_param_spec_string("weights", "Weights",
                           "Which network where a checkpoint holds several: the prefix of its tensors", nullptr, flags));

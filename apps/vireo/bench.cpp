@@ -123,6 +123,7 @@ void run(Args& args) {
               {"arena_mib", double(size.arena_bytes) * mib},
               {"weights_mib", double(size.weights_bytes) * mib},
               {"dispatches", size.dispatches}};
+    add_precision_reason(json, args.common);
     if (beside)
       json["beside"] = {{"model", beside->name()}, {"median_ms", beside->median_ms()}, {"ratio", median(ratios)}};
     add_notes(json, model);
@@ -133,6 +134,7 @@ void run(Args& args) {
   std::printf("%s, %s, batch %d, %dx%d\n", model.name().c_str(), precision_text(args.common).c_str(), args.batch,
               session.input_height(), session.input_width());
   std::printf("%s\n", device_line(session.device()).c_str());
+  print_precision_reason(args.common);
   print_notes(model);
   std::printf("median   %10.2f ms of %d runs, %.2f images/s\n", mid, iters, images_per_s);
   std::printf("min      %10.2f ms\np95      %10.2f ms\n", times.front(), percentile(times, 0.95));

@@ -132,6 +132,7 @@ void run(Args& args) {
     if (!answer.error.empty()) errors.add(path, answer.error);
     if (!said && !args.common.quiet() && answer.error.empty()) {
       std::printf("%s\n", device_line(levels.sessions().last().device()).c_str());
+      print_precision_reason(args.common);
       said = true;
     }
     if (args.common.json_lines) {
@@ -156,6 +157,7 @@ void run(Args& args) {
               {"precision", precision_text(args.common)},
               {"scores", vireo::to_string(model.scores())}};
     add_preprocessing(json, levels.sessions().last());
+    add_precision_reason(json, args.common);
     add_notes(json, model);
     latency.add_to(json);
     levels.add_to(json);

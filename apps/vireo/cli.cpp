@@ -173,7 +173,8 @@ void add_common(CLI::App& verb, Common& common, unsigned which) {
               common.policy_file = text;
               if (common.policy.empty()) throw CLI::ValidationError("--precision", "'" + text + "' is empty");
             },
-            "fp32, fp16, int8 (weights), w8a8, checkpoint, or a policy file [as the checkpoint has its weights]")
+            "fp32, fp16, int8 (weights), w8a8, checkpoint, auto (the fastest of the first three that is right), or a "
+            "policy file [as the checkpoint has its weights]")
         ->type_name("P|FILE");
     verb.add_option_function<std::string>(
             "--size",
@@ -278,7 +279,16 @@ vireo::Model open_any(const Common& common);
 }
 
 std::string precision_text(const Common& common) {
-  return common.policy_file.empty() ? vireo::to_string(common.precision) : common.policy_file;
+  if (!common.policy_file.empty()) return common.policy_file;
+  return common.chosen->precision.empty() ? vireo::to_string(common.precision) : common.chosen->precision;
+}
+
+void print_precision_reason(const Common& common) {
+  if (!common.chosen->reason.empty()) std::printf("precision: %s\n", common.chosen->reason.c_str());
+}
+
+void add_precision_reason(Json& json, const Common& common) {
+  if (!common.chosen->reason.empty()) json["precision_reason"] = common.chosen->reason;
 }
 
 vireo::Model open_model(Common& common) {
@@ -374,6 +384,8 @@ vireo::Session open_session(const vireo::Model& model, const Common& common, vir
   const vireo::Device device = open_device(common.device, common.threads);
   vireo::Session session = need(vireo::Session::create(model, device, options));
   *opened = session.device().reason;
+  if (!session.precision_reason().empty())
+    *common.chosen = {vireo::to_string(session.precision()), session.precision_reason()};
   if (caps) {
     const bool fell_back = std::string(session.device().kind) != device.kind();
     *caps = (fell_back ? vireo::Device::cpu(common.threads) : device).caps_text();

@@ -52,6 +52,11 @@ struct Common {
   vireo::Precision precision = vireo::Precision::kCheckpoint;
   bool precision_given = false;
   std::string policy, policy_file;  // a file's text and name instead of a precision
+  /// What Precision::kAuto came to in the session that was opened last, also by copies of these options.
+  struct Chosen {
+    std::string precision, reason;
+  };
+  std::shared_ptr<Chosen> chosen = std::make_shared<Chosen>();
   int threads = 0;
   int height = 0, width = 0;  // 0 = the model's own
   std::vector<std::string> cpu_ops;
@@ -105,8 +110,11 @@ void add_examples(CLI::App& verb, const std::vector<std::string>& lines);
 
 /// Also settles --precision where it was not given: as the checkpoint holds its weights.
 vireo::Model open_model(Common& common);
-/// "fp16", or the policy file's name.
+/// "fp16", what "auto" came to, or the policy file's name.
 std::string precision_text(const Common& common);
+/// Why "auto" came to that: a line of text, a field of JSON; nothing of other precisions.
+void print_precision_reason(const Common& common);
+void add_precision_reason(Json& json, const Common& common);
 /// "auto", "cpu", "vulkan" or "vulkan:N".
 vireo::Device open_device(const std::string& name, int threads);
 /// Whether a device may still be at work, as nothing could prove that it is done (Device::on_log): the process must

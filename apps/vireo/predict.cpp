@@ -268,10 +268,12 @@ void add_predict(CLI::App& app) {
   verb->add_option("--fit-on", args->fit_on, "config.json files to measure; default: a few small models of each family")
       ->type_name("FILE,...")
       ->delimiter(',');
+  std::vector<std::string> measured = vireo::precision_names();
+  measured.pop_back();  // auto, which is one of the others
   verb->add_option("--fit-precisions", args->fit_precisions, "of --fit")
       ->type_name("P,...")
       ->delimiter(',')
-      ->check(one_of("precision", vireo::precision_names()))
+      ->check(one_of("precision", measured))
       ->capture_default_str();
   verb->add_option("--probe", args->probe,
                    "config.json of what --fit runs before and after each model, to see how slow the machine is just "

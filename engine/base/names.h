@@ -70,8 +70,8 @@ inline bool parse_device(const std::string& text, DeviceName* out) {
   return true;
 }
 
-constexpr Precision kPrecisions[] = {Precision::kFp32, Precision::kFp16, Precision::kInt8, Precision::kW8A8,
-                                     Precision::kCheckpoint};
+constexpr Precision kPrecisions[] = {Precision::kFp32, Precision::kFp16,       Precision::kInt8,
+                                     Precision::kW8A8, Precision::kCheckpoint, Precision::kAuto};
 /// The names of to_string(Precision).
 inline std::vector<std::string> precision_names() {
   std::vector<std::string> names;

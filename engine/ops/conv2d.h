@@ -9,8 +9,9 @@ namespace vireo::conv2d {
 enum Attr { kKernelH, kKernelW, kStrideH, kStrideW, kPadH, kPadW, kAct, kDilationH, kDilationW, kGroups };
 enum In { kX, kWeight, kBias };
 
-/// Every channel has a kernel of its own. Such weights stay fp32 in every precision: they are a few numbers per
-/// channel, so that fewer bits would save nothing, while their sums are too short for rounding errors to average out.
+/// Every channel has a kernel of its own. Such weights are codes in no precision, and fp16 only where halves are
+/// multiplied: they are a few numbers per channel, so that fewer bits would save nothing, while their sums are too
+/// short for rounding errors to average out.
 inline bool is_depthwise(int64_t groups, int64_t cin, int64_t cout) {
   return groups > 1 && groups == cin && groups == cout;
 }

@@ -1,4 +1,5 @@
-// The Vulkan kernels of conv2d: conv2d.depthwise, conv2d.tile and conv2d.direct.
+// The Vulkan kernels of conv2d: conv2d.depthwise, conv2d.tile, conv2d.direct, and conv2d.half of weights in fp16 and
+// codes.
 #include "ops/common.h"
 #include "ops/conv2d.h"
 #include "ops/linear.h"
@@ -104,7 +105,7 @@ Result<Lowering> lower_tiles(const KernelDef& kernel, const OpCall& c, const Low
   const bool bias = c.input(kBias) != nullptr;
   if (bias) l.consts.push_back(vector_const(kBias, g.cout));
   Dispatch d;
-  d.shader = kernel.name;
+  d.shader = kernel.rate == Rate::kHalf ? "conv2d.half" : kernel.name;
   d.spec = {{"LX", whole.lx},
             {"W_TYPE", type_code(w)},
             {"OUT_TYPE", type_code(c.out.dtype)},
@@ -264,10 +265,7 @@ void tile_candidates(const DeviceCaps& caps, const std::function<void(std::strin
 
 constexpr ConstantsDef kTileConstants = {"conv_tile", kTileNames, linear::tile_legal, tile_defaults, tile_candidates};
 
-bool half_legal(const Constants& c) {
-  const LinearTile l = linear::tile_of(c);
-  return l.tm % 4 == 0 && l.tn == 8 && l.bk % 4 == 0 && l.bm % 2 == 0 && l.bm % l.tm == 0 && l.bn % 8 == 0;
-}
+bool half_legal(const Constants& c) { return linear::half_legal(linear::tile_of(c)); }
 
 std::vector<Constants> half_defaults(const DeviceCaps& caps) {
   if (caps.device_class != DeviceClass::kMaxwell) return {};
@@ -289,6 +287,12 @@ void half_candidates(const DeviceCaps& caps, const std::function<void(std::strin
 
 constexpr ConstantsDef kHalfConstants = {"conv_half", kTileNames, half_legal, half_defaults, half_candidates};
 
+void codes_candidates(const DeviceCaps& caps, const std::function<void(std::string)>& add) {
+  half_candidates(caps, [&add](std::string use) { add(use.replace(use.find("conv_half"), 9, "conv_half_codes")); });
+}
+
+constexpr ConstantsDef kCodesConstants = {"conv_half_codes", kTileNames, half_legal, half_defaults, codes_candidates};
+
 constexpr const char* kDirectNames[] = {"lx", "ly", "r", nullptr};
 
 bool direct_legal(const Constants& c) { return c[2] <= 16; }
@@ -309,7 +313,7 @@ constexpr ConstantsDef kDirectConstants = {"conv", kDirectNames, direct_legal, d
 
 }  // namespace
 
-extern const KernelDef kConvDepthwise, kConvTile, kConvDirect, kConvHalf;
+extern const KernelDef kConvDepthwise, kConvTile, kConvDirect, kConvHalf, kConvHalfCodes;
 
 namespace {
 
@@ -321,20 +325,32 @@ double tile_cost(const OpCall& c, const LowerContext& ctx) {
 }
 Result<Lowering> lower_tile(const OpCall& c, const LowerContext& ctx) { return lower_tiles(kConvTile, c, ctx); }
 
-Result<void> half_accepts(const OpCall& c, const LowerContext& ctx) {
+Result<void> halves_accept(const KernelDef& k, const OpCall& c, const LowerContext& ctx, DType weights,
+                           const char* described) {
   if (!ctx.caps->shader_float16) return fail(ErrorCode::kUnsupported, "the device has no shaderFloat16");
-  if (c.in[kX]->dtype != DType::kF16 || gpu_weight_format(*c.in[kWeight], *c.in[kX]).dtype != DType::kF16)
-    return fail(ErrorCode::kUnsupported, "it multiplies fp16 rows by fp16 weights");
-  if (ctx.tuning->of("conv2d.half").empty())
+  if (c.in[kX]->dtype != DType::kF16 || gpu_weight_format(*c.in[kWeight], *c.in[kX]).dtype != weights)
+    return fail(ErrorCode::kUnsupported, "it multiplies fp16 rows by {}", described);
+  if (ctx.tuning->of(k.name).empty())
     return fail(ErrorCode::kUnsupported, "devices of this class multiply fp32 no slower, or its accuracy check failed");
-  return tiles_accept(kConvHalf, c, ctx);
+  return tiles_accept(k, c, ctx);
 }
-double half_cost(const OpCall& c, const LowerContext& ctx) {
+double cost_of_tiles(const KernelDef& k, const OpCall& c, const LowerContext& ctx) {
   double cost = 0;
-  choose_tile(kConvHalf, c, ctx, &cost);
+  choose_tile(k, c, ctx, &cost);
   return cost;
 }
+
+Result<void> half_accepts(const OpCall& c, const LowerContext& ctx) {
+  return halves_accept(kConvHalf, c, ctx, DType::kF16, "fp16 weights");
+}
+double half_cost(const OpCall& c, const LowerContext& ctx) { return cost_of_tiles(kConvHalf, c, ctx); }
 Result<Lowering> lower_half(const OpCall& c, const LowerContext& ctx) { return lower_tiles(kConvHalf, c, ctx); }
+
+Result<void> codes_accept(const OpCall& c, const LowerContext& ctx) {
+  return halves_accept(kConvHalfCodes, c, ctx, DType::kI8, "codes with a scale per row");
+}
+double codes_cost(const OpCall& c, const LowerContext& ctx) { return cost_of_tiles(kConvHalfCodes, c, ctx); }
+Result<Lowering> lower_codes(const OpCall& c, const LowerContext& ctx) { return lower_tiles(kConvHalfCodes, c, ctx); }
 
 double half_error(const Constants& c) { return linear::half_error(linear::tile_of(c).bk); }
 
@@ -349,6 +365,11 @@ SelfTest half_self_test(const Constants& c) {
   test.what.attrs = attrs_of({3, 3, 1, 1, 1, 1, 0, 1, 1, 1});
   return test;
 }
+SelfTest codes_self_test(const Constants& c) {
+  SelfTest test = half_self_test(c);
+  test.weights = "i8";
+  return test;
+}
 
 }  // namespace
 
@@ -359,6 +380,20 @@ const KernelDef kConvTile = {"conv2d.tile", OpKind::kConv2d, DeviceKind::kVulkan
 const KernelDef kConvHalf = {"conv2d.half", OpKind::kConv2d, DeviceKind::kVulkan, half_accepts, lower_half,
                              nullptr,       half_cost,       &kHalfConstants,     Rate::kHalf,  1,
                              half_error,    half_self_test};
+const KernelDef kConvHalfCodes = {"conv2d.half.codes",
+                                  OpKind::kConv2d,
+                                  DeviceKind::kVulkan,
+                                  codes_accept,
+                                  lower_codes,
+                                  nullptr,
+                                  codes_cost,
+                                  &kCodesConstants,
+                                  Rate::kHalf,
+                                  1,
+                                  half_error,
+                                  codes_self_test,
+                                  nullptr,
+                                  true};
 const KernelDef kConvDirect = {"conv2d.direct", OpKind::kConv2d, DeviceKind::kVulkan, direct_accepts,
                                lower_direct,    nullptr,         direct_cost,         &kDirectConstants};
 

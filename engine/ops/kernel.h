@@ -37,7 +37,7 @@ enum class Rate : uint8_t { kF32, kHalf, kInt8 };
 /// A small product that a device must get right before it is given a kernel.
 struct SelfTest {
   OpCase what;
-  Precision precision = Precision::kFp16;
+  const char* weights = "f16";  ///< the matrix's format; rows are fp16
 };
 
 /// Cost of a kernel that is taken where no other accepts.
@@ -64,7 +64,8 @@ struct KernelDef {
   double (*error)(const Constants& c) = nullptr;
   SelfTest (*self_test)(const Constants& c) = nullptr;
   double (*exponentials)(const OpCall& call) =
-      nullptr;  ///< how many it computes, where that counts beside the products
+      nullptr;                   ///< how many it computes, where that counts beside the products
+  bool codes_by_halves = false;  ///< weights of codes by rows of fp16: faster than what takes rows of fp32
 };
 
 constexpr KernelDef vulkan_kernel(const char* name, OpKind op,
@@ -81,6 +82,8 @@ constexpr KernelDef cpu_kernel(const char* name, OpKind op,
 const std::vector<const KernelDef*>& all_kernels();
 /// The kernel of that name, or null.
 const KernelDef* find_kernel(const std::string& name);
+/// Whether a device's class has a kernel that multiplies codes by rows of fp16 (KernelDef::codes_by_halves).
+bool multiplies_codes_by_halves(const DeviceCaps& caps, const Tuning& tuning);
 
 /// The call by the cheapest kernel that accepts it. Errors: kUnsupported with each kernel's reason.
 Result<Lowering> lower_op(OpKind op, DeviceKind device, const OpCall& call, const LowerContext& ctx);

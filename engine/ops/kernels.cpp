@@ -22,6 +22,12 @@ const KernelDef* find_kernel(const std::string& name) {
   return nullptr;
 }
 
+bool multiplies_codes_by_halves(const DeviceCaps& caps, const Tuning& tuning) {
+  for (const KernelDef* k : all_kernels())
+    if (k->codes_by_halves && k->device == caps.kind && caps.shader_float16 && !tuning.of(k->name).empty()) return true;
+  return false;
+}
+
 Result<Lowering> lower_op(OpKind op, DeviceKind device, const OpCall& call, const LowerContext& ctx) {
   const KernelDef* best = nullptr;
   double least = 0;

@@ -49,14 +49,19 @@ struct TileWork {
 TileWork tile_work(const LinearTile& tile, bool half, const Tuning& tuning, const DeviceCaps& caps, int64_t m,
                    int64_t n, int64_t k);
 
-/// Of the tiles that the tuning has for linear.tile or linear.half, the legal one of least cost; null if there is none.
+/// Of the tiles that the tuning has for the kernel, the legal one of least cost; null if there is none. `group`:
+/// columns of K that share a scale, which steps of bk must not straddle; 0: none do.
 const Constants* choose_tile(const KernelDef& kernel, const Tuning& tuning, const DeviceCaps& caps, int64_t m,
-                             int64_t n, int64_t k, double* cost = nullptr);
+                             int64_t n, int64_t k, int64_t group = 0, double* cost = nullptr);
+/// The rules of half.glsl. Sums in fp16 are at most 64 products long: of codes times 2^-7 and activations up to 1023
+/// none then leaves fp16.
+bool half_legal(const LinearTile& tile);
 
 /// How far linear.half's sums may be off, as a part of the largest: BK products are summed in fp16 before they are
 /// added in fp32. A sum of j terms of size s is around s sqrt(j), and each addition rounds it by 2^-12 of itself on
 /// average: together s 2^-12 BK / sqrt(6), and over the trips 2^-12 sqrt(BK / 6) of the result's size. Results reach 4
 /// times that size and so may errors; the operands' own rounding is the 1. Twice that, for small outputs with few terms
-/// to average.
+/// to average. Codes times 2^-7 are exact and their scales are multiplied in fp32, a group's behind its own sums, which
+/// err by the same part of their own size: the bound is that of weights in fp16.
 double half_error(uint32_t bk);
 }  // namespace vireo::linear

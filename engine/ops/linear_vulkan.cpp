@@ -1,4 +1,5 @@
-// The Vulkan kernels of linear: linear.texel, linear.tile and linear.half.
+// The Vulkan kernels of linear: linear.texel, linear.tile, and linear.half of weights in fp16, codes and groups of
+// codes.
 #include <algorithm>
 
 #include "ops/common.h"
@@ -221,12 +222,26 @@ constexpr ConstantsDef kTexelConstants = {"linear_texel", kTexelNames, texel_leg
 /// The tile of least cost among the kernel's, or null.
 const Constants* cheapest(const KernelDef& k, const OpCall& c, const LowerContext& ctx, double* cost = nullptr) {
   const Sizes s = sizes(c);
-  return linear::choose_tile(k, *ctx.tuning, *ctx.caps, s.m, s.n, s.k, cost);
+  const Grid& grid = c.in[kWeight]->grid;
+  const bool grouped = k.codes_by_halves && grid.scope == Scope::kGroup && grid.group < s.k;
+  return linear::choose_tile(k, *ctx.tuning, *ctx.caps, s.m, s.n, s.k, grouped ? grid.group : 0, cost);
 }
 
 Error no_tile(const DeviceCaps& caps) {
   return fail(ErrorCode::kUnsupported, "no tile of the class fits {} bytes of shared memory and {} invocations",
               caps.max_shared_bytes, caps.max_workgroup_invocations);
+}
+
+/// What linear.half leaves behind its rows for who normalises them: a pair for each of its workgroups' columns. A's
+/// staging bytes must be enough to add them up (half.glsl).
+RowMoments moments_of(const OpCall& c, const LowerContext& ctx, const LinearTile& q, const Sizes& s) {
+  RowMoments m;
+  if (!ctx.wants_moments || c.out.gap != 0 || s.n % 8 != 0 || q.bm * (q.bn / 8) > q.bk * (q.bm / 2 + 4)) return m;
+  m.parts = div_up(s.n, q.bn);
+  m.columns = q.bn;
+  m.offset = uint64_t(round_up(int64_t(c.out.bytes()), 8));
+  m.bytes = m.offset + uint64_t(s.m * m.parts) * 8;
+  return m;
 }
 
 Result<Lowering> lower_tiles(const KernelDef& k, const OpCall& c, const LowerContext& ctx) {
@@ -238,7 +253,7 @@ Result<Lowering> lower_tiles(const KernelDef& k, const OpCall& c, const LowerCon
   const Product p(c, ctx);
   Dispatch d;
   Lowering l = p.begin(q.bn, tile.slack(), BindKind::kStorage, &d);
-  d.shader = k.name;
+  d.shader = half ? "linear.half" : k.name;
   d.spec.add({{"LX", tile.lx},
               {"BM", q.bm},
               {"BN", q.bn},
@@ -247,13 +262,22 @@ Result<Lowering> lower_tiles(const KernelDef& k, const OpCall& c, const LowerCon
               {"K_FULL", tile.whole_trips(p.s.k)},
               // No branch where no subgroup is without rows.
               {"SKIP_ROWS", ctx.tuning->skip_rows && p.s.m % q.bm != 0}});
+  d.spec.add("GROUP", p.staged ? u32(p.format.grid.scope == Scope::kGroup ? p.format.grid.group : p.s.k) : 1);
   if (!half)
-    d.spec.add({{"IN_TYPE", type_code(p.x.dtype)},
-                {"TN", q.tn},
-                {"GROUP", p.staged ? u32(p.format.grid.scope == Scope::kGroup ? p.format.grid.group : p.s.k) : 1},
-                {"ZEROS", p.staged && p.format.grid.zero_points}});
+    d.spec.add({{"IN_TYPE", type_code(p.x.dtype)}, {"TN", q.tn}, {"ZEROS", p.staged && p.format.grid.zero_points}});
   d.groups[1] = u32(div_up(p.s.n, q.bn));
-  d.work.loops = tile.loops(p.s.k, c.iattr(kNorm) != 0);
+  constexpr int64_t kMostParts = 32;  // that an invocation adds up
+  const bool norm = c.iattr(kNorm) != 0,
+             known = half && norm && ctx.moments.parts > 0 && ctx.moments.parts <= kMostParts;
+  if (half) {
+    l.moments = moments_of(c, ctx, q, p.s);
+    d.spec.add({{"OUT_MOMENTS", l.moments.parts > 0},
+                {"OUT_MOMENTS_AT", u32(int64_t(l.moments.offset / 8))},
+                {"IN_MOMENTS", known ? u32(ctx.moments.parts) : 0},
+                {"IN_MOMENTS_AT", known ? u32(int64_t(ctx.moments.offset / 8)) : 0},
+                {"IN_COLUMNS", known ? u32(ctx.moments.columns) : 1}});
+  }
+  d.work.loops = tile.loops(p.s.k, norm && !known);
   l.kernel = fmt::format("{} {}x{}x{}, weights in panels of {}", d.shader, q.bm, q.bn, q.bk, q.bn);
   l.constants = *chosen;
   const auto issued = [&](int64_t rows) {
@@ -265,7 +289,7 @@ Result<Lowering> lower_tiles(const KernelDef& k, const OpCall& c, const LowerCon
 
 }  // namespace
 
-extern const KernelDef kLinearTexel, kLinearTile, kLinearHalf;
+extern const KernelDef kLinearTexel, kLinearTile, kLinearHalf, kLinearHalfCodes, kLinearHalfGroups;
 
 namespace {
 
@@ -274,38 +298,61 @@ Result<void> tile_accepts(const OpCall& c, const LowerContext& ctx) {
   return cheapest(kLinearTile, c, ctx) ? Result<void>() : no_tile(*ctx.caps);
 }
 
-double tile_cost(const OpCall& c, const LowerContext& ctx) {
-  double cost = 0;
-  cheapest(kLinearTile, c, ctx, &cost);
-  return cost;
-}
-
 Result<Lowering> lower_tile(const OpCall& c, const LowerContext& ctx) { return lower_tiles(kLinearTile, c, ctx); }
 
-Result<void> half_accepts(const OpCall& c, const LowerContext& ctx) {
-  VIREO_TRY(check_affine(c));
-  if (!ctx.caps->shader_float16) return fail(ErrorCode::kUnsupported, "the device has no shaderFloat16");
-  const Format w = Product(c, ctx).format;
-  if (c.in[kX]->dtype != DType::kF16 || w.dtype != DType::kF16)
-    return fail(ErrorCode::kUnsupported, "it multiplies fp16 rows by fp16 weights");
-  if (ctx.tuning->of("linear.half").empty())
-    return fail(ErrorCode::kUnsupported, "devices of this class multiply fp32 no slower, or its accuracy check failed");
-  return cheapest(kLinearHalf, c, ctx) ? Result<void>() : no_tile(*ctx.caps);
-}
-
-double half_cost(const OpCall& c, const LowerContext& ctx) {
+double cost_of_tiles(const KernelDef& k, const OpCall& c, const LowerContext& ctx) {
   double cost = 0;
-  cheapest(kLinearHalf, c, ctx, &cost);
+  cheapest(k, c, ctx, &cost);
   return cost;
 }
+double tile_cost(const OpCall& c, const LowerContext& ctx) { return cost_of_tiles(kLinearTile, c, ctx); }
 
+/// What all kernels of linear.half ask for; `takes`: the weights, as they are stored.
+Result<void> halves_accept(const KernelDef& k, const OpCall& c, const LowerContext& ctx, bool takes,
+                           const char* weights) {
+  VIREO_TRY(check_affine(c));
+  if (!ctx.caps->shader_float16) return fail(ErrorCode::kUnsupported, "the device has no shaderFloat16");
+  if (c.in[kX]->dtype != DType::kF16 || !takes)
+    return fail(ErrorCode::kUnsupported, "it multiplies fp16 rows by {}", weights);
+  if (ctx.tuning->of(k.name).empty())
+    return fail(ErrorCode::kUnsupported, "devices of this class multiply fp32 no slower, or its accuracy check failed");
+  if (cheapest(k, c, ctx)) return {};
+  const Sizes s = sizes(c);
+  if (linear::choose_tile(k, *ctx.tuning, *ctx.caps, s.m, s.n, s.k))
+    return fail(ErrorCode::kUnsupported, "none of its steps of K divides groups of {} columns",
+                c.in[kWeight]->grid.group);
+  return no_tile(*ctx.caps);
+}
+
+Result<void> half_accepts(const OpCall& c, const LowerContext& ctx) {
+  return halves_accept(kLinearHalf, c, ctx, Product(c, ctx).format.dtype == DType::kF16, "fp16 weights");
+}
+double half_cost(const OpCall& c, const LowerContext& ctx) { return cost_of_tiles(kLinearHalf, c, ctx); }
 Result<Lowering> lower_half(const OpCall& c, const LowerContext& ctx) { return lower_tiles(kLinearHalf, c, ctx); }
+
+Result<void> codes_accept(const OpCall& c, const LowerContext& ctx) {
+  const Product p(c, ctx);
+  return halves_accept(kLinearHalfCodes, c, ctx, p.format.dtype == DType::kI8 && !p.staged,
+                       "codes of more than 4 bits with a scale per row");
+}
+double codes_cost(const OpCall& c, const LowerContext& ctx) { return cost_of_tiles(kLinearHalfCodes, c, ctx); }
+Result<Lowering> lower_codes(const OpCall& c, const LowerContext& ctx) { return lower_tiles(kLinearHalfCodes, c, ctx); }
+
+Result<void> groups_accept(const OpCall& c, const LowerContext& ctx) {
+  const Product p(c, ctx);
+  return halves_accept(kLinearHalfGroups, c, ctx, p.staged && !p.format.grid.zero_points && p.format.grid.wide == 0,
+                       "codes of at most 4 bits or with scales of groups, all rows alike and without zero points");
+}
+double groups_cost(const OpCall& c, const LowerContext& ctx) { return cost_of_tiles(kLinearHalfGroups, c, ctx); }
+Result<Lowering> lower_groups(const OpCall& c, const LowerContext& ctx) {
+  return lower_tiles(kLinearHalfGroups, c, ctx);
+}
 
 constexpr const char* kTileNames[] = {"bm", "bn", "bk", "tm", "tn", nullptr};
 
 bool half_legal(const Constants& c) {
   const LinearTile l = linear::tile_of(c);
-  if (l.tm % 4 || l.tn != 8 || l.bk % 4 || l.bm % 2 || l.bm % l.tm || l.bn % 8) return false;
+  if (!linear::half_legal(l)) return false;
   const uint32_t lx = (l.bm / l.tm) * (l.bn / l.tn);
   return 2 * l.bm * std::max(1u, lx / l.bm) <= l.bk * (l.bm / 2 + 4);
 }
@@ -343,8 +390,16 @@ std::vector<Constants> half_defaults(const DeviceCaps& caps) {
   return {{128, 128, 48, 8, 8}, {128, 64, 32, 8, 8}, {112, 72, 36, 8, 8}, {256, 64, 16, 8, 8}, {256, 32, 16, 8, 8}};
 }
 
+/// Steps of K that groups of 16, 32 and more columns are multiples of.
+std::vector<Constants> groups_defaults(const DeviceCaps& caps) {
+  if (caps.device_class != DeviceClass::kMaxwell) return {};
+  return {{128, 128, 32, 8, 8}, {128, 64, 32, 8, 8}, {128, 128, 16, 8, 8}, {256, 64, 16, 8, 8}};
+}
+
 constexpr ConstantsDef kTileConstants = {"linear_tile", kTileNames, linear::tile_legal, tile_defaults, tile_candidates};
 constexpr ConstantsDef kHalfConstants = {"linear_half", kTileNames, half_legal, half_defaults, nullptr};
+constexpr ConstantsDef kCodesConstants = {"linear_half_codes", kTileNames, half_legal, half_defaults, nullptr};
+constexpr ConstantsDef kGroupsConstants = {"linear_half_groups", kTileNames, half_legal, groups_defaults, nullptr};
 
 double half_error(const Constants& c) { return linear::half_error(linear::tile_of(c).bk); }
 
@@ -357,6 +412,18 @@ SelfTest half_self_test(const Constants& c) {
   test.what.in = {tokens_shape(1, m, k), Shape{{1, 1, n, k}}};
   test.what.constant = {false, true};
   test.what.attrs = attrs_of({0, 1, 1e-6});
+  return test;
+}
+SelfTest codes_self_test(const Constants& c) {
+  SelfTest test = half_self_test(c);
+  test.weights = "i8";
+  return test;
+}
+/// Groups of as many steps as any format's, the last of them cut short. Bytes are staged as those of kLinearHalfCodes.
+SelfTest groups_self_test(const Constants& c) {
+  SelfTest test = half_self_test(c);
+  test.weights = linear::tile_of(c).bk % 32 == 0 ? "i4g64" : "i4g32";
+  test.what.in[kX].d[3] = test.what.in[kWeight].d[3] = 160;
   return test;
 }
 
@@ -410,15 +477,21 @@ TileWork tile_work(const LinearTile& tile, bool half, const Tuning& tuning, cons
 }
 
 const Constants* choose_tile(const KernelDef& kernel, const Tuning& tuning, const DeviceCaps& caps, int64_t m,
-                             int64_t n, int64_t k, double* cost) {
+                             int64_t n, int64_t k, int64_t group, double* cost) {
   const Constants* best = nullptr;
   double least = 0;
   for (const Constants& c : tuning.of(kernel.name)) {
+    if (group % tile_of(c).bk != 0) continue;
     const TileWork w = tile_work(tile_of(c), kernel.rate == Rate::kHalf, tuning, caps, m, n, k);
     if (w.legal && (!best || w.cost < least)) best = &c, least = w.cost;
   }
   if (cost) *cost = least;
   return best;
+}
+
+bool half_legal(const LinearTile& t) {
+  return t.tm % 4 == 0 && t.tn == 8 && t.bk % 4 == 0 && t.bk <= 64 && t.bm % 2 == 0 && t.bm % t.tm == 0 &&
+         t.bn % 8 == 0;
 }
 
 double half_error(uint32_t bk) { return std::ldexp(1 + std::sqrt(bk / 6.0), -11); }
@@ -433,5 +506,33 @@ const KernelDef kLinearTile = {"linear.tile", OpKind::kLinear, DeviceKind::kVulk
 const KernelDef kLinearHalf = {"linear.half", OpKind::kLinear, DeviceKind::kVulkan, half_accepts, lower_half,
                                nullptr,       half_cost,       &kHalfConstants,     Rate::kHalf,  1,
                                half_error,    half_self_test};
+const KernelDef kLinearHalfCodes = {"linear.half.codes",
+                                    OpKind::kLinear,
+                                    DeviceKind::kVulkan,
+                                    codes_accept,
+                                    lower_codes,
+                                    nullptr,
+                                    codes_cost,
+                                    &kCodesConstants,
+                                    Rate::kHalf,
+                                    1,
+                                    half_error,
+                                    codes_self_test,
+                                    nullptr,
+                                    true};
+const KernelDef kLinearHalfGroups = {"linear.half.groups",
+                                     OpKind::kLinear,
+                                     DeviceKind::kVulkan,
+                                     groups_accept,
+                                     lower_groups,
+                                     nullptr,
+                                     groups_cost,
+                                     &kGroupsConstants,
+                                     Rate::kHalf,
+                                     1,
+                                     half_error,
+                                     groups_self_test,
+                                     nullptr,
+                                     true};
 
 }  // namespace vireo

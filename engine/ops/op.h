@@ -136,6 +136,15 @@ struct Dispatch {
 
 struct KernelDef;  // ops/kernel.h
 
+/// Mean and sum of squared deviations of each row's neighbouring columns, which its producer leaves behind the rows for
+/// who normalises them: pairs [rows][parts] of fp32.
+struct RowMoments {
+  int64_t parts = 0;    // pairs of a row; 0: there are none
+  int64_t columns = 0;  // that a pair is of; the last has what is left
+  uint64_t offset = 0;  // bytes from the value's beginning
+  uint64_t bytes = 0;   // of the rows and these together
+};
+
 /// What an operator becomes on a device: constants to pack and dispatches to record (Vulkan) or scratch to reserve
 /// (CPU).
 struct Lowering {
@@ -144,6 +153,7 @@ struct Lowering {
   std::string kernel;             // for the plan's text: "linear.texel r8", "gemm"
   uint64_t scratch_bytes = 0;     // CPU: for all threads together
   bool out_f32 = false;           // the output stays fp32 although activations are fp16
+  RowMoments moments = {};        // of the output's rows
   const KernelDef* by = nullptr;  // who made it
   Constants constants;            // which of its choices
   int view_of = -1;               // operand whose bytes the output is, view_offset bytes in: no work at all
@@ -162,6 +172,8 @@ struct LowerContext {
   bool allow_views = true;              // false when the operand's or the output's memory is not the arena's
   Products attention = Products::kF32;  // of attention's products alone
   bool attention_asked = false;         // the policy or the checkpoint says so; else it is what they may be rounded to
+  RowMoments moments = {};              // of operand 0's rows
+  bool wants_moments = false;           // some reader normalises the output's rows
 };
 
 /// What other operators' rewrites, labels and layouts may do with an operator; -1: nothing of the kind.

@@ -46,6 +46,7 @@ const char* to_string(Precision p) {
     case Precision::kInt8: return "int8";
     case Precision::kCheckpoint: return "checkpoint";
     case Precision::kW8A8: return "w8a8";
+    case Precision::kAuto: return "auto";
   }
   return "?";
 }

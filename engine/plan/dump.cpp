@@ -61,8 +61,9 @@ std::string constant_text(const PlanConst& c) {
 }  // namespace
 
 std::string dump(const Plan& plan) {
-  std::string s = fmt::format("plan {} for {} ({}), {}, batch {}\n", plan.model, plan.caps_name, to_string(plan.device),
-                              plan.policy, plan.batch);
+  std::string s =
+      fmt::format("plan {} for {} ({}), {}{}, batch {}\n", plan.model, plan.caps_name, to_string(plan.device),
+                  plan.policy, plan.half_beside_codes ? " with fp16 activations" : "", plan.batch);
   s += fmt::format("steps {} dispatches {} barriers {} arena {} weights {} input {} output {}\n", plan.steps.size(),
                    plan.dispatch_count(), plan.barriers.size(), plan.arena_bytes, plan.weights_bytes, plan.input_bytes,
                    plan.output_bytes);
@@ -106,6 +107,7 @@ std::string dump_json(const Plan& plan) {
   j["device"] = plan.caps_name;
   j["kind"] = to_string(plan.device);
   j["precision"] = plan.policy;
+  j["activations"] = dtype_name(plan.activations);
   j["batch"] = plan.batch;
   j["dispatches"] = plan.dispatch_count();
   j["barriers"] = plan.barriers.size();

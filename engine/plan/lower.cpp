@@ -70,7 +70,7 @@ class Lowerer {
       : graph_(g),
         options_(o),
         tuning_(o.tuning ? *o.tuning : tuning_for(caps)),
-        policy_(o.policy ? *o.policy : policy_of(o.precision)),
+        policy_(policy_for(o, caps)),
         copied_(*copied) {
     plan_.model = g.name;
     plan_.caps = caps;
@@ -78,10 +78,13 @@ class Lowerer {
     plan_.device = caps.kind;
     plan_.precision = o.precision;
     plan_.policy = policy_.name;
+    if (caps.kind == DeviceKind::kVulkan) plan_.activations = policy_.activations;
+    plan_.half_beside_codes = policy_.half_beside_codes && plan_.activations == DType::kF16;
     value_index_.assign(g.values.size(), -1);
     floats_.assign(g.values.size(), -1);
     descs_.resize(g.values.size());
     parts_.resize(g.values.size());
+    moments_.resize(g.values.size());
   }
 
   Result<Plan> run() {
@@ -347,6 +350,15 @@ class Lowerer {
     return out.row_stride() * int64_t(dtype_size(out.dtype)) % worst == 0 ? int32_t(64 / dtype_size(out.dtype)) : 0;
   }
 
+  /// Whether some reader normalises the value's rows, which lie where nobody else's are.
+  bool is_normalised(ValueId v) const {
+    if (is_output(v) || parts_[size_t(v)].whole != kNoValue) return false;
+    return std::any_of(graph_.nodes.begin(), graph_.nodes.end(), [v](const Node& n) {
+      const int norm = op_def(n.op).slots.norm;
+      return norm >= 0 && n.attrs[size_t(norm)] != 0 && !n.inputs.empty() && n.inputs[0] == v;
+    });
+  }
+
   /// What a module declares, read from it once.
   Result<const shader::Reflection*> reflection_of(const std::string& step, const std::string& name) {
     const auto known = reflections_.find(name);
@@ -401,6 +413,8 @@ class Lowerer {
                      !is_output(n.output) && !options_.keep_all,
                      policy_.attention_of(graph_.attention),
                      policy_.attention || (!policy_.decode && graph_.attention != Products::kF32)};
+    if (!n.inputs.empty() && n.inputs[0] != kNoValue) ctx.moments = moments_[size_t(n.inputs[0])];
+    ctx.wants_moments = is_normalised(n.output);
     Result<Lowering> lowered = fail(ErrorCode::kUnsupported, "");
     step.device = plan_.device;
     if (plan_.device == DeviceKind::kVulkan) {
@@ -465,6 +479,7 @@ class Lowerer {
     }
     PlanValue& value = plan_.values[size_t(out)];
     value.first_step = value.last_step = number;
+    value.moments = moments_[size_t(n.output)] = lowered->moments;
     if (lowered->view_of >= 0) {  // nothing to run: the output's lifetime begins with its source's
       value.view_of = step.inputs[size_t(lowered->view_of)];
       value.view_offset = lowered->view_offset;
@@ -514,6 +529,7 @@ class Lowerer {
   std::vector<int32_t> floats_;       // by value: in fp32, where a step of the CPU has to do with it
   std::vector<TensorDesc> descs_;     // by value: as planned
   std::vector<Part> parts_;           // by value
+  std::vector<RowMoments> moments_;   // by value
   std::vector<bool>& copied_;
   bool again_ = false;
   std::map<ConstKey, int32_t> consts_;
@@ -564,7 +580,7 @@ Result<Plan> lower(const Graph& graph, const DeviceCaps& caps, const PlanOptions
 
 Result<Planned> make_plan(Graph graph, const DeviceCaps& caps, const PlanOptions& options) {
   Planned p;
-  FormatPolicy policy = options.policy ? *options.policy : policy_of(options.precision);
+  FormatPolicy policy = policy_for(options, caps);
   policy.gpu_integers = caps.kind == DeviceKind::kVulkan && caps.integer_dot_fast;
   if (options.fuse) {
     VIREO_ASSIGN(p.graph, fuse(std::move(graph), policy, caps.kind));

@@ -70,7 +70,7 @@ void place(Plan& plan, bool keep_all) {
   std::vector<Block> arena;
   plan.input_bytes = plan.output_bytes = plan.weights_bytes = 0;
   for (PlanValue& v : plan.values) {
-    v.where.bytes = v.desc.bytes();
+    v.where.bytes = v.bytes();
     if (v.view_of >= 0) continue;
     switch (v.where.region) {
       case Region::kInput:

@@ -38,6 +38,9 @@ struct PlanValue {
   int32_t view_of =
       -1;  // index of the value whose bytes these are (a slice without a copy, a part of a concatenation), or -1
   uint64_t view_offset = 0;  // bytes from its start
+  RowMoments moments = {};   // behind its rows
+
+  uint64_t bytes() const { return moments.parts > 0 ? moments.bytes : desc.bytes(); }
 };
 
 /// A constant packed for the device.
@@ -103,7 +106,9 @@ struct Plan {
   DeviceKind device = DeviceKind::kVulkan;
   DeviceCaps caps;
   Precision precision = Precision::kFp32;
-  std::string policy;  // its name
+  std::string policy;               // its name
+  DType activations = DType::kF32;  // of values between the device's steps
+  bool half_beside_codes = false;   // which the device's kernels made fp16
   int64_t batch = 1;
   std::vector<PlanValue> values;
   std::vector<PlanConst> consts;
@@ -150,6 +155,9 @@ struct Planned {
   Plan plan;
 };
 Result<Planned> make_plan(Graph graph, const DeviceCaps& caps, const PlanOptions& options);
+
+/// The options' policy, settled on the device.
+FormatPolicy policy_for(const PlanOptions& options, const DeviceCaps& caps);
 
 // The stages, each in a file of its own.
 /// `device`: the plan's; what it multiplies decides what may be folded into a weight of codes.

@@ -5,6 +5,9 @@
 #include <locale>
 #include <sstream>
 
+#include "ops/kernel.h"
+#include "plan/plan.h"
+
 namespace vireo {
 namespace {
 
@@ -133,14 +136,30 @@ FormatPolicy policy_of(Precision p) {
     case Precision::kInt8:
       r.matrices = kInt8;
       r.products = Products::kBf16;
+      r.half_beside_codes = true;
       break;
     case Precision::kW8A8:
       r.matrices = kInt8;
       r.products = Products::kI8;
+      r.half_beside_codes = true;
       break;
-    case Precision::kCheckpoint: r.decode = false; break;
+    case Precision::kCheckpoint:
+      r.decode = false;
+      r.half_beside_codes = true;
+      break;
+    case Precision::kAuto: break;  // one of the others by then (fastest_precision)
   }
   return r;
+}
+
+FormatPolicy settled(FormatPolicy policy, const DeviceCaps& caps, const Tuning& tuning) {
+  if (policy.half_beside_codes && multiplies_codes_by_halves(caps, tuning)) policy.activations = DType::kF16;
+  return policy;
+}
+
+FormatPolicy policy_for(const PlanOptions& options, const DeviceCaps& caps) {
+  return settled(options.policy ? *options.policy : policy_of(options.precision), caps,
+                 options.tuning ? *options.tuning : tuning_for(caps));
 }
 
 const FormatPolicy::Rule* unmatched(const FormatPolicy& policy, const std::vector<const Graph*>& graphs) {
@@ -169,12 +188,13 @@ Result<FormatPolicy> parse_policy(const std::string& text, const std::string& so
     std::string first, second, more;
     if (!(words >> first)) continue;
     const auto bad = [&](const std::string& what) {
-      return fail(ErrorCode::kInvalidArgument,
-                  "policy '{}', line {}: {}; expected 'activations f32' or 'f16', 'products f32', 'bf16' or 'i8', "
-                  "'attention f32', 'bf16' or 'i8', 'weights FORMAT', "
-                  "'checkpoint keep' or 'decode', 'PATTERN FORMAT [ROWS]' with a format such as f32, f16, i8, i8g64, "
-                  "i4g32 or u4g128, and rows f32, i8 or i8:SCALE[:ZERO], or 'PATTERN[FIRST:END] FORMAT'",
-                  source, number, what);
+      return fail(
+          ErrorCode::kInvalidArgument,
+          "policy '{}', line {}: {}; expected 'activations f32', 'f16' or 'auto', 'products f32', 'bf16' or 'i8', "
+          "'attention f32', 'bf16' or 'i8', 'weights FORMAT', "
+          "'checkpoint keep' or 'decode', 'PATTERN FORMAT [ROWS]' with a format such as f32, f16, i8, i8g64, "
+          "i4g32 or u4g128, and rows f32, i8 or i8:SCALE[:ZERO], or 'PATTERN[FIRST:END] FORMAT'",
+          source, number, what);
     };
     if (!(words >> second)) return bad(fmt::format("'{}' has only one word", line));
     std::string rows;
@@ -195,12 +215,16 @@ Result<FormatPolicy> parse_policy(const std::string& text, const std::string& so
       else r.attention = p;
       continue;
     }
+    if (first == "activations" && second == "auto") {
+      r.activations = DType::kF32, r.half_beside_codes = true;
+      continue;
+    }
     Format f;
     if (!parse_format(second, &f)) return bad(fmt::format("'{}' is no format", second));
     if (f.dtype == DType::kBF16) return bad("bf16 is chosen where the CPU multiplies it: write f16");
     if (first == "activations") {
       if (f.grid.coded()) return bad(fmt::format("no kernel takes activations as '{}' yet", second));
-      r.activations = f.dtype;
+      r.activations = f.dtype, r.half_beside_codes = false;
     } else if (first == "weights") {
       r.matrices = f;
     } else {

@@ -30,6 +30,7 @@ struct FormatPolicy {
   };
   std::string name = "fp32";        // for the plan's text
   DType activations = DType::kF32;  // of values between a GPU's steps; a CPU computes on fp32 rows
+  bool half_beside_codes = false;   // ... but fp16 where a kernel of the GPU multiplies codes by such rows: settled()
   Format matrices;                  // of weights that the checkpoint holds as floats
   Products products =
       Products::kF32;  // what the factors of a product may be rounded to where a CPU multiplies that faster
@@ -59,12 +60,14 @@ struct FormatPolicy {
 };
 
 FormatPolicy policy_of(Precision p);
+/// The policy on a device: its activations are what the kernels that `tuning` leaves it want them to be.
+FormatPolicy settled(FormatPolicy policy, const DeviceCaps& caps, const Tuning& tuning);
 /// The first rule whose pattern matches none of the graphs' matrices; null if each matches one.
 const FormatPolicy::Rule* unmatched(const FormatPolicy& policy, const std::vector<const Graph*>& graphs);
-/// Lines of a policy file, # begins a comment: `activations f32|f16`, `products f32|bf16|i8`, `attention f32|bf16|i8`,
-/// `weights FORMAT`, `checkpoint keep|decode`, `PATTERN FORMAT [ROWS]` with ROWS `f32`, `i8` (a scale for each row)
-/// or `i8:SCALE[:ZERO]`, and `PATTERN[FIRST:END] FORMAT` of rows FIRST to END - 1 of the weight alone. Errors:
-/// kInvalidArgument, with the line.
+/// Lines of a policy file, # begins a comment: `activations f32|f16|auto`, `products f32|bf16|i8`, `attention
+/// f32|bf16|i8`, `weights FORMAT`, `checkpoint keep|decode`, `PATTERN FORMAT [ROWS]` with ROWS `f32`, `i8` (a scale for
+/// each row) or `i8:SCALE[:ZERO]`, and `PATTERN[FIRST:END] FORMAT` of rows FIRST to END - 1 of the weight alone.
+/// Errors: kInvalidArgument, with the line.
 Result<FormatPolicy> parse_policy(const std::string& text, const std::string& source);
 
 }  // namespace vireo

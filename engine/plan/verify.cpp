@@ -346,9 +346,9 @@ Result<void> check_races(const Plan& plan) {
 Result<void> verify(const Plan& plan) {
   for (const PlanValue& v : plan.values) {
     VIREO_TRY(check_range(plan, "value '" + v.name + "'", v.where));
-    if (v.where.bytes != v.desc.bytes())
+    if (v.where.bytes != v.bytes())
       return fail(ErrorCode::kInternal, "plan check: value '{}' has {} bytes, its description needs {}", v.name,
-                  v.where.bytes, v.desc.bytes());
+                  v.where.bytes, v.bytes());
   }
   for (const PlanConst& c : plan.consts)
     VIREO_TRY(check_range(plan, "constant '" + c.name + "'", {Region::kWeights, c.offset, c.pack.bytes}));

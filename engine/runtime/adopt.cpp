@@ -47,6 +47,10 @@ Result<Session> create_session(const Model& model, const Device& device, const S
       return fail(
           ErrorCode::kInvalidArgument,
           "create_session: the device is the CPU, which cannot use an application's VkBuffer; adopt a VkDevice first");
+    if (options.precision == Precision::kAuto && options.policy.empty())
+      return fail(ErrorCode::kUnsupported,
+                  "create_session: precision auto tries answers out, which an application's buffers are not for; name "
+                  "a precision, such as that of a Session::create() before");
     SessionOptions strict = resolved(model, options);
     strict.fallback = false;
     auto impl = std::make_unique<Session::Impl>(model, device, strict);

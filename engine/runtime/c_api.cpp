@@ -99,7 +99,7 @@ int number_of(const E& field) {
 Result<vireo_session*> open(const char* path, const vireo_options& o) {
   if (path == nullptr) return fail(ErrorCode::kInvalidArgument, "vireo_open: model is NULL; expected a path");
   const int precision = number_of(o.precision), head = number_of(o.head);
-  if (precision < 0 || precision > VIREO_W8A8 || head < 0 || head > VIREO_CLASS_MAP)
+  if (precision < 0 || precision > VIREO_AUTO || head < 0 || head > VIREO_CLASS_MAP)
     return fail(ErrorCode::kInvalidArgument, "vireo_open: precision {} or head {} is not one of the list", precision,
                 head);
   const std::string device_name = o.device == nullptr ? "auto" : o.device;

@@ -25,6 +25,16 @@ inline double tolerance_of(const SessionOptions& o) {
 /// Operators that options and environment place on the CPU, and whether nodes are fused.
 std::vector<std::string> all_cpu_ops(const SessionOptions& options);
 bool fuses();
+/// What Precision::kAuto chooses from; of two that are equally fast the first.
+constexpr Precision kAutoPrecisions[] = {Precision::kFp32, Precision::kFp16, Precision::kInt8};
+/// Microseconds of an inference, the fastest first.
+using PrecisionTimes = std::vector<std::pair<Precision, double>>;
+/// As predict() has them. Errors: no description of the device.
+Result<PrecisionTimes> predicted_times(const Model& model, const std::string& caps_text, const SessionOptions& options,
+                                       const std::string& machine);
+/// resolved(), and of Precision::kAuto what is predicted to be the fastest, which is noted.
+Result<SessionOptions> with_precision(const Model& model, const std::string& caps_text, SessionOptions options,
+                                      const std::string& machine, std::vector<std::string>* notes);
 /// Precision::kCheckpoint of a checkpoint without codes is kFp32.
 SessionOptions resolved(const Model& model, SessionOptions options);
 /// Errors: a policy that is none.
@@ -34,9 +44,9 @@ Result<PlanOptions> plan_options(const SessionOptions& options);
 Result<Planned> plan_model(const Model& model, const SessionOptions& options, Graph graph, const DeviceCaps& caps,
                            const PlanOptions& how, std::vector<std::string>* notes = nullptr);
 /// The plan of a model for a device given as text, with what was tuned for it on this machine; a tuning file that
-/// cannot be used is noted.
+/// cannot be used is noted. `machine`: whose predictions choose the precision where that is to be chosen.
 Result<Planned> plan_for_caps(const Model& model, const std::string& caps_text, const SessionOptions& options,
-                              std::vector<std::string>* notes);
+                              std::vector<std::string>* notes, const std::string& machine = "");
 /// A tensor in memory as dense floats, channels last.
 std::vector<float> dense_floats(const TensorDesc& desc, const uint8_t* from, int64_t shape[4]);
 

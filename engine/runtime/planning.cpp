@@ -171,10 +171,11 @@ TunedSteps tuned_steps(const SessionOptions& o, const DeviceCaps& caps, std::vec
 }
 
 Result<Planned> plan_for_caps(const Model& model, const std::string& caps_text, const SessionOptions& options,
-                              std::vector<std::string>* notes) {
+                              std::vector<std::string>* notes, const std::string& machine) {
   VIREO_ASSIGN(const DeviceCaps caps, caps_from_text(caps_text, "caps"));
   VIREO_ASSIGN(Graph graph, build_graph(model, options));
-  VIREO_ASSIGN(PlanOptions how, plan_options(resolved(model, options)));
+  VIREO_ASSIGN(const SessionOptions chosen, with_precision(model, caps_text, options, machine, notes));
+  VIREO_ASSIGN(PlanOptions how, plan_options(chosen));
   const TunedSteps tuned = tuned_steps(options, caps, notes);
   how.tuned = &tuned;
   return plan_model(model, options, std::move(graph), caps, how, notes);

@@ -114,7 +114,7 @@ Result<Prediction> predict_checked(const Model& model, const std::string& caps_t
   VIREO_ASSIGN(const DeviceCaps caps, checked_caps(caps_text, options.caps_name));
   VIREO_ASSIGN(const Machine machine, machine_of(options.machine, caps));
   Prediction p;
-  VIREO_ASSIGN(const Planned planned, plan_for_caps(model, caps_text, options.session, &p.notes));
+  VIREO_ASSIGN(const Planned planned, plan_for_caps(model, caps_text, options.session, &p.notes, options.machine));
   const Plan& plan = planned.plan;
   VIREO_ASSIGN(const std::vector<DispatchWork> work, plan_work(plan, options.counts.get()));
   VIREO_ASSIGN(PlanPrediction made, predict(plan, work, machine));

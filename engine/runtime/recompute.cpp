@@ -59,9 +59,10 @@ Error Session::Impl::not_finite(const Slot& s) const {
           : fmt::format("{} of {} values of the answer are no finite numbers (first: image {}, value {} is {})", bad,
                         s.result.size(), first / each, first % each, text_of(s.result[first]));
   if (options.precision != Precision::kFp32 || !options.policy.empty())
-    return fail(ErrorCode::kInvalidArgument, "model '{}' in {}: {}{}; use fp32, or leave SessionOptions::recompute on",
-                model.name(), options.policy.empty() ? to_string(options.precision) : "its policy", what,
-                options.precision == Precision::kFp16 ? "; fp16 ends at 65504" : "");
+    return fail(
+        ErrorCode::kInvalidArgument, "model '{}' in {}: {}{}; use fp32, or leave SessionOptions::recompute on",
+        model.name(), options.policy.empty() ? to_string(options.precision) : "its policy", what,
+        options.precision == Precision::kFp16 || planned.plan.activations == DType::kF16 ? "; fp16 ends at 65504" : "");
   return fail(ErrorCode::kCorrupt,
               "model '{}' in fp32: {}{}; its weights are so large that sums overflow, or the file is damaged: get the "
               "checkpoint anew",
@@ -112,7 +113,7 @@ Result<void> Session::Impl::finish_in_fp32(Slot& s) {
       fp32->slots[size_t(fp32->last_slot)].result);  // the session's own memory: it stays as long as Output says
   Place p{places[place].kind, fp32->places[fp32->place].name, places[place].reason};
   const char* name = options.policy.empty() ? to_string(options.precision) : "the policy";
-  const std::string why = options.precision == Precision::kFp16 && p.kind == DeviceKind::kVulkan
+  const std::string why = options.policy.empty() && planned.plan.activations == DType::kF16
                               ? fmt::format("{} overflowed (values past 65504)", name)
                               : fmt::format("{} gave values that are no finite numbers", name);
   p.reason += fmt::format(

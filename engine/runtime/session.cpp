@@ -394,13 +394,23 @@ Session::Session(Session&&) noexcept = default;
 Session& Session::operator=(Session&&) noexcept = default;
 Session::~Session() = default;
 
+Result<std::unique_ptr<Session::Impl>> Session::Impl::opened(const Model& model, const Device& device,
+                                                             const SessionOptions& options) {
+  auto impl = std::make_unique<Impl>(model, device, options);
+  if (const int wanted = impl->device.impl()->threads; impl->pool.threads() < wanted)
+    impl->warnings.push_back(fmt::format("only {} of {} CPU threads could be started; the answers are the same, later",
+                                         impl->pool.threads(), wanted));
+  VIREO_TRY(impl->open());
+  return impl;
+}
+
 Result<Session> Session::create(const Model& model, const Device& device, const SessionOptions& options) {
   return no_throw([&]() -> Result<Session> {
-    auto impl = std::make_unique<Impl>(model, device, resolved(model, options));
-    if (const int wanted = impl->device.impl()->threads; impl->pool.threads() < wanted)
-      impl->warnings.push_back(fmt::format(
-          "only {} of {} CPU threads could be started; the answers are the same, later", impl->pool.threads(), wanted));
-    VIREO_TRY(impl->open());
+    if (options.precision == Precision::kAuto && options.policy.empty()) {
+      VIREO_ASSIGN(std::unique_ptr<Impl> fastest, Impl::open_fastest(model, device, options));
+      return Session(std::move(fastest));
+    }
+    VIREO_ASSIGN(std::unique_ptr<Impl> impl, Impl::opened(model, device, resolved(model, options)));
     return Session(std::move(impl));
   });
 }
@@ -476,6 +486,8 @@ Result<Output> Session::wait(Ticket ticket) {
 int Session::input_height() const { return impl_->height; }
 int Session::input_width() const { return impl_->width; }
 int Session::batch() const { return impl_->options.batch; }
+Precision Session::precision() const { return impl_->options.precision; }
+const std::string& Session::precision_reason() const { return impl_->precision_reason; }
 DeviceUsed Session::device() const { return impl_->used(); }
 DeviceUsed Session::preprocessing() const {
   if (!impl_->prepared_any) return {};

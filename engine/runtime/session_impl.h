@@ -99,6 +99,12 @@ struct Session::Impl {
   static Error in_use(const char* call, const char* running);
   mutable std::atomic<const char*> busy{nullptr};  // the call that is running
 
+  static Result<std::unique_ptr<Impl>> opened(const Model& model, const Device& device, const SessionOptions& options);
+  /// The answer to an inference that counts nowhere, of a session that nobody else has.
+  Result<std::vector<float>> answer_to(const std::vector<float>& pixels);
+  /// Of Precision::kAuto (auto_precision.cpp).
+  static Result<std::unique_ptr<Impl>> open_fastest(const Model& model, const Device& device,
+                                                    const SessionOptions& options);
   Result<void> open();  // on `device`, or on the CPU if that fails and fallback is on
   Result<void> open_on(const Device::Impl& target);
   Result<void> fall_back(const Error& why);  // plans again for the CPU
@@ -168,6 +174,7 @@ struct Session::Impl {
     return {to_string(p.kind), p.name.c_str(), p.reason.c_str()};
   }
   std::vector<std::string> warnings;
+  std::string precision_reason;
   Planned planned;
   TunedSteps tuned;  // what the plan was made with: of the tuning file, or given before open()
   bool tuned_given = false;

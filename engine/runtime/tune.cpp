@@ -106,9 +106,11 @@ struct Measured {
 
 class Tuner {
  public:
-  Tuner(const Device::Impl& device, std::shared_ptr<vk::Gpu> gpu, Precision precision, const TuneOptions& o)
-      : device_(device), gpu_(std::move(gpu)), precision_(precision), options_(o), pool_(device.threads) {
-    failing_ = device.failing_kernels(tested_kernels(device.caps, policy_of(precision).activations), gpu_, pool_);
+  /// `policy`: settled on the device, so that a candidate which leaves it fewer kernels does not change the step.
+  Tuner(const Device::Impl& device, std::shared_ptr<vk::Gpu> gpu, FormatPolicy policy, const TuneOptions& o)
+      : device_(device), gpu_(std::move(gpu)), policy_(std::move(policy)), options_(o), pool_(device.threads) {
+    policy_.half_beside_codes = false;
+    failing_ = device.failing_kernels(tested_kernels(device.caps, policy_.activations), gpu_, pool_);
   }
 
   Result<TuneReport::Step> run(const Plan& plan, const Subject& subject, double budget_s, const TuneProgress& progress);
@@ -116,7 +118,7 @@ class Tuner {
  private:
   PlanOptions plan_options(bool half_output) const {
     PlanOptions p;
-    p.precision = precision_;
+    p.policy = policy_;
     p.fuse = false;
     p.half_outputs = half_output;
     return p;
@@ -131,7 +133,7 @@ class Tuner {
 
   const Device::Impl& device_;
   const std::shared_ptr<vk::Gpu> gpu_;
-  const Precision precision_;
+  FormatPolicy policy_;
   const TuneOptions& options_;
   ThreadPool pool_;
   std::vector<std::string> failing_;
@@ -346,6 +348,10 @@ Result<TuneReport> tune(const Model& model, const Device& device, const TuneOpti
       return fail(ErrorCode::kUnsupported,
                   "tune: {} is the CPU, whose kernels are not tuned; choose a Vulkan device (--device vulkan){}{}",
                   device.name(), device.reason().empty() ? "" : ": ", device.reason());
+    if (options.session.precision == Precision::kAuto)
+      return fail(ErrorCode::kInvalidArgument,
+                  "tune: precision auto is chosen by times, which is what tuning changes; tune fp32, fp16 and int8 one "
+                  "after the other (one file keeps all)");
     if (!(options.budget_s > 0 && options.budget_s <= 86400))
       return fail(ErrorCode::kInvalidArgument, "tune: budget_s is {}, expected more than 0 and at most 86400 seconds",
                   options.budget_s);
@@ -382,7 +388,9 @@ Result<TuneReport> tune(const Model& model, const Device& device, const TuneOpti
     std::stable_sort(subjects.begin(), subjects.end(),
                      [](const Subject& a, const Subject& b) { return a.flops > b.flops; });
 
-    Tuner tuner(*device.impl(), gpu, session.precision, options);
+    PlanOptions of_precision;
+    of_precision.precision = session.precision;
+    Tuner tuner(*device.impl(), gpu, policy_for(of_precision, caps), options);
     double left = total;
     for (size_t i = 0; i < subjects.size(); ++i) {
       const Subject& s = subjects[i];

@@ -20,12 +20,14 @@ enum class Precision : uint8_t {
           ///< VIREO_SIMD=avx512 turns it off
   kInt8,  ///< weights int8 per output channel, symmetric (s = max|w| / 127, q = round(w / s); rows behind a
           ///< LayerNorm are centred and patch kernels balanced first, engine/plan/quantise.h); activations fp32, or as
-          ///< in kFp16 where a CPU multiplies bfloat16
+          ///< in kFp16 where a CPU multiplies bfloat16 or a GPU's kernels multiply codes by fp16 (plans say which)
   kCheckpoint,  ///< weights as the checkpoint holds them: its integer codes and scales multiply unchanged where a
                 ///< kernel takes them, else the numbers that they stand for in fp32; what it holds as floats is fp32,
-                ///< and so are activations. kFp32 for a checkpoint without codes
+                ///< and activations are as in kInt8 on a GPU, fp32 on a CPU. kFp32 for a checkpoint without codes
   kW8A8,  ///< weights as in kInt8, and on the CPU the rows that they multiply are int8 too, each with a scale found
           ///< while running: integer products with exact 32-bit sums. On Vulkan as kInt8
+  kAuto,  ///< the fastest of kFp32, kFp16 and kInt8 on the session's device whose answer to a test picture is that of
+          ///< fp32 within default_tolerance(). Session::precision() says which, precision_reason() why
 };
 VIREO_API const char* to_string(Precision p);
 

@@ -287,7 +287,9 @@ class VIREO_API Session {
   int input_height() const;
   int input_width() const;
   int batch() const;
-  DeviceUsed device() const;  ///< its strings live as long as the session
+  Precision precision() const;                  ///< the options', or what kAuto has come to
+  const std::string& precision_reason() const;  ///< of kAuto: the times and answers that chose; empty otherwise
+  DeviceUsed device() const;                    ///< its strings live as long as the session
   /// Where the last picture became the network's input: "vulkan", or "cpu" and why (empty where that was asked for);
   /// "" before the first one. Its strings are valid until the next call of run() or submit().
   DeviceUsed preprocessing() const;

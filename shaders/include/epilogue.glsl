@@ -31,7 +31,8 @@ Columns load_columns(uint n4, float unit)
     return c;
 }
 
-void finish(vec4 acc, Columns c, uint out_group, uint res_group)
+// Gives what it stores, before that is rounded.
+vec4 finish(vec4 acc, Columns c, uint out_group, uint res_group)
 {
     vec4 v = acc;
     if (W_TYPE == I8) v *= c.wscale;
@@ -41,4 +42,5 @@ void finish(vec4 acc, Columns c, uint out_group, uint res_group)
     if (RESIDUAL != 0u) v += RES_TYPE == F32 ? res32[res_group] : from_half4(res16[res_group]);
     if (OUT_TYPE == F32) out32[out_group] = v;
     else out16[out_group] = to_half4(v);
+    return v;
 }

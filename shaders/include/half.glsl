@@ -19,6 +19,13 @@ const uint LN = 0u, GAIN = 0u, K_FULL = 1u;
 layout(constant_id = 9) const uint LN = 0u;
 layout(constant_id = 15) const uint K_FULL = 0u;
 layout(constant_id = 17) const uint GAIN = 0u;
+// Moments of a row are behind the rows: for every BN columns of its producer their mean and the sum of squares of what they are off it.
+layout(constant_id = 19) const uint OUT_MOMENTS = 0u;      // 1: of out's rows, for who normalises them. N is a multiple of 8
+layout(constant_id = 20) const uint OUT_MOMENTS_AT = 0u;   // in pairs from out's beginning
+layout(constant_id = 21) const uint IN_MOMENTS = 0u;       // LN: how many pairs A's rows have; 0: none, they are worked out
+layout(constant_id = 22) const uint IN_MOMENTS_AT = 0u;
+layout(constant_id = 23) const uint IN_COLUMNS = 1u;       // that a pair is of; the last has what is left of K
+layout(constant_id = 18) const uint GROUP = 1u;   // of W_TYPE I8_GROUPS and I4_GROUPS: columns of K that share a scale, whole trips
 #endif
 layout(constant_id = 10) const uint BM = 128u;
 layout(constant_id = 11) const uint BN = 128u;
@@ -28,8 +35,12 @@ layout(constant_id = 16) const uint SKIP_ROWS = 0u;
 
 layout(set = 0, binding = 0) readonly buffer A16 { uvec2 a16[]; };
 layout(set = 0, binding = 1) readonly buffer W16 { uvec4 w16[]; };
+layout(set = 0, binding = 1) readonly buffer W8 { uvec2 w8[]; };
+layout(set = 0, binding = 1) readonly buffer W4 { uint w4[]; };
 #if !CONV
 layout(set = 0, binding = 6) readonly buffer Gain { vec4 gain[]; };
+layout(set = 0, binding = 0) readonly buffer InMoments { vec2 in_moments[]; };
+layout(set = 0, binding = OUT_BINDING) writeonly buffer OutMoments { vec2 out_moments[]; };
 #endif
 
 layout(push_constant) uniform Push { uint M, N, K, a_ld4, o_ld4, r_ld4, a_off4, m0; float eps; } p;
@@ -40,6 +51,36 @@ const uint LDA = BM2 + 4u;            // words of two rows per staged k
 const uint A_LOADS = (BM2 * BK4 + LX - 1u) / LX, W_LOADS = (BK * BN8 + LX - 1u) / LX;
 shared uint as[BK * LDA];             // as[k][m / 2]
 shared uvec4 ws[W_LOADS * LX];        // ws[k][n / 8], with a margin for the last load's surplus
+
+// Codes are multiplied as halves of code * 2^-7, which is exact: a sum of 64 products with activations up to 1023 stays below 65504. No
+// conversion: a code that is moved to begin at 0 stands in the last places of 8, which are 2^-7 each. What makes a pair is what lies 16 bits
+// apart in a word: bytes 0 and 2, 1 and 3, nibbles i and i + 4. Sums come in that order, quad() brings them back to that of the columns.
+const float CODE_UNIT = 128.0;
+const bool GROUPS = W_TYPE == I8_GROUPS || W_TYPE == I4_GROUPS;
+uint half_codes(uint q, uint mask, uint first, float zero)
+{
+    return packFloat2x16(unpackFloat2x16((q & mask) ^ first) - f16vec2(float16_t(zero)));
+}
+uvec4 load_w(uint g)
+{
+    if (W_TYPE == F16) return w16[g];
+    if (W_TYPE == I4_GROUPS) {
+        const uint q = w4[g];
+        uvec4 v;
+        [[unroll]] for (uint j = 0u; j < 4u; ++j) v[j] = half_codes(q >> 4u * j, 0x000F000Fu, 0x48004800u, 8.0625);
+        return v;
+    }
+    const uvec2 q = w8[g];
+    return uvec4(half_codes(q.x, 0x00FF00FFu, 0x48804880u, 9.0), half_codes(q.x >> 8u, 0x00FF00FFu, 0x48804880u, 9.0),
+                 half_codes(q.y, 0x00FF00FFu, 0x48804880u, 9.0), half_codes(q.y >> 8u, 0x00FF00FFu, 0x48804880u, 9.0));
+}
+// Columns 4 h to 4 h + 3 of a row's four sums.
+vec4 quad(f16vec2 a, f16vec2 b, f16vec2 c, f16vec2 d, uint h)
+{
+    if (W_TYPE == I4_GROUPS) return vec4(a[h], b[h], c[h], d[h]);
+    if (h == 1u) a = c, b = d;
+    return W_TYPE == F16 ? vec4(vec2(a), vec2(b)) : vec4(a.x, b.x, a.y, b.y);
+}
 
 #if CONV
 layout(constant_id = 17) const uint IH = 1u;
@@ -63,12 +104,38 @@ const uint OUTSIDE = 0xFFFFFFFFu;   // the address of what lies in the padding
 shared uvec2 window[BM];
 shared uint tap_at[BM];
 #else
+shared vec4 group_scale[GROUPS ? BN / 4u : 1u];   // of the trip's columns of K
 shared uvec2 pair_norm[LN != 0u ? BM2 : 2u];   // LN: scale and offset of two rows, as halves
 
 vec4 load_a(uint g) { return from_half4(a16[g]); }
 #define SCRATCH_STORE(i, x) as[i] = floatBitsToUint(x)
 #define SCRATCH_LOAD(i) uintBitsToFloat(as[i])
 #include "row_norm.glsl"
+
+// row_norm of rows whose producer left their moments (Chan et al. 1983).
+void row_moments(uint m)
+{
+    [[unroll]] for (uint first = 0u; first < BM; first += LX) {
+        const uint r = first + gl_LocalInvocationID.x;
+        if (r < BM) {
+            const uint at = IN_MOMENTS_AT + min(m + r, p.M - 1u) * IN_MOMENTS;
+            float mean = 0.0, squares = 0.0;
+            vec2 part[IN_MOMENTS != 0u ? IN_MOMENTS : 1u];
+            [[unroll]] for (uint i = 0u; i < IN_MOMENTS; ++i) {
+                part[i] = in_moments[at + i];
+                mean = fma(float(min(IN_COLUMNS, p.K - i * IN_COLUMNS)), part[i].x, mean);
+            }
+            mean /= float(p.K);
+            [[unroll]] for (uint i = 0u; i < IN_MOMENTS; ++i) {
+                const float d = part[i].x - mean;
+                squares += fma(float(min(IN_COLUMNS, p.K - i * IN_COLUMNS)) * d, d, part[i].y);
+            }
+            const float rstd = inversesqrt(squares / float(p.K) + p.eps);
+            row_norm[r] = vec2(rstd, -mean * rstd);
+        }
+    }
+    barrier();
+}
 
 // Halves for the staging; row_norm.x becomes what the rounding of the scale has lost.
 void round_norms()
@@ -105,7 +172,8 @@ void main()
     PHASES_START()
 #if !CONV
     if (LN != 0u) {
-        row_statistics(m0);
+        if (IN_MOMENTS != 0u) row_moments(m0);
+        else row_statistics(m0);
         round_norms();
     }
 #endif
@@ -142,6 +210,11 @@ void main()
 #endif
     uint w_at = gl_WorkGroupID.y * (k4 * 4u * BN8) + t;
     const bool has_rows = m0 + ty * TM < p.M;
+#if !CONV
+    // wscale[panels][groups, and some that only the last load's surplus reads][BN], as in tile.glsl.
+    const uint scale_rows = (p.K + GROUP - 1u) / GROUP + ((W_LOADS * LX - BK * BN8 + BN8 - 1u) / BN8 + GROUP - 1u) / GROUP;
+    const uint scales_at = gl_WorkGroupID.y * scale_rows * (BN / 4u);
+#endif
 
     vec4 acc[TM * 2u];
     [[unroll]] for (uint i = 0u; i < TM * 2u; ++i) acc[i] = vec4(0.0);
@@ -198,9 +271,17 @@ void main()
         }
         [[unroll]] for (uint i = 0u; i < W_LOADS; ++i) {
             uvec4 v = uvec4(0u);
-            if (K_FULL != 0u || k0 + (i * LX + t) / BN8 / 4u < k4) v = w16[w_at + i * LX];
+            if (K_FULL != 0u || k0 + (i * LX + t) / BN8 / 4u < k4) v = load_w(w_at + i * LX);
             ws[i * LX + t] = v;
         }
+#if !CONV
+        if (GROUPS) {
+            [[unroll]] for (uint first = 0u; first < BN / 4u; first += LX) {
+                const uint n = first + t;
+                if (n < BN / 4u) group_scale[n] = wscale[scales_at + k0 * 4u / GROUP * (BN / 4u) + n] * CODE_UNIT;
+            }
+        }
+#endif
         w_at += BK * BN8;
         barrier();
         PHASE_END(LOAD)
@@ -217,7 +298,15 @@ void main()
                         sum[i * 4u + j] = fma(f16vec2(av[i / 2u][i % 2u]), wv, sum[i * 4u + j]);
                 }
             }
-            [[unroll]] for (uint i = 0u; i < TM * 2u; ++i) acc[i] += vec4(vec2(sum[i * 2u]), vec2(sum[i * 2u + 1u]));
+            [[unroll]] for (uint i = 0u; i < TM * 2u; ++i) {
+                const uint at = i / 2u * 4u;
+                const vec4 part = quad(sum[at], sum[at + 1u], sum[at + 2u], sum[at + 3u], i % 2u);
+#if !CONV
+                if (GROUPS) acc[i] = fma(part, group_scale[tx * 2u + i % 2u], acc[i]);
+                else
+#endif
+                    acc[i] += part;
+            }
         }
         barrier();
         PHASE_END(COMPUTE)
@@ -227,13 +316,16 @@ void main()
     }
 #endif
 
+#if CONV
+    const uint OUT_MOMENTS = 0u;
+#endif
 #if !PHASES   // as in tile.glsl
-    if (!has_rows) return;
+    if (OUT_MOMENTS == 0u && !has_rows) return;
 #endif
     [[unroll]] for (uint j = 0u; j < 2u; ++j) {
         const uint n = col0 + tx * 2u + j;
         if (n < n4) {
-            const Columns cols = load_columns(n, 1.0);
+            const Columns cols = load_columns(n, CODE_UNIT);
             [[unroll]] for (uint i = 0u; i < TM; ++i) {
                 const uint m = m0 + ty * TM + i;
 #if CONV
@@ -241,10 +333,45 @@ void main()
 #else
                 const float scale = LN != 0u ? row_norm[ty * TM + i].x : 1.0;
 #endif
-                if (m < p.M) finish(acc[i * 2u + j] * scale, cols, m * p.o_ld4 + n, m * p.r_ld4 + n);
+                if (m < p.M) acc[i * 2u + j] = finish(acc[i * 2u + j] * scale, cols, m * p.o_ld4 + n, m * p.r_ld4 + n);
             }
         }
     }
+#if !CONV
+    // Half of the rows at a time, for which A's bytes are enough: an invocation's 8 columns of each, then all of a row.
+    if (OUT_MOMENTS != 0u) {
+        const uint parts = min(BN8, p.N / 8u - gl_WorkGroupID.y * BN8);
+        [[unroll]] for (uint half_tile = 0u; half_tile < 2u; ++half_tile) {
+            if (half_tile != 0u) barrier();
+            [[unroll]] for (uint i = 0u; i < TM2; ++i) {
+                const vec4 a = acc[(half_tile * TM2 + i) * 2u], b = acc[(half_tile * TM2 + i) * 2u + 1u];
+                const float mean = dot(a + b, vec4(0.125));
+                const uint at = ((ty * TM2 + i) * BN8 + tx) * 2u;
+                as[at] = floatBitsToUint(mean);
+                as[at + 1u] = floatBitsToUint(dot(a - mean, a - mean) + dot(b - mean, b - mean));
+            }
+            barrier();
+            [[unroll]] for (uint first = 0u; first < BM2; first += LX) {
+                const uint r = first + t, m = m0 + r / TM2 * TM + half_tile * TM2 + r % TM2;
+                if (r < BM2 && m < p.M) {
+                    float mean = 0.0, squares = 0.0, means[BN8];
+                    [[unroll]] for (uint i = 0u; i < BN8; ++i) {
+                        const bool real = i < parts;
+                        means[i] = uintBitsToFloat(as[(r * BN8 + i) * 2u]);
+                        mean += real ? means[i] : 0.0;
+                        squares += real ? uintBitsToFloat(as[(r * BN8 + i) * 2u + 1u]) : 0.0;
+                    }
+                    mean /= float(parts);
+                    [[unroll]] for (uint i = 0u; i < BN8; ++i) {
+                        const float d = i < parts ? means[i] - mean : 0.0;
+                        squares = fma(8.0 * d, d, squares);
+                    }
+                    out_moments[OUT_MOMENTS_AT + m * gl_NumWorkGroups.y + gl_WorkGroupID.y] = vec2(mean, squares);
+                }
+            }
+        }
+    }
+#endif
 #if PHASES
     barrier();
 #endif

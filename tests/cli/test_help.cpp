@@ -104,7 +104,7 @@ TEST(Help, SaysWhichNameWasMeant) {
       {{"clasify"}, 2, "'classify'", "segment"},
       {{"plan", "--modle", kModel}, 2, "'--model'", "--help"},
       {{"classify", "--model", kModel, kPicture, "--precison=fp16"}, 2, "'--precision'", "--help"},
-      {{"plan", "--model", kModel, "--precision", "fp61"}, 2, "'fp16'", "fp32, fp16, int8, w8a8 and checkpoint"},
+      {{"plan", "--model", kModel, "--precision", "fp61"}, 2, "'fp16'", "fp32, fp16, int8, w8a8, checkpoint and auto"},
       {{"plan", "--model", kModel, "--device", "vulcan"}, 2, "'vulkan'", "auto, cpu, vulkan or vulkan:N"},
       {{"plan", "--model", kModel, "--device", "gpu"}, 2, "'vulkan'", "vulkan:N"},
       {{"diff", "--model", kModel, "--a", "cpo"}, 2, "'cpu'", "vulkan:N"},

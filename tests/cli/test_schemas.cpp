@@ -121,6 +121,7 @@ void run_classify(Runs& runs, const Scratch& scratch) {
   runs.on_cpu({"classify", "--model", kShipped, "--hold-fps", "1000000", "--faster", kShipped + "-small",
                kShipped + "/samples"});
   runs.on_cpu({"classify", "--model", kShipped, kPicture, kGrey16, scratch.path("gone.png")});
+  runs.on_cpu({"classify", "--model", kShipped, "--precision", "auto", kPicture});
   runs.on_vulkan(Words{"classify", "--model", odd_vit(scratch), kVit + "/0.png"} + kHalf);
 }
 

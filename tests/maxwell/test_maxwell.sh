@@ -26,6 +26,6 @@ if ! { [ -x "$stat" ] && "$stat" --info; } >/dev/null 2>&1; then
   skip counts "there is no working maxwell-stat at '$stat'"
 else
   counts vit maxwell.txt
-  counts upernet maxwell-upernet.txt --models paper-upernet-mobilevit-s --precisions "fp32 fp16"
+  counts upernet maxwell-upernet.txt --models paper-upernet-mobilevit-s --precisions "fp32 fp16 int8"
 fi
 finish

@@ -173,7 +173,8 @@ TEST(SelfTests, AreThoseOfThePlan) {
   // A class's, for tuning: every kernel with a self-test, with all of its constants.
   const std::vector<Tested> all = tested_kernels(caps, DType::kF16);
   size_t constants = 0;
-  for (const char* name : {"linear.half", "attention.half", "conv2d.half", "conv2d.winograd.half"})
+  for (const char* name : {"linear.half", "linear.half.codes", "linear.half.groups", "attention.half", "conv2d.half",
+                           "conv2d.half.codes", "conv2d.depthwise.half", "conv2d.winograd.half"})
     constants += tuning_for(caps).of(name).size();
   EXPECT_EQ(all.size(), constants);
   EXPECT_EQ(tested_kernels(caps, DType::kF32).size(), tuning_for(caps).of("conv2d.winograd.tile").size());
