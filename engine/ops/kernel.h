@@ -37,7 +37,8 @@ enum class Rate : uint8_t { kF32, kHalf, kInt8 };
 /// A small product that a device must get right before it is given a kernel.
 struct SelfTest {
   OpCase what;
-  const char* weights = "f16";  ///< the matrix's format; rows are fp16
+  Precision precision = Precision::kFp16;  ///< of its rows
+  const char* weights = nullptr;           ///< the matrix's format where it is not the precision's
 };
 
 /// Cost of a kernel that is taken where no other accepts.

@@ -20,8 +20,8 @@ Result<bool> holds(const KernelDef& kernel, const Constants& constants, const st
                    const DeviceCaps& caps, ThreadPool& pool) {
   const SelfTest test = kernel.self_test(constants);
   const OpDef& op = op_def(kernel.op);
-  FormatPolicy policy = policy_of(Precision::kFp16);
-  if (!parse_format(test.weights, &policy.matrices))
+  FormatPolicy policy = policy_of(test.precision);
+  if (test.weights != nullptr && !parse_format(test.weights, &policy.matrices))
     return fail(ErrorCode::kInternal, "{}: the accuracy check has weights in '{}', which is no format", kernel.name,
                 test.weights);
   GraphBuilder b("accuracy check");
@@ -118,7 +118,7 @@ std::vector<Tested> tested_kernels(const DeviceCaps& caps, DType activations) {
   for (const KernelDef* k : all_kernels()) {
     if (!k->self_test) continue;
     for (const Constants& c : tuning.of(k->name))
-      if (activations == DType::kF16) all.push_back({k, c});
+      if (policy_of(k->self_test(c).precision).activations == activations) all.push_back({k, c});
   }
   return all;
 }
