@@ -301,9 +301,10 @@ void add_compress(CLI::App& app) {
                    "the folder to write: config.json, model.safetensors, report.json and report.html")
       ->type_name("DIR");
   verb->add_option("--recipe", args->recipe, "what is done (--list); recipes compose: w4g32+a8")->type_name("NAME");
-  verb->add_option("--policy", args->policy,
-                   "instead: a file with lines `weights FORMAT`, `PATTERN FORMAT [ROWS]`, `products i8` and "
-                   "`attention i8`; beside --recipe only lines `PATTERN FORMAT [ROWS]`, which then count")
+  verb->add_option(
+          "--policy", args->policy,
+          "instead: a file with lines `weights FORMAT`, `PATTERN FORMAT [ROWS]`, `products i8` and "
+          "`attention i8`, and those of `simulate` about values; beside --recipe without the first and `products`")
       ->type_name("FILE");
   verb->add_option("--method", args->method,
                    "how weights of linears within the network are rounded (--list) [below 8 bits gptq, else rtn]")

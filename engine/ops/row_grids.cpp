@@ -15,9 +15,9 @@ const std::vector<const RowGrid*>& row_grids() {
 }
 
 extern const char* const kRowGridNames[];
-const char* const kRowGridNames[] = {"symmetric", "asymmetric",    "unsigned",    "log2",          "logsqrt2",
-                                     "rowlog2",   "rowlogquarter", "twinsoftmax", "twingelu",      "shiftlog",
-                                     "adalog",    "shiftadalog",   "ptf",         "asymmetricmse", nullptr};
+const char* const kRowGridNames[] = {"symmetric", "asymmetric",    "unsigned",    "log2",     "logsqrt2",
+                                     "rowlog2",   "rowlogquarter", "twinsoftmax", "twingelu", "shiftlog",
+                                     "adalog",    "shiftadalog",   "ptf",         nullptr};
 
 int64_t RowGrid::numbers(int64_t cols) const { return !fitted() ? 0 : by_column ? cols + 2 : 2; }
 
