@@ -158,7 +158,7 @@ TEST(CodesByHalves, ThePlanSaysSo) {
 }
 
 TEST(CodesByHalves, Int8IsNoSlowerThanFp16) {
-  for (const char* name : {"vit-ti", "vit-s", "vit-b", "mobilevit-s", "dinov2-s", "paper-upernet-mobilevit-s"}) {
+  for (const char* name : {"vit-ti", "vit-b", "mobilevit-s", "paper-upernet-mobilevit-s"}) {
     const Result<Model> model = Model::random(std::string(VIREO_SOURCE_DIR) + "/models/configs/" + name + ".json", 1);
     ASSERT_TRUE(model.ok()) << model.error().message;
     const auto us = [&](Precision p) {
