@@ -53,7 +53,7 @@ struct PredictOptions {
   /// A built-in description's name, or the text of one (as `fit_machine` returns); empty: the built-in one for the
   /// device.
   std::string machine;
-  std::string caps_name = "caps";  ///< the file of the capabilities, for messages
+  std::string caps_name = "caps";                  ///< the file of the capabilities, for messages
   std::shared_ptr<ShaderCounts> counts = nullptr;  ///< looked into, and added to; null: everything is counted
 };
 
