@@ -17,6 +17,7 @@
 #include "ops/attention.h"
 #include "ops/conv2d.h"
 #include "ops/linear.h"
+#include "ops/rounded_op.h"
 #include "ops/tuned.h"
 #include "ops_conformance.h"
 #include "plan/plan.h"
@@ -443,8 +444,16 @@ namespace {
 
 bool is_matrix_op(OpKind op) { return op == OpKind::kLinear || op == OpKind::kConv2d; }
 
+/// False for operators that are computed on the CPU alone: a plan for a GPU has them there, and says so.
+bool has_shader(OpKind op) {
+  return std::any_of(all_kernels().begin(), all_kernels().end(), [op](const KernelDef* k) {
+    return k->op == op && k->device == DeviceKind::kVulkan && k->lower != ops::lower_nowhere;
+  });
+}
+
 /// Whether a case of the operator says something of its own in this precision on this target.
 bool applies(OpKind op, Precision precision, const Target& t) {
+  if (t.gpu && !has_shader(op)) return false;
   const bool matrix_op = is_matrix_op(op);
   if (precision == Precision::kInt8 && !matrix_op) return false;  // int8 stores matrices only: the same case as fp32
   if (precision == Precision::kFp16 && !matrix_op && t.kernels) return false;  // and CPU activations are always fp32

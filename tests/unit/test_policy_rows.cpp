@@ -15,6 +15,7 @@ namespace {
 
 using test::TempDir;
 
+const std::string kFour = "weights f32\nblocks.0.attn.qkv i4g32\n";
 const std::string kAttention = "vit.encoder.layer.0.attention.attention.";
 
 Model opened(const std::string& path) {
@@ -27,17 +28,13 @@ Result<CompressReport> compress_into(const std::string& folder, const std::strin
   CompressOptions o;
   o.policy = policy, o.method = "rtn", o.sensitivity = false, o.threads = 2;
   VIREO_ASSIGN(Compressor c, Compressor::create(opened(family_test::kCases + "hf-vit"), o));
-  for (uint64_t i = 0; i < c.least_pictures(); ++i) {  // for head and patch embedding, which the policy names too
-    const std::vector<uint8_t> rgb = synthetic_picture(i, 112, 112);
-    VIREO_TRY(c.add({rgb.data(), 112, 112, 0}));
-  }
   return c.write(folder);
 }
 
 /// Formats of the first block's query, key and value.
 std::map<std::string, std::string> formats(const std::string& line) {
   const TempDir out;
-  const auto report = compress_into(out.path(), "weights i4g32\n" + line);
+  const auto report = compress_into(out.path(), kFour + line);
   EXPECT_TRUE(report.ok()) << line << ": " << report.error().message;
   std::map<std::string, std::string> found;
   if (!report) return found;
@@ -57,10 +54,10 @@ TEST(PolicyRows, OfAPlansMatrixCountThroughIt) {
   EXPECT_EQ(formats("blocks.0.attn.qkv.weight[90:196] i8g32\n"),
             (Formats{{"q", "i4g32+6xi8"}, {"k", "i4g32+96xi8"}, {"v", "i4g32+4xi8"}}));
   // What matches the plan's name means the plan's rows, whatever else it matches.
-  EXPECT_EQ(formats("*attention.attention*[280:288] i8g32\n"),
+  EXPECT_EQ(formats("*layer.0.attention.attention*[280:288] i8g32\n"),
             (Formats{{"q", "i4g32"}, {"k", "i4g32"}, {"v", "i4g32+8xi8"}}));
   const TempDir out;
-  const auto beyond = compress_into(out.path(), "weights i4g32\nblocks.0.attn.qkv[0:289] i8g32\n");
+  const auto beyond = compress_into(out.path(), kFour + "blocks.0.attn.qkv[0:289] i8g32\n");
   ASSERT_FALSE(beyond.ok());
   EXPECT_NE(beyond.error().message.find("has 288 rows, not the 0 to 288"), std::string::npos) << beyond.error().message;
 }
@@ -83,7 +80,7 @@ TEST(PolicyRows, ASessionTakesThemTheSame) {
 
 TEST(PolicyRows, WhatChangesNothingIsNoted) {
   const TempDir out;
-  ASSERT_TRUE(compress_into(out.path(), "weights i4g32\n").ok());
+  ASSERT_TRUE(compress_into(out.path(), kFour).ok());
   const Model coded = opened(out.path());
   SessionOptions o;
   o.policy = "checkpoint keep\n" + kAttention + "query|key|value.weight[0:96] i8g32\n";
