@@ -39,7 +39,7 @@ foreach(file IN LISTS files)
 endforeach()
 
 # Operators are known by what they say of themselves (ops.def, kernels.def), not by name.
-file(GLOB files "${ROOT}/engine/plan/lower.cpp" "${ROOT}/engine/profile/*" "${ROOT}/engine/cpu/*" "${ROOT}/engine/vk/*"
+file(GLOB files "${ROOT}/engine/plan/lower.cpp" "${ROOT}/engine/plan/make_plan.cpp" "${ROOT}/engine/profile/*" "${ROOT}/engine/cpu/*" "${ROOT}/engine/vk/*"
      "${ROOT}/engine/runtime/*")
 foreach(file IN LISTS files)
   if(IS_DIRECTORY "${file}")

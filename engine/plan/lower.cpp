@@ -578,21 +578,4 @@ Result<Plan> lower(const Graph& graph, const DeviceCaps& caps, const PlanOptions
   }
 }
 
-Result<Planned> make_plan(Graph graph, const DeviceCaps& caps, const PlanOptions& options) {
-  Planned p;
-  FormatPolicy policy = policy_for(options, caps);
-  policy.gpu_integers = caps.kind == DeviceKind::kVulkan && caps.integer_dot_fast;
-  if (options.fuse) {
-    VIREO_ASSIGN(p.graph, fuse(std::move(graph), policy, caps.kind));
-  } else {
-    p.graph = std::move(graph);
-  }
-  VIREO_TRY(assign(p.graph, policy));
-  VIREO_ASSIGN(p.plan, lower(p.graph, caps, options));
-  place(p.plan, options.keep_all);
-  order(p.plan);
-  VIREO_TRY(verify(p.plan));
-  return p;
-}
-
 }  // namespace vireo

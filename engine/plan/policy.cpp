@@ -89,8 +89,6 @@ Result<Format> FormatPolicy::of_rows(const std::string& constant, int64_t rows, 
     std::fill(each.begin() + r.first_row, each.begin() + r.end_row, &r.format);
   }
   if (each.empty()) return whole;
-  // Ranges that leave no row out say what a rule without a range would.
-  if (std::all_of(each.begin(), each.end(), [&](const Format* f) { return *f == *each[0]; })) return *each[0];
   Format all = whole;
   for (const Format* f : each) {
     if (*f == all) continue;
@@ -98,11 +96,14 @@ Result<Format> FormatPolicy::of_rows(const std::string& constant, int64_t rows, 
     const Grid &few = fewer ? f->grid : all.grid, &many = fewer ? all.grid : f->grid;
     Grid alike = many;
     alike.bits = few.bits;
-    if (!few.coded() || few.bits > 4 || many.bits != 8 || alike != few || few.scope == Scope::kTensor)
+    if (!few.coded() || few.bits > 4 || many.bits != 8 || alike != few || few.scope == Scope::kTensor) {
+      // Ranges that leave no row out say what a rule without a range would.
+      if (std::all_of(each.begin(), each.end(), [&](const Format* e) { return *e == *each[0]; })) return *each[0];
       return fail(ErrorCode::kInvalidArgument,
                   "policy '{}': rows of '{}' are to be {} and {}; of one weight some rows can have 8 bits and all "
                   "others the same 2 to 4 with scales for as many columns, such as i4g64 and i8g64",
                   name, constant, to_string(all), to_string(*f));
+    }
     all.grid = few;
   }
   if (all.grid.bits > 4) return all;

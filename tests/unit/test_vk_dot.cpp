@@ -214,7 +214,7 @@ TEST_F(VkDot, RowsOfEightBitsAmongRowsOfFour) {
     const auto gpu = open(device);
     ASSERT_TRUE(gpu);
     for (const char* policy : {"w i4g16\nw[3:9] i8g16\nw[17:20] i8g16\n", "w i4\nw[0:1] i8\nw[19:20] i8\n",
-                               "w u3g8\nw[5:20] u8g8\n", "w i4g80\nw[0:19] i8g80\n"})
+                               "w u3g8\nw[5:20] u8g8\n", "w i4g80\nw[0:20] i8g80\n"})
       for (const DeviceClass kernels : {DeviceClass::kMaxwell, DeviceClass::kMali, DeviceClass::kSoftware}) {
         const Linear l{37,
                        20,
