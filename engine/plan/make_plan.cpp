@@ -21,7 +21,11 @@ Result<Planned> make_plan(Graph graph, const DeviceCaps& caps, const PlanOptions
   }
   VIREO_TRY(assign(p.graph, policy));
   VIREO_ASSIGN(p.plan, lower(p.graph, caps, options));
-  const auto gains = [](const Step& s) { return s.by != nullptr && s.by->codes_by_halves; };
+  const auto gains = [](const Step& s) {  // codes, or what they stand for, multiplied as halves
+    const int weight = op_def(s.op).matrix;
+    return s.by != nullptr && s.by->rate == Rate::kHalf && weight >= 0 && s.inputs[size_t(weight)] < 0 &&
+           s.const_descs[size_t(weight)].grid.coded();
+  };
   if (half_rows && std::none_of(p.plan.steps.begin(), p.plan.steps.end(), gains)) {
     // The class has such kernels, but this network none that they take, or the device failed those: nothing is gained
     // by rows that are rounded.

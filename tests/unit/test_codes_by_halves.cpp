@@ -173,9 +173,7 @@ TEST(CodesByHalves, Int8IsNoSlowerThanFp16) {
       return made ? made->us : 0;
     };
     const double fp16 = us(Precision::kFp16);
-    // Only numbers are transformed for Winograd's 3x3 convolutions: codes take 36 products where halves take 16.
-    const bool convolutions = std::string(name).find("mobilevit") != std::string::npos;
-    EXPECT_LE(us(Precision::kInt8), convolutions ? 0.8 * us(Precision::kFp32) : 1.08 * fp16) << name;
+    EXPECT_LE(us(Precision::kInt8), 1.08 * fp16) << name;
     EXPECT_LT(fp16, us(Precision::kFp32)) << name;
   }
 }

@@ -38,7 +38,7 @@ struct Conv {
     TensorDesc desc;
     desc.shape = x;
     if (planar) desc.layout = Layout::kPlanar;
-    else if (precision == Precision::kFp16) desc.dtype = DType::kF16;
+    else if (precision != Precision::kFp32 && caps.shader_float16) desc.dtype = DType::kF16;
     const int64_t cols = x.c() / int64_t(groups) * int64_t(kernel * kernel);
     const ValueId w = g.constant("w", weight ? weight : random_constant(cout, cols, 1, 0.1f));
     g.output(g.add(OpKind::kConv2d, "conv", {g.input("x", desc), w},
@@ -75,7 +75,10 @@ TEST(WinogradVulkan, IsTakenWhereItCostsLess) {
   }
   const Shape map{{1, 64, 64, 128}};
   Conv c(map, 96);
-  EXPECT_EQ(c.taken(caps, Precision::kInt8), "conv2d.tile") << "codes are not transformed";
+  EXPECT_EQ(c.taken(caps, Precision::kInt8), "conv2d.winograd.half") << "the numbers of its codes";
+  caps.shader_float16 = false;
+  EXPECT_EQ(c.taken(caps, Precision::kInt8), "conv2d.tile") << "fp32 rows";
+  caps = nano();
   EXPECT_EQ(Conv(map, 96, 5).taken(caps, Precision::kFp16), "conv2d.half");
   EXPECT_EQ(Conv(map, 96, 1).taken(caps, Precision::kFp32), "conv2d.tile");
   c.stride = 2;
