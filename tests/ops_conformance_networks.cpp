@@ -147,7 +147,8 @@ TEST(Registry, NoFieldIsMissing) {
     if (!k->constants) continue;
     EXPECT_TRUE(words.insert(k->constants->word).second) << k->constants->word;
     EXPECT_TRUE(k->constants->legal && k->constants->defaults) << k->name;
-    EXPECT_FALSE(k->self_test && !k->error) << k->name;
+    // Sums of fp16 are further off than the operator's tolerance, and a kernel of them has to say how far.
+    EXPECT_FALSE(k->self_test && !k->error && k->rate == Rate::kHalf) << k->name;
   }
 }
 

@@ -37,6 +37,7 @@ void cpu(const CpuCall& call) {
   for (int64_t i = 0; i < c.out.shape.n(); ++i)
     integer_norm_rows(how(c), image_rows(call.in[kX], *c.in[kX], i), reinterpret_cast<const float*>(call.consts[0]),
                       reinterpret_cast<const float*>(call.consts[1]), image_rows(call.out, c.out, i));
+  clear_padding(call);
 }
 
 void reference(const RefCall& r) {

@@ -91,6 +91,7 @@ void cpu(const CpuCall& call) {
     a.key_bias = c.input(kKeyBias) ? call.rows(kKeyBias) + i * c.in[kKeyBias]->row_stride() : nullptr;
     a.run(*call.pool);
   }
+  clear_padding(call);
 }
 
 void reference(const RefCall& r) {

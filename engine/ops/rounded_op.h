@@ -23,6 +23,13 @@ inline FloatRows image_rows(const void* data, const TensorDesc& t, int64_t item)
   const int64_t rows = t.shape.h() * t.shape.w(), stride = t.row_stride();
   return {static_cast<float*>(const_cast<void*>(data)) + item * rows * stride, rows, t.shape.c(), stride};
 }
+/// Zeros in the output's padding columns, which the loops over numbers leave alone.
+inline void clear_padding(const CpuCall& call) {
+  const TensorDesc& t = call.op->out;
+  const int64_t cols = t.shape.c(), end = round_up(cols, 4), stride = t.row_stride();
+  float* const out = call.result();
+  for (int64_t r = 0; r < t.shape.rows(); ++r) std::fill(out + r * stride + cols, out + r * stride + end, 0.f);
+}
 /// The reference's numbers as floats, which they are, [rows, cols].
 inline std::vector<float> as_floats(const std::vector<double>& x) { return {x.begin(), x.end()}; }
 
