@@ -102,6 +102,7 @@ void run_format(OpKind op, const OpCase& spec, const char* format, const Target&
     for (int64_t c = 0; c < d.shape.c(); ++c) {
       const double off =
           std::fabs(double((*run)->output(0)[r * d.row_stride() + c]) - expected[size_t(r * d.shape.c() + c)]);
+      ASSERT_FALSE(std::isnan(off));
       if (!(off <= worst)) worst = off;
     }
   EXPECT_LE(worst, bound) << plan.steps[0].kernel;
@@ -282,6 +283,7 @@ TEST(Tiles, MomentsOfRowsFromTheirProducer) {
         for (size_t i = 0; i < answers[0].size(); ++i) {
           largest = std::max(largest, std::fabs(double(answers[1][i])));
           const double off = std::fabs(double(answers[0][i]) - double(answers[1][i]));
+          ASSERT_FALSE(std::isnan(off));
           if (!(off <= worst)) worst = off;
         }
         EXPECT_GT(largest, 1);

@@ -189,7 +189,8 @@ void run(const Prepared& p, const Target& t, bool codes, const std::string& wher
   for (int64_t r = 0; r < d.shape.rows(); ++r)
     for (int64_t c = 0; c < d.shape.c(); ++c) {
       const double error = std::fabs(double(got[r * d.row_stride() + c]) - p.expected[size_t(r * d.shape.c() + c)]);
-      if (!(error <= worst)) worst = error;
+      ASSERT_FALSE(std::isnan(error)) << where << ": row " << r << ", column " << c;
+      worst = std::max(worst, error);
     }
   EXPECT_LE(worst, p.bound) << where << " [" << *kernel << "]";
 }

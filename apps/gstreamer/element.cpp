@@ -55,6 +55,7 @@ struct State {
   std::unique_ptr<vireo::Session> session;
   guint64 frames = 0;
   std::vector<float> classes;  // of the last frame that was run, for the overlay of those that pass
+  bool overlay = false;        // the property at the start, which decided whether frames may be written
 };
 
 struct Vireo {
@@ -173,6 +174,7 @@ vireo::Result<State*> open_state(const Vireo* self) {
   state->options.preprocess = *preprocess;
   if (self->overlay && *head != vireo::Head::kClassMap)
     return wrong("overlay draws the classes of pixels, and the model '" + state->model.name() + "' gives none");
+  state->overlay = self->overlay;
   if (!state->model.keeps_proportions()) {  // else the caps say which size
     if (const vireo::Result<void> opened = open_session(state.get(), 0, 0); !opened) return opened.error();
   }
@@ -185,7 +187,7 @@ gboolean start(GstBaseTransform* base) {
   if (!state) return report(self, state.error()), FALSE;
   self->state = *state;
   // Frames that are only looked at are not changed: no copy of a buffer that others read too.
-  gst_base_transform_set_passthrough(base, !self->overlay);
+  gst_base_transform_set_passthrough(base, !self->state->overlay);
   return TRUE;
 }
 
@@ -283,14 +285,14 @@ GstFlowReturn transform(GstVideoFilter* filter, GstVideoFrame* frame) {
   State& state = *self->state;
   const guint64 number = state.frames++;
   const auto draw = [&] {
-    if (self->overlay && !state.classes.empty())
+    if (state.overlay && !state.classes.empty())
       vireo_gst::draw_classes(frame, state.classes.data(), int(self->rotation), state.model.classes());
   };
   if (number % self->interval != 0) return draw(), GST_FLOW_OK;
   const vireo::Image image = image_of(self, frame);
   // The map of the frame's own size where it is drawn, else the model's, which costs less.
   const vireo::MapSize size =
-      self->overlay ? vireo::MapSize{image.upright_height(), image.upright_width()} : vireo::MapSize{};
+      state.overlay ? vireo::MapSize{image.upright_height(), image.upright_width()} : vireo::MapSize{};
   const vireo::Result<vireo::Output> out = state.session->run(&image, 1, size);
   if (!out) return report(self, out.error()), GST_FLOW_ERROR;
   GstStructure* answer =
@@ -300,7 +302,7 @@ GstFlowReturn transform(GstVideoFilter* filter, GstVideoFrame* frame) {
   if (*out->device.reason != '\0') gst_structure_set(answer, "reason", G_TYPE_STRING, out->device.reason, nullptr);
   if (state.options.head == vireo::Head::kFeatures) add_features(*out, answer);
   else add_classes(self, *out, answer);
-  if (self->overlay) state.classes.assign(out->data, out->data + out->rows);
+  if (state.overlay) state.classes.assign(out->data, out->data + out->rows);
   draw();
   gst_element_post_message(GST_ELEMENT(self), gst_message_new_element(GST_OBJECT(self), answer));
   return GST_FLOW_OK;

@@ -100,7 +100,10 @@ void run(Args& args) {
   JsonAnswer results(pictures.raw());
   ImageErrors errors;
   if (!args.common.quiet()) {
-    if (!model.keeps_proportions()) std::printf("%s\n", device_line(levels.sessions().last().device()).c_str());
+    if (!model.keeps_proportions()) {
+      std::printf("%s\n", device_line(levels.sessions().last().device()).c_str());
+      print_precision_reason(args.common);
+    }
     print_notes(model);
     if (model.scores() == vireo::Scores::kSigmoid)
       std::printf("scores are sigmoid, one per label: they do not add up to 100 %%\n");
@@ -126,7 +129,7 @@ void run(Args& args) {
     answer.level = level;
     if (answer.error.empty()) {
       answer.latency = latency.add(frame);
-      levels.frame(ms_since(start));
+      levels.frame(ms_since(start), level);
     }
     notes.add(path, answer.note);
     if (!answer.error.empty()) errors.add(path, answer.error);

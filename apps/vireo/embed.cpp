@@ -91,7 +91,7 @@ void run(Args& args) {
         if (const std::string reason = reasons.add(out->device); !reason.empty()) entry["reason"] = reason;
         total_ms += out->ms;
         if (levels.any()) entry["level"] = level;
-        levels.frame(ms_since(start));
+        levels.frame(ms_since(start), level);
       } else {
         error = out.error().message;
       }

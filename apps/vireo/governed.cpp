@@ -54,6 +54,7 @@ GovernedSessions::GovernedSessions(const vireo::Model& model, const Common& comm
   size_t mapped = 1;
   for (const std::string& name : governing.faster) {
     Common how = common;
+    how.chosen = std::make_shared<Common::Chosen>();  // by itself
     how.model = split_size(name, &how.height, &how.width);
     // As its own checkpoint holds its weights, unless one precision was asked for.
     if (!how.precision_given) how.precision = vireo::Precision::kCheckpoint;
@@ -73,6 +74,7 @@ GovernedSessions::GovernedSessions(const vireo::Model& model, const Common& comm
     const auto f = level->sessions.last().footprint();
     weights += f.weights_bytes, buffers += f.arena_bytes;
   }
+  if (head == vireo::Head::kFeatures) check_lengths();
   constexpr double kMib = 1 << 20;
   std::fprintf(stderr,
                "note: %zu levels are prepared to hold %g frames a second: %.1f MiB (weights as each plan packs them "
@@ -81,9 +83,26 @@ GovernedSessions::GovernedSessions(const vireo::Model& model, const Common& comm
                double(buffers) / kMib, mapped, mapped == 1 ? "" : "s");
 }
 
-void GovernedSessions::frame(double ms) {
+/// How many numbers a level gives is known from an answer: of nothing, before the first frame.
+void GovernedSessions::check_lengths() {
+  int first = 0;
+  for (const auto& level : levels_) {
+    vireo::Session& session = level->sessions.last();
+    const std::vector<float> nothing(size_t(level->model.channels()) * size_t(session.input_height()) *
+                                     size_t(session.input_width()));
+    const vireo::Result<vireo::Output> out = session.run(nothing.data(), nothing.size());
+    if (!out) throw Failure(out.error().message);
+    if (first == 0) first = out->cols;
+    if (out->cols != first)
+      throw Failure("'" + level->name + "' gives " + std::to_string(out->cols) + " numbers and '" + levels_[0]->name +
+                    "' gives " + std::to_string(first) + ": --faster takes models that answer the same question");
+  }
+}
+
+void GovernedSessions::frame(double ms, int level) {
   if (!any()) return;
-  ++levels_[size_t(governor_.level())]->frames;
+  ++levels_[size_t(level)]->frames;
+  if (level != governor_.level()) ms = -1;  // counted; it says nothing of the present level
   if (!governor_.frame(ms, double(monotonic_ns()) / 1e9)) return;
   if (changes_.size() < kKeptChanges) changes_.push_back(governor_.last_change());
   std::fprintf(stderr, "note: %s\n", governor_.last_change().sentence.c_str());

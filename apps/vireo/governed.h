@@ -35,12 +35,15 @@ class GovernedSessions {
   int level() const { return governor_.level(); }
   int levels() const { return int(levels_.size()); }
   bool any() const { return levels_.size() > 1; }
-  /// A frame's work took so long. Tells people of a move on stderr.
-  void frame(double ms);
+  /// A frame's work took so long at this level, which need not be the present one any more. Tells people of a move on
+  /// stderr.
+  void frame(double ms, int level);
   /// "levels", "changes" and "saturated".
   void add_to(Json& json) const;
 
  private:
+  void check_lengths();
+
   struct Level {
     Level(std::string name, const vireo::Model& model, const Common& how, vireo::Head head)
         : name(std::move(name)), model(model), common(how), sessions(this->model, common, head) {}

@@ -373,8 +373,9 @@ class Pipeline {
         answer_.error = error;
         queue_.give_back(frame);
         tell();
-      } else if (int(flights_.size()) >= segmenter_.depth()) {
-        finish_oldest();
+      } else {
+        // All that the present level has too many: a move may have changed how many it takes.
+        while (int(flights_.size()) >= segmenter_.depth()) finish_oldest();
       }
     }
   }
@@ -410,11 +411,9 @@ class Pipeline {
     }
     queue_.give_back(flight.frame);
     tell();
-    // What this frame held up the ones behind it: with two in flight that is less than it took from end to end. One
-    // that was on its way when the level changed says nothing of the new one.
+    // What this frame held up the ones behind it: with two in flight that is less than it took from end to end.
     const Clock::time_point now = Clock::now();
-    if (done && flight.level == segmenter_.levels().level())
-      segmenter_.levels().frame(std::chrono::duration<double, std::milli>(now - began_).count());
+    if (done) segmenter_.levels().frame(std::chrono::duration<double, std::milli>(now - began_).count(), flight.level);
     began_ = now;
   }
 

@@ -494,6 +494,12 @@ Result<Compressor> Compressor::create(const Model& model, const CompressOptions&
                   "compress: '{}' is compressed already (quantization_config); its codes would be rounded twice. Use "
                   "the original checkpoint",
                   model.name());
+    const auto& extension = model.impl().loaded.source().extension;
+    if (extension != nullptr && extension->grids.any())
+      return fail(ErrorCode::kUnsupported,
+                  "compress: '{}' rounds values while it runs already (quantization_config.vireo.grids). Use the "
+                  "original checkpoint",
+                  model.name());
     VIREO_ASSIGN(Choice choice, options.recipe.empty() && !options.policy.empty() ? Choice::of_policy(options.policy)
                                                                                   : Choice::of_recipe(options.recipe));
     Model seen = model;

@@ -211,7 +211,7 @@ Result<Choice> Choice::of_policy(const std::string& text) {
   VIREO_ASSIGN(c.structure, StructureChoice::of_policy(&formats));
   VIREO_ASSIGN(c.grids, numbers_of_policy(&formats, "policy"));
   VIREO_ASSIGN(c.policy, parse_policy(formats, "policy"));
-  if (c.policy.activations != DType::kF32)
+  if (c.policy.activations != DType::kF32 || c.policy.half_beside_codes)
     return fail(ErrorCode::kInvalidArgument,
                 "policy: 'activations' are said when the model runs (--precision FILE), and a checkpoint does not hold "
                 "them; leave this line out");
@@ -252,6 +252,10 @@ Result<void> Choice::refine(const std::string& text) {
 }
 
 Result<std::vector<Scheme>> Choice::schemes(const Layers& layers, std::vector<std::string>* notes) const {
+  if (!attention.empty() && grids.attends())
+    return fail(ErrorCode::kInvalidArgument,
+                "compress: attention in int8 and the lines 'operands', 'softmax' or 'integer softmax' both say how "
+                "attention is computed; leave one of them out");
   for (const FormatPolicy::Rule& r : policy.rules) {
     const bool used = std::any_of(layers.all.begin(), layers.all.end(), [&](const Layer& l) {
       return any_matches(r.pattern, names_of(l)) || (r.some_rows() && means_matrix(r.pattern, l));

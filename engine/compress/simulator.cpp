@@ -90,6 +90,12 @@ Result<Simulator> Simulator::create(const Model& model, const std::string& polic
                   "simulate: '{}' is compressed already (quantization_config); its codes would be rounded twice. Use "
                   "the original checkpoint",
                   model.name());
+    const auto& extension = model.impl().loaded.source().extension;
+    if (extension != nullptr && extension->grids.any())
+      return fail(ErrorCode::kUnsupported,
+                  "simulate: '{}' rounds values while it runs already (quantization_config.vireo.grids). Use the "
+                  "original checkpoint",
+                  model.name());
     VIREO_ASSIGN(const SimulatedPolicy p, parse_simulated_policy(policy, source));
     return Simulator(std::make_unique<Impl>(model, p, make_cpu_device(threads, "")));
   });

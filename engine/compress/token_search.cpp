@@ -268,7 +268,8 @@ Result<ScheduleSearch> find_schedule(const MergedModel& merged, Head head, const
     return sum / double(looked);
   };
   cost.kl = [&](const Schedule& s) { return apart(s, 1); };
-  cost.rough = [&](const Schedule& s) { return apart(s, std::max<size_t>(1, count / kRoughPictures)); };
+  if (count >= 2 * kRoughPictures)  // else the rough look is the whole
+    cost.rough = [&](const Schedule& s) { return apart(s, std::max<size_t>(1, count / kRoughPictures)); };
   cost.ms = [&](const Schedule& s) -> Result<double> { return latency.us(s) / 1000; };
 
   ScheduleSearch found;

@@ -53,6 +53,13 @@ void RoundedAttention::run_head(int64_t head, std::vector<float>* probabilities)
     for (int64_t t = 0; t < n; ++t) to->insert(to->end(), x + t * ldx + from, x + t * ldx + from + wide);
   };
   take(head * dim, dim, &q), take((heads + head) * dim, dim, &k), take(2 * heads * dim + head * vdim, vdim, &v);
+  // Codes, and weights of 0, would hide what is no number.
+  const auto none = [&] {
+    for (int64_t i = 0; i < n; ++i) std::fill_n(out + i * ldo + head * vdim, vdim, NAN);
+  };
+  if (seen == nullptr &&
+      !(all_numbers(q.data(), n * dim) && all_numbers(k.data(), n * dim) && all_numbers(v.data(), n * vdim)))
+    return none();
   if (seen == nullptr && operands.grid != nullptr) {
     round_by(operands, q.data(), n, dim), round_by(operands, k.data(), n, dim);
     std::vector<float> column(static_cast<size_t>(n));
@@ -70,6 +77,7 @@ void RoundedAttention::run_head(int64_t head, std::vector<float>* probabilities)
       for (int64_t c = 0; c < dim; ++c) sum += q[size_t(i * dim + c)] * k[size_t(j * dim + c)];
       p[size_t(i * n + j)] = sum * float(scale) + (key_bias ? key_bias[j] : 0.f);
     }
+  if (seen == nullptr && !all_numbers(p.data(), n * n)) return none();
   if (seen == nullptr && integer_softmax.bits > 0) shiftmax_rows(p.data(), n, integer_softmax);
   else
     for (int64_t i = 0; i < n; ++i) softmax_row(p.data() + i * n, n);

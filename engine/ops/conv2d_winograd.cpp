@@ -231,7 +231,8 @@ Result<Lowering> lower_tile(const OpCall& c, const LowerContext& ctx) { return l
 
 Result<void> half_accepts(const OpCall& c, const LowerContext& ctx) {
   if (!ctx.caps->shader_float16) return fail(ErrorCode::kUnsupported, "the device has no shaderFloat16");
-  // Of codes the numbers that they stand for are transformed: half of the time for 32/9 of the bytes.
+  // Of codes the numbers that they stand for are transformed (of weights that int8 would round while packing, the
+  // numbers before that): half of the time for 32/9 of the bytes.
   const Format weights = gpu_weight_format(*c.in[kWeight], *c.in[kX]);
   if (c.in[kX]->dtype != DType::kF16 || (weights.dtype != DType::kF16 && !weights.grid.coded()))
     return fail(ErrorCode::kUnsupported, "it multiplies fp16 rows by weights of fp16 or of codes");

@@ -44,6 +44,7 @@ Result<void> accepts(const OpCall& c, const LowerContext& ctx) {
   const Geometry g = geometry(c);
   if (!ctx.caps->shader_float16) return fail(ErrorCode::kUnsupported, "the device has no shaderFloat16");
   if (c.in[kX]->dtype != DType::kF16) return fail(ErrorCode::kUnsupported, "it multiplies fp16 rows");
+  if (c.in[kWeight]->dtype == DType::kF32) return fail(ErrorCode::kUnsupported, "the policy keeps the weights fp32");
   if (g.cin % 8 != 0 || c.in[kX]->row_stride() % 8 != 0 || c.out.row_stride() % 8 != 0)
     return fail(ErrorCode::kUnsupported, "it takes channels in groups of 8");
   if (g.kh * g.kw > kMostTaps)

@@ -53,7 +53,10 @@ struct FloatRows {
   int64_t rows = 0, cols = 0, stride = 0;
 };
 
-/// Rounds rows of one picture in place. `fit`: of a fitted grid.
+/// Whether all are numbers. Codes would hide what is none, and with it that something overflowed.
+bool all_numbers(const float* x, int64_t n);
+/// Rounds rows of one picture in place; a row that is no numbers becomes NaN, as do all that share its scale. `fit`: of
+/// a fitted grid.
 void round_rows(const Rounding& r, const std::vector<double>* fit, const FloatRows& x, ThreadPool& pool);
 /// ShiftGELU of rows of one picture; `x` and `out` may be the same.
 void integer_gelu_rows(const IntegerFunction& how, const FloatRows& x, const FloatRows& out);

@@ -1,6 +1,7 @@
 #include "ops/row_grids.h"
 
 #include <algorithm>
+#include <cfloat>
 #include <cmath>
 
 namespace vireo {
@@ -24,7 +25,7 @@ int64_t RowGrid::numbers(int64_t cols) const { return !fitted() ? 0 : by_column 
 bool RowGrid::sound(const std::vector<double>& fit, int64_t cols) const {
   if (int64_t(fit.size()) != numbers(cols)) return false;
   if (!fitted()) return true;
-  if (!(fit[0] > 0) || !std::isfinite(fit[0]) || fit[1] != std::nearbyint(fit[1])) return false;
+  if (!(fit[0] >= FLT_MIN) || !(fit[0] <= FLT_MAX) || fit[1] != std::nearbyint(fit[1])) return false;
   if (!by_column) return fit[1] >= 1 && fit[1] <= 4096;                                          // the base's q
   return fit[1] >= 0 && fit[1] <= 255 && std::all_of(fit.begin() + 2, fit.end(), [](double f) {  // the zero point
            return f == 1 || f == 2 || f == 4 || f == 8;

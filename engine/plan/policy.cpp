@@ -148,7 +148,7 @@ FormatPolicy policy_of(Precision p) {
       r.decode = false;
       r.half_beside_codes = true;
       break;
-    case Precision::kAuto: break;  // one of the others by then (fastest_precision)
+    case Precision::kAuto: break;  // one of the others by then (Session::Impl::open_fastest, with_precision)
   }
   return r;
 }

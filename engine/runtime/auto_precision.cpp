@@ -30,7 +30,9 @@ double distance(Head head, const std::vector<float>& got, const std::vector<floa
   double largest = 0, worst = 0, other = 0;
   for (size_t i = 0; i < expected.size(); ++i) {
     const double error = std::fabs(double(got[i]) - double(expected[i]));
-    if (!(error <= worst)) worst = error;  // NaN too
+    // No answer at all: scores that are no numbers are class -1 of a map.
+    if (std::isnan(error) || (head == Head::kClassMap && !(got[i] >= 0))) return INFINITY;
+    worst = std::max(worst, error);
     largest = std::max(largest, std::fabs(double(expected[i])));
     other += got[i] != expected[i];
   }
@@ -84,11 +86,19 @@ Result<SessionOptions> with_precision(const Model& model, const std::string& cap
 Result<std::vector<float>> Session::Impl::answer_to(const std::vector<float>& pixels) {
   Slot& s = slots[0];
   s.pixels = pixels;
-  VIREO_TRY(start(0));
+  const auto ask = [&]() -> Result<void> {
+    VIREO_TRY(start(0));
 #if VIREO_VULKAN
-  if (gpu) VIREO_TRY(gpu->wait(0));
+    if (gpu) VIREO_TRY(gpu->wait(0));
 #endif
-  VIREO_TRY(check_validation());
+    return check_validation();
+  };
+  Result<void> done = ask();
+  if (!done && options.fallback && !cpu && may_fall_back(done.error())) {
+    VIREO_TRY(fall_back(done.error()));
+    done = ask();
+  }
+  VIREO_TRY(done);
   gather(0);
   return s.result;
 }
@@ -106,6 +116,7 @@ Result<std::unique_ptr<Session::Impl>> Session::Impl::open_fastest(const Model& 
 
   Result<PrecisionTimes> predicted = predicted_times(model, device.caps_text(), options, "");
   PrecisionTimes times;
+  std::string left_out;
   if (predicted) {
     times = std::move(*predicted);
   } else {
@@ -114,7 +125,10 @@ Result<std::unique_ptr<Session::Impl>> Session::Impl::open_fastest(const Model& 
       std::unique_ptr<Impl> other;
       if (p != Precision::kFp32) {
         Result<std::unique_ptr<Impl>> made = open_in(p);
-        if (!made) continue;  // its place in the order is of no importance
+        if (!made) {
+          left_out += fmt::format("; not {}: {}", to_string(p), made.error().message);
+          continue;
+        }
         other = std::move(*made);
       }
       Impl& session = other ? *other : *exact;
@@ -129,7 +143,6 @@ Result<std::unique_ptr<Session::Impl>> Session::Impl::open_fastest(const Model& 
     sort_by_time(times);
   }
 
-  std::string left_out;
   for (const auto& each : times) {
     const Precision p = each.first;
     double off = 0;

@@ -90,7 +90,7 @@ Result<void> read_session(const std::string& text, const std::string& source, Ca
   fields.boolean("keep_all", &o.keep_all);
   fields.string("policy", &o.policy);
   fields.boolean("fuse", &info->fused);
-  if (!parse_precision(precision, &o.precision) || o.precision == Precision::kAuto)  // of a session it is one of these
+  if (!parse_precision(precision, &o.precision) || (o.precision == Precision::kAuto && o.policy.empty()))
     fields.reject("precision", precision, "fp32, fp16, int8, w8a8 or checkpoint");
   bool known = false;
   for (Head h : {Head::kLogits, Head::kFeatures, Head::kTokens, Head::kClassMap})

@@ -35,7 +35,7 @@ uint64_t input_bytes(const Plan& plan) { return plan.values[size_t(plan.inputs[0
 
 }  // namespace
 
-/// Errors: kUnsupported and kOutOfMemory leave the session as it was.
+/// Errors: kUnsupported and kOutOfMemory leave the session as it was; kDeviceLost: its plan cannot run.
 Result<void> Session::Impl::open_front(const Image& image, const simd::PictureSource& source) {
   VIREO_ASSIGN(const PictureInput in, preprocessor->describe(image));
   const std::shared_ptr<vk::Gpu> device_gpu = gpu->shared_gpu();
@@ -53,7 +53,11 @@ Result<void> Session::Impl::open_front(const Image& image, const simd::PictureSo
     request.owner = planned.plan.model.c_str();
     VIREO_ASSIGN(vk::Buffer made, vk::Buffer::create(*device_gpu, request));
     auto shared = std::make_shared<vk::Buffer>(std::move(made));
-    VIREO_TRY(gpu->read_from(shared));
+    if (const Result<void> read = gpu->read_from(shared); !read) {
+      // But for kUnsupported the plan has no commands any more: this inference fails.
+      if (read.error().code == ErrorCode::kUnsupported) return read;
+      return fail(ErrorCode::kDeviceLost, "{}", read.error().message);
+    }
     device_input = std::move(shared);
   }
   vk::ExecutableOptions o;
@@ -68,7 +72,8 @@ Result<void> Session::Impl::open_front(const Image& image, const simd::PictureSo
       std::memcpy(memory.at(front->plan.values[size_t(front->plan.inputs[i + 1])].where), tables[i].data(),
                   tables[i].size() * sizeof(int32_t));
   }
-  for (Slot& s : slots) s.bytes.reserve(size_t(in.part.bytes));
+  for (Slot& s : slots)
+    if (s.ticket == 0) s.bytes.reserve(size_t(in.part.bytes));  // the picture of one in flight points into its own
   by_picture = std::move(front);
   return {};
 }
@@ -142,6 +147,8 @@ Result<void> Session::Impl::feed(int slot) {
     VIREO_ASSIGN(made->run, vk::Executable::create(gpu->shared_gpu(), made->plan, Graph(), pool, std::move(o)));
     by_floats = std::move(made);
   }
+  // Where the plan behind it failed nobody waited for this one, and the device may still read these bytes.
+  VIREO_TRY(front->run->wait(slot));
   void* const to = front->run->host_memory(slot).at(front->plan.values[size_t(front->plan.inputs[0])].where);
   if (s.unprepared) std::memcpy(to, s.bytes.data(), s.bytes.size());
   else std::memcpy(to, s.pixels.data(), s.pixels.size() * sizeof(float));

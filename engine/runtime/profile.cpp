@@ -124,6 +124,7 @@ class Profiler {
       p_.notes.push_back(fmt::format("stopped after {} of {} runs", p_.runs, o_.runs));
     }
     VIREO_TRY(preprocess());
+    VIREO_TRY(upload());  // value() of the input is that of what was profiled
     finish();
     if (pixels_ && needs_pixels()) s_.slots[0].pixels.assign(pixels_, pixels_ + count_);
     if (Result<void> finite = s_.answer_is_finite(0); !finite)

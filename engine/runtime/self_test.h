@@ -22,7 +22,7 @@ Result<bool> holds(const KernelDef& kernel, const Constants& constants, const st
 using Tested = std::pair<const KernelDef*, Constants>;
 /// What a plan has of them: a device is asked about no others, because each question compiles a pipeline.
 std::vector<Tested> tested_kernels(const Plan& plan);
-/// All that the class has for plans with activations of that type: of fp16, because no other kernel has a self-test.
+/// All that the class has for plans with activations of that type.
 std::vector<Tested> tested_kernels(const DeviceCaps& caps, DType activations);
 
 }  // namespace vireo

@@ -130,8 +130,8 @@ Result<void> Session::Impl::fall_back(const Error& why) {
   health = out_of_memory();
   const uint64_t abandoned = device.abandoned().times;
 #if VIREO_VULKAN
+  gpu.reset();  // first: its flights know how long to wait, and tell the others of a hang
   by_picture.reset(), by_floats.reset();
-  gpu.reset();
   device_input.reset();
   for (auto& steps : host_steps) steps.clear();
 #endif
@@ -156,9 +156,7 @@ Result<void> Session::Impl::fall_back(const Error& why) {
   return health;
 }
 
-/// Not when it is the model's or the caller's fault, about which the CPU would say the same, nor a defect of ours,
-/// which must show.
-static bool may_fall_back(const Error& e) {
+bool may_fall_back(const Error& e) {
   return e.code != ErrorCode::kInvalidArgument && e.code != ErrorCode::kCorrupt && e.code != ErrorCode::kInternal;
 }
 
@@ -203,6 +201,10 @@ Result<void> Session::Impl::start(int slot) {
   s.result.resize(sized ? size_t(planned_out.n()) * size_t(s.map.height) * size_t(s.map.width)
                         : size_t(planned_out.elements()));
   if (cpu) {
+    if (s.unprepared) {
+      prepared.kind = DeviceKind::kCpu, prepared.name = device.impl()->caps.simd;
+      prepared.reason = "the device failed, and the CPU has taken over";
+    }
     VIREO_TRY(prepare(s));
     std::memcpy(cpu->input(slot), s.pixels.data(), s.pixels.size() * sizeof(float));
     const SizedOutput to = sized_output(s);

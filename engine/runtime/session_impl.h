@@ -41,6 +41,9 @@ Result<TunedSteps> load_tuning(const std::string& path, const TuningId& id);
 /// Returns why it failed, or "".
 std::string save_tuning(const std::string& path, const TuningId& id, const TunedSteps& steps);
 
+/// Not when it is the model's or the caller's fault, about which the CPU would say the same, nor a defect of ours,
+/// which must show.
+bool may_fall_back(const Error& e);
 /// Why pictures are not brought to such a device unless asked for.
 inline std::string software_reason(const std::string& name) {
   return fmt::format("{} is a software driver, beside which the CPU's vector instructions are quicker", name);

@@ -108,10 +108,12 @@ Result<void> Executable::read_from(std::shared_ptr<Buffer> memory) {
     return possible;
   }
   for (Flight& f : flights_)
-    if (!f.settle())
+    if (!f.settle()) {
+      options_.buffers = before;
       return fail(ErrorCode::kDeviceLost,
                   "{}: plan '{}': the device may still be busy with an inference that was given up", gpu_->caps().name,
                   plan_.model);
+    }
   own_->drop_commands();
   segments_.clear();
   own_->input = std::move(memory);

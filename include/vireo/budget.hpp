@@ -78,7 +78,7 @@ struct BudgetFound {
   Candidate original;  ///< kl 0
   std::vector<Candidate> all;
   std::vector<size_t> front;        ///< of the known ones, by rising KL: those that nothing beats
-  std::vector<ChosenPoint> points;  ///< three of the front, fewer of one that has no three
+  std::vector<ChosenPoint> points;  ///< three of the front; fewer where the closest is the cheapest
   Verdict verdict;
   size_t pictures = 0, folds = 0;
 };

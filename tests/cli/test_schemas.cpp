@@ -180,6 +180,7 @@ void run_bench(Runs& runs, const Scratch& scratch) {
   const std::string odd = odd_vit(scratch);
   runs.on_cpu({"bench", "--model", odd, "--iters", "2", "--warmup", "1", "--beside", kVit + "/config.json"});
   runs.on_vulkan({"bench", "--model", kShipped, "--iters", "2", "--warmup", "1"});
+  runs.on_cpu({"bench", "--model", kShipped, "--precision", "auto", "--iters", "1", "--warmup", "1"});
 }
 
 void run_diff(Runs& runs, const Scratch&) {

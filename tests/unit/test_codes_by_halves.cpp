@@ -82,10 +82,11 @@ TEST(CodesByHalves, MemoryIsThatOfTheCodes) {
 
 TEST(DepthwiseHalf, IsTakenForHalvesInGroupsOf8) {
   DeviceCaps caps = caps_of("jetson-nano");
+  DType weights = DType::kF16;
   const auto taken = [&](int64_t channels, int64_t kernel, DType rows, int64_t size = 64, std::string* how = nullptr) {
     TensorDesc x, w;
     x.shape = Shape{{1, size, size, channels}}, x.dtype = rows;
-    w.shape = Shape{{1, 1, channels, kernel * kernel}};
+    w.shape = Shape{{1, 1, channels, kernel * kernel}}, w.dtype = weights;
     Attrs attrs{double(kernel),  double(kernel), 1, 1, double(kernel / 2), double(kernel / 2), 0, 1, 1,
                 double(channels)};
     OpCall call;
@@ -101,6 +102,9 @@ TEST(DepthwiseHalf, IsTakenForHalvesInGroupsOf8) {
   EXPECT_EQ(taken(128, 3, DType::kF32), "conv2d.depthwise");
   EXPECT_EQ(taken(12, 3, DType::kF16), "conv2d.depthwise");
   EXPECT_EQ(taken(128, 7, DType::kF16), "conv2d.depthwise") << "49 products";
+  weights = DType::kF32;
+  EXPECT_EQ(taken(128, 3, DType::kF16), "conv2d.depthwise") << "what a policy keeps as floats is not rounded";
+  weights = DType::kF16;
   // Large blocks read less, on a small map they would leave the core without work.
   std::string large, small;
   taken(128, 3, DType::kF16, 64, &large), taken(128, 3, DType::kF16, 8, &small);
