@@ -1,5 +1,5 @@
 // The GStreamer element `vireo`: frames pass through, and each one (or every Nth) is run through a model. Answers are
-// element messages on the pipeline's bus; a segmentation's may be drawn over the frames.
+// element messages on the pipeline's bus and metadata of the buffers; a segmentation's may be drawn over the frames.
 //
 //   gst-launch-1.0 -m v4l2src ! vireo model=models/fashion-vit ! fakesink
 //   gst-launch-1.0 v4l2src ! vireo model=models/disaster-upernet overlay=true ! videoconvert ! autovideosink
@@ -62,7 +62,7 @@ struct Vireo {
   GstVideoFilter parent;
   gchar *model, *device, *precision, *weights, *task, *preprocess;
   guint interval, top, rotation;
-  gboolean overlay;
+  gboolean overlay, metadata;
   gint threads;
   State* state;
 };
@@ -83,7 +83,8 @@ enum Property {
   kThreads,
   kTask,
   kOverlay,
-  kPreprocess
+  kPreprocess,
+  kMetadata
 };
 
 Vireo* self_of(gpointer object) { return reinterpret_cast<Vireo*>(object); }
@@ -191,6 +192,15 @@ gboolean start(GstBaseTransform* base) {
   return TRUE;
 }
 
+/// The buffer that leaves. One that others hold too takes no metadata; a copy that shares its memory does.
+GstFlowReturn prepare_output_buffer(GstBaseTransform* base, GstBuffer* in, GstBuffer** out) {
+  const Vireo* self = self_of(base);
+  if (!gst_base_transform_is_passthrough(base) || !self->metadata || gst_buffer_is_writable(in))
+    return GST_BASE_TRANSFORM_CLASS(vireo_element_parent_class)->prepare_output_buffer(base, in, out);
+  *out = gst_buffer_copy(in);
+  return *out != nullptr ? GST_FLOW_OK : GST_FLOW_ERROR;
+}
+
 gboolean stop(GstBaseTransform* base) {
   Vireo* self = self_of(base);
   delete self->state;
@@ -259,6 +269,14 @@ void add_features(const vireo::Output& out, GstStructure* to) {
   gst_structure_take_value(to, "features", &list);
 }
 
+/// The answer as a region of interest that is the whole frame: GStreamer's own kind of metadata, which programs read
+/// without a header of ours. Elements that make new frames (videoconvert, videoscale) do not take it along.
+void attach(GstVideoFrame* frame, const GstStructure* answer) {
+  GstVideoRegionOfInterestMeta* meta = gst_buffer_add_video_region_of_interest_meta(
+      frame->buffer, "vireo", 0, 0, guint(GST_VIDEO_FRAME_WIDTH(frame)), guint(GST_VIDEO_FRAME_HEIGHT(frame)));
+  gst_video_region_of_interest_meta_add_param(meta, gst_structure_copy(answer));
+}
+
 vireo::Image image_of(const Vireo* self, GstVideoFrame* frame) {
   const auto data = [&](guint plane) { return static_cast<const uint8_t*>(GST_VIDEO_FRAME_PLANE_DATA(frame, plane)); };
   vireo::Image image;
@@ -304,6 +322,7 @@ GstFlowReturn transform(GstVideoFilter* filter, GstVideoFrame* frame) {
   else add_classes(self, *out, answer);
   if (state.overlay) state.classes.assign(out->data, out->data + out->rows);
   draw();
+  if (self->metadata && gst_buffer_is_writable(frame->buffer)) attach(frame, answer);
   gst_element_post_message(GST_ELEMENT(self), gst_message_new_element(GST_OBJECT(self), answer));
   return GST_FLOW_OK;
 }
@@ -325,6 +344,7 @@ void set_property(GObject* object, guint id, const GValue* value, GParamSpec* sp
     case kTask: return text(&self->task, "auto");
     case kPreprocess: return text(&self->preprocess, "auto");
     case kOverlay: self->overlay = g_value_get_boolean(value); return;
+    case kMetadata: self->metadata = g_value_get_boolean(value); return;
     case kInterval: self->interval = g_value_get_uint(value); return;
     case kTop: self->top = g_value_get_uint(value); return;
     case kThreads: self->threads = g_value_get_int(value); return;
@@ -343,6 +363,7 @@ void get_property(GObject* object, guint id, GValue* value, GParamSpec* spec) {
     case kTask: return g_value_set_string(value, self->task);
     case kPreprocess: return g_value_set_string(value, self->preprocess);
     case kOverlay: return g_value_set_boolean(value, self->overlay);
+    case kMetadata: return g_value_set_boolean(value, self->metadata);
     case kInterval: return g_value_set_uint(value, self->interval);
     case kTop: return g_value_set_uint(value, self->top);
     case kThreads: return g_value_set_int(value, self->threads);
@@ -366,6 +387,7 @@ void vireo_element_init(Vireo* self) {
   self->preprocess = g_strdup("auto");
   self->interval = 1;
   self->top = 5;
+  self->metadata = TRUE;
   gst_base_transform_set_passthrough(GST_BASE_TRANSFORM(self), TRUE);
 }
 
@@ -405,12 +427,16 @@ void vireo_element_class_init(VireoClass* klass) {
       g_param_spec_string("preprocess", "Preprocess",
                           "Where frames become the network's input, with the same numbers: auto, cpu or gpu", "auto",
                           flags));
+  add(kMetadata, g_param_spec_boolean("metadata", "Metadata",
+                                      "Attach the answer to the buffer: GstVideoRegionOfInterestMeta of type 'vireo', "
+                                      "the whole frame, whose parameter 'vireo' is the message's structure",
+                                      TRUE, flags));
 
   GstElementClass* element = GST_ELEMENT_CLASS(klass);
   gst_element_class_set_static_metadata(element, "Vision Transformers", "Filter/Analyzer/Video",
                                         "Runs frames through a Vision Transformer on Vulkan or the CPU, posts the "
-                                        "answers as element messages 'vireo' and "
-                                        "draws those of segmentations",
+                                        "answers as element messages 'vireo', attaches "
+                                        "them to the buffers and draws those of segmentations",
                                         "Vireo");
   for (const auto& [name, direction] : {std::make_pair("sink", GST_PAD_SINK), std::make_pair("src", GST_PAD_SRC)}) {
     GstCaps* caps = gst_caps_from_string(kCaps);
@@ -420,6 +446,7 @@ void vireo_element_class_init(VireoClass* klass) {
   GstBaseTransformClass* base = GST_BASE_TRANSFORM_CLASS(klass);
   base->start = start;
   base->stop = stop;
+  base->prepare_output_buffer = prepare_output_buffer;
   base->transform_ip_on_passthrough = TRUE;
   GstVideoFilterClass* filter = GST_VIDEO_FILTER_CLASS(klass);
   filter->set_info = set_info;
@@ -434,5 +461,6 @@ gboolean plugin_init(GstPlugin* plugin) {
 }  // namespace
 
 #define PACKAGE "vireo"
-GST_PLUGIN_DEFINE(GST_VERSION_MAJOR, GST_VERSION_MINOR, vireo, "Vision Transformers on Vulkan and the CPU", plugin_init,
-                  VIREO_VERSION, "MIT/X11", "Vireo", "Vireo")
+// Not the version of the headers at hand: GStreamer refuses plugins that ask for a newer one than it is.
+GST_PLUGIN_DEFINE(1, 14, vireo, "Vision Transformers on Vulkan and the CPU", plugin_init, VIREO_VERSION, "MIT/X11",
+                  "Vireo", "Vireo")

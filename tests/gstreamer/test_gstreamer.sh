@@ -6,6 +6,7 @@ set -u
 . "$(dirname "${BASH_SOURCE[0]}")/../script.sh"
 export GST_PLUGIN_PATH=$VIREO_GST_PLUGINS GST_REGISTRY=$work/registry.bin
 model=$VIREO_SOURCE/models/fashion-vit
+segmenter=$VIREO_SOURCE/models/disaster-upernet
 
 if ! command -v gst-launch-1.0 >/dev/null || ! command -v gst-inspect-1.0 >/dev/null; then
   skip gstreamer "gst-launch-1.0 is not installed (gstreamer1.0-tools)"
@@ -28,7 +29,7 @@ run() {
 answers() { grep -c 'message.*element.*vireo, ' "$work/out"; }
 
 gst-inspect-1.0 vireo >"$work/inspect" 2>&1
-for word in model device precision weights interval top rotation threads task overlay preprocess Filter/Analyzer/Video NV12 GRAY16_LE; do
+for word in model device precision weights interval top rotation threads task overlay preprocess metadata Filter/Analyzer/Video NV12 GRAY16_LE; do
   check "inspect.$word" grep -q -- "$word" "$work/inspect"
 done
 
@@ -57,8 +58,33 @@ check "task.embed.alone" test "$(grep -c 'classes' "$work/out")" = 0
 run 1 video/x-raw,format=NV12,width=320,height=240 model="$model" device=cpu task=classify preprocess=cpu
 check "task.classify" grep -q 'score' "$work/out"
 
+# What the buffers carry behind the element: read_meta prints a line for each.
+meta() {
+  timeout 120 "$VIREO_GST_READ_META" "$1" >"$work/out" 2>"$work/err"
+}
+source="videotestsrc num-buffers=4 pattern=smpte ! video/x-raw,format=NV12,width=320,height=240"
+if [ -x "${VIREO_GST_READ_META:-}" ]; then
+  meta "$source ! vireo model=$model device=cpu top=1 interval=3 ! fakesink name=sink"
+  check "meta.ends" test "$?" = 0
+  check "meta.everyThird" test "$(sed 's/ .*//' "$work/out" | tr '\n' ' ')" = "meta: none none meta: "
+  check "meta.isTheMessage" test "$(grep -c ' as posted$' "$work/out")" = 2
+  check "meta.isTheTools" grep -q "0,0 320x240 .*label.*${label// /.*}" "$work/out"
+  # Behind elements that pass buffers on it is still there.
+  meta "$source ! vireo model=$model device=cpu top=1 ! queue ! identity ! fakesink name=sink"
+  check "meta.passes" test "$(grep -c '^meta: 0,0 320x240' "$work/out")" = 4
+  meta "$source ! vireo model=$model device=cpu metadata=false ! fakesink name=sink"
+  check "meta.off" test "$(sort -u "$work/out")" = none
+  # A buffer that another branch holds is not changed there, and its bytes are not copied.
+  meta "$source ! tee name=t ! queue ! fakesink name=other t. ! queue ! vireo model=$model device=cpu ! fakesink name=sink"
+  check "meta.tee" test "$(grep -c '^meta: ' "$work/out")-$(grep -c '^other: none' "$work/out")" = 4-4
+  check "meta.tee.sharesMemory" test "$(grep -c ' shared' "$work/out")" = 4
+  meta "$source ! vireo model=$segmenter device=cpu overlay=true ! fakesink name=sink"
+  check "meta.overlay" test "$(grep -c 'map-width=(int)320.*as posted$' "$work/out")" = 4
+else
+  skip meta "there is no read_meta in this build"
+fi
+
 # frames NAME FORMAT PROPERTIES...: three frames as they leave the element, in $work/NAME
-segmenter=$VIREO_SOURCE/models/disaster-upernet
 frames() {
   local name=$1 format=$2
   shift 2
