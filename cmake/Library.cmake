@@ -35,7 +35,7 @@ endif()
 set(VIREO_FMT_SOURCE "${CMAKE_CURRENT_LIST_DIR}/fmt.cpp")
 set_source_files_properties("${VIREO_FMT_SOURCE}" PROPERTIES COMPILE_OPTIONS -O0 SKIP_PRECOMPILE_HEADERS ON)
 # Every CPU must round a row's codes alike, whether or not it can fuse a multiplication with an addition.
-set_source_files_properties(engine/simd/attention_i8.cpp engine/simd/i8.cpp PROPERTIES COMPILE_OPTIONS -ffp-contract=off)
+set_source_files_properties(engine/simd/attention_i8.cpp engine/simd/i8.cpp engine/simd/i8_amx.cpp PROPERTIES COMPILE_OPTIONS -ffp-contract=off)
 add_library(vireo_engine OBJECT ${VIREO_SOURCES} "${VIREO_FMT_SOURCE}")
 target_link_libraries(vireo_engine PRIVATE vireo_options vireo_private Threads::Threads)
 target_compile_options(vireo_engine PRIVATE -fno-math-errno)  # sqrt without a call; nothing here reads errno after math

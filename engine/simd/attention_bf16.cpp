@@ -1,6 +1,6 @@
-// Attention whose two products are of bfloat16 with fp32 sums, on AVX-512's dot product: queries (times the scale),
-// keys, values and the powers p = 2^(score - maximum) are rounded to nearest even, two to a word of 32 bits. A row is
-// divided by the sum of its powers as they were before. Intrinsics, as in bf16.cpp.
+// Attention whose two products are of bfloat16 with fp32 sums, on AMX tiles or AVX-512's dot product: queries (times
+// the scale), keys, values and the powers p = 2^(score - maximum) are rounded to nearest even, two to a word of 32
+// bits. A row is divided by the sum of its powers as they were before. Intrinsics, as in bf16.cpp.
 #include "simd/bf16.h"
 
 #if VIREO_SIMD_BF16
@@ -12,6 +12,7 @@
 #include <cmath>
 #include <cstring>
 
+#include "simd/tiles.h"
 #include "tensor/tensor.h"
 
 namespace vireo::simd {
@@ -20,13 +21,14 @@ namespace {
 constexpr int64_t kKeys = 256;     // per block: scores and powers of a row block stay in L1
 constexpr int64_t kQueries = 256;  // per work item at most: each packs K and V anew
 constexpr int64_t kWantItems = 6;
-constexpr int kRows = 12;                         // queries of a register tile: 24 sums
+constexpr int kMaxRows = 16;                      // of a unit
 constexpr int64_t kScoreStride = kKeys + 16;      // floats, an odd number of cache lines
 constexpr int64_t kPowerStride = kKeys / 2 + 16;  // words
 constexpr float kLog2E = 1.44269504088896341f;
 
 /// Work items per head, and sizes in words of 4 bytes.
 struct Plan {
+  int64_t rows;     // queries that go together
   int64_t splits;   // query ranges per (batch, head)
   int64_t queries;  // of the largest
   int64_t keys;     // of the largest block of keys, whole panels
@@ -38,30 +40,36 @@ struct Plan {
   int64_t value_words() const { return keys / 2 * values; }
   int64_t output_words() const { return queries * values; }
   int64_t all() const {
-    return key_words() + value_words() + output_words() + kRows * (room + kScoreStride + kPowerStride + kPanel) +
+    return key_words() + value_words() + output_words() + rows * (room + kScoreStride + kPowerStride + values) +
            2 * round_up(queries, 16);
   }
 };
 
+template <typename Unit>
 Plan make_plan(const AttentionArgs& a) {
   Plan p{};
+  p.rows = Unit::kRows;
   const int64_t heads = std::max<int64_t>(1, a.batch * a.heads);
-  p.splits = std::max(div_up(a.tokens, kQueries), std::min(div_up(kWantItems, heads), div_up(a.tokens, 2 * kRows)));
+  p.splits = std::max(div_up(a.tokens, kQueries), std::min(div_up(kWantItems, heads), div_up(a.tokens, 2 * p.rows)));
   p.splits = std::max<int64_t>(1, p.splits);
   p.queries = div_up(a.tokens, p.splits);
   p.keys = round_up(std::min(kKeys, a.kv_tokens), kPanel);
-  p.words = div_up(a.head_dim, 2);
-  p.room = round_up(a.head_dim, 16) / 2;
+  p.words = round_up(a.head_dim, 2 * Unit::kWords) / 2;
+  p.room = std::max(round_up(a.head_dim, 16) / 2, p.words);
   p.values = round_up(a.values(), kPanel);
   return p;
 }
 
+template <typename Unit>
 int64_t items(const AttentionArgs& a) {
   if (a.tokens <= 0 || a.kv_tokens <= 0) return 0;
-  return a.batch * a.heads * make_plan(a).splits;
+  return a.batch * a.heads * make_plan<Unit>(a).splits;
 }
 
-size_t scratch_bytes(const AttentionArgs& a) { return size_t(make_plan(a).all()) * 4; }
+template <typename Unit>
+size_t scratch_bytes(const AttentionArgs& a) {
+  return size_t(make_plan<Unit>(a).all()) * 4;
+}
 
 /// Up to 16 floats; zeros behind the last.
 VIREO_BF16_TARGET inline __m512 load_part(const float* x, int64_t left) {
@@ -102,30 +110,113 @@ VIREO_BF16_TARGET void tile(const int32_t* a, int64_t lda, const int32_t* panel,
 
 using Tile = void (*)(const int32_t* a, int64_t lda, const int32_t* panel, int64_t words, float* sums, int64_t lds);
 /// By the number of rows.
-constexpr Tile kTiles[kRows + 1] = {nullptr, tile<1>, tile<2>, tile<3>,  tile<4>,  tile<5>, tile<6>,
-                                    tile<7>, tile<8>, tile<9>, tile<10>, tile<11>, tile<12>};
+constexpr Tile kTiles[13] = {nullptr, tile<1>, tile<2>, tile<3>,  tile<4>,  tile<5>, tile<6>,
+                             tile<7>, tile<8>, tile<9>, tile<10>, tile<11>, tile<12>};
 
-/// Numbers of a row times a factor, zeros behind them to a whole vector.
-VIREO_BF16_TARGET void round_row(const float* x, int64_t dim, float factor, int32_t* to) {
+/// `count` panels, `distance` words apart; sums[rows][count * 32].
+struct Panels {
+  const int32_t* first;
+  int64_t distance, count;
+};
+
+// A unit gives the sums of rows of words and panels. `words` is whole steps of its kWords; what is behind the last
+// number is zero in rows and panels.
+
+/// AVX-512's dot product: 24 sums in registers.
+struct Dots {
+  static constexpr int64_t kRows = 12, kWords = 1;
+  static void begin() {}
+  static void end() {}
+  static void run(int64_t rows, const int32_t* a, int64_t lda, const Panels& b, int64_t words, float* sums,
+                  int64_t lds) {
+    for (int64_t i = 0; i < b.count; ++i) kTiles[rows](a, lda, b.first + i * b.distance, words, sums + i * kPanel, lds);
+  }
+};
+
+/// AMX: whole tiles, whatever stands in the rows behind the last (a row's sums are its own), and two panels at once.
+struct Tiles {
+  static constexpr int64_t kRows = 16, kWords = 16;
+  static void begin() { set_product_tiles(kRows, 64); }
+  static void end() { release_tiles(); }
+
+  template <bool kTwo>
+  static void panels(const int32_t* a, int64_t lda, const int32_t* b0, const int32_t* b1, int64_t words, float* sums,
+                     int64_t lds) {
+    zero_tile<0>(), zero_tile<1>();
+    if (kTwo) zero_tile<2>(), zero_tile<3>();
+    for (int64_t i = 0; i < words; i += kWords) {
+      load_tile<4>(a + i, lda * 4), load_tile<6>(b0 + i * kPanel, kPanel * 4), multiply_bf16<0, 4, 6>();
+      load_tile<7>(b0 + i * kPanel + 16, kPanel * 4), multiply_bf16<1, 4, 7>();
+      if (kTwo) {
+        load_tile<5>(b1 + i * kPanel, kPanel * 4), multiply_bf16<2, 4, 5>();
+        load_tile<6>(b1 + i * kPanel + 16, kPanel * 4), multiply_bf16<3, 4, 6>();
+      }
+    }
+    store_tile<0>(sums, lds * 4), store_tile<1>(sums + 16, lds * 4);
+    if (kTwo) store_tile<2>(sums + kPanel, lds * 4), store_tile<3>(sums + kPanel + 16, lds * 4);
+  }
+  static void run(int64_t, const int32_t* a, int64_t lda, const Panels& b, int64_t words, float* sums, int64_t lds) {
+    int64_t i = 0;
+    const int32_t* from = b.first;
+    for (; i + 1 < b.count; i += 2, from += 2 * b.distance)
+      panels<true>(a, lda, from, from + b.distance, words, sums + i * kPanel, lds);
+    if (i < b.count) panels<false>(a, lda, from, nullptr, words, sums + i * kPanel, lds);
+  }
+};
+
+/// Numbers of a row times a factor, zeros behind them to `words`, whole vectors.
+VIREO_BF16_TARGET void round_row(const float* x, int64_t dim, float factor, int64_t words, int32_t* to) {
   const __m512 f = _mm512_set1_ps(factor);
-  for (int64_t i = 0; i < dim; i += 16)
+  for (int64_t i = 0; i < 2 * words; i += 16)
     _mm256_storeu_si256(reinterpret_cast<__m256i*>(to + i / 2), rounded(_mm512_mul_ps(f, load_part(x + i, dim - i))));
+}
+
+/// 16 x 16 words at `from`, rows `ld` apart, with rows and columns exchanged.
+VIREO_BF16_TARGET void transpose(const int32_t* from, int64_t ld, int32_t* to, int64_t ldt) {
+  __m512i r[16], t[16];
+  for (int i = 0; i < 16; ++i) r[i] = _mm512_loadu_si512(from + i * ld);
+  for (int i = 0; i < 16; i += 2) {
+    t[i] = _mm512_maskz_unpacklo_epi32(0xffff, r[i], r[i + 1]),
+    t[i + 1] = _mm512_maskz_unpackhi_epi32(0xffff, r[i], r[i + 1]);
+  }
+  for (int i = 0; i < 16; i += 4)
+    for (int h = 0; h < 2; ++h) {
+      r[i + 2 * h] = _mm512_maskz_unpacklo_epi64(0xff, t[i + h], t[i + 2 + h]);
+      r[i + 2 * h + 1] = _mm512_maskz_unpackhi_epi64(0xff, t[i + h], t[i + 2 + h]);
+    }
+  // r[4 q + c] holds column 4 l + c of rows 4 q .. 4 q + 3 in its part l of 128 bits.
+  for (int c = 0; c < 4; ++c) {
+    const __m512i a = _mm512_maskz_shuffle_i32x4(0xffff, r[c], r[4 + c], 0x88),
+                  b = _mm512_maskz_shuffle_i32x4(0xffff, r[c], r[4 + c], 0xdd);
+    const __m512i e = _mm512_maskz_shuffle_i32x4(0xffff, r[8 + c], r[12 + c], 0x88),
+                  f = _mm512_maskz_shuffle_i32x4(0xffff, r[8 + c], r[12 + c], 0xdd);
+    _mm512_storeu_si512(to + c * ldt, _mm512_maskz_shuffle_i32x4(0xffff, a, e, 0x88));
+    _mm512_storeu_si512(to + (4 + c) * ldt, _mm512_maskz_shuffle_i32x4(0xffff, b, f, 0x88));
+    _mm512_storeu_si512(to + (8 + c) * ldt, _mm512_maskz_shuffle_i32x4(0xffff, a, e, 0xdd));
+    _mm512_storeu_si512(to + (12 + c) * ldt, _mm512_maskz_shuffle_i32x4(0xffff, b, f, 0xdd));
+  }
 }
 
 /// Keys into panels [key / 32][word][32]; zeros behind the last.
 void pack_keys(const float* k, int64_t ld, int64_t count, int64_t dim, const Plan& p, int32_t* to) {
-  int32_t row[64];
-  for (int64_t j = 0; j < round_up(count, kPanel); ++j) {
-    if (j < count) round_row(k + j * ld, dim, 1.0f, row);
-    else std::memset(row, 0, sizeof row);
-    int32_t* const column = to + j / kPanel * p.words * kPanel + j % kPanel;
-    for (int64_t i = 0; i < p.words; ++i) column[i * kPanel] = row[i];
+  alignas(64) int32_t rows[16][64], columns[64][16];
+  for (int64_t j = 0; j < round_up(count, kPanel); j += 16) {
+    const int64_t now = std::max<int64_t>(0, std::min<int64_t>(16, count - j));
+    for (int64_t r = 0; r < now; ++r) round_row(k + (j + r) * ld, dim, 1.0f, p.room, rows[r]);
+    std::memset(rows[now], 0, size_t(16 - now) * sizeof rows[0]);
+    for (int64_t i = 0; i < p.words; i += 16) transpose(&rows[0][i], 64, columns[i], 16);
+    int32_t* const panel = to + j / kPanel * p.words * kPanel + j % kPanel;
+    for (int64_t i = 0; i < p.words; ++i) std::memcpy(panel + i * kPanel, columns[i], 64);
   }
 }
 
-/// Values into panels [channel / 32][pair of keys][32], panels `room` pairs long; zeros behind the last.
-VIREO_BF16_TARGET void pack_values(const float* v, int64_t ld, int64_t count, int64_t dim, int64_t room, int32_t* to) {
-  for (int64_t c = 0; c < dim; c += kPanel)
+/// Values into panels [channel / 32][pair of keys][32], panels `room` pairs long; zeros behind the last, to `words`
+/// pairs.
+VIREO_BF16_TARGET void pack_values(const float* v, int64_t ld, int64_t count, int64_t dim, int64_t words, int64_t room,
+                                   int32_t* to) {
+  for (int64_t c = 0; c < dim; c += kPanel) {
+    const int64_t pairs = div_up(count, 2);
+    std::memset(to + c * room + pairs * kPanel, 0, size_t((words - pairs) * kPanel) * 4);
     for (int64_t j = 0; j < count; j += 2)
       for (int64_t h = 0; h < kPanel; h += 16) {
         const float* const x = v + j * ld + c + h;
@@ -135,64 +226,77 @@ VIREO_BF16_TARGET void pack_values(const float* v, int64_t ld, int64_t count, in
         _mm512_storeu_si512(to + c * room + j / 2 * kPanel + h,
                             _mm512_or_si512(even, _mm512_maskz_slli_epi32(0xffff, odd, 16)));
       }
+  }
 }
 
+/// Half of the lanes onto the other half, four times (GCC 12 warns about its own _mm512_reduce_*).
+#define VIREO_REDUCE(x, op)                                          \
+  x = op(0xffff, x, _mm512_maskz_shuffle_f32x4(0xffff, x, x, 0x4e)); \
+  x = op(0xffff, x, _mm512_maskz_shuffle_f32x4(0xffff, x, x, 0xb1)); \
+  x = op(0xffff, x, _mm512_maskz_permute_ps(0xffff, x, 0x4e));       \
+  x = op(0xffff, x, _mm512_maskz_permute_ps(0xffff, x, 0xb1))
+
 /// One row of scores, in units of log 2: adds the bias, moves maximum and sum on, leaves rounded powers, 0 behind the
-/// last key. Gives the factor by which what was summed before shrinks.
-VIREO_BF16_TARGET float soften(float* s, const float* bias, int64_t keys, bool first, int32_t* powers, float* row_max,
-                               float* row_sum) {
-  alignas(64) float lane[16];
+/// last key to whole vectors and `words`. Gives the factor by which what was summed before shrinks.
+VIREO_BF16_TARGET inline float soften(float* s, const float* bias, int64_t keys, bool first, int64_t words,
+                                      int32_t* powers, float* row_max, float* row_sum) {
   const __m512 lowest = _mm512_set1_ps(-FLT_MAX), log2e = _mm512_set1_ps(kLog2E);
-  const int64_t whole = round_up(keys, 16);
-  __m512 high = lowest;
-  for (int64_t j = 0; j < whole; j += 16) {
-    const __mmask16 keep = keys - j >= 16 ? __mmask16(0xffff) : __mmask16((1u << (keys - j)) - 1);
-    __m512 x = _mm512_loadu_ps(s + j);
-    if (bias != nullptr) x = _mm512_fmadd_ps(load_part(bias + j, keys - j), log2e, x);
-    x = _mm512_mask_mov_ps(lowest, keep, x);
-    _mm512_storeu_ps(s + j, x);
-    high = _mm512_maskz_max_ps(0xffff, high, x);
-  }
-  _mm512_store_ps(lane, high);
+  const int64_t full = keys / 16 * 16, whole = round_up(keys, 16);
+  const __mmask16 keep = __mmask16((1u << (keys - full)) - 1);
   const float old_max = *row_max;
-  float most = old_max;
-  for (const float l : lane) most = std::max(most, l);
-  const __m512 top = _mm512_set1_ps(most);
+  __m512 high = _mm512_set1_ps(old_max);
+  if (bias != nullptr)
+    for (int64_t j = 0; j < whole; j += 16)
+      _mm512_storeu_ps(s + j, _mm512_fmadd_ps(load_part(bias + j, keys - j), log2e, _mm512_loadu_ps(s + j)));
+  if (full < whole) _mm512_storeu_ps(s + full, _mm512_mask_mov_ps(lowest, keep, _mm512_loadu_ps(s + full)));
+  for (int64_t j = 0; j < whole; j += 16) high = _mm512_maskz_max_ps(0xffff, high, _mm512_loadu_ps(s + j));
+  VIREO_REDUCE(high, _mm512_maskz_max_ps);
+  const float most = _mm512_cvtss_f32(high);
   __m512 sum = _mm512_setzero_ps();
   for (int64_t j = 0; j < whole; j += 16) {
-    const __m512 e = power(_mm512_sub_ps(_mm512_loadu_ps(s + j), top));
+    const __m512 e = power(_mm512_sub_ps(_mm512_loadu_ps(s + j), high));
     sum = _mm512_add_ps(sum, e);
     _mm256_storeu_si256(reinterpret_cast<__m256i*>(powers + j / 2), rounded(e));
   }
-  _mm512_store_ps(lane, sum);
-  float total = 0;
-  for (const float l : lane) total += l;
+  if (2 * words > whole) _mm256_storeu_si256(reinterpret_cast<__m256i*>(powers + whole / 2), _mm256_setzero_si256());
+  VIREO_REDUCE(sum, _mm512_maskz_add_ps);
+  const float total = _mm512_cvtss_f32(sum);
   const float shrink = first || old_max == most ? 1.0f : std::exp2(old_max - most);
   *row_max = most;
   *row_sum = *row_sum * shrink + total;
   return shrink;
 }
+#undef VIREO_REDUCE
 
 /// acc = acc * shrink + x, or x where nothing was before.
-VIREO_BF16_TARGET void accumulate(const float* x, bool first, float shrink, float* acc) {
+VIREO_BF16_TARGET inline void accumulate(const float* x, bool first, float shrink, int64_t count, float* acc) {
   const __m512 s = _mm512_set1_ps(shrink);
-  for (int64_t i = 0; i < kPanel; i += 16) {
+  for (int64_t i = 0; i < count; i += 16) {
     const __m512 now = _mm512_loadu_ps(x + i);
     _mm512_storeu_ps(acc + i, first ? now : _mm512_fmadd_ps(_mm512_loadu_ps(acc + i), s, now));
   }
 }
 
+VIREO_BF16_TARGET inline void scale_row(const float* x, float factor, int64_t count, float* out) {
+  const __m512 f = _mm512_set1_ps(factor);
+  for (int64_t i = 0; i < count; i += 16)
+    _mm512_mask_storeu_ps(out + i, count - i >= 16 ? __mmask16(0xffff) : __mmask16((1u << (count - i)) - 1),
+                          _mm512_mul_ps(_mm512_loadu_ps(x + i), f));
+}
+
 /// Queries [q0, q1) of one head.
-void run_item(const AttentionArgs& a, const Plan& p, int64_t b, int64_t h, int64_t q0, int64_t q1, int32_t* scratch) {
+template <typename Unit>
+VIREO_BF16_TARGET void run_item(const AttentionArgs& a, const Plan& p, int64_t b, int64_t h, int64_t q0, int64_t q1,
+                                int32_t* scratch) {
   const int64_t dim = a.head_dim, vdim = a.values(), queries = q1 - q0;
   int32_t* const kp = scratch;
   int32_t* const vp = kp + p.key_words();
   float* const o = reinterpret_cast<float*>(vp + p.value_words());
   int32_t* const q = reinterpret_cast<int32_t*>(o + p.output_words());
-  float* const s = reinterpret_cast<float*>(q + kRows * p.room);
-  int32_t* const powers = reinterpret_cast<int32_t*>(s + kRows * kScoreStride);
-  float* const sums = reinterpret_cast<float*>(powers + kRows * kPowerStride);
-  float* const row_max = sums + kRows * kPanel;
+  float* const s = reinterpret_cast<float*>(q + p.rows * p.room);
+  int32_t* const powers = reinterpret_cast<int32_t*>(s + p.rows * kScoreStride);
+  float* const sums = reinterpret_cast<float*>(powers + p.rows * kPowerStride);
+  float* const row_max = sums + p.rows * p.values;
   float* const row_sum = row_max + round_up(p.queries, 16);
   std::fill(row_max, row_max + queries, -FLT_MAX);
   std::fill(row_sum, row_sum + queries, 0.0f);
@@ -204,26 +308,25 @@ void run_item(const AttentionArgs& a, const Plan& p, int64_t b, int64_t h, int64
     const int64_t count = std::min(kKeys, a.kv_tokens - j0);
     const bool first = j0 == 0, last = j0 + count == a.kv_tokens;
     pack_keys(keys + j0 * a.ldk, a.ldk, count, dim, p, kp);
-    pack_values(values + j0 * a.ldv, a.ldv, count, vdim, p.keys / 2, vp);
-    for (int64_t r0 = 0; r0 < queries; r0 += kRows) {
-      const int64_t n = std::min<int64_t>(kRows, queries - r0);
+    const int64_t words = round_up(div_up(count, 2), Unit::kWords);  // of the powers of a row
+    pack_values(values + j0 * a.ldv, a.ldv, count, vdim, words, p.keys / 2, vp);
+    for (int64_t r0 = 0; r0 < queries; r0 += Unit::kRows) {
+      const int64_t n = std::min<int64_t>(Unit::kRows, queries - r0);
       for (int64_t r = 0; r < n; ++r)
-        round_row(a.q + (b * a.tokens + q0 + r0 + r) * a.ldq + h * dim, dim, a.scale * kLog2E, q + r * p.room);
-      for (int64_t j = 0; j < count; j += kPanel) kTiles[n](q, p.room, kp + j * p.words, p.words, s + j, kScoreStride);
-      float shrink[kRows];
+        round_row(a.q + (b * a.tokens + q0 + r0 + r) * a.ldq + h * dim, dim, a.scale * kLog2E, p.room, q + r * p.room);
+      Unit::run(n, q, p.room, {kp, p.words * kPanel, div_up(count, kPanel)}, p.words, s, kScoreStride);
+      float shrink[kMaxRows];
       for (int64_t r = 0; r < n; ++r)
         shrink[r] = soften(s + r * kScoreStride, bias == nullptr ? nullptr : bias + (q0 + r0 + r) * a.bias_ld + j0,
-                           count, first, powers + r * kPowerStride, row_max + r0 + r, row_sum + r0 + r);
-      for (int64_t c = 0; c < vdim; c += kPanel) {
-        kTiles[n](powers, kPowerStride, vp + c * (p.keys / 2), div_up(count, 2), sums, kPanel);
-        for (int64_t r = 0; r < n; ++r) accumulate(sums + r * kPanel, first, shrink[r], o + (r0 + r) * p.values + c);
-      }
+                           count, first, words, powers + r * kPowerStride, row_max + r0 + r, row_sum + r0 + r);
+      Unit::run(n, powers, kPowerStride, {vp, p.keys / 2 * kPanel, p.values / kPanel}, words, sums, p.values);
+      if (!first || !last)
+        for (int64_t r = 0; r < n; ++r)
+          accumulate(sums + r * p.values, first, shrink[r], p.values, o + (r0 + r) * p.values);
       if (!last) continue;
       for (int64_t r = 0; r < n; ++r) {
         float* const out = a.out + (b * a.tokens + q0 + r0 + r) * a.ldo + h * vdim;
-        const float inverse = 1.0f / row_sum[r0 + r];
-        const float* const acc = o + (r0 + r) * p.values;
-        for (int64_t i = 0; i < vdim; ++i) out[i] = acc[i] * inverse;
+        scale_row(first ? sums + r * p.values : o + (r0 + r) * p.values, 1.0f / row_sum[r0 + r], vdim, out);
         if (h + 1 == a.heads)
           for (int64_t i = vdim * a.heads; i < round_up(vdim * a.heads, 4); ++i) out[i - h * vdim] = 0.0f;
       }
@@ -231,18 +334,27 @@ void run_item(const AttentionArgs& a, const Plan& p, int64_t b, int64_t h, int64
   }
 }
 
+template <typename Unit>
 void run(const AttentionArgs& a, int64_t begin, int64_t end, void* scratch) {
-  const Plan p = make_plan(a);
+  const Plan p = make_plan<Unit>(a);
+  Unit::begin();
   for (int64_t item = begin; item < end; ++item) {
     const int64_t part = item % p.splits, h = item / p.splits % a.heads, b = item / p.splits / a.heads;
     const int64_t q0 = a.tokens * part / p.splits, q1 = a.tokens * (part + 1) / p.splits;
-    run_item(a, p, b, h, q0, q1, static_cast<int32_t*>(scratch));
+    run_item<Unit>(a, p, b, h, q0, q1, static_cast<int32_t*>(scratch));
   }
+  Unit::end();
+}
+
+template <typename Unit>
+Kernel<AttentionArgs> kernel() {
+  return {&items<Unit>, &scratch_bytes<Unit>, &run<Unit>};
 }
 
 }  // namespace
 
-Kernel<AttentionArgs> attention_bf16_kernel() { return {&items, &scratch_bytes, &run}; }
+Kernel<AttentionArgs> attention_bf16_kernel() { return kernel<Dots>(); }
+Kernel<AttentionArgs> attention_bf16_amx_kernel() { return kernel<Tiles>(); }
 
 }  // namespace vireo::simd
 #endif

@@ -15,6 +15,7 @@
 #include <type_traits>
 
 #include "simd/gemm_core-inl.h"
+#include "simd/tiles.h"
 
 #if HWY_TARGET == HWY_AVX3
 #include <immintrin.h>
@@ -32,7 +33,7 @@ using VI = hn::Vec<DI>;
 constexpr int64_t kKeys = 256;
 constexpr int64_t kQueries = 256;  // per work item at most: each packs K and V anew
 constexpr int64_t kWantItems = 6;
-constexpr int64_t kRows = 12;  // queries of a register tile with VNNI
+constexpr int64_t kMaxRows = 16;  // queries that go together
 /// Partial sums of a row: as many on every CPU.
 constexpr int64_t kParts = 16, kVectors = kParts / kLanes;
 constexpr int64_t kScoreStride = kKeys + 16;  // an odd number of cache lines
@@ -41,11 +42,14 @@ HWY_INLINE int64_t up(int64_t a, int64_t b) { return (a + b - 1) / b; }
 
 /// Pairs of 16-bit factors, which every CPU multiplies and adds without overflow: a word of 32 bits holds two codes.
 struct Pairs {
-  static constexpr int64_t kStep = 2;   // codes in a word
-  static constexpr int32_t kShift = 0;  // added to the codes of keys
-  using Code = int16_t;                 // of queries and keys
+  static constexpr int64_t kRows = 12, kWords = 1;  // queries that go together; words of a step
+  static constexpr int64_t kStep = 2;               // codes in a word
+  static constexpr int32_t kShift = 0;              // added to the codes of keys
+  using Code = int16_t;                             // of queries and keys
   using Power = int16_t;
   static constexpr int32_t kMask = 0xffff;
+  static void begin() {}
+  static void end() {}
 
   template <int64_t kNow>
   static HWY_INLINE void tile(const int32_t* a, int64_t lda, const int32_t* panel, int64_t words, int32_t* sums,
@@ -121,11 +125,14 @@ VIREO_VNNI static void vnni_tile(const int32_t* a, int64_t lda, const int32_t* p
 }
 
 struct Vnni {
+  static constexpr int64_t kRows = 12, kWords = 1;
   static constexpr int64_t kStep = 4;
   static constexpr int32_t kShift = 128;
   using Code = int8_t;
   using Power = uint8_t;
   static constexpr int32_t kMask = 0xff;
+  static void begin() {}
+  static void end() {}
 
   template <bool kPowers>
   static HWY_INLINE void run(int64_t rows, const int32_t* a, int64_t lda, const int32_t* panel, int64_t words,
@@ -142,10 +149,39 @@ struct Vnni {
 #undef VIREO_KEEP
 #endif
 
+#if HWY_TARGET == HWY_AVX3 && VIREO_SIMD_BF16
+/// The same on AMX tiles: whole ones, whatever stands in the rows behind the last. Words behind the last code are zero
+/// in the rows and anything in the panels.
+struct Tiles {
+  static constexpr int64_t kRows = 16, kWords = 16;
+  static constexpr int64_t kStep = 4;
+  static constexpr int32_t kShift = 128;
+  using Code = int8_t;
+  using Power = uint8_t;
+  static constexpr int32_t kMask = 0xff;
+  static void begin() { set_product_tiles(kRows, 64); }
+  static void end() { release_tiles(); }
+
+  template <bool kPowers>
+  static void run(int64_t, const int32_t* a, int64_t lda, const int32_t* panel, int64_t words, int32_t* sums,
+                  int64_t lds) {
+    zero_tile<0>(), zero_tile<1>();
+    for (int64_t i = 0; i < words; i += kWords, panel += kWords * kPanel) {
+      load_tile<4>(a + i, lda * 4), load_tile<6>(panel, kPanel * 4), load_tile<7>(panel + 16, kPanel * 4);
+      if (kPowers) multiply_unsigned_signed<0, 4, 6>(), multiply_unsigned_signed<1, 4, 7>();
+      else multiply_signed_unsigned<0, 4, 6>(), multiply_signed_unsigned<1, 4, 7>();
+    }
+    store_tile<0>(sums, lds * 4), store_tile<1>(sums + 16, lds * 4);
+  }
+};
+#endif
+
 /// Work items per head, and the scratch areas in words of 4 bytes.
 struct Plan {
+  int64_t rows;             // queries that go together
   int64_t splits;           // query ranges per (batch, head)
   int64_t queries;          // of the largest
+  int64_t query_rows;       // the same, in whole tiles
   int64_t head_words;       // words of a query's or key's codes
   int64_t keys, key_words;  // of the largest block of keys: whole panels; words of a query's powers
   int64_t values;           // channels of a value, whole panels
@@ -155,13 +191,15 @@ struct Plan {
 template <typename Tile>
 HWY_INLINE Plan make_plan(const AttentionArgs& a) {
   Plan p{};
-  const int64_t heads = std::max<int64_t>(1, a.batch * a.heads);
-  p.splits = std::max(up(a.tokens, kQueries), std::min(up(kWantItems, heads), up(a.tokens, 2 * kRows)));
+  p.rows = Tile::kRows;
+  const int64_t heads = std::max<int64_t>(1, a.batch * a.heads), step = Tile::kStep * Tile::kWords;
+  p.splits = std::max(up(a.tokens, kQueries), std::min(up(kWantItems, heads), up(a.tokens, 2 * p.rows)));
   p.splits = std::max<int64_t>(1, p.splits);
   p.queries = up(a.tokens, p.splits);
-  p.head_words = up(a.head_dim, Tile::kStep);
+  p.query_rows = Tile::kWords > 1 ? up(p.queries, p.rows) * p.rows : p.queries;
+  p.head_words = up(a.head_dim, step) * Tile::kWords;
   p.keys = up(std::min(kKeys, a.kv_tokens), kPanel) * kPanel;
-  p.key_words = up(std::min(kKeys, a.kv_tokens), Tile::kStep);
+  p.key_words = up(std::min(kKeys, a.kv_tokens), step) * Tile::kWords;
   p.values = up(a.values(), kPanel) * kPanel;
   return p;
 }
@@ -169,12 +207,12 @@ HWY_INLINE Plan make_plan(const AttentionArgs& a) {
 /// f(words) for each area of the scratch, in the order of run_item().
 template <typename F>
 HWY_INLINE void for_each_area(const Plan& p, F f) {
-  f(p.keys * p.head_words), f(p.key_words * p.values), f(p.queries * p.head_words);  // K, V, Q
+  f(p.keys * p.head_words), f(p.key_words * p.values), f(p.query_rows * p.head_words);  // K, V, Q
   f(p.keys), f(p.head_words * 4), f(p.values), f(p.values),
       f(p.values);  // scales of keys and of channels, and the channels' inverses
-  f(kRows * kScoreStride), f(kRows * p.power_stride()), f(kRows * kPanel);  // scores, powers, a panel's sums
-  f(p.queries * p.values);                                                  // output
-  f(2 * p.queries), f(p.queries), f(p.queries);                             // rows, their maxima and sums
+  f(p.rows * kScoreStride), f(p.rows * p.power_stride()), f(p.rows * kPanel);  // scores, powers, a panel's sums
+  f(p.queries * p.values);                                                     // output
+  f(2 * p.queries), f(p.queries), f(p.queries);                                // rows, their maxima and sums
 }
 
 template <typename Tile>
@@ -270,24 +308,25 @@ HWY_INLINE void channel_means(const float* k, int64_t ld, int64_t count, int64_t
   }
 }
 
-/// Keys [count][dim] less their channels' means into panels of 32, to[key / 32][word][32], and their scales; 0 beyond
-/// the last. A query's product with the means is the same for all keys, and softmax takes no notice of it.
+/// Keys [count][dim] less their channels' means into panels of 32, to[key / 32][word][32], panels `room` words long,
+/// and their scales; 0 beyond the last. A query's product with the means is the same for all keys, and softmax takes no
+/// notice of it.
 template <typename Tile>
-HWY_INLINE void pack_keys(const float* k, int64_t ld, const float* means, int64_t count, int64_t dim, int32_t* to,
-                          float* scales) {
+HWY_INLINE void pack_keys(const float* k, int64_t ld, const float* means, int64_t count, int64_t dim, int64_t room,
+                          int32_t* to, float* scales) {
   using Unsigned = std::conditional_t<Tile::kShift == 0, int16_t, uint8_t>;
   HWY_ALIGN Unsigned codes[128 + 2 * kParts];
   const int64_t words = up(dim, Tile::kStep), padded = words * Tile::kStep;
   for (int64_t j = 0; j < count; ++j) {
     int32_t sum;
     scales[j] = quantise(k + j * ld, means, dim, padded, Tile::kShift, codes, &sum).scale;
-    int32_t* const column = to + j / kPanel * words * kPanel + j % kPanel;
+    int32_t* const column = to + j / kPanel * room * kPanel + j % kPanel;
     for (int64_t i = 0; i < words; ++i) std::memcpy(column + i * kPanel, codes + i * Tile::kStep, 4);
   }
   const int64_t whole = up(count, kPanel) * kPanel;
   for (int64_t j = count; j < whole; ++j) {
     scales[j] = 0;
-    int32_t* const column = to + j / kPanel * words * kPanel + j % kPanel;
+    int32_t* const column = to + j / kPanel * room * kPanel + j % kPanel;
     for (int64_t i = 0; i < words; ++i) column[i * kPanel] = 0;
   }
 }
@@ -437,21 +476,24 @@ void run_item(const AttentionArgs& a, const Plan& p, int64_t b, int64_t h, int64
     rows[r] = {step.scale * (a.scale * kLog2E), int32_t(uint32_t(Tile::kShift) * uint32_t(sum))};
   }
   for (int64_t j0 = 0; j0 < a.kv_tokens; j0 += kKeys) {
-    const int64_t count = std::min(kKeys, a.kv_tokens - j0), words = up(count, Tile::kStep);
+    const int64_t count = std::min(kKeys, a.kv_tokens - j0);
+    const int64_t words = up(count, Tile::kStep * Tile::kWords) * Tile::kWords;
     const bool first = j0 == 0, last = j0 + count == a.kv_tokens;
-    pack_keys<Tile>(keys + j0 * a.ldk, a.ldk, means, count, dim, kp, key_scales);
+    pack_keys<Tile>(keys + j0 * a.ldk, a.ldk, means, count, dim, p.head_words, kp, key_scales);
     pack_values<Tile>(values + j0 * a.ldv, a.ldv, count, vdim, centres, inverses, p.key_words, vp);
-    for (int64_t r0 = 0; r0 < queries; r0 += kRows) {
-      const int64_t n = std::min(kRows, queries - r0);
+    for (int64_t r0 = 0; r0 < queries; r0 += Tile::kRows) {
+      const int64_t n = std::min(Tile::kRows, queries - r0);
       for (int64_t j = 0; j < count; j += kPanel)
         Tile::template run<false>(n, q + r0 * p.head_words, p.head_words, kp + j * p.head_words, p.head_words,
                                   scores + j, kScoreStride);
-      float shrink[kRows], grow[kRows];
+      float shrink[kMaxRows], grow[kMaxRows];
       for (int64_t r = 0; r < n; ++r) {
         const int64_t row = r0 + r;
         float most, sum;
+        auto* const power_codes = reinterpret_cast<typename Tile::Power*>(powers + r * p.power_stride());
         soften(scores + r * kScoreStride, key_scales, bias == nullptr ? nullptr : bias + (q0 + row) * a.bias_ld + j0,
-               rows[row], count, reinterpret_cast<typename Tile::Power*>(powers + r * p.power_stride()), &most, &sum);
+               rows[row], count, power_codes, &most, &sum);
+        for (int64_t j = up(count, kParts) * kParts; j < words * Tile::kStep; ++j) power_codes[j] = 0;
         if (first) {
           row_max[row] = most, row_sum[row] = sum, shrink[r] = 0, grow[r] = 1;
         } else {
@@ -491,11 +533,13 @@ void run_item(const AttentionArgs& a, const Plan& p, int64_t b, int64_t h, int64
 template <typename Tile>
 void run(const AttentionArgs& a, int64_t begin, int64_t end, void* scratch) {
   const Plan p = make_plan<Tile>(a);
+  Tile::begin();
   for (int64_t item = begin; item < end; ++item) {
     const int64_t part = item % p.splits, h = item / p.splits % a.heads, b = item / p.splits / a.heads;
     run_item<Tile>(a, p, b, h, split(a.tokens, p.splits, part), split(a.tokens, p.splits, part + 1),
                    static_cast<int32_t*>(scratch));
   }
+  Tile::end();
 }
 
 template <typename Tile>
@@ -511,6 +555,11 @@ Kernel<AttentionArgs> attention_i8_kernel() { return attention_i8::kernel<attent
 /// For CPUs with AVX-512 VNNI (dispatch.cpp).
 Kernel<AttentionArgs> vnni_attention_i8_kernel();
 Kernel<AttentionArgs> vnni_attention_i8_kernel() { return attention_i8::kernel<attention_i8::Vnni>(); }
+#if VIREO_SIMD_BF16
+/// And with AMX's products of bytes.
+Kernel<AttentionArgs> amx_attention_i8_kernel();
+Kernel<AttentionArgs> amx_attention_i8_kernel() { return attention_i8::kernel<attention_i8::Tiles>(); }
+#endif
 #endif
 
 }  // namespace vireo::simd::HWY_NAMESPACE

@@ -13,9 +13,8 @@
 #include <cmath>
 #include <cstring>
 
+#include "simd/tiles.h"
 #include "tensor/tensor.h"
-
-#define VIREO_AMX_TARGET __attribute__((target("avx512f,amx-tile,amx-bf16")))
 
 namespace vireo::simd {
 
@@ -224,64 +223,54 @@ constexpr int64_t kAmxRows = 32;
 int64_t amx_items(const Bf16GemmArgs& a) {
   return a.gemm.m <= 0 || a.gemm.n <= 0 ? 0 : make_plan(a, kAmxRows, 1).items();
 }
-size_t amx_scratch(const Bf16GemmArgs& a) { return size_t(kAmxRows * kPanel) * sizeof(float) + converted_bytes(a, 1); }
+size_t amx_scratch(const Bf16GemmArgs& a) {
+  return size_t(2 * kAmxRows * kPanel) * sizeof(float) + converted_bytes(a, 1);
+}
 
-/// Tiles 0-3 are sums, 4 and 5 rows of A (16 and the rest), 6 and 7 columns of W. A product takes as many cycles as A's
-/// tile has rows, so the shapes are those of the block, not whole tiles.
-struct alignas(64) TileConfig {
-  uint8_t palette = 1, start = 0, reserved[14] = {};
-  uint16_t row_bytes[16] = {64, 64, 64, 64, 64, 64, 64, 64};
-  uint8_t rows[16] = {16, 16, 16, 16, 16, 16, 16, 16};
+/// A block whose sums are there, the first `done` rows of it already in the output.
+struct Sums {
+  const float* c = nullptr;
+  int64_t row = 0, rows = 0, done = 0;
+
+  void finish(const GemmArgs& g, int64_t column, int64_t count) {
+    const int64_t now = std::min(count, rows - done);
+    if (now <= 0) return;
+    N_AVX3::finish_rows(g, c + done * kPanel, row + done, now, column);
+    done += now;
+  }
 };
 
-VIREO_AMX_TARGET void set_tiles(int64_t rows) {
-  TileConfig t;
-  const uint8_t first = uint8_t(std::min<int64_t>(rows, 16)), rest = uint8_t(rows > 16 ? rows - 16 : 16);
-  t.rows[0] = t.rows[1] = t.rows[4] = first;
-  t.rows[2] = t.rows[3] = t.rows[5] = rest;
-  asm volatile("ldtilecfg %0" : : "m"(t));  // the intrinsic does not tell GCC 12 that it reads all of t
-}
-
-/// c[rows][32] = a[rows][k] times one panel. Fetches `lines` cache lines from `ahead` into L2 on the way.
+/// c[rows][32] = a[rows][k] times one panel. Meanwhile the tiles' unit multiplies, the rows of the block before go into
+/// the output, a few at a time, and `lines` cache lines from `ahead` into L2.
 template <bool kBoth>
-VIREO_AMX_TARGET void amx_block(const uint16_t* a, int64_t lda, const uint16_t* b, int64_t k, float* c,
-                                const char* ahead, int64_t lines) {
+void amx_block(const GemmArgs& g, int64_t column, const uint16_t* a, int64_t lda, const uint16_t* b, int64_t k,
+               float* c, Sums* before, const char* ahead, int64_t lines) {
+  constexpr int64_t kPieces = 4;
   const uint16_t* const a16 = a + 16 * lda;
   const int64_t steps = k / kBf16Step, each = div_up(lines, steps);
-  _tile_zero(0);
-  _tile_zero(1);
-  if (kBoth) {
-    _tile_zero(2);
-    _tile_zero(3);
-  }
+  const int64_t piece = div_up(before->rows, kPieces), pause = std::max<int64_t>(1, steps / kPieces);
+  zero_tile<0>(), zero_tile<1>();
+  if (kBoth) zero_tile<2>(), zero_tile<3>();
   for (int64_t i = 0; i < steps; ++i) {
     const uint16_t* const w = b + i * kBf16Step * kPanel;
-    _tile_loadd(4, a + i * kBf16Step, lda * 2);
-    _tile_loadd(6, w, kPanel * 4);
-    _tile_loadd(7, w + 32, kPanel * 4);
-    if (kBoth) _tile_loadd(5, a16 + i * kBf16Step, lda * 2);
+    load_tile<4>(a + i * kBf16Step, lda * 2), load_tile<6>(w, kPanel * 4), load_tile<7>(w + 32, kPanel * 4);
+    if (kBoth) load_tile<5>(a16 + i * kBf16Step, lda * 2);
     for (int64_t l = 0; l < each; ++l, ahead += 64) _mm_prefetch(ahead, _MM_HINT_T1);
-    _tile_dpbf16ps(0, 4, 6);
-    _tile_dpbf16ps(1, 4, 7);
-    if (kBoth) {
-      _tile_dpbf16ps(2, 5, 6);
-      _tile_dpbf16ps(3, 5, 7);
-    }
+    multiply_bf16<0, 4, 6>(), multiply_bf16<1, 4, 7>();
+    if (kBoth) multiply_bf16<2, 5, 6>(), multiply_bf16<3, 5, 7>();
+    if (i % pause == 0) before->finish(g, column, piece);
   }
-  _tile_stored(0, c, kPanel * 4);
-  _tile_stored(1, c + 16, kPanel * 4);
-  if (kBoth) {
-    _tile_stored(2, c + 16 * kPanel, kPanel * 4);
-    _tile_stored(3, c + 16 * kPanel + 16, kPanel * 4);
-  }
+  before->finish(g, column, before->rows);
+  store_tile<0>(c, kPanel * 4), store_tile<1>(c + 16, kPanel * 4);
+  if (kBoth) store_tile<2>(c + 16 * kPanel, kPanel * 4), store_tile<3>(c + 16 * kPanel + 16, kPanel * 4);
 }
 
-VIREO_AMX_TARGET void amx_run(const Bf16GemmArgs& a, int64_t begin, int64_t end, void* scratch) {
+void amx_run(const Bf16GemmArgs& a, int64_t begin, int64_t end, void* scratch) {
   const Plan p = make_plan(a, kAmxRows, 1);
   const GemmArgs& g = a.gemm;
   const int64_t k = padded_k(a), panel_bytes = from_i8(a) ? g.k * kPanel : k * kPanel * 2;
   float* const c = static_cast<float*>(scratch);
-  uint16_t* const room = reinterpret_cast<uint16_t*>(c + kAmxRows * kPanel);
+  uint16_t* const room = reinterpret_cast<uint16_t*>(c + 2 * kAmxRows * kPanel);
   int64_t shape = 0;
   for (int64_t item = begin; item < end; ++item) {
     const int64_t block0 = p.first_block(item), block1 = std::min(p.blocks, block0 + p.group_blocks);
@@ -290,15 +279,19 @@ VIREO_AMX_TARGET void amx_run(const Bf16GemmArgs& a, int64_t begin, int64_t end,
     const uint16_t* const b = panel_of(a, panel, room);
     // A thread takes items upwards, so the next panel is its own too; every block fetches a part of it.
     const int64_t lines = panel + 1 < p.panels ? panel_bytes / 64 / (block1 - block0) : 0;
+    Sums before;
     for (int64_t blk = block0; blk < block1; ++blk) {
       const int64_t r0 = begin_of(g.m, p.blocks, blk), rows = begin_of(g.m, p.blocks, blk + 1) - r0;
-      if (rows != shape) set_tiles(shape = rows);
+      if (rows != shape) set_product_tiles(shape = rows, 2 * kBf16Step);
       const char* const ahead = next + (blk - block0) * lines * 64;
-      (rows > 16 ? amx_block<true> : amx_block<false>)(a.a + r0 * a.lda, a.lda, b, k, c, ahead, lines);
-      N_AVX3::finish_rows(g, c, r0, rows, panel * kPanel);
+      float* const to = c + (blk - block0) % 2 * kAmxRows * kPanel;
+      (rows > 16 ? amx_block<true> : amx_block<false>)(g, panel * kPanel, a.a + r0 * a.lda, a.lda, b, k, to, &before,
+                                                       ahead, lines);
+      before = {to, r0, rows, 0};
     }
+    before.finish(g, panel * kPanel, before.rows);
   }
-  _tile_release();  // the system need not save tiles that nobody uses
+  release_tiles();
 }
 
 // ---- what the units do at most: independent sums on registers, as many as hide the latency ----
@@ -319,28 +312,18 @@ VIREO_BF16_TARGET __attribute__((noinline)) double dot_probe() {
   return 2.0 * 32 * kSums * kSteps;
 }
 
-VIREO_AMX_TARGET __attribute__((noinline)) double amx_probe() {
+__attribute__((noinline)) double amx_probe() {
   constexpr int kSteps = 2000;
   alignas(64) const uint16_t zeros[16 * 32] = {};
-  set_tiles(32);
-  _tile_zero(0);
-  _tile_zero(1);
-  _tile_zero(2);
-  _tile_zero(3);
-  _tile_loadd(4, zeros, 64);
-  _tile_loadd(5, zeros, 64);
-  _tile_loadd(6, zeros, 64);
-  _tile_loadd(7, zeros, 64);
-  for (int step = 0; step < kSteps; ++step) {
-    _tile_dpbf16ps(0, 4, 6);
-    _tile_dpbf16ps(1, 4, 7);
-    _tile_dpbf16ps(2, 5, 6);
-    _tile_dpbf16ps(3, 5, 7);
-  }
+  set_product_tiles(kAmxRows, 2 * kBf16Step);
+  zero_tile<0>(), zero_tile<1>(), zero_tile<2>(), zero_tile<3>();
+  load_tile<4>(zeros, 64), load_tile<5>(zeros, 64), load_tile<6>(zeros, 64), load_tile<7>(zeros, 64);
+  for (int step = 0; step < kSteps; ++step)
+    multiply_bf16<0, 4, 6>(), multiply_bf16<1, 4, 7>(), multiply_bf16<2, 5, 6>(), multiply_bf16<3, 5, 7>();
   alignas(64) float sums[16 * 16];
-  _tile_stored(3, sums, 64);
+  store_tile<3>(sums, 64);
   probe_sink = sums[0];
-  _tile_release();
+  release_tiles();
   return 2.0 * 16 * 16 * 32 * 4 * kSteps;
 }
 
@@ -354,11 +337,21 @@ Kernel<Bf16GemmArgs> bf16_amx_kernel() { return {&amx_items, &amx_scratch, &amx_
 
 bool have_bf16_dot() { return __builtin_cpu_supports("avx512bf16"); }
 
-bool have_bf16_amx() {
+namespace {
+/// Extended features (leaf 7), EDX.
+uint32_t extended_features() {
   uint32_t eax = 7, ebx = 0, ecx = 0, edx = 0;
   asm volatile("cpuid" : "+a"(eax), "=b"(ebx), "+c"(ecx), "=d"(edx));
+  return edx;
+}
+}  // namespace
+
+bool have_i8_amx() { return (extended_features() & 1u << 25) != 0; }
+
+bool have_bf16_amx() {
   constexpr uint32_t kAmxBf16 = 1u << 22, kAmxTile = 1u << 24;
-  if ((edx & kAmxBf16) == 0 || (edx & kAmxTile) == 0 || !have_bf16_dot()) return false;
+  const uint32_t features = extended_features();
+  if ((features & kAmxBf16) == 0 || (features & kAmxTile) == 0 || !have_bf16_dot()) return false;
   // Linux hands the 8 KiB of tile state to processes that ask for it (ARCH_REQ_XCOMP_PERM of XTILEDATA), once for all
   // threads. It refuses when the kernel is too old or a thread's signal stack is too small: then there is no AMX.
   return syscall(SYS_arch_prctl, 0x1023, 18) == 0;

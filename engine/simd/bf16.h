@@ -18,10 +18,13 @@ namespace vireo::simd {
 bool have_bf16_dot();
 /// Asks the system for the tile state; true when this process may use it from now on.
 bool have_bf16_amx();
+/// Whether the tiles also multiply bytes; the system's leave is have_bf16_amx()'s.
+bool have_i8_amx();
 Kernel<ToBf16Args> to_bf16_kernel();
 Kernel<Bf16GemmArgs> bf16_dot_kernel();
 Kernel<Bf16GemmArgs> bf16_amx_kernel();
 Kernel<AttentionArgs> attention_bf16_kernel();  // attention_bf16.cpp; of AVX-512's dot product
+Kernel<AttentionArgs> attention_bf16_amx_kernel();
 Bf16Probe bf16_dot_probe();
 Bf16Probe bf16_amx_probe();
 

@@ -51,6 +51,10 @@ namespace vireo::simd::N_AVX3 {
 Kernel<ToI8Args> vnni_to_i8_kernel();  // i8.cpp
 Kernel<I8GemmArgs> vnni_gemm_i8_kernel();
 Kernel<AttentionArgs> vnni_attention_i8_kernel();  // attention_i8.cpp
+#if VIREO_SIMD_BF16
+Kernel<I8GemmArgs> amx_gemm_i8_kernel();          // i8_amx.cpp
+Kernel<AttentionArgs> amx_attention_i8_kernel();  // attention_i8.cpp
+#endif
 }  // namespace vireo::simd::N_AVX3
 #endif
 
@@ -92,7 +96,10 @@ Tables detect() {
       add_bf16("avx512_bf16", "bf16 dot", bf16_dot_kernel(), bf16_dot_probe());
       t.table[t.count - 1].attention_bf16 = attention_bf16_kernel();
     };
-    if (have_bf16_amx()) add_bf16("amx", "bf16 amx", bf16_amx_kernel(), bf16_amx_probe());
+    if (have_bf16_amx()) {
+      add_bf16("amx", "bf16 amx", bf16_amx_kernel(), bf16_amx_probe());
+      t.table[t.count - 1].attention_bf16 = attention_bf16_amx_kernel();
+    }
     // AMD's dot products are twice as fast as its fp32; Intel's were measured at half the speed of fp32 beside AMX.
     const bool fast_dot = have_bf16_dot() && __builtin_cpu_is("amd");
     if (fast_dot) add_dot();
@@ -110,6 +117,14 @@ Tables detect() {
       t.table[i].to_i8 = N_AVX3::vnni_to_i8_kernel(), t.table[i].gemm_i8 = N_AVX3::vnni_gemm_i8_kernel();
       t.table[i].attention_i8 = N_AVX3::vnni_attention_i8_kernel();
     }
+#if VIREO_SIMD_BF16
+  // The rows' codes are those of VNNI, which every CPU with AMX has.
+  if (t.count > 0 && std::strcmp(t.table[0].name, "amx") == 0 && __builtin_cpu_supports("avx512vnni") &&
+      have_i8_amx()) {
+    t.table[0].int8_name = "int8 amx", t.table[0].gemm_i8 = N_AVX3::amx_gemm_i8_kernel();
+    t.table[0].attention_i8 = N_AVX3::amx_attention_i8_kernel();
+  }
+#endif
 #endif
 #if HWY_TARGETS & HWY_AVX2
   if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") && has_f16c() && __builtin_cpu_supports("bmi2")) {

@@ -9,9 +9,7 @@
 #define HWY_TARGET_INCLUDE "simd/i8.cpp"
 #include <hwy/foreach_target.h>
 
-#include "simd/gemm_core-inl.h"
-#include "simd/gemm_plan.h"
-#include "tensor/tensor.h"
+#include "simd/i8_run-inl.h"
 
 #undef VIREO_NEON_BYTES
 #if HWY_TARGET == HWY_AVX3
@@ -25,9 +23,6 @@ HWY_BEFORE_NAMESPACE();
 namespace vireo::simd::HWY_NAMESPACE {
 namespace i8 {
 
-/// Rows of A for one item at most, so that they stay in L2 beside the panels; items at least, where the shape allows
-/// it.
-constexpr int64_t kGroupRows = 512, kItems = 16;
 /// Rows of a register tile: its sums of one panel, a factor of each and a few of W fit the registers.
 #if HWY_TARGET == HWY_AVX3
 constexpr int64_t kRows = 12;
@@ -38,27 +33,6 @@ constexpr int64_t kRows = 3;  // of 4, GCC keeps sums in memory
 #else
 constexpr int64_t kRows = 1;
 #endif
-
-/// Row blocks x panels; an item is a group of row blocks and one panel, over all of K.
-struct Plan {
-  int64_t blocks, row_groups, group_blocks, panels;
-  int64_t items() const { return row_groups * panels; }
-};
-
-HWY_INLINE Plan make_plan(const I8GemmArgs& a) {
-  Plan p{};
-  p.blocks = std::max<int64_t>(1, div_up(a.gemm.m, kRows));
-  p.panels = std::max<int64_t>(1, div_up(a.gemm.n, kPanel));
-  p.row_groups = std::max(div_up(p.blocks, kGroupRows / kRows), std::min(p.blocks, div_up(kItems, p.panels)));
-  p.group_blocks = div_up(p.blocks, p.row_groups);
-  p.row_groups = div_up(p.blocks, p.group_blocks);
-  return p;
-}
-
-/// Where block i of `blocks` nearly equal ones begins.
-HWY_INLINE int64_t begin_of(int64_t total, int64_t blocks, int64_t i) {
-  return total / blocks * i + std::min(i, total % blocks);
-}
 
 /// What rows' codes are stored in.
 #if VIREO_NEON_BYTES
@@ -90,6 +64,21 @@ HWY_INLINE float total(const V* part) {
   for (int64_t width = kParts / 2; width > 0; width /= 2)
     for (int64_t i = 0; i < width; ++i) lane[i] += lane[i + width];
   return lane[0];
+}
+
+/// x / divisor as division rounds it, |x| at most 128 divisors; inverse = 1 / divisor as division rounds that. A CPU
+/// divides a vector in the time of thirty multiplications.
+HWY_INLINE V quotient(V x, V divisor, [[maybe_unused]] V inverse, [[maybe_unused]] bool moderate) {
+#if HWY_TARGET == HWY_AVX3
+  // Markstein (1990): of a quotient that is off by a unit in the last place at most, which the first correction makes
+  // it, the remainder is exact, and the second correction the rounded quotient. Moderate divisors: the remainder of
+  // what is not rounded to 0 is no denormal number.
+  if (moderate) {
+    const V first = hn::Mul(x, inverse), second = hn::MulAdd(hn::NegMulAdd(first, divisor, x), inverse, first);
+    return hn::MulAdd(hn::NegMulAdd(second, divisor, x), inverse, second);
+  }
+#endif
+  return hn::Div(x, divisor);
 }
 
 template <typename T>
@@ -126,8 +115,9 @@ HWY_INLINE void convert_row(const ToI8Args& a, int64_t row, float* room) {
   });
   const float most = hn::GetLane(hn::MaxOfLanes(d, high)), bad = hn::GetLane(hn::SumOfLanes(d, spoilt));
   const float scale = a.fixed > 0 ? a.fixed : most > 0 ? most / 127.5f : 1.0f;
-  const V divisor = hn::Set(d, scale), shift = hn::Set(d, float(a.zero)), low_code = hn::Set(d, -128.0f),
-          high_code = hn::Set(d, 127.0f);
+  const bool moderate = a.fixed == 0 && scale > 1e-30f && scale < 1e30f;
+  const V divisor = hn::Set(d, scale), inverse = hn::Set(d, 1.0f / scale), shift = hn::Set(d, float(a.zero)),
+          low_code = hn::Set(d, -128.0f), high_code = hn::Set(d, 127.0f);
   // -max / (max / 127.5) is a tie, which fp32's rounding would decide either way; -128 is the even one.
   const V lowest = hn::Set(d, a.fixed > 0 || most == 0 ? -HUGE_VALF : -most);
   T* const out = static_cast<T*>(a.out) + row * a.ldo;
@@ -135,9 +125,9 @@ HWY_INLINE void convert_row(const ToI8Args& a, int64_t row, float* room) {
   HWY_ALIGN int32_t lanes[kLanes];
   const int64_t padded = round_up(n, kI8Step);
   each_group(x, n, [&](int64_t c, V v, int64_t) HWY_ATTR {
-    V q = hn::Min(hn::Max(hn::Round(hn::Add(hn::Div(v, divisor), shift)), low_code), high_code);
-    q = hn::IfThenElse(hn::Eq(v, lowest), low_code, q);
-    auto code = hn::ConvertTo(di, q);
+    // Both ends are whole numbers: rounding may come last.
+    const V q = hn::Min(hn::Max(hn::Add(quotient(v, divisor, inverse, moderate), shift), low_code), high_code);
+    auto code = hn::NearestInt(hn::IfThenElse(hn::Eq(v, lowest), low_code, q));
     if (n - c < kLanes) code = hn::IfThenElseZero(hn::RebindMask(di, hn::FirstN(d, size_t(n - c))), code);
     sum = hn::Add(sum, code);
     if (c + kLanes <= padded) {
@@ -172,7 +162,7 @@ void convert_run(const ToI8Args& a, int64_t begin, int64_t end, void* scratch) {
 
 // ---- products ----
 
-int64_t items(const I8GemmArgs& a) { return a.gemm.m <= 0 || a.gemm.n <= 0 ? 0 : make_plan(a).items(); }
+int64_t items(const I8GemmArgs& a) { return a.gemm.m <= 0 || a.gemm.n <= 0 ? 0 : make_plan<kRows>(a).items(); }
 
 #if VIREO_NEON_BYTES
 constexpr int64_t kDotStep = 16;
@@ -189,92 +179,13 @@ HWY_INLINE size_t panel_room(const GemmArgs& g) {
 
 /// Sums, the same as floats, the panel in bytes where it is in nibbles, and as the tile wants it.
 size_t scratch_bytes(const I8GemmArgs& a) {
-  const size_t bytes = a.gemm.b_nibbles ? size_t(round_up(a.gemm.k, 2 * kI8Step) * kPanel) : 0;
-  return size_t(kRows * kPanel) * 8 + panel_room(a.gemm) + bytes;
-}
-
-/// A panel of nibbles as one of bytes: codes plus 8 become codes plus 128.
-HWY_INLINE void widen(const uint8_t* from, int64_t k, uint8_t* to) {
-  for (int64_t i = 0; i < k; i += 8, from += 4 * kPanel, to += 8 * kPanel)
-    for (int64_t c = 0; c < 4 * kPanel; ++c) {
-      to[c] = uint8_t((from[c] & 15u) + 120u);
-      to[4 * kPanel + c] = uint8_t((from[c] >> 4) + 120u);
-    }
-}
-
-/// What that made of rows of 8 bits were their low parts: four bytes at a time, with the high ones, codes plus 128.
-HWY_INLINE void widen_rows(const GemmArgs& g, int64_t panel, uint8_t* to) {
-  const int64_t words = div_up(g.k, 8);
-  for (int64_t c = 0; c < kPanel; ++c) {
-    const int64_t row = g.b_wide[panel * kPanel + c];
-    if (row < 0) continue;
-    const uint32_t* const high = g.b_high + row * words;
-    for (int64_t i = 0; i < words; ++i)
-      for (int64_t half = 0; half < 2; ++half) {
-        uint8_t* const at = to + ((2 * i + half) * kPanel + c) * 4;
-        uint32_t four;
-        std::memcpy(&four, at, 4);
-        four = four - 0x78787878u + (half == 0 ? (high[i] & 0x0F0F0F0Fu) << 4 : high[i] & 0xF0F0F0F0u);
-        std::memcpy(at, &four, 4);
-      }
-  }
-}
-
-/// Tile gives sums[rows][32] of rows of A and a panel, over a range of k.
-template <typename Tile>
-HWY_INLINE void run_items(const I8GemmArgs& a, int64_t begin, int64_t end, void* scratch, Tile tile) {
-  const D d;
-  const hn::RebindToSigned<D> di;
-  const Plan p = make_plan(a);
-  GemmArgs g = a.gemm;
-  int32_t* const sums = static_cast<int32_t*>(scratch);
-  float* const c = reinterpret_cast<float*>(sums + kRows * kPanel);
-  void* const room = c + kRows * kPanel;
-  const int64_t k = round_up(g.k, kI8Step), padded = round_up(g.k, 2 * kI8Step);
-  uint8_t* const wide = static_cast<uint8_t*>(room) + panel_room(g);
-  const int64_t span = g.b_group > 0 ? g.b_group : k, groups = div_up(k, span), ld = round_up(g.n, kPanel);
-  const float* const group_scales = g.b_group > 0 ? g.b_scales : nullptr;
-  if (group_scales != nullptr) g.b_scales = nullptr;  // applied here, not by the epilogue
-  const int64_t panel_bytes = int64_t(g.b_nibbles ? padded / 2 : k) * kPanel;
-  for (int64_t item = begin; item < end; ++item) {
-    const int64_t block0 = item / p.panels * p.group_blocks, block1 = std::min(p.blocks, block0 + p.group_blocks);
-    const int64_t panel = item % p.panels, column = panel * kPanel;
-    const uint8_t* from = static_cast<const uint8_t*>(g.b) + panel * panel_bytes;
-    if (g.b_nibbles) widen(from, padded, wide), from = wide;
-    if (g.b_wide != nullptr) widen_rows(g, panel, wide);
-    tile.prepare(from, k, room);
-    for (int64_t blk = block0; blk < block1; ++blk) {
-      const int64_t r0 = begin_of(g.m, p.blocks, blk), rows = begin_of(g.m, p.blocks, blk + 1) - r0;
-      for (int64_t q = 0; q < groups; ++q) {
-        tile.run(r0, rows, q * span, std::min(span, k - q * span), sums);
-        const int32_t* const zeros = a.b_zeros ? a.b_zeros + q * ld + column : nullptr;
-        const int32_t* const columns = a.a_zero ? a.b_sums + q * ld + column : nullptr;
-        for (int64_t r = 0; r < rows; ++r) {
-          const auto row_sum = hn::Set(di, a.sums[(r0 + r) * groups + q]);
-          const auto shift = hn::Mul(row_sum, hn::Set(di, Tile::kShifted ? 128 : 0));
-          const V scale = hn::Set(d, a.scales[r0 + r]);
-          float* const to = c + r * kPanel;
-          for (int64_t v = 0; v < kPanel; v += kLanes) {
-            auto x = hn::Sub(hn::Load(di, sums + r * kPanel + v), shift);
-            if (zeros) x = hn::Sub(x, hn::Mul(row_sum, hn::LoadU(di, zeros + v)));
-            if (columns) x = hn::Sub(x, hn::Mul(hn::Set(di, a.a_zero), hn::LoadU(di, columns + v)));
-            V y = hn::ConvertTo(d, x);
-            if (group_scales != nullptr) {
-              y = hn::Mul(y, hn::LoadU(d, group_scales + q * ld + column + v));
-              if (q > 0) y = hn::Add(y, hn::Load(d, to + v));
-            }
-            hn::Store(q + 1 == groups ? hn::Mul(y, scale) : y, d, to + v);
-          }
-        }
-      }
-      epilogue(g, c, r0, rows, panel * kPanel);
-    }
-  }
+  return size_t(kRows * kPanel) * 8 + panel_room(a.gemm) + widened_bytes(a.gemm);
 }
 
 #if !VIREO_NEON_BYTES
 /// Pairs of 16-bit factors.
 struct Pairs {
+  static constexpr int64_t kRows = i8::kRows;
   static constexpr bool kShifted = false;
   const int16_t* a;
   int64_t lda;
@@ -332,13 +243,14 @@ struct Pairs {
 };
 
 void run(const I8GemmArgs& a, int64_t begin, int64_t end, void* scratch) {
-  run_items(a, begin, end, scratch, Pairs{static_cast<const int16_t*>(a.a), a.lda});
+  run_items(a, begin, end, scratch, panel_room(a.gemm), Pairs{static_cast<const int16_t*>(a.a), a.lda});
 }
 #else
 /// Dot products: a vector holds 16 values of k of one row or one column, so that nothing is broadcast, and the four
 /// partial sums of a product are added when it is done. Of the two units of a Cortex-A57 one takes every smull and the
 /// other every sadalp: 8 products a cycle where fp32 has 4.
 struct Dots {
+  static constexpr int64_t kRows = i8::kRows;
   static constexpr bool kShifted = false;
   static constexpr int64_t kCols = 4, kStep = kDotStep;
   const int8_t* a;
@@ -408,7 +320,7 @@ struct Dots {
 
 void run(const I8GemmArgs& a, int64_t begin, int64_t end, void* scratch) {
   const int64_t span = a.gemm.b_group > 0 ? a.gemm.b_group : round_up(a.gemm.k, kI8Step);
-  run_items(a, begin, end, scratch, Dots{static_cast<const int8_t*>(a.a), a.lda, span});
+  run_items(a, begin, end, scratch, panel_room(a.gemm), Dots{static_cast<const int8_t*>(a.a), a.lda, span});
 }
 #endif
 
@@ -444,6 +356,7 @@ VIREO_VNNI static void vnni_tile(const int8_t* a, int64_t lda, const uint8_t* w,
 #undef VIREO_KEEP
 
 struct Vnni {
+  static constexpr int64_t kRows = i8::kRows;
   static constexpr bool kShifted = true;
   const int8_t* a;
   int64_t lda;
@@ -462,7 +375,7 @@ struct Vnni {
 #undef VIREO_EACH_ROW
 
 void vnni_run(const I8GemmArgs& a, int64_t begin, int64_t end, void* scratch) {
-  run_items(a, begin, end, scratch, Vnni{static_cast<const int8_t*>(a.a), a.lda});
+  run_items(a, begin, end, scratch, panel_room(a.gemm), Vnni{static_cast<const int8_t*>(a.a), a.lda});
 }
 #endif
 

@@ -446,10 +446,10 @@ struct Kernels {
   const char* bf16_name;  // for plans: "bf16 amx"; empty without
   Kernel<ToBf16Args> to_bf16;
   Kernel<Bf16GemmArgs> gemm_bf16;
-  /// attention with queries (times scale), keys, values and powers rounded to bfloat16 and fp32 sums; null without a
-  /// dot product of bfloat16.
+  /// attention with queries (times scale), keys, values and powers rounded to bfloat16 and fp32 sums; null without
+  /// products of bfloat16.
   Kernel<AttentionArgs> attention_bf16;
-  const char* int8_name;  // for plans: "int8 vnni"
+  const char* int8_name;  // for plans: "int8 amx", "int8 vnni"
   Bf16Probe bf16_probe;
   Kernel<GemmArgs> gemm;
   Kernel<ConvArgs> conv;

@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <cmath>
 #include <cstdint>
+#include <cstring>
 #include <limits>
 #include <string>
 #include <vector>
@@ -113,6 +114,18 @@ void expect_near(const std::string& what, float got, double want, double bound, 
     case Act::kHardswish: return x <= -3 ? -0.0 : x >= 3 ? x : x * (x + 3) / 6;
   }
   return 0.0;
+}
+
+/// Whether to_i8 writes codes of 8 bits, as where a product takes bytes, or of 16.
+[[maybe_unused]] bool byte_codes(const Kernels& k) {
+  const float x[4] = {1, 1, 1, 1};  // four codes of 127
+  alignas(64) int16_t codes[64] = {};
+  float scale = 0;
+  int32_t sum = 0;
+  ToI8Args a;
+  a.x = x, a.ldx = 4, a.rows = 1, a.cols = 4, a.out = codes, a.ldo = 64, a.scales = &scale, a.sums = &sum;
+  run(k.to_i8, a);
+  return codes[0] != 127;
 }
 
 /// Largest slope of the activations (gelu's is about 1.13).

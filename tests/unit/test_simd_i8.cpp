@@ -105,6 +105,38 @@ TEST_P(SimdCodes, IntegerProductsAreExact) {
   }
 }
 
+/// Sums are exact, so what follows them decides the bits, and that is the same on all kernels of one vector width.
+TEST(SimdTiles, GiveTheBitsOfVnni) {
+  const Kernels *const tiles = find("amx"), *const vnni = find("avx512");
+  if (tiles == nullptr || std::strcmp(tiles->int8_name, "int8 amx") != 0)
+    GTEST_SKIP() << "no tiles here multiply bytes";
+  ASSERT_STREQ(vnni->int8_name, "int8 vnni");
+  uint64_t seed = 3000;
+  for (const I8Case& c : kI8Cases)
+    for (const Act act : {Act::kNone, Act::kGeluErf, Act::kGeluTanh, Act::kSilu})
+      for (const bool full : {false, true}) {
+        Rows x = Rows::random(c.m, c.k, ++seed, 3.0f);
+        const CodedRows rows = convert(*vnni, x);
+        const std::vector<int8_t> w = random_codes(c.n * c.k, ++seed);
+        AlignedBuffer packed(integer_weight_bytes(c.n, c.k));
+        pack_weight_integer(w.data(), 0, c.n, c.n, c.k, packed.data());
+        const Vec scales(c.n, ++seed, 0.01f, 0.02f), bias(c.n, ++seed), col(c.n, ++seed);
+        Rows residual = Rows::random(c.m, c.n, ++seed), out[] = {Rows::output(c.m, c.n, 4), Rows::output(c.m, c.n, 4)};
+        for (int i = 0; i < 2; ++i) {
+          I8GemmArgs a;
+          a.gemm.m = c.m, a.gemm.n = c.n, a.gemm.k = c.k, a.gemm.b = packed.data(), a.gemm.b_scales = scales.p();
+          a.gemm.act = act, a.gemm.out = out[i].p(), a.gemm.ldo = out[i].ld;
+          if (full) a.gemm.bias = bias.p(), a.gemm.col_scale = col.p(), a.gemm.residual = residual.p();
+          a.gemm.ldr = residual.ld;
+          a.a = rows.codes.data(), a.lda = rows.ld, a.scales = rows.scales.as<float>();
+          a.sums = rows.sums.as<int32_t>();
+          run((i == 0 ? tiles : vnni)->gemm_i8, a);
+          out[i].check_frame("gemm_i8");
+        }
+        EXPECT_EQ(out[0].data, out[1].data) << c.m << "x" << c.n << "x" << c.k << " activation " << int(act);
+      }
+}
+
 TEST_P(SimdCodes, IntegerProductsOfTheLowestCodesDoNotSaturate) {
   // -128 x -128 everywhere: two such products exceed 16 bits, and 255 x -128 in pairs is what saturates elsewhere.
   for (const int64_t kk : {4, 64, 1000, 65536}) {
@@ -147,6 +179,31 @@ TEST_P(SimdCodes, RowsBecomeTheSameCodesOnEveryCpu) {
         }
       }
     }
+  }
+}
+
+/// Where the quotient decides: halves of a code, the numbers beside them, and rows of every size.
+TEST_P(SimdCodes, RowsAreRoundedAsTheirQuotients) {
+  Random random(91);
+  const int64_t n = 3 * 255;
+  for (int round = 0; round < 400; ++round) {
+    const float most = std::ldexp(1.0f + std::fabs(random(0.999f)), round % 5 == 4 ? round - 320 : round % 40 - 20);
+    if (!(most < 1e37f && most > 1e-37f)) continue;
+    Rows x(1, n + 1, most);
+    const float scale = most / 127.5f;
+    for (int64_t i = 0; i < 255; ++i) {
+      const float half = (float(i) - 127.0f + 0.5f) * scale;
+      x(0, 3 * i) = std::max(-most, std::nextafter(half, -kInf)), x(0, 3 * i + 1) = std::max(-most, half);
+      x(0, 3 * i + 2) = std::min(most, std::nextafter(half, kInf));
+    }
+    std::vector<int> codes;
+    float want = 0;
+    reference_codes(x, 0, &codes, &want);
+    const CodedRows got = convert(k(), x);
+    ASSERT_EQ(got.scales.as<float>()[0], want);
+    for (int64_t i = 0; i <= n; ++i)
+      ASSERT_EQ(byte_codes(k()) ? got.codes.as<int8_t>()[i] : got.codes.as<int16_t>()[i], codes[size_t(i)])
+          << x(0, i) << " / " << want;
   }
 }
 

@@ -32,7 +32,7 @@ struct Products {
 Products multiply(const Kernels& k, const GridCase& c, Rows& x, const std::vector<int8_t>& w,
                   const std::vector<float>& scales, const std::vector<int32_t>& zeros) {
   const int64_t groups = c.group ? c.k / c.group : 1, ld = round_up(c.n, kPanel), stride = round_up(c.k, 64);
-  const bool nibbles = c.bits <= 4, bytes = std::strstr(k.int8_name, "vnni") != nullptr;
+  const bool nibbles = c.bits <= 4, bytes = byte_codes(k);
   AlignedBuffer packed(integer_weight_bytes(c.n, c.k, nibbles)), codes(size_t(c.m * stride) * 2);
   pack_weight_integer(w.data(), 0, c.n, c.n, c.k, packed.data(), nibbles);
   std::vector<int32_t> columns(size_t(groups * ld), 0), sums(size_t(c.m * groups));
