@@ -339,6 +339,21 @@ TEST(Plan, CpuPlanNeedsNoVulkan) {
   for (const Step& s : plan.steps) EXPECT_TRUE(s.dispatches.empty());
 }
 
+TEST(Plan, CachesSayHowMuchIsWorkedOnAtATime) {
+  DeviceCaps cpu = caps_of("jetson-nano-cpu");
+  const auto line = [](const std::string& text) {
+    const size_t at = text.find("\ncaches ");
+    return at == std::string::npos ? std::string() : text.substr(at + 1, text.find('\n', at + 1) - at - 1);
+  };
+  EXPECT_EQ(line(dump(plan_of("vit-ti", cpu, Precision::kFp32).plan)),
+            "caches 32 KiB, then 512 KiB a thread: chunks of 128 columns, 128 keys, 341 KiB of rows, 128 KiB of tiles");
+  cpu.threads = 1;
+  EXPECT_NE(line(dump(plan_of("vit-ti", cpu, Precision::kFp32).plan)).find("then 2048 KiB a thread"),
+            std::string::npos);
+  cpu.caches = {};
+  EXPECT_EQ(line(dump(plan_of("vit-ti", cpu, Precision::kFp32).plan)), "");
+}
+
 // ---- the verifier must notice what is broken on purpose
 // ---------------------------------------------------------------
 

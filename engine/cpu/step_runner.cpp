@@ -3,7 +3,7 @@
 namespace vireo::cpu {
 
 StepRunner::StepRunner(const Plan& plan, const Step& step, const Memory& memory, const simd::Kernels& kernels)
-    : by_(step.by), kernels_(&kernels), op_(op_call(plan, step)) {
+    : by_(step.by), kernels_(&kernels), caches_(caches_for(plan.caps)), op_(op_call(plan, step)) {
   for (const int32_t v : step.inputs) in_.push_back(v < 0 ? nullptr : memory.at(plan.values[size_t(v)].where));
   out_ = memory.at(plan.values[size_t(step.output)].where);
   for (const int32_t c : step.consts) {
@@ -26,6 +26,7 @@ void StepRunner::run(ThreadPool& pool, const SizedOutput* sized) {
   call.scratch = scratch_;
   call.scratch_bytes = scratch_bytes_;
   call.kernels = kernels_;
+  call.caches = caches_;
   call.pool = &pool;
   call.sized = sized;
   by_->run(call);

@@ -24,6 +24,7 @@ class StepRunner {
  private:
   const KernelDef* by_ = nullptr;
   const simd::Kernels* kernels_ = nullptr;
+  simd::Caches caches_;
   OpCall op_;
   std::vector<const void*> in_;
   std::vector<const uint8_t*> consts_;

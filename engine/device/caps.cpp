@@ -57,6 +57,11 @@ void visit(Caps& c, Visitor&& v) {
   v.real("timestamp_period_ns", c.timestamp_period_ns);
   v.text("simd", c.simd);
   v.number("threads", c.threads, 1);
+  v.number("l1_bytes", c.caches.l1_bytes, 0);
+  v.number("l2_bytes", c.caches.l2_bytes, 0);
+  v.number("l2_cores", c.caches.l2_cores, 1);
+  v.number("l3_bytes", c.caches.l3_bytes, 0);
+  v.number("l3_cores", c.caches.l3_cores, 1);
 }
 
 struct Printer {

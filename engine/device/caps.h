@@ -15,6 +15,13 @@ enum class DeviceKind : uint8_t { kCpu, kVulkan };
 /// Devices that share default kernels and constants (ops/tuning.h).
 enum class DeviceClass : uint8_t { kMaxwell, kNvidia, kAmd, kIntel, kMali, kAdreno, kV3d, kSoftware, kOther };
 
+/// Bytes of the caches of a CPU's cores, and how many cores share one; 0 bytes: not known, or there is none.
+struct CpuCaches {
+  uint64_t l1_bytes = 0;  // of data, each core's own
+  uint64_t l2_bytes = 0, l3_bytes = 0;
+  uint32_t l2_cores = 1, l3_cores = 1;
+};
+
 const char* to_string(DeviceKind k);
 const char* to_string(DeviceClass c);
 
@@ -54,6 +61,7 @@ struct DeviceCaps {
 
   std::string simd;      // CPU: the SIMD target's name
   uint32_t threads = 1;  // CPU: worker threads
+  CpuCaches caches;      // CPU: sizes of its steps' groups follow (simd/blocking.h)
 };
 
 /// One "key: value" line per field, stable order, fit for engine/profile/caps/*.txt.

@@ -311,3 +311,16 @@ Attrs attrs_of(std::initializer_list<double> values) {
 Shape tokens_shape(int64_t batch, int64_t tokens, int64_t width) { return Shape{{batch, 1, tokens, width}}; }
 
 }  // namespace vireo::ops
+
+namespace vireo {
+
+simd::Caches caches_for(const DeviceCaps& caps) {
+  const CpuCaches& c = caps.caches;
+  constexpr uint64_t kMost = uint64_t(1) << 40;  // more than any has: a caps file may say what it likes
+  const auto share = [&](uint64_t bytes, uint32_t cores) {
+    return int64_t(std::min(bytes, kMost) / std::max(1u, std::min(cores, caps.threads)));
+  };
+  return {int64_t(std::min(c.l1_bytes, kMost)), share(c.l2_bytes, c.l2_cores) + share(c.l3_bytes, c.l3_cores)};
+}
+
+}  // namespace vireo

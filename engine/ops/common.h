@@ -110,9 +110,14 @@ std::string got(const TensorDesc* t);
 /// True if constant t holds a vector of n values.
 inline bool is_vector(const TensorDesc* t, int64_t n) { return t && t->shape.rows() == 1 && t->shape.c() == n; }
 
+/// The kernels that a plan for these caps will run on; of a target that is not to be had here, for plans that are only
+/// looked at, those that ask least of a CPU: such a plan's kernels are the same on every host, its scratch is not.
+const simd::Kernels& kernels_for(const DeviceCaps& caps);
+
 /// Threads the kernel's items over the pool; every thread has its own part of the call's scratch.
 template <typename Args>
-void run_kernel(const CpuCall& call, const simd::Kernel<Args>& kernel, const Args& args) {
+void run_kernel(const CpuCall& call, const simd::Kernel<Args>& kernel, Args args) {
+  if (simd::Caches* c = simd::caches_of(args)) *c = call.caches;
   struct Job {
     const simd::Kernel<Args>* kernel;
     const Args* args;
@@ -126,7 +131,8 @@ void run_kernel(const CpuCall& call, const simd::Kernel<Args>& kernel, const Arg
 
 /// Scratch for all threads of the plan's device, for lower_cpu.
 template <typename Args>
-uint64_t scratch_for(const LowerContext& ctx, const simd::Kernel<Args>& kernel, const Args& args) {
+uint64_t scratch_for(const LowerContext& ctx, const simd::Kernel<Args>& kernel, Args args) {
+  if (simd::Caches* c = simd::caches_of(args)) *c = caches_for(*ctx.caps);
   return uint64_t(round_up(int64_t(kernel.scratch_bytes(args)), 64)) * ctx.caps->threads;
 }
 
@@ -136,10 +142,6 @@ inline int64_t bf16_stride(int64_t k) {
   return padded % 1024 == 0 ? padded + 32 : padded;
 }
 inline uint64_t bf16_bytes(int64_t rows, int64_t k) { return uint64_t(round_up(rows * bf16_stride(k) * 2, 64)); }
-
-/// The kernels that a plan for these caps will run on; of a target that is not to be had here, for plans that are only
-/// looked at, those that ask least of a CPU: such a plan's kernels are the same on every host, its scratch is not.
-const simd::Kernels& kernels_for(const DeviceCaps& caps);
 
 /// act() of the epilogue in double, by simd::Act's numbers.
 double act_reference(int act, double x);

@@ -210,6 +210,7 @@ struct CpuCall {
   uint8_t* scratch = nullptr;
   uint64_t scratch_bytes = 0;
   const simd::Kernels* kernels = nullptr;
+  simd::Caches caches;  // as the plan had them
   ThreadPool* pool = nullptr;
   const SizedOutput* sized = nullptr;  // instead of `out`; only of operators that have OpDef::sized
 
@@ -218,6 +219,9 @@ struct CpuCall {
   float* result() const { return static_cast<float*>(out); }
   uint16_t* half_result() const { return static_cast<uint16_t*>(out); }
 };
+
+/// What a thread of a CPU with these caps has of its caches while all work.
+simd::Caches caches_for(const DeviceCaps& caps);
 
 /// Dense double tensors for the reference (rows without padding; constants as [1,1,rows,cols]).
 struct RefCall {

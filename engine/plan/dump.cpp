@@ -2,6 +2,7 @@
 #include <map>
 
 #include "base/json.h"
+#include "ops/common.h"
 #include "plan/plan.h"
 #include "shader/modules.h"
 #include "shader/reflect.h"
@@ -58,6 +59,17 @@ std::string constant_text(const PlanConst& c) {
   return s;
 }
 
+/// What follows from the caches of the CPU that runs a plan; empty where the caps do not say what it has.
+std::string blocking_text(const Plan& plan) {
+  const simd::Caches caches = caches_for(plan.caps);
+  if (plan.device != DeviceKind::kCpu || (caches.first == 0 && caches.rest == 0)) return {};
+  const simd::Blocking b = ops::kernels_for(plan.caps).blocking(caches);
+  return fmt::format(
+      "caches {} KiB, then {} KiB a thread: chunks of {} columns, {} keys, {} KiB of rows, {} KiB of tiles\n",
+      caches.first >> 10, caches.rest >> 10, b.chunk, b.keys,
+      b.row_bytes == INT64_MAX ? std::string("any") : std::to_string(b.row_bytes >> 10), b.tile_floats * 4 >> 10);
+}
+
 }  // namespace
 
 std::string dump(const Plan& plan) {
@@ -67,6 +79,7 @@ std::string dump(const Plan& plan) {
   s += fmt::format("steps {} dispatches {} barriers {} arena {} weights {} input {} output {}\n", plan.steps.size(),
                    plan.dispatch_count(), plan.barriers.size(), plan.arena_bytes, plan.weights_bytes, plan.input_bytes,
                    plan.output_bytes);
+  s += blocking_text(plan);
   size_t barrier = 0;
   Modules modules;
   for (size_t i = 0; i < plan.steps.size(); ++i) {
@@ -115,6 +128,15 @@ std::string dump_json(const Plan& plan) {
   j["weights_bytes"] = plan.weights_bytes;
   j["input_bytes"] = plan.input_bytes;
   j["output_bytes"] = plan.output_bytes;
+  if (const simd::Caches c = caches_for(plan.caps); plan.device == DeviceKind::kCpu && c.first + c.rest > 0) {
+    const simd::Blocking b = ops::kernels_for(plan.caps).blocking(c);
+    j["blocking"] = {{"first_cache_bytes", c.first},
+                     {"other_cache_bytes", c.rest},
+                     {"chunk", b.chunk},
+                     {"keys", b.keys},
+                     {"tile_floats", b.tile_floats}};
+    if (b.row_bytes != INT64_MAX) j["blocking"]["row_bytes"] = b.row_bytes;
+  }
   j["steps"] = Json::array();
   for (const Step& s : plan.steps) {
     const PlanValue& out = plan.values[size_t(s.output)];

@@ -14,9 +14,8 @@ Result<Device> adopt_vulkan(VkInstance instance, VkPhysicalDevice physical, VkDe
     d->caps = d->gpu->caps();
     d->index = int(d->gpu->physical().index);
     d->kernels = make_cpu_device(0, "")->kernels;
-    d->caps.simd = d->kernels->name;
     d->threads = int(make_cpu_device(0, "")->threads);
-    d->caps.threads = uint32_t(d->threads);
+    describe_cpu(*d->kernels, d->threads, &d->caps);
     d->adopted = true;
     return Device(std::move(d));
   });

@@ -7,6 +7,7 @@
 
 #include "base/env.h"
 #include "base/names.h"
+#include "runtime/cpu_caches.h"
 #include "runtime/device_impl.h"
 
 namespace vireo {
@@ -82,10 +83,9 @@ std::shared_ptr<const Device::Impl> make_vulkan_device(const Opened& opened, int
   d->index = index;
   d->software = is_software(opened.instance->devices()[size_t(index)]);
   d->threads = thread_count(threads);
-  d->caps.threads = uint32_t(d->threads);
   d->reason = std::move(reason);
   d->kernels = &kernels_asked_for(&d->reason);
-  d->caps.simd = d->kernels->name;  // plans size the scratch of their CPU steps for these
+  describe_cpu(*d->kernels, d->threads, &d->caps);
   d->instance = opened.instance;
   d->validation = opened.log;
   d->gpu_options = opened.gpu_options;
@@ -106,6 +106,12 @@ int named_index(const std::string& wanted, const vk::Instance& instance) {
 
 }  // namespace
 
+void describe_cpu(const simd::Kernels& kernels, int threads, DeviceCaps* caps) {
+  caps->simd = kernels.name;  // scratch is sized for these
+  caps->threads = uint32_t(threads);
+  caps->caches = cpu_caches();
+}
+
 std::shared_ptr<const Device::Impl> make_cpu_device(int threads, std::string reason) {
   auto d = std::make_shared<Device::Impl>();
   d->kernels = &kernels_asked_for(&reason);
@@ -114,8 +120,7 @@ std::shared_ptr<const Device::Impl> make_cpu_device(int threads, std::string rea
   d->reason = std::move(reason);
   d->caps.kind = DeviceKind::kCpu;
   d->caps.name = fmt::format("{} ({})", cpu_name(), d->kernels->name);
-  d->caps.simd = d->kernels->name;
-  d->caps.threads = uint32_t(d->threads);
+  describe_cpu(*d->kernels, d->threads, &d->caps);
   d->caps.integrated = true;
   d->caps.storage_alignment = d->caps.texel_alignment = 64;
   return d;

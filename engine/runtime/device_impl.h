@@ -82,6 +82,9 @@ struct VulkanHooks {
 Result<Device> vulkan_device(int index, int threads, const VulkanHooks& hooks);
 #endif
 
+/// What plans ask of the CPU that runs their steps, with these kernels and threads: `caps` gets it.
+void describe_cpu(const simd::Kernels& kernels, int threads, DeviceCaps* caps);
+
 /// The CPU as a device, with the reason why it was chosen.
 std::shared_ptr<const Device::Impl> make_cpu_device(int threads, std::string reason);
 

@@ -101,7 +101,7 @@ class Replayer {
       d->caps = then;
       d->caps.name = here.caps.name;
     }
-    d->caps.simd = then.simd, d->caps.threads = then.threads;
+    d->caps.simd = then.simd, d->caps.threads = then.threads, d->caps.caches = then.caches;
     d->reason = here.reason;
     d->index = here.index;
     d->threads = int(std::max<uint32_t>(then.threads, 1));

@@ -15,7 +15,8 @@ namespace vireo::simd::HWY_NAMESPACE {
 
 namespace {
 
-constexpr int64_t kKeys = 256;     // per key block: K and V of 64 dimensions take 64 KiB each, well inside L2
+// Per key block at most: K and V of 64 dimensions take 64 KiB each, well inside L2.
+constexpr int64_t kKeys = Blocking().keys;
 constexpr int64_t kQueries = 256;  // per work item at most; K and V are packed anew for each item
 constexpr int64_t kWantItems = 6;  // more would let more threads end together, but packing costs 5 % of a whole head
 // Row blocks worked on together: a panel of K or V is read from L1 by all but the first of them.
@@ -30,6 +31,7 @@ struct Plan {
   int64_t queries;  // of the largest
   int64_t dims;     // of a head's queries and keys, rounded up to whole panels
   int64_t values;   // of its values, likewise
+  int64_t block;    // keys of a block, but for the last
   int64_t keys;     // of the largest key block, rounded up likewise
   int64_t k_floats() const { return keys * dims; }
   int64_t v_floats() const { return keys * values; }
@@ -44,7 +46,8 @@ HWY_INLINE Plan make_plan(const AttentionArgs& a) {
   p.queries = up(a.tokens, p.splits);
   p.dims = up(a.head_dim, kPanel) * kPanel;
   p.values = up(a.values(), kPanel) * kPanel;
-  p.keys = up(std::min(kKeys, a.kv_tokens), kPanel) * kPanel;
+  p.block = blocking(a.caches).keys;
+  p.keys = up(std::min(p.block, a.kv_tokens), kPanel) * kPanel;
   return p;
 }
 
@@ -187,8 +190,8 @@ void run_item(const AttentionArgs& a, const Plan& p, int64_t b, int64_t h, int64
   const float* const bias =
       a.bias == nullptr ? nullptr : a.bias + b % a.bias_batch * a.bias_batch_stride + h * a.bias_head_stride;
   const V vscale = hn::Set(d, a.scale * kLog2E);
-  for (int64_t j0 = 0; j0 < a.kv_tokens; j0 += kKeys) {
-    const int64_t count = std::min(kKeys, a.kv_tokens - j0);
+  for (int64_t j0 = 0; j0 < a.kv_tokens; j0 += p.block) {
+    const int64_t count = std::min(p.block, a.kv_tokens - j0);
     const bool last = j0 + count == a.kv_tokens;
     pack_keys(keys + j0 * a.ldk, a.ldk, count, dim, kp);
     pack_values(values + j0 * a.ldv, a.ldv, count, vdim, p.keys, vp);
@@ -281,7 +284,7 @@ HWY_INLINE AttentionArgs gathered_head(const GroupAttentionArgs& g) {
   AttentionArgs a;
   a.tokens = a.kv_tokens = g.groups.tokens();
   a.heads = g.heads, a.batch = g.batch * g.groups.count(), a.head_dim = g.head_dim, a.scale = g.scale;
-  a.value_dim = g.value_dim;
+  a.value_dim = g.value_dim, a.caches = g.caches;
   a.ldq = a.ldk = a.ldv = a.ldo = up(std::max(g.head_dim, g.values()), 16) * 16;
   return a;
 }

@@ -16,10 +16,12 @@
 #define VIREO_SIMD_TABLE(target, text, floats) \
   namespace vireo::simd::target {              \
   VIREO_SIMD_KERNELS(VIREO_SIMD_DECLARE)       \
+  Blocking blocking_of(const Caches& caches);  \
   static Kernels make_table() {                \
     Kernels t{};                               \
     t.name = text;                             \
     t.vector_floats = floats;                  \
+    t.blocking = &blocking_of;                 \
     t.bf16_name = "";                          \
     t.int8_name = "int8";                      \
     VIREO_SIMD_KERNELS(VIREO_SIMD_FILL)        \

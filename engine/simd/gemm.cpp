@@ -26,6 +26,7 @@ static constexpr PanelTable panel_table(std::integer_sequence<int, kRows...>) {
 }
 const PanelTable kPanelTable = panel_table(std::make_integer_sequence<int, kMaxRows>());
 
+Blocking blocking_of(const Caches& caches) { return blocking(caches); }
 Kernel<GemmArgs> gemm_kernel() { return {&items, &scratch_bytes, &run}; }
 
 }  // namespace vireo::simd::HWY_NAMESPACE

@@ -38,9 +38,13 @@ constexpr int kPairBlock = kPairs ? 2 * kPairRows : kMaxRows;  // rows that go t
 static_assert(!kPairs || kTileCols == kPanel);
 
 // K is worked off in chunks: kChunk rows of a panel are 96 KiB, which stay in L2 while the row blocks pass.
-constexpr int64_t kChunk = 768;
+constexpr int64_t kChunk = Blocking().chunk;  // the longest
 // Distance of the rows of A where kernels build A themselves: an odd number of cache lines spreads them over the sets.
 constexpr int64_t kStride = kChunk + 16;
+
+HWY_INLINE Blocking blocking(const Caches& caches) {
+  return blocking_for(caches, kTileCols * int64_t(sizeof(float)) < 64);
+}
 
 /// c[kRows][kVecs vectors] (+)= a[kRows][k] b[k][kVecs vectors], with strides lda, ldb, ldc. Each step fetches a cache
 /// line into L2 from `ahead` (any address; prefetches do not fault): what the next panel needs, so that it need not

@@ -29,9 +29,9 @@ struct GemmPlan {
 };
 
 inline GemmPlan plan_gemm(int64_t m, int64_t n, int64_t k, DType type, bool gathered, int64_t rows_max,
-                          int64_t chunk_max) {
+                          const Blocking& sizes) {
   constexpr int64_t kItems = 16;  // where the shape allows it, so that 2-4 threads end together
-  constexpr int64_t kGroupRows = 210, kGatheredRows = 70;
+  constexpr int64_t kGroupRows = 210, kGatheredRows = 70, kGroupPanels = 8;
   const auto up = [](int64_t a, int64_t b) { return (a + b - 1) / b; };
   GemmPlan p{};
   p.gathered = gathered;
@@ -39,18 +39,23 @@ inline GemmPlan plan_gemm(int64_t m, int64_t n, int64_t k, DType type, bool gath
   p.blocks = std::max<int64_t>(1, up(m, rows_max));
   p.panels = std::max<int64_t>(1, up(n, kPanel));
   // One row block: expanded weights are used once, so they should not leave L1.
-  const int64_t chunk = type != DType::kF32 && p.blocks == 1 ? std::min<int64_t>(chunk_max, 128) : chunk_max;
+  const int64_t chunk = type != DType::kF32 && p.blocks == 1 ? std::min<int64_t>(sizes.chunk, 128) : sizes.chunk;
   p.chunks = std::max<int64_t>(1, up(k, chunk));
   p.chunk = std::min(chunk, up(up(k, p.chunks), 16) * 16);
   p.chunks = std::max<int64_t>(1, up(k, p.chunk));
 
-  const int64_t most = std::max<int64_t>(1, (gathered ? kGatheredRows : kGroupRows) / rows_max);
+  // What would be one chunk, were the first cache larger, stays in L2 as a whole.
+  const bool short_k = p.chunks == 1 || (sizes.chunk < Blocking().chunk && k <= Blocking().chunk);
+  // Else a row's chunk and its unfinished sums do, beside a panel.
+  const int64_t row_bytes = (short_k ? k : p.chunk + kGroupPanels * kPanel) * 4;
+  const int64_t most_rows = sizes.rows(gathered ? kGatheredRows : kGroupRows, row_bytes, p.chunk * kPanel * 4);
+  const int64_t most = std::max<int64_t>(1, most_rows / rows_max);
   p.row_groups = std::max(up(p.blocks, most), std::min(p.blocks, up(kItems, p.panels)));
   p.group_blocks = up(p.blocks, p.row_groups);
   p.row_groups = up(p.blocks, p.group_blocks);
   // With one chunk and A in place nothing is shared between panels; with several, A comes from beyond L2 once per item.
-  const int64_t wanted = p.chunks == 1 && !gathered ? 4 * kItems : kItems / 2;
-  p.group_panels = std::min<int64_t>(8, std::max<int64_t>(1, p.panels * p.row_groups / wanted));
+  const int64_t wanted = short_k && !gathered ? 4 * kItems : kItems / 2;
+  p.group_panels = std::min<int64_t>(kGroupPanels, std::max<int64_t>(1, p.panels * p.row_groups / wanted));
   p.panel_groups = up(p.panels, p.group_panels);
   p.group_panels = up(p.panels, p.panel_groups);
   p.panel_groups = up(p.panels, p.group_panels);

@@ -90,7 +90,7 @@ struct NoGather {
 
 template <typename Gather>
 HWY_INLINE GemmPlan gemm_plan(const GemmArgs& g) {
-  return plan_gemm(g.m, g.n, g.k, g.type, Gather::kGathers, kMaxRows, kChunk);
+  return plan_gemm(g.m, g.n, g.k, g.type, Gather::kGathers, kMaxRows, blocking(g.caches));
 }
 
 /// Work items [begin, end) of g (m and k set). gather(row, k0, count, to) writes columns [k0, k0 + count) of A's row.

@@ -6,6 +6,7 @@
 #include <cstddef>
 #include <cstdint>
 
+#include "simd/blocking.h"
 #include "simd/picture.h"
 #include "tensor/format.h"
 
@@ -54,6 +55,7 @@ struct GemmArgs {
   int64_t ldr = 0;
   float* out = nullptr;  // [m, n]
   int64_t ldo = 0;
+  Caches caches;
 };
 
 /// GEMM on bfloat16 rows of A, sums in fp32; weights kBF16, or kI8 with b_scales (an integer of 8 bits is exact in
@@ -182,6 +184,7 @@ struct AttentionArgs {
   int64_t bias_batch = 1, bias_batch_stride = 0, bias_head_stride = 0, bias_ld = 0;
   float* out = nullptr;  // [batch * tokens, heads * values()]; never an input
   int64_t ldo = 0;
+  Caches caches;
 
   int64_t values() const { return value_dim > 0 ? value_dim : head_dim; }
 
@@ -243,6 +246,7 @@ struct GroupAttentionArgs {
   int64_t bias_ld = 0;
   float* out = nullptr;  // [batch * h * w, heads * values()]; never an input
   int64_t ldo = 0;
+  Caches caches;
 
   int64_t values() const { return value_dim > 0 ? value_dim : head_dim; }
 };
@@ -434,6 +438,16 @@ struct FromHalfArgs {
   int64_t ldo = 0;
 };
 
+/// The caches of a kernel whose groups follow from them; null of others.
+template <typename Args>
+Caches* caches_of(Args&) {
+  return nullptr;
+}
+inline Caches* caches_of(GemmArgs& a) { return &a.caches; }
+inline Caches* caches_of(ConvArgs& a) { return &a.gemm.caches; }
+inline Caches* caches_of(AttentionArgs& a) { return &a.caches; }
+inline Caches* caches_of(GroupAttentionArgs& a) { return &a.caches; }
+
 /// Does products of bfloat16 on registers for about 0.1 ms and gives their FLOPs: the peak that gemm_bf16 is held
 /// against.
 using Bf16Probe = double (*)();
@@ -442,6 +456,7 @@ using Bf16Probe = double (*)();
 struct Kernels {
   const char* name;  // "amx", "avx512_bf16", "avx512", "avx2", "sse4", "neon", "portable"
   int vector_floats;
+  Blocking (*blocking)(const Caches&);
   // bfloat16 products for Precision::kFp16, or null: "amx" and "avx512_bf16" are "avx512" and these.
   const char* bf16_name;  // for plans: "bf16 amx"; empty without
   Kernel<ToBf16Args> to_bf16;

@@ -14,8 +14,6 @@ namespace vireo::simd::HWY_NAMESPACE {
 namespace {
 
 constexpr int64_t kProducts = kWinogradProducts;
-constexpr int64_t kTileFloats =
-    128 * 1024;                         // of transformed input per item, what an L2 holds beside a panel of weights
 constexpr int64_t kWantTileGroups = 8;  // with fewer, items share tiles and each transforms them for its own panels
 
 HWY_INLINE int64_t up(int64_t a, int64_t b) { return (a + b - 1) / b; }
@@ -37,7 +35,9 @@ HWY_INLINE Plan make_plan(const ConvArgs& a) {
   p.down = up(g.out_h, 2), p.across = up(g.out_w, 2), p.tiles = g.n * p.down * p.across;
   p.stride = (up(g.c, 16) | 1) * 16;
   p.panels = std::max<int64_t>(1, up(a.gemm.n, kPanel));
-  const int64_t most = std::max<int64_t>(2, kTileFloats / (kProducts * p.stride) / kMaxRows) * kMaxRows;
+  // Of transformed input per item, what an L2 holds beside a panel of weights.
+  const int64_t floats = blocking(a.gemm.caches).tile_floats;
+  const int64_t most = std::max<int64_t>(2, floats / (kProducts * p.stride) / kMaxRows) * kMaxRows;
   p.tile_groups = std::max<int64_t>(1, up(p.tiles, most));
   p.per_item = up(up(p.tiles, p.tile_groups), kMaxRows) * kMaxRows;
   p.tile_groups = up(p.tiles, p.per_item);
