@@ -6,13 +6,15 @@
 // q and k are staged transposed, DC dimensions at a time; v VC keys at a time; all three use the same shared bytes in turn. Scores live in
 // registers, probabilities in shared memory for one block; neither reaches global memory.
 // Row maxima are exchanged through shared memory, row sums only once, after the last block.
+// PARTS=1: a block's probabilities wait in registers and are in shared memory VC / TX keys of every invocation at a time, over the bytes that q and
+// k leave, which makes room for twice the queries and scores of an invocation; each row's maxima are compared by one invocation.
 // PARTITION=1: tokens are those of a group of a map (groups.glsl), scores have a bias and a mask; a workgroup takes one head of a group.
 // PARTITION=2: a number per key is added to its scores.
 //
 // Bindings: 0 q, 1 k, 2 v, 3 out; PARTITION=1: 3 bias f32 [heads * tokens][ceil4(tokens)] (BIAS), 4 pad f32 (PAD), 5 out;
 //           PARTITION=2: 3 key bias rows [batch][ceil4(n_kv)], 4 out.
 // Constants: 0 LX, 1 IN_TYPE, 3 OUT_TYPE, 9 WHOLE (1: n_kv is a multiple of BKV), 10 HD, 11 ALIGNED, 12 TX, 13 TM, 14 TN, 15 DC, 16 VC,
-//            17 SKIP_ROWS (1: warps whose queries all lie beyond n_q skip the products), 18 VX, 19 VM (LX / VX * VM >= BQ), 30 VD;
+//            17 SKIP_ROWS (1: warps whose queries all lie beyond n_q skip the products), 18 VX, 19 VM (LX / VX * VM >= BQ), 31 PARTS (1: VX = TX, VM = TM, TN = 4, VC = TX, 2 TX or 4 TX), 30 VD;
 //            PARTITION=1: 20 to 29, see groups.glsl; PARTITION=2: 4 KEY_TYPE.
 // Push constants: n_q, n_kv, heads, q_ld4, k_ld4, v_ld4, o_ld4, q_off, k_off, v_off, scale (float), q0; PARTITION=1: z0.
 // Grid: x = ceil((n_q - q0) / BQ), y = heads, z = batch; PARTITION=1: z = batch * groups - z0.
@@ -48,6 +50,7 @@ layout(constant_id = 16) const uint VC = 16u;
 layout(constant_id = 17) const uint SKIP_ROWS = 0u;
 layout(constant_id = 18) const uint VX = 8u;
 layout(constant_id = 19) const uint VM = 4u;
+layout(constant_id = 31) const uint PARTS = 0u;
 
 layout(set = 0, binding = 0) readonly buffer Q32 { vec4 q32[]; };
 layout(set = 0, binding = 0) readonly buffer Q16 { uvec2 q16[]; };
@@ -67,12 +70,17 @@ const uint TM4 = TM / 4u, TN4 = TN / 4u;
 const bool SAME_ROWS = VX == TX && VM == TM;  // an invocation has the same queries in both products
 const uint Q_LOADS = (BQ * DC4 + LX - 1u) / LX, K_LOADS = (BKV * DC4 + LX - 1u) / LX, V_LOADS = (VC * VD4 + LX - 1u) / LX;
 const uint K_AT = DC * (LDQ + 1u);           // where k starts behind q
-const uint QK_SIZE = K_AT + DC * (LDK + 1u), MAX_SIZE = TX * BQ, V_SIZE = VC * VD4 * 4u;
+const uint VL = VC / TX;                     // PARTS: keys of an invocation at a time
+const uint P_AT = PARTS != 0u ? VC * VD4 * 4u : 0u;   // PARTS: where the probabilities start behind v
+const uint QK_SIZE = K_AT + DC * (LDK + 1u), MAX_SIZE = TX * (PARTS != 0u ? LDQ : BQ), V_SIZE = VC * VD4 * 4u + (PARTS != 0u ? VC * LDQ : 0u);
+const uint KEPT = PARTS != 0u && VL < TN ? TN - VL : 0u;   // and those that still wait
+const uint OWN = PARTS != 0u ? (BQ + LX - 1u) / LX : 1u;   // rows whose maximum an invocation looks after
 const uint STAGE = QK_SIZE > MAX_SIZE ? (QK_SIZE > V_SIZE ? QK_SIZE : V_SIZE) : (MAX_SIZE > V_SIZE ? MAX_SIZE : V_SIZE);
 
-shared float stage[STAGE];                // q and k, or the row maxima [TX][BQ], or v [VC][VD4]
-shared float prob[BKV * LDQ];             // [key][query]; at the end the row sums [TX][BQ]
-shared float row_shrink[SAME_ROWS ? 4u : BQ];   // what the sums of a query are multiplied by before the next block
+shared float stage[STAGE];                // q and k, or the row maxima [TX][BQ], or v [VC][VD4]; PARTS: in the end the row sums
+shared float prob[PARTS != 0u ? 4u : BKV * LDQ];   // [key][query]; at the end the row sums [TX][BQ]
+shared float row_shrink[SAME_ROWS && PARTS == 0u ? 4u : BQ];   // what the sums of a query are multiplied by before the next block
+shared float row_top[PARTS != 0u ? BQ : 4u];                   // PARTS: the maximum of its scores
 
 vec4 load_q(uint g) { return IN_TYPE == F32 ? q32[g] : from_half4(q16[g]); }
 vec4 load_k(uint g) { return IN_TYPE == F32 ? k32[g] : from_half4(k16[g]); }
@@ -142,6 +150,9 @@ void main()
         q_at[i] = START(p.n_q, min(first + staged_row(i), p.n_q - 1u), p.q_ld4);
         q_to[i] = skewed(staged_group(i), 0u, LDQ) + staged_row(i);
     }
+    if (PARTS != 0u)
+        [[unroll]] for (uint i = 0u; i < OWN; ++i)
+            if ((i + 1u) * LX <= BQ || i * LX + t < BQ) row_top[i * LX + t] = NO_SCORE;
     [[unroll]] for (uint i = 0u; i < K_LOADS; ++i) k_to[i] = K_AT + skewed(staged_group(i), 0u, LDK) + staged_row(i);
 
     const uint vx = t % VX, v_row = t / VX * VM;
@@ -239,14 +250,31 @@ void main()
             [[unroll]] for (uint j = 1u; j < TN; ++j) high[i] = max(high[i], s[j * TM4 + i]);
         }
         [[unroll]] for (uint i = 0u; i < TM4; ++i)
-            [[unroll]] for (uint c = 0u; c < 4u; ++c) stage[tx * BQ + ty * TM + i * 4u + c] = high[i][c];
+            [[unroll]] for (uint c = 0u; c < 4u; ++c) stage[tx * (PARTS != 0u ? LDQ : BQ) + ty * TM + i * 4u + c] = high[i][c];
         barrier();
         vec4 shrink[TM4];
+        if (PARTS != 0u) {
+            [[unroll]] for (uint i = 0u; i < OWN; ++i) {
+                const uint row = i * LX + t;
+                if ((i + 1u) * LX <= BQ || row < BQ) {
+                    const float before = row_top[row];
+                    float most = before;
+                    [[unroll]] for (uint x = 0u; x < TX; ++x) most = max(most, stage[x * LDQ + row]);
+                    row_shrink[row] = exp2((before - most) * scale);
+                    row_top[row] = most;
+                }
+            }
+            barrier();
+            [[unroll]] for (uint i = 0u; i < TM; ++i) high[i / 4u][i % 4u] = row_top[ty * TM + i];
+            [[unroll]] for (uint i = 0u; i < TM; ++i) shrink[i / 4u][i % 4u] = row_shrink[ty * TM + i];
+        }
         [[unroll]] for (uint i = 0u; i < TM4; ++i) {
-            high[i] = top[i];
-            [[unroll]] for (uint x = 0u; x < TX; ++x) high[i] = max(high[i], staged4(x * BQ + ty * TM + i * 4u));
-            shrink[i] = exp2((top[i] - high[i]) * scale);
-            top[i] = high[i];
+            if (PARTS == 0u) {
+                high[i] = top[i];
+                [[unroll]] for (uint x = 0u; x < TX; ++x) high[i] = max(high[i], staged4(x * BQ + ty * TM + i * 4u));
+                shrink[i] = exp2((top[i] - high[i]) * scale);
+                top[i] = high[i];
+            }
             weight[i] *= shrink[i];
         }
         [[unroll]] for (uint j = 0u; j < TN; ++j) {
@@ -255,12 +283,14 @@ void main()
                 // NO_SCORE - high is hugely negative (a block has at least one real key), so padding keys come out as 0.
                 const vec4 e = exp2((s[j * TM4 + i] - high[i]) * scale);
                 weight[i] += e;
-                [[unroll]] for (uint c = 0u; c < 4u; ++c) prob[key * LDQ + ty * TM + i * 4u + c] = e[c];
+                if (PARTS != 0u) s[j * TM4 + i] = e;
+                else
+                    [[unroll]] for (uint c = 0u; c < 4u; ++c) prob[key * LDQ + ty * TM + i * 4u + c] = e[c];
             }
         }
         if (!SAME_ROWS && tx == 0u)
             [[unroll]] for (uint i = 0u; i < TM; ++i) row_shrink[ty * TM + i] = shrink[i / 4u][i % 4u];
-        barrier();
+        if (PARTS == 0u) barrier();
         [[unroll]] for (uint i = 0u; i < VM; ++i) {
             float by;
             if (SAME_ROWS) by = shrink[i / 4u][i % 4u];
@@ -269,22 +299,27 @@ void main()
         }
 
         PHASE_END(COMPUTE)
-        const uint keys = WHOLE != 0u ? BKV : min(BKV, p.n_kv - k0);
+        const uint keys = WHOLE != 0u || PARTS != 0u ? BKV : min(BKV, p.n_kv - k0);
         [[dont_unroll]] for (uint v0 = 0u; v0 < keys; v0 += VC) {
             [[unroll]] for (uint i = 0u; i < V_LOADS; ++i) {
                 const uint e = i * LX + t;
                 if ((i + 1u) * LX <= VC * VD4 || e < VC * VD4) {
-                    const uint start = START(p.n_kv, key_at(k0 + v0 + e / VD4), p.v_ld4);
+                    // PARTS: VL keys of every invocation, whose four lie side by side.
+                    const uint key = PARTS != 0u ? e / VD4 / VL * 4u + v0 / TX + e / VD4 % VL : v0 + e / VD4;
+                    const uint start = START(p.n_kv, key_at(k0 + key), p.v_ld4);
                     const vec4 x = LOAD_ROW(load_v, start, p.v_ld4, v_e, e % VD4, VD);
                     [[unroll]] for (uint c = 0u; c < 4u; ++c) stage[e * 4u + c] = x[c];
                 }
             }
+            if (PARTS != 0u)
+                [[unroll]] for (uint j = 0u; j < VL; ++j)
+                    [[unroll]] for (uint i = 0u; i < TM; ++i) stage[P_AT + (tx * VL + j) * LDQ + ty * TM + i] = s[j * TM4 + i / 4u][i % 4u];
             barrier();
             PHASE_END(LOAD)
             if (has_values) {
                 [[unroll]] for (uint e = 0u; e < VC; ++e) {
                     float pr[VM];
-                    [[unroll]] for (uint i = 0u; i < VM; ++i) pr[i] = prob[(v0 + e) * LDQ + v_row + i];
+                    [[unroll]] for (uint i = 0u; i < VM; ++i) pr[i] = PARTS != 0u ? stage[P_AT + e * LDQ + v_row + i] : prob[(v0 + e) * LDQ + v_row + i];
                     [[unroll]] for (uint g = 0u; g < GROUPS; ++g) {
                         const vec4 vv = staged4((e * VD4 + min(g * VX + vx, VD4 - 1u)) * 4u);
                         [[unroll]] for (uint i = 0u; i < VM; ++i) sum[i * GROUPS + g] = fma(vec4(pr[i]), vv, sum[i * GROUPS + g]);
@@ -293,10 +328,16 @@ void main()
             }
             barrier();
             PHASE_END(COMPUTE)
+            if (PARTS != 0u)   // the next keys' probabilities come to the front
+                [[unroll]] for (uint j = 0u; j < KEPT; ++j)
+                    [[unroll]] for (uint i = 0u; i < TM4; ++i) s[j * TM4 + i] = s[(TN - KEPT + j) * TM4 + i];
         }
     }
 
-    [[unroll]] for (uint i = 0u; i < TM; ++i) prob[tx * LDQ + ty * TM + i] = weight[i / 4u][i % 4u];
+    [[unroll]] for (uint i = 0u; i < TM; ++i) {
+        if (PARTS != 0u) stage[tx * LDQ + ty * TM + i] = weight[i / 4u][i % 4u];
+        else prob[tx * LDQ + ty * TM + i] = weight[i / 4u][i % 4u];
+    }
     barrier();
     PHASE_END(COMPUTE)
 #if PHASES
@@ -312,7 +353,7 @@ void main()
             if (PADDED && row == NO_ROW) continue;
 #endif
             float all = 0.0;
-            [[unroll]] for (uint x = 0u; x < TX; ++x) all += prob[x * LDQ + v_row + i];
+            [[unroll]] for (uint x = 0u; x < TX; ++x) all += PARTS != 0u ? stage[x * LDQ + v_row + i] : prob[x * LDQ + v_row + i];
             all = 1.0 / all;
             [[unroll]] for (uint g = 0u; g < GROUPS; ++g)
                 if (g * VX + vx < VD4) store_out(row, head, g * VX + vx, sum[i * GROUPS + g] * all);

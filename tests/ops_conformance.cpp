@@ -556,32 +556,6 @@ TEST(Tiles, EveryConvolutionTile) {
   EXPECT_EQ(vulkan().messages, "") << "the validation layer must stay silent";
 }
 
-/// What check_tuning() allows: any multiple of 4 head dimensions at a time, whether it divides the head's or not.
-TEST(Tiles, AttentionOfAnyDepth) {
-  int runs = 0;
-  for (Target t : targets()) {
-    if (!t.gpu || t.tuning || t.gap || t.caps.device_class != DeviceClass::kMaxwell) continue;
-    for (const uint32_t depth : {12, 20}) {
-      t.tuning = tuning_for(t.caps);
-      t.tuning->constants["attention.tile"][0][4] = depth;
-      ASSERT_TRUE(check_tuning(*t.tuning).ok()) << depth;
-      t.label = fmt::format("depth {} on {}", depth, t.caps.name);
-      for (const OpCase& spec : op_def(OpKind::kAttention).cases()) {
-        if (spec.label != "dim 36" && spec.label != "dim 13") continue;
-        const Case c{OpKind::kAttention, spec, Precision::kFp32};
-        PlanOptions options;
-        options.tuning = t.tuning;
-        const Result<Planned> planned = make_plan(prepare(c, false).graph, t.caps, options);
-        ASSERT_TRUE(planned.ok()) << planned.error().message;
-        runs += planned->plan.steps[0].kernel.find(fmt::format(" d{} ", depth)) != std::string::npos;
-        run_case(c, t);
-      }
-    }
-  }
-  EXPECT_TRUE(runs > 0 || !vulkan().instance) << "the largest depth allowed is the cheapest somewhere";
-  EXPECT_EQ(vulkan().messages, "") << "the validation layer must stay silent";
-}
-
 }  // namespace
 }  // namespace vireo
 

@@ -278,7 +278,7 @@ TEST(Plan, NoKernelMeansAVisibleCpuStep) {
   EXPECT_NE(dump(asked).find("on the cpu: asked for by cpu_ops"), std::string::npos);
 
   DeviceCaps small = caps_of("jetson-nano");
-  small.max_shared_bytes = 4096;
+  small.max_shared_bytes = 3072;
   small.device_class = DeviceClass::kOther;
   const Plan forced = plan_of("vit-ti", small, Precision::kFp32).plan;
   EXPECT_NE(dump(forced).find("shared memory"), std::string::npos) << "the reason names what is missing";

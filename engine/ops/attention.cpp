@@ -65,17 +65,19 @@ Result<TensorDesc> infer(const OpCall& c) {
 struct Tile {
   int64_t lx, tx, tm, tn, dc, vc;
   int64_t vx, vm;  // invocations that share a query in p v, and queries of each
+  bool parts;      // probabilities wait in registers, vc keys at a time are in shared memory
   int64_t rows() const { return lx / tx * tm; }
   int64_t keys() const { return tx * tn; }
   int64_t groups(int64_t vdim) const { return div_up(groups4(vdim), vx); }
   bool same_rows() const { return vx == tx && vm == tm; }
+  bool may_be_in_parts() const { return same_rows() && tn == 4 && (vc == tx || vc == 2 * tx || vc == 4 * tx); }
   int64_t shared_bytes(int64_t vdim) const {
-    const int64_t stage = std::max({dc * (rows() + 5) + dc * (keys() + 5), tx * rows(), vc * round_up(vdim, 4)});
-    return 4 * (stage + keys() * (rows() + 4) + (same_rows() ? 4 : rows()));
+    const int64_t scores = dc * (rows() + 5) + dc * (keys() + 5), values = vc * round_up(vdim, 4);
+    if (parts) return 4 * (std::max({scores, tx * (rows() + 4), values + vc * (rows() + 4)}) + 2 * rows() + 4);
+    return 4 * (std::max({scores, tx * rows(), values}) + keys() * (rows() + 4) + (same_rows() ? 4 : rows()) + 4);
   }
-  int64_t registers(int64_t vdim) const {
-    return tm * tn + 4 * vm * groups(vdim) + 2 * tm + 56;
-  }  // scores, sums, maxima and the rest
+  /// Scores, sums, maxima (of parts, in shared memory) and the rest.
+  int64_t registers(int64_t vdim) const { return tm * tn + 4 * vm * groups(vdim) + (parts ? tm + 48 : 2 * tm + 56); }
   /// Subgroups that have some of `queries` queries in q k^T, and in p v.
   int64_t score_subgroups(int64_t queries, int64_t subgroup) const {
     return div_up(div_up(queries, tm) * tx, subgroup);
@@ -84,58 +86,83 @@ struct Tile {
     return div_up(div_up(queries, vm) * vx, subgroup);
   }
   int64_t value_trips(int64_t tokens) const {
+    if (parts) return div_up(tokens, keys()) * (keys() / vc);  // each has some of every invocation's keys
     return tokens / keys() * div_up(keys(), vc) + div_up(tokens % keys(), vc);
   }
 
-  /// Instruction slots of a core for all queries of one head; more where subgroups are too few to hide latency. Rounded
-  /// from what compilers make of the shader: beside the products, what stages them (per load and per trip) and what
-  /// turns scores into powers.
+  /// Instruction slots of a core for all queries of one head, or four for each word of shared memory that a subgroup
+  /// moves where those take longer; more where subgroups are too few to hide latency. Rounded from what compilers make
+  /// of the shader: beside the products, what stages them (per load and per trip) and what turns scores into powers.
   double cost(const Sizes& s, const Tuning& t, int64_t subgroup) const {
     constexpr double kEnough = 16;   // subgroups of a core: there are several barriers per block of keys
     constexpr double kIdle = 0.125;  // of a subgroup's p v, where it has no query: it stages and waits like the others
-    const int64_t d4 = groups4(s.dim), v4 = groups4(s.vdim), g = groups(s.vdim), all = div_up(lx, subgroup),
-                  busy = value_subgroups(rows(), subgroup);
-    const double scores = double(dc * (tm * tn + tm / 4 + tn / 4) +
-                                 (div_up(rows() * dc / 4, lx) + div_up(keys() * dc / 4, lx)) * 16 + 30);
-    const double products =
-        double(vc * (4 * vm * g + div_up(vm, 4) + g)) * (double(busy) + kIdle * double(all - busy)) / double(all);
-    const double values = products + double(div_up(vc * v4, lx) * 25 + 30);
+    const int64_t g = groups(s.vdim), all = div_up(lx, subgroup), blocks = div_up(s.tokens, keys()),
+                  chunks = blocks * div_up(groups4(s.dim), dc / 4), trips = value_trips(s.tokens);
+    const auto loads = [&](int64_t elements) { return double(div_up(elements, 4 * lx)); };
+    const double qk_loads = loads(rows() * dc) + loads(keys() * dc), v_loads = loads(vc * groups4(s.vdim) * 4);
     const double powers = double(8 * tm * tn + 100 + 4 * vm * g + (same_rows() ? 0 : 12));
-    const int64_t blocks = div_up(s.tokens, keys());
-    const double slots =
-        double(blocks) * (double(div_up(d4, dc / 4)) * scores + powers) + double(value_trips(s.tokens)) * values;
+    const double power_words =
+        double(tm * tn + (parts ? 3 * tm + div_up(rows(), lx) * (tx + 3) : tm * (tx + 1)) + (same_rows() ? 0 : vm));
+    const auto of = [&](int64_t queries) {
+      const int64_t summing = value_subgroups(queries, subgroup);
+      const double scorers = double(score_subgroups(queries, subgroup)),
+                   summers = double(summing) + kIdle * double(all - summing);
+      const double slots =
+          double(chunks) * (scorers * double(dc * (tm * tn + tm / 4 + tn / 4)) + double(all) * (qk_loads * 16 + 30)) +
+          double(blocks * all) * powers +
+          double(trips) * (summers * double(vc * (4 * vm * g + div_up(vm, 4) + g)) + double(all) * (v_loads * 25 + 30));
+      const double words = double(chunks) * (scorers * double(dc * (tm + tn)) + double(all) * qk_loads * 4) +
+                           double(blocks * all) * power_words +
+                           double(trips) * (double(summing * vc * (vm + 4 * g)) + double(all) * v_loads * 4);
+      return std::max(slots, 4 * words);
+    };
+    const int64_t full = s.tokens / rows(), rest = s.tokens % rows();
+    const double slots = double(full) * of(rows()) + (rest == 0 ? 0 : of(t.skip_rows ? rest : rows()));
     const int64_t fit = std::min(t.machine.registers / (registers(s.vdim) * all * subgroup),
                                  t.machine.shared_bytes / shared_bytes(s.vdim));
     const double resident = double(std::max<int64_t>(1, fit) * all);
-    return double(div_up(s.tokens, rows()) * all) * slots * std::max(1.0, kEnough / resident);
+    return slots * std::max(1.0, kEnough / resident);
   }
 };
 
-/// The tile of least cost with the class's block of scores; its dc and vc are the largest that are tried. Where none
-/// can be had, the one that needs the least shared memory.
-Tile choose_tile(const Sizes& s, const Tuning& t, const DeviceCaps& caps) {
-  const Constants& chosen = t.of("attention.tile")[0];
-  const struct { uint32_t lx, tx, tm, tn, dc, vc; } q{chosen[0], chosen[1], chosen[2], chosen[3], chosen[4], chosen[5]};
-  const int64_t rows = int64_t(q.lx / q.tx) * q.tm;
-  Tile best{}, smallest{};
+/// The tile of least cost with one of the class's blocks of scores, and which of them it is; its dc and vc are at most
+/// that one's. Where none can be had, the one that needs the least shared memory.
+struct Choice {
+  Tile tile{};
+  const Constants* constants = nullptr;
+};
+
+Choice choose_tile(const Sizes& s, const Tuning& t, const DeviceCaps& caps) {
+  Choice best, smallest;
   double least = 0;
-  const auto consider = [&](int64_t vx, int64_t vm) {
-    if (rows % vm || q.lx / vx * vm < rows) return;
-    for (int64_t dc = std::min<int64_t>(q.dc, round_up(s.dim, 4)); dc >= 4; dc -= 4)
-      for (int64_t vc = q.vc; vc >= 4; vc /= 2) {
-        if (q.tx * q.tn % vc) continue;
-        const Tile tile{q.lx, q.tx, q.tm, q.tn, dc, vc, vx, vm};
-        const int64_t bytes = tile.shared_bytes(s.vdim);
-        if (!smallest.lx || bytes < smallest.shared_bytes(s.vdim)) smallest = tile;
-        if (bytes > caps.max_shared_bytes) continue;
-        const double cost = tile.cost(s, t, caps.subgroup_size);
-        if (!best.lx || cost < least) best = tile, least = cost;
-      }
+  const auto consider = [&](const Constants& c, Tile tile) {
+    const int64_t all = div_up(tile.lx, caps.subgroup_size) * caps.subgroup_size;
+    if (tile.parts && tile.registers(s.vdim) * all > t.machine.workgroup_registers) return;
+    const int64_t bytes = tile.shared_bytes(s.vdim);
+    if (!smallest.constants || bytes < smallest.tile.shared_bytes(s.vdim)) smallest = {tile, &c};
+    if (bytes > caps.max_shared_bytes) return;
+    const double cost = tile.cost(s, t, caps.subgroup_size);
+    if (!best.constants || cost < least) best = {tile, &c}, least = cost;
   };
-  consider(q.tx, q.tm);  // first, because it needs no exchange between the products
-  for (int64_t vm = 1; vm <= 8; vm *= 2)
-    for (int64_t vx = 1; vx <= std::min<int64_t>(groups4(s.vdim), q.lx); ++vx) consider(vx, vm);
-  return best.lx ? best : smallest;
+  for (const Constants& c : t.of("attention.tile")) {
+    if (c[0] > caps.max_workgroup_invocations && &c != &t.of("attention.tile")[0]) continue;
+    const int64_t lx = c[0], tx = c[1], tm = c[2], tn = c[3], rows = lx / tx * tm;
+    const auto split = [&](int64_t vx, int64_t vm) {
+      if (rows % vm || lx / vx * vm < rows) return;
+      for (int64_t dc = std::min<int64_t>(c[4], round_up(s.dim, 4)); dc >= 4; dc -= 4)
+        for (int64_t vc = c[5]; vc >= 4; vc /= 2) {
+          if (tx * tn % vc) continue;
+          Tile tile{lx, tx, tm, tn, dc, vc, vx, vm, false};
+          consider(c, tile);
+          tile.parts = tile.may_be_in_parts();
+          if (tile.parts) consider(c, tile);
+        }
+    };
+    split(tx, tm);  // first, because it needs no exchange between the products
+    for (int64_t vm = 1; vm <= 8; vm *= 2)
+      for (int64_t vx = 1; vx <= std::min<int64_t>(groups4(s.vdim), lx); ++vx) split(vx, vm);
+  }
+  return best.constants ? best : smallest;
 }
 
 /// attention.tile's work for one dispatch of `queries` queries of `depth` images or groups.
@@ -206,7 +233,7 @@ constexpr ConstantsDef kTexelConstants = {"attention_texel", kTexelNames, texel_
 Result<void> tile_accepts(const OpCall& c, const LowerContext& ctx) {
   if (ctx.tuning->of("attention.tile").empty()) return fail(ErrorCode::kUnsupported, "the tuning wants another kernel");
   const Sizes s = sizes(c);
-  const Tile tile = choose_tile(s, *ctx.tuning, *ctx.caps);
+  const Tile tile = choose_tile(s, *ctx.tuning, *ctx.caps).tile;
   const int64_t shared = tile.shared_bytes(s.vdim);
   if (shared > ctx.caps->max_shared_bytes || tile.lx > ctx.caps->max_workgroup_invocations)
     return fail(ErrorCode::kUnsupported,
@@ -217,13 +244,14 @@ Result<void> tile_accepts(const OpCall& c, const LowerContext& ctx) {
 
 double tile_cost(const OpCall& c, const LowerContext& ctx) {
   const Sizes s = sizes(c);
-  return choose_tile(s, *ctx.tuning, *ctx.caps).cost(s, *ctx.tuning, ctx.caps->subgroup_size);
+  return choose_tile(s, *ctx.tuning, *ctx.caps).tile.cost(s, *ctx.tuning, ctx.caps->subgroup_size);
 }
 
 Result<Lowering> lower_tile(const OpCall& c, const LowerContext& ctx) {
   Attention a(c, ctx);
   const Sizes& s = a.s;
-  const Tile tile = choose_tile(s, *ctx.tuning, *ctx.caps);
+  const Choice chosen = choose_tile(s, *ctx.tuning, *ctx.caps);
+  const Tile& tile = chosen.tile;
   const int64_t rows = tile.rows();  // queries per workgroup
   Dispatch d = a.begin("attention.tile", BindKind::kStorage);
   d.spec.add({{"LX", u32(tile.lx)},
@@ -237,9 +265,11 @@ Result<Lowering> lower_tile(const OpCall& c, const LowerContext& ctx) {
               // No branch where no subgroup is without queries.
               {"SKIP_ROWS", ctx.tuning->skip_rows && s.tokens % rows != 0},
               {"VX", u32(tile.vx)},
-              {"VM", u32(tile.vm)}});
+              {"VM", u32(tile.vm)},
+              {"PARTS", tile.parts}});
   a.lowering.kernel = fmt::format("attention.tile q{} k{} d{} v{}x{}", rows, tile.keys(), tile.dc, tile.vx, tile.vm);
-  a.lowering.constants = ctx.tuning->of("attention.tile")[0];
+  if (tile.parts) a.lowering.kernel += fmt::format(" p{}", tile.vc);
+  a.lowering.constants = *chosen.constants;
   return a.finish(d, rows, [&](int64_t queries, int64_t depth) {
     return tile_work(s, tile, queries, depth, ctx.tuning->skip_rows, ctx.caps->subgroup_size);
   });
@@ -254,18 +284,29 @@ bool tile_legal(const Constants& c) {
 }
 
 std::vector<Constants> tile_defaults(const DeviceCaps& caps) {
+  // Where words of shared memory are the bound, tiles of 8 queries move fewer of them. tx is a head's groups, so that
+  // no invocation is without work in either product, and lx what comes close to whole subgroups.
+  if (caps.device_class == DeviceClass::kMaxwell && caps.max_workgroup_invocations >= 256)
+    return {{128, 8, 4, 4, 16, 32},  {252, 6, 8, 4, 24, 24},  {252, 9, 8, 4, 36, 36}, {252, 12, 8, 4, 24, 48},
+            {256, 16, 8, 4, 32, 64}, {252, 18, 8, 4, 36, 72}, {128, 8, 8, 4, 32, 32}, {128, 16, 8, 4, 32, 64}};
   Constants c =
       caps.device_class == DeviceClass::kMaxwell ? Constants{128, 8, 4, 4, 16, 32} : Constants{64, 8, 4, 4, 16, 16};
   while (c[0] > 32 && c[0] > caps.max_workgroup_invocations) c[0] /= 2;
   return {c};
 }
 
-void tile_candidates(const DeviceCaps&, const std::function<void(std::string)>& add) {
+void tile_candidates(const DeviceCaps& caps, const std::function<void(std::string)>& add) {
   for (uint32_t lx : {64, 128, 256})
     for (uint32_t tx : {8, 16})
       for (uint32_t tn : {4, 8})
         for (uint32_t dc : {16, 32})
           for (uint32_t vc : {16, 32}) add(fmt::format("texel=0 attention_tile={},{},4,{},{},{}", lx, tx, tn, dc, vc));
+  // tx for heads of 24, 32, 36, 48, 64 and 72 channels, lx the most within 4 or 8 subgroups of 32.
+  for (uint32_t tx : {6, 8, 9, 12, 16, 18})
+    for (uint32_t most : {128, 256})
+      if (most <= caps.max_workgroup_invocations)
+        for (uint32_t dc : {16, 36})
+          add(fmt::format("texel=0 attention_tile={},{},8,4,{},{}", most / tx * tx, tx, dc, 4 * tx));
 }
 
 /// dc and vc are the most that is staged at once: of these and the rest an attention takes what costs least for its
