@@ -1,4 +1,4 @@
-# The library. `vireo_engine` holds the objects once; `vireo` is what others link; `vireo_internal` is the static form that
+# The library. `vireo_engine` and `vireo_engine_json` hold the objects once; `vireo` is what others link; `vireo_internal` is the static form that
 # the tests link, because they look inside (the shared library hides everything but the public API).
 
 find_package(Threads REQUIRED)
@@ -36,14 +36,27 @@ set(VIREO_FMT_SOURCE "${CMAKE_CURRENT_LIST_DIR}/fmt.cpp")
 set_source_files_properties("${VIREO_FMT_SOURCE}" PROPERTIES COMPILE_OPTIONS -O0 SKIP_PRECOMPILE_HEADERS ON)
 # Every CPU must round a row's codes alike, whether or not it can fuse a multiplication with an addition.
 set_source_files_properties(engine/simd/attention_i8.cpp engine/simd/i8.cpp engine/simd/i8_amx.cpp PROPERTIES COMPILE_OPTIONS -ffp-contract=off)
+# Its loops are written out in vectors: what -O3 adds takes as long again to compile and saves no time that was measured.
+set_source_files_properties(engine/simd/picture.cpp PROPERTIES COMPILE_OPTIONS $<$<CONFIG:Release>:-O2>)
+# What reads or writes JSON is a target of its own, so that nlohmann's header is read once for it, and not at all for the others.
+foreach(source IN LISTS VIREO_SOURCES)
+  file(STRINGS "${source}" reads LIMIT_COUNT 1 REGEX "^#include \"(base/json|model/json|compress/extend)\\.h\"")
+  if(reads AND NOT source MATCHES "/engine/base/")
+    list(APPEND with_json "${source}")
+  endif()
+endforeach()
+list(REMOVE_ITEM VIREO_SOURCES ${with_json})
 add_library(vireo_engine OBJECT ${VIREO_SOURCES} "${VIREO_FMT_SOURCE}")
-target_link_libraries(vireo_engine PRIVATE vireo_options vireo_private Threads::Threads)
-target_compile_options(vireo_engine PRIVATE -fno-math-errno)  # sqrt without a call; nothing here reads errno after math
-
-# What most files read, once for all; a file that leaves out an include of its own is found by the preset clang, which has none.
-target_precompile_headers(vireo_engine PRIVATE <fmt/format.h> <algorithm> <cmath> <cstring> <functional> <map> <memory>
-  <mutex> <string> <thread> <vector>)
-vireo_keep_precompiled(vireo_engine)
+add_library(vireo_engine_json OBJECT ${with_json})
+foreach(part vireo_engine vireo_engine_json)
+  target_link_libraries(${part} PRIVATE vireo_options vireo_private Threads::Threads)
+  target_compile_options(${part} PRIVATE -fno-math-errno)  # sqrt without a call; nothing here reads errno after math
+  # What most files read, once for all; a file that leaves out an include of its own is found by the preset clang, which has none.
+  target_precompile_headers(${part} PRIVATE <fmt/format.h> <algorithm> <cmath> <cstring> <functional> <map> <memory>
+    <mutex> <string> <thread> <vector>)
+  vireo_keep_precompiled(${part})
+endforeach()
+target_precompile_headers(vireo_engine_json PRIVATE "${PROJECT_SOURCE_DIR}/engine/base/json.h")
 # With one, GCC 12 takes options of the header's (-ffp-contract) for functions under Highway's target pragmas.
 file(GLOB simd CONFIGURE_DEPENDS engine/simd/*.cpp)
 set_source_files_properties(${simd} PROPERTIES SKIP_PRECOMPILE_HEADERS ON)
@@ -55,10 +68,11 @@ foreach(module device model plan profile runtime shader vk)
   file(GLOB sources CONFIGURE_DEPENDS engine/${module}/*.cpp)
   list(APPEND cold ${sources})
 endforeach()
-# Of compress, what reads and writes checkpoints, recipes and policies; the rest computes.
-foreach(file compress extend kept kept_structure partial recipe simulate_policy structure)
-  list(APPEND cold engine/compress/${file}.cpp)
-endforeach()
+# Of compress, all but what computes.
+file(GLOB sources CONFIGURE_DEPENDS engine/compress/*.cpp)
+list(FILTER sources EXCLUDE REGEX "/(awq|bias_correction|encode|gptq|linalg|mix_rows|mlp_columns|moments|obs|qk_rank|range_pearson|ranges|\
+rtn|shrink|simulate|simulate_fit|synthetic|tokens|value_columns)\\.cpp$")
+list(APPEND cold ${sources})
 list(FILTER cold EXCLUDE REGEX "/engine/(model/(compressed|preprocess|resize|resize_float|safetensors)|plan/(pack|quantise)|\
 profile/(probes|rounds)|runtime/(latency|recompute|scores|self_test|session)|shader/(count|interpreter|interpreter_math)|\
 vk/(executable|flight|map|record|timing|weights))\\.cpp$")
@@ -79,14 +93,15 @@ set(VIREO_LAYERS_COMMAND "${CMAKE_COMMAND}" -D "ROOT=${PROJECT_SOURCE_DIR}" -P "
 add_custom_command(OUTPUT "${PROJECT_BINARY_DIR}/layers.stamp"
   COMMAND ${VIREO_LAYERS_COMMAND}
   COMMAND "${CMAKE_COMMAND}" -E touch "${PROJECT_BINARY_DIR}/layers.stamp"
-  DEPENDS ${VIREO_SOURCES} ${VIREO_HEADERS} "${CMAKE_CURRENT_LIST_DIR}/Layers.cmake"
+  DEPENDS ${VIREO_SOURCES} ${with_json} ${VIREO_HEADERS} "${CMAKE_CURRENT_LIST_DIR}/Layers.cmake"
   COMMENT "Checking the order of the engine's modules" VERBATIM)
 add_custom_target(vireo_layers DEPENDS "${PROJECT_BINARY_DIR}/layers.stamp")
 add_dependencies(vireo_engine vireo_layers)
+add_dependencies(vireo_engine_json vireo_layers)
 
 # vireo_library(NAME [KIND]): what others link.
 function(vireo_library name)
-  add_library(${name} ${ARGN} $<TARGET_OBJECTS:vireo_engine>)
+  add_library(${name} ${ARGN} $<TARGET_OBJECTS:vireo_engine> $<TARGET_OBJECTS:vireo_engine_json>)
   add_library(vireo::${name} ALIAS ${name})
   set_target_properties(${name} PROPERTIES VERSION ${PROJECT_VERSION} SOVERSION ${PROJECT_VERSION_MAJOR}.${PROJECT_VERSION_MINOR}
     OUTPUT_NAME vireo LINKER_LANGUAGE CXX)
@@ -101,7 +116,7 @@ if(VIREO_SHARED_TOO AND NOT BUILD_SHARED_LIBS)
 endif()
 
 if(BUILD_SHARED_LIBS)
-  add_library(vireo_internal STATIC EXCLUDE_FROM_ALL $<TARGET_OBJECTS:vireo_engine>)
+  add_library(vireo_internal STATIC EXCLUDE_FROM_ALL $<TARGET_OBJECTS:vireo_engine> $<TARGET_OBJECTS:vireo_engine_json>)
   set_target_properties(vireo_internal PROPERTIES LINKER_LANGUAGE CXX)
 else()
   add_library(vireo_internal INTERFACE)

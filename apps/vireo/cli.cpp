@@ -419,12 +419,12 @@ std::string read_text(const std::string& path, const std::string& should) {
 
 void print_json(const Json& json) {
   // File names and labels need not be UTF-8: bytes that are not are replaced rather than refused.
-  const std::string text = json.dump(2, ' ', false, Json::error_handler_t::replace);
+  const std::string text = vireo::write_json(json, 2);
   std::printf("%s\n", text.c_str());
 }
 
 void print_json_line(const Json& json) {
-  std::printf("%s\n", json.dump(-1, ' ', false, Json::error_handler_t::replace).c_str());
+  std::printf("%s\n", vireo::write_json(json).c_str());
   flush_output();
 }
 

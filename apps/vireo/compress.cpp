@@ -279,7 +279,7 @@ void run(Args& args) {
   if (args.searches() && !args.closest) still_within(args.budget, c);
   c.seconds = ms_since(start) / 1000;
   const Json report = compression_json(c, model);
-  const std::string text = report.dump(2, ' ', false, Json::error_handler_t::replace) + "\n";
+  const std::string text = vireo::write_json(report, 2) + "\n";
   write_file(folder.at() + "/report.json", text.data(), text.size());
   const std::string page = html_page("vireo compress", "compress.js", report);
   write_file(folder.at() + "/report.html", page.data(), page.size());

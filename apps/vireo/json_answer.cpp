@@ -16,7 +16,7 @@ void JsonAnswer::begin() {
 void JsonAnswer::add(const Json& entry) {
   if (!at_once_) return kept_.push_back(entry);
   begin();
-  const std::string text = entry.dump(-1, ' ', false, Json::error_handler_t::replace);
+  const std::string text = vireo::write_json(entry);
   std::printf("%s\n    %s", printed_++ > 0 ? "," : "", text.c_str());
   flush_output();
 }
@@ -29,7 +29,7 @@ void JsonAnswer::finish(const Json& rest) {
   }
   begin();
   finished_ = true;
-  const std::string text = rest.dump(2, ' ', false, Json::error_handler_t::replace);
+  const std::string text = vireo::write_json(rest, 2);
   std::printf("%s],%s\n", printed_ > 0 ? "\n  " : "", text.c_str() + 1);  // goes on in the object begun above
 }
 

@@ -21,7 +21,7 @@ std::string escaped(const std::string& s) {
 }  // namespace
 
 std::string html_page(const std::string& title, const std::string& script, const Json& data) {
-  std::string json = data.dump(-1, ' ', false, Json::error_handler_t::replace);
+  std::string json = vireo::write_json(data);
   // Within a script element only "</" and "<!--" mean anything to HTML.
   for (size_t at = 0; (at = json.find('<', at)) != std::string::npos; at += 6) json.replace(at, 1, "\\u003c");
   return "<!doctype html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n"

@@ -206,7 +206,7 @@ void run(Args& args) {
   options.session.head = default_head(model);
   options.session.frame = frame_shape(args.common);
   const vireo::Prediction p = need(vireo::predict(model, caps, options));
-  const Json report = with_made(Json::parse(vireo::prediction_json(p)), made_for(caps));
+  const Json report = with_made(vireo::read_ordered_json(vireo::prediction_json(p)), made_for(caps));
   if (args.common.json) print_json(report);
   else print_prediction(p, args.all), print_notes(model);
   if (!args.csv.empty()) {

@@ -42,7 +42,7 @@ void compare(const Args& args) {
       with_made(compare_profiles(profiles[0], profiles[1], args.compare[0], args.compare[1]), made_of());
   if (args.json == "-") print_json(comparison);
   else print_comparison(comparison, args.all);
-  const std::string text = comparison.dump(1, ' ', false, Json::error_handler_t::replace) + "\n";
+  const std::string text = vireo::write_json(comparison, 1) + "\n";
   if (args.json != "-") save(args.json, text);
   if (!args.html.empty()) save(args.html, profile_page(profiles, comparison));
 }
@@ -236,8 +236,8 @@ void run(Args& args) {
   const Interruptible meanwhile;
   options.stop = interrupted;
   const vireo::Profile p = need(session.profile(pixels.data(), pixels.size(), options));
-  const Json report = with_made(Json::parse(vireo::profile_json(p)), made_on(caps));
-  const std::string json = report.dump(1, ' ', false, Json::error_handler_t::replace);
+  const Json report = with_made(vireo::read_ordered_json(vireo::profile_json(p)), made_on(caps));
+  const std::string json = vireo::write_json(report, 1);
   if (args.json == "-") {
     std::printf("%s\n", json.c_str());
   } else {

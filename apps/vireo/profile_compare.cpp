@@ -39,7 +39,7 @@ Json ratio(double a, double b) { return a > 0 ? Json(std::round(b / a * 1e4) / 1
 /// A string, or the number as text: older files and those of other tools may lack either.
 std::string said(const Json& j, const char* key) {
   if (!j.contains(key)) return "?";
-  return j[key].is_string() ? j[key].get<std::string>() : j[key].is_number() ? j[key].dump() : "?";
+  return j[key].is_string() ? j[key].get<std::string>() : j[key].is_number() ? vireo::write_json(j[key]) : "?";
 }
 
 Json side(const Json& p, const std::string& file) {

@@ -17,7 +17,7 @@ Json parse_profile(const std::string& text, const std::string& path) {
     throw Failure("'" + path + "' is no profile: it nests deeper than any; write it anew with `vireo profile --json`");
   std::string schema = j.is_object() ? "none" : "no JSON object";
   if (j.is_object() && j.contains("schema"))
-    schema = j["schema"].is_string() ? j["schema"].get<std::string>() : j["schema"].dump().substr(0, 40);
+    schema = j["schema"].is_string() ? j["schema"].get<std::string>() : vireo::write_json(j["schema"]).substr(0, 40);
   if (schema != "vireo-profile/1")
     throw Failure("'" + path + "' is no profile: its schema is '" + schema +
                   "', expected 'vireo-profile/1'; write it anew with `vireo profile --json`");

@@ -235,7 +235,7 @@ class Report {
 
   void add_json(const Answer& a) {
     // One line per frame: names and labels that are not UTF-8 are replaced rather than refused.
-    const std::string line = entry_of(a).dump(-1, ' ', false, Json::error_handler_t::replace);
+    const std::string line = vireo::write_json(entry_of(a));
     std::printf("%s\n    %s", frames_ > 1 ? "," : "", line.c_str());
   }
 
@@ -259,7 +259,7 @@ class Report {
     for (const std::string& note : job_.notes) notes.push_back(note);
     if (!notes.empty()) tail["warnings"] = notes;
     if (cut || (interrupted() && frames_ < job_.paths.size())) tail["interrupted"] = true;
-    const std::string text = tail.dump(2, ' ', false, Json::error_handler_t::replace);
+    const std::string text = vireo::write_json(tail, 2);
     std::printf("%s],%s\n", frames_ > 0 ? "\n  " : "", text.c_str() + 1);  // goes on in the object begun above
   }
 

@@ -210,7 +210,7 @@ void read_vulkan(const Tree& tree, SystemFacts* f) {
       VulkanDriver driver;
       driver.file = at;
       driver.file += name;
-      const auto json = vireo::OrderedJson::parse(tree.text(driver.file), nullptr, false);
+      const auto json = vireo::read_ordered_json(tree.text(driver.file));
       if (json.is_object() && json.contains("ICD") && json["ICD"].is_object() && json["ICD"].contains("library_path") &&
           json["ICD"]["library_path"].is_string())
         driver.library = json["ICD"]["library_path"].get<std::string>();

@@ -12,6 +12,7 @@
 #include <map>
 #include <new>
 #include <string>
+#include <string_view>
 #include <utility>
 #include <vector>
 
@@ -90,3 +91,16 @@ template <>
 class std::vector<vireo::SortedJson> : public vireo::JsonGrave<vireo::SortedJson> {};
 template <>
 class std::vector<vireo::OrderedJson> : public vireo::JsonGrave<vireo::OrderedJson> {};
+
+namespace vireo {
+
+// Compiled once, in base/json.cpp: to read and to write take the compiler longer than most files that do so.
+
+/// The text of a document; bytes that are not UTF-8 are replaced. In one line, or with `indent` blanks a level.
+std::string write_json(const SortedJson& json, int indent = -1);
+std::string write_json(const OrderedJson& json, int indent = -1);
+/// Discarded (is_discarded()) where the text is no JSON. For a stranger's file see parse_json (model/json.h).
+SortedJson read_sorted_json(std::string_view text);
+OrderedJson read_ordered_json(std::string_view text);
+
+}  // namespace vireo

@@ -10,7 +10,7 @@ Result<OrderedJson> configuration_of(const LoadedModel& model) {
     config["architecture"] = model.architecture();
     return config;
   }
-  config = OrderedJson::parse(model.source().config, nullptr, false);
+  config = read_ordered_json(model.source().config);
   if (!config.is_object()) return fail(ErrorCode::kCorrupt, "'{}' is no JSON object", model.source().config_path);
   return config;
 }
@@ -23,9 +23,7 @@ OrderedJson& section_of(OrderedJson& config, const char* name) {
   return all[name];
 }
 
-std::string text_of(const OrderedJson& config) {
-  return config.dump(2, ' ', false, OrderedJson::error_handler_t::replace) + "\n";
-}
+std::string text_of(const OrderedJson& config) { return write_json(config, 2) + "\n"; }
 
 Result<LoadedModel> reconfigured(const LoadedModel& model, const OrderedJson& config) {
   ModelSource source = model.source();
@@ -34,8 +32,8 @@ Result<LoadedModel> reconfigured(const LoadedModel& model, const OrderedJson& co
 }
 
 std::string with_section(const std::string& config, const char* name, const std::string& section) {
-  OrderedJson json = OrderedJson::parse(config, nullptr, false);
-  section_of(json, name) = OrderedJson::parse(section, nullptr, false);
+  OrderedJson json = read_ordered_json(config);
+  section_of(json, name) = read_ordered_json(section);
   return text_of(json);
 }
 

@@ -57,7 +57,7 @@ Result<void> keep(const Kept& kept, const Key& key, const Narrowing& n) {
         {{"name", b.block}, {"kl", b.kl}, {"before", sizes_json(b.before)}, {"after", sizes_json(b.after)}});
   for (const auto& [name, t] : n.tensors)
     j["tensors"].push_back({{"name", t.name}, {"dtype", t.dtype}, {"shape", t.shape}, {"bytes", t.bytes.size()}});
-  const std::string text = j.dump(-1, ' ', false, OrderedJson::error_handler_t::replace);
+  const std::string text = write_json(j);
   const uint64_t length = text.size();
   std::vector<uint8_t> bytes(sizeof length);
   std::memcpy(bytes.data(), &length, sizeof length);
@@ -73,7 +73,7 @@ bool find_kept(const Kept& kept, const Key& key, Narrowing* narrowing) {
   std::memcpy(&length, bytes.data(), sizeof length);
   if (length > bytes.size() - sizeof length) return false;
   const uint8_t* at = bytes.data() + sizeof length;
-  const OrderedJson j = OrderedJson::parse(at, at + length, nullptr, false);
+  const OrderedJson j = read_ordered_json({reinterpret_cast<const char*>(at), size_t(length)});
   at += length;
   size_t left = bytes.size() - sizeof length - size_t(length);
   if (!j.is_object() || !j.contains("config") || !j["config"].is_string() || !j.contains("passes") ||

@@ -18,7 +18,7 @@ const TensorDesc* patches_of(const Graph& g) {
 
 /// `size` and `crop_size` of a preprocessor_config.json in which everything else stays.
 Result<std::string> said(const LoadedModel& model, const PreprocessConfig& c) {
-  OrderedJson json = OrderedJson::parse(model.preprocessor_text(), nullptr, false);
+  OrderedJson json = read_ordered_json(model.preprocessor_text());
   if (!json.is_object())
     return fail(
         ErrorCode::kUnsupported,
@@ -32,7 +32,7 @@ Result<std::string> said(const LoadedModel& model, const PreprocessConfig& c) {
     if (c.longest > 0) json["size"]["longest_edge"] = c.longest;
   }
   if (c.crop) json["crop_size"] = both(c.crop_h, c.crop_w);
-  return json.dump(2, ' ', false, OrderedJson::error_handler_t::replace) + "\n";
+  return write_json(json, 2) + "\n";
 }
 
 }  // namespace

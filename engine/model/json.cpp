@@ -57,7 +57,7 @@ Json parse_bounded(const std::string& text, const char** problem) {
     *problem = census.problem() != nullptr ? census.problem() : "is not valid JSON; download or export it again";
     return Json(Json::value_t::discarded);
   }
-  return Json::parse(text, nullptr, /*allow_exceptions=*/false);
+  return read_sorted_json(text);
 }
 
 }  // namespace
@@ -84,7 +84,7 @@ const Json* find_member(const Json& object, const char* key) {
 
 std::string json_text(const Json& value) {
   if (value.is_structured()) return value.is_array() ? "a list" : "an object";
-  std::string text = value.dump(-1, ' ', false, Json::error_handler_t::replace);
+  std::string text = write_json(value);
   return text.size() > 60 ? text.substr(0, 60) + "..." : text;
 }
 

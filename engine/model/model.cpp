@@ -63,7 +63,7 @@ Result<PreprocessorFile> read_preprocessor(const std::string& folder) {
         "'{}' and image_processor in processor_config.json differ; the latter counts, as in Transformers v5",
         file.path);
   }
-  file.text = nested->dump(-1, ' ', false, Json::error_handler_t::replace);
+  file.text = write_json(*nested);
   file.path = outer;
   return file;
 }
@@ -155,7 +155,7 @@ Result<LoadedModel> LoadedModel::open(const std::string& given, const Named& nam
     VIREO_ASSIGN(source.config, read_config(source.config_path));
   } else if (!named.architecture.empty()) {
     source.config_path = "--architecture " + named.architecture;
-    source.config = Json{{"architecture", named.architecture}}.dump(-1, ' ', false, Json::error_handler_t::replace);
+    source.config = write_json(Json{{"architecture", named.architecture}});
   } else {
     VIREO_ASSIGN(source.config, read_optional(source.config_path));
   }

@@ -273,7 +273,7 @@ std::string number_grids_text(const NumberGrids& grids) {
     if (x.bits > 0) j["integer"][f.name] = OrderedJson{{"bits", x.bits}, {"scope", scope(x.tensor)}};
   }
   for (const auto& [name, fit] : grids.fits) j["fits"][name] = fit;
-  return j.dump(-1, ' ', false, OrderedJson::error_handler_t::replace);
+  return write_json(j);
 }
 
 Result<void> round_numbers(const NumberGrids& grids, const std::string& source, Graph* graph) {

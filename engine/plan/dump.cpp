@@ -161,7 +161,7 @@ std::string dump_json(const Plan& plan) {
     if (c.stored.coded()) constant["stored"] = to_string(Format{DType::kI8, c.stored});
     j["constants"].push_back(std::move(constant));
   }
-  return j.dump(1, ' ', false, Json::error_handler_t::replace);  // drivers choose their own names
+  return write_json(j, 1);  // drivers choose their own names
 }
 
 }  // namespace vireo

@@ -70,7 +70,7 @@ Result<std::string> pipeline_json(const PlanPipeline& p) {
       {"shader", p.shader},     {"spec", spec},   {"workgroup_size", shader::local_size(reflection, p.spec)},
       {"shared_bytes", shared}, {"times", times}, {"flops", flops},
       {"issued_flops", issued}, {"uses", uses}};
-  return j.dump(1);
+  return write_json(j, 1);
 }
 
 }  // namespace vireo

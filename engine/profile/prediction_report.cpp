@@ -70,7 +70,7 @@ std::string prediction_json(const Prediction& p) {
                               {"high_us", rounded(p.preprocessing_high_us)},
                               {"dispatches", rows}};
   }
-  return j.dump(1, ' ', false, Json::error_handler_t::replace);
+  return write_json(j, 1);
 }
 
 std::string prediction_csv(const Prediction& p) {

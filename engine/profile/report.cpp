@@ -16,7 +16,7 @@ namespace {
 using Json = OrderedJson;
 
 std::string text(const Json& j, int indent) {
-  return j.dump(indent, ' ', false, Json::error_handler_t::replace);  // drivers choose their own names
+  return write_json(j, indent);  // drivers choose their own names
 }
 
 /// null where nothing is known; a number that the driver does not give is null.

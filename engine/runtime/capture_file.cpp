@@ -22,10 +22,7 @@ constexpr int64_t kMostElements = int64_t(1) << 40;
 using Metadata = std::map<std::string, std::string>;
 
 /// As it will be read again: bytes that are not UTF-8 (a driver's name, a note) are replaced.
-std::string utf8(const std::string& text) {
-  return Json::parse(Json(text).dump(-1, ' ', false, Json::error_handler_t::replace), nullptr, false)
-      .get<std::string>();
-}
+std::string utf8(const std::string& text) { return read_sorted_json(write_json(Json(text))).get<std::string>(); }
 
 std::string value_tensor(size_t i) { return fmt::format("value/{}", i); }
 
@@ -64,16 +61,15 @@ Result<std::string> file_checksum(const Metadata& metadata, const std::vector<Te
 
 std::string session_json(const CaptureInfo& i) {
   const SessionOptions& o = i.options;
-  return Json{{"precision", to_string(o.precision)},
-              {"policy", o.policy},
-              {"head", to_string(o.head)},
-              {"batch", o.batch},
-              {"height", o.height},
-              {"width", o.width},
-              {"keep_all", o.keep_all},
-              {"cpu_ops", o.cpu_ops},
-              {"fuse", i.fused}}
-      .dump();
+  return write_json(Json{{"precision", to_string(o.precision)},
+                         {"policy", o.policy},
+                         {"head", to_string(o.head)},
+                         {"batch", o.batch},
+                         {"height", o.height},
+                         {"width", o.width},
+                         {"keep_all", o.keep_all},
+                         {"cpu_ops", o.cpu_ops},
+                         {"fuse", i.fused}});
 }
 
 Result<void> read_session(const std::string& text, const std::string& source, CaptureInfo* info) {
@@ -125,7 +121,7 @@ std::string values_json(const std::vector<CapturedValue>& values) {
   for (const CapturedValue& v : values)
     list.push_back(
         {{"name", v.name}, {"shape", v.shape}, {"checksum", fmt::format("{:016x}", v.sum)}, {"scale", v.scale}});
-  return list.dump(-1, ' ', false, Json::error_handler_t::replace);
+  return write_json(list);
 }
 
 /// A tensor's floats, copied: the file's data need not be aligned.
@@ -293,8 +289,8 @@ CapturedValue captured_value(const std::string& name, const int64_t shape[4], co
 
 Result<uint64_t> write_capture(const std::string& path, const CaptureFile& f) {
   const CaptureInfo& i = f.info;
-  const std::string device = Json{{"kind", i.device_kind}, {"name", i.device_name}, {"reason", i.device_reason}}.dump(
-      -1, ' ', false, Json::error_handler_t::replace);
+  const std::string device =
+      write_json(Json{{"kind", i.device_kind}, {"name", i.device_name}, {"reason", i.device_reason}});
   Metadata metadata{{"format", kFormat},
                     {"version", kVersion},
                     {"vireo", i.vireo},

@@ -145,7 +145,7 @@ std::string as_json(const DeviceCaps& caps, const std::vector<Row>& rows) {
   }
   const Json j = {
       {"device", caps.name}, {"kind", to_string(caps.kind)}, {"class", to_string(caps.device_class)}, {"cells", list}};
-  return j.dump(1, ' ', false, Json::error_handler_t::replace) + "\n";
+  return write_json(j, 1) + "\n";
 }
 
 std::string as_text(const DeviceCaps& caps, const std::vector<Row>& rows) {

@@ -214,10 +214,9 @@ Result<std::string> plan_text(const Model& model, const std::string& caps_text, 
     VIREO_ASSIGN(const std::optional<Plan> frame, plan_frame(model, options, planned.plan.caps, &why));
     if (json) {
       if (!frame && why.empty()) return dump_json(planned.plan);
-      SortedJson all = SortedJson::parse(dump_json(planned.plan));
-      all["preprocessing"] =
-          frame ? SortedJson::parse(dump_json(*frame)) : SortedJson{{"kind", "cpu"}, {"reason", why}};
-      return all.dump(1, ' ', false, SortedJson::error_handler_t::replace);
+      SortedJson all = read_sorted_json(dump_json(planned.plan));
+      all["preprocessing"] = frame ? read_sorted_json(dump_json(*frame)) : SortedJson{{"kind", "cpu"}, {"reason", why}};
+      return write_json(all, 1);
     }
     std::string text = dump(planned.plan);
     if (frame) text += dump(*frame);
