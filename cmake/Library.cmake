@@ -56,7 +56,7 @@ foreach(part vireo_engine vireo_engine_json)
     <mutex> <string> <thread> <vector>)
   vireo_keep_precompiled(${part})
 endforeach()
-target_precompile_headers(vireo_engine_json PRIVATE "${PROJECT_SOURCE_DIR}/engine/base/json.h")
+target_precompile_headers(vireo_engine_json PRIVATE <base/json.h>)
 # With one, GCC 12 takes options of the header's (-ffp-contract) for functions under Highway's target pragmas.
 file(GLOB simd CONFIGURE_DEPENDS engine/simd/*.cpp)
 set_source_files_properties(${simd} PROPERTIES SKIP_PRECOMPILE_HEADERS ON)
