@@ -1,5 +1,5 @@
 # shellcheck shell=bash disable=SC2154  # root and die are the caller's
-# Sourced by a57_caches.sh and a57_counts.sh: a program of bench/ with the SIMD kernels, cross-compiled as a release is, and a plugin of
+# Sourced by a57_caches.sh and a57_counts.sh: a program of bench/ with the SIMD kernels, cross-compiled at a release's -O3, and a plugin of
 # qemu's.
 
 # a57_build NAME WORK: bench/NAME.cpp to WORK/NAME.
@@ -12,7 +12,7 @@ a57_build() {
   ln -sfn /usr/include/fmt "$work/include/fmt"
   compile=(aarch64-linux-gnu-g++ -std=c++17 -O3 -DNDEBUG -DFMT_HEADER_ONLY -fno-math-errno -fPIC -I"$root/engine" -I"$root/include"
     -isystem "$work/include")
-  # Of two files products are not contracted, as cmake/Library.cmake has it.
+  # Where every CPU must round alike products are not contracted, as cmake/Library.cmake has it.
   printf '%s\n' "$root"/engine/simd/*.cpp "$root"/engine/tensor/{format,tensor}.cpp "$root/bench/$name.cpp" |
     xargs -P "$(nproc)" -I{} bash -c 'source=$1 work=$2 more=(); shift 2
       case $source in */attention_i8.cpp|*/simd/i8.cpp) more=(-ffp-contract=off) ;; esac

@@ -481,6 +481,16 @@ const test::Sample& sample() {
   return s;
 }
 
+/// Without attention.tile's tiles of 8 queries an invocation: a software driver takes seconds to compile each form of
+/// them. AttentionInParts has them.
+Target without_parts(Target t) {
+  if (!t.tuning) t.tuning = tuning_for(t.caps);
+  std::vector<Constants> tiles = t.tuning->of("attention.tile");
+  tiles.erase(std::remove_if(tiles.begin(), tiles.end(), [](const Constants& c) { return c[2] == 8; }), tiles.end());
+  t.tuning->constants["attention.tile"] = tiles;
+  return t;
+}
+
 class Conformance : public ::testing::TestWithParam<OpKind> {};
 
 TEST_P(Conformance, EveryCaseOnEveryTarget) {
@@ -493,7 +503,8 @@ TEST_P(Conformance, EveryCaseOnEveryTarget) {
       for (const Target& t : targets()) {
         if (!applies(GetParam(), precision, t) || !sample().takes(i, k++)) continue;
         SCOPED_TRACE(cases[i].label);
-        run_case({GetParam(), cases[i], precision}, t);
+        const bool tiles = GetParam() == OpKind::kAttention && t.gpu && t.caps.device_class == DeviceClass::kMaxwell;
+        run_case({GetParam(), cases[i], precision}, tiles ? without_parts(t) : t);
       }
   }
   bool split_target = false;

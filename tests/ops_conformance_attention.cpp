@@ -55,11 +55,14 @@ TEST(Tiles, AttentionInParts) {
                                                              spec.label == "swin-t shifted and padded" ||
                                                              spec.label == "grid of windows, padded, odd dim";
         if (!of_all && !(of_one && constants[1] == 9)) continue;
-        const Case c{OpKind::kAttention, spec, Precision::kFp32};
-        const std::string kernel = kernel_of(c, t);
-        if (kernel.find("attention.tile") == std::string::npos) continue;
-        parts += kernel.find(" p") != std::string::npos;
-        run_case(c, t), ++runs;
+        for (const Precision precision : {Precision::kFp32, Precision::kFp16}) {
+          if (precision == Precision::kFp16 && !(of_all && constants[1] == 9)) continue;
+          const Case c{OpKind::kAttention, spec, precision};
+          const std::string kernel = kernel_of(c, t);
+          if (kernel.find("attention.tile") == std::string::npos) continue;
+          parts += kernel.find(" p") != std::string::npos;
+          run_case(c, t), ++runs;
+        }
       }
     }
   }

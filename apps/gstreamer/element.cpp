@@ -270,7 +270,7 @@ void add_features(const vireo::Output& out, GstStructure* to) {
 }
 
 /// The answer as a region of interest that is the whole frame: GStreamer's own kind of metadata, which programs read
-/// without a header of ours. Elements that make new frames (videoconvert, videoscale) do not take it along.
+/// without a header of ours.
 void attach(GstVideoFrame* frame, const GstStructure* answer) {
   GstVideoRegionOfInterestMeta* meta = gst_buffer_add_video_region_of_interest_meta(
       frame->buffer, "vireo", 0, 0, guint(GST_VIDEO_FRAME_WIDTH(frame)), guint(GST_VIDEO_FRAME_HEIGHT(frame)));

@@ -94,7 +94,7 @@ class std::vector<vireo::OrderedJson> : public vireo::JsonGrave<vireo::OrderedJs
 
 namespace vireo {
 
-// Compiled once, in base/json.cpp: to read and to write take the compiler longer than most files that do so.
+// In a file of their own: to read and to write take the compiler longer than most files that do so.
 
 /// The text of a document; bytes that are not UTF-8 are replaced. In one line, or with `indent` blanks a level.
 std::string write_json(const SortedJson& json, int indent = -1);

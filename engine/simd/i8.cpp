@@ -374,8 +374,10 @@ struct Vnni {
 };
 #undef VIREO_EACH_ROW
 
+/// The products read the panel where it is.
+size_t vnni_scratch_bytes(const I8GemmArgs& a) { return size_t(kRows * kPanel) * 8 + widened_bytes(a.gemm); }
 void vnni_run(const I8GemmArgs& a, int64_t begin, int64_t end, void* scratch) {
-  run_items(a, begin, end, scratch, panel_room(a.gemm), Vnni{static_cast<const int8_t*>(a.a), a.lda});
+  run_items(a, begin, end, scratch, 0, Vnni{static_cast<const int8_t*>(a.a), a.lda});
 }
 #endif
 
@@ -389,7 +391,7 @@ Kernel<I8GemmArgs> gemm_i8_kernel() { return {&i8::items, &i8::scratch_bytes, &i
 Kernel<ToI8Args> vnni_to_i8_kernel();
 Kernel<I8GemmArgs> vnni_gemm_i8_kernel();
 Kernel<ToI8Args> vnni_to_i8_kernel() { return {&i8::convert_items, &i8::convert_scratch, &i8::convert_run<int8_t>}; }
-Kernel<I8GemmArgs> vnni_gemm_i8_kernel() { return {&i8::items, &i8::scratch_bytes, &i8::vnni_run}; }
+Kernel<I8GemmArgs> vnni_gemm_i8_kernel() { return {&i8::items, &i8::vnni_scratch_bytes, &i8::vnni_run}; }
 #endif
 
 }  // namespace vireo::simd::HWY_NAMESPACE

@@ -1,7 +1,7 @@
 // Integer products on AMX tiles: the sums, the panels and the rows in bytes of AVX-512 VNNI (i8.cpp), 32 rows and a
 // panel at a time, as 2 x 2 tiles of 16 x 16 sums. What follows the sums of a block is worked off between the products
 // of the next one: the tiles' unit multiplies meanwhile. dispatch.cpp asks CPU and system before use. Compiled without
-// fused multiply-adds but those that epilogue() has, so that the answers are those of every other CPU.
+// fused multiply-adds but those that epilogue() has, so that the answers have the bits of VNNI's.
 #include "simd/targets.h"
 
 #undef HWY_TARGET_INCLUDE
@@ -191,11 +191,11 @@ HWY_INLINE void run_block(const I8GemmArgs& a, Factors f, int64_t rows, int64_t 
 
 // Scratch: sums of two blocks, what run_items() has instead, the rest of k, a panel in bytes.
 
-/// So few rows wait for the weights, not for products; what tiles cost to set up would come on top.
-bool few_rows(const I8GemmArgs& a) { return a.gemm.m <= 12; }
+/// So few rows wait for the weights, not for products; what tiles cost to set up would come on top. (No columns: no
+/// step of a tile.) VNNI needs less scratch than there is.
+bool few_rows(const I8GemmArgs& a) { return a.gemm.m <= 12 || a.gemm.k <= 0; }
 
 size_t scratch_bytes(const I8GemmArgs& a) {
-  if (few_rows(a)) return vnni_gemm_i8_kernel().scratch_bytes(a);
   return size_t(kRows * kPanel) * 8 + sizeof(Rest) + size_t(round_up(int64_t(i8::widened_bytes(a.gemm)), 64));
 }
 

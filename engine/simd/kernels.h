@@ -23,9 +23,10 @@ constexpr int64_t kPanel = 32;
 constexpr int64_t kBf16Step = 32;
 
 /// A kernel: `items` independent work items; run() does items [begin, end) and may be called from several threads at
-/// once, each with its own `scratch` of scratch_bytes() (64-byte aligned; null when that is 0). Kernels never allocate.
-/// Rows: the operands have ld >= round_up(columns, 4) and a kernel writes columns c .. round_up(c, 4) of `out` as zero.
-/// What stands in the padding of inputs never matters. Pointers need 4-byte alignment only.
+/// once, each with its own `scratch` of scratch_bytes() (64-byte aligned; null when that is 0), which is never larger
+/// for fewer rows: a step's is planned for the most that it does at once. Kernels never allocate. Rows: the operands
+/// have ld >= round_up(columns, 4) and a kernel writes columns c .. round_up(c, 4) of `out` as zero. What stands in the
+/// padding of inputs never matters. Pointers need 4-byte alignment only.
 template <typename Args>
 struct Kernel {
   int64_t (*items)(const Args&);

@@ -170,10 +170,17 @@ TEST(ShaderReflect, SharedBytesFollowTheConstants) {
     spec.resize(30, 0);
     spec.push_back(hd);
     const uint64_t stage = std::max({dc * (bq + bkv + 10), 8 * bq, vc * hd4});
-    EXPECT_EQ(shared("attention.tile", spec), up16(4 * stage) + 4 * bkv * (bq + 4) + 16);
+    EXPECT_EQ(shared("attention.tile", spec), up16(4 * stage) + 4 * bkv * (bq + 4) + 16 + 16);
     std::vector<uint32_t> other_rows = spec;
     other_rows[17] = 1, other_rows[18] = 3, other_rows[19] = 2;
-    EXPECT_EQ(shared("attention.tile", other_rows), up16(4 * stage) + 4 * bkv * (bq + 4) + 4 * bq);
+    EXPECT_EQ(shared("attention.tile", other_rows), up16(4 * stage) + 4 * bkv * (bq + 4) + 4 * bq + 16);
+    // In parts: probabilities lie behind v, and every row has its maximum and what its sums shrink by.
+    std::vector<uint32_t> parts = spec;
+    parts[0] = 256, parts[12] = parts[18] = parts[16] = 16, parts[13] = parts[19] = 8;
+    parts.push_back(1);
+    const uint64_t rows = 256 / 16 * 8, keys = 16 * 4;
+    const uint64_t in_turns = std::max({dc * (rows + keys + 10), 16 * (rows + 4), 16 * hd4 + 16 * (rows + 4)});
+    EXPECT_EQ(shared("attention.tile", parts), up16(4 * in_turns) + 16 + 4 * rows + 4 * rows);
   }
   EXPECT_EQ(shared("attention.texel", {64}), 0u);
   EXPECT_EQ(shared("elementwise", {64}), 0u);

@@ -50,8 +50,8 @@ std::vector<int8_t> random_codes(int64_t count, uint64_t seed) {
 struct I8Case {
   int64_t m, n, k;
 };
-const I8Case kI8Cases[] = {{1, 1, 1},     {1, 5, 3},     {2, 33, 4},    {3, 31, 7},      {11, 97, 101}, {12, 32, 16},
-                           {13, 36, 127}, {29, 100, 48}, {67, 40, 768}, {197, 192, 192}, {30, 64, 3072}};
+const I8Case kI8Cases[] = {{1, 1, 1},     {1, 5, 3},     {2, 33, 4},    {3, 31, 7},    {11, 97, 101},   {12, 32, 16},
+                           {13, 36, 127}, {29, 100, 48}, {29, 70, 101}, {67, 40, 768}, {197, 192, 192}, {30, 64, 3072}};
 
 TEST_P(SimdCodes, IntegerProductsAreExact) {
   uint64_t seed = 40;
@@ -103,6 +103,28 @@ TEST_P(SimdCodes, IntegerProductsAreExact) {
       if (HasFailure()) return;
     }
   }
+}
+
+/// A step's scratch is planned for the most rows that it does at once; its last part may have one.
+TEST_P(SimdCodes, FewerRowsNeedNoMoreScratch) {
+  for (const bool nibbles : {false, true})
+    for (const int64_t kk : {4, 768, 4608}) {
+      I8GemmArgs codes;
+      codes.gemm.n = 256, codes.gemm.k = kk, codes.gemm.b_nibbles = nibbles;
+      GemmArgs floats;
+      floats.n = 256, floats.k = kk;
+      Bf16GemmArgs halves;
+      size_t least[] = {SIZE_MAX, SIZE_MAX, SIZE_MAX};
+      for (int64_t m = 600; m > 0; --m) {
+        codes.gemm.m = floats.m = m, halves.gemm = floats;
+        const size_t now[] = {k().gemm_i8.scratch_bytes(codes), k().gemm.scratch_bytes(floats),
+                              k().bf16_name[0] ? k().gemm_bf16.scratch_bytes(halves) : 0};
+        for (int i = 0; i < 3; ++i) {
+          ASSERT_LE(now[i], least[i]) << "kernel " << i << " of " << k().name << ": " << m << " rows of " << kk;
+          least[i] = now[i];
+        }
+      }
+    }
 }
 
 /// Sums are exact, so what follows them decides the bits, and that is the same on all kernels of one vector width.
