@@ -3,7 +3,7 @@
 # A stage is a function ci_NAME that adds its cases with `count` (or through run_ctest) and returns non-zero when something is wrong.
 
 # Above so many runs (case, precision, target), conformance takes a part of them that is chosen by counting
-# (tests/support/sample.h): about 6 minutes of two cores natively, 2 minutes on an emulated CPU.
+# (tests/support/sample.h): all take 10 minutes of two cores natively; 2 minutes on an emulated CPU.
 conformance_runs=4400 qemu_runs=400
 
 ci_default=(format test asan clang novulkan aarch64 qemu)  # what .ci/run runs
