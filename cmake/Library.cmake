@@ -2,6 +2,7 @@
 # the tests link, because they look inside (the shared library hides everything but the public API).
 
 find_package(Threads REQUIRED)
+include("${CMAKE_CURRENT_LIST_DIR}/Unity.cmake")
 
 file(GLOB VIREO_SOURCES CONFIGURE_DEPENDS engine/*/*.cpp engine/*/*.c)
 file(GLOB VIREO_HEADERS CONFIGURE_DEPENDS engine/*/*.h engine/*/*.def include/vireo/*)
@@ -45,8 +46,38 @@ foreach(source IN LISTS VIREO_SOURCES)
     list(APPEND with_json "${source}")
   endif()
 endforeach()
-list(REMOVE_ITEM VIREO_SOURCES ${with_json})
-add_library(vireo_engine OBJECT ${VIREO_SOURCES} "${VIREO_FMT_SOURCE}")
+set(without_json ${VIREO_SOURCES})
+list(REMOVE_ITEM without_json ${with_json})
+
+# Most of the engine's code runs once for a model, not once for a number: configurations, plans, reports. At -O3 that took half as
+# long again to compile as at -O1, for answers no sooner. Of the modules named here all but these files are cold, which go over
+# weights, pixels or every step of an inference, or time something.
+set(hot "/engine/(\
+compress/(awq|bias_correction|encode|gptq|linalg|mix_rows|mlp_columns|moments|obs|qk_rank|range_pearson|ranges|\
+rtn|shrink|simulate|simulate_fit|synthetic|tokens|value_columns)|\
+model/(compressed|preprocess|resize|resize_float|safetensors)|plan/(pack|quantise)|\
+profile/(probes|rounds)|runtime/(latency|recompute|scores|self_test|session)|shader/(count|interpreter|interpreter_math)|\
+vk/(executable|flight|map|record|timing|weights))\\.cpp$")
+foreach(module compress device model plan profile runtime vk)
+  foreach(part with_json without_json)
+    set(cold ${${part}})
+    list(FILTER cold INCLUDE REGEX "/engine/${module}/.*\\.cpp$")
+    list(FILTER cold EXCLUDE REGEX "${hot}")
+    vireo_unity(${part} ${module}_${part} ${cold})
+    vireo_cold(${${module}_${part}})
+  endforeach()
+endforeach()
+# What compress computes with, optimised as everything else is.
+set(computes ${without_json})
+list(FILTER computes INCLUDE REGEX "/engine/compress/[a-z_]*\\.cpp$")
+list(FILTER computes INCLUDE REGEX "${hot}")
+vireo_unity(without_json compress_computes ${computes})
+# A module of two languages, SPIR-V's and its own, whose names are the same.
+set(cold ${without_json})
+list(FILTER cold INCLUDE REGEX "/engine/shader/.*\\.cpp$")
+list(FILTER cold EXCLUDE REGEX "${hot}")
+vireo_cold(${cold})
+add_library(vireo_engine OBJECT ${without_json} "${VIREO_FMT_SOURCE}")
 add_library(vireo_engine_json OBJECT ${with_json})
 foreach(part vireo_engine vireo_engine_json)
   target_link_libraries(${part} PRIVATE vireo_options vireo_private Threads::Threads)
@@ -60,23 +91,6 @@ target_precompile_headers(vireo_engine_json PRIVATE <base/json.h>)
 # With one, GCC 12 takes options of the header's (-ffp-contract) for functions under Highway's target pragmas.
 file(GLOB simd CONFIGURE_DEPENDS engine/simd/*.cpp)
 set_source_files_properties(${simd} PROPERTIES SKIP_PRECOMPILE_HEADERS ON)
-
-# Most of the engine's code runs once for a model, not once for a number: configurations, plans, reports. At -O3 that took half as
-# long again to compile as at -O1, for answers no sooner. The modules that are not named here and the files that are named second
-# go over weights, pixels or every step of an inference, or time something.
-foreach(module device model plan profile runtime shader vk)
-  file(GLOB sources CONFIGURE_DEPENDS engine/${module}/*.cpp)
-  list(APPEND cold ${sources})
-endforeach()
-# Of compress, all but what computes.
-file(GLOB sources CONFIGURE_DEPENDS engine/compress/*.cpp)
-list(FILTER sources EXCLUDE REGEX "/(awq|bias_correction|encode|gptq|linalg|mix_rows|mlp_columns|moments|obs|qk_rank|range_pearson|ranges|\
-rtn|shrink|simulate|simulate_fit|synthetic|tokens|value_columns)\\.cpp$")
-list(APPEND cold ${sources})
-list(FILTER cold EXCLUDE REGEX "/engine/(model/(compressed|preprocess|resize|resize_float|safetensors)|plan/(pack|quantise)|\
-profile/(probes|rounds)|runtime/(latency|recompute|scores|self_test|session)|shader/(count|interpreter|interpreter_math)|\
-vk/(executable|flight|map|record|timing|weights))\\.cpp$")
-vireo_cold(${cold})
 
 # What the built-in machines can do, as `vireo devices --caps` prints it.
 include("${CMAKE_CURRENT_LIST_DIR}/EmbedText.cmake")
@@ -93,7 +107,7 @@ set(VIREO_LAYERS_COMMAND "${CMAKE_COMMAND}" -D "ROOT=${PROJECT_SOURCE_DIR}" -P "
 add_custom_command(OUTPUT "${PROJECT_BINARY_DIR}/layers.stamp"
   COMMAND ${VIREO_LAYERS_COMMAND}
   COMMAND "${CMAKE_COMMAND}" -E touch "${PROJECT_BINARY_DIR}/layers.stamp"
-  DEPENDS ${VIREO_SOURCES} ${with_json} ${VIREO_HEADERS} "${CMAKE_CURRENT_LIST_DIR}/Layers.cmake"
+  DEPENDS ${VIREO_SOURCES} ${VIREO_HEADERS} "${CMAKE_CURRENT_LIST_DIR}/Layers.cmake"
   COMMENT "Checking the order of the engine's modules" VERBATIM)
 add_custom_target(vireo_layers DEPENDS "${PROJECT_BINARY_DIR}/layers.stamp")
 add_dependencies(vireo_engine vireo_layers)

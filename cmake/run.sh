@@ -121,7 +121,7 @@ without_vulkan() { [ "$1" = vulkan ] && say "going on with the CPU"; }
 
 demo() {
   local model=models/fashion-vit device
-  say "demo: first the tool is compiled: 4 to 5 minutes on two cores the first time"
+  say "demo: first the tool is compiled: 3 to 4 minutes on two cores the first time"
   build vireo_cli
   [ -f "$model/model.safetensors" ] || die "$model/model.safetensors is missing from this checkout"
   say "demo: ten pictures on the first Vulkan device, then on the CPU. A Vulkan driver compiles the shaders for its device before the"

@@ -14,7 +14,7 @@
 namespace cli {
 namespace {
 
-struct Args {
+struct BenchArgs {
   Common common;
   int batch = 1, iters = 20, warmup = 3;
   std::string beside;
@@ -23,7 +23,7 @@ struct Args {
 /// Another model that runs between the measured inferences, so that what the machine does meanwhile concerns both.
 class Beside {
  public:
-  Beside(const Args& args, double measured_ms) : model_(need(vireo::Model::random(args.beside, 1))) {
+  Beside(const BenchArgs& args, double measured_ms) : model_(need(vireo::Model::random(args.beside, 1))) {
     Common common = args.common;
     common.precision = vireo::Precision::kFp32;
     common.policy.clear(), common.policy_file.clear();
@@ -62,7 +62,7 @@ class Beside {
   int runs_ = 3;
 };
 
-void run(Args& args) {
+void run(BenchArgs& args) {
   const Clock::time_point start = Clock::now();
   const vireo::Model model = open_model(args.common);
   const vireo::Head head = default_head(model);
@@ -152,7 +152,7 @@ void run(Args& args) {
 }  // namespace
 
 void add_bench(CLI::App& app) {
-  auto args = std::make_shared<Args>();
+  auto args = std::make_shared<BenchArgs>();
   CLI::App* verb = app.add_subcommand("bench", "measure inference time and memory");
   add_common(*verb, args->common, kModel | kRandom | kDevice | kSession | kJson);
   verb->add_option("--batch", args->batch, "images per inference")

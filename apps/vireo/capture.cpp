@@ -11,7 +11,7 @@
 namespace cli {
 namespace {
 
-struct Args {
+struct CaptureArgs {
   Common common;
   std::vector<std::string> images;
   std::string out;
@@ -25,13 +25,13 @@ struct Args {
 constexpr vireo::Head kHeads[] = {vireo::Head::kLogits, vireo::Head::kFeatures, vireo::Head::kTokens,
                                   vireo::Head::kClassMap};
 
-vireo::Head head_of(const Args& args, const vireo::Model& model) {
+vireo::Head head_of(const CaptureArgs& args, const vireo::Model& model) {
   for (vireo::Head h : kHeads)
     if (args.head == vireo::to_string(h)) return h;
   return default_head(model);
 }
 
-vireo::CaptureReport take(const Args& args, vireo::Session& session, const vireo::Model& model) {
+vireo::CaptureReport take(const CaptureArgs& args, vireo::Session& session, const vireo::Model& model) {
   if (args.images.empty()) {
     const std::vector<float> pixels = random_pixels(pixel_count(model, session), args.seed);
     return need(vireo::capture(session, pixels.data(), pixels.size(), args.out, args.options));
@@ -43,7 +43,7 @@ vireo::CaptureReport take(const Args& args, vireo::Session& session, const vireo
   return need(vireo::capture(session, images.data(), int(images.size()), args.out, args.options));
 }
 
-void run(Args args) {
+void run(CaptureArgs args) {
   std::vector<std::string> inputs = model_files(args.common);
   inputs.insert(inputs.end(), args.images.begin(), args.images.end());
   check_outputs("capture", inputs, {args.out});
@@ -86,7 +86,7 @@ void run(Args args) {
 }  // namespace
 
 void add_capture(CLI::App& app) {
-  auto args = std::make_shared<Args>();
+  auto args = std::make_shared<CaptureArgs>();
   CLI::App* verb = app.add_subcommand(
       "capture", "write an inference with all that it needs to one file, for `vireo replay`: a bug report");
   CLI::Option* images =

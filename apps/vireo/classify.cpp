@@ -14,7 +14,7 @@
 namespace cli {
 namespace {
 
-struct Args {
+struct ClassifyArgs {
   Common common;
   std::vector<std::string> images;
   int topk = 5;
@@ -23,7 +23,7 @@ struct Args {
   Governing governing;
 };
 
-struct Answer {
+struct Classified {
   std::vector<vireo::Score> top;
   double ms = 0;
   std::string reason;   // not empty: the answer was had otherwise than the session began
@@ -34,8 +34,8 @@ struct Answer {
 };
 
 /// `logits`: a row for the scores, or nullptr.
-Answer classify(Sessions& sessions, const Frame& frame, int topk, Reasons& reasons, float* logits) {
-  Answer answer;
+Classified classify(Sessions& sessions, const Frame& frame, int topk, Reasons& reasons, float* logits) {
+  Classified answer;
   answer.error = frame.error;
   if (!answer.error.empty()) return answer;
   answer.note = frame.picture.note;
@@ -52,7 +52,7 @@ Answer classify(Sessions& sessions, const Frame& frame, int topk, Reasons& reaso
 }
 
 /// `reason`: the answer's before, so that one that goes on is said once.
-void print_answer(const vireo::Model& model, const std::string& path, const Answer& answer, std::string* reason) {
+void print_answer(const vireo::Model& model, const std::string& path, const Classified& answer, std::string* reason) {
   if (!answer.error.empty()) {
     std::printf("%s: error: %s\n", path.c_str(), answer.error.c_str());
     return;
@@ -64,7 +64,8 @@ void print_answer(const vireo::Model& model, const std::string& path, const Answ
     std::printf("  %6.2f %%  %s\n", 100.0 * double(s.value), printable(model.label(s.index)).c_str());
 }
 
-Json answer_json(const vireo::Model& model, const std::string& path, const Answer& answer, const FrameTimes& times) {
+Json answer_json(const vireo::Model& model, const std::string& path, const Classified& answer,
+                 const FrameTimes& times) {
   Json entry{{"image", path}, {"top", Json::array()}};
   for (const vireo::Score& s : answer.top)
     entry["top"].push_back(Json{{"index", s.index}, {"label", model.label(s.index)}, {"score", s.value}});
@@ -80,7 +81,7 @@ Json answer_json(const vireo::Model& model, const std::string& path, const Answe
   return entry;
 }
 
-void run(Args& args) {
+void run(ClassifyArgs& args) {
   check_governing("classify", args.governing);
   if (args.keeps_logits) check_writable(args.logits);
   Pictures pictures("classify", args.images, args.common);
@@ -124,7 +125,7 @@ void run(Args& args) {
     if (args.keeps_logits) logits.resize((count + 1) * classes, std::nanf(""));
     const Clock::time_point start = Clock::now();
     const int level = levels.any() ? levels.level() : -1;
-    Answer answer =
+    Classified answer =
         classify(levels.sessions(), frame, args.topk, reasons, args.keeps_logits ? &logits[count * classes] : nullptr);
     answer.level = level;
     if (answer.error.empty()) {
@@ -178,7 +179,7 @@ void run(Args& args) {
 }  // namespace
 
 void add_classify(CLI::App& app) {
-  auto args = std::make_shared<Args>();
+  auto args = std::make_shared<ClassifyArgs>();
   CLI::App* verb = app.add_subcommand("classify", "classify pictures (JPEG, PNG and others)");
   verb->add_option("images", args->images,
                    "pictures and folders of pictures; - is standard input: a picture, Y4M, or with --frame raw frames")

@@ -18,7 +18,7 @@
 namespace cli {
 namespace {
 
-struct Args {
+struct CompressArgs {
   Common common;
   std::string out, calibrate, eval, recipe, policy, method, ranges, caps, html;
   vireo::Budget budget;
@@ -61,7 +61,7 @@ void print_list(bool json) {
 }
 
 /// Reads the pictures and gives them to the compressor; those that cannot be read are left out, with a note.
-std::vector<Sample> calibrate(const Args& args, const PictureSet& set, vireo::Compressor& compressor,
+std::vector<Sample> calibrate(const CompressArgs& args, const PictureSet& set, vireo::Compressor& compressor,
                               std::vector<std::string>* left_out) {
   const std::vector<Sample> samples = spread(set.data.samples, size_t(args.pictures));
   std::vector<Sample> used;
@@ -91,7 +91,7 @@ std::vector<Sample> calibrate(const Args& args, const PictureSet& set, vireo::Co
 }
 
 /// Calibrates with pictures of our own; as large as the network's input, so that things in them are.
-size_t calibrate_synthetic(const Args& args, const vireo::Model& model, vireo::Compressor& compressor) {
+size_t calibrate_synthetic(const CompressArgs& args, const vireo::Model& model, vireo::Compressor& compressor) {
   const int width = model.input_width(), height = model.input_height();
   Progress progress{size_t(args.pictures)};
   size_t made = 0;
@@ -108,7 +108,7 @@ void stop_where_interrupted() {
   if (interrupted()) throw Interrupted("interrupted; nothing was written");
 }
 
-void check(const Args& args) {
+void check(const CompressArgs& args) {
   const bool says = !args.recipe.empty() || !args.policy.empty();
   if (args.searches() && says)
     throw UsageError("compress: a budget or --sweep chooses the recipe; leave out --recipe and --policy");
@@ -138,7 +138,7 @@ void check(const Args& args) {
 }
 
 /// The recipe that a budget asks for, into `args` and `options`; false where that was all (--sweep without --out).
-bool choose_recipe(Args& args, const vireo::Model& model, const PictureSet& seen, const WorkFolder& work,
+bool choose_recipe(CompressArgs& args, const vireo::Model& model, const PictureSet& seen, const WorkFolder& work,
                    vireo::CompressOptions* options, Json* front) {
   SearchOptions how;
   how.budget = args.budget, how.caps = args.caps, how.method = args.method, how.work = work.path();
@@ -176,7 +176,7 @@ void still_within(const vireo::Budget& b, const Compressed& c) {
                   "; give --closest to have it all the same, or a limit with some room");
 }
 
-void run(Args& args) {
+void run(CompressArgs& args) {
   if (args.list) return print_list(args.common.json);
   check(args);
   const vireo::Model model = open_model(args.common);
@@ -293,7 +293,7 @@ void run(Args& args) {
 }  // namespace
 
 void add_compress(CLI::App& app) {
-  auto args = std::make_shared<Args>();
+  auto args = std::make_shared<CompressArgs>();
   CLI::App* verb = app.add_subcommand("compress", "a checkpoint and a handful of pictures in, a smaller model out");
   add_common(*verb, args->common, kModel | kJson | kPictures);
   if (CLI::Option* o = find_option(*verb, "--model")) o->required(false);

@@ -7,13 +7,13 @@
 namespace cli {
 namespace {
 
-struct Args {
+struct DevicesArgs {
   Common common;
   bool caps = false;
   std::string caps_of;  // "", "cpu" or a Vulkan device number
 };
 
-void print_caps(const Args& args) {
+void print_caps(const DevicesArgs& args) {
   const std::string& which = args.caps_of;
   const std::string name = which.empty() ? "auto" : which == "cpu" ? "cpu" : "vulkan:" + which;
   const std::string caps = open_device(name, args.common.threads).caps_text();
@@ -21,7 +21,7 @@ void print_caps(const Args& args) {
   std::fputs(caps.c_str(), stdout);
 }
 
-void run(const Args& args) {
+void run(const DevicesArgs& args) {
   if (args.caps) return print_caps(args);
   std::string why_not;
   const std::vector<vireo::Device> devices = vireo::Device::list(&why_not);
@@ -49,7 +49,7 @@ void run(const Args& args) {
 }  // namespace
 
 void add_devices(CLI::App& app) {
-  auto args = std::make_shared<Args>();
+  auto args = std::make_shared<DevicesArgs>();
   CLI::App* verb = app.add_subcommand("devices", "list the Vulkan devices and the CPU");
   CLI::Option* caps =
       verb->add_option("--caps", args->caps_of,

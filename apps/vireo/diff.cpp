@@ -13,7 +13,7 @@
 namespace cli {
 namespace {
 
-struct Args {
+struct DiffArgs {
   Common common;
   std::string image;
   std::string a = "cpu", b = "vulkan";
@@ -90,7 +90,7 @@ Json difference_json(const Difference& d, bool differs) {
 
 /// The device, without bfloat16: in fp16 and int8 a CPU that multiplies it keeps eight bits, which would hide what the
 /// other side does.
-vireo::Device open_exact(const Args& args, const std::string& name) {
+vireo::Device open_exact(const DiffArgs& args, const std::string& name) {
   vireo::Device device = open_device(name, args.common.threads);
   const char* chosen = std::getenv("VIREO_SIMD");
   const bool rounds =
@@ -106,7 +106,7 @@ vireo::Device open_exact(const Args& args, const std::string& name) {
   return open_device(name, args.common.threads);
 }
 
-vireo::Session open_side(const vireo::Model& model, const Args& args, const std::string& device) {
+vireo::Session open_side(const vireo::Model& model, const DiffArgs& args, const std::string& device) {
   vireo::SessionOptions options = session_options(args.common, device);
   options.keep_all = true;
   // A segmentation model's scores, not its classes: a class differs or does not.
@@ -114,7 +114,8 @@ vireo::Session open_side(const vireo::Model& model, const Args& args, const std:
   return need(vireo::Session::create(model, open_exact(args, device), options));
 }
 
-vireo::DeviceUsed run_side(vireo::Session& session, const vireo::Model& model, const Args& args, const Rgb8& picture) {
+vireo::DeviceUsed run_side(vireo::Session& session, const vireo::Model& model, const DiffArgs& args,
+                           const Rgb8& picture) {
   if (args.image.empty()) {
     const std::vector<float> pixels = random_pixels(pixel_count(model, session), args.seed);
     return need(session.run(pixels.data(), pixels.size())).device;
@@ -137,7 +138,7 @@ void print_row(const Difference& d, bool differs) {
               number(d.relative()).c_str(), differs ? "  <- differs" : "");
 }
 
-void run(Args args) {
+void run(DiffArgs args) {
   const vireo::Model model = open_model(args.common);
   if (args.tolerance < 0)
     args.tolerance =
@@ -196,7 +197,7 @@ void run(Args args) {
 }  // namespace
 
 void add_diff(CLI::App& app) {
-  auto args = std::make_shared<Args>();
+  auto args = std::make_shared<DiffArgs>();
   CLI::App* verb =
       app.add_subcommand("diff", "run the same input on two devices and report the first value that differs");
   verb->add_option("image", args->image, "a picture (- is standard input); by default seeded random pixels")

@@ -15,7 +15,7 @@
 namespace cli {
 namespace {
 
-struct Args {
+struct DoctorArgs {
   Common common;
   std::string root, caps;
 };
@@ -100,7 +100,7 @@ std::string loader_of(const SystemFacts& s, const Findings& f) {
   return f.here ? f.loader : s.loaders.empty() ? "" : s.loaders.front();
 }
 
-Findings look(const Args& args) {
+Findings look(const DoctorArgs& args) {
   Findings f;
   f.here = args.root.empty() && args.caps.empty();
   if (f.here) {
@@ -124,14 +124,14 @@ Json text_or_null(const std::string& text) { return text.empty() ? Json() : Json
 Json number_or_null(double value) { return value > 0 ? Json(std::round(value * 10) / 10) : Json(); }
 Json count_or_null(int64_t value) { return value > 0 ? Json(value) : Json(); }
 
-Json clock_json(const Clock& c) {
+Json clock_json(const CpuClock& c) {
   return {{"governor", text_or_null(c.governor)},
           {"mhz", number_or_null(c.mhz)},
           {"limit_mhz", number_or_null(c.limit_mhz)},
           {"hardware_mhz", number_or_null(c.hardware_mhz)}};
 }
 
-Json to_json(const Args& args, const SystemFacts& s, const Findings& f, const Advice& advice) {
+Json to_json(const DoctorArgs& args, const SystemFacts& s, const Findings& f, const Advice& advice) {
   Json json;
   json["root"] = args.root.empty() ? "/" : args.root;
   json["system"] = {{"name", text_or_null(s.system)},
@@ -194,7 +194,7 @@ void row(const char* name, const std::string& text) {
 
 std::string mhz(double value) { return std::to_string(std::lround(value)) + " MHz"; }
 
-std::string clock_text(const Clock& c) {
+std::string clock_text(const CpuClock& c) {
   std::string text;
   if (c.mhz > 0) text += "at " + mhz(c.mhz);
   if (c.limit_mhz > 0) text += (text.empty() ? "" : ", ") + mhz(c.limit_mhz) + " at most";
@@ -242,7 +242,7 @@ void print(const SystemFacts& s, const Findings& f, const Advice& advice) {
   for (const std::string& sentence : advice.change) std::printf("- %s\n", sentence.c_str());
 }
 
-void run(const Args& args) {
+void run(const DoctorArgs& args) {
   struct stat info {};
   if (!args.root.empty() && (stat(args.root.c_str(), &info) != 0 || !S_ISDIR(info.st_mode)))
     throw Failure("'" + args.root + "' is no folder; --root takes one that holds etc, sys and proc of a machine");
@@ -277,7 +277,7 @@ DoctorDevice doctor_device(const std::string& id, bool software, const std::stri
 }
 
 void add_doctor(CLI::App& app) {
-  auto args = std::make_shared<Args>();
+  auto args = std::make_shared<DoctorArgs>();
   CLI::App* verb = app.add_subcommand("doctor", "say what this machine offers, what Vireo will do, and what to change");
   verb->add_option("--root", args->root,
                    "read the files of another machine below this folder (its etc, proc, sys, usr/lib); nothing of this "

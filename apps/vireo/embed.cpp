@@ -14,7 +14,7 @@
 namespace cli {
 namespace {
 
-struct Args {
+struct EmbedArgs {
   Common common;
   std::vector<std::string> images;
   std::string out;
@@ -36,7 +36,7 @@ void keep(Features& all, size_t index, const vireo::Output& out) {
   all.data.insert(all.data.end(), out.data, out.data + size);
 }
 
-void run(Args& args) {
+void run(EmbedArgs& args) {
   if (args.out.empty() && !args.common.json_lines)
     throw UsageError("embed: --out FILE.npy is required, or --jsonl, which prints the vectors");
   if (args.out.empty() && args.tokens) throw UsageError("embed: --tokens needs --out FILE.npy: they are many numbers");
@@ -154,7 +154,7 @@ void run(Args& args) {
 }  // namespace
 
 void add_embed(CLI::App& app) {
-  auto args = std::make_shared<Args>();
+  auto args = std::make_shared<EmbedArgs>();
   CLI::App* verb = app.add_subcommand("embed", "write the feature vectors of pictures");
   verb->add_option("images", args->images,
                    "pictures and folders of pictures; - is standard input: a picture, Y4M, or with --frame raw frames")

@@ -17,7 +17,7 @@
 namespace cli {
 namespace {
 
-struct Args {
+struct EvalArgs {
   Common common;
   std::string data, fashion, logits, compare;
   bool use_fashion = false, keeps_logits = false;
@@ -76,7 +76,7 @@ Comparison open_comparison(const std::string& path, size_t rows, int classes) {
   return c;
 }
 
-Dataset open_data(const Args& args, const vireo::Model& model) {
+Dataset open_data(const EvalArgs& args, const vireo::Model& model) {
   Dataset data = args.use_fashion ? open_fashion_mnist(args.fashion.empty() ? kFashionMnistFolder : args.fashion)
                                   : open_folder(args.data, model);
   if (args.use_fashion && model.classes() != 10)
@@ -91,7 +91,7 @@ struct Totals {
   double ms = 0, inference_ms = 0;
 };
 
-void print_text(const Args& args, const vireo::Model& model, const vireo::Session& session, const Totals& t,
+void print_text(const EvalArgs& args, const vireo::Model& model, const vireo::Session& session, const Totals& t,
                 const Reasons& reasons, const Comparison* compared) {
   const double n = double(std::max<size_t>(t.done, 1));
   std::printf("%s, %s, %zu pictures\n%s\n", model.name().c_str(), precision_text(args.common).c_str(), t.done,
@@ -108,7 +108,7 @@ void print_text(const Args& args, const vireo::Model& model, const vireo::Sessio
         args.compare.c_str(), compared->largest, compared->mse(), compared->kl(), compared->agree, compared->count);
 }
 
-Json result_json(const Args& args, const vireo::Session& session, const Totals& t, const Comparison* compared) {
+Json result_json(const EvalArgs& args, const vireo::Session& session, const Totals& t, const Comparison* compared) {
   const double n = double(std::max<size_t>(t.done, 1));
   Json json{{"device", device_json(session.device())},
             {"precision", precision_text(args.common)},
@@ -126,7 +126,7 @@ Json result_json(const Args& args, const vireo::Session& session, const Totals& 
   return json;
 }
 
-void run(Args& args) {
+void run(EvalArgs& args) {
   const bool segments = !args.segmentation.folder.empty();
   if (int(args.use_fashion) + int(!args.data.empty()) + int(segments) != 1)
     throw UsageError("eval needs one of --data DIR, --fashion-mnist and --segmentation DIR");
@@ -216,7 +216,7 @@ void run(Args& args) {
 }  // namespace
 
 void add_eval(CLI::App& app) {
-  auto args = std::make_shared<Args>();
+  auto args = std::make_shared<EvalArgs>();
   CLI::App* verb = app.add_subcommand("eval", "measure accuracy on labelled pictures");
   add_common(*verb, args->common, kModel | kDevice | kSession | kJson | kPictures);
   verb->add_option("--data", args->data, "a folder with labels.csv (file,label) or with one folder per class")

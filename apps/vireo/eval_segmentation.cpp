@@ -101,7 +101,7 @@ std::string bad_value(const ClassMap& label, const std::string& path, int classe
          std::to_string(ignore) + " for pixels that do not count (--ignore " + value + " if this one means that)";
 }
 
-struct Totals {
+struct SegmentationTotals {
   Confusion confusion;
   std::vector<double> times;  // ms of each inference
   double ms = 0;              // of everything
@@ -109,7 +109,7 @@ struct Totals {
 
 /// One picture; the error or nothing.
 std::string score(Segmenter& segmenter, const Pair& pair, int ignore, const ReadOptions& options, PictureNotes* notes,
-                  Totals* t) {
+                  SegmentationTotals* t) {
   // The label first: a wrong one costs no inference.
   const auto label = load_labels(pair.label, options);
   if (!label) return label.error().message;
@@ -135,8 +135,8 @@ std::string score(Segmenter& segmenter, const Pair& pair, int ignore, const Read
   return {};
 }
 
-void print_text(const Common& common, Segmenter& segmenter, const Pairs& pairs, const Totals& t, const Reasons& reasons,
-                const std::vector<double>& sorted) {
+void print_text(const Common& common, Segmenter& segmenter, const Pairs& pairs, const SegmentationTotals& t,
+                const Reasons& reasons, const std::vector<double>& sorted) {
   std::printf("%s, %s, %zu pictures\n%s\n", segmenter.model().name().c_str(), precision_text(common).c_str(),
               t.times.size(), device_line(segmenter.session().device()).c_str());
   print_notes(segmenter.model());
@@ -157,7 +157,7 @@ void print_text(const Common& common, Segmenter& segmenter, const Pairs& pairs, 
   std::printf("memory    %7.1f MiB peak resident\n", peak_rss_mib());
 }
 
-Json result_json(const Common& common, const SegmentationEval& what, Segmenter& segmenter, const Totals& t,
+Json result_json(const Common& common, const SegmentationEval& what, Segmenter& segmenter, const SegmentationTotals& t,
                  const std::vector<double>& sorted) {
   Json classes = Json::array();
   for (int c = 0; c < segmenter.classes(); ++c) {
@@ -189,7 +189,7 @@ Json result_json(const Common& common, const SegmentationEval& what, Segmenter& 
 void eval_segmentation(Common& common, const SegmentationEval& what) {
   const Pairs pairs = find_pairs(what);
   Segmenter segmenter(common, what.map_resize);
-  Totals t{Confusion(segmenter.classes()), {}, 0};
+  SegmentationTotals t{Confusion(segmenter.classes()), {}, 0};
   Reasons reasons(segmenter.session());
   ImageErrors errors;
   Json failed = Json::array();

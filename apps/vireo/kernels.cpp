@@ -9,12 +9,12 @@
 namespace cli {
 namespace {
 
-struct Args {
+struct KernelsArgs {
   Common common;
   std::string caps;
 };
 
-void run(const Args& args) {
+void run(const KernelsArgs& args) {
   const std::string caps =
       args.caps.empty() ? open_device(args.common.device, args.common.threads).caps_text() : caps_argument(args.caps);
   vireo::Result<std::string> text = vireo::kernel_matrix(caps, args.common.json);
@@ -25,7 +25,7 @@ void run(const Args& args) {
 }  // namespace
 
 void add_kernels(CLI::App& app) {
-  auto args = std::make_shared<Args>();
+  auto args = std::make_shared<KernelsArgs>();
   CLI::App* verb = app.add_subcommand("kernels", "print which kernels do which operators in which number formats");
   add_common(*verb, args->common, kDevice | kJson);
   verb->add_option("--caps", args->caps,

@@ -14,7 +14,7 @@
 namespace cli {
 namespace {
 
-struct Args {
+struct PlanArgs {
   Common common;
   std::string caps;
   std::string shaders;
@@ -52,7 +52,7 @@ void write_shaders(const std::string& folder, const std::vector<vireo::PipelineD
   }
 }
 
-void run(Args& args) {
+void run(PlanArgs& args) {
   const vireo::Model model = open_model(args.common);
   vireo::SessionOptions options = session_options(args.common, args.common.device);
   options.batch = args.batch;
@@ -71,7 +71,7 @@ void run(Args& args) {
 }  // namespace
 
 void add_plan(CLI::App& app) {
-  auto args = std::make_shared<Args>();
+  auto args = std::make_shared<PlanArgs>();
   CLI::App* verb = app.add_subcommand("plan", "print how a model would run: steps, barriers, memory");
   add_common(*verb, args->common, kModel | kRandom | kDevice | kSession | kJson | kShape);
   verb->add_option(

@@ -22,7 +22,7 @@
 namespace cli {
 namespace {
 
-struct Args {
+struct PredictArgs {
   Common common;
   int batch = 1;
   std::string caps, machine, csv, html;
@@ -82,7 +82,7 @@ void print_prediction(const vireo::Prediction& p, bool all) {
   for (const std::string& n : p.notes) std::printf("note: %s\n", n.c_str());
 }
 
-void fit(const Args& args) {
+void fit(const PredictArgs& args) {
   check_writable(args.fit);
   std::vector<vireo::Model> models;
   for (const std::string& path : args.fit_on) models.push_back(need(vireo::Model::random(path, 1)));
@@ -143,7 +143,7 @@ void fit(const Args& args) {
                       "' is of those done");
 }
 
-void run(Args& args) {
+void run(PredictArgs& args) {
   if (args.list) {
     if (args.common.json) return print_json(Json{{"machines", vireo::machine_names()}});
     for (const std::string& name : vireo::machine_names()) std::printf("%s\n", name.c_str());
@@ -222,7 +222,7 @@ void run(Args& args) {
 }  // namespace
 
 void add_predict(CLI::App& app) {
-  auto args = std::make_shared<Args>();
+  auto args = std::make_shared<PredictArgs>();
   CLI::App* verb = app.add_subcommand("predict", "latency and memory on a device that need not be here");
   args->verb = verb;
   add_common(*verb, args->common, kModel | kRandom | kDevice | kSession | kJson | kShape);

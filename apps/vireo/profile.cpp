@@ -18,7 +18,7 @@
 namespace cli {
 namespace {
 
-struct Args {
+struct ProfileArgs {
   Common common;
   int batch = 1, runs = 10, warmup = 2, timed_at_once = 0;
   bool all = false, no_roofs = false, measure_roofs = false, no_compiler = false, phases = false;
@@ -30,7 +30,7 @@ void save(const std::string& path, const std::string& text) {
   if (!path.empty()) write_file(path, text.data(), text.size());
 }
 
-void compare(const Args& args) {
+void compare(const ProfileArgs& args) {
   if (!args.csv.empty() || !args.trace.empty() || args.phases)
     throw UsageError("--compare writes --html and --json; --csv, --trace and --phases are of a measurement");
   for (const std::string* f : {&args.json, &args.html})
@@ -211,7 +211,7 @@ void print_table(const vireo::Profile& p, bool all) {
               p.profiled_us / 1000);
 }
 
-void run(Args& args) {
+void run(ProfileArgs& args) {
   std::vector<std::string> inputs = model_files(args.common);
   inputs.insert(inputs.end(), args.compare.begin(), args.compare.end());
   for (const std::string* f : {&args.csv, &args.trace, &args.html})
@@ -257,7 +257,7 @@ void run(Args& args) {
 }  // namespace
 
 void add_profile(CLI::App& app) {
-  auto args = std::make_shared<Args>();
+  auto args = std::make_shared<ProfileArgs>();
   CLI::App* verb = app.add_subcommand("profile", "where the milliseconds of an inference go, dispatch by dispatch");
   add_common(*verb, args->common, kModel | kRandom | kDevice | kSession);
   verb->add_option("--batch", args->batch, "images per inference")

@@ -10,7 +10,7 @@
 namespace cli {
 namespace {
 
-struct Args {
+struct ReplayArgs {
   std::string file, device = "auto";
   int threads = 0;
   vireo::ReplayOptions options;
@@ -87,7 +87,7 @@ void print_head(const vireo::CaptureInfo& i) {
   if (!i.device_reason.empty()) std::printf("  %s\n", printable(i.device_reason).c_str());
 }
 
-void print(const Args& args, const vireo::CaptureInfo& i) {
+void print(const ReplayArgs& args, const vireo::CaptureInfo& i) {
   if (args.json) {
     Json json = info_json(i);
     json.update(Json{{"input", i.input_shape},
@@ -104,7 +104,7 @@ void print(const Args& args, const vireo::CaptureInfo& i) {
   std::printf("%s", i.plan.c_str());
 }
 
-void run(const Args& args) {
+void run(const ReplayArgs& args) {
   const vireo::CaptureInfo info = need(vireo::read_capture(args.file));
   if (args.print) return print(args, info);
   // Of the captured kind: a software driver too, which auto would pass over.
@@ -155,7 +155,7 @@ void run(const Args& args) {
 }  // namespace
 
 void add_replay(CLI::App& app) {
-  auto args = std::make_shared<Args>();
+  auto args = std::make_shared<ReplayArgs>();
   CLI::App* verb =
       app.add_subcommand("replay", "run a file of `vireo capture` on this machine and compare with what was captured");
   verb->add_option("file", args->file, "the capture")->type_name("FILE")->required();

@@ -22,7 +22,7 @@
 namespace cli {
 namespace {
 
-struct Args {
+struct SegmentArgs {
   Common common;
   std::vector<std::string> images;
   std::string out_dir;  // empty: not given
@@ -77,7 +77,7 @@ void make_folder(const std::string& folder) {
                   "; choose another --out-dir");
 }
 
-Job plan_job(const Args& args, const Pictures& pictures) {
+Job plan_job(const SegmentArgs& args, const Pictures& pictures) {
   Job job;
   job.raw = pictures.raw();
   job.paths = pictures.names();
@@ -95,7 +95,7 @@ Job plan_job(const Args& args, const Pictures& pictures) {
 // -------------------------------------------------------------------------------------------------------- reporting
 
 /// One frame's answer; kept and refilled.
-struct Answer {
+struct Segmented {
   std::string name, error;
   int width = 0, height = 0;
   std::vector<uint64_t> counts;  // pixels per class
@@ -110,7 +110,7 @@ double share(uint64_t part, uint64_t all) { return all > 0 ? double(part) / doub
 /// Prints each answer at once and keeps only sums, so that any number of frames takes the same memory.
 class Report {
  public:
-  Report(const Args& args, const Job& job, Segmenter& segmenter)
+  Report(const SegmentArgs& args, const Job& job, Segmenter& segmenter)
       : json_(args.common.json),
         lines_(args.common.json_lines),
         mute_(args.maps == "-"),
@@ -133,7 +133,7 @@ class Report {
     for (const std::string& note : job.notes) std::printf("note: %s\n", note.c_str());
   }
 
-  void add(const Answer& a) {
+  void add(const Segmented& a) {
     ++frames_;
     if (!a.error.empty()) {
       errors_.add(a.name, a.error);
@@ -181,7 +181,7 @@ class Report {
     std::printf("%s\n", device_.c_str());
   }
 
-  void add_text(const Answer& a) {
+  void add_text(const Segmented& a) {
     if (!a.error.empty()) {
       std::printf("%s: error: %s\n", a.name.c_str(), a.error.c_str());
       return;
@@ -212,7 +212,7 @@ class Report {
     return list;
   }
 
-  Json entry_of(const Answer& a) {
+  Json entry_of(const Segmented& a) {
     Json entry{{"image", a.name}};
     if (a.error.empty()) {
       entry["width"] = a.width;
@@ -233,7 +233,7 @@ class Report {
     return entry;
   }
 
-  void add_json(const Answer& a) {
+  void add_json(const Segmented& a) {
     // One line per frame: names and labels that are not UTF-8 are replaced rather than refused.
     const std::string line = vireo::write_json(entry_of(a));
     std::printf("%s\n    %s", frames_ > 1 ? "," : "", line.c_str());
@@ -280,7 +280,7 @@ class Report {
   }
 
   const bool json_, lines_, mute_, stream_;
-  const Args& args_;
+  const SegmentArgs& args_;
   const Job& job_;
   Segmenter& segmenter_;
   const std::vector<std::string> labels_;
@@ -329,8 +329,8 @@ class MapStream {
 /// The frames in flight: while one is computed, the next is prepared and the last is written.
 class Pipeline {
  public:
-  Pipeline(const Args& args, const Job& job, Segmenter& segmenter, Report& report, FrameQueue& queue, MapStream& maps,
-           Progress& progress)
+  Pipeline(const SegmentArgs& args, const Job& job, Segmenter& segmenter, Report& report, FrameQueue& queue,
+           MapStream& maps, Progress& progress)
       : args_(args),
         job_(job),
         segmenter_(segmenter),
@@ -443,7 +443,7 @@ class Pipeline {
     progress_.step(report_.frames(), text);
   }
 
-  const Args& args_;
+  const SegmentArgs& args_;
   const Job& job_;
   Segmenter& segmenter_;
   Report& report_;
@@ -456,10 +456,10 @@ class Pipeline {
   bool looked_ = false;                     // at the first raw frame's shape
   std::vector<Flight> flights_;             // the oldest first
   ClassMap map_;                            // of the picture
-  Answer answer_;
+  Segmented answer_;
 };
 
-void run(Args& args) {
+void run(SegmentArgs& args) {
   check_governing("segment", args.governing);
   if (args.maps == "-" && args.common.quiet())
     throw UsageError("segment: --maps - and JSON cannot both have standard output; give --maps a file");
@@ -498,7 +498,7 @@ void run(Args& args) {
 }  // namespace
 
 void add_segment(CLI::App& app) {
-  auto args = std::make_shared<Args>();
+  auto args = std::make_shared<SegmentArgs>();
   CLI::App* verb =
       app.add_subcommand("segment", "find the class of every pixel: pictures, folders of frames, video from a pipe");
   verb->add_option("images", args->images,

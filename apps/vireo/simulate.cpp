@@ -15,7 +15,7 @@
 namespace cli {
 namespace {
 
-struct Args {
+struct SimulateArgs {
   Common common;
   std::string policy, pictures, calibrate;
   int calibration = 64, most = 100000;
@@ -66,7 +66,7 @@ void print_list(bool json) {
   if (json) print_json(lists);
 }
 
-void run(Args& args) {
+void run(SimulateArgs& args) {
   if (args.list) return print_list(args.common.json);
   const vireo::Model model = open_model(args.common);
   const std::string policy = read_text(args.policy, "a policy of simulation");
@@ -141,7 +141,7 @@ void run(Args& args) {
 }  // namespace
 
 void add_simulate(CLI::App& app) {
-  auto args = std::make_shared<Args>();
+  auto args = std::make_shared<SimulateArgs>();
   CLI::App* verb = app.add_subcommand("simulate", "what rounding to any bits and grid would cost, on the CPU in fp32");
   add_common(*verb, args->common, kModel | kJson | kPictures);
   if (CLI::Option* o = find_option(*verb, "--model")) o->required(false);

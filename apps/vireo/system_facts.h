@@ -20,7 +20,7 @@ struct PowerMode {
   int best = -1;  // the mode without limits, MAXN; -1: nvpmodel.conf does not name it
 };
 
-struct Clock {
+struct CpuClock {
   std::string name, governor;                       // of cores that differ: "ondemand, performance"
   double mhz = 0, limit_mhz = 0, hardware_mhz = 0;  // now, what it may reach now, what it could reach; 0: not said
 };
@@ -34,7 +34,7 @@ struct SystemFacts {
   std::string system, board, kernel;
   std::string l4t, jetpack;  // "32.7.6", "4.6.6"
   int cores = 0, online = 0;
-  Clock cpu, gpu;
+  CpuClock cpu, gpu;
   int64_t memory_mib = 0, available_mib = 0, swap_mib = 0;
   std::vector<ThermalZone> thermal;
   PowerMode power;

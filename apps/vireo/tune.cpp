@@ -12,7 +12,7 @@
 namespace cli {
 namespace {
 
-struct Args {
+struct TuneArgs {
   Common common;
   int batch = 1;
   double budget = 120;
@@ -57,7 +57,7 @@ class Show {
   bool drawn_ = false;
 };
 
-void run(Args& args) {
+void run(TuneArgs& args) {
   if (!args.out.empty()) check_writable(args.out);
   const vireo::Model model = open_model(args.common);
   const vireo::Device device = open_device(args.common.device, args.common.threads);
@@ -127,7 +127,7 @@ void run(Args& args) {
 }  // namespace
 
 void add_tune(CLI::App& app) {
-  auto args = std::make_shared<Args>();
+  auto args = std::make_shared<TuneArgs>();
   CLI::App* verb = app.add_subcommand("tune", "find the fastest kernels for a model on a Vulkan device");
   add_common(*verb, args->common, kModel | kRandom | kDevice | kSession | kJson);
   verb->add_option("--batch", args->batch, "images per inference")

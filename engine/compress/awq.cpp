@@ -12,7 +12,7 @@
 namespace vireo::compress {
 namespace {
 
-constexpr int kSteps = 20;
+constexpr int kAwqSteps = 20;
 constexpr double kStep = 0.05, kLeastScale = 1e-4;
 
 /// A value whose columns can be scaled.
@@ -24,9 +24,9 @@ struct Place {
   int64_t first = 0;
 };
 
-class Finder {
+class AwqFinder {
  public:
-  Finder(const LoadedModel& model, const Graph& graph, const Layers& layers, const std::vector<Scheme>& schemes)
+  AwqFinder(const LoadedModel& model, const Graph& graph, const Layers& layers, const std::vector<Scheme>& schemes)
       : model_(model), g_(graph), layers_(layers), schemes_(schemes), blocks_(find_blocks(model, graph)) {
     for (const Node& n : g_.nodes) {
       std::set<std::string> names;
@@ -173,7 +173,7 @@ Result<AwqChoice> search_awq(const std::vector<AwqWeight>& weights, const std::v
                              const double* hessian, ThreadPool& pool) {
   const int64_t cols = int64_t(magnitudes.size());
   AwqChoice best;
-  for (int step = 0; step < kSteps; ++step) {
+  for (int step = 0; step < kAwqSteps; ++step) {
     const std::vector<double> s = awq_scales(magnitudes, kStep * step);
     double error = 0;
     for (const AwqWeight& w : weights) {
@@ -240,7 +240,7 @@ Result<AwqScaled> scale_by_awq(const LoadedModel& model, const Layers& layers, c
                                const std::vector<std::vector<float>>& pictures, const Device::Impl& device,
                                ThreadPool& pool, const Progress& step, const Kept& kept, Key key) {
   VIREO_ASSIGN(const Graph graph, model.build(model.has_classes() ? Head::kLogits : Head::kFeatures, 1));
-  VIREO_ASSIGN(const std::vector<Place> places, Finder(model, graph, layers, schemes).find());
+  VIREO_ASSIGN(const std::vector<Place> places, AwqFinder(model, graph, layers, schemes).find());
   AwqScaled done;
   done.places = places.size();
   key.add(std::string("awq"));

@@ -20,7 +20,7 @@ double attribute(const Node& n, const char* name) {
   return 0;
 }
 
-bool is_activation(OpKind op) {
+bool is_mlp_activation(OpKind op) {
   for (const OpKind k : {OpKind::kGeluErf, OpKind::kGeluTanh, OpKind::kSilu, OpKind::kRelu, OpKind::kSwiglu})
     if (op == k) return true;
   return false;
@@ -158,7 +158,7 @@ bool add_attention(const Graph& g, const Finder& find, const Node& n, Block* b) 
 
 bool add_mlp(const Graph& g, const Finder& find, const Node& n, Block* b) {
   const Node* const act = find.writer(n.inputs[0]);
-  if (act == nullptr || !is_activation(act->op) || find.reader(act->output) != &n) return false;
+  if (act == nullptr || !is_mlp_activation(act->op) || find.reader(act->output) != &n) return false;
   const Node* const first = find.writer(act->inputs[0]);
   if (first == nullptr || find.reader(first->output) != act) return false;
   const std::vector<std::string> fc1 = find.modules(*first), fc2 = find.modules(n);

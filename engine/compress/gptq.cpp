@@ -14,7 +14,7 @@ namespace vireo::compress {
 namespace {
 
 constexpr double kDamping = 0.01;
-constexpr int64_t kRows = 8;  // rows of the weight side by side: each pass over U serves them all
+constexpr int64_t kGptqRows = 8;  // rows of the weight side by side: each pass over U serves them all
 
 Result<Coded> gptq(const Weight& w, const Grid& grid, ThreadPool& pool) {
   const int64_t n = w.cols, span = span_of(grid, n), groups = div_up(n, span);
@@ -35,27 +35,27 @@ Result<Coded> gptq(const Weight& w, const Grid& grid, ThreadPool& pool) {
   VIREO_TRY(cholesky(m.data(), n, pool));
   invert_lower(m.data(), n, pool);
 
-  pool.parallel_for(div_up(w.rows, kRows), 1, [&](int64_t begin, int64_t end, int) {
-    std::vector<double> left(size_t(n * kRows));  // [column in `order`][row]
+  pool.parallel_for(div_up(w.rows, kGptqRows), 1, [&](int64_t begin, int64_t end, int) {
+    std::vector<double> left(size_t(n * kGptqRows));  // [column in `order`][row]
     for (int64_t block = begin; block < end; ++block) {
-      const int64_t first = block * kRows, count = std::min(kRows, w.rows - first);
+      const int64_t first = block * kGptqRows, count = std::min(kGptqRows, w.rows - first);
       std::fill(left.begin(), left.end(), 0.0);
       for (int64_t i = 0; i < n; ++i)
         for (int64_t r = 0; r < count; ++r)
-          left[size_t(i * kRows + r)] = double(w.values[(first + r) * n + order[size_t(i)]]);
+          left[size_t(i * kGptqRows + r)] = double(w.values[(first + r) * n + order[size_t(i)]]);
       for (int64_t i = n - 1; i >= 0; --i) {
         const int64_t k = order[size_t(i)];
         const double* const row = m.data() + i * n;
-        double error[kRows] = {};
+        double error[kGptqRows] = {};
         for (int64_t r = 0; r < count; ++r) {
           const double scale = double(c.scales[size_t((first + r) * groups + k / span)]);
-          const double value = left[size_t(i * kRows + r)];
+          const double value = left[size_t(i * kGptqRows + r)];
           const int8_t code = code_of(value, scale, grid);
           c.codes[size_t((first + r) * n + k)] = code;
           error[r] = (value - double(code) * scale) / row[i];
         }
         for (int64_t j = 0; j < i; ++j)
-          for (int64_t r = 0; r < kRows; ++r) left[size_t(j * kRows + r)] -= error[r] * row[j];
+          for (int64_t r = 0; r < kGptqRows; ++r) left[size_t(j * kGptqRows + r)] -= error[r] * row[j];
       }
     }
   });

@@ -17,7 +17,7 @@ double attribute(const Node& n, const char* name, double otherwise) {
   return otherwise;
 }
 
-bool is_activation(OpKind op) {
+bool is_nonlinear(OpKind op) {
   for (const OpKind k : {OpKind::kGeluErf, OpKind::kGeluTanh, OpKind::kSilu, OpKind::kRelu, OpKind::kTanh,
                          OpKind::kHardswish, OpKind::kSwiglu})
     if (op == k) return true;
@@ -97,7 +97,7 @@ Layers find_layers(const LoadedModel& model, const Graph& graph) {
       l.node = n.name;
       l.input = in.name;
       l.behind_activation = std::any_of(graph.nodes.begin(), graph.nodes.end(), [&](const Node& before) {
-        return before.output == n.inputs[0] && is_activation(before.op);
+        return before.output == n.inputs[0] && is_nonlinear(before.op);
       });
       l.rows = l.shape[0];
       l.cols = view->second->elements() / std::max<int64_t>(l.rows, 1);

@@ -11,8 +11,8 @@
 namespace vireo::compress {
 namespace {
 
-constexpr int kSteps = 71;
-constexpr float kFrom = 0.5f, kStep = 0.01f;
+constexpr int kPearsonSteps = 71;
+constexpr float kPearsonFrom = 0.5f, kPearsonStep = 0.01f;
 
 /// A weight as the CPU's matrix product reads it.
 struct Packed {
@@ -69,8 +69,8 @@ Range pearson(const RangeStatistics& seen, const std::vector<RangeReader>& reade
   multiply(rows, k, weights, wide, kernels, pool, &answers);
   Range best = seen.whole();
   double most = -INFINITY;
-  for (int i = 0; i < kSteps; ++i) {
-    const float by = kFrom + kStep * float(i);
+  for (int i = 0; i < kPearsonSteps; ++i) {
+    const float by = kPearsonFrom + kPearsonStep * float(i);
     const Range range{seen.whole().least * by, seen.whole().most * by};
     const RangeCodes codes(range);
     pool.parallel_for(n, 4, [&](int64_t begin, int64_t end, int) {

@@ -33,12 +33,12 @@ struct Args {
   bool distilled = false;
 };
 
-struct SizeRow {
+struct VitSize {
   const char* name;
   int64_t dim, depth, heads;
   double mlp_ratio;
 };
-constexpr SizeRow kSizes[] = {
+constexpr VitSize kVitSizes[] = {
     {"tiny", 192, 12, 3, 4},          {"xsmall", 256, 10, 4, 4},          {"small", 384, 12, 6, 4},
     {"wee", 256, 14, 4, 5},           {"so150m", 896, 18, 14, 2.572},     {"so150m2", 832, 21, 13, 34.0 / 13},
     {"so400m", 1152, 27, 16, 3.7362}, {"intern300m", 1024, 24, 16, 4},    {"giantopt", 1536, 40, 16, 4},
@@ -157,7 +157,7 @@ Result<void> read_architecture(const std::string& full_name, const std::string& 
     }
   }
   const bool deep = a->depth == 36;
-  for (const SizeRow& row : kSizes) {
+  for (const VitSize& row : kVitSizes) {
     if (size != row.name) continue;
     a->embed_dim = row.dim;
     a->depth = deep ? 36 : row.depth;

@@ -172,15 +172,15 @@ int64_t inner_width(int64_t in, double ratio) {
 // ---- the network
 
 /// Tensor names: of a whole stage's parts in both spellings.
-struct Names {
+struct MobileVitNames {
   std::string conv, norm;                 // within a convolution layer: ".convolution", ".normalization"
   std::string expand, depthwise, reduce;  // within an inverted residual
   std::string local, widen, layer, last_norm, project, fuse;         // within a block
   std::string norm1, qkv, query, key, value, proj, norm2, fc1, fc2;  // within a transformer layer
 };
 
-Names names_of(const MobileVitConfig& c) {
-  Names n;
+MobileVitNames names_of(const MobileVitConfig& c) {
+  MobileVitNames n;
   if (c.naming == Naming::kTimm) {
     n.conv = ".conv", n.norm = ".bn";
     n.expand = ".conv1_1x1", n.depthwise = ".conv2_kxk", n.reduce = ".conv3_1x1";
@@ -331,7 +331,7 @@ class MobileVitBuilder {
 
   const MobileVitConfig& c_;
   ModelBuilder& b_;
-  Names n_;
+  MobileVitNames n_;
 };
 
 bool is_batch_counter(const std::string& tensor) { return ends_with(tensor, ".num_batches_tracked"); }
@@ -451,10 +451,10 @@ Result<std::unique_ptr<Backbone>> open_mobilevit_backbone(const BackboneSource& 
   return std::unique_ptr<Backbone>(std::make_unique<MobileVitBackbone>(std::move(c), std::move(stages)));
 }
 
-constexpr const char* kBackbones[] = {"mobilevit", nullptr};
+constexpr const char* kMobileVitBackbones[] = {"mobilevit", nullptr};
 
 }  // namespace
 
-const Family kMobileVitFamily = {"mobilevit", matches, open, kBackbones, open_mobilevit_backbone};
+const Family kMobileVitFamily = {"mobilevit", matches, open, kMobileVitBackbones, open_mobilevit_backbone};
 
 }  // namespace vireo

@@ -90,12 +90,12 @@ class ContinuousTable final : public Constant {
 // ---- the network
 
 /// Tensor names within a block.
-struct Names {
+struct SwinNames {
   std::string norm1, norm2, proj, fc1, fc2, attention;  // attention: before "logit_scale" and the like
   std::string mlp;                                      // V2's position network
 };
 
-Names names_of(const SwinConfig& c) {
+SwinNames names_of(const SwinConfig& c) {
   if (c.rules == SwinRules::kTorchvision)
     return {".norm1", ".norm2", ".attn.proj", ".mlp.0", ".mlp.3", ".attn.", ".attn.cpb_mlp."};
   if (c.rules == SwinRules::kTimm)
@@ -393,7 +393,7 @@ class SwinBuilder {
 
   const SwinConfig& c_;
   ModelBuilder& b_;
-  Names n_;
+  SwinNames n_;
   Places at_;
   int64_t h_ = 0, w_ = 0;  // of the picture
 };
@@ -572,7 +572,7 @@ Result<std::unique_ptr<Backbone>> open_swin_backbone(const BackboneSource& sourc
   return std::unique_ptr<Backbone>(std::make_unique<SwinBackbone>(std::move(c), std::move(stages)));
 }
 
-constexpr const char* kBackbones[] = {"swin", "swinv2", nullptr};
+constexpr const char* kSwinBackbones[] = {"swin", "swinv2", nullptr};
 
 }  // namespace
 
@@ -584,6 +584,6 @@ ConstantPtr continuous_table(ConstantPtr w1, ConstantPtr b1, ConstantPtr w2, int
   return std::make_shared<ContinuousTable>(std::move(w1), std::move(b1), std::move(w2), window, reach);
 }
 
-const Family kSwinFamily = {"swin", matches, open, kBackbones, open_swin_backbone};
+const Family kSwinFamily = {"swin", matches, open, kSwinBackbones, open_swin_backbone};
 
 }  // namespace vireo

@@ -9,12 +9,13 @@
 namespace vireo {
 namespace {
 
-struct SizeRow {
+struct SwinSize {
   const char* name;
   int64_t embed, third;  // blocks of the third stage
   int64_t heads;         // of the first
 };
-constexpr SizeRow kSizes[] = {{"tiny", 96, 6, 3}, {"small", 96, 18, 3}, {"base", 128, 18, 4}, {"large", 192, 18, 6}};
+constexpr SwinSize kSwinSizes[] = {
+    {"tiny", 96, 6, 3}, {"small", 96, 18, 3}, {"base", 128, 18, 4}, {"large", 192, 18, 6}};
 
 /// A number at the front of `text`, which is cut off; -1 when there is none.
 int64_t take_number(std::string* text) {
@@ -48,8 +49,8 @@ Result<void> read_name(const std::string& full_name, const std::string& source, 
                 source, full_name);
   }
   const bool searched = !c->v2 && take(&rest, "s3_");
-  const SizeRow* size = nullptr;
-  for (const SizeRow& row : kSizes)
+  const SwinSize* size = nullptr;
+  for (const SwinSize& row : kSwinSizes)
     if (size == nullptr && take(&rest, std::string(row.name) + "_")) size = &row;
   if (size == nullptr || (searched && size->embed == 192)) return unknown();
   const bool s3_base = searched && size->embed == 128;

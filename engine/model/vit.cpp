@@ -15,15 +15,15 @@ namespace {
 constexpr float kQuickGelu = 1.702f;
 
 /// Tensor names of one block (without ".weight") and of the parts around the blocks.
-struct Names {
+struct VitNames {
   std::string cls, dist, registers, position, patch, pre_norm, norm, fc_norm;
   std::string block;  // before the block's number
   std::string norm1, qkv, query, key, value, proj, scale1, norm2, fc1, fc2, scale2;
   std::string head, head_dist;
 };
 
-Names hf_names(const VitConfig& c) {
-  Names n;
+VitNames hf_names(const VitConfig& c) {
+  VitNames n;
   n.cls = c.prefix + "embeddings.cls_token";
   n.dist = c.prefix + "embeddings.distillation_token";
   n.registers = c.prefix + "embeddings.register_tokens";
@@ -49,9 +49,9 @@ Names hf_names(const VitConfig& c) {
 
 /// timm's names; `has` tells which of two spellings a checkpoint uses (DeiT III's and DINOv2's own files differ).
 template <typename Has>
-Names timm_names(const VitConfig& c, const Has& has) {
+VitNames timm_names(const VitConfig& c, const Has& has) {
   const std::string first = c.prefix + "blocks.0";
-  Names n;
+  VitNames n;
   n.cls = c.prefix + "cls_token";
   n.dist = c.prefix + "dist_token";
   n.registers = c.prefix + (has(c.prefix + "register_tokens") ? "register_tokens" : "reg_token");
@@ -337,7 +337,7 @@ class VitBuilder {
   const VitConfig& c_;
   ModelBuilder& b_;
   TokenMerging merging_;
-  Names n_;
+  VitNames n_;
   int64_t h_ = 0, w_ = 0, d_;
 };
 
@@ -474,11 +474,11 @@ Result<std::unique_ptr<Backbone>> open_vit_backbone(const BackboneSource& source
   return std::unique_ptr<Backbone>(std::make_unique<VitBackbone>(std::move(config), std::move(stages), norm));
 }
 
-constexpr const char* kBackbones[] = {"vit", "deit", "dinov2", "dinov2_with_registers", nullptr};
+constexpr const char* kVitBackbones[] = {"vit", "deit", "dinov2", "dinov2_with_registers", nullptr};
 
 }  // namespace
 
-const Family kVitFamily = {"vit", matches, open, kBackbones, open_vit_backbone};
+const Family kVitFamily = {"vit", matches, open, kVitBackbones, open_vit_backbone};
 
 Result<Graph> build_vit(const VitConfig& config, const ModelSource& source, Head head, int64_t batch, int64_t h,
                         int64_t w) {

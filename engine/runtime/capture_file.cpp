@@ -16,7 +16,7 @@ namespace {
 
 constexpr const char* kFormat = "vireo-capture";
 constexpr const char* kVersion = "1";
-constexpr const char* kWeights = "weights/";
+constexpr const char* kWeightsPrefix = "weights/";
 constexpr int64_t kMostElements = int64_t(1) << 40;
 
 using Metadata = std::map<std::string, std::string>;
@@ -253,9 +253,9 @@ class Reader {
     }
     std::vector<TensorView> views;
     for (const TensorView& t : tensors_) {
-      if (t.name.rfind(kWeights, 0) != 0) continue;
+      if (t.name.rfind(kWeightsPrefix, 0) != 0) continue;
       views.push_back(t);
-      views.back().name.erase(0, std::strlen(kWeights));
+      views.back().name.erase(0, std::strlen(kWeightsPrefix));
       i.weights_bytes += t.bytes;
     }
     i.weights = views.size();
@@ -321,7 +321,7 @@ Result<uint64_t> write_capture(const std::string& path, const CaptureFile& f) {
   if (f.weights)
     for (const auto& [name, view] : f.weights->stored()) {
       tensors.push_back(view);
-      tensors.back().name = kWeights + name;
+      tensors.back().name = kWeightsPrefix + name;
     }
   VIREO_ASSIGN(metadata["checksum"], file_checksum(metadata, tensors));
 

@@ -35,8 +35,8 @@ constexpr Rows kCpuRows[] = {{"f32", DType::kF32, Products::kF32},
                              {"bf16", DType::kF32, Products::kBf16},
                              {"i8", DType::kF32, Products::kI8, RowCodes::Kind::kDynamic}};
 /// Vireo's own i8 has no code -128; those of checkpoints ("i8row") may. "i4+1xi8": a row of 8 bits among those of 4.
-constexpr const char* kWeights[] = {"f32",    "f16", "i8",    "i8row",  "i8tensor", "u8",
-                                    "i8g128", "i4",  "i4g32", "u4g128", "i4+1xi8"};
+constexpr const char* kWeightNames[] = {"f32",    "f16", "i8",    "i8row",  "i8tensor", "u8",
+                                        "i8g128", "i4",  "i4g32", "u4g128", "i4+1xi8"};
 
 Result<Format> format_of(const char* name) {
   if (name == std::string("i8")) return Format{DType::kI8, Grid{8, Scope::kRow}};
@@ -122,7 +122,7 @@ Result<std::vector<Row>> rows_of(const DeviceCaps& caps) {
         all.push_back({k, rows->name, "", std::move(cell)});
         continue;
       }
-      for (const char* name : kWeights) {
+      for (const char* name : kWeightNames) {
         VIREO_ASSIGN(const Format weights, format_of(name));
         VIREO_ASSIGN(Cell cell, cell_of(*k, *rows, &weights, ctx));
         all.push_back({k, rows->name, name, std::move(cell)});
@@ -164,7 +164,7 @@ std::string as_text(const DeviceCaps& caps, const std::vector<Row>& rows) {
   // Operators with a matrix: a line per kernel and type of rows.
   const KernelDef* last = nullptr;
   std::string head = fmt::format("\n{:22} {:5}", "kernel", "rows");
-  for (const char* w : kWeights) head += fmt::format(" {:>8}", w);
+  for (const char* w : kWeightNames) head += fmt::format(" {:>8}", w);
   s += head + "\n";
   for (size_t i = 0; i < rows.size();) {
     const Row& r = rows[i];
