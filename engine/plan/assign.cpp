@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cmath>
 
+#include "base/rounding.h"
 #include "plan/plan.h"
 #include "plan/quantise.h"
 
@@ -62,8 +63,7 @@ class Rounded final : public Constant {
   }
   void round_group(const float* w, int64_t n, int8_t* q) const {
     const float least = -float(1 << (grid_.bits - 1)), most = -least - 1;
-    for (int64_t i = 0; i < n; ++i)
-      q[i] = int8_t(std::max(least, std::min(most, std::nearbyint(w[i] / scale_ + float(zero_)))));
+    round_to_codes(w, n, scale_, float(zero_), least, most, q);
   }
 
   std::string name_;

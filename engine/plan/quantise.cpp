@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <cmath>
 
+#include "base/rounding.h"
+
 namespace vireo {
 
 void centre_row(float* row, int64_t k) {
@@ -13,11 +15,12 @@ void centre_row(float* row, int64_t k) {
 }
 
 float quantise_row(const float* row, int64_t k, int8_t* q) {
-  float most = 0.f;
-  for (int64_t i = 0; i < k; ++i) most = std::max(most, std::fabs(row[i]));
-  const float scale = most / 127.f;
-  for (int64_t i = 0; i < k; ++i)
-    q[i] = scale > 0.f ? int8_t(std::max(-127.f, std::min(127.f, std::nearbyint(row[i] / scale)))) : int8_t(0);
+  const float scale = largest_magnitude(row, k) / 127.f;
+  if (!(scale > 0.f)) {
+    std::fill(q, q + k, int8_t(0));
+    return scale;
+  }
+  round_to_codes(row, k, scale, 0, -127.f, 127.f, q);
   return scale;
 }
 
@@ -30,8 +33,7 @@ float quantise_group(const float* w, int64_t n, int bits, bool zero_point, int8_
   if (!(scale > 0)) scale = 1;
   *zero = 0;
   if (zero_point) *zero = int8_t(std::max(least_code, std::min(most_code, std::nearbyint(least_code - least / scale))));
-  for (int64_t i = 0; i < n; ++i)
-    q[i] = int8_t(std::max(least_code, std::min(most_code, std::nearbyint(w[i] / scale + float(*zero)))));
+  round_to_codes(w, n, scale, float(*zero), least_code, most_code, q);
   return scale;
 }
 

@@ -4,6 +4,7 @@
 #include <cstring>
 
 #include "base/half.h"
+#include "base/rounding.h"
 #include "simd/kernels.h"
 #include "simd/winograd_weights.h"
 #include "tensor/tensor.h"
@@ -25,16 +26,11 @@ void pack_panel(const S* rows, int64_t count, int64_t k, T* panel, F element) {
   for (int64_t i = 0; i < k; ++i) std::fill(panel + i * kPanel + count, panel + (i + 1) * kPanel, T(0));
 }
 
-float row_scale(const float* row, int64_t k) {
-  float most = 0.0f;
-  for (int64_t i = 0; i < k; ++i) most = std::max(most, std::fabs(row[i]));
-  return most / 127.0f;
-}
+float row_scale(const float* row, int64_t k) { return largest_magnitude(row, k) / 127.0f; }
 
 int8_t quantise(float w, float scale) {
   if (!(scale > 0.0f)) return 0;
-  const float q = std::nearbyint(w / scale);  // the default rounding mode: half to even
-  return int8_t(std::min(127.0f, std::max(-127.0f, q)));
+  return int8_t(nearest_code(w / scale, -127.0f, 127.0f));
 }
 
 }  // namespace

@@ -4,6 +4,7 @@
 #include <cmath>
 #include <random>
 
+#include "base/rounding.h"
 #include "plan/plan.h"
 #include "plan/quantise.h"
 
@@ -32,6 +33,26 @@ TEST(Quantise, ZeroRowHasScaleZero) {
   EXPECT_EQ(quantise_row(row, 3, q), 0.f);
   for (int8_t v : q) EXPECT_EQ(v, 0);
   balance_roundings(row, 0.f, 3, 1, q);
+}
+
+TEST(Quantise, RoundsAsNearbyintDoesWhateverComes) {
+  std::vector<float> w = noise(4099, 7);
+  for (float& x : w) x *= 400.f;  // some beyond the bounds
+  for (int i = -300; i <= 300; ++i) w.push_back(0.5f * float(i));
+  for (const float x : {0.f, -0.f, 1e-42f, 3e38f, -3e38f, 4194303.5f, 8388609.f, 0.49999997f, 1.49999988f})
+    w.insert(w.end(), {x, -x});
+  for (const float zero : {0.f, -3.f, 8.f})
+    for (const auto& [least, most] : {std::pair(-127.f, 127.f), {-128.f, 127.f}, {-8.f, 7.f}}) {
+      std::vector<int8_t> q(w.size());
+      round_to_codes(w.data(), int64_t(w.size()), 0.75f, zero, least, most, q.data());
+      for (size_t i = 0; i < w.size(); ++i)
+        ASSERT_EQ(float(q[i]), std::max(least, std::min(most, std::nearbyint(w[i] / 0.75f + zero)))) << w[i];
+    }
+  for (const int64_t n : {0, 1, 3, 4, 31, 4099}) {
+    float most = 0;
+    for (int64_t i = 0; i < n; ++i) most = std::max(most, std::fabs(w[size_t(i)]));
+    EXPECT_EQ(largest_magnitude(w.data(), n), most);
+  }
 }
 
 TEST(Quantise, ErrorIsAtMostHalfAStep) {
