@@ -33,6 +33,9 @@ int8_t quantise(float w, float scale) {
   return int8_t(nearest_code(w / scale, -127.0f, 127.0f));
 }
 
+/// Each byte's code of -8 .. 7, plus 8.
+uint32_t biased_nibbles(uint32_t codes) { return (codes & 0x0F0F0F0Fu) ^ 0x08080808u; }
+
 }  // namespace
 
 size_t packed_weight_bytes(int64_t n, int64_t k, DType type) {
@@ -113,14 +116,18 @@ void pack_weight_integer(const int8_t* rows, int64_t first, int64_t count, int64
     std::memset(panel, nibbles ? 0x88 : 128, size_t(bytes));
     for (int64_t r = 0; r < std::min(kPanel, count - r0); ++r) {
       const int8_t* const row = rows + (r0 + r) * k;
-      for (int64_t i = 0; i < k; ++i) {
-        if (!nibbles) {
-          panel[i / 4 * 4 * kPanel + 4 * r + i % 4] = uint8_t(int(row[i]) + 128);
-          continue;
+      // Four codes side by side are a word, plus 128 each; what a row lacks of its last word are codes of 0.
+      const int64_t step = nibbles ? 8 : 4;
+      for (int64_t i = 0; i < k; i += step) {
+        uint32_t words[2] = {};
+        if (k - i >= step) {
+          std::memcpy(words, row + i, nibbles ? 8 : 4);
+        } else {
+          std::memcpy(words, row + i, size_t(k - i));
         }
-        uint8_t& both = panel[i / 8 * 4 * kPanel + 4 * r + i % 4];
-        const unsigned code = unsigned(int(row[i]) + 8);
-        both = i % 8 < 4 ? uint8_t((both & 0xF0u) | code) : uint8_t((both & 0x0Fu) | code << 4);
+        const uint32_t word =
+            nibbles ? biased_nibbles(words[0]) | biased_nibbles(words[1]) << 4 : words[0] ^ 0x80808080u;
+        std::memcpy(panel + i / step * 4 * kPanel + 4 * r, &word, 4);
       }
     }
   }
