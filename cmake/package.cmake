@@ -57,6 +57,12 @@ endforeach()
 set(CMAKE_EXE_LINKER_FLAGS_INIT "${wrap}")
 # C++ code that every program has in its own copy (of std::vector and so on) is not exported.
 set(CMAKE_SHARED_LINKER_FLAGS_INIT "${wrap} -Wl,--version-script=${CMAKE_CURRENT_LIST_DIR}/glibc_2_27/exports.map")
+set(CMAKE_MODULE_LINKER_FLAGS_INIT "${wrap} -Wl,--version-script=${CMAKE_CURRENT_LIST_DIR}/glibc_2_27/plugin.map")
+
+# pkg-config, which names GStreamer's headers, reads the sysroot's files alone.
+set(ENV{PKG_CONFIG_SYSROOT_DIR} "${CMAKE_SYSROOT}")
+set(ENV{PKG_CONFIG_LIBDIR} "${usr}/lib/${VIREO_TRIPLET}/pkgconfig:${usr}/share/pkgconfig")
+set(ENV{PKG_CONFIG_PATH} "")
 
 # What is read as headers only has no architecture and comes from the machine that builds; nothing else of its /usr/include may.
 set(headers "${VIREO_ROOT}/build/package/headers")

@@ -1,7 +1,7 @@
 # shellcheck shell=bash disable=SC2034,SC2154  # variables of run.sh
 # Sourced by run.sh: `run.sh package aarch64|amd64 [--check]`, which leaves build/package/vireo_VERSION_ARCH.deb and
 # build/package/vireo-VERSION-ARCH.tar.gz (ARCH as Debian has it). They start where the C library is 2.27 or newer (JetPack 4.6's)
-# and need nothing else. cmake/package.cmake is the toolchain, cmake/package_check.sh what is tested.
+# and need nothing else. build/package/gstreamer1.0-vireo_VERSION_ARCH.deb, the element, needs GStreamer 1.14 besides. cmake/package.cmake is the toolchain, cmake/package_check.sh what is tested.
 
 package_dir=build/package
 newest_glibc=2.27 newest_glibcxx=3.4.24 most_cli_bytes=$((12 << 20))
@@ -24,7 +24,8 @@ package() {
   preset=package-$arch with_tests=OFF
   build
   stage_files
-  write_deb
+  write_vireo_deb
+  write_plugin_deb
   write_tarball
   # shellcheck source=cmake/package_check.sh
   . cmake/package_check.sh
@@ -74,7 +75,7 @@ unpack_sysroot() {
   mapfile -t names < <(packages_of bullseye)
   wanted="${names[*]}"
   [ "$(cat "$sysroot/packages" 2>/dev/null)" != "$wanted" ] || return 0
-  say "package: reading Debian 11's lists, then ${#names[@]} packages of it (15 MB)"
+  say "package: reading Debian 11's lists, then ${#names[@]} packages of it (25 MB)"
   old_apt_sources
   rm -rf "$sysroot" "$package_dir/debs"
   mkdir -p "$sysroot" "$package_dir/debs"
@@ -92,6 +93,8 @@ unpack_sysroot() {
     target=$(readlink "$link")
     ln -sfnr "$sysroot$target" "$link"
   done
+  # What GStreamer's and GLib's own libraries need is nothing that the element is compiled with.
+  sed -i '/^Requires\.private:/d' "$sysroot/usr/lib/$triplet/pkgconfig"/*.pc
   # Of the picture libraries the links to shared ones lead nowhere: the static ones are what there is to find.
   find "$sysroot/usr/lib/$triplet" -name '*.so' -xtype l -delete
   rm -r "$package_dir/debs" "$package_dir/apt"
@@ -138,42 +141,70 @@ stage_files() {
   for name in "${header_packages[@]}"; do
     cp "/usr/share/doc/$name/copyright" "$doc/licences/${name%-dev}.txt" || die "$name has no licence text on this machine"
   done
-  find "$stage" -type d -exec chmod 755 {} +
-  find "$stage" -type f -exec chmod u=rw,go=r {} +
+  stage_plugin
+  find "$stage" "$plugin_stage" -type d -exec chmod 755 {} +
+  find "$stage" "$plugin_stage" -type f -exec chmod u=rw,go=r {} +
   chmod 755 "$stage/usr/bin/vireo"
+}
+
+# The element is a package of its own: it is of no use without GStreamer, which the tool does not need.
+stage_plugin() {
+  local doc
+  plugin_stage=$package_dir/stage-gstreamer-$debian_arch plugin=usr/lib/$triplet/gstreamer-1.0/libgstvireo.so
+  doc=$plugin_stage/usr/share/doc/gstreamer1.0-vireo
+  rm -rf "$plugin_stage"
+  mkdir -p "$plugin_stage/usr/lib/$triplet/gstreamer-1.0" "$doc"
+  mv "$stage/usr/lib/gstreamer-1.0/libgstvireo.so" "$plugin_stage/$plugin" || die "the element was not installed"
+  rmdir "$stage/usr/lib/gstreamer-1.0"
+  cp "$stage/usr/share/doc/vireo/copyright" "$doc/copyright"
+  mkdir "$doc/licences"
+  cp "$stage/usr/share/doc/vireo/licences"/{gcc-10-base,libfmt,nlohmann-json3,libhwy,libvulkan,libvulkan-volk,libc6}.txt "$doc/licences/"
 }
 
 # Nothing of the time or the user who built it: the same tree gives the same bytes.
 package_time() { git log -1 --format=%ct 2>/dev/null || date +%s; }
 
+# write_deb NAME STAGE FIELD...: a package of what STAGE holds; the fields of its control file besides those that all have. Its
+# description is on standard input.
 write_deb() {
-  local deb=$package_dir/vireo_${version}_$debian_arch.deb
-  rm -rf "$package_dir/deb"
-  mkdir -p "$package_dir/deb/DEBIAN"
-  cp -r "$stage/usr" "$package_dir/deb/usr"
-  cat >"$package_dir/deb/DEBIAN/control" <<CONTROL
-Package: vireo
-Version: $version
-Architecture: $debian_arch
-Maintainer: The Vireo authors <vireo@localhost>
-Installed-Size: $(du -sk --apparent-size "$stage" | cut -f1)
-Depends: libc6 (>= $newest_glibc)
-Suggests: libvulkan1
-Section: science
-Priority: optional
+  local name=$1 from=$2 folder=$package_dir/deb deb=$package_dir/$1_${version}_$debian_arch.deb
+  shift 2
+  rm -rf "$folder"
+  mkdir -p "$folder/DEBIAN"
+  cp -r "$from/usr" "$folder/usr"
+  {
+    printf '%s\n' "Package: $name" "Version: $version" "Architecture: $debian_arch" "Maintainer: The Vireo authors <vireo@localhost>" \
+      "Installed-Size: $(du -sk --apparent-size "$from" | cut -f1)" "$@" "Priority: optional"
+    cat
+  } >"$folder/DEBIAN/control"
+  (cd "$folder" && find usr -type f -print0 | LC_ALL=C sort -z | xargs -0 md5sum) >"$package_dir/md5sums"
+  mv "$package_dir/md5sums" "$folder/DEBIAN/md5sums"
+  [ ! -e "$folder/usr/lib/libvireo.so" ] || echo 'activate-noawait ldconfig' >"$folder/DEBIAN/triggers"
+  # gzip: every dpkg reads it.
+  SOURCE_DATE_EPOCH=$(package_time) dpkg-deb --root-owner-group -Zgzip --build "$folder" "$deb.part" >/dev/null || die "dpkg-deb failed"
+  mv "$deb.part" "$deb"
+  rm -r "$folder"
+  say "package: $deb, $(size_of "$deb")"
+}
+
+write_vireo_deb() {
+  write_deb vireo "$stage" "Depends: libc6 (>= $newest_glibc)" "Suggests: libvulkan1" "Section: science" <<'TEXT'
 Description: Vision Transformers on Vulkan compute, with a SIMD CPU path
  The command line tool, the library with its headers (shared and static), a
  classifier and a segmenter, and descriptions of boards. Vulkan is opened at
  run time where it is; without it the CPU does the work.
-CONTROL
-  (cd "$package_dir/deb" && find usr -type f -print0 | LC_ALL=C sort -z | xargs -0 md5sum) >"$package_dir/md5sums"
-  mv "$package_dir/md5sums" "$package_dir/deb/DEBIAN/md5sums"
-  echo 'activate-noawait ldconfig' >"$package_dir/deb/DEBIAN/triggers"
-  # gzip: every dpkg reads it.
-  SOURCE_DATE_EPOCH=$(package_time) dpkg-deb --root-owner-group -Zgzip --build "$package_dir/deb" "$deb.part" >/dev/null || die "dpkg-deb failed"
-  mv "$deb.part" "$deb"
-  rm -r "$package_dir/deb"
-  say "package: $deb, $(size_of "$deb")"
+TEXT
+}
+
+# JetPack 4.6 has GStreamer 1.14 and GLib 2.56.
+write_plugin_deb() {
+  write_deb gstreamer1.0-vireo "$plugin_stage" "Depends: libc6 (>= $newest_glibc), libgstreamer1.0-0 (>= 1.14), \
+libgstreamer-plugins-base1.0-0 (>= 1.14), libglib2.0-0 (>= 2.56)" "Suggests: vireo, libvulkan1" "Section: video" <<'TEXT'
+Description: Vision Transformers on Vulkan compute (GStreamer element)
+ The element `vireo`: classes, class maps or features of the frames that pass,
+ as messages, buffer metadata and an overlay. It holds the library; the
+ package vireo brings the tool and models to try.
+TEXT
 }
 
 write_tarball() {

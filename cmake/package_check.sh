@@ -14,6 +14,7 @@ check_bindings() {
     check_case "$binary needs glibc only" needs_glibc_only "$binary"
   done
   check_case "libvireo.so exports Vireo and nothing else" exports_vireo "$stage/usr/lib/libvireo.so.$version"
+  check_plugin "$plugin_stage/$plugin"
   archive=$stage/usr/lib/libvireo.a
   check_case "libvireo.a links with glibc $newest_glibc and the libstdc++ of GCC 7" archive_links "$archive"
   check_case "the tool is at most $((most_cli_bytes >> 20)) MiB" test "$(stat -c %s "$stage/usr/bin/vireo")" -le $most_cli_bytes
@@ -21,6 +22,32 @@ check_bindings() {
   check_case "the .deb holds what it should" lists "dpkg-deb --fsys-tarfile $package_dir/vireo_${version}_$debian_arch.deb | tar -tf -" ./usr/ "${names[@]}"
   check_case "the .tar.gz holds what it should" lists "tar -tzf $package_dir/vireo-$version-$debian_arch.tar.gz" \
     "vireo-$version-$debian_arch/" "${names[@]}"
+}
+
+# check_plugin FILE: the element and its package.
+gstreamer_libraries='lib(gst(reamer|base|video)|gobject|glib)-[12]\.0\.so\.0'
+check_plugin() {
+  check_case "the element binds no symbol newer than glibc $newest_glibc, and no libstdc++" binds_old_symbols "$1"
+  check_case "the element needs GStreamer and glibc only" needs_glibc_only "$1" "$gstreamer_libraries"
+  check_case "the element takes nothing from GStreamer that 1.14 lacks" takes_old_gstreamer "$1"
+  check_case "the element exports what GStreamer looks for and nothing else" exports_plugin "$1"
+  check_case "its .deb holds what it should" lists \
+    "dpkg-deb --fsys-tarfile $package_dir/gstreamer1.0-vireo_${version}_$debian_arch.deb | tar -tf -" ./ "$plugin" \
+    usr/share/doc/gstreamer1.0-vireo/copyright usr/share/doc/gstreamer1.0-vireo/licences/libhwy.txt
+}
+
+takes_old_gstreamer() {
+  local names bad
+  names=$("$triplet-nm" -D --undefined-only "$1" | awk '{ print $NF }' | grep -E '^_?gst_' | LC_ALL=C sort)
+  bad=$(LC_ALL=C comm -23 - <(grep -v '^#' "$root/cmake/glibc_2_27/gstreamer_1_14.txt") <<<"$names")
+  [ -n "$names" ] || bad="nothing from GStreamer at all"
+  [ -z "$bad" ] || { say "$1 takes $bad, which cmake/glibc_2_27/gstreamer_1_14.txt does not name"; return 1; }
+}
+
+exports_plugin() {
+  local names
+  names=$("$triplet-nm" -D --defined-only "$1" | awk '{ print $NF }' | LC_ALL=C sort | tr '\n' ' ')
+  [ "$names" = "gst_plugin_vireo_get_desc gst_plugin_vireo_register " ] || { say "$1 exports $names"; return 1; }
 }
 
 # For awk: whether version a is newer than version b.
@@ -44,9 +71,11 @@ binds_old_symbols() {
   [ -z "$bad" ] || { say "$1:"; say "$bad"; return 1; }
 }
 
+# needs_glibc_only FILE [REGEX]: or libraries of these names.
 needs_glibc_only() {
   local bad
-  bad=$("$triplet-readelf" -d "$1" | sed -n 's/.*(NEEDED).*\[\(.*\)\]/\1/p' | grep -vE '^(lib(c|m|dl|pthread|rt)\.so\.[0-9]+|ld-linux-.*)$' || true)
+  bad=$("$triplet-readelf" -d "$1" | sed -n 's/.*(NEEDED).*\[\(.*\)\]/\1/p' |
+    grep -vE "^(lib(c|m|dl|pthread|rt)\.so\.[0-9]+|ld-linux-.*${2:+|$2})\$" || true)
   [ -z "$bad" ] || { say "$1 needs $bad"; return 1; }
 }
 
@@ -86,7 +115,7 @@ versions_of() {
     index(version, prefix) == 1 && !newer(substr(version, length(prefix) + 1), limit) { print $NF }'
 }
 
-no_paths() { ! grep -rlF "$root/" "$stage" | grep .; }
+no_paths() { ! grep -rlF "$root/" "$stage" "$plugin_stage" | grep .; }
 
 # lists COMMAND PREFIX NAME...: the names are among the lines that the command prints.
 lists() {
@@ -121,7 +150,11 @@ check_runs() {
   check_case "$1: a program of C++ with libvireo.a" example_runs classify.cpp "$unpacked/lib/libvireo.a"
   check_case "$1: a program of C++ with libvireo.so" example_runs classify.cpp "$unpacked/lib/libvireo.so"
   check_case "$1: a program of C with libvireo.so" example_runs classify.c "$unpacked/lib/libvireo.so"
-  [ "$(dpkg --print-architecture)" != "$debian_arch" ] || check_case "$1: a CMake project with this system's compiler" cmake_project_runs
+  [ "$(dpkg --print-architecture)" != "$debian_arch" ] || {
+    check_case "$1: a CMake project with this system's compiler" cmake_project_runs
+    install_packages gstreamer
+    check_case "$1: the element in this system's GStreamer" plugin_runs
+  }
 }
 emulated() { VK_DRIVER_FILES=/none "$emulator" -L "$sysroot" -cpu "$cpu" "$unpacked/bin/vireo" "$@"; }
 
@@ -193,6 +226,15 @@ example_runs() {
   "$compiler" "${flags[@]}" "$unpacked/share/vireo/examples/$1" "$2" -static-libgcc -static-libstdc++ -ldl -lm -pthread -o "$program" || return 1
   { printf 'P6\n28 28\n255\n'; yes abcdefghijklmnop | head -c 2352; } >"$picture"
   VIREO_DEVICE=cpu VK_DRIVER_FILES=/none "$emulator" -L "$sysroot" -E LD_LIBRARY_PATH="$root/$unpacked/lib" "$program" "$unpacked/share/vireo/models/fashion-vit" "$picture"
+}
+
+# Three frames through the packaged element: a message with an answer for each.
+plugin_runs() {
+  local said
+  said=$(GST_REGISTRY="$root/$package_dir/registry.bin" GST_PLUGIN_PATH="$root/$plugin_stage/$(dirname "$plugin")" VK_DRIVER_FILES=/none \
+    gst-launch-1.0 -m videotestsrc num-buffers=3 ! video/x-raw,format=NV12,width=64,height=48 ! \
+    vireo model="$unpacked/share/vireo/models/fashion-vit" device=cpu ! fakesink) || { say "$said"; return 1; }
+  [ "$(grep -c 'vireo, frame=' <<<"$said")" = 3 ] || { say "$said"; return 1; }
 }
 
 # A project that finds the package by CMake, with both libraries and the compiler of this machine.

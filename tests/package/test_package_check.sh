@@ -40,6 +40,21 @@ printf 'void png_read(void) {}\n' >>"$work/exports.c"
 "$cc" -shared -fPIC "$work/exports.c" -o "$work/exports.so" -nostartfiles
 check another_export_is_found refused exports_vireo "$work/exports.so"
 
+check glibc_and_more_passes needs_glibc_only "$work/stream.so" 'lib(stdc\+\+|gcc_s)\.so\.[0-9]+'
+
+# GStreamer's element.
+root=$VIREO_SOURCE
+plugin_of() { "$cc" -x c -shared -fPIC - -o "$work/plugin.so" -nostartfiles; }
+described='void gst_plugin_vireo_get_desc(void) {} void gst_plugin_vireo_register(void) {'
+plugin_of <<<"int gst_element_register(); $described gst_element_register(); }"
+check an_old_element_passes takes_old_gstreamer "$work/plugin.so"
+check its_exports_pass exports_plugin "$work/plugin.so"
+plugin_of <<<"int gst_buffer_new_memdup(); $described gst_buffer_new_memdup(); } void more(void) {}"
+check an_element_for_gstreamer_1_20_is_found refused takes_old_gstreamer "$work/plugin.so"
+check more_exports_are_found refused exports_plugin "$work/plugin.so"
+plugin_of <<<"$described }"
+check an_element_without_gstreamer_is_found refused takes_old_gstreamer "$work/plugin.so"
+
 # A static library, against a sysroot made of this machine's libraries.
 sysroot=$work/sysroot package_dir=$work newest_glibc=2.27
 mkdir -p "$sysroot/lib/$triplet" "$sysroot/usr/lib/$triplet"
