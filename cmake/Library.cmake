@@ -69,7 +69,7 @@ foreach(module compress device model plan profile runtime vk)
 endforeach()
 # What compress computes with, optimised as everything else is.
 set(computes ${without_json})
-list(FILTER computes INCLUDE REGEX "/engine/compress/[a-z_]*\\.cpp$")
+list(FILTER computes INCLUDE REGEX "/engine/compress/[^/]*\\.cpp$")
 list(FILTER computes INCLUDE REGEX "${hot}")
 vireo_unity(without_json compress_computes ${computes})
 # A module of two languages, SPIR-V's and its own, whose names are the same.
@@ -82,9 +82,11 @@ add_library(vireo_engine_json OBJECT ${with_json})
 foreach(part vireo_engine vireo_engine_json)
   target_link_libraries(${part} PRIVATE vireo_options vireo_private Threads::Threads)
   target_compile_options(${part} PRIVATE -fno-math-errno)  # sqrt without a call; nothing here reads errno after math
-  # What most files read, once for all; a file that leaves out an include of its own is found by the preset clang, which has none.
-  target_precompile_headers(${part} PRIVATE <fmt/format.h> <algorithm> <cmath> <cstring> <functional> <map> <memory>
-    <mutex> <string> <thread> <vector>)
+  # What most files read, once for all; a file that leaves out an include of its own is found by clang, which has it for JSON alone.
+  if(NOT CMAKE_CXX_COMPILER_ID MATCHES "Clang")
+    target_precompile_headers(${part} PRIVATE <fmt/format.h> <algorithm> <cmath> <cstring> <functional> <map> <memory>
+      <mutex> <string> <thread> <vector>)
+  endif()
   vireo_keep_precompiled(${part})
 endforeach()
 target_precompile_headers(vireo_engine_json PRIVATE <base/json.h>)

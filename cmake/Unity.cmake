@@ -4,7 +4,7 @@ option(VIREO_UNITY "Compile the files of a module together: a third sooner as a 
 
 # vireo_unity(LIST GROUP FILE...): with VIREO_UNITY, replaces these files in the list LIST by generated ones that include up to 60 kB
 # of them each; GROUP becomes the list of what is compiled for them. Names at file scope must differ in such a group. What a file
-# includes it must include itself all the same: the preset clang compiles every file alone.
+# includes it must include itself all the same: the stage clang of CI compiles every file alone.
 function(vireo_unity list group)
   if(NOT VIREO_UNITY)
     set(${group} ${ARGN} PARENT_SCOPE)

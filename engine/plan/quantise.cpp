@@ -15,7 +15,7 @@ void centre_row(float* row, int64_t k) {
 }
 
 float quantise_row(const float* row, int64_t k, int8_t* q) {
-  const float scale = largest_magnitude(row, k) / 127.f;
+  const float scale = max_magnitude(row, k) / 127.f;
   if (!(scale > 0.f)) {
     std::fill(q, q + k, int8_t(0));
     return scale;

@@ -1,6 +1,5 @@
 // Packing of weight matrices into column panels: once per weight at load time, plain C++, the same bytes on every CPU.
 #include <algorithm>
-#include <cmath>
 #include <cstring>
 
 #include "base/half.h"
@@ -26,11 +25,11 @@ void pack_panel(const S* rows, int64_t count, int64_t k, T* panel, F element) {
   for (int64_t i = 0; i < k; ++i) std::fill(panel + i * kPanel + count, panel + (i + 1) * kPanel, T(0));
 }
 
-float row_scale(const float* row, int64_t k) { return largest_magnitude(row, k) / 127.0f; }
+float row_scale(const float* row, int64_t k) { return max_magnitude(row, k) / 127.0f; }
 
 int8_t quantise(float w, float scale) {
   if (!(scale > 0.0f)) return 0;
-  return int8_t(nearest_code(w / scale, -127.0f, 127.0f));
+  return int8_t(rounded_code(w / scale, -127.0f, 127.0f));
 }
 
 /// Each byte's code of -8 .. 7, plus 8.

@@ -51,7 +51,7 @@ TEST(Quantise, RoundsAsNearbyintDoesWhateverComes) {
   for (const int64_t n : {0, 1, 3, 4, 31, 4099}) {
     float most = 0;
     for (int64_t i = 0; i < n; ++i) most = std::max(most, std::fabs(w[size_t(i)]));
-    EXPECT_EQ(largest_magnitude(w.data(), n), most);
+    EXPECT_EQ(max_magnitude(w.data(), n), most);
   }
 }
 

@@ -52,9 +52,9 @@ TEST_F(VkInPlace, SameBitsAsCopies) {
     const auto gpu = open(device);
     ASSERT_TRUE(gpu);
     if (gpu->caps().name.find("SwiftShader") != std::string::npos) continue;  // slow
-    // Each class, precision and batch once: a driver compiles for a minute for each row.
     for (const Row& r :
-         {Row{DeviceClass::kSoftware, Precision::kFp32, 2}, Row{DeviceClass::kMaxwell, Precision::kFp16, 1}}) {
+         {Row{DeviceClass::kSoftware, Precision::kFp32, 1}, Row{DeviceClass::kSoftware, Precision::kFp16, 2},
+          Row{DeviceClass::kMaxwell, Precision::kFp32, 2}, Row{DeviceClass::kMaxwell, Precision::kFp16, 1}}) {
       DeviceCaps caps = gpu->caps();
       caps.device_class = r.kernels;
       PlanOptions options;
