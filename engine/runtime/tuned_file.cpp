@@ -32,7 +32,7 @@ Result<TunedSteps> load_tuning(const std::string& path, const TuningId& id) {
   if (!S_ISREG(s.st_mode)) return refused("not a file");
   if (s.st_size > kMaxFile) return refused("too large");
   std::ifstream file(path, std::ios::binary);
-  std::stringstream text;
+  std::stringstream text(std::ios::in | std::ios::out);  // the one without a mode came with GCC 9
   if (!file || (s.st_size > 0 && !(text << file.rdbuf()))) return refused(std::strerror(errno));
   Result<TunedSteps> steps = parse_tuning(text.str(), id);
   if (!steps) return refused(steps.error().message);
