@@ -13,7 +13,7 @@ a57_build() {
   compile=(aarch64-linux-gnu-g++ -std=c++17 -O3 -DNDEBUG -DFMT_HEADER_ONLY -fno-math-errno -fPIC -I"$root/engine" -I"$root/include"
     -isystem "$work/include")
   # Where every CPU must round alike products are not contracted, as cmake/Library.cmake has it.
-  printf '%s\n' "$root"/engine/simd/*.cpp "$root"/engine/tensor/{format,tensor}.cpp "$root/bench/$name.cpp" |
+  printf '%s\n' "$root"/engine/simd/*.cpp "$root"/engine/tensor/{format,tensor}.cpp "$root"/engine/base/rounding.cpp "$root/bench/$name.cpp" |
     xargs -P "$(nproc)" -I{} bash -c 'source=$1 work=$2 more=(); shift 2
       case $source in */attention_i8.cpp|*/simd/i8.cpp) more=(-ffp-contract=off) ;; esac
       "$@" "${more[@]}" -c "$source" -o "$work/$(basename "$source" .cpp).o"' _ {} "$work" "${compile[@]}" || die "the kernels could not be compiled"
