@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # How long a process takes to its first answer, from a folder on disk (random weights, made here and removed again).
-#   bash bench/starts.sh [path to vireo] [STARTS]   DeiT-S and ViT-B on the CPU, DeiT-S on the first Vulkan device; three starts each,
-#                                                   the last one counts, and the best last one of five turns (STARTS)
+#   bash bench/starts.sh [path to vireo] [STARTS]   DeiT-S and ViT-B on the CPU, DeiT-S on the first Vulkan device: two starts that fill
+#                                                   the caches, then the best of 5 (STARTS)
 # A start is loading (reading, packing, on Vulkan also the instance, the device and its pipelines) and the first inference. `driver`
 # is what `vireo devices` takes as a process: the driver's instance without a device, an underestimate of what is the driver's own.
 set -euo pipefail
@@ -30,7 +30,7 @@ while read -r model device precision; do
   done | awk -v m="$model" -v d="$device" -v p="$precision" '
     NR == 1 || $1 + $2 < load + first { load = $1; first = $2; driver = $4 }
     NR == 1 || $3 < steady { steady = $3 }
-    END { printf "| %s | %s | %s | %.0f | %.0f | %.0f | %.1f | %d | %.2f |\n", m, d, p, load, first, load + first, steady, driver,
+    END { if (NR == 0) exit 1; printf "| %s | %s | %s | %.0f | %.0f | %.0f | %.1f | %d | %.2f |\n", m, d, p, load, first, load + first, steady, driver,
       (load + first - driver) / steady }'
 done <<'ROWS'
 vit-s cpu fp32

@@ -190,8 +190,8 @@ write_deb() {
 write_vireo_deb() {
   write_deb vireo "$stage" "Depends: libc6 (>= $newest_glibc)" "Suggests: libvulkan1" "Section: science" <<'TEXT'
 Description: Vision Transformers on Vulkan compute, with a SIMD CPU path
- The command line tool, the library with its headers (shared and static), a
- classifier and a segmenter, and descriptions of boards. Vulkan is opened at
+ The command line tool, the library with its headers (shared and static), two
+ classifiers and a segmenter, and descriptions of boards. Vulkan is opened at
  run time where it is; without it the CPU does the work.
 TEXT
 }

@@ -71,7 +71,7 @@ binds_old_symbols() {
   [ -z "$bad" ] || { say "$1:"; say "$bad"; return 1; }
 }
 
-# needs_glibc_only FILE [REGEX]: or libraries of these names.
+# needs_glibc_only FILE [REGEX]: or libraries of these names. grep ends with 1 where nothing else is left, which is what is hoped for.
 needs_glibc_only() {
   local bad
   bad=$("$triplet-readelf" -d "$1" | sed -n 's/.*(NEEDED).*\[\(.*\)\]/\1/p' |
@@ -150,11 +150,11 @@ check_runs() {
   check_case "$1: a program of C++ with libvireo.a" example_runs classify.cpp "$unpacked/lib/libvireo.a"
   check_case "$1: a program of C++ with libvireo.so" example_runs classify.cpp "$unpacked/lib/libvireo.so"
   check_case "$1: a program of C with libvireo.so" example_runs classify.c "$unpacked/lib/libvireo.so"
-  [ "$(dpkg --print-architecture)" != "$debian_arch" ] || {
+  if [ "$(dpkg --print-architecture)" = "$debian_arch" ]; then
     check_case "$1: a CMake project with this system's compiler" cmake_project_runs
     install_packages gstreamer
     check_case "$1: the element in this system's GStreamer" plugin_runs
-  }
+  fi
 }
 emulated() { VK_DRIVER_FILES=/none "$emulator" -L "$sysroot" -cpu "$cpu" "$unpacked/bin/vireo" "$@"; }
 

@@ -6,8 +6,8 @@
 #   bash cmake/run.sh bench [ARG...]  `vireo bench` with the shipped model, on Vulkan and on the CPU
 #   bash cmake/run.sh fuzz MINUTES [TARGET...]  fuzz every reader of strangers' files (tests/fuzz), the time shared evenly;
 #                                     exit code 1 when something was found
-#   bash cmake/run.sh ci [STAGE...]   what CI runs: format, test, clang, novulkan, aarch64, qemu; also asan, package, all (cmake/ci.sh); the
-#                                     last line counts the cases of all stages
+#   bash cmake/run.sh ci [STAGE...]   what CI runs: format, test, asan, clang, novulkan, aarch64, qemu; also package, all (cmake/ci.sh);
+#                                     the last line counts the cases of all stages
 #   bash cmake/run.sh format [--check] [FILE...]  clang-format 14 over every C++ file, or over those named
 #   bash cmake/run.sh tidy [FILE...]  clang-tidy by the rules of .clang-tidy
 #   bash cmake/run.sh package aarch64|amd64 [--check]  a .deb and a .tar.gz that start on glibc 2.27 (cmake/package.sh) in build/package/;
@@ -121,7 +121,7 @@ without_vulkan() { [ "$1" = vulkan ] && say "going on with the CPU"; }
 
 demo() {
   local model=models/fashion-vit device
-  say "demo: first the tool is compiled: 3 to 4 minutes on two cores the first time"
+  say "demo: first the tool is compiled: 3 to 5 minutes on two cores the first time"
   build vireo_cli
   [ -f "$model/model.safetensors" ] || die "$model/model.safetensors is missing from this checkout"
   say "demo: ten pictures on the first Vulkan device, then on the CPU. A Vulkan driver compiles the shaders for its device before the"

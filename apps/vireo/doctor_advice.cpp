@@ -34,7 +34,9 @@ void device_sentences(const Findings& found, std::vector<std::string>* will) {
                                  "this driver is exact enough and the GPU's kind gains from it."
                                : "save memory with --precision fp16 and compute in fp32 all the same: " + gpu->name +
                                      " has no shaderFloat16.");
-  will->push_back("save memory with --precision int8 and w8a8; products of integers are for the CPU.");
+  will->push_back(
+      "save memory with --precision int8 and w8a8; `vireo plan` says whether this GPU multiplies their codes as "
+      "integers, halves or floats.");
   if (!gpu->timestamps) will->push_back("show no times of dispatches in `vireo profile`: the GPU has no timestamps.");
   if (found.here && found.cache_trouble.empty())
     will->push_back("compile its shaders for this GPU before the first answer, and keep them in " + found.cache + ".");

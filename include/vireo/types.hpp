@@ -24,8 +24,8 @@ enum class Precision : uint8_t {
   kCheckpoint,  ///< weights as the checkpoint holds them: its integer codes and scales multiply unchanged where a
                 ///< kernel takes them, else the numbers that they stand for in fp32; what it holds as floats is fp32,
                 ///< and activations are as in kInt8 on a GPU, fp32 on a CPU. kFp32 for a checkpoint without codes
-  kW8A8,  ///< weights as in kInt8, and on the CPU the rows that they multiply are int8 too, each with a scale found
-          ///< while running: integer products with exact 32-bit sums. On Vulkan as kInt8
+  kW8A8,  ///< weights as in kInt8, and on the CPU and on GPUs with accelerated packed dot products the rows that they
+          ///< multiply are int8 too, each with a scale found while running: exact 32-bit sums. On other GPUs as kInt8
   kAuto,  ///< the fastest of kFp32, kFp16 and kInt8 on the session's device whose answer to a test picture is that of
           ///< fp32 within default_tolerance(). Session::precision() says which, precision_reason() why
 };

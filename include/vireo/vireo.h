@@ -56,7 +56,7 @@ typedef enum vireo_precision {
   VIREO_FP16 = 1,       /* weights fp16; activations fp16 on Vulkan, fp32 on the CPU */
   VIREO_INT8 = 2,       /* weights int8 per output channel, symmetric */
   VIREO_CHECKPOINT = 3, /* weights as the checkpoint holds them: its codes, or fp32 */
-  VIREO_W8A8 = 4,       /* weights int8, and on the CPU the rows that they multiply too: integer products */
+  VIREO_W8A8 = 4,       /* weights int8, and where the device multiplies integers the rows too */
   VIREO_AUTO = 5        /* the fastest of fp32, fp16 and int8 whose answer to a test picture is that of fp32 */
 } vireo_precision;
 
