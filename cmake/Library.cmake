@@ -77,6 +77,12 @@ set(cold ${without_json})
 list(FILTER cold INCLUDE REGEX "/engine/shader/.*\\.cpp$")
 list(FILTER cold EXCLUDE REGEX "${hot}")
 vireo_cold(${cold})
+# Operators plan; the kernels they name are elsewhere. Not cold: arithmetic that answers or quantisers are made with.
+set(cold ${without_json})
+list(FILTER cold INCLUDE REGEX "/engine/ops/.*\\.cpp$")
+list(FILTER cold EXCLUDE REGEX "/(attention_rounded|rounded|round|integer|row_grid)[^/]*\\.cpp$")
+vireo_cold(${cold})
+vireo_cold("${PROJECT_SOURCE_DIR}/engine/base/json.cpp")
 add_library(vireo_engine OBJECT ${without_json} "${VIREO_FMT_SOURCE}")
 add_library(vireo_engine_json OBJECT ${with_json})
 foreach(part vireo_engine vireo_engine_json)
@@ -93,6 +99,7 @@ target_precompile_headers(vireo_engine_json PRIVATE <base/json.h>)
 # With one, GCC 12 takes options of the header's (-ffp-contract) for functions under Highway's target pragmas.
 file(GLOB simd CONFIGURE_DEPENDS engine/simd/*.cpp)
 set_source_files_properties(${simd} PROPERTIES SKIP_PRECOMPILE_HEADERS ON)
+include("${CMAKE_CURRENT_LIST_DIR}/HostSimd.cmake")
 
 # What the built-in machines can do, as `vireo devices --caps` prints it.
 include("${CMAKE_CURRENT_LIST_DIR}/EmbedText.cmake")

@@ -105,9 +105,8 @@ function(vireo_shaders target)
         set(tracking DEPENDS ${source} ${includes})
       endif()
       add_custom_command(
-        OUTPUT ${spv}
-        COMMAND ${GLSLANG_VALIDATOR} -V --target-env vulkan1.1 --quiet -I${source_dir}/include ${flags} --depfile ${dep} -o ${spv} ${source}
-        COMMAND ${CMAKE_COMMAND} -E copy ${spv} ${raw}
+        OUTPUT ${raw} ${spv}  # Ninja wants the depfile's target, the raw module, first
+        COMMAND ${GLSLANG_VALIDATOR} -V --target-env vulkan1.1 --quiet -I${source_dir}/include ${flags} --depfile ${dep} -o ${raw} ${source}
         COMMAND ${SPIRV_OPT} --target-env=vulkan1.1 -O ${raw} -o ${spv}
         COMMAND ${SPIRV_VAL} --target-env vulkan1.1 ${spv}
         ${tracking}

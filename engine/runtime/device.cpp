@@ -46,8 +46,8 @@ const simd::Kernels& kernels_asked_for(std::string* reason) {
   const simd::Kernels* kernels = wanted.empty() ? nullptr : simd::find(wanted.c_str());
   if (kernels) return *kernels;
   if (!wanted.empty())
-    *reason += fmt::format("{}VIREO_SIMD={} is not available on this CPU, {} is used", reason->empty() ? "" : "; ",
-                           wanted, simd::best().name);
+    *reason += fmt::format("{}VIREO_SIMD={} is not available on this CPU or in this build, {} is used",
+                           reason->empty() ? "" : "; ", wanted, simd::best().name);
   return simd::best();
 }
 

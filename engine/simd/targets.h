@@ -3,8 +3,13 @@
 
 // Highway is used as headers only: dispatch.cpp puts every target's kernels into a table, so libhwy (which Debian
 // has as a shared library only) is not needed. SVE, SSSE3 and AVX3_DL would add code but no speed to these kernels.
+// VIREO_SIMD_WITHOUT: those that a build for one computer leaves out (cmake/HostSimd.cmake).
+#ifndef VIREO_SIMD_WITHOUT
+#define VIREO_SIMD_WITHOUT 0
+#endif
 #ifndef HWY_DISABLED_TARGETS
-#define HWY_DISABLED_TARGETS (HWY_SSSE3 | HWY_AVX3_DL | HWY_SVE | HWY_SVE2 | HWY_SVE_256 | HWY_SVE2_128)
+#define HWY_DISABLED_TARGETS \
+  (HWY_SSSE3 | HWY_AVX3_DL | HWY_SVE | HWY_SVE2 | HWY_SVE_256 | HWY_SVE2_128 | VIREO_SIMD_WITHOUT)
 #endif
 #ifndef HWY_DISABLE_PCLMUL_AES
 #define HWY_DISABLE_PCLMUL_AES  // no kernel uses them, so no CPU should be turned away for lacking them

@@ -41,6 +41,23 @@ check first_configuration_exports_includes bash -c "
   '$cmake' -S '$VIREO_SOURCE' -B '$work/first' -G Ninja -DVIREO_BUILD_TESTS=OFF -DVIREO_BUILD_APPS=OFF &&
   grep -rq 'INTERFACE_INCLUDE_DIRECTORIES.*/include\"' '$work/first/CMakeFiles/Export'"
 
+# What `run.sh demo` compiles of the kernels: those that the whole build takes on this processor, and portable ones.
+if [ "$(uname -m)" = x86_64 ]; then
+  check host_kernels_configure "$cmake" -S "$VIREO_SOURCE" -B "$work/host" -G Ninja -DVIREO_SIMD_HOST=ON -DVIREO_VULKAN=OFF \
+    -DVIREO_BUILD_TESTS=OFF -DVIREO_BUILD_APPS=OFF -DCMAKE_CXX_COMPILER="$cxx" -DCMAKE_BUILD_TYPE=Release
+  check host_kernels_build "$cmake" --build "$work/host" --target CMakeFiles/vireo_engine.dir/engine/simd/dispatch.cpp.o
+  case $("$prefix/bin/vireo" devices 2>&1) in
+    *'(amx)'*|*'(avx512'*) best=N_AVX3 ;;
+    *'(avx2)'*) best=N_AVX2 ;;
+    *'(sse4)'*) best=N_SSE4 ;;
+    *) best=none ;;
+  esac
+  check "host_kernels_are_the_best_ones $best" diff <(printf '%s\n' $best | grep -v none) \
+    <(nm -C "$work/host/CMakeFiles/vireo_engine.dir/engine/simd/dispatch.cpp.o" | grep -o 'N_[A-Z0-9]*' | sort -u | grep -v -E 'N_(EMU128|SCALAR)')
+  check host_kernels_have_portable_ones bash -c \
+    "nm -C '$work/host/CMakeFiles/vireo_engine.dir/engine/simd/dispatch.cpp.o' | grep -q -E 'N_(EMU128|SCALAR)'"
+fi
+
 # pkg-config.
 if command -v pkg-config >/dev/null; then
   export PKG_CONFIG_PATH=$libdir/pkgconfig
