@@ -381,7 +381,9 @@ vireo::Session open_session(const vireo::Model& model, const Common& common, vir
     said = true;
     std::fprintf(stderr, "vireo: the device failed, %s goes on: %s\n", i.device.name, i.device.reason);
   };
-  const vireo::Device device = open_device(common.device, common.threads);
+  const bool again = common.together && common.together->device;
+  const vireo::Device device = again ? *common.together->device : open_device(common.device, common.threads);
+  if (common.together) common.together->device = device, options.shared_weights = common.together->weights;
   vireo::Session session = need(vireo::Session::create(model, device, options));
   *opened = session.device().reason;
   if (!session.precision_reason().empty())

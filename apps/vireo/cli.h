@@ -3,6 +3,8 @@
 #pragma once
 
 #include <cstdint>
+#include <memory>
+#include <optional>
 #include <stdexcept>
 #include <string>
 #include <vector>
@@ -57,6 +59,12 @@ struct Common {
     std::string precision, reason;
   };
   std::shared_ptr<Chosen> chosen = std::make_shared<Chosen>();
+  /// What sessions that are open at the same time have in common.
+  struct Together {
+    std::optional<vireo::Device> device;  // of the first that was opened
+    std::shared_ptr<const vireo::SharedWeights> weights = std::make_shared<vireo::SharedWeights>();
+  };
+  std::shared_ptr<Together> together;  // null: a session by itself
   int threads = 0;
   int height = 0, width = 0;  // 0 = the model's own
   std::vector<std::string> cpu_ops;

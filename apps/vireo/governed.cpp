@@ -10,6 +10,7 @@ namespace cli {
 namespace {
 
 constexpr size_t kKeptChanges = 1000;
+constexpr double kMib = 1 << 20;
 
 /// "MODEL@HxW" into its parts; a name without a size stays whole.
 std::string split_size(const std::string& text, int* height, int* width) {
@@ -50,10 +51,12 @@ void check_governing(const char* verb, const Governing& governing) {
 GovernedSessions::GovernedSessions(const vireo::Model& model, const Common& common, vireo::Head head,
                                    const Governing& governing)
     : governor_(int(governing.faster.size()) + 1, options_of(governing.fps)) {
-  levels_.push_back(std::make_unique<Level>(model.name(), model, common, head));
+  Common shared = common;
+  if (!governing.faster.empty()) shared.together = std::make_shared<Common::Together>();
+  levels_.push_back(std::make_unique<Level>(model.name(), model, shared, head));
   size_t mapped = 1;
   for (const std::string& name : governing.faster) {
-    Common how = common;
+    Common how = shared;
     how.chosen = std::make_shared<Common::Chosen>();  // by itself
     how.model = split_size(name, &how.height, &how.width);
     // As its own checkpoint holds its weights, unless one precision was asked for.
@@ -69,18 +72,19 @@ GovernedSessions::GovernedSessions(const vireo::Model& model, const Common& comm
     levels_.push_back(std::make_unique<Level>(name, other, how, head));
   }
   if (!any()) return;
-  uint64_t weights = 0, buffers = 0;
+  uint64_t weights = 0, shared_weights = 0, buffers = 0;
   for (const auto& level : levels_) {
     const auto f = level->sessions.last().footprint();
-    weights += f.weights_bytes, buffers += f.arena_bytes;
+    level->weights_bytes = f.weights_bytes, level->shared_weights_bytes = f.shared_weights_bytes;
+    weights += f.weights_bytes - f.shared_weights_bytes, shared_weights += f.shared_weights_bytes;
+    buffers += f.arena_bytes;
   }
   if (head == vireo::Head::kFeatures) check_lengths();
-  constexpr double kMib = 1 << 20;
   std::fprintf(stderr,
                "note: %zu levels are prepared to hold %g frames a second: %.1f MiB (weights as each plan packs them "
-               "%.1f, buffers %.1f) beside %zu mapped checkpoint%s\n",
+               "%.1f, where %.1f more would be there twice; buffers %.1f) beside %zu mapped checkpoint%s\n",
                levels_.size(), governing.fps, double(weights + buffers) / kMib, double(weights) / kMib,
-               double(buffers) / kMib, mapped, mapped == 1 ? "" : "s");
+               double(shared_weights) / kMib, double(buffers) / kMib, mapped, mapped == 1 ? "" : "s");
 }
 
 /// How many numbers a level gives is known from an answer: of nothing, before the first frame.
@@ -112,8 +116,11 @@ void GovernedSessions::add_to(Json& json) const {
   if (!any()) return;
   json["levels"] = Json::array();
   for (const auto& level : levels_)
-    json["levels"].push_back(
-        Json{{"model", level->name}, {"precision", precision_text(level->common)}, {"frames", level->frames}});
+    json["levels"].push_back(Json{{"model", level->name},
+                                  {"precision", precision_text(level->common)},
+                                  {"frames", level->frames},
+                                  {"weights_mib", double(level->weights_bytes) / kMib},
+                                  {"shared_weights_mib", double(level->shared_weights_bytes) / kMib}});
   json["changes"] = Json::array();
   for (const vireo::GovernorChange& c : changes_)
     json["changes"].push_back(Json{{"frame", c.frame}, {"from", c.from}, {"to", c.to}, {"ms", c.ms}});

@@ -52,6 +52,7 @@ class GovernedSessions {
     Common common;
     Sessions sessions;
     uint64_t frames = 0;
+    uint64_t weights_bytes = 0, shared_weights_bytes = 0;  // as prepared
   };
   std::vector<std::unique_ptr<Level>> levels_;
   vireo::Governor governor_;

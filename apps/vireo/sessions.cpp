@@ -5,12 +5,19 @@
 namespace cli {
 namespace {
 
-constexpr size_t kKept = 3;  // each holds the model's weights as its plan wants them
+constexpr size_t kKept = 3;  // each holds what it does not share: buffers, tables of its size
+
+/// Several sizes of a picture are several sessions of the same weights.
+Common with_others(const vireo::Model& model, Common common) {
+  if (!common.together && model.keeps_proportions() && common.height == 0)
+    common.together = std::make_shared<Common::Together>();
+  return common;
+}
 
 }  // namespace
 
 Sessions::Sessions(const vireo::Model& model, const Common& common, vireo::Head head)
-    : model_(model), common_(common), head_(head) {
+    : model_(model), common_(with_others(model, common)), head_(head) {
   if (one_for_all()) of_size(0, 0);
 }
 

@@ -29,7 +29,7 @@ class Sessions {
     vireo::Session session;
   };
   const vireo::Model& model_;
-  const Common& common_;
+  const Common common_;
   vireo::Head head_;
   std::list<Entry> entries_;  // the last used first
 };

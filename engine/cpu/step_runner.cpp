@@ -7,7 +7,8 @@ StepRunner::StepRunner(const Plan& plan, const Step& step, const Memory& memory,
   for (const int32_t v : step.inputs) in_.push_back(v < 0 ? nullptr : memory.at(plan.values[size_t(v)].where));
   out_ = memory.at(plan.values[size_t(step.output)].where);
   for (const int32_t c : step.consts) {
-    consts_.push_back(memory.base[size_t(Region::kWeights)] + plan.consts[size_t(c)].offset);
+    consts_.push_back(memory.consts != nullptr ? memory.consts[c]
+                                               : memory.base[size_t(Region::kWeights)] + plan.consts[size_t(c)].offset);
     packs_.push_back(plan.consts[size_t(c)].pack);
   }
   if (step.scratch.bytes) {

@@ -10,6 +10,7 @@ namespace vireo::cpu {
 /// The memories of a plan as the host sees them, indexed by Region.
 struct Memory {
   uint8_t* base[4] = {};
+  const uint8_t* const* consts = nullptr;  // by constant; null: where the plan has them from base[kWeights] on
   uint8_t* at(const BufferRef& r) const { return base[size_t(r.region)] + r.offset; }
 };
 

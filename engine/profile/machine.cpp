@@ -47,6 +47,7 @@ void visit_all(M& m, V&& v) {
   v("error_median", m.error_median, 0, 100);
   v("error_worst", m.error_worst, 0, 100);
   v("dispatch_us", m.dispatch_us, 0, 1e6);
+  v("dispatch_us_high", m.dispatch_us_high, 0, 1e6);
   v("inference_us", m.inference_us, 0, 1e7);
   v("ram_mib", m.ram_mib, 0, 1e8);
 }
@@ -164,6 +165,10 @@ Result<Machine> machine_from_text(const std::string& text, const std::string& so
     return fail(ErrorCode::kCorrupt,
                 "{}: efficiency is {:g}, expected one between efficiency_low ({:g}) and efficiency_high ({:g})", source,
                 m.efficiency, m.efficiency_low, m.efficiency_high);
+  if (m.dispatch_us_high > 0 && m.dispatch_us_high < m.dispatch_us)
+    return fail(ErrorCode::kCorrupt,
+                "{}: dispatch_us_high is {:g}, expected at least dispatch_us ({:g}), or 0 for none", source,
+                m.dispatch_us_high, m.dispatch_us);
   std::vector<std::string> missing;
   const auto need = [&](const char* key, double, double, double) {
     if (!seen.count(key)) missing.push_back(key);

@@ -49,9 +49,10 @@ struct Machine {
   // All.
   std::vector<UnitCost> scales;  // per kernel or shader that was measured: measured over worked out
   double error_median = 0,
-         error_worst = 0;   // of models left out of the measurements, max(p / m, m / p) - 1; 0: unknown
-  double dispatch_us = 10;  // between two dispatches, beyond their work
-  double inference_us = 0;  // submission and what the host does once per inference
+         error_worst = 0;       // of models left out of the measurements, max(p / m, m / p) - 1; 0: unknown
+  double dispatch_us = 10;      // between two dispatches, beyond their work
+  double dispatch_us_high = 0;  // the upper end of its range; 0: it has none. Of descriptions by cores
+  double inference_us = 0;      // submission and what the host does once per inference
 };
 
 /// "key: value" lines; `cost NAME: us` and `scale NAME: factor` for the lists, and `entries: N` for how many of them

@@ -99,7 +99,8 @@ DispatchPrediction on_cores(const DispatchWork& w, const Machine& m) {
     p.low_us = std::min(t, std::max({p.bound_us, least, c.latency / clock}) / m.efficiency_high * factor);
     p.high_us = std::max(t, std::max(reached, most) / m.efficiency_low * factor);
   }
-  p.low_us += m.dispatch_us, p.high_us += m.dispatch_us;
+  p.low_us += m.dispatch_us;
+  p.high_us += m.error_worst > 0 ? m.dispatch_us : std::max(m.dispatch_us, m.dispatch_us_high);
   raise(Cause::kDispatch, t + m.dispatch_us);
   p.us = t;
   return p;

@@ -75,13 +75,20 @@ std::string uncertainty_of(const Machine& m) {
         100 * m.error_median, 100 * m.error_worst);
   if (m.kind == Machine::Kind::kFitted)
     return "the description does not say how far its predictions were from measurements; the range is none";
+  std::string rest;
+  if (m.kind == Machine::Kind::kCores) {
+    const bool range = m.dispatch_us_high > m.dispatch_us;
+    rest = ", and every byte read once or as often as it is used; ";
+    rest += range ? fmt::format(
+                        "a dispatch costs {:g} to {:g} us beside its work, the least as the best guess; what a "
+                        "submission costs has no range",
+                        m.dispatch_us, m.dispatch_us_high)
+                  : "what dispatches and submissions cost has no range";
+  }
   return fmt::format(
       "{}: {:.0f} to {:.0f} % of the counted bound is assumed to be reached, {:.0f} % as the best guess{}",
       m.scales.empty() ? "computed, not measured" : "brought to the measurements of one model, and otherwise computed",
-      100 * m.efficiency_low, 100 * m.efficiency_high, 100 * m.efficiency,
-      m.kind == Machine::Kind::kCores ? ", and every byte read once or as often as it is used; what dispatches and "
-                                        "submissions cost has no range"
-                                      : "");
+      100 * m.efficiency_low, 100 * m.efficiency_high, 100 * m.efficiency, rest);
 }
 
 std::vector<std::pair<std::string, double>> losses(const std::array<double, kCauses>& lost) {

@@ -45,6 +45,13 @@ static std::string cpu_steps_note(const Plan& plan) {
                : std::string();
 }
 
+SharedWeights::SharedWeights() : impl_(std::make_shared<Impl>()) {}
+SharedWeights::~SharedWeights() = default;
+
+std::shared_ptr<WeightStore> Session::Impl::store() const {
+  return options.shared_weights ? options.shared_weights->impl() : nullptr;
+}
+
 Result<void> Session::Impl::open_on(const Device::Impl& target) {
   VIREO_ASSIGN(Graph graph, build_graph(model, options));
   VIREO_ASSIGN(PlanOptions how, plan_options(options));
@@ -84,7 +91,8 @@ Result<void> Session::Impl::open_on(const Device::Impl& target) {
   places[place].name = target.caps.name;
   cpu.reset();
   if (target.kind == DeviceKind::kCpu) {
-    VIREO_ASSIGN(cpu, cpu::Executable::create(planned.plan, planned.graph, pool, *target.kernels, kSlots));
+    VIREO_ASSIGN(cpu,
+                 cpu::Executable::create(planned.plan, planned.graph, pool, *target.kernels, kSlots, store().get()));
   }
 #if VIREO_VULKAN
   if (target.kind == DeviceKind::kVulkan) {
@@ -107,6 +115,7 @@ Result<void> Session::Impl::open_on(const Device::Impl& target) {
       return {};
     };
     o.buffers = buffers;
+    o.store = store();
     VIREO_ASSIGN(gpu, vk::Executable::create(device_gpu, planned.plan, planned.graph, pool, std::move(o)));
     warnings.insert(warnings.end(), gpu->notes().begin(), gpu->notes().end());
     make_host_steps(*target.kernels);
@@ -187,6 +196,7 @@ void Session::Impl::make_host_steps(const simd::Kernels& kernels) {
       const vk::HostMemory memory = gpu->host_memory(slot);
       cpu::Memory m;
       std::memcpy(m.base, memory.base, sizeof m.base);
+      m.consts = memory.consts;
       host_steps[slot].emplace(i, cpu::StepRunner(plan, plan.steps[i], m, kernels));
     }
 }
@@ -503,7 +513,11 @@ std::string Session::plan_json() const { return dump_json(impl_->planned.plan); 
 
 Session::Footprint Session::footprint() const {
   const Plan& p = impl_->planned.plan;
-  return {p.arena_bytes, p.weights_bytes, uint64_t(p.dispatch_count()), uint64_t(p.barriers.size())};
+  uint64_t shared = impl_->cpu ? impl_->cpu->shared_bytes() : 0;
+#if VIREO_VULKAN
+  if (impl_->gpu) shared = impl_->gpu->shared_bytes();
+#endif
+  return {p.arena_bytes, p.weights_bytes, uint64_t(p.dispatch_count()), uint64_t(p.barriers.size()), shared};
 }
 
 std::vector<std::string> Session::value_names() const {

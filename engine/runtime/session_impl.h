@@ -18,6 +18,7 @@
 #include "model/preprocess.h"
 #include "ops/tuned.h"
 #include "plan/plan.h"
+#include "plan/weight_store.h"
 #include "runtime/device_impl.h"
 #include "runtime/latency.h"
 #if VIREO_VULKAN
@@ -52,6 +53,8 @@ inline std::string software_reason(const std::string& name) {
 /// reason where there is no frame. Errors: kInvalidArgument (a frame that cannot be).
 Result<std::optional<Plan>> plan_frame(const Model& model, const SessionOptions& options, const DeviceCaps& caps,
                                        std::string* why);
+
+struct SharedWeights::Impl : WeightStore {};
 
 struct Session::Impl {
   static constexpr int kSlots = 2;
@@ -162,6 +165,9 @@ struct Session::Impl {
   size_t input_floats() const {
     return size_t(planned.plan.values[size_t(planned.plan.inputs[0])].desc.shape.elements());
   }
+
+  /// What SessionOptions::shared_weights stands for; null for none.
+  std::shared_ptr<WeightStore> store() const;
 
   Model model;
   Device device;

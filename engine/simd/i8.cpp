@@ -69,7 +69,7 @@ HWY_INLINE float total(const V* part) {
 /// x / divisor as division rounds it, |x| at most 128 divisors; inverse = 1 / divisor as division rounds that. A CPU
 /// divides a vector in the time of thirty multiplications.
 HWY_INLINE V quotient(V x, V divisor, [[maybe_unused]] V inverse, [[maybe_unused]] bool moderate) {
-#if HWY_TARGET == HWY_AVX3
+#if HWY_TARGET == HWY_AVX3 || HWY_TARGET == HWY_AVX2 || HWY_TARGET == HWY_NEON  // with a fused multiply-add
   // Markstein (1990): of a quotient that is off by a unit in the last place at most, which the first correction makes
   // it, the remainder is exact, and the second correction the rounded quotient. Moderate divisors: the remainder of
   // what is not rounded to 0 is no denormal number.
@@ -81,6 +81,18 @@ HWY_INLINE V quotient(V x, V divisor, [[maybe_unused]] V inverse, [[maybe_unused
   return hn::Div(x, divisor);
 }
 
+/// The nearest integer of v, the even one of two, |v| at most 2^22. Highway's own looks after what is too large
+/// besides.
+HWY_INLINE auto nearest_code(V v) {
+  const hn::RebindToSigned<D> di;
+#if HWY_ARCH_X86
+  const V shift = hn::Set(D(), 12582912.0f);  // 1.5 * 2^23: a float from 2^23 to 2^24 is a whole number
+  return hn::Sub(hn::BitCast(di, hn::Add(v, shift)), hn::BitCast(di, shift));
+#else
+  return hn::NearestInt(v);
+#endif
+}
+
 template <typename T>
 HWY_INLINE void convert_row(const ToI8Args& a, int64_t row, float* room) {
   const D d;
@@ -88,6 +100,11 @@ HWY_INLINE void convert_row(const ToI8Args& a, int64_t row, float* room) {
   constexpr int64_t kVectors = kParts / kLanes;
   const float* x = a.x + row * a.ldx;
   const int64_t n = a.cols;
+  V high = hn::Zero(d), spoilt = hn::Zero(d);
+  const auto weigh = [&](V v) HWY_ATTR {
+    high = hn::Max(high, hn::Abs(v));
+    spoilt = hn::Add(spoilt, hn::Mul(v, hn::Zero(d)));  // NaN where a value is NaN or infinite
+  };
   if (a.normalise) {
     V part[kVectors];
     for (V& p : part) p = hn::Zero(d);
@@ -105,14 +122,12 @@ HWY_INLINE void convert_row(const ToI8Args& a, int64_t row, float* room) {
       if (a.gain) v = hn::Mul(v, load_n(a.gain + c, n - c));
       if (a.offset) v = hn::Add(v, load_n(a.offset + c, n - c));
       hn::StoreU(v, d, room + c);
+      weigh(v);  // past the row: 0 times a scale, NaN only where the row's own values are
     }
     x = room;
+  } else {
+    each_group(x, n, [&](int64_t, V v, int64_t) HWY_ATTR { weigh(v); });
   }
-  V high = hn::Zero(d), spoilt = hn::Zero(d);
-  each_group(x, n, [&](int64_t, V v, int64_t) HWY_ATTR {
-    high = hn::Max(high, hn::Abs(v));
-    spoilt = hn::Add(spoilt, hn::Mul(v, hn::Zero(d)));  // NaN where a value is NaN or infinite
-  });
   const float most = hn::GetLane(hn::MaxOfLanes(d, high)), bad = hn::GetLane(hn::SumOfLanes(d, spoilt));
   const float scale = a.fixed > 0 ? a.fixed : most > 0 ? most / 127.5f : 1.0f;
   const bool moderate = a.fixed == 0 && scale > 1e-30f && scale < 1e30f;
@@ -127,7 +142,7 @@ HWY_INLINE void convert_row(const ToI8Args& a, int64_t row, float* room) {
   each_group(x, n, [&](int64_t c, V v, int64_t) HWY_ATTR {
     // Both ends are whole numbers: rounding may come last.
     const V q = hn::Min(hn::Max(hn::Add(quotient(v, divisor, inverse, moderate), shift), low_code), high_code);
-    auto code = hn::NearestInt(hn::IfThenElse(hn::Eq(v, lowest), low_code, q));
+    auto code = nearest_code(hn::IfThenElse(hn::Eq(v, lowest), low_code, q));
     if (n - c < kLanes) code = hn::IfThenElseZero(hn::RebindMask(di, hn::FirstN(d, size_t(n - c))), code);
     sum = hn::Add(sum, code);
     if (c + kLanes <= padded) {

@@ -11,11 +11,6 @@ constexpr uint64_t kDummyBytes = 256;
 
 uint64_t align_up(uint64_t x, uint64_t to) { return (x + to - 1) / to * to; }
 
-bool reads_constants(const Plan& plan) {
-  return std::any_of(plan.steps.begin(), plan.steps.end(),
-                     [](const Step& s) { return s.device == DeviceKind::kCpu && !s.consts.empty(); });
-}
-
 }  // namespace
 
 Result<std::unique_ptr<Executable>> Executable::create(std::shared_ptr<Gpu> gpu, const Plan& plan, const Graph& graph,
@@ -32,7 +27,7 @@ Result<std::unique_ptr<Executable>> Executable::create(std::shared_ptr<Gpu> gpu,
 Result<void> Executable::build(const Graph& graph, ThreadPool& pool) {
   VIREO_TRY(check_options());
   // Memory before pipelines: running out of it is the likelier failure and the quicker one to see.
-  VIREO_TRY(allocate());
+  VIREO_TRY(allocate(graph, pool));
   VIREO_TRY(clear_arena());
   VIREO_TRY(upload_weights(graph, pool));
   VIREO_TRY(make_pipelines(pool));
@@ -68,13 +63,9 @@ Result<void> Executable::check_options() const {
   return check("output", b.output, b.output_offset, Region::kOutput);
 }
 
-Result<void> Executable::allocate() {
+Result<void> Executable::allocate(const Graph& graph, ThreadPool& pool) {
   const uint64_t alignment = std::max<uint64_t>({256, gpu_->caps().storage_alignment, gpu_->caps().texel_alignment});
-  if (plan_.weights_bytes) {
-    const auto use = reads_constants(plan_) ? MemoryUse::kHostAccess : MemoryUse::kDevice;
-    VIREO_ASSIGN(own_->weights,
-                 Buffer::create(*gpu_, {"weights", plan_.weights_bytes, kStorageUsage, use, plan_.model.c_str()}));
-  }
+  VIREO_TRY(allocate_weights(graph, pool));
   const bool host_arena = options_.readable_arena || plan_.has_cpu_steps();
   dummy_offset_ = align_up(plan_.arena_bytes, alignment);
   VIREO_ASSIGN(own_->arena,
@@ -128,7 +119,8 @@ HostMemory Executable::host_memory(int slot) const {
   const Slot& s = slots_[size_t(slot)];
   HostMemory m;
   m.base[size_t(Region::kArena)] = own_->arena.mapped();
-  m.base[size_t(Region::kWeights)] = own_->weights.mapped();
+  m.base[size_t(Region::kWeights)] = own_->places.shared() ? nullptr : own_->weights->buffer.mapped();
+  if (!consts_.empty()) m.consts = consts_.data();
   if (!options_.buffers.input && plan_.input_bytes)
     m.base[size_t(Region::kInput)] = own_->staging.mapped() + s.input_offset;
   if (!options_.buffers.output && plan_.output_bytes)
@@ -240,7 +232,7 @@ void Executable::Map::drop_bindings(const Gpu& gpu) {
 }
 
 uint64_t Executable::Objects::bytes() const {
-  uint64_t sum = weights.bytes() + arena.bytes() + staging.bytes();
+  uint64_t sum = (weights ? weights->buffer.bytes() : 0) + arena.bytes() + staging.bytes();
   if (input) sum += input->bytes();  // what writes into it counts its own part only
   for (const Map& m : maps) sum += m.buffer.bytes();
   return sum;

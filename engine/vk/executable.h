@@ -8,6 +8,7 @@
 
 #include "base/thread_pool.h"
 #include "plan/plan.h"
+#include "plan/weight_store.h"
 #include "vk/flight.h"
 #include "vk/gpu.h"
 #include "vk/memory.h"
@@ -20,6 +21,7 @@ constexpr int kSlots = 2;  // inferences in flight
 /// Where the regions of a plan lie for the host, for one slot. base[] is by Region; null where the host cannot see.
 struct HostMemory {
   uint8_t* base[4] = {};
+  const uint8_t* const* consts = nullptr;  // by constant; null where the host cannot see them
   uint8_t* at(const BufferRef& r) const { return base[size_t(r.region)] ? base[size_t(r.region)] + r.offset : nullptr; }
 };
 
@@ -35,6 +37,8 @@ struct ExecutableOptions {
   SessionBuffers buffers;       // an application's own input and output; null handles = staging memory
   /// Instead of buffers.output: a buffer that the executable keeps as long as the device may write it.
   std::shared_ptr<Buffer> output_memory;
+  /// What it holds in common with others, where the device's memory is the host's, too; null: nothing.
+  std::shared_ptr<WeightStore> store;
 };
 
 /// Used by one thread at a time. Plans with CPU steps run inside submit(); the others run while the caller does
@@ -119,6 +123,8 @@ class Executable {
   HostMemory host_memory(int slot) const;
   /// Bytes of a value after wait(); null when the host cannot see that memory.
   const uint8_t* read(const BufferRef& where, int slot) const;
+  /// Of Plan::weights_bytes, what lies in memory of others.
+  uint64_t shared_bytes() const { return own_->places.shared_bytes; }
 
   /// What was noticed on the way, one sentence each: an unusable pipeline cache, ...
   const std::vector<std::string>& notes() const { return notes_; }
@@ -161,6 +167,12 @@ class Executable {
     VkCommandBuffer commands[2] = {};  // the last segment up to the sized step, null where that is nothing; that step
     void drop_bindings(const Gpu& gpu);
   };
+  struct Weights final : WeightMemory {
+    explicit Weights(std::shared_ptr<Gpu> g) : gpu(std::move(g)) {}
+    const uint8_t* bytes() const override { return buffer.mapped(); }
+    const std::shared_ptr<Gpu> gpu;  // first: destroyed last
+    Buffer buffer;                   // none where every constant is in memory of others
+  };
   /// What the commands use.
   struct Objects final : Held {
     explicit Objects(std::shared_ptr<Gpu> g) : gpu(std::move(g)) {}
@@ -169,7 +181,9 @@ class Executable {
     void drop_commands();
     const std::shared_ptr<Gpu> gpu;         // first: destroyed last
     std::shared_ptr<Buffer> input, output;  // in the place of staging
-    Buffer weights, arena, staging;
+    WeightPlaces places;
+    std::shared_ptr<Weights> weights;
+    Buffer arena, staging;
     std::vector<Launch> launches;
     std::vector<VkBufferView> views;
     VkDescriptorPool descriptors = VK_NULL_HANDLE;
@@ -188,7 +202,7 @@ class Executable {
   // executable.cpp
   Result<void> build(const Graph& graph, ThreadPool& pool);
   Result<void> check_options() const;
-  Result<void> allocate();
+  Result<void> allocate(const Graph& graph, ThreadPool& pool);
   Result<void> run_cpu(const Segment& segment, int slot);
   /// `uses`: what the commands use, when that is more than own_.
   Result<void> start(const Segment& segment, int slot, std::shared_ptr<const Held> uses = nullptr);
@@ -200,8 +214,11 @@ class Executable {
   Result<void> finish(const Segment& segment, int slot);
   std::string steps_text(const Segment& segment) const;
   // weights.cpp
+  Result<void> allocate_weights(const Graph& graph, ThreadPool& pool);
   Result<void> upload_weights(const Graph& graph, ThreadPool& pool);
-  Result<void> pack(const Graph& graph, ThreadPool& pool, size_t first, size_t last, uint64_t base, uint8_t* out) const;
+  Result<void> pack(const Graph& graph, ThreadPool& pool, const std::vector<size_t>& consts, uint64_t base,
+                    uint8_t* out) const;
+  Range const_range(const BufferRef& where) const;
   Result<void> clear_arena();
   // map.cpp
   Result<std::vector<SizedDispatch>> sized_dispatches(int64_t h, int64_t w) const;
@@ -235,6 +252,7 @@ class Executable {
   const std::shared_ptr<Gpu> gpu_;
   const Plan& plan_;
   ExecutableOptions options_;
+  std::vector<const uint8_t*> consts_;  // by constant; empty where the host does not see them all
   std::vector<std::string> notes_;
   const std::shared_ptr<Objects> own_;
   uint64_t dummy_offset_ = 0;  // in the arena: zeros for bindings that a shader's constants switch off

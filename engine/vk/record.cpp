@@ -67,7 +67,7 @@ Executable::Range Executable::resolve(const BufferRef& where, int slot) const {
   const Slot& s = slots_[size_t(slot)];
   const SessionBuffers& b = options_.buffers;
   switch (where.region) {
-    case Region::kWeights: return {own_->weights.handle(), where.offset, where.bytes};
+    case Region::kWeights: return const_range(where);
     case Region::kInput:
       return b.input ? Range{b.input, b.input_offset + where.offset, where.bytes}
                      : Range{own_->staging.handle(), s.input_offset + where.offset, where.bytes};

@@ -169,6 +169,22 @@ struct Latency {
   double min_ms = 0, p50_ms = 0, p95_ms = 0, p99_ms = 0, max_ms = 0;
 };
 
+/// What sessions hold in common. Those that were given the same one (SessionOptions::shared_weights) hold a constant
+/// once that is the same in both as its kernel reads it, byte for byte: the levels of a Governor, for example, which
+/// differ in input size or in where tokens are merged, and may be of several checkpoints. On the CPU, and on GPUs whose
+/// memory is the host's as well (a Jetson's); beside it sessions of the same Device only. Memory is given back with the
+/// last session that reads it. Creating a session takes longer by packing what may be shared twice. Thread-safe.
+class VIREO_API SharedWeights {
+ public:
+  SharedWeights();
+  ~SharedWeights();
+  struct Impl;
+  const std::shared_ptr<Impl>& impl() const { return impl_; }
+
+ private:
+  std::shared_ptr<Impl> impl_;
+};
+
 struct SessionOptions {
   Precision precision = Precision::kCheckpoint;  ///< kFp32 for a checkpoint of floats
   std::string policy;  ///< text of a format policy (engine/plan/policy.h) instead of `precision`; empty = none
@@ -193,6 +209,7 @@ struct SessionOptions {
   /// plan_text() and predict() include the steps for pictures such as this one (its pointers do not count); 0 x 0:
   /// none. Sessions take pictures as they come.
   Image frame;
+  std::shared_ptr<const SharedWeights> shared_weights;  ///< weights that sessions hold in common; null: none
   int latency_window = 1024;  ///< how many of the last inferences Session::latency() is of, 1 to 1,048,576
   /// Called by wait() and run() after each inference that was done, before they return, in the order of waiting. It may
   /// ask the session for its latency() and for nothing else. What it throws is dropped, and the session's warnings()
@@ -309,6 +326,7 @@ class VIREO_API Session {
   std::string plan_json() const;
   struct Footprint {
     uint64_t arena_bytes, weights_bytes, dispatches, barriers;
+    uint64_t shared_weights_bytes;  ///< of weights_bytes, what lies in memory of other sessions (SharedWeights)
   };
   Footprint footprint() const;
 

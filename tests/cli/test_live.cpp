@@ -52,6 +52,10 @@ TEST(Live, EmbedTakesTheFasterModel) {
   EXPECT_EQ(a.json()["changes"].size(), 1u);
   // The same model at another size: its checkpoint is there once.
   EXPECT_TRUE(has(a.err, "2 levels are prepared") && has(a.err, "beside 1 mapped checkpoint\n")) << a.err;
+  // ... and all weights but the positions', which are of its size.
+  EXPECT_EQ(a.json()["levels"][0]["shared_weights_mib"], 0);
+  const json level = a.json()["levels"][1];
+  EXPECT_GT(level["shared_weights_mib"].get<double>(), 0.9 * level["weights_mib"].get<double>());
   const Answer tokens = run_cli(words + Words{"--hold-fps", "5", "--tokens", "--faster", kClassifier + "@56x56"});
   EXPECT_TRUE(tokens.fails_clearly(2) && has(tokens.err, "--tokens and --hold-fps")) << tokens.text();
 }
