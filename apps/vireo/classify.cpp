@@ -83,7 +83,7 @@ Json answer_json(const vireo::Model& model, const std::string& path, const Class
 
 void run(ClassifyArgs& args) {
   check_governing("classify", args.governing);
-  if (args.keeps_logits) check_writable(args.logits);
+  if (args.keeps_logits) check_writable(args.logits), outlive_readers();
   Pictures pictures("classify", args.images, args.common);
   std::vector<std::string> inputs = pictures.inputs();
   for (const std::string& file : model_files(args.common)) inputs.push_back(file);
@@ -139,15 +139,23 @@ void run(ClassifyArgs& args) {
       print_precision_reason(args.common);
       said = true;
     }
-    if (args.common.json_lines) {
-      print_json_line(answer_json(model, path, answer, latency));
-    } else if (args.common.json) {
-      results.add(answer_json(model, path, answer, latency));
-    } else {
-      print_answer(model, path, answer, &reason);
-      if (pictures.raw()) flush_output();  // somebody may read along
-    }
     ++count;
+    try {
+      if (args.common.json_lines) {
+        print_json_line(answer_json(model, path, answer, latency));
+      } else if (args.common.json) {
+        results.add(answer_json(model, path, answer, latency));
+      } else {
+        print_answer(model, path, answer, &reason);
+        if (pictures.raw()) flush_output();  // somebody may read along
+      }
+    } catch (const Failure& failure) {
+      // Nobody listens any more; what was asked to be kept is kept.
+      if (!args.keeps_logits) throw;
+      need(write_npy(args.logits, logits.data(), {int64_t(count), int64_t(classes)}));
+      throw Failure(std::string(failure.what()) + "; the scores of " + std::to_string(count) + " pictures are in " +
+                    args.logits);
+    }
   }
   if (!args.common.quiet() && latency.any()) std::printf("%s\n", latency.text().c_str());
   if (args.common.json_lines && latency.any()) std::fprintf(stderr, "note: %s\n", latency.text().c_str());

@@ -9,6 +9,7 @@
 #include <algorithm>
 #include <atomic>
 #include <cerrno>
+#include <csignal>
 #include <cstdio>
 #include <cstring>
 #include <fstream>
@@ -434,6 +435,8 @@ void flush_output() {
   if (std::fflush(stdout) != 0 || std::ferror(stdout) != 0)
     throw Failure(std::string("standard output took no more results: ") + std::strerror(errno));
 }
+
+void outlive_readers() { std::signal(SIGPIPE, SIG_IGN); }
 
 std::string Reasons::news(const std::string& reason) const {
   if (reason == known_) return {};

@@ -179,6 +179,9 @@ void print_json_line(const Json& json);
 /// What was printed goes out now. Throws Failure where nobody takes it: a full disk, or a reader that is gone while
 /// SIGPIPE is ignored. Frames may come without end, so they must not go on for nobody.
 void flush_output();
+/// Of a verb that writes more than its standard output: a reader of that who is gone is an error of writing from now
+/// on, not the end of the program.
+void outlive_readers();
 /// Prints the model's warnings as notes (human output only; with --json they are the array "warnings" when not empty).
 void print_notes(const vireo::Model& model);
 void add_notes(Json& json, const vireo::Model& model);

@@ -36,6 +36,17 @@ void keep(Features& all, size_t index, const vireo::Output& out) {
   all.data.insert(all.data.end(), out.data, out.data + size);
 }
 
+/// Writes what there is; returns its shape.
+std::vector<int64_t> write(const EmbedArgs& args, Features* all, size_t count) {
+  std::vector<int64_t> shape{int64_t(count)};
+  if (args.tokens) shape.push_back(all->rows);
+  shape.push_back(all->cols);
+  if (all->data.empty()) return shape;
+  all->data.resize(count * size_t(all->rows) * size_t(all->cols), std::nanf(""));
+  need(write_npy(args.out, all->data.data(), shape));
+  return shape;
+}
+
 void run(EmbedArgs& args) {
   if (args.out.empty() && !args.common.json_lines)
     throw UsageError("embed: --out FILE.npy is required, or --jsonl, which prints the vectors");
@@ -43,7 +54,7 @@ void run(EmbedArgs& args) {
   check_governing("embed", args.governing);
   if (args.tokens && args.governing.fps > 0)
     throw UsageError("embed: --tokens and --hold-fps do not go together: levels give other numbers of tokens");
-  if (!args.out.empty()) check_writable(args.out);
+  if (!args.out.empty()) check_writable(args.out), outlive_readers();
   Pictures pictures("embed", args.images, args.common);
   std::vector<std::string> inputs = pictures.inputs();
   for (const std::string& file : model_files(args.common)) inputs.push_back(file);
@@ -102,9 +113,18 @@ void run(EmbedArgs& args) {
       errors.add(path, error);
       entry["error"] = error;
     }
-    if (args.common.json_lines) print_json_line(entry);
-    else if (args.common.json) results.add(entry);
-    progress.step(++count, "");
+    ++count;
+    try {
+      if (args.common.json_lines) print_json_line(entry);
+      else if (args.common.json) results.add(entry);
+    } catch (const Failure& failure) {
+      // Nobody listens any more; what was asked to be kept is kept.
+      if (all.data.empty()) throw;
+      write(args, &all, count);
+      throw Failure(std::string(failure.what()) + "; the rows of " + std::to_string(count) + " pictures are in " +
+                    args.out);
+    }
+    progress.step(count, "");
   }
   progress.clear();
   if (args.common.json_lines && latency.any()) std::fprintf(stderr, "note: %s\n", latency.text().c_str());
@@ -114,13 +134,7 @@ void run(EmbedArgs& args) {
     std::fprintf(stderr, "note: %llu frames gave way to newer ones\n",
                  static_cast<unsigned long long>(reader.dropped()));
   check_frames_came(pictures, count);
-  if (!all.data.empty()) all.data.resize(count * size_t(all.rows) * size_t(all.cols), std::nanf(""));
-  std::vector<int64_t> shape{int64_t(count)};
-  if (args.tokens) shape.push_back(all.rows);
-  shape.push_back(all.cols);
-  if (!all.data.empty()) {
-    need(write_npy(args.out, all.data.data(), shape));
-  }
+  const std::vector<int64_t> shape = write(args, &all, count);
 
   if (args.common.json) {
     Json json{{"device", device_json(levels.sessions().last().device())},

@@ -3,7 +3,6 @@
 #include <unistd.h>
 
 #include <cerrno>
-#include <csignal>
 #include <cstdio>
 #include <cstring>
 #include <exception>
@@ -301,7 +300,7 @@ class MapStream {
  public:
   explicit MapStream(const std::string& path) : path_(path) {
     if (path.empty()) return;
-    std::signal(SIGPIPE, SIG_IGN);  // a reader that is gone is an error of writing
+    outlive_readers();
     file_ = path == "-" ? stdout : std::fopen(path.c_str(), "wb");
     if (file_ == nullptr) throw Failure("cannot write '" + path + "' (--maps): " + std::strerror(errno));
   }

@@ -1,8 +1,10 @@
 // Holds a frame rate: when a board throttles or others load it, frames go to a faster one of several prepared sessions
 // (a compressed model, a smaller input), and back when there is time again.
 //
-//   vireo::Governor governor(3, {15.0});                           // three sessions, the best answer first; 15 a
-//   second while (next(&frame)) {
+// Three sessions, the best answer first; 15 frames a second:
+//
+//   vireo::Governor governor(3, {15.0});
+//   while (next(&frame)) {
 //     auto out = sessions[governor.level()].run(frame);
 //     if (governor.frame(out->ms + out->preprocess_ms, seconds())) log(governor.last_change().sentence);
 //   }

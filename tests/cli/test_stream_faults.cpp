@@ -10,6 +10,8 @@
 
 #include <cerrno>
 #include <cstdlib>
+#include <fstream>
+#include <iterator>
 #include <sstream>
 #include <vector>
 
@@ -205,6 +207,29 @@ TEST(StreamFaults, NobodyTakesTheResults) {
   EXPECT_FALSE(all) << "its sender is told";
   EXPECT_EQ(a.code, 1) << a.text();
   EXPECT_TRUE(has(a.err, told + "Broken pipe")) << a.err;
+}
+
+TEST(StreamFaults, WhatIsKeptIsWrittenThoughNobodyReads) {
+  for (const bool classify : {true, false}) {
+    const Scratch scratch;
+    const std::string kept = scratch.path("kept.npy");
+    const Words words = (classify ? kClassify : kEmbed) + Words{"--jsonl", classify ? "--logits" : "--out", kept};
+    Stall stall(scratch.path("out"));
+    ASSERT_TRUE(stall.ready());
+    const Answer a = run_cli(words + kFrame, {}, stall.path(), [&](int pipe, pid_t) {
+      const std::string bytes(kFrameBytes, '\5');
+      (void)write_all(pipe, bytes.data(), bytes.size());
+      stall.wait();
+      stall.leave();
+      for (int i = 0; i < 2000 && write_all(pipe, bytes.data(), bytes.size()); ++i) continue;
+    });
+    EXPECT_EQ(a.code, 1) << a.text();
+    EXPECT_TRUE(has(a.err, "standard output took no more results: Broken pipe; the ")) << a.err;
+    EXPECT_TRUE(has(a.err, "pictures are in " + kept)) << a.err;
+    std::ifstream file(kept, std::ios::binary);
+    const std::string npy((std::istreambuf_iterator<char>(file)), {});
+    EXPECT_TRUE(has(npy, "'shape': (")) << "it is whole: written under another name first";
+  }
 }
 
 // ------------------------------------------------------------------------------------------------------- their end

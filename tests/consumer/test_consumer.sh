@@ -31,6 +31,7 @@ check cmake_build "$cmake" --build "$work/cmake-build"
 check cmake_cpp_runs "$work/cmake-build/example_classify_cpp" "$model" "$picture"
 check cmake_c_runs "$work/cmake-build/example_classify_c" "$model" "$picture"
 check cmake_latency_runs "$work/cmake-build/example_latency_cpp" "$model" 20
+check cmake_zero_copy_runs "$work/cmake-build/example_zero_copy" "$model"
 check cpp_and_c_agree bash -c "
   test -x '$work/cmake-build/example_classify_cpp' && test -x '$work/cmake-build/example_classify_c' && diff <('$work/cmake-build/example_classify_cpp' '$model' '$picture' | tail -n 5) \
        <('$work/cmake-build/example_classify_c' '$model' '$picture' | tail -n 5)"

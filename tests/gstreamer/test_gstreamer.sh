@@ -141,7 +141,7 @@ bad nothingToDraw "overlay draws the classes of pixels" model="$model" device=cp
 bad preprocess "preprocess is 'tpu'" model="$model" device=cpu preprocess=tpu
 bad rotation "rotation is 45" model="$model" device=cpu rotation=45
 
-# Peak memory of 200 frames and of 5000.
+# Peak memory of 200 frames and of 10000.
 peak() {
   python3 - "$@" <<'PY'
 import resource, subprocess, sys
@@ -152,7 +152,7 @@ PY
 if command -v python3 >/dev/null; then
   line=(! 'video/x-raw,format=NV12,width=320,height=240' ! vireo "model=$model" device=cpu ! fakesink)
   few=$(peak gst-launch-1.0 videotestsrc num-buffers=200 "${line[@]}")
-  many=$(peak gst-launch-1.0 videotestsrc num-buffers=5000 "${line[@]}")
+  many=$(peak gst-launch-1.0 videotestsrc num-buffers=10000 "${line[@]}")
   check "memory.isFlat" test "$many" -lt $((few + 4096))
 else
   skip memory.isFlat "there is no python3"

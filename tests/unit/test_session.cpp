@@ -58,14 +58,9 @@ std::vector<float> values(const Output& o) {
   return {o.data, o.data + size_t(o.batch) * size_t(o.rows) * size_t(o.cols)};
 }
 
-bool have_vulkan(Result<Device>* device) {
-  *device = Device::vulkan(0);
-  return device->ok();
-}
-
-#define NEED_VULKAN(device)              \
-  Result<Device> device = Device::cpu(); \
-  if (!have_vulkan(&device)) GTEST_SKIP() << device.error().message
+#define NEED_VULKAN(device)                        \
+  const Result<Device> device = Device::vulkan(0); \
+  if (!device) GTEST_SKIP() << device.error().message
 
 using test::largest_difference;
 
