@@ -202,7 +202,7 @@ ci_qemu() {
   rm -rf build-aarch64/test-results
   mkdir -p build-aarch64/test-results
   for cpu in cortex-a57 max; do
-    emulate "$cpu" unit_tests '*Blocking*:*Simd*:*Half*:AllFinite*:InPlace*:PictureFormats*'
+    emulate "$cpu" unit_tests '*Blocking*:*Simd*:*Half*:AllFinite*:InPlace*:PictureFormats*:*Session*:SharedWeights*:*SharedWeightsOn*:WeightStore*:Fallback*'
     VIREO_CONFORMANCE_RUNS=${VIREO_CONFORMANCE_RUNS:-$qemu_runs} emulate "$cpu" ops_conformance 'Ops/*'
     check_case "classify on $cpu" emulated_classify "$cpu"
   done

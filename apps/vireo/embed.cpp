@@ -37,7 +37,7 @@ void keep(Features& all, size_t index, const vireo::Output& out) {
 }
 
 /// Writes what there is; returns its shape.
-std::vector<int64_t> write(const EmbedArgs& args, Features* all, size_t count) {
+std::vector<int64_t> write_features(const EmbedArgs& args, Features* all, size_t count) {
   std::vector<int64_t> shape{int64_t(count)};
   if (args.tokens) shape.push_back(all->rows);
   shape.push_back(all->cols);
@@ -120,7 +120,7 @@ void run(EmbedArgs& args) {
     } catch (const Failure& failure) {
       // Nobody listens any more; what was asked to be kept is kept.
       if (all.data.empty()) throw;
-      write(args, &all, count);
+      write_features(args, &all, count);
       throw Failure(std::string(failure.what()) + "; the rows of " + std::to_string(count) + " pictures are in " +
                     args.out);
     }
@@ -134,7 +134,7 @@ void run(EmbedArgs& args) {
     std::fprintf(stderr, "note: %llu frames gave way to newer ones\n",
                  static_cast<unsigned long long>(reader.dropped()));
   check_frames_came(pictures, count);
-  const std::vector<int64_t> shape = write(args, &all, count);
+  const std::vector<int64_t> shape = write_features(args, &all, count);
 
   if (args.common.json) {
     Json json{{"device", device_json(levels.sessions().last().device())},

@@ -2,6 +2,8 @@
 #include <cstring>
 #if defined(__x86_64__) || defined(__i386__)
 #include <cpuid.h>
+#elif defined(__aarch64__) && defined(__linux__)
+#include <sys/auxv.h>
 #endif
 
 #include "simd/bf16.h"
@@ -48,6 +50,11 @@ VIREO_SIMD_TABLE(N_EMU128, "portable", 4)
 VIREO_SIMD_TABLE(N_SCALAR, "portable", 1)
 #endif
 
+#if (HWY_TARGETS & HWY_NEON) && HWY_ARCH_ARM_A64
+namespace vireo::simd::N_NEON {
+Kernel<I8GemmArgs> sdot_gemm_i8_kernel();  // i8.cpp
+}
+#endif
 #if HWY_TARGETS & HWY_AVX3
 namespace vireo::simd::N_AVX3 {
 Kernel<ToI8Args> vnni_to_i8_kernel();  // i8.cpp
@@ -137,6 +144,13 @@ Tables detect() {
   if (__builtin_cpu_supports("sse4.2")) t.table[t.count++] = N_SSE4::make_table();
 #endif
 #if HWY_TARGETS & HWY_NEON
+#if HWY_ARCH_ARM_A64 && defined(__linux__)
+  constexpr unsigned long kDotProducts = 1ul << 20;  // HWCAP_ASIMDDP
+  if (getauxval(AT_HWCAP) & kDotProducts) {
+    Kernels& k = t.table[t.count++] = N_NEON::make_table();
+    k.name = "neon_dot", k.int8_name = "int8 dot", k.gemm_i8 = N_NEON::sdot_gemm_i8_kernel();
+  }
+#endif
   t.table[t.count++] = N_NEON::make_table();  // part of the AArch64 baseline
 #endif
 #if HWY_TARGETS & HWY_EMU128

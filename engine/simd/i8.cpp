@@ -84,8 +84,8 @@ HWY_INLINE V quotient(V x, V divisor, [[maybe_unused]] V inverse, [[maybe_unused
 /// The nearest integer of v, the even one of two, |v| at most 2^22. Highway's own looks after what is too large
 /// besides.
 HWY_INLINE auto nearest_code(V v) {
-  const hn::RebindToSigned<D> di;
 #if HWY_ARCH_X86
+  const hn::RebindToSigned<D> di;
   const V shift = hn::Set(D(), 12582912.0f);  // 1.5 * 2^23: a float from 2^23 to 2^24 is a whole number
   return hn::Sub(hn::BitCast(di, hn::Add(v, shift)), hn::BitCast(di, shift));
 #else
@@ -263,7 +263,40 @@ void run(const I8GemmArgs& a, int64_t begin, int64_t end, void* scratch) {
 #else
 /// Dot products: a vector holds 16 values of k of one row or one column, so that nothing is broadcast, and the four
 /// partial sums of a product are added when it is done. Of the two units of a Cortex-A57 one takes every smull and the
-/// other every sadalp: 8 products a cycle where fp32 has 4.
+/// other every sadalp: 8 products a cycle where fp32 has 4. With ARMv8.2's sdot (kDot) an instruction does what four
+/// do.
+#if defined(__clang__)
+#define VIREO_SDOT __attribute__((target("dotprod")))
+#else
+#define VIREO_SDOT __attribute__((target("arch=armv8.2-a+dotprod")))
+#endif
+
+/// Dots::tile() by sdot.
+template <int64_t kNow>
+VIREO_SDOT static void sdot_tile(const int8_t* from, int64_t lda, const int8_t* panel, int64_t k, int32_t* sums) {
+  constexpr int64_t kCols = 4, kStep = kDotStep;
+  const int64_t whole = k / kStep * kStep;
+  int8_t rest[kNow][kStep] = {};
+  for (int64_t r = 0; r < kNow; ++r) std::memcpy(rest[r], from + r * lda + whole, size_t(k - whole));
+  for (int64_t column = 0; column < kPanel; column += kCols) {
+    int32x4_t acc[kNow][kCols];
+    for (int64_t r = 0; r < kNow; ++r)
+      for (int64_t c = 0; c < kCols; ++c) acc[r][c] = vdupq_n_s32(0);
+    for (int64_t i = 0; i < k; i += kStep, panel += kCols * kStep) {
+      int8x16_t x[kNow];
+      for (int64_t r = 0; r < kNow; ++r) x[r] = vld1q_s8(i < whole ? from + r * lda + i : rest[r]);
+      for (int64_t c = 0; c < kCols; ++c) {
+        const int8x16_t y = vld1q_s8(panel + c * kStep);
+        for (int64_t r = 0; r < kNow; ++r) acc[r][c] = vdotq_s32(acc[r][c], x[r], y);
+      }
+    }
+    for (int64_t r = 0; r < kNow; ++r)
+      vst1q_s32(sums + r * kPanel + column,
+                vpaddq_s32(vpaddq_s32(acc[r][0], acc[r][1]), vpaddq_s32(acc[r][2], acc[r][3])));
+  }
+}
+
+template <bool kDot>
 struct Dots {
   static constexpr int64_t kRows = i8::kRows;
   static constexpr bool kShifted = false;
@@ -325,18 +358,20 @@ struct Dots {
     const int8_t* const from = a + r0 * lda + first;
     const int8_t* const panel = w + first / span * round_up(span, kStep) * kPanel;
     switch (rows) {
-      case 1: return tile<1>(from, panel, k, sums);
-      case 2: return tile<2>(from, panel, k, sums);
-      case 3: return tile<3>(from, panel, k, sums);
+      case 1: return kDot ? sdot_tile<1>(from, lda, panel, k, sums) : tile<1>(from, panel, k, sums);
+      case 2: return kDot ? sdot_tile<2>(from, lda, panel, k, sums) : tile<2>(from, panel, k, sums);
+      case 3: return kDot ? sdot_tile<3>(from, lda, panel, k, sums) : tile<3>(from, panel, k, sums);
       default: return;
     }
   }
 };
 
-void run(const I8GemmArgs& a, int64_t begin, int64_t end, void* scratch) {
+template <bool kDot>
+void run_dots(const I8GemmArgs& a, int64_t begin, int64_t end, void* scratch) {
   const int64_t span = a.gemm.b_group > 0 ? a.gemm.b_group : round_up(a.gemm.k, kI8Step);
-  run_items(a, begin, end, scratch, panel_room(a.gemm), Dots{static_cast<const int8_t*>(a.a), a.lda, span});
+  run_items(a, begin, end, scratch, panel_room(a.gemm), Dots<kDot>{static_cast<const int8_t*>(a.a), a.lda, span});
 }
+void run(const I8GemmArgs& a, int64_t begin, int64_t end, void* scratch) { run_dots<false>(a, begin, end, scratch); }
 #endif
 
 #if HWY_TARGET == HWY_AVX3
@@ -401,6 +436,11 @@ void vnni_run(const I8GemmArgs& a, int64_t begin, int64_t end, void* scratch) {
 Kernel<ToI8Args> to_i8_kernel() { return {&i8::convert_items, &i8::convert_scratch, &i8::convert_run<i8::Code>}; }
 Kernel<I8GemmArgs> gemm_i8_kernel() { return {&i8::items, &i8::scratch_bytes, &i8::run}; }
 
+#if VIREO_NEON_BYTES
+/// For CPUs with ARMv8.2's dot products (dispatch.cpp).
+Kernel<I8GemmArgs> sdot_gemm_i8_kernel();
+Kernel<I8GemmArgs> sdot_gemm_i8_kernel() { return {&i8::items, &i8::scratch_bytes, &i8::run_dots<true>}; }
+#endif
 #if HWY_TARGET == HWY_AVX3
 /// For CPUs with AVX-512 VNNI (dispatch.cpp): rows in bytes, and their products.
 Kernel<ToI8Args> vnni_to_i8_kernel();

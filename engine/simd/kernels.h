@@ -455,7 +455,7 @@ using Bf16Probe = double (*)();
 
 /// Everything one instruction set offers.
 struct Kernels {
-  const char* name;  // "amx", "avx512_bf16", "avx512", "avx2", "sse4", "neon", "portable"
+  const char* name;  // "amx", "avx512_bf16", "avx512", "avx2", "sse4", "neon_dot", "neon", "portable"
   int vector_floats;
   Blocking (*blocking)(const Caches&);
   // bfloat16 products for Precision::kFp16, or null: "amx" and "avx512_bf16" are "avx512" and these.
@@ -465,7 +465,7 @@ struct Kernels {
   /// attention with queries (times scale), keys, values and powers rounded to bfloat16 and fp32 sums; null without
   /// products of bfloat16.
   Kernel<AttentionArgs> attention_bf16;
-  const char* int8_name;  // for plans: "int8 amx", "int8 vnni"
+  const char* int8_name;  // for plans: "int8 amx", "int8 vnni", "int8 dot"
   Bf16Probe bf16_probe;
   Kernel<GemmArgs> gemm;
   Kernel<ConvArgs> conv;
