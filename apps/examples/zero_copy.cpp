@@ -72,6 +72,7 @@ struct Application {
     while (type < memory.memoryTypeCount &&
            ((needs.memoryTypeBits >> type & 1) == 0 || (memory.memoryTypes[type].propertyFlags & wanted) != wanted))
       ++type;
+    if (type == memory.memoryTypeCount) throw std::runtime_error("no memory that the host and a buffer share");
     VkMemoryAllocateInfo allocate{};
     allocate.sType = VK_STRUCTURE_TYPE_MEMORY_ALLOCATE_INFO, allocate.allocationSize = needs.size;
     allocate.memoryTypeIndex = type;

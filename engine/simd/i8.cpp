@@ -261,17 +261,13 @@ void run(const I8GemmArgs& a, int64_t begin, int64_t end, void* scratch) {
   run_items(a, begin, end, scratch, panel_room(a.gemm), Pairs{static_cast<const int16_t*>(a.a), a.lda});
 }
 #else
-/// Dot products: a vector holds 16 values of k of one row or one column, so that nothing is broadcast, and the four
-/// partial sums of a product are added when it is done. Of the two units of a Cortex-A57 one takes every smull and the
-/// other every sadalp: 8 products a cycle where fp32 has 4. With ARMv8.2's sdot (kDot) an instruction does what four
-/// do.
 #if defined(__clang__)
 #define VIREO_SDOT __attribute__((target("dotprod")))
 #else
 #define VIREO_SDOT __attribute__((target("arch=armv8.2-a+dotprod")))
 #endif
 
-/// Dots::tile() by sdot.
+/// Dots::tile() by sdot; by itself because GCC inlines nothing of this target into what has another.
 template <int64_t kNow>
 VIREO_SDOT static void sdot_tile(const int8_t* from, int64_t lda, const int8_t* panel, int64_t k, int32_t* sums) {
   constexpr int64_t kCols = 4, kStep = kDotStep;
@@ -296,6 +292,10 @@ VIREO_SDOT static void sdot_tile(const int8_t* from, int64_t lda, const int8_t* 
   }
 }
 
+/// Dot products: a vector holds 16 values of k of one row or one column, so that nothing is broadcast, and the four
+/// partial sums of a product are added when it is done. Of the two units of a Cortex-A57 one takes every smull and the
+/// other every sadalp: 8 products a cycle where fp32 has 4. With ARMv8.2's sdot (kDot) an instruction does what four
+/// do.
 template <bool kDot>
 struct Dots {
   static constexpr int64_t kRows = i8::kRows;

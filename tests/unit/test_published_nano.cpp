@@ -81,13 +81,13 @@ Result<Graph> resnet(int depth, int64_t size, int64_t* macs) {
   return n.finish();
 }
 
-/// Cai et al. 2023, B1 to B3, but for the products of linear attention: 0.4 % of B1's, which no operator does. In their
-/// place the first third of what goes in comes out, for nothing. A 1x1 convolution in groups of 16 is one of each
-/// channel by itself, fewer products as well.
+/// Cai et al. 2023, B1 to B3, with less work than they have: softmax attention stands for linear attention, which no
+/// operator does, and is left out of the times; a 1x1 convolution in groups of 16 or 32 is one of each channel by
+/// itself.
 Result<Graph> efficientvit(int which, int64_t size, int64_t* macs) {
   const int64_t widths[3][5] = {{16, 32, 64, 128, 256}, {24, 48, 96, 192, 384}, {32, 64, 128, 256, 512}};
   const int depths[3][5] = {{1, 2, 3, 3, 4}, {1, 3, 4, 4, 6}, {1, 4, 6, 6, 9}};
-  const int64_t heads[3][3] = {{1536, 1600, 16}, {2304, 2560, 32}, {2304, 2560, 32}};
+  const int64_t heads[3][2] = {{1536, 1600}, {2304, 2560}, {2304, 2560}};
   const int64_t* const width = widths[which - 1];
   const int* const depth = depths[which - 1];
   Network n(size);
@@ -117,6 +117,8 @@ Result<Graph> efficientvit(int which, int64_t size, int64_t* macs) {
       n.conv(3 * t, 5, 1, 3 * t);
       n.conv(3 * t, 1, 1, 3 * t);
       n.x = n.builder().add(OpKind::kConcat, fmt::format("scales{}.{}", stage, i), {qkv, n.x});
+      const int64_t dim = which == 1 ? 16 : 32;
+      n.x = n.builder().attention(n.x, {2 * t / dim, dim, dim, -1}, dim, fmt::format("attention{}.{}", stage, i));
       n.conv(t, 1);
       n.add(from);
       mbconv(t, 1);
@@ -165,7 +167,12 @@ TEST(PublishedNano, AreWithinThePredictedRange) {
     const std::vector<DispatchWork> work = *plan_work(planned->plan, counts.get());
     const Result<PlanPrediction> made = predict(planned->plan, work, machine);
     ASSERT_TRUE(made.ok()) << made.error().message;
-    const DispatchPrediction& t = made->total;
+    DispatchPrediction t = made->total;
+    for (size_t i = 0; i < work.size(); ++i)
+      if (planned->plan.steps[size_t(work[i].step)].op == OpKind::kAttention) {
+        const DispatchPrediction& d = made->dispatches[i];
+        t.us -= d.us, t.low_us -= d.low_us, t.high_us -= d.high_us;
+      }
     std::printf("%-20s %6.2f GMAC %3zu dispatches: published %6.1f, predicted %6.1f (%.1f to %.1f) ms\n", p.name,
                 double(macs) / 1e9, work.size(), p.ms, t.us / 1e3, t.low_us / 1e3, t.high_us / 1e3);
     EXPECT_GE(t.high_us / 1e3, p.ms);
