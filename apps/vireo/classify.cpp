@@ -4,6 +4,7 @@
 #include <memory>
 
 #include "cli.h"
+#include "flights.h"
 #include "governed.h"
 #include "interrupt.h"
 #include "json_answer.h"
@@ -34,20 +35,20 @@ struct Classified {
 };
 
 /// `logits`: a row for the scores, or nullptr.
-Classified classify(Sessions& sessions, const Frame& frame, int topk, Reasons& reasons, float* logits) {
+Classified read_answer(const Flights::Landed& landed, int topk, Reasons& reasons, float* logits) {
   Classified answer;
-  answer.error = frame.error;
-  if (!answer.error.empty()) return answer;
-  answer.note = frame.picture.note;
-  auto out = run_one(sessions, frame.image(), reasons);
-  if (!out) {
-    answer.error = out.error().message;
+  if (landed.frame.error.empty()) answer.note = landed.frame.picture.note;
+  answer.level = landed.level;
+  answer.latency = landed.latency_ms;
+  if (!landed.out) {
+    answer.error = landed.out.error().message;
     return answer;
   }
-  answer.top = vireo::top_k(*out, topk);
-  answer.ms = out->ms;
-  answer.reason = reasons.add(out->device);
-  if (logits != nullptr) std::copy(out->data, out->data + out->cols, logits);
+  const vireo::Output& out = *landed.out;
+  answer.top = vireo::top_k(out, topk);
+  answer.ms = out.ms;
+  answer.reason = reasons.add(out.device);
+  if (logits != nullptr) std::copy(out.data, out.data + out.cols, logits);
   return answer;
 }
 
@@ -117,21 +118,17 @@ void run(ClassifyArgs& args) {
   bool said = !model.keeps_proportions();  // which device it is
   size_t count = 0;
   const Interruptible meanwhile(&pictures);
-  FrameReader reader(pictures, args.common);
-  while (const Frame* next = reader.next()) {
-    const Frame& frame = *next;
-    const std::string& path = frame.name;
+  Flights flights(pictures, args.common, levels, latency);
+  const auto begin = [&](const Frame&, const vireo::Session& session) {
+    reasons.begin(session);
+    return vireo::MapSize{};
+  };
+  flights.run(begin, [&](const Flights::Landed& landed) {
+    const std::string& path = landed.frame.name;
     // Rows of pictures that fail stay NaN, so that row i belongs to picture i.
     if (args.keeps_logits) logits.resize((count + 1) * classes, std::nanf(""));
-    const Clock::time_point start = Clock::now();
-    const int level = levels.any() ? levels.level() : -1;
-    Classified answer =
-        classify(levels.sessions(), frame, args.topk, reasons, args.keeps_logits ? &logits[count * classes] : nullptr);
-    answer.level = level;
-    if (answer.error.empty()) {
-      answer.latency = latency.add(frame);
-      levels.frame(ms_since(start), level);
-    }
+    const Classified answer =
+        read_answer(landed, args.topk, reasons, args.keeps_logits ? &logits[count * classes] : nullptr);
     notes.add(path, answer.note);
     if (!answer.error.empty()) errors.add(path, answer.error);
     if (!said && !args.common.quiet() && answer.error.empty()) {
@@ -156,14 +153,14 @@ void run(ClassifyArgs& args) {
       throw Failure(std::string(failure.what()) + "; the scores of " + std::to_string(count) + " pictures are in " +
                     args.logits);
     }
-  }
+  });
   if (!args.common.quiet() && latency.any()) std::printf("%s\n", latency.text().c_str());
   if (args.common.json_lines && latency.any()) std::fprintf(stderr, "note: %s\n", latency.text().c_str());
   tell_cut(pictures, count);
   tell_preprocessing(args.common, levels.sessions().last());
-  if (!args.common.json && reader.dropped() > 0)
+  if (!args.common.json && flights.dropped() > 0)
     std::fprintf(stderr, "note: %llu frames gave way to newer ones\n",
-                 static_cast<unsigned long long>(reader.dropped()));
+                 static_cast<unsigned long long>(flights.dropped()));
   if (args.common.json) {
     Json json{{"device", device_json(levels.sessions().last().device())},
               {"precision", precision_text(args.common)},
@@ -173,7 +170,7 @@ void run(ClassifyArgs& args) {
     add_notes(json, model);
     latency.add_to(json);
     levels.add_to(json);
-    if (reader.dropped() > 0) json["dropped"] = reader.dropped();
+    if (flights.dropped() > 0) json["dropped"] = flights.dropped();
     if (count < pictures.total() || pictures.cut()) json["interrupted"] = true;
     results.finish(json);
   }

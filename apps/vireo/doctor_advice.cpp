@@ -44,8 +44,8 @@ void device_sentences(const Findings& found, std::vector<std::string>* will) {
 
 void vulkan_advice(const SystemFacts& s, const Findings& found, std::vector<std::string>* change) {
   const bool tegra = !s.l4t.empty();
-  if (gpu_of(found) != nullptr) return;
-  // Files alone are no loader of this process: they may be of another architecture.
+  // Files alone are no loader of this process: they may be of another architecture. A GPU of --caps is no loader
+  // either.
   if (found.here ? found.loader.empty() : s.loaders.empty()) {
     change->push_back(tegra
                           ? "There is no Vulkan loader (libvulkan.so.1), though JetPack has one: its driver's packages "
@@ -53,6 +53,7 @@ void vulkan_advice(const SystemFacts& s, const Findings& found, std::vector<std:
                           : "There is no Vulkan loader: `sudo apt-get install libvulkan1`, and the GPU's driver.");
     return;
   }
+  if (gpu_of(found) != nullptr) return;
   if (s.drivers.empty() && found.devices.empty())
     change->push_back(
         tegra

@@ -4,6 +4,7 @@
 #include <memory>
 
 #include "cli.h"
+#include "flights.h"
 #include "governed.h"
 #include "interrupt.h"
 #include "json_answer.h"
@@ -76,21 +77,23 @@ void run(EmbedArgs& args) {
   for (const std::string& note : pictures.notes()) std::fprintf(stderr, "note: %s\n", note.c_str());
   const Interruptible meanwhile(&pictures);
   Progress progress(pictures.total());
-  FrameReader reader(pictures, args.common);
-  while (const Frame* next = reader.next()) {
-    const Frame& frame = *next;
+  Flights flights(pictures, args.common, levels, latency);
+  const auto begin = [&](const Frame&, const vireo::Session& session) {
+    reasons.begin(session);
+    return vireo::MapSize{};
+  };
+  flights.run(begin, [&](const Flights::Landed& landed) {
+    const Frame& frame = landed.frame;
+    const auto& out = landed.out;
     const std::string& path = frame.name;
     Json entry{{"image", path}};
-    std::string error = frame.error;
-    const Clock::time_point start = Clock::now();
-    const int level = levels.level();
-    if (error.empty()) {
-      auto out = run_one(levels.sessions(), frame.image(), reasons);
+    std::string error = out ? "" : out.error().message;
+    if (frame.error.empty()) {
       if (out && all.rows > 0 && out->rows != all.rows) {
         error = "it gives " + std::to_string(out->rows) + " tokens and the first picture gave " +
                 std::to_string(all.rows) + ", which one array cannot hold; embed pictures of one shape at a time";
       } else if (out && all.cols > 0 && out->cols != all.cols) {
-        error = "model '" + args.governing.faster[size_t(level) - 1] + "' gives " + std::to_string(out->cols) +
+        error = "model '" + args.governing.faster[size_t(landed.level) - 1] + "' gives " + std::to_string(out->cols) +
                 " numbers and the first gave " + std::to_string(all.cols) +
                 ": --faster takes models that answer the same question";
       } else if (out) {
@@ -98,13 +101,10 @@ void run(EmbedArgs& args) {
         if (!args.out.empty()) keep(all, count, *out);
         else entry["features"] = std::vector<float>(out->data, out->data + out->cols);
         entry["ms"] = out->ms;
-        latency.add_to(entry, latency.add(frame));
+        latency.add_to(entry, landed.latency_ms);
         if (const std::string reason = reasons.add(out->device); !reason.empty()) entry["reason"] = reason;
         total_ms += out->ms;
-        if (levels.any()) entry["level"] = level;
-        levels.frame(ms_since(start), level);
-      } else {
-        error = out.error().message;
+        if (landed.level >= 0) entry["level"] = landed.level;
       }
       notes.add(path, frame.picture.note);
       if (!frame.picture.note.empty()) entry["note"] = frame.picture.note;
@@ -125,14 +125,14 @@ void run(EmbedArgs& args) {
                     args.out);
     }
     progress.step(count, "");
-  }
+  });
   progress.clear();
   if (args.common.json_lines && latency.any()) std::fprintf(stderr, "note: %s\n", latency.text().c_str());
   tell_cut(pictures, count);
   tell_preprocessing(args.common, levels.sessions().last());
-  if (!args.common.json && reader.dropped() > 0)
+  if (!args.common.json && flights.dropped() > 0)
     std::fprintf(stderr, "note: %llu frames gave way to newer ones\n",
-                 static_cast<unsigned long long>(reader.dropped()));
+                 static_cast<unsigned long long>(flights.dropped()));
   check_frames_came(pictures, count);
   const std::vector<int64_t> shape = write_features(args, &all, count);
 
@@ -145,7 +145,7 @@ void run(EmbedArgs& args) {
     add_notes(json, model);
     latency.add_to(json);
     levels.add_to(json);
-    if (reader.dropped() > 0) json["dropped"] = reader.dropped();
+    if (flights.dropped() > 0) json["dropped"] = flights.dropped();
     if (count < pictures.total() || pictures.cut()) json["interrupted"] = true;
     results.finish(json);
   } else if (!args.common.json_lines) {

@@ -123,12 +123,11 @@ std::string score(Segmenter& segmenter, const Pair& pair, int ignore, const Read
     return "label '" + pair.label + "' has " + std::to_string(label->width) + "x" + std::to_string(label->height) +
            " pixels, which is not the shape of the picture, " + std::to_string(picture->width) + "x" +
            std::to_string(picture->height) + "; expected the same size, or one of the same proportions";
-  const auto ticket = segmenter.submit(vireo::Image{picture->rgb.data(), picture->width, picture->height, 0},
-                                       label->width, label->height);
-  if (!ticket) return ticket.error().message;
   ClassMap map;
   double ms = 0;
-  if (const auto done = segmenter.wait(*ticket, 0, label->width, label->height, &map, &ms); !done)
+  if (const auto done = segmenter.segment(vireo::Image{picture->rgb.data(), picture->width, picture->height, 0},
+                                          label->width, label->height, &map, &ms);
+      !done)
     return done.error().message;
   t->confusion.add(*label, map, ignore);
   t->times.push_back(ms);

@@ -124,10 +124,11 @@ class RawFrames : public FrameSource {
 };
 
 /// A thread that takes frames from a source ahead of their use, into a fixed number of buffers. When all are full it
-/// waits; with `drop` it never does: a frame too many takes the place of the oldest that nobody took yet.
+/// waits; with `drop` it never does: the newest frame takes the place of the one that nobody took yet.
 class FrameQueue {
  public:
-  static constexpr size_t kWaiting = 2, kTaken = 2;  // frames waiting for their turn, and in use at once
+  static constexpr size_t kWaiting = 2,
+                          kTaken = 2;  // frames waiting for their turn (with `drop` one), and in use at once
 
   FrameQueue(FrameSource& source, bool drop);
   ~FrameQueue();

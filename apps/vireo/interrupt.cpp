@@ -83,6 +83,11 @@ bool Wake::wait_readable(int file, double seconds, bool* late) const {
   return false;
 }
 
+bool Wake::sleep(double seconds) const {
+  wait_readable(-1, seconds);  // poll() takes no notice of that file
+  return !stopped_;
+}
+
 Interruptible::Interruptible(FrameSource* source) {
   if (waiting == nullptr) waiting = new Wake;  // for the program's life
   to_stop = source;

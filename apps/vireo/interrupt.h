@@ -22,6 +22,8 @@ class Wake {
   /// Waits until `file` can be read, has ended or is broken, which reading it then says; false once stopped, and after
   /// `seconds` (0: no limit) without, which sets *late.
   bool wait_readable(int file, double seconds = 0, bool* late = nullptr) const;
+  /// Waits for `seconds`; false once stopped.
+  bool sleep(double seconds) const;
 
  private:
   int ends_[2] = {-1, -1};  // a pipe: stop() writes into it

@@ -307,46 +307,18 @@ Rgb8 one_picture(const char* verb, const std::string& name, const Common& common
   return std::move(frame.picture);
 }
 
-FrameReader::FrameReader(Pictures& pictures, const Common& common) : pictures_(pictures) {
-  if (pictures.raw() && !pictures.live()) queue_ = std::make_unique<FrameQueue>(pictures, common.frame_drop);
+FrameReader::FrameReader(Pictures& pictures, const Common& common, bool ahead) : pictures_(pictures) {
+  if (ahead || (pictures.raw() && !pictures.live()))
+    queue_ = std::make_unique<FrameQueue>(pictures, common.frame_drop || pictures.live());
 }
 
-Frame* FrameReader::next() {
-  if (queue_ == nullptr) return pictures_.next(&own_) ? &own_ : nullptr;
-  if (given_ != nullptr) queue_->give_back(given_);
-  return given_ = queue_->take(true);
+Frame* FrameReader::take(bool wait) {
+  if (queue_ != nullptr) return queue_->take(wait);
+  return pictures_.next(&own_) ? &own_ : nullptr;
 }
 
-double FrameTimes::add(const Frame& frame) {
-  if (frame.came_ns == 0) return -1;
-  const double ms = double(monotonic_ns() - frame.came_ns) * 1e-6;
-  times_.add(ms);
-  constexpr size_t kShown = 5;
-  if (deadline_ > 0 && ms > deadline_ && ++late_ <= kShown)
-    std::fprintf(stderr, "note: the answer of %s came after %.1f ms, --deadline is %g ms\n", frame.name.c_str(), ms,
-                 deadline_);
-  return ms;
-}
-
-void FrameTimes::add_to(Json& entry, double ms) const {
-  if (ms < 0) return;
-  entry["latency_ms"] = ms;
-  if (deadline_ > 0 && ms > deadline_) entry["late"] = true;
-}
-
-std::string FrameTimes::text() const {
-  char text[160];
-  std::snprintf(text, sizeof text, "latency from frame to answer: %.1f ms p50, %.1f ms p95, %.1f ms p99",
-                times_.quantile(0.5), times_.quantile(0.95), times_.quantile(0.99));
-  return text + (deadline_ > 0 ? "; " + std::to_string(late_) + " of " + std::to_string(times_.count()) + " late"
-                               : std::string());
-}
-
-void FrameTimes::add_to(Json& json) const {
-  if (!any()) return;
-  json["latency"] =
-      Json{{"p50_ms", times_.quantile(0.5)}, {"p95_ms", times_.quantile(0.95)}, {"p99_ms", times_.quantile(0.99)}};
-  if (deadline_ > 0) json["latency"]["late"] = late_;
+void FrameReader::give_back(Frame* frame) {
+  if (queue_ != nullptr) queue_->give_back(frame);
 }
 
 void PictureNotes::add(const std::string& name, const std::string& note) {

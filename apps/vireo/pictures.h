@@ -83,41 +83,22 @@ void check_no_frame_options(const char* verb, const Common& common);
 bool is_standard_input(const std::string& name);
 bool is_folder(const std::string& path);
 
-/// The frames of a verb, one after the other. Those of a pipe are read ahead by a thread of their own; pictures, and
-/// frames of a camera, which shall be new, are read when they are asked for.
+/// The frames of a verb, one after the other. Those of a pipe are read ahead by a thread of their own, and with `ahead`
+/// all are, a camera's so that the newest gives; else pictures, and a camera's frames, are read when they are taken.
 class FrameReader {
  public:
-  FrameReader(Pictures& pictures, const Common& common);
-  /// Valid until the next call; nullptr at the end.
-  Frame* next();
+  FrameReader(Pictures& pictures, const Common& common, bool ahead);
+  /// The next frame, until it is given back; nullptr at the end, and without `wait` where none is at hand.
+  Frame* take(bool wait);
+  void give_back(Frame* frame);
+  /// How many may be out at once.
+  int room() const { return queue_ != nullptr ? int(FrameQueue::kTaken) : 1; }
   uint64_t dropped() const { return pictures_.dropped() + (queue_ != nullptr ? queue_->dropped() : 0); }
 
  private:
   Pictures& pictures_;
   std::unique_ptr<FrameQueue> queue_;
   Frame own_;
-  Frame* given_ = nullptr;  // by the queue
-};
-
-/// How long frames of a stream took from their coming to their answer: what a live picture is old. Those that took
-/// longer than --deadline are told, the first few on stderr.
-class FrameTimes {
- public:
-  explicit FrameTimes(const Common& common) : deadline_(common.frame_deadline) {}
-  /// The frame's answer is there: milliseconds since it came; negative where it is no stream's.
-  double add(const Frame& frame);
-  /// "latency_ms" of one answer, and "late" where it is, into its JSON.
-  void add_to(Json& entry, double ms) const;
-  bool any() const { return times_.count() > 0; }
-  /// "latency from frame to answer: 12.1 ms p50, 14.0 ms p95, 20.2 ms p99".
-  std::string text() const;
-  /// "latency" into the JSON, where there is one.
-  void add_to(Json& json) const;
-
- private:
-  double deadline_;
-  Times times_;
-  size_t late_ = 0;
 };
 
 /// Tells people the notes of pictures on stderr: the first few, then how many more there were.

@@ -11,6 +11,7 @@
 #include <set>
 
 #include "cli.h"
+#include "flights.h"
 #include "frames.h"
 #include "interrupt.h"
 #include "measure.h"
@@ -160,8 +161,7 @@ class Report {
     return done_ > 1 && s > 0 ? double(done_ - 1) / s : 0;
   }
   size_t frames() const { return frames_; }
-  /// The frame's answer is there.
-  double note_latency(const Frame& frame) { return latency_.add(frame); }
+  FrameTimes& latency() { return latency_; }
 
   /// `cut`: by Ctrl-C. What was begun on stdout is closed, also where the work failed.
   void finish(uint64_t dropped, bool cut) {
@@ -325,95 +325,54 @@ class MapStream {
   size_t written_ = 0;
 };
 
-/// The frames in flight: while one is computed, the next is prepared and the last is written.
-class Pipeline {
+/// Each frame's answer into maps, files and the report.
+class Writing {
  public:
-  Pipeline(const SegmentArgs& args, const Job& job, Segmenter& segmenter, Report& report, FrameQueue& queue,
-           MapStream& maps, Progress& progress)
+  Writing(const SegmentArgs& args, const Job& job, Segmenter& segmenter, Report& report, MapStream& maps,
+          Progress& progress)
       : args_(args),
         job_(job),
         segmenter_(segmenter),
         report_(report),
-        queue_(queue),
         progress_(progress),
         overlay_(segmenter.labels()),
         maps_(maps) {}
 
-  void run() {
-    for (;;) {
-      Frame* frame = queue_.take(false);
-      if (frame == nullptr && flights_.empty()) {
-        frame = queue_.take(true);
-        began_ = Clock::now();  // waiting for a frame is no work
-      }
-      if (frame == nullptr) {
-        if (flights_.empty()) return;
-        finish_oldest();  // nothing is waiting: no need to hold this one back
-        continue;
-      }
-      std::string error = frame->error;
-      if (error.empty() && job_.raw && !looked_ && frame->bytes.empty()) {
-        looked_ = true;
-        if (const std::string doubt = doubt_size(frame->picture); !doubt.empty())
-          std::fprintf(stderr, "note: %s\n", doubt.c_str());
-      }
-      if (error.empty()) {
-        const auto ticket = segmenter_.submit(frame->image(), frame->picture.width, frame->picture.height);
-        if (ticket) {
-          flights_.push_back(Flight{frame, *ticket, segmenter_.levels().level()});
-        } else {
-          error = ticket.error().message;
-        }
-      }
-      if (!error.empty()) {
-        while (!flights_.empty()) finish_oldest();  // answers keep the order of the frames
-        answer_.name = frame->name;
-        answer_.level = -1;
-        answer_.error = error;
-        queue_.give_back(frame);
-        tell();
-      } else {
-        // All that the present level has too many: a move may have changed how many it takes.
-        while (int(flights_.size()) >= segmenter_.depth()) finish_oldest();
-      }
-    }
+  void run(Flights& flights) {
+    flights.run(
+        [&](const Frame& frame, const vireo::Session&) {
+          if (job_.raw && !looked_ && frame.bytes.empty()) {
+            looked_ = true;
+            if (const std::string doubt = doubt_size(frame.picture); !doubt.empty())
+              std::fprintf(stderr, "note: %s\n", doubt.c_str());
+          }
+          return segmenter_.map_size(frame.picture.width, frame.picture.height);
+        },
+        [&](const Flights::Landed& landed) { land(landed, flights); });
   }
 
  private:
-  struct Flight {
-    Frame* frame;
-    vireo::Ticket ticket;
-    int level;
-  };
-
-  void finish_oldest() {
-    const Flight flight = flights_.front();
-    flights_.erase(flights_.begin());
-    Frame& frame = *flight.frame;
+  void land(const Flights::Landed& landed, const Flights& flights) {
+    Frame& frame = landed.frame;
     answer_.name = frame.name;
-    answer_.note = frame.picture.note;
-    notes_.add(frame.name, frame.picture.note);
     answer_.error.clear();
-    answer_.latency = -1;
-    answer_.level = segmenter_.levels().any() ? flight.level : -1;
+    answer_.note = frame.error.empty() ? frame.picture.note : "";
+    answer_.level = landed.level;
+    answer_.latency = landed.latency_ms;
     answer_.width = frame.picture.width;
     answer_.height = frame.picture.height;
-    const vireo::Result<void> done =
-        segmenter_.wait(flight.ticket, flight.level, answer_.width, answer_.height, &map_, &answer_.ms);
+    notes_.add(frame.name, answer_.note);
+    vireo::Result<void> done =
+        landed.out ? segmenter_.read(*landed.out, answer_.width, answer_.height, &map_) : landed.out.error();
     if (done) {
+      answer_.ms = landed.out->ms;
       answer_.counts = count_classes(map_, segmenter_.classes());
-      answer_.latency = report_.note_latency(frame);
       maps_.add(map_);
       if (!job_.folder.empty()) write_files(frame);
     } else {
       answer_.error = done.error().message;
     }
-    queue_.give_back(flight.frame);
-    tell();
-    // What this frame held up the ones behind it: with two in flight that is less than it took from end to end.
-    const Clock::time_point now = Clock::now();
-    if (done) segmenter_.levels().frame(std::chrono::duration<double, std::milli>(now - began_).count(), flight.level);
-    began_ = now;
+    tell(flights);
   }
 
   /// A full disk must not end the others: its message is the frame's error.
@@ -432,13 +391,13 @@ class Pipeline {
     }
   }
 
-  void tell() {
+  void tell(const Flights& flights) {
     if (!answer_.error.empty()) progress_.clear();
     report_.add(answer_);
     if (!job_.stream || !progress_.due(report_.frames())) return;
     char text[80];
     std::snprintf(text, sizeof text, "%.1f frames/s, %llu dropped", report_.fps(),
-                  static_cast<unsigned long long>(queue_.dropped()));
+                  static_cast<unsigned long long>(flights.dropped()));
     progress_.step(report_.frames(), text);
   }
 
@@ -446,15 +405,12 @@ class Pipeline {
   const Job& job_;
   Segmenter& segmenter_;
   Report& report_;
-  FrameQueue& queue_;
   Progress& progress_;
   Overlay overlay_;
   MapStream& maps_;
   PictureNotes notes_;
-  Clock::time_point began_ = Clock::now();  // the work on the frame that is finished next
-  bool looked_ = false;                     // at the first raw frame's shape
-  std::vector<Flight> flights_;             // the oldest first
-  ClassMap map_;                            // of the picture
+  bool looked_ = false;  // at the first raw frame's shape
+  ClassMap map_;         // of the picture
   Segmented answer_;
 };
 
@@ -476,15 +432,14 @@ void run(SegmentArgs& args) {
   std::exception_ptr failure;
   {
     const Interruptible meanwhile(&pictures);
-    // A camera is read ahead as well, and its frames shall be new.
-    FrameQueue queue(pictures, args.common.frame_drop || pictures.live());
+    Flights flights(pictures, args.common, segmenter.levels(), report.latency());
     Progress progress(pictures.total());
     try {
-      Pipeline(args, job, segmenter, report, queue, maps, progress).run();
+      Writing(args, job, segmenter, report, maps, progress).run(flights);
     } catch (...) {
       failure = std::current_exception();
     }
-    dropped = queue.dropped() + pictures.dropped();
+    dropped = flights.dropped();
   }
   report.finish(dropped, pictures.cut());
   if (failure) std::rethrow_exception(failure);

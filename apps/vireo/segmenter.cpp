@@ -1,8 +1,6 @@
 // Segmenting: see segmenter.h.
 #include "segmenter.h"
 
-#include <cstring>
-
 namespace cli {
 namespace {
 
@@ -45,26 +43,24 @@ std::vector<std::string> Segmenter::labels() const {
   return labels;
 }
 
-int Segmenter::depth() {
-  return !levels_.sessions().one_for_all() || std::strcmp(session().device().kind, "vulkan") != 0 ? 1 : 2;
-}
-
-vireo::Result<vireo::Ticket> Segmenter::submit(const vireo::Image& picture, int width, int height) try {
-  return levels_.sessions()
-      .for_picture(picture.upright_width(), picture.upright_height())
-      .submit(&picture, 1, resize_ == MapResize::kNearest ? vireo::MapSize{} : vireo::MapSize{height, width});
-} catch (const Failure& failure) {  // no session for this picture's size
-  return vireo::Error{vireo::ErrorCode::kInvalidArgument, failure.what()};
-}
-
-vireo::Result<void> Segmenter::wait(vireo::Ticket ticket, int level, int width, int height, ClassMap* map, double* ms) {
-  const vireo::Result<vireo::Output> out = levels_.at(level).last().wait(ticket);
-  if (!out) return out.error();
-  *ms = out->ms;
-  if (resize_ == MapResize::kBilinear) return read_class_map(*out, 0, classes(), map);
-  if (auto read = read_class_map(*out, 0, classes(), &small_); !read) return read;
+vireo::Result<void> Segmenter::read(const vireo::Output& out, int width, int height, ClassMap* map) {
+  if (resize_ == MapResize::kBilinear) return read_class_map(out, 0, classes(), map);
+  if (auto read = read_class_map(out, 0, classes(), &small_); !read) return read;
   resize_nearest(small_, width, height, map);
   return {};
+}
+
+vireo::Result<void> Segmenter::segment(const vireo::Image& picture, int width, int height, ClassMap* map,
+                                       double* ms) try {
+  vireo::Session& session = levels_.sessions().for_picture(picture.upright_width(), picture.upright_height());
+  const auto ticket = session.submit(&picture, 1, map_size(width, height));
+  if (!ticket) return ticket.error();
+  const vireo::Result<vireo::Output> out = session.wait(*ticket);
+  if (!out) return out.error();
+  *ms = out->ms;
+  return read(*out, width, height, map);
+} catch (const Failure& failure) {  // no session for this picture's size
+  return vireo::Error{vireo::ErrorCode::kInvalidArgument, failure.what()};
 }
 
 }  // namespace cli

@@ -29,13 +29,14 @@ class Segmenter {
   int classes() const { return model_.classes(); }
   std::vector<std::string> labels() const;
 
-  /// How many pictures are worth having in flight: a CPU works while submit() runs, a GPU while the next is prepared.
-  /// One, where each size of picture has a session of its own.
-  int depth();
-  /// Preprocesses, uploads and starts at the present level; at most two may be in flight. The map will have that size.
-  vireo::Result<vireo::Ticket> submit(const vireo::Image& picture, int width, int height);
-  /// Waits and reads the class map; level and size are submit()'s. `ms` receives the time from start to end.
-  vireo::Result<void> wait(vireo::Ticket ticket, int level, int width, int height, ClassMap* map, double* ms);
+  /// The size of the map to ask a session for, for a picture of that size.
+  vireo::MapSize map_size(int width, int height) const {
+    return resize_ == MapResize::kNearest ? vireo::MapSize{} : vireo::MapSize{height, width};
+  }
+  /// The answer's map, of the picture's size.
+  vireo::Result<void> read(const vireo::Output& out, int width, int height, ClassMap* map);
+  /// A picture to a map of that size. `ms` receives the time from start to end.
+  vireo::Result<void> segment(const vireo::Image& picture, int width, int height, ClassMap* map, double* ms);
 
  private:
   vireo::Model model_;

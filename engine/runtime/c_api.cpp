@@ -9,6 +9,7 @@
 #include <new>
 #include <string>
 #include <vector>
+#include <vireo/governor.hpp>
 #include <vireo/profile.hpp>
 #include <vireo/vireo.hpp>
 
@@ -19,6 +20,10 @@ struct vireo_session {
   vireo::Model model;
   vireo::Session session;
   std::vector<std::string> labels;  // so that vireo_label can hand out pointers
+};
+
+struct vireo_governor {
+  vireo::Governor governor;
 };
 
 namespace vireo {
@@ -417,6 +422,48 @@ vireo_status vireo_get_latency_sized(const vireo_session* session, vireo_latency
     std::memcpy(static_cast<void*>(latency), &mine, std::min(struct_size, sizeof mine));
     return {};
   });
+}
+
+vireo_status vireo_governor_open(int levels, double fps, vireo_governor** governor, vireo_error* error) {
+  return vireo::guarded(error, [&]() -> vireo::Result<void> {
+    if (governor == nullptr)
+      return vireo::fail(vireo::ErrorCode::kInvalidArgument, "vireo_governor_open: governor is NULL");
+    *governor = nullptr;
+    if (levels < 1 || !(fps > 0))
+      return vireo::fail(
+          vireo::ErrorCode::kInvalidArgument,
+          "vireo_governor_open: {} levels and {} frames a second; expected at least one level and a rate "
+          "above 0",
+          levels, fps);
+    vireo::GovernorOptions options;
+    options.fps = fps;
+    *governor = new vireo_governor{vireo::Governor(levels, options)};
+    return {};
+  });
+}
+
+void vireo_governor_close(vireo_governor* governor) { delete governor; }
+
+int vireo_governor_level(const vireo_governor* governor) {
+  return governor == nullptr ? 0 : governor->governor.level();
+}
+
+int vireo_governor_frame(vireo_governor* governor, double ms, double now_s) {
+  if (governor == nullptr) return 0;
+  bool changed = false;
+  vireo::guarded(nullptr, [&]() -> vireo::Result<void> {
+    changed = governor->governor.frame(ms, now_s);
+    return {};
+  });
+  return changed ? 1 : 0;
+}
+
+const char* vireo_governor_change(const vireo_governor* governor) {
+  return governor == nullptr ? "" : governor->governor.last_change().sentence.c_str();
+}
+
+int vireo_governor_saturated(const vireo_governor* governor) {
+  return governor != nullptr && governor->governor.saturated() ? 1 : 0;
 }
 
 int vireo_top_k(const vireo_output* logits, int item, int k, vireo_score* scores) {

@@ -326,6 +326,7 @@ Result<Ticket> Session::Impl::enter(double preprocess_ms, MapSize map, F&& fill)
                 kSlots);
   Slot& s = slots[size_t(slot)];
   s.start = Clock::now();
+  s.end = {};
   s.preprocess_ms = preprocess_ms;
   s.in_fp32 = {}, s.recomputed = nullptr;
   s.map = map;
@@ -339,6 +340,7 @@ Result<Ticket> Session::Impl::enter(double preprocess_ms, MapSize map, F&& fill)
     for (int i = 0; i < kSlots; ++i)
       if (slots[size_t(i)].ticket || i == slot) slots[size_t(i)].status = start(i);
   }
+  if (cpu) s.end = Clock::now();
   newest_slot = slot;
   s.ticket = next_ticket++;
   if (next_ticket == 0) next_ticket = 1;
@@ -360,6 +362,7 @@ Result<Output> Session::Impl::wait(Ticket ticket) {
       if (slots[size_t(i)].ticket) slots[size_t(i)].status = start(i);
     done = finish(slot);
   }
+  const double ms = took_ms(s);
   s.ticket = 0;
   if (!done) return done.error();
   last_slot = slot;
@@ -374,7 +377,7 @@ Result<Output> Session::Impl::wait(Ticket ticket) {
   o.rows = int(d.shape.h() * d.shape.w());
   o.cols = int(d.shape.c());
   o.device = used();
-  o.ms = ms_since(s.start);
+  o.ms = ms;
   o.preprocess_ms = s.preprocess_ms;
   o.height = map_height();
   o.width = map_width();
@@ -383,6 +386,13 @@ Result<Output> Session::Impl::wait(Ticket ticket) {
   if (s.map.height > 0) o.height = s.map.height, o.width = s.map.width, o.rows = s.map.height * s.map.width;
   note_done(ticket.id, o);
   return o;
+}
+
+double Session::Impl::took_ms(const Slot& s) {
+  const Clock::time_point end = s.end > s.start && s.recomputed == nullptr ? s.end : Clock::now();
+  const Clock::time_point start = ended_ticket + 1 == s.ticket ? std::max(s.start, ended_at) : s.start;
+  ended_ticket = s.ticket, ended_at = end;
+  return std::chrono::duration<double, std::milli>(end - start).count();
 }
 
 void Session::Impl::note_done(uint32_t ticket, const Output& o) noexcept {

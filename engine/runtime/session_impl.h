@@ -80,14 +80,18 @@ struct Session::Impl {
     Image picture;
     std::vector<uint8_t> bytes;  // the picture's
     bool unprepared = false;
-    std::vector<float> result;  // dense
-    MapSize map;                // that was asked for
-    Clock::time_point start;
+    std::vector<float> result;     // dense
+    MapSize map;                   // that was asked for
+    Clock::time_point start, end;  // end: of a CPU's work, which is done when it was started
     double preprocess_ms = 0;
     Result<void> status;
     Ticket in_fp32;                     // of the session in fp32, when that does this inference
     const Place* recomputed = nullptr;  // the answer is of there
   };
+
+  /// How long the slot's inference took, which is done now: since its start, or since the end of the one before it,
+  /// beside which it was in flight.
+  double took_ms(const Slot& s);
 
   /// Runs f(), which returns a Result, as the one call that uses the session; while another thread's is running, an
   /// error at once. What one call wrote the next one sees, in whichever thread.
@@ -216,6 +220,8 @@ struct Session::Impl {
   std::deque<Place> recomputed_places;  // what DeviceUsed points to
   const Place* recomputed = nullptr;    // the last answer is of there
   uint32_t next_ticket = 1;
+  uint32_t ended_ticket = 0;  // waited for last, and when it was done
+  Clock::time_point ended_at;
   LatencyRecorder latency;
   uint64_t done = 0;  // inferences that gave an answer
   bool callback_threw = false;

@@ -84,7 +84,7 @@ typedef enum vireo_scores { VIREO_SOFTMAX = 0, VIREO_SIGMOID = 1 } vireo_scores;
 typedef struct vireo_inference {
   uint32_t ticket; /* differs for each inference in flight */
   uint64_t number; /* 1, 2, ... in the order of being done */
-  double ms;       /* wall time, preprocessing excluded */
+  double ms;       /* wall time, preprocessing excluded; of two in flight from the end of the first */
   double preprocess_ms;
   const char* device_kind; /* as in vireo_output */
   const char* device_name;
@@ -175,7 +175,7 @@ typedef struct vireo_output {
   const char* device_kind; /* "vulkan" or "cpu": where this run was done */
   const char* device_name;
   const char* device_reason; /* empty when it ran where it was asked to, else why not */
-  double ms;                 /* wall time, preprocessing excluded */
+  double ms;                 /* wall time, preprocessing excluded; of two in flight from the end of the first */
   double preprocess_ms;
 } vireo_output;
 
@@ -271,6 +271,23 @@ typedef struct vireo_latency {
   vireo_get_latency_sized((session), (latency), sizeof(vireo_latency), (error))
 VIREO_C_API vireo_status vireo_get_latency_sized(const vireo_session* session, vireo_latency* latency,
                                                  size_t struct_size, vireo_error* error);
+
+/* Holds a frame rate by saying which of several sessions takes the next frame, as vireo::Governor of governor.hpp does:
+ * levels 0 to levels - 1 from the best answer to the fastest, the first frame is of level 0. It decides only; the
+ * sessions are the caller's. One thread at a time. */
+typedef struct vireo_governor vireo_governor;
+VIREO_C_API vireo_status vireo_governor_open(int levels, double fps, vireo_governor** governor, vireo_error* error);
+/* NULL is allowed. */
+VIREO_C_API void vireo_governor_close(vireo_governor* governor);
+/* The level that takes the next frame; 0 for NULL. */
+VIREO_C_API int vireo_governor_level(const vireo_governor* governor);
+/* A frame of that level took `ms`, and now it is `now_s` seconds by a clock that never goes back. Returns 1 where the
+ * level has changed. */
+VIREO_C_API int vireo_governor_frame(vireo_governor* governor, double ms, double now_s);
+/* The last change in a sentence, valid until the next frame; "" before the first. */
+VIREO_C_API const char* vireo_governor_change(const vireo_governor* governor);
+/* 1 where frames are late at the fastest level: nothing prepared holds the rate. */
+VIREO_C_API int vireo_governor_saturated(const vireo_governor* governor);
 
 /* Writes the k most probable classes of image `item` to scores[0..k), largest first, ties by smaller index; returns how
  * many were written: min(k, classes), 0 when an argument is wrong. */

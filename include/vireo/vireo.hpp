@@ -227,7 +227,9 @@ struct Output {
   int rows = 0;  ///< 1, the number of tokens (Head::kTokens), or height * width of a segmentation (below)
   int cols = 0;  ///< classes, width, or 1 (Head::kClassMap)
   DeviceUsed device;
-  double ms = 0;  ///< wall time of this inference, preprocessing excluded
+  /// Wall time of this inference, preprocessing excluded. Of two in flight the second one's begins where the first
+  /// ends.
+  double ms = 0;
   double preprocess_ms = 0;
   int height = 0, width = 0;  ///< the map whose pixels the rows are, row by row; 0 when they are none
   Precision precision =

@@ -257,6 +257,9 @@ TEST(Doctor, NothingAndNonsenseAreRead) {
   EXPECT_EQ(nothing["change"].size(), 1u);
   EXPECT_TRUE(any_has(nothing["change"], "no Vulkan loader"));
 
+  // The capabilities of a GPU are no loader, and without one nothing runs on it.
+  EXPECT_TRUE(any_has(bare.facts("jetson-nano")["change"], "no Vulkan loader"));
+
   const Machine odd;
   odd.nano();
   odd.put("/etc/nv_tegra_release", "# R (release), REVISION: , GCID\n");

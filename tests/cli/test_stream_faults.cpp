@@ -335,22 +335,25 @@ TEST(StreamFaults, ASlowProgramSeesTheNewestFrameOfACamera) {
   EXPECT_EQ(whole["dropped"], 20);
 }
 
-TEST(StreamFaults, SegmentReadsACameraAheadWithoutKeepingOldFrames) {
+TEST(StreamFaults, AGpuReadsACameraAheadWithoutKeepingOldFrames) {
   NEED_SHIM;
-  const Scratch scratch;
-  Stall stall(scratch.path("out"));
-  ASSERT_TRUE(stall.ready());
-  const std::string tell = scratch.path("unplugged");
-  const Answer a =
-      run_cli(kSegment + Words{"--jsonl", "/dev/video7"}, camera("formats=GREY,size=16x12,frames=100,tell=" + tell),
-              stall.path(), [&](int, pid_t process) {
-                for (int i = 0; i < 1000 && !exists(tell) && kill(process, 0) == 0; ++i) usleep(10000);
-                stall.drain();
-              });
-  EXPECT_EQ(a.code, 1) << a.text();
-  EXPECT_TRUE(has(a.err, "frame-000101 did not come: camera '/dev/video7' was unplugged")) << a.err;
-  EXPECT_GT(told_dropped(a), 0) << a.err;
-  EXPECT_EQ(int(stall.lines().size()) + told_dropped(a), 101);
+  if (!has(run_cli({"devices"}).out, "vulkan")) GTEST_SKIP() << "no Vulkan device";
+  for (const Words& verb : {Words{"classify", "--model", kModel}, Words{"segment", "--model", kSegmenter}}) {
+    const Scratch scratch;
+    Stall stall(scratch.path("out"));
+    ASSERT_TRUE(stall.ready());
+    const std::string tell = scratch.path("unplugged");
+    const Answer a =
+        run_cli(verb + Words{"--device", "vulkan", "--jsonl", "/dev/video7"},
+                camera("formats=GREY,size=16x12,frames=100,tell=" + tell), stall.path(), [&](int, pid_t process) {
+                  for (int i = 0; i < 1000 && !exists(tell) && kill(process, 0) == 0; ++i) usleep(10000);
+                  stall.drain();
+                });
+    EXPECT_EQ(a.code, 1) << a.text();
+    EXPECT_TRUE(has(a.err, "frame-000101 did not come: camera '/dev/video7' was unplugged")) << a.err;
+    EXPECT_GT(told_dropped(a), 0) << a.err;
+    EXPECT_EQ(int(stall.lines().size()) + told_dropped(a), 101);
+  }
 }
 
 TEST(StreamFaults, LinksOfCamerasAreCameras) {

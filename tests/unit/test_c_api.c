@@ -211,6 +211,29 @@ const char* c_api_in_flight(const char* model) {
   return NULL;
 }
 
+const char* c_api_governor(void) {
+  vireo_error error;
+  vireo_governor* governor = NULL;
+  int i, changes = 0;
+  EXPECT(vireo_governor_open(0, 10.0, &governor, &error) == VIREO_INVALID_ARGUMENT && governor == NULL);
+  EXPECT(strstr(error.message, "at least one level") != NULL);
+  EXPECT(vireo_governor_open(2, 0.0, &governor, &error) == VIREO_INVALID_ARGUMENT && governor == NULL);
+  EXPECT(vireo_governor_open(2, 10.0, NULL, &error) == VIREO_INVALID_ARGUMENT);
+  EXPECT(vireo_governor_level(NULL) == 0 && vireo_governor_frame(NULL, 1.0, 1.0) == 0);
+  EXPECT(vireo_governor_saturated(NULL) == 0 && strcmp(vireo_governor_change(NULL), "") == 0);
+  vireo_governor_close(NULL);
+
+  /* Frames of 150 ms where 100 are to be had: the faster session takes over, and that one is too slow as well. */
+  EXPECT(vireo_governor_open(2, 10.0, &governor, &error) == VIREO_OK && governor != NULL);
+  EXPECT(vireo_governor_level(governor) == 0 && strcmp(vireo_governor_change(governor), "") == 0);
+  for (i = 0; i < 20; ++i) changes += vireo_governor_frame(governor, 150.0, 0.15 * i);
+  EXPECT(changes == 1 && vireo_governor_level(governor) == 1);
+  EXPECT(strstr(vireo_governor_change(governor), "level 1 of 0 to 1") != NULL);
+  EXPECT(vireo_governor_saturated(governor) == 1);
+  vireo_governor_close(governor);
+  return NULL;
+}
+
 const char* c_api_devices(void) {
   vireo_device devices[16];
   struct newer {

@@ -1,7 +1,9 @@
 // Session: results, errors, falling back, two in flight, no allocation, threads.
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <atomic>
+#include <chrono>
 #include <cmath>
 #include <cstdlib>
 #include <new>
@@ -153,6 +155,7 @@ TEST(SessionSubmit, TwoInFlight) {
     ASSERT_TRUE(s.ok()) << s.error().message;
     const std::vector<float> x = ramp(*s, m, 0.f), y = ramp(*s, m, 1.f);
     for (int round = 0; round < 5; ++round) {
+      const auto start = std::chrono::steady_clock::now();
       Result<Ticket> a = s->submit(x.data(), x.size()), b = s->submit(y.data(), y.size());
       ASSERT_TRUE(a.ok() && b.ok());
       const Result<Ticket> third = s->submit(x.data(), x.size());
@@ -161,9 +164,14 @@ TEST(SessionSubmit, TwoInFlight) {
       Result<Output> out = s->wait(*a);
       ASSERT_TRUE(out.ok());
       EXPECT_LE(largest_difference(values(*out), first), 1e-4) << d.name();
+      double ms = out->ms;
       out = s->wait(*b);
       ASSERT_TRUE(out.ok());
       EXPECT_LE(largest_difference(values(*out), second), 1e-4) << d.name();
+      EXPECT_GT(std::min(ms, out->ms), 0) << d.name();
+      ms += out->ms;
+      const double all = std::chrono::duration<double, std::milli>(std::chrono::steady_clock::now() - start).count();
+      EXPECT_LE(ms, all) << "no moment is of two inferences, " << d.name();
     }
     // Waited for in the other order, and a ticket only once.
     Result<Ticket> a = s->submit(x.data(), x.size()), b = s->submit(y.data(), y.size());
