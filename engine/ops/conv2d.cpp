@@ -92,6 +92,11 @@ OpCase make_grouped(std::string label, Shape in, int64_t cout, int64_t kernel, i
   return o;
 }
 
+OpCase planar(OpCase o) {
+  o.planar = true;
+  return o;
+}
+
 std::vector<OpCase> cases() {
   return {
       make("patches 16 of 224", Shape{{1, 224, 224, 3}}, 192, 16, 16, 0, 0, true),
@@ -99,6 +104,10 @@ std::vector<OpCase> cases() {
       make("patches 5 of 13x17, remainder", Shape{{1, 13, 17, 3}}, 7, 5, 5, 0, 0, true, false),
       make("patches 4, one channel", Shape{{3, 28, 28, 1}}, 13, 4, 4, 0, 0, true),
       make("3x3 stride 2 planar", Shape{{2, 33, 31, 3}}, 16, 3, 2, 1, 3, true),
+      make("7x7 stride 2 planar", Shape{{1, 33, 30, 3}}, 70, 7, 2, 3, 3, true),
+      make("8x8 stride 4 planar, padded by groups", Shape{{2, 20, 24, 2}}, 10, 8, 4, 4, 0, true),
+      make("patches 32", Shape{{1, 64, 96, 3}}, 40, 32, 32, 0, 0, true),
+      planar(make_grouped("dilated planar", Shape{{2, 12, 16, 3}}, 20, 3, 1, 2, 4, 1, 2)),
       make("3x3 stride 1 rows", Shape{{1, 9, 11, 16}}, 24, 3, 1, 1, 4, false),
       make("3x3 stride 2 rows, odd channels", Shape{{2, 8, 7, 5}}, 7, 3, 2, 1, 1, false),
       make("1x1 rows", Shape{{1, 6, 5, 12}}, 20, 1, 1, 0, 0, false),

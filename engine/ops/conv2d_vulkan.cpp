@@ -41,18 +41,20 @@ Result<Lowering> lower_depthwise(const OpCall& c, const LowerContext& ctx) {
   return l;
 }
 
-/// What a tile makes of the convolution: its channels in whole steps of bk for every tap.
+/// What a tile makes of the convolution: its channels in whole steps of bk for every tap. Of a planar picture K has no
+/// padding.
 linear::TileWork tile_work(const KernelDef& k, const LinearTile& tile, const Geometry& g, const LowerContext& ctx,
                            int64_t rows) {
-  return linear::tile_work(tile, k.rate == Rate::kHalf, *ctx.tuning, *ctx.caps, rows, g.cout,
-                           g.kh * g.kw * round_up(g.cin, tile.bk));
+  const int64_t columns = g.planar ? round_up(g.cin * g.kh * g.kw, 4) : g.kh * g.kw * round_up(g.cin, tile.bk);
+  return linear::tile_work(tile, k.rate == Rate::kHalf, *ctx.tuning, *ctx.caps, rows, g.cout, columns);
 }
 
-/// Whether conv2d.direct reads texels: a class that does, and views that fit.
+/// Whether a planar picture is read in whole groups of four.
 bool by_fours(const OpCall& c, const Geometry& g) {
   return g.planar && c.in[kX]->shape.w() % 4 == 0 && g.kw % 4 == 0 && g.sw % 4 == 0 && g.pw % 4 == 0 && g.dw == 1;
 }
 int64_t direct_k(const Geometry& g) { return g.planar ? g.cin * g.kh * g.kw : round_up(g.cin, 4) * g.kh * g.kw; }
+/// Whether conv2d.direct reads texels: a class that does, and views that fit.
 bool reads_texels(const OpCall& c, const Geometry& g, const LowerContext& ctx) {
   const Format format = gpu_weight_format(*c.in[kWeight], *c.in[kX]);
   const TensorDesc& x = *c.in[kX];
@@ -77,9 +79,14 @@ const Constants* choose_tile(const KernelDef& k, const OpCall& c, const LowerCon
 Result<void> tiles_accept(const KernelDef& k, const OpCall& c, const LowerContext& ctx) {
   VIREO_TRY(dense_accepts(c, ctx));
   const Geometry g = geometry(c);
-  if (g.planar) return fail(ErrorCode::kUnsupported, "it reads rows, not the planar picture");
-  // Rows are windows whose lines and columns have a bit each.
-  if (g.kh > 16 || g.kw > 16) return fail(ErrorCode::kUnsupported, "kernels have at most 16x16 taps");
+  if (g.planar && ctx.tuning->texel)
+    return fail(ErrorCode::kUnsupported, "devices of this class read the planar picture as conv2d.direct does");
+  if (g.planar && c.in[kX]->dtype != DType::kF32)
+    return fail(ErrorCode::kUnsupported, "it reads planar pictures in fp32");
+  // Rows are windows whose lines and columns have a bit each, which nobody asks where a planar picture has no padding.
+  const int64_t columns = by_fours(c, g) ? g.kw / 4 : g.kw;
+  if ((g.kh > 16 || columns > 16) && !(g.planar && g.ph == 0 && g.pw == 0))
+    return fail(ErrorCode::kUnsupported, "kernels have at most 16x16 taps");
   if (choose_tile(k, c, ctx)) return {};
   return fail(ErrorCode::kUnsupported, "no tile of the class fits {} bytes of shared memory and {} invocations",
               ctx.caps->max_shared_bytes, ctx.caps->max_workgroup_invocations);
@@ -94,13 +101,16 @@ Result<Lowering> lower_tiles(const KernelDef& kernel, const OpCall& c, const Low
   const Format format = gpu_weight_format(*c.in[kWeight], *c.in[kX]);
   const DType w = format.dtype;
   const TensorDesc& x = *c.in[kX];
-  const int64_t c4 = groups4(g.cin), taps = g.kh * g.kw, k = c4 * 4 * taps, m = c.out.shape.rows(),
-                n4 = groups4(g.cout);
+  // A planar picture is one tap, whose channels are its elements.
+  const int64_t taps = g.planar ? 1 : g.kh * g.kw, channels = g.planar ? g.cin * g.kh * g.kw : g.cin;
+  const int64_t c4 = groups4(channels), k = c4 * 4 * taps, m = c.out.shape.rows(), n4 = groups4(g.cout);
+  // Columns of a planar picture are counted in groups where it is read in groups.
+  const int64_t unit = by_fours(c, g) ? 4 : 1;
   const linear::TileWork whole = tile_work(kernel, q, g, ctx, m);
   Lowering l;
   // Behind the last tap a step reads on as far as its channels are padded.
   l.consts.push_back(
-      gpu_matrix(kWeight, g.cout, k, format, q.bn, whole.slack + (round_up(g.cin, q.bk) - c4 * 4) * q.bn / 4));
+      gpu_matrix(kWeight, g.cout, k, format, q.bn, whole.slack + (round_up(channels, q.bk) - c4 * 4) * q.bn / 4));
   set_order(l.consts[0], g, true);
   const bool bias = c.input(kBias) != nullptr;
   if (bias) l.consts.push_back(vector_const(kBias, g.cout));
@@ -120,19 +130,21 @@ Result<Lowering> lower_tiles(const KernelDef& kernel, const OpCall& c, const Low
             {"TM", q.tm},
             {"SKIP_ROWS", t.skip_rows && m % q.bm != 0},
             {"IH", u32(x.shape.h())},
-            {"IW", u32(x.shape.w())},
+            {"IW", u32(x.shape.w() / unit)},
             {"C4", u32(c4)},
             {"OH", u32(g.oh)},
             {"OW", u32(g.ow)},
             {"KH", u32(g.kh)},
-            {"KW", u32(g.kw)},
+            {"KW", u32(g.kw / unit)},
             {"SH", u32(g.sh)},
-            {"SW", u32(g.sw)},
+            {"SW", u32(g.sw / unit)},
             {"PH", u32(g.ph)},
-            {"PW", u32(g.pw)},
+            {"PW", u32(g.pw / unit)},
             {"DH", u32(g.dh)},
             {"DW", u32(g.dw)},
-            {"I_LD4", u32(stride4(x))}};
+            {"I_LD4", g.planar ? 0 : u32(stride4(x))},
+            {"PLANAR", g.planar ? unit == 4 ? 2u : 1u : 0u},
+            {"PLANES", g.planar ? u32(g.cin) : 1u}};
   if (kernel.rate != Rate::kHalf) d.spec.add({{"IN_TYPE", type_code(x.dtype)}, {"TN", q.tn}});
   d.push = {{"M", u32(m)},      {"N", u32(g.cout)}, {"K", u32(k)}, {"a_ld4", 0}, {"o_ld4", u32(stride4(c.out))},
             {"r_ld4", u32(n4)}, {"a_off4", 0},      {"eps", 0}};
@@ -243,9 +255,9 @@ std::vector<Constants> tile_defaults(const DeviceCaps& caps) {
   switch (caps.device_class) {
     case DeviceClass::kMaxwell:
       // A window's addresses take registers that a row's do not: beside sums of 128 columns NAK moves some of them
-      // every trip.
-      return {{128, 64, 16, 8, 8}, {64, 96, 16, 8, 8}, {64, 64, 16, 8, 8}, {32, 160, 16, 4, 8},
-              {32, 64, 16, 4, 8},  {64, 16, 16, 4, 4}, {16, 32, 16, 4, 4}};
+      // every trip. 104 rows as in linear.tile, for the patches of a ViT.
+      return {{128, 64, 16, 8, 8}, {104, 96, 16, 8, 8}, {64, 96, 16, 8, 8}, {64, 64, 16, 8, 8},
+              {32, 160, 16, 4, 8}, {32, 64, 16, 4, 8},  {64, 16, 16, 4, 4}, {16, 32, 16, 4, 4}};
     case DeviceClass::kMali:
     case DeviceClass::kAdreno:
     case DeviceClass::kV3d: return {{32, 64, 16, 4, 8}, {16, 32, 16, 4, 4}};
@@ -328,8 +340,10 @@ Result<Lowering> lower_tile(const OpCall& c, const LowerContext& ctx) { return l
 Result<void> halves_accept(const KernelDef& k, const OpCall& c, const LowerContext& ctx, DType weights,
                            const char* described) {
   if (!ctx.caps->shader_float16) return fail(ErrorCode::kUnsupported, "the device has no shaderFloat16");
-  if (c.in[kX]->dtype != DType::kF16 || gpu_weight_format(*c.in[kWeight], *c.in[kX]).dtype != weights)
-    return fail(ErrorCode::kUnsupported, "it multiplies fp16 rows by {}", described);
+  // The planar picture's floats are rounded to halves while they are staged.
+  if ((c.in[kX]->dtype != DType::kF16 && !geometry(c).planar) ||
+      gpu_weight_format(*c.in[kWeight], *c.in[kX]).dtype != weights)
+    return fail(ErrorCode::kUnsupported, "it multiplies fp16 rows, or a planar picture, by {}", described);
   if (ctx.tuning->of(k.name).empty())
     return fail(ErrorCode::kUnsupported, "devices of this class multiply fp32 no slower, or its accuracy check failed");
   return tiles_accept(k, c, ctx);

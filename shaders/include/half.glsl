@@ -103,6 +103,7 @@ const uint OUTSIDE = 0xFFFFFFFFu;   // the address of what lies in the padding
 // its lines (bits 0 to 15) and columns (16 to 31) lie in the picture. tap_at: where the tap that is being multiplied lies.
 shared uvec2 window[BM];
 shared uint tap_at[BM];
+#include "planar.glsl"
 #else
 shared vec4 group_scale[GROUPS ? BN / 4u : 1u];   // of the trip's columns of K
 shared uvec2 pair_norm[LN != 0u ? BM2 : 2u];   // LN: scale and offset of two rows, as halves
@@ -204,7 +205,7 @@ void main()
                 [[unroll]] for (uint ky = 0u; ky < KH; ++ky) real |= uint(y + int(ky * DH)) < IH ? 1u << ky : 0u;
                 [[unroll]] for (uint kx = 0u; kx < KW; ++kx) real |= uint(x + int(kx * DW)) < IW ? 0x10000u << kx : 0u;
             }
-            window[r] = uvec2((int(line / OH * IH) + y) * int(IW) + x, real);
+            window[r] = uvec2((int(line / OH * (PLANES * IH)) + y) * int(IW) + x, real);
         }
     }
 #endif
@@ -221,8 +222,10 @@ void main()
 
 #if CONV
     // Tap by tap, so that what is worked out for a tap lasts for all its channels. An invocation's windows are its own until the barrier
-    // behind the staging: others read tap_at only between that of the tap's last trip and this one.
-    [[dont_unroll]] for (uint tap = 0u; tap < KH * KW; ++tap) {
+    // behind the staging: others read tap_at only between that of the tap's last trip and this one. A planar picture is one tap: what lies
+    // where is worked out for each group of K.
+    const uint taps = PLANAR != 0u ? 1u : KH * KW, c4 = PLANAR != 0u ? PLANAR_K4 : C4;
+    [[dont_unroll]] for (uint tap = 0u; tap < taps; ++tap) {
     const uint ky = tap / KW, kx = tap % KW, both = 1u << ky | 0x10000u << kx;
     [[unroll]] for (uint first = 0u; first < BM; first += LX) {
         const uint r = first + t;
@@ -233,8 +236,8 @@ void main()
         }
     }
     barrier();
-    w_at = gl_WorkGroupID.y * (k4 * 4u * BN8) + tap * (C4 * 4u * BN8) + t;
-    [[dont_unroll]] for (uint k0 = 0u; k0 < C4; k0 += BK4) {
+    w_at = gl_WorkGroupID.y * (k4 * 4u * BN8) + tap * (c4 * 4u * BN8) + t;
+    [[dont_unroll]] for (uint k0 = 0u; k0 < c4; k0 += BK4) {
 #else
     [[dont_unroll]] for (uint k0 = 0u; k0 < k4; k0 += BK4) {
 #endif
@@ -244,11 +247,17 @@ void main()
 #if CONV
                 // What lies outside is read where something is, and dropped: two branches a load cost more.
                 const uint r = e / BK4;
+                uvec4 pair;
+                if (PLANAR != 0u) {
+                    const PlanarGroup group = planar_group(k0 + a_at[i]);
+                    pair = pairs(to_half4(load_planar(window[r * 2u], group)), to_half4(load_planar(window[r * 2u + 1u], group)));
+                } else {
                 const uint at_a = tap_at[r * 2u], at_b = tap_at[r * 2u + 1u];
                 const bool channel = C4 % BK4 == 0u || k0 + a_at[i] < C4;
                 const bool real_a = channel && (!PADDED || at_a != OUTSIDE), real_b = channel && (!PADDED || at_b != OUTSIDE);
                 const uvec2 a = a16[mix(0u, at_a + k0 + a_at[i], real_a)], b = a16[mix(0u, at_b + k0 + a_at[i], real_b)];
-                const uvec4 pair = pairs(mix(uvec2(0u), a, bvec2(real_a)), mix(uvec2(0u), b, bvec2(real_b)));
+                pair = pairs(mix(uvec2(0u), a, bvec2(real_a)), mix(uvec2(0u), b, bvec2(real_b)));
+                }
 #else
                 uvec4 pair = uvec4(0u);
                 if (K_FULL != 0u || k0 + e % BK4 < k4) {

@@ -81,6 +81,7 @@ const uint OUTSIDE = 0xFFFFFFFFu;   // the address of what lies in the padding
 // A row of A is a window: where it starts (an address before the picture wraps around and comes back with a tap's), and which of
 // its lines (bits 0 to 15) and columns (16 to 31) lie in the picture. Read once per tap, so no registers are kept for it.
 shared uvec2 window[BM];
+#include "planar.glsl"
 #else
 #define SCRATCH_STORE(i, x) as[i] = x
 #define SCRATCH_LOAD(i) as[i]
@@ -113,7 +114,7 @@ void main()
                 [[unroll]] for (uint ky = 0u; ky < KH; ++ky) real |= uint(y + int(ky * DH)) < IH ? 1u << ky : 0u;
                 [[unroll]] for (uint kx = 0u; kx < KW; ++kx) real |= uint(x + int(kx * DW)) < IW ? 0x10000u << kx : 0u;
             }
-            window[r] = uvec2((int(line / OH * IH) + y) * int(IW) + x, real);
+            window[r] = uvec2((int(line / OH * (PLANES * IH)) + y) * int(IW) + x, real);
         }
     }
     barrier();
@@ -137,15 +138,19 @@ void main()
     const uint a_row0 = ty * TM;
 #if CONV
     // Tap by tap, so that what is worked out for a tap lasts for all its channels. Behind a tap's last channel A is zero, whatever W holds there.
-    [[dont_unroll]] for (uint tap = 0u; tap < KH * KW; ++tap) {
+    // A planar picture is one tap: what lies where is worked out for each group of K.
+    const uint taps = PLANAR != 0u ? 1u : KH * KW, c4 = PLANAR != 0u ? PLANAR_K4 : C4;
+    [[dont_unroll]] for (uint tap = 0u; tap < taps; ++tap) {
     const uint ky = tap / KW, kx = tap % KW, both = 1u << ky | 0x10000u << kx;
     [[unroll]] for (uint i = 0u; i < A_LOADS; ++i) {
         const uint r = i * (LX / BK4) + row;
         const uvec2 from = window[(i + 1u) * LX <= BM * BK4 ? r : min(r, BM - 1u)];
         a_at[i] = !PADDED || (from.y & both) == both ? (from.x + ky * DH * IW + kx * DW) * I_LD4 + kk : OUTSIDE;
     }
-    w_at = gl_WorkGroupID.y * (k4 * 4u * BN4) + tap * (C4 * 4u * BN4) + t;
-    [[dont_unroll]] for (uint k0 = 0u; k0 < C4; k0 += BK4) {
+    w_at = gl_WorkGroupID.y * (k4 * 4u * BN4) + tap * (c4 * 4u * BN4) + t;
+    [[dont_unroll]] for (uint k0 = 0u; k0 < c4; k0 += BK4) {
+        PlanarGroup group;   // one k-group per invocation, so the same for all its rows
+        if (PLANAR != 0u) group = planar_group(k0 + kk);
 #else
     [[dont_unroll]] for (uint k0 = 0u; k0 < k4; k0 += BK4) {
 #endif
@@ -158,7 +163,8 @@ void main()
             if ((i + 1u) * LX <= BM * BK4 || r < BM) {
                 vec4 v = vec4(0.0);
 #if CONV
-                if (a_at[i] != OUTSIDE && (C4 % BK4 == 0u || k0 + kk < C4)) v = load_a(a_at[i] + k0);
+                if (PLANAR != 0u) v = load_planar(window[r], group);
+                else if (a_at[i] != OUTSIDE && (C4 % BK4 == 0u || k0 + kk < C4)) v = load_a(a_at[i] + k0);
 #else
                 if (K_FULL != 0u || k0 + kk < k4) {
                     v = load_a(a_at[i] + k0);

@@ -129,7 +129,9 @@ TEST(ConvHalf, IsTakenForHalvesWhereTheDeviceMultipliesThem) {
   EXPECT_EQ(Conv(64, 128, 96, 5, DType::kF32, DType::kF32).taken(caps), "conv2d.tile");
   Conv planar(64, 3, 96, 3);
   planar.x.layout = Layout::kPlanar, planar.x.dtype = DType::kF32;
-  EXPECT_EQ(planar.taken(caps), "conv2d.direct") << "it reads rows";
+  EXPECT_EQ(planar.taken(caps), "conv2d.half") << "its floats are rounded while they are staged";
+  planar.w.dtype = DType::kF32;
+  EXPECT_EQ(planar.taken(caps), "conv2d.tile");
   caps.shader_float16 = false;
   EXPECT_EQ(Conv(64, 128, 96, 5).taken(caps), "conv2d.tile");
 }
@@ -138,7 +140,7 @@ TEST(ConvDirect, SubgroupsAreFullWhateverTheChannels) {
   const DeviceCaps caps = nano();
   const Tuning tuning = tuning_for(caps);
   for (int64_t cout : {4, 12, 16, 64, 100}) {
-    Conv stem(64, 3, cout, 3);
+    Conv stem(64, 3, cout, 17);  // more taps than conv2d.tile takes
     stem.x.layout = Layout::kPlanar, stem.x.dtype = DType::kF32;
     const Result<Lowering> l = stem.lower(caps, tuning);
     ASSERT_TRUE(l.ok());
