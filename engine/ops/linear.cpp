@@ -104,6 +104,7 @@ std::vector<OpCase> cases() {
       make("qkv with a gain", 1, 197, 576, 192, 0, true, true, false, false, 1.f, true),
       make("primes with a gain", 3, 13, 31, 37, 2, true, true, true, true, 1.f, true),
       make("batch of heads", 5, 1, 10, 96, 0, true, true, false, false),
+      make("three rows of a head", 3, 1, 65, 70, 2, true, true, true, true, 1.f, true),
       make("primes", 3, 13, 31, 37, 2, true, true, true, true),
       make("odd width", 1, 11, 65, 65, 3, false, false, false, false),
       make("one by one", 1, 1, 1, 1, 0, false, true, false, false),

@@ -1,5 +1,5 @@
-// The Vulkan kernels of linear: linear.texel, linear.tile, and linear.half of weights in fp16, codes and groups of
-// codes.
+// The Vulkan kernels of linear: linear.texel, linear.row, linear.tile, and linear.half of weights in fp16, codes and
+// groups of codes.
 #include <algorithm>
 
 #include "ops/common.h"
@@ -217,6 +217,60 @@ void texel_candidates(const DeviceCaps& caps, const std::function<void(std::stri
 /// does one after the other with the same rows, whose statistics it then computes once.
 constexpr ConstantsDef kTexelConstants = {"linear_texel", kTexelNames, texel_legal, texel_defaults, texel_candidates};
 
+// ---- linear.row
+
+constexpr int64_t kFewRows = 4, kRowUnroll = 4;  // rows at most; the shader's loads in flight
+
+Result<void> row_accepts(const OpCall& c, const LowerContext& ctx) {
+  VIREO_TRY(check_affine(c));
+  const Product p(c, ctx);
+  if (p.s.m > kFewRows) return fail(ErrorCode::kUnsupported, "it takes at most {} rows", kFewRows);
+  if (p.staged) return fail(ErrorCode::kUnsupported, "it takes codes of more than 4 bits with a scale per row");
+  const std::vector<Constants>& choices = ctx.tuning->of("linear.row");
+  if (choices.empty()) return fail(ErrorCode::kUnsupported, "the tuning wants another kernel");
+  const uint32_t lx = choices[0][0], panel = choices[0][1];
+  // Beside the rows the sums of an invocation.
+  const int64_t bytes = p.s.m * round_up(round_up(p.s.k, 4), 4 * lx / panel * kRowUnroll) * 4 + lx * 16;
+  if (bytes > int64_t(ctx.caps->max_shared_bytes) || lx > ctx.caps->max_workgroup_invocations)
+    return fail(ErrorCode::kUnsupported, "a workgroup would have {} invocations and {} bytes of shared memory", lx,
+                bytes);
+  return {};
+}
+
+Result<Lowering> lower_row(const OpCall& c, const LowerContext& ctx) {
+  const Product p(c, ctx);
+  const Constants& chosen = ctx.tuning->of("linear.row")[0];
+  const uint32_t lx = chosen[0], panel = chosen[1];
+  Dispatch d;
+  Lowering l = p.begin(panel, 0, BindKind::kStorage, &d);
+  d.shader = "linear.row";
+  d.spec.add({{"LX", lx},
+              {"IN_TYPE", type_code(p.x.dtype)},
+              {"ROWS", u32(p.s.m)},
+              {"PANEL", panel},
+              {"K4", u32(groups4(p.s.k))}});
+  d.groups[1] = u32(div_up(p.s.n, panel));
+  const int64_t trip = 4 * lx / panel * kRowUnroll, trips = div_up(round_up(p.s.k, 4), trip);
+  d.work.loops = {{u32(trips), u32(4 * kRowUnroll * p.s.m)}};
+  l.kernel = fmt::format("linear.row, weights in panels of {}", panel);
+  l.constants = chosen;
+  const auto issued = [&](int64_t rows) { return 2.0 * double(rows * round_up(p.s.n, panel)) * double(trips * trip); };
+  VIREO_TRY(cut_rows(c, ctx, d, p.s.m, p.s.m, 2.0 * double(p.s.n) * double(p.s.k), issued, &l));
+  return l;
+}
+
+constexpr const char* kRowNames[] = {"lx", "panel", nullptr};
+
+/// What adds up by halves: invocations to a group of columns, and all of them.
+bool row_legal(const Constants& q) {
+  const auto power = [](uint32_t x) { return x != 0 && (x & (x - 1)) == 0; };
+  return power(q[0]) && power(q[1]) && q[1] >= 4 && 4 * q[0] >= 2 * q[1] && q[0] <= 1024;
+}
+
+std::vector<Constants> row_defaults(const DeviceCaps&) { return {{128, 32}}; }
+
+constexpr ConstantsDef kRowConstants = {"linear_row", kRowNames, row_legal, row_defaults, nullptr};
+
 // ---- linear.tile and linear.half
 
 /// The tile of least cost among the kernel's, or null.
@@ -289,7 +343,7 @@ Result<Lowering> lower_tiles(const KernelDef& k, const OpCall& c, const LowerCon
 
 }  // namespace
 
-extern const KernelDef kLinearTexel, kLinearTile, kLinearHalf, kLinearHalfCodes, kLinearHalfGroups;
+extern const KernelDef kLinearTexel, kLinearRow, kLinearTile, kLinearHalf, kLinearHalfCodes, kLinearHalfGroups;
 
 namespace {
 
@@ -503,6 +557,9 @@ double half_error(uint32_t bk) { return std::ldexp(1 + std::sqrt(bk / 6.0), -11)
 // A class that reads texels does so wherever a view fits: a storage load costs it as much as dozens of multiply-adds.
 const KernelDef kLinearTexel = {"linear.texel", OpKind::kLinear, DeviceKind::kVulkan, texel_accepts, lower_texel,
                                 nullptr,        nullptr,         &kTexelConstants};
+// Few rows wait for the weights: a tile's other rows would be computed for nothing.
+const KernelDef kLinearRow = {"linear.row", OpKind::kLinear, DeviceKind::kVulkan, row_accepts, lower_row,
+                              nullptr,      nullptr,         &kRowConstants};
 const KernelDef kLinearTile = {"linear.tile", OpKind::kLinear, DeviceKind::kVulkan, tile_accepts,
                                lower_tile,    nullptr,         tile_cost,           &kTileConstants};
 const KernelDef kLinearHalf = {"linear.half", OpKind::kLinear, DeviceKind::kVulkan, half_accepts, lower_half,

@@ -52,13 +52,14 @@ TEST(Kernels, TheCheapestThatAcceptsIsTaken) {
   const DeviceCaps caps = nano();
   const Tuning tuning = tuning_for(caps);
   const KernelDef &tile = *find_kernel("linear.tile"), &half = *find_kernel("linear.half");
-  for (int64_t m : {1, 8, 50, 197, 1000}) {
+  for (int64_t m : {5, 8, 50, 197, 1000}) {
     const Linear l(m, DType::kF16, {DType::kF16, {}});
     const LowerContext ctx{&caps, &tuning};
     ASSERT_TRUE(tile.accepts(l.call, ctx) && half.accepts(l.call, ctx));
     const bool halves = half.cost(l.call, ctx) < tile.cost(l.call, ctx);
     EXPECT_EQ(taken(l, caps, tuning), halves ? "linear.half" : "linear.tile") << m;
   }
+  for (int64_t m : {1, 4}) EXPECT_EQ(taken(Linear(m), caps, tuning), "linear.row") << m;
   EXPECT_EQ(taken(Linear(197), caps, tuning), "linear.tile") << "fp32 rows are not multiplied as halves";
 }
 
