@@ -97,6 +97,8 @@ Answer run_cli(const std::vector<std::string>& arguments, const Environment& env
     dup2(input, 0);
     dup2(file, 1);
     dup2(err[1], 2);
+    ::signal(SIGINT, SIG_DFL);  // a shell's background jobs ignore it
+    ::signal(SIGTERM, SIG_DFL);
     setenv("VIREO_DEVICE", "vulkan", 1);  // where no --device is given: what a machine with a GPU does
     for (const auto& [name, value] : environment) setenv(name.c_str(), value.c_str(), 1);
     execv(argv[0], argv.data());
