@@ -63,12 +63,18 @@ void print_prediction(const vireo::Prediction& p, bool all) {
                      [&](size_t a, size_t b) { return p.dispatches[a].us > p.dispatches[b].us; });
     order.resize(std::min<size_t>(order.size(), 20));
   }
+  // Descriptions by cores have no roofs.
+  const auto roof = [](double us) {
+    char text[16] = "-";
+    if (us > 0) std::snprintf(text, sizeof text, "%.3f", us / 1000);
+    return std::string(text);
+  };
   std::printf("\n%10s %6s %10s %9s  %-34s %s\n", "ms", "share", "roof ms", "GFLOP/s", "step", "kernel");
   for (size_t i : order) {
     const vireo::PredictedDispatch& d = p.dispatches[i];
     const std::string name = d.part ? d.name + " (" + std::to_string(d.part) + ")" : d.name;
-    std::printf("%10.3f %5.1f%% %10.3f %9.2f  %-34s %s\n", d.us / 1000, p.us > 0 ? 100 * d.us / p.us : 0,
-                d.roof_us / 1000, d.us > 0 ? d.flops / d.us * 1e-3 : 0, name.c_str(), d.kernel.c_str());
+    std::printf("%10.3f %5.1f%% %10s %9.2f  %-34s %s\n", d.us / 1000, p.us > 0 ? 100 * d.us / p.us : 0,
+                roof(d.roof_us).c_str(), d.us > 0 ? d.flops / d.us * 1e-3 : 0, name.c_str(), d.kernel.c_str());
   }
   if (order.size() < p.dispatches.size())
     std::printf("%10s of %zu dispatches; --all shows every one, in order\n", "", p.dispatches.size());
@@ -76,7 +82,7 @@ void print_prediction(const vireo::Prediction& p, bool all) {
     std::printf("\n%10.3f ms (%.3f to %.3f) beside these: a picture of --frame to the network's input\n",
                 p.preprocessing_us / 1000, p.preprocessing_low_us / 1000, p.preprocessing_high_us / 1000);
     for (const vireo::PredictedDispatch& d : p.preprocessing)
-      std::printf("%10.3f %6s %10.3f %9s  %s\n", d.us / 1000, "", d.roof_us / 1000, "", d.kernel.c_str());
+      std::printf("%10.3f %6s %10s %9s  %s\n", d.us / 1000, "", roof(d.roof_us).c_str(), "", d.kernel.c_str());
   }
   print_operators(operator_sums(p.dispatches, &vireo::PredictedDispatch::us), p.us);
   for (const std::string& n : p.notes) std::printf("note: %s\n", n.c_str());
@@ -284,9 +290,9 @@ void add_predict(CLI::App& app) {
       ->check(CLI::Range(1, 1000))
       ->capture_default_str();
   add_examples(*verb,
-               {"vireo predict --model models/fashion-vit --caps caps.txt --machine jetson-nano",
+               {"vireo predict --model models/fashion-vit --machine jetson-nano",
                 "vireo predict --model models/disaster-upernet --machine jetson-nano --frame 1920x1080 --format nv12",
-                "vireo predict --sweep --caps caps.txt --precisions fp32,fp16 --html sweep.html",
+                "vireo predict --sweep --machine jetson-nano --precisions fp32,fp16 --html sweep.html",
                 "vireo predict --fit mine.txt --device cpu --fit-on a/config.json,b/config.json"});
   verb->callback([args] {
     if (args->fit.empty() && !args->sweep && !args->list && args->common.model.empty() && args->common.config.empty())

@@ -362,7 +362,7 @@ Result<Output> Session::Impl::wait(Ticket ticket) {
       if (slots[size_t(i)].ticket) slots[size_t(i)].status = start(i);
     done = finish(slot);
   }
-  const double ms = took_ms(s);
+  const double ms = took_ms(slot);
   s.ticket = 0;
   if (!done) return done.error();
   last_slot = slot;
@@ -388,8 +388,11 @@ Result<Output> Session::Impl::wait(Ticket ticket) {
   return o;
 }
 
-double Session::Impl::took_ms(const Slot& s) {
-  const Clock::time_point end = s.end > s.start && s.recomputed == nullptr ? s.end : Clock::now();
+double Session::Impl::took_ms(int slot) {
+  const Slot& s = slots[size_t(slot)];
+  // What a CPU did since is the other one's.
+  const bool other_since = newest_slot != slot && s.end > s.start && s.recomputed == nullptr;
+  const Clock::time_point end = other_since ? s.end : Clock::now();
   const Clock::time_point start = ended_ticket + 1 == s.ticket ? std::max(s.start, ended_at) : s.start;
   ended_ticket = s.ticket, ended_at = end;
   return std::chrono::duration<double, std::milli>(end - start).count();

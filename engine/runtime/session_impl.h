@@ -91,7 +91,7 @@ struct Session::Impl {
 
   /// How long the slot's inference took, which is done now: since its start, or since the end of the one before it,
   /// beside which it was in flight.
-  double took_ms(const Slot& s);
+  double took_ms(int slot);
 
   /// Runs f(), which returns a Result, as the one call that uses the session; while another thread's is running, an
   /// error at once. What one call wrote the next one sees, in whichever thread.
