@@ -5,7 +5,7 @@
 //
 // Bindings: 0 A, 1 W, 2 wscale, 3 bias, 4 colscale, 5 residual, 6 gain, 7 out.
 // Constants: 0 LX, 1 IN_TYPE, 2 W_TYPE (0 to 2), 3 OUT_TYPE, 4 RES_TYPE, 5 ACT, 6 BIAS, 7 COLSCALE, 8 RESIDUAL, 9 LN, 10 ROWS (M at most),
-//            11 PANEL (columns; LX a multiple of PANEL / 4, the quotient a power of two), 12 K4 = ceil(K / 4), 13 GAIN.
+//            11 PANEL (columns; it, LX and LX / (PANEL / 4) are powers of two), 12 K4 = ceil(K / 4), 13 GAIN.
 // Push constants: as linear.tile. Grid: x = 1, y = ceil(N / PANEL).
 #extension GL_GOOGLE_include_directive : require
 #extension GL_EXT_control_flow_attributes : require

@@ -1,18 +1,17 @@
 #include "flights.h"
 
 #include <algorithm>
-#include <cstring>
 
 namespace cli {
 
-Flights::Flights(Pictures& pictures, const Common& common, GovernedSessions& levels, FrameTimes& times)
-    : levels_(levels), times_(times), reader_(pictures, common, depth(levels) > 1) {
+Flights::Flights(Pictures& pictures, const Common& common, GovernedSessions& levels, FrameTimes& times, bool ahead)
+    : levels_(levels), times_(times), reader_(pictures, common, ahead || depth(levels) > 1) {
   flights_.reserve(size_t(reader_.room()) + 1);
 }
 
 int Flights::depth(GovernedSessions& levels) {
   Sessions& sessions = levels.sessions();
-  return sessions.one_for_all() && std::strcmp(sessions.last().device().kind, "vulkan") == 0 ? 2 : 1;
+  return sessions.one_for_all() ? sessions.last().worth_in_flight() : 1;
 }
 
 vireo::Result<vireo::Ticket> Flights::submit(const Frame& frame, const Begin& begin) try {

@@ -23,7 +23,8 @@ class Flights {
     const vireo::Result<vireo::Output>& out;
   };
 
-  Flights(Pictures& pictures, const Common& common, GovernedSessions& levels, FrameTimes& times);
+  /// `ahead`: frames are read ahead also where one at a time is in flight, for verbs that have more to do with answers.
+  Flights(Pictures& pictures, const Common& common, GovernedSessions& levels, FrameTimes& times, bool ahead = false);
 
   /// Called for each frame, also one that could not be read. What it throws ends the work.
   using Answer = std::function<void(const Landed& landed)>;
@@ -39,8 +40,7 @@ class Flights {
     vireo::Ticket ticket;
     int level;
   };
-  /// How many frames are worth having in flight: a CPU works while submit() runs, a GPU while the next is prepared.
-  /// One, where each size of picture has a session of its own.
+  /// How many frames are worth having in flight; one, where each size of picture has a session of its own.
   static int depth(GovernedSessions& levels);
   vireo::Result<vireo::Ticket> submit(const Frame& frame, const Begin& begin);
   void land_oldest(const Answer& answer);

@@ -222,7 +222,8 @@ void FrameQueue::fill() {
       const std::lock_guard<std::mutex> lock(mutex_);
       (more ? waiting_ : free_).push_back(frame);
       ended_ = !more;
-      if (drop_ && waiting_.size() > 1) {
+      // A failure is no newer picture.
+      if (drop_ && waiting_.size() > 1 && waiting_.back()->error.empty()) {
         free_.push_back(waiting_.front());
         waiting_.erase(waiting_.begin());
         ++dropped_;

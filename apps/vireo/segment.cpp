@@ -432,7 +432,7 @@ void run(SegmentArgs& args) {
   std::exception_ptr failure;
   {
     const Interruptible meanwhile(&pictures);
-    Flights flights(pictures, args.common, segmenter.levels(), report.latency());
+    Flights flights(pictures, args.common, segmenter.levels(), report.latency(), true);
     Progress progress(pictures.total());
     try {
       Writing(args, job, segmenter, report, maps, progress).run(flights);

@@ -340,9 +340,9 @@ Result<Lowering> lower_tile(const OpCall& c, const LowerContext& ctx) { return l
 Result<void> halves_accept(const KernelDef& k, const OpCall& c, const LowerContext& ctx, DType weights,
                            const char* described) {
   if (!ctx.caps->shader_float16) return fail(ErrorCode::kUnsupported, "the device has no shaderFloat16");
-  // The planar picture's floats are rounded to halves while they are staged.
-  if ((c.in[kX]->dtype != DType::kF16 && !geometry(c).planar) ||
-      gpu_weight_format(*c.in[kWeight], *c.in[kX]).dtype != weights)
+  // The planar picture's floats are rounded to halves while they are staged, where activations are halves.
+  const DType activations = geometry(c).planar ? c.out.dtype : c.in[kX]->dtype;
+  if (activations != DType::kF16 || gpu_weight_format(*c.in[kWeight], *c.in[kX]).dtype != weights)
     return fail(ErrorCode::kUnsupported, "it multiplies fp16 rows, or a planar picture, by {}", described);
   if (ctx.tuning->of(k.name).empty())
     return fail(ErrorCode::kUnsupported, "devices of this class multiply fp32 no slower, or its accuracy check failed");

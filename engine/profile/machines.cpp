@@ -42,7 +42,7 @@ efficiency_low: 0.45
 efficiency_high: 1
 # Assumed: a dispatch behind a barrier, and one submission with its fence at 10 W.
 dispatch_us: 8
-# With efficiency_low this is the least, in steps of 0.05 and 10, that holds TensorRT's published times of EfficientViT-B1 to B3, which are up to 3.0 times the
+# With efficiency_low this is the least, in steps of 0.05 and 10, that holds TensorRT's published times of EfficientViT-B1 to B3, which are up to 3.5 times the
 # guess: networks of small layers, in which nobody outside can tell slow kernels from slow launches (tests/unit/test_published_nano.cpp).
 dispatch_us_high: 210
 inference_us: 400

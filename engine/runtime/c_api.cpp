@@ -2,6 +2,7 @@
 #include <vireo/vireo.h>
 
 #include <algorithm>
+#include <cmath>
 #include <cstddef>
 #include <cstdio>
 #include <cstdlib>
@@ -429,12 +430,12 @@ vireo_status vireo_governor_open(int levels, double fps, vireo_governor** govern
     if (governor == nullptr)
       return vireo::fail(vireo::ErrorCode::kInvalidArgument, "vireo_governor_open: governor is NULL");
     *governor = nullptr;
-    if (levels < 1 || !(fps > 0))
-      return vireo::fail(
-          vireo::ErrorCode::kInvalidArgument,
-          "vireo_governor_open: {} levels and {} frames a second; expected at least one level and a rate "
-          "above 0",
-          levels, fps);
+    constexpr int kMost = 1000;
+    if (levels < 1 || levels > kMost || !(fps > 0) || !std::isfinite(fps))
+      return vireo::fail(vireo::ErrorCode::kInvalidArgument,
+                         "vireo_governor_open: {} levels and {} frames a second; expected 1 to {} levels and a rate "
+                         "above 0",
+                         levels, fps, kMost);
     vireo::GovernorOptions options;
     options.fps = fps;
     *governor = new vireo_governor{vireo::Governor(levels, options)};

@@ -205,6 +205,15 @@ void Session::Impl::make_host_steps(const simd::Kernels& kernels) {
 Result<void> Session::Impl::start(int slot) {
   if (!health) return health.error();
   Slot& s = slots[size_t(slot)];
+  Result<void> started = launch(slot);
+  s.end = overlaps() ? Clock::time_point{} : Clock::now();
+  return started;
+}
+
+bool Session::Impl::overlaps() const { return !cpu && !planned.plan.has_cpu_steps(); }
+
+Result<void> Session::Impl::launch(int slot) {
+  Slot& s = slots[size_t(slot)];
   if (settled) return start_in_fp32(s);
   const bool sized = s.map.height > 0;
   const Shape& planned_out = planned.plan.values[size_t(planned.plan.outputs[0])].desc.shape;
@@ -326,7 +335,6 @@ Result<Ticket> Session::Impl::enter(double preprocess_ms, MapSize map, F&& fill)
                 kSlots);
   Slot& s = slots[size_t(slot)];
   s.start = Clock::now();
-  s.end = {};
   s.preprocess_ms = preprocess_ms;
   s.in_fp32 = {}, s.recomputed = nullptr;
   s.map = map;
@@ -340,7 +348,6 @@ Result<Ticket> Session::Impl::enter(double preprocess_ms, MapSize map, F&& fill)
     for (int i = 0; i < kSlots; ++i)
       if (slots[size_t(i)].ticket || i == slot) slots[size_t(i)].status = start(i);
   }
-  if (cpu) s.end = Clock::now();
   newest_slot = slot;
   s.ticket = next_ticket++;
   if (next_ticket == 0) next_ticket = 1;
@@ -511,6 +518,7 @@ Result<Output> Session::wait(Ticket ticket) {
 int Session::input_height() const { return impl_->height; }
 int Session::input_width() const { return impl_->width; }
 int Session::batch() const { return impl_->options.batch; }
+int Session::worth_in_flight() const { return impl_->overlaps() ? 2 : 1; }
 Precision Session::precision() const { return impl_->options.precision; }
 const std::string& Session::precision_reason() const { return impl_->precision_reason; }
 DeviceUsed Session::device() const { return impl_->used(); }

@@ -82,7 +82,7 @@ struct Session::Impl {
     bool unprepared = false;
     std::vector<float> result;     // dense
     MapSize map;                   // that was asked for
-    Clock::time_point start, end;  // end: of a CPU's work, which is done when it was started
+    Clock::time_point start, end;  // end: of work that is done when start() returns
     double preprocess_ms = 0;
     Result<void> status;
     Ticket in_fp32;                     // of the session in fp32, when that does this inference
@@ -136,6 +136,9 @@ struct Session::Impl {
   Result<std::vector<float>> value(const std::string& name, int64_t shape[4]) const;
   Result<Output> wait(Ticket ticket);
   Result<void> start(int slot);
+  Result<void> launch(int slot);  // start()'s work
+  /// Whether a device works on while start() has returned.
+  bool overlaps() const;
   Result<void> finish(int slot);
   Result<void> check_validation() const;
   void gather(int slot);

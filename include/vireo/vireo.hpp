@@ -227,8 +227,8 @@ struct Output {
   int rows = 0;  ///< 1, the number of tokens (Head::kTokens), or height * width of a segmentation (below)
   int cols = 0;  ///< classes, width, or 1 (Head::kClassMap)
   DeviceUsed device;
-  /// Wall time of this inference, preprocessing excluded. Of two in flight the second one's begins where the first
-  /// ends.
+  /// Wall time of this inference up to the end of its wait(), preprocessing excluded. Of two in flight the second one's
+  /// begins where the first one's ends: a share of the time, not a latency.
   double ms = 0;
   double preprocess_ms = 0;
   int height = 0, width = 0;  ///< the map whose pixels the rows are, row by row; 0 when they are none
@@ -306,6 +306,9 @@ class VIREO_API Session {
   int input_height() const;
   int input_width() const;
   int batch() const;
+  /// 2 where a device works on after submit() has returned, so that the next picture is prepared meanwhile; 1 where the
+  /// work is done by then: on the CPU, and where steps of the plan are.
+  int worth_in_flight() const;
   Precision precision() const;                  ///< the options', or what kAuto has come to
   const std::string& precision_reason() const;  ///< of kAuto: the times and answers that chose; empty otherwise
   DeviceUsed device() const;                    ///< its strings live as long as the session

@@ -216,7 +216,8 @@ const char* c_api_governor(void) {
   vireo_governor* governor = NULL;
   int i, changes = 0;
   EXPECT(vireo_governor_open(0, 10.0, &governor, &error) == VIREO_INVALID_ARGUMENT && governor == NULL);
-  EXPECT(strstr(error.message, "at least one level") != NULL);
+  EXPECT(strstr(error.message, "expected 1 to 1000 levels") != NULL);
+  EXPECT(vireo_governor_open(2, HUGE_VAL, &governor, &error) == VIREO_INVALID_ARGUMENT && governor == NULL);
   EXPECT(vireo_governor_open(2, 0.0, &governor, &error) == VIREO_INVALID_ARGUMENT && governor == NULL);
   EXPECT(vireo_governor_open(2, 10.0, NULL, &error) == VIREO_INVALID_ARGUMENT);
   EXPECT(vireo_governor_level(NULL) == 0 && vireo_governor_frame(NULL, 1.0, 1.0) == 0);

@@ -130,7 +130,9 @@ TEST(ConvHalf, IsTakenForHalvesWhereTheDeviceMultipliesThem) {
   Conv planar(64, 3, 96, 3);
   planar.x.layout = Layout::kPlanar, planar.x.dtype = DType::kF32;
   EXPECT_EQ(planar.taken(caps), "conv2d.half") << "its floats are rounded while they are staged";
-  planar.w.dtype = DType::kF32;
+  planar.call.out.dtype = DType::kF32;
+  EXPECT_EQ(planar.taken(caps), "conv2d.tile") << "a policy's activations are f32";
+  planar.call.out.dtype = DType::kF16, planar.w.dtype = DType::kF32;
   EXPECT_EQ(planar.taken(caps), "conv2d.tile");
   caps.shader_float16 = false;
   EXPECT_EQ(Conv(64, 128, 96, 5).taken(caps), "conv2d.tile");

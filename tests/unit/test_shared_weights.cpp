@@ -160,6 +160,8 @@ TEST(SharedWeights, StepsOnTheCpuReadThemInAVulkanPlan) {
   auto second = open(model, *gpu, {0, Precision::kFp32, shared, ops});
   ASSERT_TRUE(alone && first && second);
   EXPECT_EQ(answer(*second, model), answer(*alone, model));
+  EXPECT_EQ(first->worth_in_flight(), 2);
+  EXPECT_EQ(second->worth_in_flight(), 1) << "its steps on the CPU are done when submit() returns";
 }
 
 TEST(SharedWeights, DevicesDoNotMix) {
