@@ -153,7 +153,7 @@ TEST(SharedWeights, StepsOnTheCpuReadThemInAVulkanPlan) {
   const Result<Device> gpu = Device::vulkan(0);
   if (!gpu) GTEST_SKIP() << gpu.error().message;
   const Model model = *Model::open(kCase);
-  const std::vector<std::string> ops{"layer_norm"};
+  const std::vector<std::string> ops{"attention", "linear"};
   auto alone = open(model, *gpu, {0, Precision::kFp32, nullptr, ops});
   const auto shared = std::make_shared<SharedWeights>();
   auto first = open(model, *gpu, {0, Precision::kFp32, shared});

@@ -563,7 +563,7 @@ TEST_F(VkPhases, Failures) {
     EXPECT_EQ(phases.error().code, code) << phases.error().message;
     EXPECT_NE(phases.error().message.find(part), std::string::npos) << phases.error().message;
   };
-  expect("pipeline", VK_ERROR_OUT_OF_HOST_MEMORY, ErrorCode::kOutOfMemory, "compiling shader 'conv2d.PHASES=1'");
+  expect("pipeline", VK_ERROR_OUT_OF_HOST_MEMORY, ErrorCode::kOutOfMemory, "compiling shader 'conv2d.tile.PHASES=1'");
   expect("allocate", VK_ERROR_OUT_OF_DEVICE_MEMORY, ErrorCode::kOutOfMemory, "the phases need");
   expect("submit", VK_ERROR_OUT_OF_HOST_MEMORY, ErrorCode::kOutOfMemory, "submitting failed");
   ASSERT_TRUE((*e)->submit(0));

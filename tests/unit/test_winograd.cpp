@@ -89,7 +89,6 @@ TEST(WinogradVulkan, IsTakenWhereItCostsLess) {
   EXPECT_EQ(c.taken(caps, Precision::kFp32), "conv2d.tile");
   c = Conv(Shape{{1, 64, 64, 3}}, 96), c.planar = true;
   EXPECT_EQ(c.taken(caps, Precision::kFp32), "conv2d.tile");
-  EXPECT_EQ(c.taken(caps, Precision::kFp16), "conv2d.half");
   // A map of one tile leaves most of a workgroup without one.
   EXPECT_EQ(Conv(Shape{{1, 2, 2, 128}}, 128).taken(caps, Precision::kFp32), "conv2d.tile");
 
