@@ -292,7 +292,7 @@ void add_predict(CLI::App& app) {
   add_examples(*verb,
                {"vireo predict --model models/fashion-vit --machine jetson-nano",
                 "vireo predict --model models/disaster-upernet --machine jetson-nano --frame 1920x1080 --format nv12",
-                "vireo predict --sweep --machine jetson-nano --precisions fp32,fp16 --html sweep.html",
+                "vireo predict --sweep --caps caps.txt --precisions fp32,fp16 --html sweep.html",
                 "vireo predict --fit mine.txt --device cpu --fit-on a/config.json,b/config.json"});
   verb->callback([args] {
     if (args->fit.empty() && !args->sweep && !args->list && args->common.model.empty() && args->common.config.empty())
