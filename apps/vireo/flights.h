@@ -19,7 +19,7 @@ class Flights {
     Frame& frame;       // valid until the call ends, as is `out`
     int level;          // negative: there is one alone, or no session took it
     double latency_ms;  // since the frame came; negative: no stream's
-    /// The answer, or why there is none. One frame's session may be another's: what its device() says is in `out`.
+    /// The answer, or why there is none.
     const vireo::Result<vireo::Output>& out;
   };
 
