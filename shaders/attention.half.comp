@@ -12,7 +12,7 @@
 // scale is multiplied when scores become powers.
 //
 // Bindings: as attention.tile; rows are halves, heads multiples of 4 wide (ALIGNED = 1).
-// Constants: 0 LX, 3 OUT_TYPE, 9 WHOLE, 10 HD, 11 ALIGNED, 12 TX, 14 TN (4 or 8), 15 DC, 16 VN (4, 8 or 12), 17 SKIP_ROWS, 18 VX, 19 VM (4 or 8;
+// Constants: 0 LX, 3 OUT_TYPE, 9 WHOLE, 10 HD, 11 ALIGNED, 12 TX, 13 SHORT, 14 TN (4 or 8), 15 DC, 16 VN (4, 8 or 12), 17 SKIP_ROWS, 18 VX, 19 VM (4 or 8;
 //            LX / VX * VM >= BQ, VX * VN >= VD), 30 VD; PARTITION as attention.tile.
 // Push constants and grid: as attention.tile; k and v are columns of one buffer's rows, so v_ld4 is k_ld4 and not read.
 #extension GL_GOOGLE_include_directive : require
@@ -40,6 +40,7 @@ layout(constant_id = 4) const uint KEY_TYPE = 0u;
 #endif
 layout(constant_id = 9) const uint WHOLE = 0u;
 layout(constant_id = 12) const uint TX = 8u;
+layout(constant_id = 13) const uint SHORT = 0u;   // the last block's keys are in the first 4 of every invocation
 layout(constant_id = 14) const uint TN = 8u;
 layout(constant_id = 15) const uint DC = 32u;
 layout(constant_id = 16) const uint VN = 8u;
@@ -55,6 +56,13 @@ const uint TM = 8u;
 const uint BQ = LX / TX * TM, BQ2 = BQ / 2u;
 const uint BKV = TX * TN, BKV2 = BKV / 2u;
 const uint VC = TX * 4u;                      // keys of p v at a time
+const uint RUN = TX % 2u == 0u ? 8u : 4u;     // keys that p v adds, or leaves out beyond the last key
+// Registers are left: for leaving them out, and for where queries begin.
+#if PARTITION == 1
+const bool LIGHT = false;
+#else
+const bool LIGHT = VM * VN <= 32u;
+#endif
 const uint DC4 = DC / 4u, CHUNKS = (HD4 + DC4 - 1u) / DC4;
 const bool WIDE = HD > 64u;                   // a score is more products than are summed in fp16
 const uint VW = VN / 2u;                      // words of v per invocation and key
@@ -106,6 +114,16 @@ float sum_of_parts(uint query)
 
 f16vec2 half_pair(uint i) { return unpackFloat2x16(stage[i]); }
 
+// Of the first N of an invocation's keys, with DC dimensions.
+#define ADD_SCORES(N) \
+    [[unroll]] for (uint d = 0u; d < DC; ++d) { \
+        f16vec2 q[4], k[N / 2u]; \
+        [[unroll]] for (uint i = 0u; i < 4u; ++i) q[i] = half_pair(staged(d, BQ2) + ty * 4u + i); \
+        [[unroll]] for (uint j = 0u; j < N / 2u; ++j) k[j] = half_pair(K_AT + staged(d, BKV2) + tx * (TN / 2u) + j); \
+        [[unroll]] for (uint j = 0u; j < N; ++j) \
+            [[unroll]] for (uint i = 0u; i < 4u; ++i) s[j * 4u + i] = fma(f16vec2(k[j / 2u][j % 2u]), q[i], s[j * 4u + i]); \
+    }
+
 void main()
 {
     const uint t = gl_LocalInvocationID.x;
@@ -156,6 +174,12 @@ void main()
         [[unroll]] for (uint i = 0u; i < TM; ++i) q_side[i] = token_region(group, first + ty * TM + i);
 #endif
     barrier();
+    uvec2 q_start[Q_LOADS];
+    [[unroll]] for (uint i = 0u; i < Q_LOADS; ++i) {
+        const uint r = i * (LX / DC4) + pair0;
+        q_start[i] = uvec2(0u);
+        if (LIGHT && ((i + 1u) * LX <= BQ2 * DC4 || r < BQ2)) q_start[i] = uvec2(q_rows[r * 2u], q_rows[r * 2u + 1u]);
+    }
 
     [[dont_unroll]] for (uint k0 = 0u; k0 < p.n_kv; k0 += BKV) {
         f16vec2 s[TN * 4u];   // of each key, four pairs of queries
@@ -171,7 +195,8 @@ void main()
                 if ((i + 1u) * LX <= BQ2 * DC4 || r < BQ2) {
                     uvec4 x = uvec4(0u);
                     if (CHUNKS * DC4 == HD4 || d4 < HD4)
-                        x = pairs(LOAD(q16, q_rows[r * 2u], q_g + d4), LOAD(q16, q_rows[r * 2u + 1u], q_g + d4), f16vec2(1.0));
+                        x = pairs(LOAD(q16, LIGHT ? q_start[i].x : q_rows[r * 2u], q_g + d4),
+                                  LOAD(q16, LIGHT ? q_start[i].y : q_rows[r * 2u + 1u], q_g + d4), f16vec2(1.0));
                     [[unroll]] for (uint j = 0u; j < 4u; ++j) stage[q_to + i * (LX / DC4) + j * BQ2] = x[j];
                 }
             }
@@ -188,13 +213,8 @@ void main()
             barrier();
             PHASE_END(LOAD)
             if (has_rows) {
-                [[unroll]] for (uint d = 0u; d < DC; ++d) {
-                    f16vec2 q[4], k[TN / 2u];
-                    [[unroll]] for (uint i = 0u; i < 4u; ++i) q[i] = half_pair(staged(d, BQ2) + ty * 4u + i);
-                    [[unroll]] for (uint j = 0u; j < TN / 2u; ++j) k[j] = half_pair(K_AT + staged(d, BKV2) + tx * (TN / 2u) + j);
-                    [[unroll]] for (uint j = 0u; j < TN; ++j)
-                        [[unroll]] for (uint i = 0u; i < 4u; ++i) s[j * 4u + i] = fma(f16vec2(k[j / 2u][j % 2u]), q[i], s[j * 4u + i]);
-                }
+                if (SHORT != 0u && k0 + BKV > p.n_kv) ADD_SCORES(4u)
+                else ADD_SCORES(TN)
                 if (WIDE)
                     [[unroll]] for (uint i = 0u; i < TN * 4u; ++i) {
                         wide[i] += vec2(s[i]);
@@ -236,7 +256,7 @@ void main()
 #endif
 
         // Keys beyond the last one: repeated rows were read; give them no weight.
-        if (WHOLE == 0u)
+        if (WHOLE == 0u && (PARTITION == 1 || k0 + BKV > p.n_kv))
             [[unroll]] for (uint j = 0u; j < TN; ++j) {
                 const bool beyond = k0 + (j / 4u * TX + tx) * 4u + j % 4u >= p.n_kv;
                 [[unroll]] for (uint i = 0u; i < 4u; ++i)
@@ -303,14 +323,20 @@ void main()
             if (has_values) {
                 f16vec2 sum[VM * VW];
                 [[unroll]] for (uint i = 0u; i < VM * VW; ++i) sum[i] = f16vec2(0.0);
-                [[unroll]] for (uint e = 0u; e < VC; ++e) {
-                    f16vec2 pr[VM / 2u], v[VW];
-                    [[unroll]] for (uint i = 0u; i < VM / 2u; ++i) pr[i] = half_pair(staged(e, BQ2) + v_row / 2u + i);
-                    [[unroll]] for (uint w = 0u; w < V8 * 4u; ++w) v[w] = half_pair(V_AT + e * LDV + (w / 4u * VX + vx) * 4u + w % 4u);
-                    [[unroll]] for (uint w = 0u; w < V4 * 2u; ++w) v[V8 * 4u + w] = half_pair(V_AT + e * LDV + V8 * VX * 4u + vx * 2u + w);
-                    [[unroll]] for (uint i = 0u; i < VM; ++i)
-                        [[unroll]] for (uint w = 0u; w < VW; ++w) sum[i * VW + w] = fma(f16vec2(pr[i / 2u][i % 2u]), v[w], sum[i * VW + w]);
-                }
+                [[unroll]] for (uint run = 0u; run < VC / RUN; ++run)
+                    if (run == 0u || !LIGHT || WHOLE != 0u || v0 + run * RUN < keys)
+                        [[unroll]] for (uint j = 0u; j < RUN; ++j) {
+                            const uint e = run * RUN + j;
+                            f16vec2 pr[VM / 2u], v[VW];
+                            [[unroll]] for (uint i = 0u; i < VM / 2u; ++i) pr[i] = half_pair(staged(e, BQ2) + v_row / 2u + i);
+                            [[unroll]] for (uint w = 0u; w < V8 * 4u; ++w)
+                                v[w] = half_pair(V_AT + e * LDV + (w / 4u * VX + vx) * 4u + w % 4u);
+                            [[unroll]] for (uint w = 0u; w < V4 * 2u; ++w)
+                                v[V8 * 4u + w] = half_pair(V_AT + e * LDV + V8 * VX * 4u + vx * 2u + w);
+                            [[unroll]] for (uint i = 0u; i < VM; ++i)
+                                [[unroll]] for (uint w = 0u; w < VW; ++w)
+                                    sum[i * VW + w] = fma(f16vec2(pr[i / 2u][i % 2u]), v[w], sum[i * VW + w]);
+                        }
                 [[unroll]] for (uint i = 0u; i < VM; ++i) {
                     const float by = TN > 4u ? 1.0 : row_shrink[v_row + i];
                     [[unroll]] for (uint g = 0u; g < VN / 4u; ++g) {

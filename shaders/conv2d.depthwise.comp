@@ -86,7 +86,7 @@ void main()
     uint to = (line * p.OW + ox) * p.o_ld4 + g;
     [[unroll]] for (uint j = 0u; j < PX; ++j) {
         if (ox + j >= p.OW) break;
-        const vec4 v = activate(acc[j], ACT);
+        const vec4 v = activate(acc[j], ACT, OUT_TYPE);
         if (OUT_TYPE == F32) out32[to] = v;
         else out16[to] = to_half4(v);
         to += p.o_ld4;

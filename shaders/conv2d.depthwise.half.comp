@@ -101,8 +101,8 @@ void main()
         [[unroll]] for (uint j = 0u; j < PX; ++j) {
             if ((OH % PY == 0u || oy + r < OH) && (OW % PX == 0u || ox + j < OW)) {
                 const uint at = (r * PX + j) * 4u;
-                const vec4 a = activate(vec4(vec2(acc[at]), vec2(acc[at + 1u])) + low, ACT);
-                const vec4 b = activate(vec4(vec2(acc[at + 2u]), vec2(acc[at + 3u])) + high, ACT);
+                const vec4 a = activate(vec4(vec2(acc[at]), vec2(acc[at + 1u])) + low, ACT, OUT_TYPE);
+                const vec4 b = activate(vec4(vec2(acc[at + 2u]), vec2(acc[at + 3u])) + high, ACT, OUT_TYPE);
                 if (OUT_TYPE == F32) out32[to * 2u] = a, out32[to * 2u + 1u] = b;
                 else out16[to] = uvec4(to_half4(a), to_half4(b));
             }

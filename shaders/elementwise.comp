@@ -33,12 +33,12 @@ void main()
     if (row >= p.rows) return;
     vec4 v = load_x(row * p.x_ld4 + g);
     if (BIAS != 0u) v += bias[g];
-    v = activate(v, ACT);
+    v = activate(v, ACT, OUT_TYPE);
     if (COLSCALE != 0u) v *= colscale[g];
     if (RESIDUAL != 0u) {
         const uint from = row % p.y_rows * p.y_ld4 + g;
         const vec4 y = RES_TYPE == F32 ? y32[from] : from_half4(y16[from]);
         v = RESIDUAL == 1u ? v + y : v * y;
     }
-    store_out(row * p.o_ld4 + g, activate(v, ACT_AFTER));
+    store_out(row * p.o_ld4 + g, activate(v, ACT_AFTER, OUT_TYPE));
 }

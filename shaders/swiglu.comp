@@ -29,5 +29,5 @@ void main()
     if (shift == 1u) b = vec4(lo.yzw, hi.x);
     if (shift == 2u) b = vec4(lo.zw, hi.xy);
     if (shift == 3u) b = vec4(lo.w, hi.xyz);
-    store_out(i, mix(vec4(0.0), activate(a, 3u) * b, real_channels(g, p.H)));
+    store_out(i, mix(vec4(0.0), activate(a, 3u, OUT_TYPE) * b, real_channels(g, p.H)));
 }

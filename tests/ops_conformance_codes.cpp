@@ -222,10 +222,10 @@ TEST(Tiles, DepthwiseHalves) {
 
 /// Rows whose producer leaves their moments behind them: what normalises them gets the same as if it worked them out.
 TEST(Tiles, MomentsOfRowsFromTheirProducer) {
-  int runs = 0;
+  int runs = 0, wide = 0;
   for (Target t : packed_targets())
     // Columns of several workgroups, the last of them cut short; rows beyond a tile; large means.
-    for (const int64_t width : {64, 200, 264})
+    for (const int64_t width : {64, 200, 264, 456})
       for (const Precision precision : {Precision::kFp16, Precision::kInt8}) {
         const int64_t rows = 133, k = 48, n = 24;
         SCOPED_TRACE(fmt::format("{} columns, {} on {}", width, to_string(precision), t.label));
@@ -266,6 +266,7 @@ TEST(Tiles, MomentsOfRowsFromTheirProducer) {
           const Plan& plan = planned->plan;
           EXPECT_EQ(dump(plan).find("OUT_MOMENTS=1") != std::string::npos, apart) << dump(plan);
           EXPECT_EQ(dump(plan).find("IN_COLUMNS=1 ", dump(plan).find(" fc ")) == std::string::npos, apart);
+          wide += dump(plan).find("IN_COLUMNS=256 ") != std::string::npos;
           ThreadPool pool(2);
           const auto run = vk::Executable::create(t.gpu, plan, planned->graph, pool, {});
           ASSERT_TRUE(run.ok()) << run.error().message;
@@ -293,6 +294,7 @@ TEST(Tiles, MomentsOfRowsFromTheirProducer) {
         ++runs;
       }
   if (runs == 0) GTEST_SKIP() << "no device with shaderFloat16";
+  EXPECT_GT(wide, 0) << "a tile of 256 columns adds them up where W was";
   EXPECT_EQ(vulkan().messages, "") << "the validation layer must stay silent";
 }
 

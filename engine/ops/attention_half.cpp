@@ -15,10 +15,12 @@ struct Tile {
     k_loads = div_up(keys() / 2 * dc / 4, lx);
     v_loads = div_up(values() * groups4(s.vdim), lx);
     wide = s.dim > 64;
+    light = s.plain && vm * vn <= 32;
   }
   int64_t lx, tx, tn, vn, vm, dc, vx;
   int64_t chunks, q_loads, k_loads, v_loads;
-  bool wide;  // scores are added in fp32
+  bool wide;   // scores are added in fp32
+  bool light;  // registers are left for branches in p v, and for where queries begin
   int64_t rows() const { return lx / tx * 8; }
   int64_t keys() const { return tx * tn; }
   int64_t values() const { return tx * 4; }  // keys of p v at a time
@@ -34,6 +36,16 @@ struct Tile {
   }
   int64_t value_trips(int64_t tokens) const {
     return tokens / keys() * (keys() / values()) + div_up(tokens % keys(), values());
+  }
+  /// Keys whose values are added: of a last trip only those up to the last key, where registers are left.
+  int64_t summed_keys(int64_t tokens) const {
+    return light ? round_up(tokens, tx % 2 == 0 ? 8 : 4) : value_trips(tokens) * values();
+  }
+  /// The last block's keys are in the first 4 of every invocation; the others have none, and are left out as well.
+  bool is_short(int64_t tokens) const { return light && tn > 4 && tokens % keys() != 0 && tokens % keys() <= 4 * tx; }
+  /// Keys that have scores, beyond the last one as well.
+  int64_t scored_keys(int64_t tokens) const {
+    return div_up(tokens, keys()) * keys() - (is_short(tokens) ? keys() - 4 * tx : 0);
   }
   int64_t score_products() const { return dc * tn * 4; }  // instructions of one run
   int64_t value_products() const { return values() * vm * vn / 2; }
@@ -67,14 +79,16 @@ struct Tile {
         part(double(value_products() + values() * (vn == 12 ? 3 : 2) + 2 * vm * vn), double(values() * (vm + vn) / 2));
     const double staging = double(v_loads) * 8 + 60;
     const double all = double(div_up(lx, subgroup)), blocks = double(div_up(s.tokens, keys()));
+    const double scored = double(scored_keys(s.tokens)) / double(keys());
+    const double summed = double(summed_keys(s.tokens)) / double(values());
     double slots = 0;
     for (int64_t first = 0; first < s.tokens; first += rows()) {
       const int64_t queries = t.skip_rows ? std::min(rows(), s.tokens - first) : rows();
       // The scheduler of a subgroup without a query in p v waits for the others', so all of them count there.
       const double summing =
           all * double(value_subgroups(queries, subgroup)) / double(value_subgroups(rows(), subgroup));
-      slots += blocks * double(chunks) * (double(score_subgroups(queries, subgroup)) * scores + all * loads) +
-               blocks * all * powers + double(value_trips(s.tokens)) * (summing * sums + all * staging);
+      slots += double(chunks) * (scored * double(score_subgroups(queries, subgroup)) * scores + blocks * all * loads) +
+               blocks * all * powers + summed * summing * sums + double(value_trips(s.tokens)) * all * staging;
     }
     const int64_t resident = std::min(t.machine.registers / (round_up(registers(), 8) * int64_t(all) * subgroup),
                                       int64_t(t.machine.shared_bytes / shared_bytes()));
@@ -89,8 +103,8 @@ struct Tile {
     const int64_t full = queries / rows(), rest = queries % rows(), left = rest && !skip_rows ? rows() : rest;
     const int64_t scorers = full * div_up(lx, subgroup) + score_subgroups(left, subgroup);
     const int64_t valuers = full * value_subgroups(rows(), subgroup) + value_subgroups(left, subgroup);
-    w.issued_flops = 4.0 * double(s.heads * depth * subgroup) *
-                     double(scorers * trips * score_products() + valuers * runs * value_products());
+    const int64_t scores = scored_keys(s.tokens) / tx * chunks * dc * 4, sums = summed_keys(s.tokens) * vm * vn / 2;
+    w.issued_flops = 4.0 * double(s.heads * depth * subgroup) * double(scorers * scores + valuers * sums);
     return w;
   }
 };
@@ -145,6 +159,7 @@ Result<Lowering> lower(const OpCall& c, const LowerContext& ctx) {
   d.spec.add({{"LX", u32(tile.lx)},
               {"WHOLE", s.tokens % tile.keys() == 0},
               {"TX", u32(tile.tx)},
+              {"SHORT", tile.is_short(s.tokens)},
               {"TN", u32(tile.tn)},
               {"DC", u32(tile.dc)},
               {"VN", u32(tile.vn)},
@@ -170,10 +185,11 @@ bool legal(const Constants& c) {
 std::vector<Constants> defaults(const DeviceCaps& caps) {
   if (caps.device_class != DeviceClass::kMaxwell) return {};
   // tx is a head's width over vn, so that no invocation is without work in either product. Blocks of twice as many keys
-  // as a head is wide (tn 8) stage queries half as often; of half as many (vn 8) they fit few tokens better.
-  return {{128, 8, 4, 8, 8}, {128, 16, 8, 4, 8}, {128, 8, 8, 4, 8},  {64, 8, 8, 4, 8},
-          {288, 9, 8, 4, 8}, {192, 12, 8, 4, 8}, {96, 6, 8, 4, 8},   {128, 4, 8, 4, 8},
-          {144, 9, 4, 8, 8}, {160, 10, 4, 8, 8}, {192, 12, 4, 8, 8}, {128, 16, 4, 8, 8}};
+  // as a head is wide (tn 8) stage queries half as often; of half as many (vn 8) they fit few tokens better. 256
+  // invocations stage keys and values for twice as many queries.
+  return {{128, 8, 4, 8, 8},  {256, 16, 8, 4, 8}, {128, 16, 8, 4, 8}, {128, 8, 8, 4, 8}, {64, 8, 8, 4, 8},
+          {288, 9, 8, 4, 8},  {192, 12, 8, 4, 8}, {96, 6, 8, 4, 8},   {128, 4, 8, 4, 8}, {144, 9, 4, 8, 8},
+          {160, 10, 4, 8, 8}, {192, 12, 4, 8, 8}, {128, 16, 4, 8, 8}};
 }
 
 void candidates(const DeviceCaps& caps, const std::function<void(std::string)>& add) {

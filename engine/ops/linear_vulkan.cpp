@@ -286,11 +286,14 @@ Error no_tile(const DeviceCaps& caps) {
               caps.max_shared_bytes, caps.max_workgroup_invocations);
 }
 
-/// What linear.half leaves behind its rows for who normalises them: a pair for each of its workgroups' columns. A's
-/// staging bytes must be enough to add them up (half.glsl).
-RowMoments moments_of(const OpCall& c, const LowerContext& ctx, const LinearTile& q, const Sizes& s) {
+/// What linear.half leaves behind its rows for who normalises them: a pair for each of its workgroups' columns. W's
+/// staging bytes must be enough to add them up, or A's for half of the rows (half.glsl).
+RowMoments moments_of(const OpCall& c, const LowerContext& ctx, const Tile& tile, const Sizes& s) {
   RowMoments m;
-  if (!ctx.wants_moments || c.out.gap != 0 || s.n % 8 != 0 || q.bm * (q.bn / 8) > q.bk * (q.bm / 2 + 4)) return m;
+  const LinearTile& q = tile.size;
+  if (!ctx.wants_moments || c.out.gap != 0 || s.n % 8 != 0) return m;
+  const uint32_t pairs = q.bm * (q.bn / 8 + q.bn / 128);
+  if (pairs * 2 > tile.w_loads * tile.lx * 4 && pairs > q.bk * (q.bm / 2 + 4)) return m;
   m.parts = div_up(s.n, q.bn);
   m.columns = q.bn;
   m.offset = uint64_t(round_up(int64_t(c.out.bytes()), 8));
@@ -324,7 +327,7 @@ Result<Lowering> lower_tiles(const KernelDef& k, const OpCall& c, const LowerCon
   const bool norm = c.iattr(kNorm) != 0,
              known = half && norm && ctx.moments.parts > 0 && ctx.moments.parts <= kMostParts;
   if (half) {
-    l.moments = moments_of(c, ctx, q, p.s);
+    l.moments = moments_of(c, ctx, tile, p.s);
     d.spec.add({{"OUT_MOMENTS", l.moments.parts > 0},
                 {"OUT_MOMENTS_AT", u32(int64_t(l.moments.offset / 8))},
                 {"IN_MOMENTS", known ? u32(ctx.moments.parts) : 0},
@@ -442,7 +445,7 @@ std::vector<Constants> half_defaults(const DeviceCaps& caps) {
   if (caps.device_class != DeviceClass::kMaxwell) return {};
   // 104 rows as in linear.tile: ViT-Ti has 192 columns, of which tiles of 128 waste a quarter. The last three are for
   // MobileViT: columns in multiples of 144, and products over 16 to 64 channels.
-  return {{128, 128, 48, 8, 8}, {104, 96, 48, 8, 8}, {128, 64, 32, 8, 8},
+  return {{128, 128, 48, 8, 8}, {64, 256, 48, 8, 8}, {104, 96, 48, 8, 8}, {128, 64, 32, 8, 8},
           {112, 72, 36, 8, 8},  {256, 64, 16, 8, 8}, {256, 32, 16, 8, 8}};
 }
 

@@ -51,6 +51,18 @@ const uint LDA = BM2 + 4u;            // words of two rows per staged k
 const uint A_LOADS = (BM2 * BK4 + LX - 1u) / LX, W_LOADS = (BK * BN8 + LX - 1u) / LX;
 shared uint as[BK * LDA];             // as[k][m / 2]
 shared uvec4 ws[W_LOADS * LX];        // ws[k][n / 8], with a margin for the last load's surplus
+#if !CONV
+// OUT_MOMENTS: W's bytes are enough for all rows at once, or A's for half of them. A margin keeps rows off each other's banks.
+const uint LDM = BN8 + BN8 / 16u;
+const bool MOMENTS_IN_W = BM * LDM * 2u <= W_LOADS * LX * 4u;
+const uint RUN_TM = MOMENTS_IN_W ? TM : TM2;   // rows of an invocation at a time
+void keep_moment(uint at, float x)
+{
+    if (MOMENTS_IN_W) ws[at / 4u][at % 4u] = floatBitsToUint(x);
+    else as[at] = floatBitsToUint(x);
+}
+float moment(uint at) { return uintBitsToFloat(MOMENTS_IN_W ? ws[at / 4u][at % 4u] : as[at]); }
+#endif
 
 // Codes are multiplied as halves of code * 2^-7, which is exact: a sum of 64 products with activations up to 1023 stays below 65504. No
 // conversion: a code that is moved to begin at 0 stands in the last places of 8, which are 2^-7 each. What makes a pair is what lies 16 bits
@@ -182,7 +194,9 @@ void main()
     // Each load takes the same k-group of two neighbouring rows; rows beyond M repeat the last one.
     uint a_at[A_LOADS], a_to[A_LOADS];
 #if !CONV
-    bool a_pair[A_LOADS];   // the second row exists
+    // The second row exists; how far it is, where registers are left to keep that.
+    bool a_pair[A_LOADS];
+    uint a_next[A_LOADS];
 #endif
     [[unroll]] for (uint i = 0u; i < A_LOADS; ++i) {
         const uint e = i * LX + t, kk = e % BK4, r = e / BK4;
@@ -192,6 +206,7 @@ void main()
 #else
         a_at[i] = p.a_off4 + min(m0 + r * 2u, p.M - 1u) * p.a_ld4 + kk;
         a_pair[i] = m0 + r * 2u + 1u < p.M;
+        a_next[i] = a_pair[i] ? p.a_ld4 : 0u;
 #endif
     }
 #if CONV
@@ -261,7 +276,7 @@ void main()
 #else
                 uvec4 pair = uvec4(0u);
                 if (K_FULL != 0u || k0 + e % BK4 < k4) {
-                    pair = pairs(a16[a_at[i] + k0], a16[a_at[i] + k0 + (a_pair[i] ? p.a_ld4 : 0u)]);
+                    pair = pairs(a16[a_at[i] + k0], a16[a_at[i] + k0 + (A_LOADS < 3u ? a_next[i] : a_pair[i] ? p.a_ld4 : 0u)]);
                     if (LN != 0u) {
                         const uvec2 norm = pair_norm[e / BK4];
                         const f16vec2 scale = unpackFloat2x16(norm.x), offset = unpackFloat2x16(norm.y);
@@ -347,28 +362,28 @@ void main()
         }
     }
 #if !CONV
-    // Half of the rows at a time, for which A's bytes are enough: an invocation's 8 columns of each, then all of a row.
+    // An invocation's 8 columns of each row, then all of a row.
     if (OUT_MOMENTS != 0u) {
         const uint parts = min(BN8, p.N / 8u - gl_WorkGroupID.y * BN8);
-        [[unroll]] for (uint half_tile = 0u; half_tile < 2u; ++half_tile) {
-            if (half_tile != 0u) barrier();
-            [[unroll]] for (uint i = 0u; i < TM2; ++i) {
-                const vec4 a = acc[(half_tile * TM2 + i) * 2u], b = acc[(half_tile * TM2 + i) * 2u + 1u];
+        [[unroll]] for (uint run = 0u; run < TM / RUN_TM; ++run) {
+            if (run != 0u) barrier();
+            [[unroll]] for (uint i = 0u; i < RUN_TM; ++i) {
+                const vec4 a = acc[(run * RUN_TM + i) * 2u], b = acc[(run * RUN_TM + i) * 2u + 1u];
                 const float mean = dot(a + b, vec4(0.125));
-                const uint at = ((ty * TM2 + i) * BN8 + tx) * 2u;
-                as[at] = floatBitsToUint(mean);
-                as[at + 1u] = floatBitsToUint(dot(a - mean, a - mean) + dot(b - mean, b - mean));
+                const uint at = ((ty * RUN_TM + i) * LDM + tx) * 2u;
+                keep_moment(at, mean);
+                keep_moment(at + 1u, dot(a - mean, a - mean) + dot(b - mean, b - mean));
             }
             barrier();
-            [[unroll]] for (uint first = 0u; first < BM2; first += LX) {
-                const uint r = first + t, m = m0 + r / TM2 * TM + half_tile * TM2 + r % TM2;
-                if (r < BM2 && m < p.M) {
+            [[unroll]] for (uint first = 0u; first < BM / TM * RUN_TM; first += LX) {
+                const uint r = first + t, m = m0 + r / RUN_TM * TM + run * RUN_TM + r % RUN_TM;
+                if (r < BM / TM * RUN_TM && m < p.M) {
                     float mean = 0.0, squares = 0.0, means[BN8];
                     [[unroll]] for (uint i = 0u; i < BN8; ++i) {
                         const bool real = i < parts;
-                        means[i] = uintBitsToFloat(as[(r * BN8 + i) * 2u]);
+                        means[i] = moment((r * LDM + i) * 2u);
                         mean += real ? means[i] : 0.0;
-                        squares += real ? uintBitsToFloat(as[(r * BN8 + i) * 2u + 1u]) : 0.0;
+                        squares += real ? moment((r * LDM + i) * 2u + 1u) : 0.0;
                     }
                     mean /= float(parts);
                     [[unroll]] for (uint i = 0u; i < BN8; ++i) {
