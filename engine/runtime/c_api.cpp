@@ -23,6 +23,10 @@ struct vireo_session {
   std::vector<std::string> labels;  // so that vireo_label can hand out pointers
 };
 
+struct vireo_shared_weights {
+  std::shared_ptr<const vireo::SharedWeights> weights = std::make_shared<vireo::SharedWeights>();
+};
+
 struct vireo_governor {
   vireo::Governor governor;
 };
@@ -121,6 +125,7 @@ Result<vireo_session*> open(const char* path, const vireo_options& o) {
   options.width = o.width;
   options.fallback = device_name == "auto";
   options.recompute = o.no_recompute == 0;
+  if (o.shared_weights != nullptr) options.shared_weights = o.shared_weights->weights;
   if (o.cache_dir != nullptr) options.cache_dir = o.cache_dir;
   if (o.latency_window != 0) options.latency_window = o.latency_window;
   if (o.on_inference != nullptr)
@@ -142,6 +147,13 @@ Result<vireo_session*> open(const char* path, const vireo_options& o) {
   std::vector<std::string> labels;
   for (int i = 0; i < model.classes(); ++i) labels.push_back(model.label(i));
   return new vireo_session{std::move(model), std::move(session), std::move(labels)};
+}
+
+/// Gives `mine` to a program that knows struct_size bytes of it; a newer program's fields, unknown here, are 0.
+template <typename T>
+void give_sized(const T& mine, T* to, size_t struct_size) {
+  std::memset(static_cast<void*>(to), 0, struct_size);
+  std::memcpy(static_cast<void*>(to), &mine, std::min(struct_size, sizeof mine));
 }
 
 Result<void> give(const Output& from, vireo_output* to) {
@@ -244,10 +256,10 @@ void vireo_options_init_sized(vireo_options* options, size_t struct_size) {
                          nullptr,
                          nullptr,
                          nullptr,
-                         0};
+                         0,
+                         nullptr};
   defaults.struct_size = struct_size;
-  std::memset(static_cast<void*>(options), 0, struct_size);  // a newer program's fields that this library does not know
-  std::memcpy(static_cast<void*>(options), &defaults, std::min(struct_size, sizeof defaults));
+  vireo::give_sized(defaults, options, struct_size);
 }
 
 vireo_status vireo_open(const char* model, const vireo_options* options, vireo_session** session, vireo_error* error) {
@@ -418,9 +430,30 @@ vireo_status vireo_get_latency_sized(const vireo_session* session, vireo_latency
                          session == nullptr ? "session" : "latency");
     const vireo::Latency l = session->session.latency();
     const vireo_latency mine{l.count, l.window, l.last_ms, l.mean_ms, l.min_ms, l.p50_ms, l.p95_ms, l.p99_ms, l.max_ms};
-    std::memset(static_cast<void*>(latency), 0,
-                struct_size);  // a newer program's fields that this library does not know
-    std::memcpy(static_cast<void*>(latency), &mine, std::min(struct_size, sizeof mine));
+    vireo::give_sized(mine, latency, struct_size);
+    return {};
+  });
+}
+
+vireo_shared_weights* vireo_shared_weights_open(void) {
+  vireo_shared_weights* made = nullptr;
+  vireo::guarded(nullptr, [&]() -> vireo::Result<void> {
+    made = new vireo_shared_weights;
+    return {};
+  });
+  return made;
+}
+
+void vireo_shared_weights_close(vireo_shared_weights* weights) { delete weights; }
+
+vireo_status vireo_get_footprint_sized(const vireo_session* session, vireo_footprint* footprint, size_t struct_size,
+                                       vireo_error* error) {
+  return vireo::guarded(error, [&]() -> vireo::Result<void> {
+    if (session == nullptr || footprint == nullptr)
+      return vireo::fail(vireo::ErrorCode::kInvalidArgument, "vireo_get_footprint: {} is NULL",
+                         session == nullptr ? "session" : "footprint");
+    const vireo::Session::Footprint f = session->session.footprint();
+    vireo::give_sized(vireo_footprint{f.arena_bytes, f.weights_bytes, f.shared_weights_bytes}, footprint, struct_size);
     return {};
   });
 }

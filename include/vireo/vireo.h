@@ -93,6 +93,10 @@ typedef struct vireo_inference {
   int recomputed; /* 1 when the answer is of fp32, because the session's precision gives NaN or infinity */
 } vireo_inference;
 
+/* What sessions hold in common, as vireo::SharedWeights of vireo.hpp: those that were opened with the same one hold a
+ * constant once that both read byte for byte, as the levels of a governor do. */
+typedef struct vireo_shared_weights vireo_shared_weights;
+
 /* How to open. Always start from vireo_options_init, so that fields added later have their defaults. */
 typedef struct vireo_options {
   size_t struct_size;        /* set by vireo_options_init */
@@ -118,6 +122,9 @@ typedef struct vireo_options {
    * says so; after three in a row every answer is. 1: it is VIREO_INVALID_ARGUMENT. Not finite in fp32 either is always
    * an error. */
   int no_recompute;
+  /* Default NULL: the session's weights are its own. Those of vireo_shared_weights_open are shared with other sessions.
+   */
+  const vireo_shared_weights* shared_weights;
 } vireo_options;
 
 /* An opened model, planned for one device. */
@@ -271,6 +278,24 @@ typedef struct vireo_latency {
   vireo_get_latency_sized((session), (latency), sizeof(vireo_latency), (error))
 VIREO_C_API vireo_status vireo_get_latency_sized(const vireo_session* session, vireo_latency* latency,
                                                  size_t struct_size, vireo_error* error);
+
+/* NULL where memory is out. May be used from any thread. */
+VIREO_C_API vireo_shared_weights* vireo_shared_weights_open(void);
+/* Sessions that were opened with it keep what they read; the last of them gives it back. NULL is allowed. */
+VIREO_C_API void vireo_shared_weights_close(vireo_shared_weights* weights);
+
+/* Memory of a session, in bytes. */
+typedef struct vireo_footprint {
+  uint64_t arena_bytes;          /* what an inference computes in */
+  uint64_t weights_bytes;        /* weights as the plan packs them */
+  uint64_t shared_weights_bytes; /* of these, what lies in memory of other sessions (vireo_options.shared_weights) */
+} vireo_footprint;
+
+/* The caller's size goes along, so that fields can be added later. */
+#define vireo_get_footprint(session, footprint, error) \
+  vireo_get_footprint_sized((session), (footprint), sizeof(vireo_footprint), (error))
+VIREO_C_API vireo_status vireo_get_footprint_sized(const vireo_session* session, vireo_footprint* footprint,
+                                                   size_t struct_size, vireo_error* error);
 
 /* Holds a frame rate by saying which of several sessions takes the next frame, as vireo::Governor of governor.hpp does:
  * levels 0 to levels - 1 from the best answer to the fastest, the first frame is of level 0. It decides only; the

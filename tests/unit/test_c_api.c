@@ -27,6 +27,7 @@ const char* c_api_defaults(void) {
   EXPECT(options.precision == VIREO_CHECKPOINT && options.head == VIREO_LOGITS && options.batch == 1);
   EXPECT(options.height == 0 && options.width == 0 && options.threads == 0 && options.cache_dir == NULL);
   EXPECT(options.latency_window == 0 && options.on_inference == NULL && options.user == NULL);
+  EXPECT(options.no_recompute == 0 && options.shared_weights == NULL);
   vireo_options_init(NULL);
   return NULL;
 }
@@ -232,6 +233,47 @@ const char* c_api_governor(void) {
   EXPECT(strstr(vireo_governor_change(governor), "level 1 of 0 to 1") != NULL);
   EXPECT(vireo_governor_saturated(governor) == 1);
   vireo_governor_close(governor);
+  return NULL;
+}
+
+/* Two sessions, as a governor's levels are: the second one adds its buffers alone, and outlives the first and what they
+ * share. */
+const char* c_api_shared_weights(const char* model) {
+  vireo_error error;
+  vireo_options options;
+  vireo_session *first = NULL, *second = NULL, *alone = NULL;
+  vireo_footprint one, two, own;
+  vireo_output expected, got;
+  uint8_t rgb[28 * 28 * 3];
+  size_t i;
+  vireo_shared_weights* weights = vireo_shared_weights_open();
+  EXPECT(weights != NULL);
+  vireo_shared_weights_close(NULL);
+  EXPECT(vireo_get_footprint(NULL, &one, &error) == VIREO_INVALID_ARGUMENT);
+  EXPECT(strstr(error.message, "vireo_get_footprint: session is NULL") != NULL);
+
+  vireo_options_init(&options);
+  options.device = "cpu";
+  EXPECT(vireo_open(model, &options, &alone, &error) == VIREO_OK);
+  options.shared_weights = weights;
+  EXPECT(vireo_open(model, &options, &first, &error) == VIREO_OK);
+  EXPECT(vireo_open(model, &options, &second, &error) == VIREO_OK);
+  EXPECT(vireo_get_footprint(first, NULL, &error) == VIREO_INVALID_ARGUMENT);
+  EXPECT(vireo_get_footprint(alone, &own, &error) == VIREO_OK);
+  EXPECT(vireo_get_footprint(first, &one, &error) == VIREO_OK);
+  EXPECT(vireo_get_footprint(second, &two, &error) == VIREO_OK);
+  EXPECT(own.arena_bytes > 0 && own.weights_bytes > 0 && own.shared_weights_bytes == 0);
+  EXPECT(one.weights_bytes == own.weights_bytes && two.weights_bytes == own.weights_bytes);
+  EXPECT(one.shared_weights_bytes == 0 && two.shared_weights_bytes == two.weights_bytes);
+
+  vireo_shared_weights_close(weights);
+  vireo_close(first);
+  for (i = 0; i < sizeof rgb; ++i) rgb[i] = (uint8_t)(i * 7);
+  EXPECT(vireo_run_rgb(alone, rgb, 28, 28, 0, &expected, &error) == VIREO_OK);
+  EXPECT(vireo_run_rgb(second, rgb, 28, 28, 0, &got, &error) == VIREO_OK);
+  for (i = 0; i < (size_t)expected.cols; ++i) EXPECT(got.data[i] == expected.data[i]);
+  vireo_close(alone);
+  vireo_close(second);
   return NULL;
 }
 

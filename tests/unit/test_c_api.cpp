@@ -24,6 +24,7 @@ TEST(CApi, MissingModel) { expect_ok(c_api_missing_model()); }
 TEST(CApi, Latency) { expect_ok(c_api_latency(kModel)); }
 TEST(CApi, TwoInFlight) { expect_ok(c_api_in_flight(kModel)); }
 TEST(CApi, Governor) { expect_ok(c_api_governor()); }
+TEST(CApi, SharedWeights) { expect_ok(c_api_shared_weights(kModel)); }
 TEST(CApi, Devices) { expect_ok(c_api_devices()); }
 TEST(CApi, ProfileJson) { expect_ok(c_api_profile(kModel)); }
 TEST(CApi, Classify) { expect_ok(c_api_classify(kModel)); }
