@@ -43,7 +43,7 @@ Result<TensorDesc> infer(const OpCall& c) {
 /// as its beginning, neighbours there share one of theirs whatever the rounding.
 uint32_t taps(int64_t in, int64_t mid, int64_t out) { return mid == out || mid == in ? 2 : 2 * in <= mid ? 3 : 4; }
 
-constexpr uint32_t kLocal = 64;
+constexpr uint32_t kLocal = 64, kPixels = 4;  // invocations of a workgroup; pixels of an invocation
 
 Dispatch dispatch(const OpCall& c, const LowerContext& ctx, const Sizes& z, uint32_t taps, bool dense, int64_t first,
                   int64_t count) {
@@ -67,7 +67,7 @@ Dispatch dispatch(const OpCall& c, const LowerContext& ctx, const Sizes& z, uint
             {"ratio_w", ratio(z.w, z.mid_w)},
             {"mid_ratio_h", ratio(z.mid_h, z.out_h)},
             {"mid_ratio_w", ratio(z.mid_w, z.out_w)}};
-  d.groups = flat_grid(*ctx.caps, div_up(count, kLocal));
+  d.groups = flat_grid(*ctx.caps, div_up(count, kLocal * kPixels));
   d.operands = {input(0, texel ? texel_kind(x.dtype) : BindKind::kStorage), output()};
   return d;
 }
@@ -94,7 +94,7 @@ Result<std::vector<SizedDispatch>> sized(const OpCall& c, const LowerContext& ct
   const int64_t pixels = c.in[0]->shape.n() * h * w;
   const double work = std::min(double(pixels), ctx.tuning->max_dispatch_flops / flops_per_pixel(c, most));
   const double room = double(ctx.caps->max_storage_range) / sizeof(float);
-  const double grid = double(ctx.caps->max_workgroup_count[0]) * ctx.caps->max_workgroup_count[1] * kLocal;
+  const double grid = double(ctx.caps->max_workgroup_count[0]) * ctx.caps->max_workgroup_count[1] * kLocal * kPixels;
   const int64_t step = 64;  // 256 bytes, of which every device takes multiples as offsets
   const int64_t each = std::max<int64_t>(int64_t(std::min({work, room, grid})) / step * step, step);
   std::vector<SizedDispatch> all;
