@@ -90,7 +90,8 @@ class Pipeline:
         slots = warps * (self.straight + sum(n * l["instructions"] for n, l in zip(trips, self.loops)))
         if not self.known or not self.loops:
             return slots
-        # Warps that skip a product for want of rows issue neither its multiply-adds nor its shared loads.
+        # What is skipped for want of rows, or of keys, issues neither its multiply-adds nor its shared loads. (A pass counts both
+        # ways of attention.half where the last block of keys is short, constant 13: those loops look longer than they are.)
         products = warps * sum(trips[i] * use["loops"][i]["multiply_adds"] for i in self.products)
         skipped = max(0.0, 1 - use["issued_flops"] / (128 if self.packed else 64) / products) if products else 0.0
         return slots - skipped * warps * sum(

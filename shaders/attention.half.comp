@@ -12,8 +12,8 @@
 // scale is multiplied when scores become powers.
 //
 // Bindings: as attention.tile; rows are halves, heads multiples of 4 wide (ALIGNED = 1).
-// Constants: 0 LX, 3 OUT_TYPE, 9 WHOLE, 10 HD, 11 ALIGNED, 12 TX, 13 SHORT, 14 TN (4 or 8), 15 DC, 16 VN (4, 8 or 12), 17 SKIP_ROWS, 18 VX, 19 VM (4 or 8;
-//            LX / VX * VM >= BQ, VX * VN >= VD), 30 VD; PARTITION as attention.tile.
+// Constants: 0 LX, 3 OUT_TYPE, 9 WHOLE, 10 HD, 11 ALIGNED, 12 TX, 13 SHORT, 14 TN (4 or 8), 15 DC, 16 VN (4, 8 or 12), 17 SKIP_ROWS,
+//            18 VX, 19 VM (4 or 8; LX / VX * VM >= BQ, VX * VN >= VD), 30 VD; PARTITION as attention.tile.
 // Push constants and grid: as attention.tile; k and v are columns of one buffer's rows, so v_ld4 is k_ld4 and not read.
 #extension GL_GOOGLE_include_directive : require
 #extension GL_EXT_control_flow_attributes : require
@@ -256,7 +256,7 @@ void main()
 #endif
 
         // Keys beyond the last one: repeated rows were read; give them no weight.
-        if (WHOLE == 0u && (PARTITION == 1 || k0 + BKV > p.n_kv))
+        if (WHOLE == 0u && (PARTITION == 1 || k0 + BKV > p.n_kv))   // with groups a branch would take registers
             [[unroll]] for (uint j = 0u; j < TN; ++j) {
                 const bool beyond = k0 + (j / 4u * TX + tx) * 4u + j % 4u >= p.n_kv;
                 [[unroll]] for (uint i = 0u; i < 4u; ++i)

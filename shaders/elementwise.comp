@@ -33,7 +33,7 @@ void main()
     if (row >= p.rows) return;
     vec4 v = load_x(row * p.x_ld4 + g);
     if (BIAS != 0u) v += bias[g];
-    v = activate(v, ACT, OUT_TYPE);
+    v = activate(v, ACT, COLSCALE != 0u || RESIDUAL == 2u ? F32 : OUT_TYPE);   // a factor would enlarge what it is off
     if (COLSCALE != 0u) v *= colscale[g];
     if (RESIDUAL != 0u) {
         const uint from = row % p.y_rows * p.y_ld4 + g;

@@ -20,7 +20,7 @@ struct Tile {
   int64_t lx, tx, tn, vn, vm, dc, vx;
   int64_t chunks, q_loads, k_loads, v_loads;
   bool wide;   // scores are added in fp32
-  bool light;  // registers are left for branches in p v, and for where queries begin
+  bool light;  // registers are left: for the branches that leave keys out, and for where queries begin
   int64_t rows() const { return lx / tx * 8; }
   int64_t keys() const { return tx * tn; }
   int64_t values() const { return tx * 4; }  // keys of p v at a time

@@ -443,8 +443,8 @@ void tile_candidates(const DeviceCaps& caps, const std::function<void(std::strin
 
 std::vector<Constants> half_defaults(const DeviceCaps& caps) {
   if (caps.device_class != DeviceClass::kMaxwell) return {};
-  // 104 rows as in linear.tile: ViT-Ti has 192 columns, of which tiles of 128 waste a quarter. The last three are for
-  // MobileViT: columns in multiples of 144, and products over 16 to 64 channels.
+  // 256 columns: a subgroup is 8 rows of them, so that 197 rows are computed as 200. 104 rows as in linear.tile: ViT-Ti
+  // has 192 columns, of which tiles of 128 waste a quarter. The last three are for MobileViT: 144 columns, 16 to 64.
   return {{128, 128, 48, 8, 8}, {64, 256, 48, 8, 8}, {104, 96, 48, 8, 8}, {128, 64, 32, 8, 8},
           {112, 72, 36, 8, 8},  {256, 64, 16, 8, 8}, {256, 32, 16, 8, 8}};
 }

@@ -7,8 +7,12 @@
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
+#include <map>
+#include <memory>
+#include <mutex>
 #include <new>
 #include <string>
+#include <utility>
 #include <vector>
 #include <vireo/governor.hpp>
 #include <vireo/profile.hpp>
@@ -25,6 +29,9 @@ struct vireo_session {
 
 struct vireo_shared_weights {
   std::shared_ptr<const vireo::SharedWeights> weights = std::make_shared<vireo::SharedWeights>();
+  /// By name and threads: a GPU's memory is shared by sessions of one Device.
+  mutable std::mutex mutex;
+  mutable std::map<std::pair<std::string, int>, vireo::Device> devices;
 };
 
 struct vireo_governor {
@@ -106,6 +113,17 @@ int number_of(const E& field) {
   return number;
 }
 
+/// Sessions that share weights are given one device.
+Result<Device> device_of(const std::string& name, int threads, const vireo_shared_weights* shared) {
+  if (shared == nullptr) return device_of(name, threads);
+  const std::lock_guard<std::mutex> lock(shared->mutex);
+  const auto known = shared->devices.find({name, threads});
+  if (known != shared->devices.end()) return known->second;
+  VIREO_ASSIGN(const Device made, device_of(name, threads));
+  shared->devices.emplace(std::make_pair(name, threads), made);
+  return made;
+}
+
 Result<vireo_session*> open(const char* path, const vireo_options& o) {
   if (path == nullptr) return fail(ErrorCode::kInvalidArgument, "vireo_open: model is NULL; expected a path");
   const int precision = number_of(o.precision), head = number_of(o.head);
@@ -116,7 +134,7 @@ Result<vireo_session*> open(const char* path, const vireo_options& o) {
   ModelOptions how;
   if (o.weights != nullptr) how.weights = o.weights;
   VIREO_ASSIGN(Model model, Model::open(path, how));
-  VIREO_ASSIGN(const Device device, device_of(device_name, o.threads));
+  VIREO_ASSIGN(const Device device, device_of(device_name, o.threads, o.shared_weights));
   SessionOptions options;
   options.precision = Precision(precision);
   options.head = Head(head);

@@ -94,7 +94,9 @@ typedef struct vireo_inference {
 } vireo_inference;
 
 /* What sessions hold in common, as vireo::SharedWeights of vireo.hpp: those that were opened with the same one hold a
- * constant once that both read byte for byte, as the levels of a governor do. */
+ * constant once that both read byte for byte, as the levels of a governor do. On the CPU, and on a GPU whose memory is
+ * the host's as well. Sessions of the same device and threads are given one device, whose on_log is the one given last.
+ */
 typedef struct vireo_shared_weights vireo_shared_weights;
 
 /* How to open. Always start from vireo_options_init, so that fields added later have their defaults. */
@@ -279,9 +281,10 @@ typedef struct vireo_latency {
 VIREO_C_API vireo_status vireo_get_latency_sized(const vireo_session* session, vireo_latency* latency,
                                                  size_t struct_size, vireo_error* error);
 
-/* NULL where memory is out. May be used from any thread. */
+/* NULL where memory is out. Several threads may open sessions with it at once. */
 VIREO_C_API vireo_shared_weights* vireo_shared_weights_open(void);
-/* Sessions that were opened with it keep what they read; the last of them gives it back. NULL is allowed. */
+/* Not beside a vireo_open with it. Sessions that were opened with it keep what they read; the last of them gives it
+ * back. NULL is allowed. */
 VIREO_C_API void vireo_shared_weights_close(vireo_shared_weights* weights);
 
 /* Memory of a session, in bytes. */

@@ -24,9 +24,10 @@ vec4 erf4(vec4 x)
 // x / (1 + exp(-z)): exp overflowing to infinity gives the limit, -0.
 vec4 sigmoid_gate(vec4 x, vec4 z) { return x / (1.0 + exp2(z * -1.44269504)); }
 
-// GELU of what is stored as fp16 and need not be as exact as erf: x / (1 + exp(-x P(x^2))), x P(x^2) being the logit of the normal
-// distribution; GELU's tanh form has the first two of these terms. They minimise the largest error, which is 3.4e-6 (half a step of fp16
-// at 1 is 2.4e-4), in half of erf's instructions. P is positive everywhere, here times -log2(e). Infinities: as above.
+// GELU of what is stored as fp16 and need not be as exact as erf: x / (1 + exp(-x P(x^2))), where x P(x^2) is the logit of the
+// normal distribution; GELU's tanh form has the first two of its terms. These make the largest absolute error small, 3.4e-6 (half a
+// step of fp16 at 1 is 2.4e-4; where GELU is nearly 0 that is much of it), in half of erf's instructions. P has one sign everywhere;
+// its coefficients are times -log2(e). A large |x| ends in x or -0.
 vec4 gelu_to_half(vec4 x)
 {
     const vec4 t = x * x;

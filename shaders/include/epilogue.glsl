@@ -37,7 +37,7 @@ vec4 finish(vec4 acc, Columns c, uint out_group, uint res_group)
     vec4 v = acc;
     if (W_TYPE == I8) v *= c.wscale;
     if (BIAS != 0u) v += c.bias;
-    v = activate(v, ACT, OUT_TYPE);
+    v = activate(v, ACT, COLSCALE != 0u ? F32 : OUT_TYPE);   // a factor would enlarge what it is off
     if (COLSCALE != 0u) v *= c.colscale;
     if (RESIDUAL != 0u) v += RES_TYPE == F32 ? res32[res_group] : from_half4(res16[res_group]);
     if (OUT_TYPE == F32) out32[out_group] = v;

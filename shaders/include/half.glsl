@@ -52,16 +52,21 @@ const uint A_LOADS = (BM2 * BK4 + LX - 1u) / LX, W_LOADS = (BK * BN8 + LX - 1u) 
 shared uint as[BK * LDA];             // as[k][m / 2]
 shared uvec4 ws[W_LOADS * LX];        // ws[k][n / 8], with a margin for the last load's surplus
 #if !CONV
-// OUT_MOMENTS: W's bytes are enough for all rows at once, or A's for half of them. A margin keeps rows off each other's banks.
+// OUT_MOMENTS: W's bytes are enough for all rows at once, or A's for half of them. Of every two rows of an invocation [rows / 2][LDM] the mean
+// and the squares; from 128 columns on a margin keeps rows off each other's banks.
 const uint LDM = BN8 + BN8 / 16u;
 const bool MOMENTS_IN_W = BM * LDM * 2u <= W_LOADS * LX * 4u;
 const uint RUN_TM = MOMENTS_IN_W ? TM : TM2;   // rows of an invocation at a time
-void keep_moment(uint at, float x)
+void keep_moments(uint at, vec4 two)
 {
-    if (MOMENTS_IN_W) ws[at / 4u][at % 4u] = floatBitsToUint(x);
-    else as[at] = floatBitsToUint(x);
+    if (MOMENTS_IN_W) ws[at] = floatBitsToUint(two);
+    else [[unroll]] for (uint i = 0u; i < 4u; ++i) as[at * 4u + i] = floatBitsToUint(two[i]);
 }
-float moment(uint at) { return uintBitsToFloat(MOMENTS_IN_W ? ws[at / 4u][at % 4u] : as[at]); }
+vec2 moments(uint at, uint odd)
+{
+    if (MOMENTS_IN_W) return uintBitsToFloat(odd != 0u ? ws[at].zw : ws[at].xy);
+    return uintBitsToFloat(uvec2(as[at * 4u + odd * 2u], as[at * 4u + odd * 2u + 1u]));
+}
 #endif
 
 // Codes are multiplied as halves of code * 2^-7, which is exact: a sum of 64 products with activations up to 1023 stays below 65504. No
@@ -194,9 +199,8 @@ void main()
     // Each load takes the same k-group of two neighbouring rows; rows beyond M repeat the last one.
     uint a_at[A_LOADS], a_to[A_LOADS];
 #if !CONV
-    // The second row exists; how far it is, where registers are left to keep that.
-    bool a_pair[A_LOADS];
-    uint a_next[A_LOADS];
+    bool a_pair[A_LOADS];   // the second row exists
+    uint a_next[A_LOADS];   // from a row to the second one; read where two loads are all, which leave the registers
 #endif
     [[unroll]] for (uint i = 0u; i < A_LOADS; ++i) {
         const uint e = i * LX + t, kk = e % BK4, r = e / BK4;
@@ -367,12 +371,15 @@ void main()
         const uint parts = min(BN8, p.N / 8u - gl_WorkGroupID.y * BN8);
         [[unroll]] for (uint run = 0u; run < TM / RUN_TM; ++run) {
             if (run != 0u) barrier();
-            [[unroll]] for (uint i = 0u; i < RUN_TM; ++i) {
-                const vec4 a = acc[(run * RUN_TM + i) * 2u], b = acc[(run * RUN_TM + i) * 2u + 1u];
-                const float mean = dot(a + b, vec4(0.125));
-                const uint at = ((ty * RUN_TM + i) * LDM + tx) * 2u;
-                keep_moment(at, mean);
-                keep_moment(at + 1u, dot(a - mean, a - mean) + dot(b - mean, b - mean));
+            [[unroll]] for (uint i = 0u; i < RUN_TM; i += 2u) {
+                vec4 two;
+                [[unroll]] for (uint j = 0u; j < 2u; ++j) {
+                    const vec4 a = acc[(run * RUN_TM + i + j) * 2u], b = acc[(run * RUN_TM + i + j) * 2u + 1u];
+                    const float mean = dot(a + b, vec4(0.125));
+                    two[j * 2u] = mean;
+                    two[j * 2u + 1u] = dot(a - mean, a - mean) + dot(b - mean, b - mean);
+                }
+                keep_moments((ty * RUN_TM + i) / 2u * LDM + tx, two);
             }
             barrier();
             [[unroll]] for (uint first = 0u; first < BM / TM * RUN_TM; first += LX) {
@@ -381,9 +388,10 @@ void main()
                     float mean = 0.0, squares = 0.0, means[BN8];
                     [[unroll]] for (uint i = 0u; i < BN8; ++i) {
                         const bool real = i < parts;
-                        means[i] = moment((r * LDM + i) * 2u);
-                        mean += real ? means[i] : 0.0;
-                        squares += real ? moment((r * LDM + i) * 2u + 1u) : 0.0;
+                        const vec2 part = moments(r / 2u * LDM + i, r % 2u);
+                        means[i] = part.x;
+                        mean += real ? part.x : 0.0;
+                        squares += real ? part.y : 0.0;
                     }
                     mean /= float(parts);
                     [[unroll]] for (uint i = 0u; i < BN8; ++i) {

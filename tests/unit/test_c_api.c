@@ -238,7 +238,7 @@ const char* c_api_governor(void) {
 
 /* Two sessions, as a governor's levels are: the second one adds its buffers alone, and outlives the first and what they
  * share. */
-const char* c_api_shared_weights(const char* model) {
+const char* c_api_shared_weights(const char* model, const char* device) {
   vireo_error error;
   vireo_options options;
   vireo_session *first = NULL, *second = NULL, *alone = NULL;
@@ -253,7 +253,8 @@ const char* c_api_shared_weights(const char* model) {
   EXPECT(strstr(error.message, "vireo_get_footprint: session is NULL") != NULL);
 
   vireo_options_init(&options);
-  options.device = "cpu";
+  options.device = device;
+  options.cache_dir = "-";
   EXPECT(vireo_open(model, &options, &alone, &error) == VIREO_OK);
   options.shared_weights = weights;
   EXPECT(vireo_open(model, &options, &first, &error) == VIREO_OK);

@@ -24,7 +24,11 @@ TEST(CApi, MissingModel) { expect_ok(c_api_missing_model()); }
 TEST(CApi, Latency) { expect_ok(c_api_latency(kModel)); }
 TEST(CApi, TwoInFlight) { expect_ok(c_api_in_flight(kModel)); }
 TEST(CApi, Governor) { expect_ok(c_api_governor()); }
-TEST(CApi, SharedWeights) { expect_ok(c_api_shared_weights(kModel)); }
+TEST(CApi, SharedWeights) {
+  expect_ok(c_api_shared_weights(kModel, "cpu"));
+  // A GPU that shares the host's memory, as lavapipe does.
+  if (vireo::Device::best_vulkan()) expect_ok(c_api_shared_weights(kModel, "vulkan"));
+}
 TEST(CApi, Devices) { expect_ok(c_api_devices()); }
 TEST(CApi, ProfileJson) { expect_ok(c_api_profile(kModel)); }
 TEST(CApi, Classify) { expect_ok(c_api_classify(kModel)); }

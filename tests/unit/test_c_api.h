@@ -13,7 +13,7 @@ const char* c_api_latency(const char* model);
 const char* c_api_classify(const char* model);
 const char* c_api_in_flight(const char* model);
 const char* c_api_governor(void);
-const char* c_api_shared_weights(const char* model);
+const char* c_api_shared_weights(const char* model, const char* device);
 const char* c_api_devices(void);
 const char* c_api_profile(const char* model);
 #ifdef __cplusplus
