@@ -1,10 +1,13 @@
 # Files that are compiled together: reading the headers takes longer than most of the project's own lines.
 
 option(VIREO_UNITY "Compile the files of a module together: a third sooner as a whole, slower after an edit" OFF)
+set(VIREO_UNITY_BYTES 60000 CACHE STRING "VIREO_UNITY: how many bytes of sources are compiled together; more than a module has finds all names that clash")
+mark_as_advanced(VIREO_UNITY_BYTES)
 
-# vireo_unity(LIST GROUP FILE...): with VIREO_UNITY, replaces these files in the list LIST by generated ones that include up to 60 kB
-# of them each; GROUP becomes the list of what is compiled for them. Names at file scope must differ in such a group. What a file
-# includes it must include itself all the same: the stage clang of CI compiles every file alone.
+# vireo_unity(LIST GROUP FILE...): with VIREO_UNITY, replaces these files in the list LIST by generated ones that include up to
+# VIREO_UNITY_BYTES of them each; GROUP becomes the list of what is compiled for them. Names at file scope must differ within a module, as which
+# files meet depends on their sizes: the stage novulkan of CI compiles whole modules. What a file includes it must include itself all the
+# same: the stage clang compiles every file alone.
 function(vireo_unity list group)
   if(NOT VIREO_UNITY)
     set(${group} ${ARGN} PARENT_SCOPE)
@@ -20,7 +23,7 @@ function(vireo_unity list group)
     file(SIZE "${source}" bytes)
     math(EXPR size "${size} + ${bytes}")
     list(GET ARGN -1 last)
-    if(size GREATER 60000 OR source STREQUAL last)
+    if(size GREATER VIREO_UNITY_BYTES OR source STREQUAL last)
       list(LENGTH made index)
       set(file "${CMAKE_CURRENT_BINARY_DIR}/unity/${group}_${index}.cpp")
       file(CONFIGURE OUTPUT "${file}" CONTENT "${text}" @ONLY)

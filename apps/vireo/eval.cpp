@@ -42,7 +42,7 @@ std::string percent(size_t part, size_t all) {
   return text;
 }
 
-int best(const float* scores, int classes) { return int(std::max_element(scores, scores + classes) - scores); }
+int best_class(const float* scores, int classes) { return int(std::max_element(scores, scores + classes) - scores); }
 
 /// Differences from the logits of another runtime.
 struct Comparison {
@@ -58,7 +58,7 @@ struct Comparison {
       largest = std::isnan(far) ? INFINITY : std::max(largest, far);
       squares += far * far / classes;
     }
-    if (best(scores, classes) == best(other, classes)) ++agree;
+    if (best_class(scores, classes) == best_class(other, classes)) ++agree;
     ++count;
   }
 

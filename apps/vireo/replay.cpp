@@ -17,7 +17,7 @@ struct ReplayArgs {
   bool all = false, print = false, json = false;
 };
 
-std::string number(double v) {
+std::string short_number(double v) {
   char text[32];
   std::snprintf(text, sizeof text, "%.4g", v);
   return text;
@@ -35,9 +35,10 @@ std::string sentence(const vireo::ReplayDifference& d) {
   if (d.identical) return "identical, bit by bit";
   const std::string samples = "of " + std::to_string(d.compared) + " compared";
   if (d.unequal == 0) return "equal where it was sampled (" + samples + "), but not bit by bit";
-  return std::to_string(d.unequal) + " " + samples + " are unequal; largest difference " + number(d.largest) + " at " +
-         index_text(d) + " (captured " + number(double(d.captured)) + ", here " + number(double(d.here)) + "), " +
-         number(d.scale > 0 ? d.largest / d.scale : INFINITY) + " of the largest magnitude " + number(d.scale);
+  return std::to_string(d.unequal) + " " + samples + " are unequal; largest difference " + short_number(d.largest) +
+         " at " + index_text(d) + " (captured " + short_number(double(d.captured)) + ", here " +
+         short_number(double(d.here)) + "), " + short_number(d.scale > 0 ? d.largest / d.scale : INFINITY) +
+         " of the largest magnitude " + short_number(d.scale);
 }
 
 Json difference_json(const vireo::ReplayDifference& d) {
@@ -144,7 +145,7 @@ void run(const ReplayArgs& args) {
     size_t identical = 0, differing = 0;
     for (const vireo::ReplayDifference& d : r.values) identical += d.identical, differing += d.differs;
     std::printf("values   %zu compared, %zu identical, %zu differ beyond %s\n", r.values.size(), identical, differing,
-                number(r.tolerance).c_str());
+                short_number(r.tolerance).c_str());
   }
   if (r.first >= 0)
     throw Failure("'" + r.values[size_t(r.first)].name +

@@ -50,7 +50,7 @@ void add(const vireo::SimulatedAnswer& a, int classes, int label, Sums* s) {
   s->difference += square > 0 ? squares / square : 0;
 }
 
-void print_list(bool json) {
+void print_grids(bool json) {
   Json lists = Json::object();
   const auto list = [&](const char* key, const char* title, const std::vector<vireo::CompressEntry>& all) {
     Json entries = Json::array();
@@ -67,7 +67,7 @@ void print_list(bool json) {
 }
 
 void run(SimulateArgs& args) {
-  if (args.list) return print_list(args.common.json);
+  if (args.list) return print_grids(args.common.json);
   const vireo::Model model = open_model(args.common);
   const std::string policy = read_text(args.policy, "a policy of simulation");
   vireo::Simulator simulator = need(vireo::Simulator::create(model, policy, args.policy, args.common.threads));

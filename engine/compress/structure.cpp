@@ -15,7 +15,7 @@ namespace {
 // Levels are measured on every fifth picture and made of the others: what was fitted to a picture looks better on it
 // than on any other.
 constexpr size_t kEvery = 5;
-constexpr uint64_t kLeastMoments = 64ull << 20;
+constexpr uint64_t kLeastOfAPass = 64ull << 20;
 // Seconds of work as compress.cpp counts them: of a picture's moments, of a block's eliminations, of a picture's
 // measurements.
 constexpr double kPictureWork = 0.05, kBlockWork = 0.3, kMeasureWork = 0.8;
@@ -100,7 +100,7 @@ class Maker {
     for (size_t i = 0; i < blocks_.size(); ++i) {
       if (wanted[i].empty()) continue;
       const uint64_t bytes = bytes_of(i, wanted[i]);
-      if (all.empty() || used + bytes > std::max(kLeastMoments, stored)) all.emplace_back(), used = 0;
+      if (all.empty() || used + bytes > std::max(kLeastOfAPass, stored)) all.emplace_back(), used = 0;
       all.back().push_back(i);
       used += bytes;
     }

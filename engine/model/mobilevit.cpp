@@ -408,7 +408,7 @@ class MobileVitBackbone final : public Backbone {
   std::vector<int64_t> stages_;
 };
 
-bool matches(const ModelSource& source) {
+bool matches_mobilevit(const ModelSource& source) {
   if (source.config.empty()) return false;
   const Json json = parse_json(source.config);
   if (!json.is_object()) return false;
@@ -422,7 +422,7 @@ bool matches(const ModelSource& source) {
                       : type == "mobilevit";
 }
 
-Result<std::unique_ptr<VisionModel>> open(const ModelSource& source) {
+Result<std::unique_ptr<VisionModel>> open_mobilevit(const ModelSource& source) {
   VIREO_ASSIGN(const Json json, parse_json_object(source.config, source.config_path));
   const Checkpoint* weights = source.weights.get();
   if (find_member(json, "architecture") != nullptr) {
@@ -455,6 +455,7 @@ constexpr const char* kMobileVitBackbones[] = {"mobilevit", nullptr};
 
 }  // namespace
 
-const Family kMobileVitFamily = {"mobilevit", matches, open, kMobileVitBackbones, open_mobilevit_backbone};
+const Family kMobileVitFamily = {"mobilevit", matches_mobilevit, open_mobilevit, kMobileVitBackbones,
+                                 open_mobilevit_backbone};
 
 }  // namespace vireo

@@ -511,7 +511,7 @@ bool is_torchvision(const ModelSource& source, const std::string& prefix, const 
   return architecture == "SwinTransformer";
 }
 
-bool matches(const ModelSource& source) {
+bool matches_swin(const ModelSource& source) {
   if (source.config.empty()) {
     return source.weights != nullptr &&
            (is_timm_swin(*source.weights) ||
@@ -531,7 +531,7 @@ bool matches(const ModelSource& source) {
                       : type == "swin" || type == "swinv2";
 }
 
-Result<std::unique_ptr<VisionModel>> open(const ModelSource& source) {
+Result<std::unique_ptr<VisionModel>> open_swin(const ModelSource& source) {
   const Checkpoint* weights = source.weights.get();
   if (source.config.empty()) {
     VIREO_ASSIGN(SwinConfig c, infer_swin_config(*weights));
@@ -584,6 +584,6 @@ ConstantPtr continuous_table(ConstantPtr w1, ConstantPtr b1, ConstantPtr w2, int
   return std::make_shared<ContinuousTable>(std::move(w1), std::move(b1), std::move(w2), window, reach);
 }
 
-const Family kSwinFamily = {"swin", matches, open, kSwinBackbones, open_swin_backbone};
+const Family kSwinFamily = {"swin", matches_swin, open_swin, kSwinBackbones, open_swin_backbone};
 
 }  // namespace vireo

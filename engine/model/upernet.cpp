@@ -240,7 +240,7 @@ Result<PreprocessConfig> UperNetModel::preprocess(const std::string& text, const
   return c;
 }
 
-bool matches(const ModelSource& source) {
+bool matches_upernet(const ModelSource& source) {
   if (source.config.empty()) return false;
   const Json json = parse_json(source.config);
   if (!json.is_object() || find_member(json, "architecture") != nullptr) return false;
@@ -250,7 +250,7 @@ bool matches(const ModelSource& source) {
   return type == "upernet" || (type.empty() && first_architecture(fields).rfind("UperNet", 0) == 0);
 }
 
-Result<std::unique_ptr<VisionModel>> open(const ModelSource& source) {
+Result<std::unique_ptr<VisionModel>> open_upernet(const ModelSource& source) {
   VIREO_ASSIGN(const Json json, parse_json_object(source.config, source.config_path));
   VIREO_ASSIGN(UperNetConfig c, parse_config(json, source.config_path, source.weights.get()));
   BackboneSource trunk;
@@ -265,6 +265,6 @@ Result<std::unique_ptr<VisionModel>> open(const ModelSource& source) {
 
 }  // namespace
 
-const Family kUperNetFamily = {"upernet", matches, open};
+const Family kUperNetFamily = {"upernet", matches_upernet, open_upernet};
 
 }  // namespace vireo

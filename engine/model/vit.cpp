@@ -419,12 +419,12 @@ Result<PreprocessConfig> VitModel::preprocess(const std::string& text, const std
   return c;
 }
 
-bool matches(const ModelSource& source) {
+bool matches_vit(const ModelSource& source) {
   if (!source.config.empty()) return is_vit_config(source.config);
   return source.weights != nullptr && is_vit_checkpoint(*source.weights);
 }
 
-Result<std::unique_ptr<VisionModel>> open(const ModelSource& source) {
+Result<std::unique_ptr<VisionModel>> open_vit(const ModelSource& source) {
   VIREO_ASSIGN(VitConfig config, source.config.empty()
                                      ? infer_vit_config(*source.weights)
                                      : parse_vit_config(source.config, source.config_path, source.weights.get()));
@@ -478,7 +478,7 @@ constexpr const char* kVitBackbones[] = {"vit", "deit", "dinov2", "dinov2_with_r
 
 }  // namespace
 
-const Family kVitFamily = {"vit", matches, open, kVitBackbones, open_vit_backbone};
+const Family kVitFamily = {"vit", matches_vit, open_vit, kVitBackbones, open_vit_backbone};
 
 Result<Graph> build_vit(const VitConfig& config, const ModelSource& source, Head head, int64_t batch, int64_t h,
                         int64_t w) {

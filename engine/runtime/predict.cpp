@@ -162,7 +162,7 @@ std::vector<float> some_pixels(size_t n) {
   return p;
 }
 
-struct Subject {
+struct FitSubject {
   struct Round {
     std::vector<double> us;  // by dispatch
     double wall_us = 0, probe_us = 0;
@@ -186,16 +186,16 @@ Result<double> time_probe(Session& session, const std::vector<float>& pixels, in
 
 /// The subject's times as they are when the probe takes `probe_us`: medians of the rounds, each divided by the probe
 /// beside it.
-FitSample brought_to(double probe_us, Subject subject) {
+FitSample brought_to(double probe_us, FitSubject subject) {
   FitSample sample = std::move(subject.sample);
   const auto over_rounds = [&](const auto& us_of) {
     std::vector<double> all;
-    for (const Subject::Round& r : subject.rounds) all.push_back(us_of(r) * probe_us / r.probe_us);
+    for (const FitSubject::Round& r : subject.rounds) all.push_back(us_of(r) * probe_us / r.probe_us);
     return median(std::move(all));
   };
-  sample.wall_us = over_rounds([](const Subject::Round& r) { return r.wall_us; });
+  sample.wall_us = over_rounds([](const FitSubject::Round& r) { return r.wall_us; });
   for (size_t i = 0; i < sample.work.size(); ++i)
-    sample.us.push_back(over_rounds([i](const Subject::Round& r) { return r.us[i]; }));
+    sample.us.push_back(over_rounds([i](const FitSubject::Round& r) { return r.us[i]; }));
   return sample;
 }
 
@@ -220,7 +220,7 @@ Result<std::string> fit_checked(const std::vector<Model>& models, const Device& 
   if (o.rounds < 1 || o.runs < 1)
     return fail(ErrorCode::kInvalidArgument, "fitting a machine: got {} rounds of {} runs, expected 1 or more",
                 o.rounds, o.runs);
-  std::vector<Subject> subjects;
+  std::vector<FitSubject> subjects;
   int done = 0;
   const int all = int(models.size() * o.precisions.size() + o.base.empty()) * (o.rounds + 1);
   const auto report = [&](const std::string& what) {
@@ -265,7 +265,7 @@ Result<std::string> fit_checked(const std::vector<Model>& models, const Device& 
   std::vector<double> probes;
   bool stopped = false;
   for (int round = 0; round < o.rounds && !stopped; ++round)
-    for (Subject& s : subjects) {
+    for (FitSubject& s : subjects) {
       stopped = stopped || (o.stop && o.stop());
       if (stopped) break;
       report("measuring " + s.sample.model.substr(s.sample.model.find(' ') + 1));
@@ -280,7 +280,7 @@ Result<std::string> fit_checked(const std::vector<Model>& models, const Device& 
       if (measured.dispatches.size() != s.sample.work.size())
         return fail(ErrorCode::kInternal, "fitting a machine: the profile of '{}' has other dispatches than its plan",
                     s.sample.model);
-      Subject::Round r;
+      FitSubject::Round r;
       for (const DispatchProfile& d : measured.dispatches) r.us.push_back(d.serialised_us);
       r.wall_us = measured.wall_us, r.probe_us = std::max(1e-3, (before + after) / 2);
       probes.push_back(r.probe_us);
@@ -291,7 +291,7 @@ Result<std::string> fit_checked(const std::vector<Model>& models, const Device& 
                 "fitting a machine: stopped before every model was measured once; there is nothing to fit");
   const double typical = median(probes);
   std::vector<FitSample> samples;
-  for (Subject& s : subjects) samples.push_back(brought_to(typical, std::move(s)));
+  for (FitSubject& s : subjects) samples.push_back(brought_to(typical, std::move(s)));
   VIREO_ASSIGN(Machine m, o.base.empty() ? fit(samples) : adapt(base, samples));
   const Device::Impl& d = *device.impl();
   m.name = o.name;

@@ -7,6 +7,7 @@
 #include <ctime>
 
 #include "base/aligned.h"
+#include "base/clock.h"
 #include "base/input_file.h"
 #include "base/write_file.h"
 #include "profile/probes.h"
@@ -21,8 +22,6 @@ namespace vireo {
 namespace {
 
 using Clock = std::chrono::steady_clock;
-
-double seconds_since(Clock::time_point t) { return std::chrono::duration<double>(Clock::now() - t).count(); }
 
 std::string date_now() {
   const std::time_t now = std::time(nullptr);

@@ -10,6 +10,7 @@
 #include <cstring>
 #include <set>
 
+#include "base/clock.h"
 #include "base/half.h"
 #include "base/write_file.h"
 #include "ops/tuned.h"
@@ -25,8 +26,6 @@ namespace vireo {
 namespace {
 
 using Clock = std::chrono::steady_clock;
-
-double seconds_since(Clock::time_point t) { return std::chrono::duration<double>(Clock::now() - t).count(); }
 
 /// The node of a step alone, with random operands; activations as the plan has them, or as fp32 for the CPU.
 Graph single(const Plan& plan, const Step& step, bool as_fp32) {
