@@ -200,7 +200,7 @@ void main()
     uint a_at[A_LOADS], a_to[A_LOADS];
 #if !CONV
     bool a_pair[A_LOADS];   // the second row exists
-    uint a_next[A_LOADS];   // from a row to the second one; read where two loads are all, which leave the registers
+    uint a_next[A_LOADS];   // from a row to the second one; used where there are registers to keep it (A_LOADS < 3)
 #endif
     [[unroll]] for (uint i = 0u; i < A_LOADS; ++i) {
         const uint e = i * LX + t, kk = e % BK4, r = e / BK4;
