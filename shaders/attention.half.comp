@@ -57,7 +57,7 @@ const uint BQ = LX / TX * TM, BQ2 = BQ / 2u;
 const uint BKV = TX * TN, BKV2 = BKV / 2u;
 const uint VC = TX * 4u;                      // keys of p v at a time
 const uint RUN = TX % 2u == 0u ? 8u : 4u;     // keys that p v adds, or leaves out beyond the last key
-// Registers are left: for leaving them out, and for where queries begin.
+// Registers are left: for the branches that leave keys out (SHORT's too), and for where queries begin.
 #if PARTITION == 1
 const bool LIGHT = false;
 #else

@@ -28,8 +28,6 @@ double median_of(std::vector<double> x) {
   return x.empty() ? 0 : median(x);
 }
 
-double mib(uint64_t bytes) { return double(bytes) / 1048576; }
-
 bool has_folders(const std::string& folder) {
   bool found = false;
   if (DIR* dir = opendir(folder.c_str())) {

@@ -194,7 +194,7 @@ void row(const char* name, const std::string& text) {
 
 std::string mhz(double value) { return std::to_string(std::lround(value)) + " MHz"; }
 
-std::string cpu_clock_text(const CpuClock& c) {
+std::string clock_sentence(const CpuClock& c) {
   std::string text;
   if (c.mhz > 0) text += "at " + mhz(c.mhz);
   if (c.limit_mhz > 0) text += (text.empty() ? "" : ", ") + mhz(c.limit_mhz) + " at most";
@@ -220,9 +220,9 @@ void print(const SystemFacts& s, const Findings& f, const Advice& advice) {
   std::string cpu = f.cpu;
   if (s.cores > 0)
     cpu += (cpu.empty() ? "" : ", ") + std::to_string(s.online) + " of " + std::to_string(s.cores) + " cores online";
-  const std::string clock = cpu_clock_text(s.cpu);
+  const std::string clock = clock_sentence(s.cpu);
   row("CPU", cpu + (clock.empty() ? "" : ", " + clock));
-  row("GPU clock", cpu_clock_text(s.gpu));
+  row("GPU clock", clock_sentence(s.gpu));
   if (s.memory_mib > 0)
     row("memory", std::to_string(s.available_mib) + " of " + std::to_string(s.memory_mib) + " MiB free, " +
                       std::to_string(s.swap_mib) + " MiB swap");

@@ -13,6 +13,7 @@ using Clock = std::chrono::steady_clock;
 
 double ms_since(Clock::time_point start);
 
+inline double mib(uint64_t bytes) { return double(bytes) / 1048576; }
 /// Largest resident size of this process so far, MiB.
 double peak_rss_mib();
 /// Resident size of this process now, MiB; 0 where the system does not tell.

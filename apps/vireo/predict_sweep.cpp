@@ -111,7 +111,6 @@ Row row_of(const std::string& name, const vireo::Model& model, const std::string
 }
 
 double fps(const vireo::Prediction& p) { return p.us > 0 ? p.batch / p.us * 1e6 : 0; }
-double mebibytes(uint64_t bytes) { return double(bytes) / 1048576; }
 
 std::string format(const char* f, double x) {
   char text[32];
@@ -140,8 +139,8 @@ Json report(const std::vector<Row>& rows, const std::string& caps, const std::st
                   {"high_ms", r.p.high_us / 1000},
                   {"images_per_s", fps(r.p)},
                   {"roof_ms", r.p.roof_us / 1000},
-                  {"ram_mib", mebibytes(r.p.ram_bytes)},
-                  {"weights_mib", mebibytes(r.p.weights_bytes)}});
+                  {"ram_mib", mib(r.p.ram_bytes)},
+                  {"weights_mib", mib(r.p.weights_bytes)}});
     j["rows"].push_back(row);
   }
   return j;
@@ -200,7 +199,7 @@ void sweep(const Sweep& what, const std::string& caps, vireo::PredictOptions opt
         std::printf("%-22s %-6s %6d  %s\n", r.model.c_str(), r.precision.c_str(), r.size, r.error.c_str());
       else
         std::printf("%-22s %-6s %6d %9.1f %9.1f - %7.1f %9.1f %9.0f\n", r.model.c_str(), r.precision.c_str(), r.size,
-                    r.p.us / 1000, r.p.low_us / 1000, r.p.high_us / 1000, fps(r.p), mebibytes(r.p.ram_bytes));
+                    r.p.us / 1000, r.p.low_us / 1000, r.p.high_us / 1000, fps(r.p), mib(r.p.ram_bytes));
       for (const std::string& n : r.p.notes) std::printf("%24snote: %s\n", "", n.c_str());
     }
   }
@@ -209,7 +208,7 @@ void sweep(const Sweep& what, const std::string& caps, vireo::PredictOptions opt
     for (const Row& r : rows) {
       text += quoted(r.model) + "," + r.precision + "," + std::to_string(r.size);
       for (double x : {r.p.us / 1000, r.p.low_us / 1000, r.p.high_us / 1000, fps(r.p), r.p.roof_us / 1000,
-                       mebibytes(r.p.ram_bytes), mebibytes(r.p.weights_bytes)})
+                       mib(r.p.ram_bytes), mib(r.p.weights_bytes)})
         text += r.error.empty() ? format(",%.3f", x) : std::string(",");
       text += "," + quoted(r.error) + "\n";
     }
