@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <cstring>
 #include <utility>
 
 #include "base/thread_pool.h"
@@ -101,11 +102,46 @@ Result<void> validate_preprocess(const PreprocessConfig& c, const std::string& s
   return {};
 }
 
+namespace {
+
+/// The arithmetic of channel c as the kernels can do it.
+simd::PictureScale scale_of(const PreprocessConfig& config, size_t c) {
+  simd::PictureScale s;
+  const bool fused =
+      config.arithmetic == PreprocessConfig::Arithmetic::kTorchFused && config.normalize && config.rescale;
+  if (config.rescale && !fused) {
+    const double factor = config.arithmetic == PreprocessConfig::Arithmetic::kTorch ? 1.0 / 255 : config.rescale_factor;
+    // 16 bits of it, whose products with levels are exact, and what is left.
+    uint32_t bits;
+    s.high = float(factor);
+    std::memcpy(&bits, &s.high, sizeof bits);
+    bits &= 0xFFFFFF00u;
+    std::memcpy(&s.high, &bits, sizeof bits);
+    s.low = float(factor - double(s.high));
+  }
+  if (config.normalize) {
+    const float back = fused ? float(1.0 / config.rescale_factor) : 1.f;
+    s.mean = float(config.mean[c]) * back, s.std = float(config.std[c]) * back;
+  }
+  s.inverse = 1.f / s.std;
+  return s;
+}
+/// What the kernels compute of a level.
+float at_level(const simd::PictureScale& s, size_t level) {
+  const float v = std::fma(float(level), s.low, float(level) * s.high) - s.mean, quotient = v * s.inverse;
+  return std::fma(std::fma(-quotient, s.std, v), s.inverse, quotient);
+}
+
+}  // namespace
+
 Preprocessor::Preprocessor(PreprocessConfig config, const simd::Kernels& kernels)
     : config_(std::move(config)), kernels_(kernels) {
   // 256 levels per channel: the arithmetic of the original library, done once for each.
   table_.resize(size_t(config_.channels) * 256);
+  scales_.resize(size_t(config_.channels));
+  in_scales_ = true;
   for (size_t c = 0; c < size_t(config_.channels); ++c) {
+    scales_[c] = scale_of(config_, std::min(c, size_t(2)));
     for (size_t level = 0; level < 256; ++level) {
       float v = float(level);
       if (config_.arithmetic == PreprocessConfig::Arithmetic::kTorchFused) {
@@ -127,6 +163,8 @@ Preprocessor::Preprocessor(PreprocessConfig config, const simd::Kernels& kernels
         v = (v - float(config_.mean[std::min(c, size_t(2))])) / float(config_.std[std::min(c, size_t(2))]);
       table_[c * 256 + level] = v;
     }
+    for (size_t level = 0; level < 256; ++level)
+      in_scales_ = in_scales_ && at_level(scales_[c], level) == table_[c * 256 + level];
   }
 }
 
@@ -145,6 +183,8 @@ simd::PictureAxis Preprocessor::Axis::view() const {
   a.length = length.data();
   a.words = words.data();
   a.words_each = words_each;
+  a.digits = digits.data();
+  a.digits_each = digits_each;
   a.max_length = max_length;
   return a;
 }
@@ -167,6 +207,26 @@ int32_t low_part(int32_t w) { return w & 4095; }
 int32_t word(int32_t first, int32_t second) { return int32_t((uint32_t(second) << 16) | (uint32_t(first) & 0xFFFFu)); }
 
 }  // namespace
+
+void Preprocessor::Axis::set_digits(const ResizeAxis& taps, size_t all) {
+  digits_each = (taps.taps + 3) / 4 * 3;
+  digits.assign(all * size_t(digits_each), 0);
+  for (size_t i = 0; i < size_t(count); ++i) {
+    uint8_t to[3][4] = {};
+    for (int64_t k = 0; k < taps.length[i]; ++k) {
+      int32_t rest = taps.weights[i * size_t(taps.taps) + size_t(k)];
+      for (size_t digit = 2;; --digit) {
+        const int8_t low = int8_t(uint8_t(rest & 0xFF));
+        to[digit][k % 4] = uint8_t(low);
+        if (digit == 0) break;
+        rest = (rest - low) / 256;
+      }
+      if (k % 4 != 3 && k + 1 != taps.length[i]) continue;
+      std::memcpy(&digits[i * size_t(digits_each) + size_t(k / 4 * 3)], to, sizeof to);
+      std::memset(to, 0, sizeof to);
+    }
+  }
+}
 
 void Preprocessor::prepare_columns(int64_t in, int64_t out, int64_t first, int64_t count) {
   if (!columns_.changes(in, out, first, count, config_.filter)) return;
@@ -196,6 +256,7 @@ void Preprocessor::prepare_columns(int64_t in, int64_t out, int64_t first, int64
       to[3] = word(low_part(weight(k + 2)), low_part(weight(k + 3)));
     }
   }
+  a.set_digits(taps_, all);
   a.in = in;
 }
 
@@ -217,6 +278,7 @@ void Preprocessor::prepare_rows(int64_t in, int64_t out, int64_t first, int64_t 
       to[1] = word(low_part(w[k]), low_part(second));
     }
   }
+  a.set_digits(taps_, size_t(count));
   a.in = in;
 }
 
@@ -339,7 +401,9 @@ Result<void> Preprocessor::fixed_point(const simd::PictureSource& source, int64_
   for (int c = 0; c < a.channels; ++c) {
     a.from[c] = config_.bgr && a.channels == 3 ? 2 - c : c;
     a.table[c] = table(c);
+    a.scale[c] = scales_[size_t(channel_of(c))];
   }
+  a.scaled = in_scales_;
   a.out = out;
   a.row_stride = config_.input_w;
   a.plane_stride = config_.input_h * config_.input_w;

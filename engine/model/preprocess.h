@@ -125,12 +125,14 @@ class Preprocessor {
   struct Axis {
     int64_t in = -1, out = -1, first = 0, count = 0;
     Filter filter = Filter::kNearest;
-    std::vector<int32_t> begin, length, words;
-    int64_t words_each = 0, max_length = 0;
+    std::vector<int32_t> begin, length, words, digits;
+    int64_t words_each = 0, digits_each = 0, max_length = 0;
     int64_t from = 0, end = 0;  // the source pixels that it reads
 
     /// False: it is there already. Else `in` is set when it is.
     bool changes(int64_t in_size, int64_t out_size, int64_t first_out, int64_t outputs, Filter kind);
+    /// `digits` of `count` outputs' weights; `all`: outputs, with those of no taps.
+    void set_digits(const ResizeAxis& taps, size_t all);
     simd::PictureAxis view() const;
   };
   /// Where a picture comes to lie in the input.
@@ -148,9 +150,8 @@ class Preprocessor {
   void prepare_rows(int64_t in, int64_t out, int64_t first, int64_t count);
   /// The taps of outputs [first, first + count) into taps_, of any filter and none.
   void find_taps(int64_t in, int64_t out, int64_t first, int64_t count);
-  const float* table(int64_t plane) const {
-    return table_.data() + (config_.bgr && config_.channels == 3 ? 2 - plane : plane) * 256;
-  }
+  int64_t channel_of(int64_t plane) const { return config_.bgr && config_.channels == 3 ? 2 - plane : plane; }
+  const float* table(int64_t plane) const { return table_.data() + channel_of(plane) * 256; }
   Result<void> fixed_point(const simd::PictureSource& source, int64_t full_w, int64_t full_h, const Window& window,
                            float* out, ThreadPool* pool);
   Result<void> floating(const Image& image, const simd::PictureSource& source, int64_t full_w, int64_t full_h,
@@ -161,9 +162,11 @@ class Preprocessor {
   ResizeAxis taps_;
   Axis columns_, rows_;
   FloatResizer float_resizer_;
-  std::vector<uint8_t> block_;          // rows of a picture, for float_resizer_
-  std::vector<AlignedBuffer> scratch_;  // of each thread
-  std::vector<float> table_;            // [channels][256]: the value of every pixel level
+  std::vector<uint8_t> block_;              // rows of a picture, for float_resizer_
+  std::vector<AlignedBuffer> scratch_;      // of each thread
+  std::vector<float> table_;                // [channels][256]: the value of every pixel level
+  std::vector<simd::PictureScale> scales_;  // [channels]: the same as arithmetic, where `in_scales_`
+  bool in_scales_ = true;
 };
 
 }  // namespace vireo

@@ -60,6 +60,7 @@ namespace vireo::simd::N_AVX3 {
 Kernel<ToI8Args> vnni_to_i8_kernel();  // i8.cpp
 Kernel<I8GemmArgs> vnni_gemm_i8_kernel();
 Kernel<AttentionArgs> vnni_attention_i8_kernel();  // attention_i8.cpp
+Kernel<PictureArgs> vnni_picture_kernel();         // picture.cpp
 #if VIREO_SIMD_BF16
 Kernel<I8GemmArgs> amx_gemm_i8_kernel();          // i8_amx.cpp
 Kernel<AttentionArgs> amx_attention_i8_kernel();  // attention_i8.cpp
@@ -125,6 +126,7 @@ Tables detect() {
       t.table[i].int8_name = "int8 vnni";
       t.table[i].to_i8 = N_AVX3::vnni_to_i8_kernel(), t.table[i].gemm_i8 = N_AVX3::vnni_gemm_i8_kernel();
       t.table[i].attention_i8 = N_AVX3::vnni_attention_i8_kernel();
+      t.table[i].picture = N_AVX3::vnni_picture_kernel();
     }
 #if VIREO_SIMD_BF16
   // The rows' codes are those of VNNI, which every CPU with AMX has.

@@ -36,14 +36,24 @@ struct PictureRowsArgs {
 
 /// The filter of one direction. Taps are 22-bit fixed point as Pillow's, split in two: weight = high * 4096 + low.
 /// Horizontally an output has groups of 4 taps of 4 words (high of taps 0 and 1, of 2 and 3, low of both), vertically
-/// pairs of taps of 2 words (high, low); a word holds the weights of two neighbouring taps.
+/// pairs of taps of 2 words (high, low); a word holds the weights of two neighbouring taps. Products of bytes take the
+/// same weights in three digits, weight = (a * 256 + b) * 256 + c of -128 to 127: in both directions groups of 4 taps
+/// of 3 words (a, b, c).
 struct PictureAxis {
   int64_t count = 0;                // outputs; horizontally rounded up to 4 with outputs of no taps
   const int32_t* begin = nullptr;   // [count]: the first source pixel
   const int32_t* length = nullptr;  // [count]: groups horizontally, taps vertically
   const int32_t* words = nullptr;
   int64_t words_each = 0;  // from one output to the next
+  const int32_t* digits = nullptr;
+  int64_t digits_each = 0;
   int64_t max_length = 0;  // the largest of `length`
+};
+
+/// What a level becomes, as arithmetic: v = level * high, exact in fp32, plus level * low; then (v - mean) / std, the
+/// quotient by one step of Newton's from `inverse`, 1 / std rounded.
+struct PictureScale {
+  float high = 1, low = 0, mean = 0, std = 1, inverse = 1;
 };
 
 /// An item is a band of output rows.
@@ -54,9 +64,11 @@ struct PictureArgs {
   int64_t width = 0, bands = 1;                         // outputs in a row: horizontal.count without what fills it up
   int64_t channels = 3;                                 // 1 or 3 planes
   const float* table[3] = {nullptr, nullptr, nullptr};  // [256]: what a level becomes in each plane
-  int from[3] = {0, 1, 2};                              // the channel of RGB that each plane is of
-  float* out = nullptr;                                 // the first plane's first number of the window
-  int64_t row_stride = 0, plane_stride = 0;             // in numbers
+  bool scaled = false;                                  // `scale` gives the numbers of `table`
+  PictureScale scale[3];
+  int from[3] = {0, 1, 2};                   // the channel of RGB that each plane is of
+  float* out = nullptr;                      // the first plane's first number of the window
+  int64_t row_stride = 0, plane_stride = 0;  // in numbers
 };
 
 }  // namespace vireo::simd

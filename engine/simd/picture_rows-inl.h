@@ -101,9 +101,31 @@ HWY_INLINE void store_pixels(V16 r, V16 g, V16 b, uint8_t* out) {
   hn::StoreInterleaved2(hn::Or(r, hn::ShiftLeft<8>(g)), b, D16(), reinterpret_cast<int16_t*>(out));
 }
 
+#if HWY_TARGET == HWY_AVX3
+/// store_pixels() of sums: cut to bytes by packs that saturate, even pixels before odd ones within each 16 bytes.
+HWY_INLINE void store_sums(V32 r0, V32 r1, V32 g0, V32 g1, V32 b0, V32 b1, uint8_t* out) {
+  const auto words = [](V32 even, V32 odd) HWY_ATTR {
+    return _mm512_packs_epi32(hn::ShiftRight<14>(even).raw, hn::ShiftRight<14>(odd).raw);
+  };
+  // In the order of pixels, red and green in turns, and blue and what does not count.
+  const __m512i order = _mm512_broadcast_i32x4(_mm_setr_epi8(0, 8, 4, 12, 1, 9, 5, 13, 2, 10, 6, 14, 3, 11, 7, 15));
+  const __m512i rg = _mm512_shuffle_epi8(_mm512_packus_epi16(words(r0, r1), words(g0, g1)), order);
+  const __m512i bb = words(b0, b1), bx = _mm512_shuffle_epi8(_mm512_packus_epi16(bb, bb), order);
+  // Each 16 bytes of `first` and `second` are pixels 0 to 3 and 4 to 7 of eight.
+  const __m512i first = _mm512_unpacklo_epi16(rg, bx), second = _mm512_unpackhi_epi16(rg, bx);
+  const __m512i low = _mm512_setr_epi64(0, 1, 8, 9, 2, 3, 10, 11), high = _mm512_setr_epi64(4, 5, 12, 13, 6, 7, 14, 15);
+  _mm512_storeu_si512(out, _mm512_permutex2var_epi64(first, low, second));
+  _mm512_storeu_si512(out + 64, _mm512_permutex2var_epi64(first, high, second));
+}
+#endif
+
 /// kPixels pixels; `even` and `odd` are the chroma of the even and the odd ones.
 HWY_INLINE void store_yuv(const Factors& f, V16 luma, const Chroma& even, const Chroma& odd, uint8_t* out) {
   const V32 y0 = hn::Add(pair_sums(luma, f.even), f.offset), y1 = hn::Add(pair_sums(luma, f.odd), f.offset);
+#if HWY_TARGET == HWY_AVX3
+  return store_sums(hn::Add(y0, even.r), hn::Add(y1, odd.r), hn::Add(y0, even.g), hn::Add(y1, odd.g),
+                    hn::Add(y0, even.b), hn::Add(y1, odd.b), out);
+#endif
   store_pixels(channel(hn::Add(y0, even.r), hn::Add(y1, odd.r)), channel(hn::Add(y0, even.g), hn::Add(y1, odd.g)),
                channel(hn::Add(y0, even.b), hn::Add(y1, odd.b)), out);
 }

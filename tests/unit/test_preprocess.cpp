@@ -7,17 +7,38 @@
 #include <fstream>
 #include <sstream>
 
+#include <hwy/highway.h>
 #include <nlohmann/json.hpp>
 
 #include "image.h"
 #include "npy.h"
+#include "simd/targets.h"
 #include "support/plain_resizer.h"
 #include "test_model_files.h"
+
+#if HWY_TARGETS & HWY_AVX3
+namespace vireo::simd::N_AVX3 {
+Kernel<PictureArgs> picture_kernel();  // without VNNI
+}
+#endif
 
 namespace vireo {
 namespace {
 
 using test::expect_error;
+
+/// Every instruction set's kernels, and AVX-512's without VNNI where the CPU has it.
+std::vector<simd::Kernels> all_kernels() {
+  std::vector<simd::Kernels> all;
+  for (int t = 0; const simd::Kernels* k = simd::supported(t); ++t) all.push_back(*k);
+#if HWY_TARGETS & HWY_AVX3
+  if (const simd::Kernels* k = simd::find("avx512")) {
+    all.push_back(*k);
+    all.back().name = "avx512 without VNNI", all.back().picture = simd::N_AVX3::picture_kernel();
+  }
+#endif
+  return all;
+}
 
 std::string slurp(const std::string& path) {
   std::ifstream in(path, std::ios::binary);
@@ -57,14 +78,14 @@ TEST(Resize, EqualsPillow) {
     c.filter = Filter(item["resample"].get<int>());
     c.resize_h = c.input_h = h, c.resize_w = c.input_w = w;
     c.rescale = c.normalize = false;
-    for (int t = 0; const simd::Kernels* k = simd::supported(t); ++t) {
+    for (const simd::Kernels& k : all_kernels()) {
       std::vector<float> got(size_t(3 * h * w));
-      ASSERT_TRUE(Preprocessor(c, *k).run(Image{source->rgb.data(), source->width, source->height}, got.data()));
+      ASSERT_TRUE(Preprocessor(c, k).run(Image{source->rgb.data(), source->width, source->height}, got.data()));
       size_t wrong = 0;
       for (int64_t i = 0; i < h * w; ++i)
         for (int64_t channel = 0; channel < 3; ++channel)
           wrong += got[size_t(channel * h * w + i)] != want->data[size_t(3 * i + channel)];
-      EXPECT_EQ(wrong, 0u) << k->name;
+      EXPECT_EQ(wrong, 0u) << k.name;
     }
   }
 }
@@ -130,23 +151,44 @@ TEST(Preprocess, CropsWhereTheOriginalsCrop) {
 }
 
 TEST(Preprocess, ArithmeticIsNumpysOrTorchs) {
+  using Arithmetic = PreprocessConfig::Arithmetic;
   const auto rgb = coordinates(256, 1);
   PreprocessConfig c;
   c.resize = PreprocessConfig::Resize::kNone;
   c.input_h = 1;
   c.input_w = 256;
-  c.mean = {{0.485, 0.456, 0.406}};
-  c.std = {{0.229, 0.224, 0.225}};
-  std::vector<float> out(3 * 256);
-  for (const auto arithmetic : {PreprocessConfig::Arithmetic::kNumpy, PreprocessConfig::Arithmetic::kTorch}) {
-    c.arithmetic = arithmetic;
-    Preprocessor p(c);
-    ASSERT_TRUE(p.run(rgb.data(), 256, 1, 768, out.data()));
-    for (size_t level = 0; level < 256; ++level) {
-      const float unit = arithmetic == PreprocessConfig::Arithmetic::kTorch ? float(level) / 255.f
-                                                                            : float(double(level) * (1.0 / 255));
-      EXPECT_EQ(out[level], (unit - 0.485f) / 0.229f);
-      EXPECT_EQ(out[512 + level], (7 / 255.f - 0.406f) / 0.225f);
+  struct Numbers {
+    double factor, mean[2], std[2];  // of the first channel and the last
+  };
+  const Numbers numbers[] = {{1.0 / 255, {0.485, 0.406}, {0.229, 0.225}},
+                             {1.0 / 255, {0.5, 0.5}, {0.5, 0.5}},
+                             {1.0 / 127.5, {1, 0.9}, {1, 1.1}},
+                             {1, {123.675, 103.53}, {58.395, 57.375}},
+                             {1.0 / 255, {0.48145466, 0.40821073}, {0.26862954, 0.27577711}}};
+  for (const Numbers& n : numbers) {
+    c.rescale_factor = n.factor;
+    c.mean = {{n.mean[0], 0, n.mean[1]}}, c.std = {{n.std[0], 1, n.std[1]}};
+    for (const auto arithmetic : {Arithmetic::kNumpy, Arithmetic::kTorch, Arithmetic::kTorchFused}) {
+      c.arithmetic = arithmetic;
+      const auto want = [&](size_t level, int channel) {
+        float mean = float(n.mean[channel]), std = float(n.std[channel]), unit = float(double(level) * n.factor);
+        if (arithmetic == Arithmetic::kTorch) unit = float(level) / 255.f;
+        if (arithmetic == Arithmetic::kTorchFused) {
+          const float back = float(1.0 / n.factor);
+          mean *= back, std *= back, unit = float(level);
+        }
+        return (unit - mean) / std;
+      };
+      for (const simd::Kernels& k : all_kernels()) {
+        SCOPED_TRACE(k.name);
+        std::vector<float> out(3 * 256);
+        Preprocessor p(c, k);
+        ASSERT_TRUE(p.run(rgb.data(), 256, 1, 768, out.data()));
+        size_t wrong = 0;
+        for (size_t level = 0; level < 256; ++level)
+          wrong += out[level] != want(level, 0) || out[512 + level] != want(7, 1);
+        EXPECT_EQ(wrong, 0u) << n.factor << ", " << n.mean[0] << ", " << int(arithmetic);
+      }
     }
   }
 }
