@@ -1,7 +1,9 @@
 #include "profile/alone.h"
 
 #include <algorithm>
+#include <cmath>
 #include <cstddef>
+#include <numeric>
 
 #include "profile/text.h"
 
@@ -32,6 +34,20 @@ AloneTimes alone_times(const std::vector<AloneRun>& runs, const std::vector<bool
   }
   t.noise = std::max(0.0, midmean(std::move(sums)) - t.sum);
   return t;
+}
+
+double uncertainty(const std::vector<AloneRun>& runs, const std::vector<double>& inferences) {
+  const size_t n = std::min(runs.size(), inferences.size());
+  if (n < 4) return 0;
+  std::vector<double> differences;
+  for (size_t i = 0; i < n; ++i)
+    differences.push_back(inferences[i] - std::accumulate(runs[i].rows.begin(), runs[i].rows.end(), 0.0));
+  std::sort(differences.begin(), differences.end());
+  constexpr double kQuartilesOfDeviation = 1.349;  // of a normal distribution
+  constexpr double kMidmeans = 1.09;               // its midmean's standard error, of its mean's
+  const double deviation = (differences[n - 1 - n / 4] - differences[n / 4]) / kQuartilesOfDeviation;
+  const double whole = midmean(inferences);
+  return whole > 0 ? kMidmeans * deviation / std::sqrt(double(n)) / whole : 0;
 }
 
 }  // namespace vireo

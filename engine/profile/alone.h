@@ -23,4 +23,8 @@ struct AloneTimes {
 /// run's rows are corrected by that run's own empty ones: what makes the machine slow makes both slow.
 AloneTimes alone_times(const std::vector<AloneRun>& runs, const std::vector<bool>& stamped);
 
+/// By how much what the runs' rows add up to is uncertain beside inferences that took turns with them, as a share of an
+/// inference: the standard error of the mean difference of a pair, from the differences' quartiles. 0 for fewer than 4.
+double uncertainty(const std::vector<AloneRun>& runs, const std::vector<double>& inferences);
+
 }  // namespace vireo

@@ -1,8 +1,9 @@
 // The arithmetic of a profile's rows: what timestamps cost comes off every one, run by run, and the sums are those of
 // what is shown.
-#include <gtest/gtest.h>
-
+#include <cmath>
 #include <numeric>
+
+#include <gtest/gtest.h>
 
 #include "profile/alone.h"
 #include "profile/text.h"
@@ -89,6 +90,28 @@ TEST(AloneTimes, OfNothing) {
   const AloneTimes t = alone_times({{{}, {}}}, {});
   EXPECT_EQ(t.sum, 0);
   EXPECT_EQ(t.noise, 0);
+}
+
+TEST(AloneTimes, UncertainWhereSomethingElseHadTheCores) {
+  const auto pairs = [](int n, double noise) {
+    std::vector<AloneRun> runs;
+    std::vector<double> inferences;
+    for (int i = 0; i < n; ++i) {
+      runs.push_back({{30, 60}, {}});
+      inferences.push_back(100 + noise * (i % 5 - 2));  // evenly spread: quartiles one `noise` from the middle
+    }
+    return uncertainty(runs, inferences);
+  };
+  EXPECT_EQ(pairs(3, 10), 0);
+  EXPECT_EQ(pairs(10, 0), 0);
+  // 1.09 of (two noises / 1.349) / sqrt(n), of 100.
+  EXPECT_NEAR(pairs(20, 10), 1.09 * 20 / 1.349 / std::sqrt(20.0) / 100, 1e-9);
+  EXPECT_NEAR(pairs(80, 10), pairs(20, 10) / 2, 1e-9);
+  // One of ten that something held up for long does not count.
+  std::vector<AloneRun> runs(10, {{30, 60}, {}});
+  std::vector<double> inferences(10, 100);
+  inferences[3] = 5000;
+  EXPECT_EQ(uncertainty(runs, inferences), 0);
 }
 
 }  // namespace
