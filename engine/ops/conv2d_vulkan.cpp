@@ -310,7 +310,8 @@ constexpr const char* kDirectNames[] = {"lx", "ly", "r", nullptr};
 bool direct_legal(const Constants& c) { return c[2] <= 16; }
 
 std::vector<Constants> direct_defaults(const DeviceCaps& caps) {
-  if (caps.device_class == DeviceClass::kMaxwell) return {{16, 4, 7}};  // 196 patches are 7 * 28
+  if (caps.device_class == DeviceClass::kMaxwell) return {{16, 4, 7}};   // 196 patches are 7 * 28
+  if (caps.device_class == DeviceClass::kSoftware) return {{8, 1, 14}};  // a subgroup; weights are fetched the least
   return {{16, 4, 4}};
 }
 
@@ -318,7 +319,7 @@ void direct_candidates(const DeviceCaps&, const std::function<void(std::string)>
   for (uint32_t texel : {0, 1})
     for (uint32_t lx : {4, 8, 16, 32})
       for (uint32_t ly : {1, 2, 4, 8})
-        for (uint32_t r : {2, 4, 7, 8}) add(fmt::format("texel={} conv={},{},{}", texel, lx, ly, r));
+        for (uint32_t r : {2, 4, 7, 8, 14}) add(fmt::format("texel={} conv={},{},{}", texel, lx, ly, r));
 }
 
 constexpr ConstantsDef kDirectConstants = {"conv", kDirectNames, direct_legal, direct_defaults, direct_candidates};

@@ -67,7 +67,10 @@ Result<Lowering> lower_match_texel(const OpCall& c, const LowerContext& ctx) {
   const TensorDesc& x = *c.in[0];
   const Match m = match_of(c);
   const uint32_t lx = std::max(1u, std::min(ctx.caps->subgroup_size, ctx.caps->max_workgroup_invocations));
-  const uint32_t queries = m.dim > 64 || m.dim % 4 != 0 ? 1 : 6;  // each takes dim registers
+  // Each takes dim registers, and shares the odd tokens' keys with the others: as many as leave two workgroups.
+  constexpr int64_t kMost = 7;
+  const uint32_t queries =
+      m.dim > 64 || m.dim % 4 != 0 ? 1 : u32(std::min(kMost, div_up(m.even, int64_t(2) * int64_t(lx))));
   Lowering l;
   Dispatch d = match_dispatch(m, x, "token_match.texel", &l);
   d.spec.add({{"LX", lx}, {"QI", queries}});

@@ -73,6 +73,8 @@ Result<Lowering> lower_merge(const OpCall& c, const LowerContext& ctx) {
   const TensorDesc& x = *c.in[kX];
   const Shape& s = x.shape;
   const int64_t rows = c.iattr(kMergeRows), c4 = groups4(s.c());
+  // Neighbours look for the same tokens, which a GPU reads once for all of them and a software driver once for each.
+  const int64_t per = ctx.caps->device_class == DeviceClass::kSoftware ? 8 : 1;
   Lowering l;
   Dispatch d;
   d.shader = "token_merge";
@@ -80,11 +82,12 @@ Result<Lowering> lower_merge(const OpCall& c, const LowerContext& ctx) {
   d.spec = {{"IN_TYPE", type_code(x.dtype)},
             {"OUT_TYPE", type_code(c.out.dtype)},
             {"LISTS", c.input(kLists) != nullptr},
-            {"START", u32(c.iattr(kMergeStart))}};
+            {"START", u32(c.iattr(kMergeStart))},
+            {"PER", u32(per)}};
   d.push = {{"B", u32(s.n())}, {"c4", u32(c4)}, {"i_ld4", u32(stride4(x))}, {"o_ld4", u32(stride4(c.out))}};
   d.operands = {input(kX)};
   add_lists(c, kLists, s.w(), rows, d);
-  d.groups = flat_grid(*ctx.caps, div_up(s.n() * rows * c4, kLocal));
+  d.groups = flat_grid(*ctx.caps, div_up(s.n() * rows * div_up(c4, per), kLocal));
   l.dispatches.push_back(std::move(d));
   return l;
 }
