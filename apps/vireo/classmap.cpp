@@ -10,7 +10,7 @@
 /// stb asserts that its buffers grow, and in a release build writes into a null pointer. What it holds is lost: the
 /// program ends.
 inline void* stb_realloc(void* old, size_t bytes) {
-  void* p = std::realloc(old, bytes);
+  void* p = std::realloc(old, bytes > 0 ? bytes : 1);
   if (p == nullptr) throw std::bad_alloc();
   return p;
 }

@@ -220,7 +220,7 @@ void run(CompressArgs& args) {
   }
   options.recipe = args.recipe;
   if (args.resume && !work) {
-    NewFolder("compress", args.out, kFiles, args.force);
+    const NewFolder possible("compress", args.out, kFiles, args.force);  // or says why not before any work
     work.emplace(args.out, true);
   }
   if (work) options.work = work->path();

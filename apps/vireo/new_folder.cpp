@@ -122,9 +122,9 @@ void NewFolder::commit() {
     if (rename(path_.c_str(), old.c_str()) != 0) throw failed("cannot replace");
   }
   if (rename(temporary_.c_str(), path_.c_str()) != 0) {
-    const Failure why = failed("cannot name the folder");
+    Failure why = failed("cannot name the folder");
     if (!old.empty()) (void)rename(old.c_str(), path_.c_str());
-    throw why;
+    throw Failure(std::move(why));
   }
   temporary_.clear();
   sync_folder(vireo::parent_folder(path_));

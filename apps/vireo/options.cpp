@@ -17,7 +17,7 @@ struct Validator::Impl {
 
 Validator::Validator(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}
 Validator::Validator(Check check, const std::string& description)
-    : impl_(new Impl{cli11::Validator([check](const std::string& text) { return check(text); }, description)}) {}
+    : impl_(new Impl{cli11::Validator(std::move(check), description)}) {}
 Validator::Validator(const Validator& other) : impl_(new Impl(*other.impl_)) {}
 Validator::~Validator() = default;
 
@@ -48,9 +48,7 @@ Option* Option::needs(Option* other) { return real(real_).needs(&real(other->rea
 Option* Option::excludes(Option* other) { return real(real_).excludes(&real(other->real_)), this; }
 Option* Option::check(const Validator& validator) { return real(real_).check(validator.impl_->real), this; }
 Option* Option::check(NonNegative) { return real(real_).check(cli11::NonNegativeNumber), this; }
-Option* Option::check_with(const Check& check) {
-  return real(real_).check([check](const std::string& text) { return check(text); }), this;
-}
+Option* Option::check_with(const Check& check) { return real(real_).check(std::move(check)), this; }
 size_t Option::count() const { return real(real_).count(); }
 const std::vector<std::string>& Option::get_lnames() const { return real(real_).get_lnames(); }
 
@@ -117,12 +115,12 @@ Option* App::add_option(const std::string& name, std::vector<int>& value, const 
 template <>
 Option* App::add_option_function<std::string>(const std::string& name, std::function<void(const std::string&)> function,
                                               const std::string& help) {
-  return keep(impl_->real->add_option_function<std::string>(name, function, help));
+  return keep(impl_->real->add_option_function<std::string>(name, std::move(function), help));
 }
 template <>
 Option* App::add_option_function<uint64_t>(const std::string& name, std::function<void(const uint64_t&)> function,
                                            const std::string& help) {
-  return keep(impl_->real->add_option_function<uint64_t>(name, function, help));
+  return keep(impl_->real->add_option_function<uint64_t>(name, std::move(function), help));
 }
 
 void App::parse(int argc, const char* const* argv) {

@@ -54,7 +54,7 @@ std::string percent(uint64_t part, uint64_t all) {
 
 int text_width(const std::string& text) {
   std::string line = ascii(text);
-  return stb_easy_font_width(&line[0]);
+  return stb_easy_font_width(line.data());
 }
 
 void draw_text(Rgb8* picture, int x, int y, int scale, const std::string& text, Colour colour) {
@@ -65,7 +65,8 @@ void draw_text(Rgb8* picture, int x, int y, int scale, const std::string& text, 
   };
   std::string line = ascii(text);
   std::vector<Corner> corners(line.size() * 80 + 4);
-  const int quads = stb_easy_font_print(0, 0, &line[0], nullptr, corners.data(), int(corners.size() * sizeof(Corner)));
+  const int quads =
+      stb_easy_font_print(0, 0, line.data(), nullptr, corners.data(), int(corners.size() * sizeof(Corner)));
   for (int q = 0; q < quads; ++q) {
     const Corner& a = corners[size_t(q) * 4];
     const Corner& b = corners[size_t(q) * 4 + 2];
@@ -73,7 +74,7 @@ void draw_text(Rgb8* picture, int x, int y, int scale, const std::string& text, 
   }
 }
 
-Overlay::Overlay(std::vector<std::string> labels) {
+Overlay::Overlay(const std::vector<std::string>& labels) {
   for (const std::string& label : labels) labels_.push_back(legend_name(label));
 }
 

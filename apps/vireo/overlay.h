@@ -14,7 +14,7 @@ namespace cli {
 /// Draws overlays of one model; keeps its memory.
 class Overlay {
  public:
-  explicit Overlay(std::vector<std::string> labels);
+  explicit Overlay(const std::vector<std::string>& labels);
 
   /// The picture blended with the colours of `classes` (of its size), borders between classes drawn, and to the right
   /// of it a legend with every class and its share of `counts`; where not all classes fit, those that occur, the

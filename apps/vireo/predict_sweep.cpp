@@ -65,8 +65,9 @@ const Config kSweep[] = {{"ViT-Ti/16", "vit-ti"}, {"ViT-S/16", "vit-s"},
 
 /// A model of a configuration that is no file yet: it becomes one for a moment, whose name is the model's.
 vireo::Model model_of(const Config& c) {
-  std::string folder = std::string(std::getenv("TMPDIR") ? std::getenv("TMPDIR") : "/tmp") + "/vireo-XXXXXX";
-  if (!mkdtemp(&folder[0]))
+  const char* const temporary = std::getenv("TMPDIR");
+  std::string folder = std::string(temporary != nullptr ? temporary : "/tmp") + "/vireo-XXXXXX";
+  if (!mkdtemp(folder.data()))
     throw Failure("cannot make a temporary folder like '" + folder + "'; set TMPDIR to a folder that can be written");
   std::string name = c.name;
   std::replace(name.begin(), name.end(), '/', '-');

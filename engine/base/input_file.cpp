@@ -101,7 +101,7 @@ Result<std::string> read_text_file(const std::string& path, size_t max_bytes) {
                 max_bytes);
   }
   std::string text(size_t(file.size()), '\0');
-  VIREO_TRY(file.read(0, text.size(), &text[0]));
+  VIREO_TRY(file.read(0, text.size(), text.data()));
   return text;
 }
 

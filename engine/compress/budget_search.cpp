@@ -262,7 +262,7 @@ Result<void> Searcher::try_to_measure(Candidate* c, bool judged) {
 
 /// One that cannot be had says why; the others may be had. A full disk or a caller who wants to stop ends the search.
 Result<void> Searcher::measure(Candidate* c, bool judged) {
-  const Result<void> r = try_to_measure(c, judged);
+  Result<void> r = try_to_measure(c, judged);
   VIREO_TRY(may_go_on());
   if (!r && r.error().code == ErrorCode::kIo) return r;
   if (!r) c->why_not = r.error().message;

@@ -36,9 +36,8 @@ class Histogram {
 
   double width() const { return width_; }
   uint64_t values() const { return values_; }
-  uint64_t count(int bin) const {
-    return counts_[size_t(bin + kHalf)];
-  }  // of [bin, bin + 1) * width; -kHalf to kHalf - 1
+  /// Of [bin, bin + 1) * width; -kHalf to kHalf - 1.
+  uint64_t count(int bin) const { return counts_[size_t(int64_t(bin) + kHalf)]; }
 
  private:
   void widen(float magnitude);

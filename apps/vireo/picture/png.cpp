@@ -13,8 +13,6 @@
 namespace cli::picture {
 namespace {
 
-using vireo::Error;
-using vireo::ErrorCode;
 using vireo::Result;
 
 struct Piece {
@@ -43,7 +41,7 @@ constexpr size_t kMaxText = 1 << 20;
 std::string inflate_text(const uint8_t* data, size_t size) {
   std::string text(std::min(kMaxText, 4096 + 64 * size), '\0');
   uLongf length = text.size();
-  const int result = uncompress(reinterpret_cast<Bytef*>(&text[0]), &length, data, uLong(size));
+  const int result = uncompress(reinterpret_cast<Bytef*>(text.data()), &length, data, uLong(size));
   text.resize(result == Z_OK ? length : 0);
   return text;
 }
