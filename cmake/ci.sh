@@ -254,10 +254,11 @@ tidy() {
   configure
   [ ${#files[@]} -gt 0 ] || mapfile -t files < <(cpp_files | grep -E '^(engine|apps)/.*\.cpp$')
   # What this machine lacks the libraries for is not in the build, and would be read without its headers.
-  local built=()
+  local built=() file
   for file in "${files[@]}"; do
-    if grep -qF "/$file\"" build-clang/compile_commands.json; then built+=("$file"); else say "tidy: $file is not built here"; fi
+    if grep -qF "\"$root/$file\"" build-clang/compile_commands.json; then built+=("$file")
+    elif [ $# -gt 0 ]; then die "tidy: '$file' is no source file that is built here; expected one as git ls-files names it"
+    else say "tidy: $file is not built here"; fi
   done
-  [ ${#built[@]} -gt 0 ] || return 0
   printf '%s\0' "${built[@]}" | xargs -0 -n 1 -P "$jobs" clang-tidy-14 -quiet -p build-clang --warnings-as-errors='*'
 }

@@ -213,14 +213,16 @@ void run(CompressArgs& args) {
   Json front;
   if (args.searches()) {
     // What would be wrong at the end is found before the work.
-    if (!args.out.empty()) NewFolder("compress", args.out, kFiles, args.force);
+    if (!args.out.empty()) {
+      const NewFolder possible("compress", args.out, kFiles, args.force);
+    }
     open_sets();
     work.emplace(args.out, args.resume);
     if (!choose_recipe(args, model, *seen, *work, &options, &front)) return;
   }
   options.recipe = args.recipe;
   if (args.resume && !work) {
-    const NewFolder possible("compress", args.out, kFiles, args.force);  // or says why not before any work
+    const NewFolder possible("compress", args.out, kFiles, args.force);
     work.emplace(args.out, true);
   }
   if (work) options.work = work->path();

@@ -48,7 +48,7 @@ Option* Option::needs(Option* other) { return real(real_).needs(&real(other->rea
 Option* Option::excludes(Option* other) { return real(real_).excludes(&real(other->real_)), this; }
 Option* Option::check(const Validator& validator) { return real(real_).check(validator.impl_->real), this; }
 Option* Option::check(NonNegative) { return real(real_).check(cli11::NonNegativeNumber), this; }
-Option* Option::check_with(const Check& check) { return real(real_).check(std::move(check)), this; }
+Option* Option::check_with(const Check& check) { return real(real_).check(check), this; }
 size_t Option::count() const { return real(real_).count(); }
 const std::vector<std::string>& Option::get_lnames() const { return real(real_).get_lnames(); }
 
@@ -113,14 +113,16 @@ Option* App::add_option(const std::string& name, std::vector<int>& value, const 
   return add(name, value, help);
 }
 template <>
-Option* App::add_option_function<std::string>(const std::string& name, std::function<void(const std::string&)> function,
+Option* App::add_option_function<std::string>(const std::string& name,
+                                              const std::function<void(const std::string&)>& function,
                                               const std::string& help) {
-  return keep(impl_->real->add_option_function<std::string>(name, std::move(function), help));
+  return keep(impl_->real->add_option_function<std::string>(name, function, help));
 }
 template <>
-Option* App::add_option_function<uint64_t>(const std::string& name, std::function<void(const uint64_t&)> function,
+Option* App::add_option_function<uint64_t>(const std::string& name,
+                                           const std::function<void(const uint64_t&)>& function,
                                            const std::string& help) {
-  return keep(impl_->real->add_option_function<uint64_t>(name, std::move(function), help));
+  return keep(impl_->real->add_option_function<uint64_t>(name, function, help));
 }
 
 void App::parse(int argc, const char* const* argv) {

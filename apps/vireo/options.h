@@ -112,7 +112,8 @@ class App {
   Option* add_option(const std::string& name, std::vector<int>& value, const std::string& help);
   /// T: std::string or uint64_t.
   template <typename T>
-  Option* add_option_function(const std::string& name, std::function<void(const T&)> function, const std::string& help);
+  Option* add_option_function(const std::string& name, const std::function<void(const T&)>& function,
+                              const std::string& help);
 
   /// Throws ParseError, Success, or what a callback throws.
   void parse(int argc, const char* const* argv);
@@ -139,10 +140,12 @@ class App {
 };
 
 template <>
-Option* App::add_option_function<std::string>(const std::string& name, std::function<void(const std::string&)> function,
+Option* App::add_option_function<std::string>(const std::string& name,
+                                              const std::function<void(const std::string&)>& function,
                                               const std::string& help);
 template <>
-Option* App::add_option_function<uint64_t>(const std::string& name, std::function<void(const uint64_t&)> function,
+Option* App::add_option_function<uint64_t>(const std::string& name,
+                                           const std::function<void(const uint64_t&)>& function,
                                            const std::string& help);
 
 namespace detail {

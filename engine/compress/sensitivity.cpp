@@ -11,7 +11,8 @@ Result<LoadedModel> open_coded(const LoadedModel& model, const std::string& conf
   ModelSource source = model.source();
   source.config = config;
   VIREO_ASSIGN(source.weights, Checkpoint::from_views(views, source.weights, source.path));
-  return LoadedModel::from_parts(std::move(source), model.preprocessor_text(), source.path);
+  const std::string path = source.path;
+  return LoadedModel::from_parts(std::move(source), model.preprocessor_text(), path);
 }
 
 std::vector<std::vector<size_t>> layers_by_node(const Layers& layers, const std::vector<Scheme>& schemes) {

@@ -36,7 +36,7 @@ struct Simulator::Impl {
 
   Impl(Model m, SimulatedPolicy p, std::shared_ptr<const Device::Impl> d)
       : model(std::move(m)),
-        policy(p),
+        policy(std::move(p)),
         device(std::move(d)),
         pool(device->threads),
         preprocessor(model.impl().loaded.preprocess()) {}

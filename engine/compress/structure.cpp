@@ -333,7 +333,7 @@ class Maker {
     }
     for (const Narrowed& n : parts_) {
       Chosen& c = all[n.block];
-      c.parts[size_t(n.part)] = &n, c.levels[size_t(n.part)] = &n.levels[0];
+      c.parts[size_t(n.part)] = &n, c.levels[size_t(n.part)] = n.levels.data();
       VIREO_ASSIGN(c.whole[size_t(n.part)], weight_behind(blocks_[n.block], n.part));
     }
     Narrowing n;

@@ -107,6 +107,8 @@ class Preprocessor {
   explicit Preprocessor(PreprocessConfig config, const simd::Kernels& kernels = simd::best());
 
   const PreprocessConfig& config() const { return config_; }
+  /// Whether vectors can compute what a level becomes (simd::PictureScale), to the bit.
+  bool in_scales() const { return in_scales_; }
   /// Floats that run() writes: channels * input_h * input_w.
   int64_t output_size() const { return config_.channels * config_.input_h * config_.input_w; }
 

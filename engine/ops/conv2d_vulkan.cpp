@@ -192,8 +192,8 @@ Result<Lowering> lower_direct(const OpCall& c, const LowerContext& ctx) {
   d.shader = texel ? "conv2d.TEXEL=1" : "conv2d";
   const uint32_t lx = u32(std::min<int64_t>(chosen[0], n4));
   // Invocations that few channels leave over take further pixels: a subgroup that is half empty issues as much as a
-  // full one. A class that reads texels keeps what was measured there.
-  const uint32_t ly = t.texel ? chosen[1] : chosen[1] * std::max(1u, chosen[0] / lx);
+  // full one.
+  const uint32_t ly = chosen[1] * std::max(1u, chosen[0] / lx);
   d.spec = {{"LX", lx},
             {"W_TYPE", type_code(w)},
             {"OUT_TYPE", type_code(c.out.dtype)},

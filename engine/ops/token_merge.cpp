@@ -74,7 +74,7 @@ Result<Lowering> lower_merge(const OpCall& c, const LowerContext& ctx) {
   const Shape& s = x.shape;
   const int64_t rows = c.iattr(kMergeRows), c4 = groups4(s.c());
   // Neighbours look for the same tokens, which a GPU reads once for all of them and a software driver once for each.
-  const int64_t per = ctx.caps->device_class == DeviceClass::kSoftware ? 8 : 1;
+  const int64_t per = c.input(kLists) && ctx.caps->device_class == DeviceClass::kSoftware ? 8 : 1;
   Lowering l;
   Dispatch d;
   d.shader = "token_merge";

@@ -38,14 +38,19 @@ AloneTimes alone_times(const std::vector<AloneRun>& runs, const std::vector<bool
 
 double uncertainty(const std::vector<AloneRun>& runs, const std::vector<double>& inferences) {
   const size_t n = std::min(runs.size(), inferences.size());
-  if (n < 4) return 0;
+  if (n < 8) return 0;
   std::vector<double> differences;
   for (size_t i = 0; i < n; ++i)
     differences.push_back(inferences[i] - std::accumulate(runs[i].rows.begin(), runs[i].rows.end(), 0.0));
   std::sort(differences.begin(), differences.end());
   constexpr double kQuartilesOfDeviation = 1.349;  // of a normal distribution
   constexpr double kMidmeans = 1.09;               // its midmean's standard error, of its mean's
-  const double deviation = (differences[n - 1 - n / 4] - differences[n / 4]) / kQuartilesOfDeviation;
+  const auto at = [&](double position) {
+    const size_t below = size_t(position);
+    return differences[below] + (position - double(below)) * (differences[below + 1] - differences[below]);
+  };
+  const double quarter = double(n) / 4 - 0.5;
+  const double deviation = (at(double(n - 1) - quarter) - at(quarter)) / kQuartilesOfDeviation;
   const double whole = midmean(inferences);
   return whole > 0 ? kMidmeans * deviation / std::sqrt(double(n)) / whole : 0;
 }

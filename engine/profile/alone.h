@@ -24,7 +24,7 @@ struct AloneTimes {
 AloneTimes alone_times(const std::vector<AloneRun>& runs, const std::vector<bool>& stamped);
 
 /// By how much what the runs' rows add up to is uncertain beside inferences that took turns with them, as a share of an
-/// inference: the standard error of the mean difference of a pair, from the differences' quartiles. 0 for fewer than 4.
+/// inference: the standard error of the mean difference of a pair, from the differences' quartiles. 0 for fewer than 8.
 double uncertainty(const std::vector<AloneRun>& runs, const std::vector<double>& inferences);
 
 }  // namespace vireo

@@ -274,6 +274,7 @@ Result<std::string> fit_checked(const std::vector<Model>& models, const Device& 
       p.warmup = round == 0 ? 2 : 1;
       p.roofs = p.compiler = false;
       p.timed_at_once = INT_MAX;  // what is as scheduled is not asked
+      p.uncertainty = 0;          // there are rounds, each between probes that must not be far apart
       VIREO_ASSIGN(const double before, time_probe(probe, probe_pixels, kProbeRuns));
       VIREO_ASSIGN(const Profile measured, s.session.profile(s.pixels.data(), s.pixels.size(), p));
       VIREO_ASSIGN(const double after, time_probe(probe, probe_pixels, kProbeRuns));

@@ -117,11 +117,14 @@ class Profiler {
       VIREO_TRY(scheduled());
     }
     // Where something else had the cores in some of them, a few pairs say little of what the rows add up to.
-    constexpr double kUncertain = 0.025, kMoreTime = 20;
+    constexpr double kMoreTime = 20;
+    constexpr int kMorePairs = 4;
     const auto more = Clock::now();
-    while (us_since(more) < kMoreTime * o_.least_seconds * 1e6 && uncertainty(alone_, wall_) > kUncertain && !stopped())
+    for (int pair = 0; pair < kMorePairs * pairs && us_since(more) < kMoreTime * o_.least_seconds * 1e6 &&
+                       o_.uncertainty > 0 && uncertainty(alone_, wall_) > o_.uncertainty && !stopped();
+         ++pair)
       VIREO_TRY(in_turns());
-    if (p_.runs < o_.runs) {
+    if (p_.runs < o_.runs || stopped_) {
       VIREO_TRY(complete_blocks());
       p_.notes.push_back(fmt::format("stopped after {} of {} runs", p_.runs, o_.runs));
     }

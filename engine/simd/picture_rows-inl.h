@@ -123,11 +123,12 @@ HWY_INLINE void store_sums(V32 r0, V32 r1, V32 g0, V32 g1, V32 b0, V32 b1, uint8
 HWY_INLINE void store_yuv(const Factors& f, V16 luma, const Chroma& even, const Chroma& odd, uint8_t* out) {
   const V32 y0 = hn::Add(pair_sums(luma, f.even), f.offset), y1 = hn::Add(pair_sums(luma, f.odd), f.offset);
 #if HWY_TARGET == HWY_AVX3
-  return store_sums(hn::Add(y0, even.r), hn::Add(y1, odd.r), hn::Add(y0, even.g), hn::Add(y1, odd.g),
-                    hn::Add(y0, even.b), hn::Add(y1, odd.b), out);
-#endif
+  store_sums(hn::Add(y0, even.r), hn::Add(y1, odd.r), hn::Add(y0, even.g), hn::Add(y1, odd.g), hn::Add(y0, even.b),
+             hn::Add(y1, odd.b), out);
+#else
   store_pixels(channel(hn::Add(y0, even.r), hn::Add(y1, odd.r)), channel(hn::Add(y0, even.g), hn::Add(y1, odd.g)),
                channel(hn::Add(y0, even.b), hn::Add(y1, odd.b)), out);
+#endif
 }
 
 HWY_INLINE V16 load_levels(const uint8_t* p) {

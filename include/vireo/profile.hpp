@@ -130,8 +130,10 @@ struct ProfileOptions {
   int runs = 10;  ///< of each kind at least
   int warmup = 2;
   double least_seconds = 0.5;  ///< of plain inferences, in turns with those of dispatches alone: a short model has more
-                               ///< than `runs` of both, up to 50 times as many, and a busy machine up to 20 times this
-                               ///< long of more, until they tell what the rows add up to within 2.5 %; 0: no more
+                               ///< than `runs` of both, up to 50 times as many; 0: no more
+  double uncertainty = 0.025;  ///< of what the rows add up to, of an inference: on a busy machine up to 4 times as many
+                               ///< of both follow until it is less, for 20 times `least_seconds`; 0: none. Nobody can
+                               ///< tell of fewer than 8
   int timed_at_once = 0;  ///< neighbours with timestamps in one run as scheduled (a few more, up to a barrier); 0: all,
                           ///< or as many as change the whole little
   bool roofs = true;  ///< the device's roofs: those kept in the cache folder, else measured (about a second) and kept

@@ -128,6 +128,18 @@ Answer run_cli(const std::vector<std::string>& arguments, const Environment& env
   return run;
 }
 
+Answer feed(const Words& arguments, const std::string& bytes) {
+  return run_cli(arguments, {}, "", [&](int pipe, pid_t) { (void)write_all(pipe, bytes.data(), bytes.size()); });
+}
+
+bool has_vulkan() {
+  static const bool has = [] {
+    const auto devices = run_cli({"devices", "--json"}).json()["devices"];
+    return std::any_of(devices.begin(), devices.end(), [](const auto& d) { return d["kind"] == "vulkan"; });
+  }();
+  return has;
+}
+
 Scratch::Scratch() {
   const char* base = std::getenv("TMPDIR");
   std::string pattern = std::string(base != nullptr && *base != '\0' ? base : "/tmp") + "/vireo-test-XXXXXX";

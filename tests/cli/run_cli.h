@@ -24,16 +24,28 @@ struct Answer {
   bool fails_clearly(int expected_code) const;
 };
 
+/// Arguments.
+using Words = std::vector<std::string>;
+inline Words operator+(Words a, const Words& b) {
+  a.insert(a.end(), b.begin(), b.end());
+  return a;
+}
+
 using Environment = std::vector<std::pair<std::string, std::string>>;
 
 /// Without --device the tool runs on Vulkan, as on a machine with a GPU; VIREO_DEVICE=auto in the environment is what
 /// it does here. `stdout_path`: where to send stdout instead of reading it. `feed`: writes the standard input of the
 /// process of that number into this pipe, which is closed afterwards; a thread of its own runs it.
-Answer run_cli(const std::vector<std::string>& arguments, const Environment& environment = {},
-               const std::string& stdout_path = "", const std::function<void(int pipe, pid_t process)>& feed = {});
+Answer run_cli(const Words& arguments, const Environment& environment = {}, const std::string& stdout_path = "",
+               const std::function<void(int pipe, pid_t process)>& feed = {});
 
 /// Writes everything; false when the other end was closed before.
 bool write_all(int pipe, const void* bytes, size_t count);
+
+/// run_cli() with these bytes on its standard input.
+Answer feed(const Words& arguments, const std::string& bytes);
+/// Whether the tool finds a Vulkan device, a software driver included.
+bool has_vulkan();
 
 /// A folder of its own for a test, removed with everything in it at the end.
 class Scratch {

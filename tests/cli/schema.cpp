@@ -11,7 +11,6 @@ namespace cli_test {
 namespace {
 
 using nlohmann::json;
-using Words = std::vector<std::string>;
 
 /// "{a,b}.c" to "a.c" and "b.c".
 Words expand(const std::string& path) {

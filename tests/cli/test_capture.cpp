@@ -15,8 +15,6 @@ const std::string kSegmenter = std::string(VIREO_TEST_DATA) + "/cases/hf-upernet
 
 bool has(const std::string& text, const std::string& part) { return text.find(part) != std::string::npos; }
 
-bool has_vulkan() { return run_cli({"devices", "--json"}).json()["devices"].size() > 1; }
-
 TEST(Capture, RunsAgainOnEveryDevice) {
   const Scratch dir;
   const std::string picture = std::string(VIREO_TEST_DATA) + "/images/420.jpg";

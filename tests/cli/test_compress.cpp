@@ -11,16 +11,9 @@
 namespace cli_test {
 namespace {
 
-using Words = std::vector<std::string>;
-
 const std::string kShipped = std::string(VIREO_SOURCE_DIR) + "/models/fashion-vit";
 const std::string kSamples = kShipped + "/samples";
 const std::string kCases = std::string(VIREO_TEST_DATA) + "/cases/";
-
-Words operator+(Words a, const Words& b) {
-  a.insert(a.end(), b.begin(), b.end());
-  return a;
-}
 
 /// A command with the shipped model into `out` of a folder that holds nothing else.
 struct Work {

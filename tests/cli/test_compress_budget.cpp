@@ -11,15 +11,8 @@
 namespace cli_test {
 namespace {
 
-using Words = std::vector<std::string>;
-
 const std::string kShipped = std::string(VIREO_SOURCE_DIR) + "/models/fashion-vit";
 const std::string kSamples = kShipped + "/samples";
-
-Words operator+(Words a, const Words& b) {
-  a.insert(a.end(), b.begin(), b.end());
-  return a;
-}
 
 /// The shipped pictures twice: a search wants 16.
 struct Work {

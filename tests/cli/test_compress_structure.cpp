@@ -8,8 +8,6 @@
 namespace cli_test {
 namespace {
 
-using Words = std::vector<std::string>;
-
 const std::string kShipped = std::string(VIREO_SOURCE_DIR) + "/models/fashion-vit";
 const std::string kSamples = kShipped + "/samples";
 

@@ -14,23 +14,19 @@
 namespace {
 
 using cli_test::Answer;
+using cli_test::feed;
+using cli_test::has_vulkan;
+using cli_test::operator+;
 using cli_test::read_file;
 using cli_test::run_cli;
 using cli_test::Scratch;
+using cli_test::Words;
 using cli_test::write_all;
 using nlohmann::json;
-using Words = std::vector<std::string>;
 
 const std::string kData = VIREO_TEST_DATA;
 const std::string kModel = kData + "/torchvision/even";
 const std::string kSegmenter = kData + "/cases/hf-upernet-vit";
-
-bool has_vulkan() { return run_cli({"devices"}).out.find("vulkan") != std::string::npos; }
-
-Words operator+(Words a, const Words& b) {
-  a.insert(a.end(), b.begin(), b.end());
-  return a;
-}
 
 /// Raw frames of 16x12, no two alike.
 std::string frames(int count) {
@@ -38,10 +34,6 @@ std::string frames(int count) {
   for (int f = 0; f < count; ++f)
     for (int i = 0; i < 16 * 12 * 3; ++i) bytes += char(uint8_t(128 + 100 * std::sin(0.013 * i * (f + 1) + f)));
   return bytes;
-}
-
-Answer feed(const Words& words, const std::string& bytes) {
-  return run_cli(words, {}, "", [&](int pipe, pid_t) { (void)write_all(pipe, bytes.data(), bytes.size()); });
 }
 
 /// Lines that begin alike are of the same picture, and their numbers differ by rounding alone.

@@ -7,7 +7,6 @@ namespace cli_test {
 namespace {
 
 using nlohmann::json;
-using Words = std::vector<std::string>;
 
 const std::string kModels = std::string(VIREO_SOURCE_DIR) + "/models/";
 const std::string kBest = kModels + "fashion-vit", kSmall = kModels + "fashion-vit-small";

@@ -10,17 +10,10 @@
 namespace cli_test {
 namespace {
 
-using Words = std::vector<std::string>;
-
 const std::string kData = VIREO_TEST_DATA;
 const std::string kModel = kData + "/torchvision/even";
 const std::string kSegmenter = kData + "/cases/hf-upernet-vit";
 const std::string kPicture = kData + "/images/rgb8.png";
-
-Words operator+(Words a, const Words& b) {
-  a.insert(a.end(), b.begin(), b.end());
-  return a;
-}
 
 /// As `vireo --help` lists them.
 Words verbs() {

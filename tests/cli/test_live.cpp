@@ -12,21 +12,18 @@
 namespace {
 
 using cli_test::Answer;
+using cli_test::operator+;
 using cli_test::read_file;
 using cli_test::run_cli;
 using cli_test::Scratch;
+using cli_test::Words;
 using cli_test::write_all;
 using nlohmann::json;
-using Words = std::vector<std::string>;
 
 const std::string kModels = std::string(VIREO_SOURCE_DIR) + "/models/";
 const std::string kClassifier = kModels + "fashion-vit", kSegmenter = kModels + "disaster-upernet";
 const std::string kPictures = kClassifier + "/samples";
 
-Words operator+(Words a, const Words& b) {
-  a.insert(a.end(), b.begin(), b.end());
-  return a;
-}
 bool has(const std::string& text, const std::string& part) { return text.find(part) != std::string::npos; }
 
 // ---------------------------------------------------------------------------------------------------- the governor

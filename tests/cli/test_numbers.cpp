@@ -10,11 +10,12 @@
 namespace {
 
 using cli_test::Answer;
+using cli_test::operator+;
 using cli_test::read_array;
 using cli_test::run_cli;
 using cli_test::Scratch;
+using cli_test::Words;
 using vireo::test::patch_model;
-using Words = std::vector<std::string>;
 
 const std::string kCases = std::string(VIREO_TEST_DATA) + "/cases/";
 const std::string kCase = kCases + "hf-vit";
@@ -23,11 +24,6 @@ const std::vector<vireo::test::Patch> kMassive{{"vit.encoder.layer.1.output.dens
 const cli_test::Environment kAuto{{"VIREO_DEVICE", "auto"}};
 
 Words pictures(const std::string& folder) { return {folder + "/0.png", folder + "/1.png", folder + "/2.png"}; }
-
-Words operator+(Words a, const Words& b) {
-  a.insert(a.end(), b.begin(), b.end());
-  return a;
-}
 
 bool has(const std::string& text, const std::string& part) { return text.find(part) != std::string::npos; }
 

@@ -14,26 +14,19 @@
 namespace {
 
 using cli_test::Answer;
+using cli_test::feed;
+using cli_test::operator+;
 using cli_test::read_array;
 using cli_test::read_file;
 using cli_test::run_cli;
 using cli_test::Scratch;
+using cli_test::Words;
 using cli_test::write_all;
-using Words = std::vector<std::string>;
 
 const std::string kModel = std::string(VIREO_TEST_DATA) + "/torchvision/even";
 const std::string kSegmenter = std::string(VIREO_TEST_DATA) + "/cases/hf-upernet-vit";
 const std::string kImages = std::string(VIREO_TEST_DATA) + "/images/";
 const std::string kPicture = kImages + "rgb8.png";
-
-Words operator+(Words a, const Words& b) {
-  a.insert(a.end(), b.begin(), b.end());
-  return a;
-}
-
-Answer feed(const Words& arguments, const std::string& bytes) {
-  return run_cli(arguments, {}, "", [&](int pipe, pid_t) { (void)write_all(pipe, bytes.data(), bytes.size()); });
-}
 
 /// The picture as Pillow shows it, as a PPM.
 std::string golden_ppm(const Scratch& scratch, const std::string& file) {

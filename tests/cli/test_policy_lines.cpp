@@ -8,15 +8,8 @@
 namespace cli_test {
 namespace {
 
-using Words = std::vector<std::string>;
-
 const std::string kShipped = std::string(VIREO_SOURCE_DIR) + "/models/fashion-vit";
 const std::string kPicture = kShipped + "/samples/03_dress.png";
-
-Words operator+(Words a, const Words& b) {
-  a.insert(a.end(), b.begin(), b.end());
-  return a;
-}
 
 struct Policy {
   Scratch scratch;

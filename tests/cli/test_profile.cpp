@@ -15,8 +15,6 @@ const std::string kModel = std::string(VIREO_TEST_DATA) + "/torchvision/even";
 
 size_t lines(const std::string& text) { return size_t(std::count(text.begin(), text.end(), '\n')); }
 
-bool has_vulkan() { return run_cli({"devices", "--json"}).json()["devices"].size() > 1; }
-
 /// The profile of the small model on a device, checked for what must hold on any.
 void check_profile(const std::string& device) {
   const Scratch dir;

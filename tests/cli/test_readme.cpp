@@ -16,10 +16,11 @@
 
 namespace {
 
+using cli_test::operator+;
 using cli_test::read_file;
 using cli_test::run_cli;
 using cli_test::Scratch;
-using Words = std::vector<std::string>;
+using cli_test::Words;
 
 const std::string kRoot = VIREO_SOURCE_DIR;
 

@@ -20,19 +20,16 @@ using cli_test::Answer;
 using cli_test::compare;
 using cli_test::Field;
 using cli_test::find_unseen;
+using cli_test::has_vulkan;
 using cli_test::lines;
+using cli_test::operator+;
 using cli_test::read_document;
 using cli_test::read_file;
 using cli_test::read_line;
 using cli_test::run_cli;
 using cli_test::Scratch;
+using cli_test::Words;
 using nlohmann::json;
-using Words = std::vector<std::string>;
-
-Words operator+(Words a, const Words& b) {
-  a.insert(a.end(), b.begin(), b.end());
-  return a;
-}
 
 // --------------------------------------------------------------------------------------------------------- how to run
 
@@ -42,11 +39,6 @@ const std::string kCases = std::string(VIREO_TEST_DATA) + "/cases/";
 const std::string kGrey16 = std::string(VIREO_TEST_DATA) + "/images/grey16.png";
 const std::string kVit = kCases + "hf-vit", kUperNet = kCases + "hf-upernet-vit";
 const std::string kNano = std::string(VIREO_SOURCE_DIR) + "/engine/profile/caps/jetson-nano.txt";
-
-bool has_vulkan() {
-  static const bool has = run_cli({"devices", "--json"}).json()["devices"][0]["kind"] == "vulkan";
-  return has;
-}
 
 /// Runs of a verb; those on Vulkan are left out where there is none, and then no field is asked for.
 class Runs {

@@ -17,20 +17,16 @@ namespace {
 using cli::ClassMap;
 using cli_test::Answer;
 using cli_test::Array;
+using cli_test::operator+;
 using cli_test::read_file;
 using cli_test::run_cli;
 using cli_test::Scratch;
+using cli_test::Words;
 using cli_test::write_all;
-using Words = std::vector<std::string>;
 
 const std::string kCase = std::string(VIREO_TEST_DATA) + "/cases/hf-upernet-vit";
 const std::string kClassifier = std::string(VIREO_TEST_DATA) + "/torchvision/even";
 const int kClasses = 3, kHeight = 48, kWidth = 64;  // of kCase
-
-Words operator+(Words a, const Words& b) {
-  a.insert(a.end(), b.begin(), b.end());
-  return a;
-}
 
 std::string picture(int i) { return kCase + "/" + std::to_string(i) + ".png"; }
 

@@ -16,19 +16,15 @@ namespace {
 
 using cli::ClassMap;
 using cli_test::Answer;
+using cli_test::operator+;
 using cli_test::read_file;
 using cli_test::run_cli;
 using cli_test::Scratch;
+using cli_test::Words;
 using cli_test::write_all;
-using Words = std::vector<std::string>;
 
 const std::string kData = VIREO_TEST_DATA;
 const std::string kCase = kData + "/cases/hf-upernet-swin";
-
-Words operator+(Words a, const Words& b) {
-  a.insert(a.end(), b.begin(), b.end());
-  return a;
-}
 
 ClassMap labels(const std::string& path) {
   auto map = cli::load_labels(path);

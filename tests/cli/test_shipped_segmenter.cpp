@@ -11,9 +11,10 @@ namespace {
 
 using cli::ClassMap;
 using cli_test::Answer;
+using cli_test::operator+;
 using cli_test::run_cli;
 using cli_test::Scratch;
-using Words = std::vector<std::string>;
+using cli_test::Words;
 
 const std::string kModel = std::string(VIREO_SOURCE_DIR) + "/models/disaster-upernet";
 const std::string kSamples = kModel + "/samples";

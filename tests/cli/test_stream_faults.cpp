@@ -21,7 +21,6 @@ namespace cli_test {
 namespace {
 
 using nlohmann::json;
-using Words = std::vector<std::string>;
 
 const std::string kModel = std::string(VIREO_TEST_DATA) + "/torchvision/even";
 const std::string kSegmenter = std::string(VIREO_TEST_DATA) + "/cases/hf-upernet-vit";
@@ -31,11 +30,6 @@ const Words kSegment{"segment", "--device", "cpu", "--model", kSegmenter};
 const Words kEmbed{"embed", "--device", "cpu", "--model", kModel};
 const Words kFrame{"--frame", "16x12", "-"};
 constexpr size_t kFrameBytes = 16 * 12 * 3;
-
-Words operator+(Words a, const Words& b) {
-  a.insert(a.end(), b.begin(), b.end());
-  return a;
-}
 
 bool has(const std::string& text, const std::string& part) { return text.find(part) != std::string::npos; }
 bool exists(const std::string& path) { return access(path.c_str(), F_OK) == 0; }

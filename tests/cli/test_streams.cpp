@@ -15,12 +15,14 @@
 namespace {
 
 using cli_test::Answer;
+using cli_test::feed;
+using cli_test::operator+;
 using cli_test::read_file;
 using cli_test::run_cli;
 using cli_test::Scratch;
+using cli_test::Words;
 using cli_test::write_all;
 using nlohmann::json;
-using Words = std::vector<std::string>;
 using vireo::PixelFormat;
 
 const std::string kModel = std::string(VIREO_TEST_DATA) + "/torchvision/even";
@@ -29,15 +31,6 @@ const std::string kPicture = std::string(VIREO_TEST_DATA) + "/images/rgb8.png";
 const Words kClassify{"classify", "--device", "cpu", "--model", kModel};
 const Words kSegment{"segment", "--device", "cpu", "--model", kSegmenter};
 const Words kEmbed{"embed", "--device", "cpu", "--model", kModel};
-
-Words operator+(Words a, const Words& b) {
-  a.insert(a.end(), b.begin(), b.end());
-  return a;
-}
-
-Answer feed(const Words& words, const std::string& bytes) {
-  return run_cli(words, {}, "", [&](int pipe, pid_t) { (void)write_all(pipe, bytes.data(), bytes.size()); });
-}
 
 /// Lines of JSON tell notes at their end, so the failure's own line is not alone.
 Answer without_notes(Answer a) {

@@ -11,22 +11,19 @@ namespace {
 
 using cli_test::Answer;
 using cli_test::Array;
+using cli_test::has_vulkan;
+using cli_test::operator+;
 using cli_test::read_array;
 using cli_test::read_file;
 using cli_test::run_cli;
 using cli_test::Scratch;
-using Words = std::vector<std::string>;
+using cli_test::Words;
 
 const std::string kModel = std::string(VIREO_TEST_DATA) + "/torchvision/even";
 const std::string kImages = std::string(VIREO_TEST_DATA) + "/images/";
 const std::string kPicture = kImages + "rgb8.png";
 const std::string kPhoto = kImages + "420.jpg";
 const int kClasses = 7;  // of kModel
-
-Words operator+(Words a, const Words& b) {
-  a.insert(a.end(), b.begin(), b.end());
-  return a;
-}
 
 const Words kClassify{"classify", "--model", kModel, "--device", "cpu"};
 
@@ -438,14 +435,6 @@ TEST(Eval, FashionMnist) {
   ASSERT_EQ(run.code, 0) << run.text();
   EXPECT_EQ(run.json()["images"], 300);
   EXPECT_GT(run.json()["top1"].get<double>(), 0.85) << run.text();
-}
-
-/// Skips where no Vulkan device can be tuned.
-bool has_vulkan() {
-  const auto json = run_cli({"devices", "--json"}).json();
-  for (const auto& d : json["devices"])
-    if (d["kind"] == "vulkan") return true;
-  return false;
 }
 
 TEST(Tune, FindsWritesAndUses) {

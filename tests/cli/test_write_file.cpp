@@ -11,8 +11,6 @@
 namespace cli_test {
 namespace {
 
-using Words = std::vector<std::string>;
-
 const std::string kModel = std::string(VIREO_SOURCE_DIR) + "/models/fashion-vit";
 
 Words embed(const std::string& out) {

@@ -7,16 +7,14 @@
 #include <fstream>
 #include <sstream>
 
-#include <hwy/highway.h>
 #include <nlohmann/json.hpp>
 
 #include "image.h"
 #include "npy.h"
-#include "simd/targets.h"
 #include "support/plain_resizer.h"
 #include "test_model_files.h"
 
-#if HWY_TARGETS & HWY_AVX3
+#if VIREO_TEST_ALL_SIMD && defined(__x86_64__)
 namespace vireo::simd::N_AVX3 {
 Kernel<PictureArgs> picture_kernel();  // without VNNI
 }
@@ -31,7 +29,7 @@ using test::expect_error;
 std::vector<simd::Kernels> all_kernels() {
   std::vector<simd::Kernels> all;
   for (int t = 0; const simd::Kernels* k = simd::supported(t); ++t) all.push_back(*k);
-#if HWY_TARGETS & HWY_AVX3
+#if VIREO_TEST_ALL_SIMD && defined(__x86_64__)
   if (const simd::Kernels* k = simd::find("avx512")) {
     all.push_back(*k);
     all.back().name = "avx512 without VNNI", all.back().picture = simd::N_AVX3::picture_kernel();
@@ -183,6 +181,7 @@ TEST(Preprocess, ArithmeticIsNumpysOrTorchs) {
         SCOPED_TRACE(k.name);
         std::vector<float> out(3 * 256);
         Preprocessor p(c, k);
+        EXPECT_TRUE(p.in_scales()) << "the table is read instead: " << n.factor << ", " << n.mean[0];
         ASSERT_TRUE(p.run(rgb.data(), 256, 1, 768, out.data()));
         size_t wrong = 0;
         for (size_t level = 0; level < 256; ++level)
